@@ -1,0 +1,28 @@
+"""Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
+
+from .predictive import PredictiveDistribution, predictive_distribution
+from .priors import (
+    Exponential,
+    Flat,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    InverseGamma,
+    Normal,
+)
+from .regressor import BayesianErrorsInVariablesRegressor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BayesianErrorsInVariablesRegressor",
+    "Exponential",
+    "Flat",
+    "HalfCauchy",
+    "HalfNormal",
+    "HalfStudentT",
+    "InverseGamma",
+    "Normal",
+    "PredictiveDistribution",
+    "predictive_distribution",
+]

@@ -1,0 +1,378 @@
+"""Measurement errors: what the user says about the target, and what a new measurement's error will be.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "NoiseModel",
+    "TargetErrors",
+    "check_counts",
+    "check_vector",
+    "count_standard_error",
+    "observed_share",
+    "pooled_share",
+    "resolve_target_errors",
+]
+
+Array = NDArray[np.float64]
+WeightType = Literal["counts", "frequency"]
+Parts = dict[str, tuple["Array | float", "Array | float"]]
+
+# A share times its count may miss a whole number by rounding of the share; by more, it is no count.
+_FAR_FROM_WHOLE = 0.25
+# Frequencies are small; a mean weight above this looks like counts.
+_MANY = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class TargetErrors:
+    """What is known of the target's errors, row by row."""
+
+    frequency: Array | None
+    """(n,) how often each row counts; None: once each."""
+    standard_error: Array | float | None
+    """Standard errors as given; None if none were, or counts were."""
+    counts: Array | None
+    """(n,) the number behind each share; None if there are none."""
+    weight_type: WeightType
+    """What sample_weight was taken to be."""
+
+    @property
+    def kind(self) -> Literal["counts", "standard_error", "none"]:
+        if self.counts is not None:
+            return "counts"
+        return "none" if self.standard_error is None else "standard_error"
+
+
+def check_vector(
+    value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True
+) -> Array:
+    """Return an argument that has one number a row (or one for all) as a float array.
+
+    Parameters
+    ----------
+    value : object
+        What the user gave.
+    n : int
+        Rows of X.
+    name : str
+        The argument, for the message.
+    positive : bool, default=False
+        Whether zero is refused.
+    scalar : bool, default=True
+        Whether one number for all rows is allowed.
+
+    Returns
+    -------
+    ndarray of shape (n,), or of shape () for one number
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where it isn't that, has NaN or infinity, or numbers below (or at) zero.
+    """
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an array of {n} numbers, got {type(value).__name__}.") from None
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (n,) and not (scalar and array.ndim == 0):
+        raise ValueError(f"{name} has shape {array.shape}, but X has {n} rows: give one number a row.")
+    total = array.sum()
+    if not np.isfinite(total) and not np.isfinite(array).all():
+        raise ValueError(f"{name} contains NaN or infinity. Drop these rows or fill in their values.")
+    smallest = array.min() if array.size else 1.0
+    if smallest < 0.0 or (positive and smallest == 0.0):
+        wanted = "positive" if positive else "zero or positive"
+        row = "" if array.ndim == 0 else f" in row {int(array.argmin())}"
+        raise ValueError(f"{name} must be {wanted}, got {smallest:g}{row}.")
+    return array
+
+
+def check_counts(counts: Array, name: str) -> None:
+    """Refuse counts that are not whole.
+
+    Raises
+    ------
+    ValueError
+    """
+    broken = counts != np.rint(counts)
+    if broken.any():
+        row = int(np.flatnonzero(broken)[0]) if counts.ndim else 0
+        raise ValueError(
+            f"{name} must be whole numbers, got {np.atleast_1d(counts)[row]:g} in row {row}. A count is the"
+            " number behind a share; if something scaled the column, leave it out of that step, and if the"
+            " weights are frequencies, set weight_type='frequency'."
+        )
+
+
+def check_shares(y: Array, name: str) -> None:
+    """Refuse targets that are no shares.
+
+    Raises
+    ------
+    ValueError
+    """
+    outside = (y < 0.0) | (y > 1.0)
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"With {name}, y must be shares in [0, 1], got {y[row]:g} in row {row}. Divide by the counts, or, if"
+            " these numbers are not the counts behind shares, use weight_type='frequency' or y_err."
+        )
+
+
+def resolve_target_errors(
+    y: Array,
+    *,
+    sample_weight: object = None,
+    weight_type: str = "auto",
+    y_err: object = None,
+    y_err_column: Array | None = None,
+    count_column: Array | None = None,
+) -> TargetErrors:
+    """Settle what weights, counts and standard errors mean, and check them.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Target.
+    sample_weight : array-like of shape (n,) or scalar, optional
+        As given to fit.
+    weight_type : {"auto", "counts", "frequency"}
+        The estimator's setting.
+    y_err : array-like of shape (n,) or scalar, optional
+        As given to fit.
+    y_err_column, count_column : ndarray of shape (n,), optional
+        Columns of X that hold them.
+
+    Returns
+    -------
+    TargetErrors
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument that is wrong and the remedy.
+
+    Warns
+    -----
+    UserWarning
+        Where "auto" had to guess and the data do not look like the guess.
+    """
+    n = len(y)
+    weight = None
+    if sample_weight is not None:
+        weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
+        if not weight.any():
+            raise ValueError("sample_weight is zero in every row: there is nothing to fit.")
+    errors = _one_source(y_err=y_err, y_err_column=y_err_column)
+    other = errors or ("count_column" if count_column is not None else None)
+    if errors and count_column is not None:
+        raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
+    kind = _weight_type(y, weight, weight_type, other)
+    if kind == "counts" and weight is not None and other:
+        raise ValueError(
+            f"sample_weight is taken as counts (weight_type='counts'), but {other} states y's errors, too. Use"
+            " one of them; for frequency weights, set weight_type='frequency'."
+        )
+    counts = None
+    if count_column is not None:
+        counts, name = check_vector(count_column, n, "count_column", scalar=False), "count_column"
+        if not counts.any():
+            raise ValueError("The counts in count_column are zero in every row: there is nothing to fit.")
+    elif kind == "counts" and weight is not None:
+        counts, name, weight = weight, "weight_type='counts'", None
+    if counts is not None:
+        check_counts(counts, name)
+        check_shares(y, name)
+        if not counts.all():  # a count of 0 is a row left out
+            seen = (counts > 0.0).astype(np.float64)
+            weight = seen if weight is None else weight * seen
+            if not weight.any():
+                raise ValueError("No row has both a positive count and a positive sample_weight.")
+    standard_error: Array | float | None = None
+    if errors:
+        given = y_err if y_err is not None else y_err_column
+        checked = check_vector(given, n, errors, positive=True)
+        standard_error = checked if checked.ndim else float(checked)
+    return TargetErrors(weight, standard_error, counts, kind)
+
+
+def _one_source(**given: object) -> str | None:
+    """Return the name of the one argument that is given, or None."""
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"Both {' and '.join(names)} are given: they say the same thing; leave one out.")
+    return names[0] if names else None
+
+
+def _weight_type(y: Array, weight: Array | None, setting: str, other: str | None) -> WeightType:
+    """Return what sample_weight means, by the setting or, under "auto", by the look of it."""
+    if setting != "auto":
+        return "counts" if setting == "counts" else "frequency"
+    if weight is None:
+        return "frequency"
+    remedy = "Set weight_type='counts' or weight_type='frequency' to say which, and to silence this."
+    plain = (
+        other is not None
+        or weight.min() < 1.0
+        or bool((y < 0.0).any() or (y > 1.0).any())
+        or bool((weight != np.rint(weight)).any())
+        or bool((weight == 1.0).all())
+        or bool(((y == 0.0) | (y == 1.0)).all())
+    )
+    if plain:
+        if weight.mean() > _MANY:
+            warnings.warn(
+                f"sample_weight is taken as frequencies (weight_type='frequency'), but its mean is"
+                f" {weight.mean():.3g}: every row would count so many times. {remedy}",
+                UserWarning,
+                stacklevel=4,
+            )
+        return "frequency"
+    successes = y * weight
+    if (np.abs(successes - np.rint(successes)) > _FAR_FROM_WHOLE).any():
+        warnings.warn(
+            "sample_weight is taken as the counts behind the shares in y (weight_type='counts'), but y *"
+            f" sample_weight is not whole in some rows. {remedy}",
+            UserWarning,
+            stacklevel=4,
+        )
+    return "counts"
+
+
+def pooled_share(y: Array, errors: TargetErrors) -> float:
+    """Return all successes over all counts."""
+    counts = errors.counts if errors.counts is not None else np.ones_like(y)
+    weight = counts if errors.frequency is None else counts * errors.frequency
+    return float(weight @ y / weight.sum())
+
+
+def count_standard_error(share: Array | float, counts: Array, floor: float) -> Array:
+    """Return the binomial standard error of shares with counts behind them, (13).
+
+    ``sqrt(p (1 - p) / n) + floor`` at shares clipped to [1/2 / (n + 1), 1 - 1/2 / (n + 1)]: a finite count never
+    proves certainty. Rows with a count of 0 are given 1.
+
+    Parameters
+    ----------
+    share : float or ndarray of shape (n,)
+        The shares at which to take the error.
+    counts : ndarray of shape (n,)
+        The numbers behind them.
+    floor : float
+        Added to every error.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    edge = 0.5 / (counts + 1.0)
+    p = np.minimum(np.maximum(share, edge), 1.0 - edge)
+    if counts.min() > 0.0:
+        return np.sqrt(p * (1.0 - p) / counts) + floor
+    return np.where(counts > 0.0, np.sqrt(p * (1.0 - p) / np.maximum(counts, 1.0)) + floor, 1.0)
+
+
+def observed_share(y: Array, counts: Array) -> Array:
+    """Return the shares as observed; exactly 0 or 1 become (k + 1/2) / (n + 1)."""
+    corrected = (y * counts + 0.5) / (counts + 1.0)
+    return np.where((y == 0.0) | (y == 1.0), corrected, y)
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """How the noise of a new measurement comes from the noise scale s and a stated error e, (14).
+
+    Its variance is ``fixed + multiplied * s**2``; the parts of it are told apart by where they come from.
+    """
+
+    noise: Literal["scaled", "additive", "known"]
+    kind: Literal["counts", "standard_error", "none"]
+    floor: float
+    typical_error: float
+    """Root mean square of the training rows' errors: a new row's, where it states none."""
+
+    def check(
+        self, n: int, counts: object, y_err: object, columns: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Return what n new rows state of their errors, by argument or by column of X, checked.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the argument.
+        """
+        stated = {}
+        for name, value in (("counts", counts), ("y_err", y_err)):
+            column = "count_column" if name == "counts" else "y_err_column"
+            if value is not None and column in columns:
+                raise ValueError(f"{name} is given, but X holds it, too, in its {column}: leave {name} out.")
+            if column in columns:
+                stated[name] = check_vector(columns[column], n, column, positive=name == "y_err")
+            elif value is not None:
+                stated[name] = check_vector(value, n, name, positive=name == "y_err")
+        if len(stated) == 2:
+            raise ValueError("Both counts and y_err are given: a new measurement's error comes from one of them.")
+        if "counts" in stated:
+            if self.kind != "counts":
+                raise ValueError(
+                    "counts are given, but the model was fitted without counts behind its shares. Fit with"
+                    " weight_type='counts' (or count_column), or leave counts out."
+                )
+            check_counts(stated["counts"], "counts")
+        if "y_err" in stated and self.kind == "none" and self.noise == "scaled":
+            raise ValueError(
+                "y_err is given, but the model was fitted without errors of y, so that its noise is no multiple of"
+                " one. Fit with y_err, or use noise='additive'."
+            )
+        return stated
+
+    def parts(
+        self, share: Array | None = None, counts: Array | None = None, y_err: Array | None = None
+    ) -> Parts:
+        """Return each part of the noise variance as (fixed, multiplied).
+
+        Parameters
+        ----------
+        share : ndarray of shape (n,), optional
+            Predicted shares, at which counts give their errors.
+        counts : ndarray of shape (n,), optional
+            The counts behind the new measurements.
+        y_err : ndarray of shape (n,) or (), optional
+            Their standard errors.
+        """
+        if counts is not None and share is not None:
+            error = count_standard_error(share, counts, self.floor)
+            finite = np.square(error - self.floor)
+            if not counts.all():  # a share of nothing states no error
+                error = np.where(counts > 0.0, error, self.typical_error)
+                finite = np.where(counts > 0.0, finite, 0.0)
+            return self._split({"finite_count": finite, "scatter": np.square(error) - finite})
+        if y_err is not None:
+            return self._split({"target_error": np.square(y_err)})
+        if self.kind == "none":
+            return {"scatter": (0.0, 1.0)}
+        return self._split({"target_error": self.typical_error**2})
+
+    def _split(self, squares: dict[str, Array | float]) -> Parts:
+        """Put squared errors where the kind of noise has them."""
+        if self.noise == "scaled":
+            return {name: (0.0, square) for name, square in squares.items()}
+        parts: Parts = {name: (square, 0.0) for name, square in squares.items()}
+        if self.noise == "additive":
+            fixed = parts.get("scatter", (0.0, 0.0))[0]
+            parts["scatter"] = (fixed, 1.0)
+        return parts

@@ -1,0 +1,252 @@
+"""The table, compressed: all that the posterior needs of n rows, in P + 1 rows.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dgeqrf, dgeqrf_lwork
+
+Array = NDArray[np.float64]
+
+# A block's working copy of the rows should stay in the cache nearest the processor that holds it; long
+# enough, though, that the triangle carried along is a small part of it.
+_BLOCK_NUMBERS = 2**18
+# Row scales that differ by more than this are factored in descending order, (5).
+_ORDERED_ABOVE = 1e3
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A view of the user's table: nothing in it is a copy of `X`."""
+
+    X: NDArray[np.floating]
+    """(n, k) every column of the table, float64 or float32."""
+    y: Array
+    """(n,) target."""
+    features: NDArray[np.intp] | None = None
+    """Columns of `X` that are features; None: all of them."""
+    frequency: Array | None = None
+    """(n,) how often each row counts, zeros allowed; None: once each."""
+
+    @property
+    def n_features(self) -> int:
+        return self.X.shape[1] if self.features is None else len(self.features)
+
+    def take(self, index: slice | NDArray[np.intp]) -> NDArray[np.floating]:
+        """Return the features of some rows, (rows, p)."""
+        block = self.X[index]
+        return block if self.features is None else block[:, self.features]
+
+    def subset(self, index: NDArray[np.intp]) -> Rows:
+        """Return these rows alone (copied)."""
+        frequency = None if self.frequency is None else self.frequency[index]
+        return Rows(self.take(index), self.y[index], None, frequency)
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed:
+    """The sufficient state of a weighted table, (3): its size does not depend on the number of rows."""
+
+    origin: Array
+    """(p + 1,) what was subtracted from the features and the target before anything was squared."""
+    factor: Array
+    """(P + 1, P + 1) upper triangle R of the QR factorisation of the weighted [1, X - c, y - d]."""
+    total_weight: float
+    """N, the sum of the frequency weights."""
+    n_rows: int
+    """Rows with a positive weight."""
+    log_error: float
+    """Sum of frequency times log standard error."""
+    mean: Array
+    """(p + 1,) frequency-weighted mean of features and target, less the origin."""
+    standard_deviation: Array
+    """(p + 1,) frequency-weighted (population) standard deviation of features and target."""
+
+
+def compress(rows: Rows, standard_error: Array | float, scatter: float = 0.0) -> Compressed:
+    """Factor the rows, each divided by ``sqrt(standard_error**2 + scatter**2)``.
+
+    Parameters
+    ----------
+    rows : Rows
+        The table.
+    standard_error : float or ndarray of shape (n,)
+        Known standard error of each target, in its unit; positive.
+    scatter : float, default=0.0
+        Standard deviation added in quadrature to every row's error.
+
+    Returns
+    -------
+    Compressed
+
+    Notes
+    -----
+    Equation (3), a block of rows at a time (tall-skinny QR): the triangle so far is stacked on the next block
+    and the two are factored together, so that no second copy of `X` exists and no condition number is squared.
+    """
+    n, p = rows.X.shape[0], rows.n_features
+    width = p + 2
+    length = min(n, max(_BLOCK_NUMBERS // width, 4 * width))
+    origin = _origin(rows, length)
+    # Columns of the block are rows of this buffer: LAPACK wants each of them contiguous.
+    buffer = np.zeros((width, width + length))
+    triangle = np.zeros((width, width))
+    sums, squares = np.zeros(p + 1), np.zeros(p + 1)
+    total_weight, n_rows, log_error = 0.0, 0, 0.0
+    for index, size in _blocks(rows, standard_error, scatter, length):
+        buffer[:, :width] = triangle.T
+        buffer[:, width + size :] = 0.0
+        block = buffer[:, width : width + size]
+        block[0] = 1.0
+        np.subtract(rows.take(index).T, origin[:-1, None], out=block[1:-1])
+        np.subtract(rows.y[index], origin[-1], out=block[-1])
+        if rows.frequency is None:
+            weight = None
+            n_rows, total_weight = n_rows + size, total_weight + size
+        else:
+            weight = rows.frequency[index]
+            n_rows += int(np.count_nonzero(weight))
+            total_weight += float(weight.sum())
+            block *= np.sqrt(weight)
+        # Moments from the rows weighted by frequency alone, never by 1 / e**2, (4).
+        sums += block[1:] @ block[0]
+        squares += np.einsum("ij,ij->i", block[1:], block[1:])
+        error = standard_error if np.ndim(standard_error) == 0 else standard_error[index]  # type: ignore[index]
+        if scatter > 0.0:
+            error = np.sqrt(np.square(error) + scatter**2)
+        if np.ndim(error) == 0:
+            log_error += float(np.log(error)) * (size if weight is None else float(weight.sum()))
+        else:
+            log_error += float(np.log(error).sum() if weight is None else weight @ np.log(error))
+        block /= error
+        triangle = _triangle(buffer.T)
+    mean = sums / total_weight
+    variance = np.maximum(squares / total_weight - mean**2, 0.0)
+    return Compressed(
+        origin, triangle, total_weight, n_rows, log_error, mean, np.sqrt(variance)
+    )
+
+
+def _triangle(matrix: Array) -> Array:
+    """Return R of the QR factorisation of a matrix in Fortran's order, its first entry not negative.
+
+    The matrix is overwritten.
+    """
+    width = matrix.shape[1]
+    lwork = int(dgeqrf_lwork(*matrix.shape)[0])
+    triangle = np.triu(dgeqrf(matrix, lwork=lwork, overwrite_a=True)[0][:width])
+    return -triangle if triangle[0, 0] < 0.0 else triangle
+
+
+def _origin(rows: Rows, length: int) -> Array:
+    """Return the mean of the first block: near the data is all it has to be."""
+    index: slice | NDArray[np.intp] = slice(length)
+    if rows.frequency is not None:
+        index = np.flatnonzero(rows.frequency)[:length]
+    X, y = rows.take(index), rows.y[index]
+    return np.append(X.mean(axis=0, dtype=np.float64), y.mean())
+
+
+def _blocks(
+    rows: Rows, standard_error: Array | float, scatter: float, length: int
+) -> Iterator[tuple[slice | NDArray[np.intp], int]]:
+    """Yield the rows of each block: as they stand, or the heaviest first where scales differ widely, (5)."""
+    n = rows.X.shape[0]
+    order = _descending(rows, standard_error, scatter)
+    for start in range(0, n, length):
+        stop = min(start + length, n)
+        yield (slice(start, stop) if order is None else order[start:stop]), stop - start
+
+
+def _descending(
+    rows: Rows, standard_error: Array | float, scatter: float
+) -> NDArray[np.intp] | None:
+    """Return the order of descending row scale, or None where the scales are alike."""
+    spread = 1.0
+    if np.ndim(standard_error) == 1:
+        variance = np.square([np.min(standard_error), np.max(standard_error)]) + scatter**2
+        spread *= float(np.sqrt(variance[1] / variance[0]))
+    if rows.frequency is not None:
+        positive = rows.frequency[rows.frequency > 0.0]
+        spread *= float(np.sqrt(positive.max() / positive.min()))
+    if spread <= _ORDERED_ABOVE:
+        return None
+    scale = 1.0 / np.sqrt(np.square(standard_error) + scatter**2)
+    if rows.frequency is not None:
+        scale = scale * np.sqrt(rows.frequency)
+    return np.argsort(-scale, kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Rows gathered by their standard error, each group compressed: one factorisation a group, not a row.
+
+    For noise "additive" every value of the scatter weights the rows anew; rows with the same error keep the
+    same weight, so their triangle stands for them.
+    """
+
+    matrix: Array
+    """(m (P + 1), P + 1) the groups' triangles, stacked, of unit error."""
+    error: Array
+    """(m,) the groups' standard errors."""
+    weight: Array
+    """(m,) the groups' total frequency weights."""
+    whole: Compressed
+    """The state of all rows, for what does not depend on the scatter."""
+    exact: bool
+    """Whether every row's error is its group's."""
+
+    def compress(self, scatter: float) -> Compressed:
+        """Return the state of all rows at one scatter, as `compress` does from the rows themselves."""
+        width = self.matrix.shape[1]
+        error = np.sqrt(self.error**2 + scatter**2)
+        order = np.argsort(error, kind="stable")
+        scaled = self.matrix.reshape(-1, width, width)[order] / error[order, None, None]
+        return replace(
+            self.whole,
+            factor=_triangle(np.asfortranarray(scaled.reshape(-1, width))),
+            log_error=float(self.weight @ np.log(error)),
+        )
+
+
+def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int) -> Groups:
+    """Gather rows by standard error: exactly where few differ, else in bins of equal size.
+
+    Parameters
+    ----------
+    rows : Rows
+    standard_error : ndarray of shape (n,)
+    whole : Compressed
+        The state of all of `rows`; its origin is shared by every group.
+    max_groups : int
+        At most so many groups.
+
+    Returns
+    -------
+    Groups
+        With ``exact=False`` a group's error is the geometric mean of its rows'.
+    """
+    used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
+    used = used[np.argsort(standard_error[used], kind="stable")]
+    error = standard_error[used]
+    starts = np.flatnonzero(np.diff(error, prepend=-np.inf) > 0.0)
+    exact = len(starts) <= max_groups
+    if not exact:
+        starts = np.linspace(0, len(used), max_groups, endpoint=False).astype(np.intp)
+    triangles, errors, weights = [], [], []
+    for member in np.split(used, starts[1:]):
+        part = compress(rows.subset(member), 1.0)
+        # All groups about one origin: the shift of the origin is a change in the first row alone, (6).
+        part.factor[0, 1:] += part.factor[0, 0] * (part.origin - whole.origin)
+        triangles.append(part.factor)
+        errors.append(float(np.exp(np.log(standard_error[member]).mean())))
+        weights.append(part.total_weight)
+    return Groups(
+        np.concatenate(triangles), np.array(errors), np.array(weights), whole, exact
+    )

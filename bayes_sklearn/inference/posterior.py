@@ -1,0 +1,193 @@
+"""What every engine returns: weighted nodes, each a Gaussian for the coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from .compressed import Rows
+
+Array = NDArray[np.float64]
+
+# Numbers in the largest temporary array of a pass over rows: it should stay in the processor's cache.
+_BLOCK_NUMBERS = 2**18
+
+
+class NodeCovariances(Protocol):
+    """The covariance matrices C_g of B at the nodes, in whatever form an engine has them cheaply."""
+
+    def quadratic(self, design: Array) -> Array:
+        """Return a' C_g a for each row a of the design, (rows, G) or (rows, 1)."""
+
+    def mean(self, weights: Array) -> Array:
+        """Return sum_g w_g C_g, (P, P)."""
+
+    def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        """Return one draw of Normal(0, C_g) for each node named, (draws, P)."""
+
+    def mapped(self, matrix: Array) -> NodeCovariances:
+        """Return the covariances of matrix @ B."""
+
+
+@dataclass(frozen=True, eq=False)
+class SharedBasis:
+    """C_g = basis diag(variances_g) basis': one basis serves every node."""
+
+    basis: Array
+    """(P, K)"""
+    variances: Array
+    """(G, K)"""
+
+    def quadratic(self, design: Array) -> Array:
+        return np.square(design @ self.basis) @ self.variances.T
+
+    def mean(self, weights: Array) -> Array:
+        return (self.basis * (weights @ self.variances)) @ self.basis.T
+
+    def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        standard = rng.standard_normal((len(nodes), self.basis.shape[1]))
+        return (standard * np.sqrt(self.variances[nodes])) @ self.basis.T
+
+    def mapped(self, matrix: Array) -> SharedBasis:
+        return replace(self, basis=matrix @ self.basis)
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """C_g = F_g F_g', with a factor of its own for every node."""
+
+    factors: Array
+    """(G, P, K)"""
+
+    def quadratic(self, design: Array) -> Array:
+        return np.stack(
+            [np.square(design @ factor).sum(axis=1) for factor in self.factors], axis=1
+        )
+
+    def mean(self, weights: Array) -> Array:
+        scaled = self.factors * np.sqrt(weights)[:, None, None]
+        return np.tensordot(scaled, scaled, axes=((0, 2), (0, 2)))
+
+    def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        standard = rng.standard_normal((len(nodes), self.factors.shape[2]))
+        drawn = np.empty((len(nodes), self.factors.shape[1]))
+        for node in np.unique(nodes):
+            drawn[nodes == node] = standard[nodes == node] @ self.factors[node].T
+        return drawn
+
+    def mapped(self, matrix: Array) -> Factors:
+        return replace(self, factors=matrix @ self.factors)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """p(B, s | data) as weighted nodes: at node g the scale is s_g and B is Normal(B_g, C_g), (2).
+
+    B is (intercept, coefficients) with respect to (1, x - center); without an intercept its first entry is zero.
+    """
+
+    weights: Array
+    """(G,) summing to one."""
+    location: Array
+    """(G, P) the nodes' means of B."""
+    covariances: NodeCovariances
+    noise_scale: Array
+    """(G,) the nodes' noise scales."""
+    center: Array
+    """(p,) the point about which the intercept is stated."""
+    log_noise_density: Array | None = None
+    """(G,) where the nodes are a quadrature rule: the log density of log s at them, up to a constant."""
+    log_evidence: float | None = None
+    """Log marginal likelihood; None where improper priors leave it undefined."""
+
+    @cached_property
+    def mean(self) -> Array:
+        """Posterior mean of B, (P,)."""
+        return self.weights @ self.location
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Posterior covariance of B, (P, P): within the nodes and between them."""
+        between = (self.location - self.mean) * np.sqrt(self.weights)[:, None]
+        return self.covariances.mean(self.weights) + between.T @ between
+
+    def linear(self, design: Array) -> tuple[Array, Array]:
+        """Return mean and variance at every node of each design row's a'B, (rows, G) each."""
+        means = design @ self.location.T
+        return means, np.broadcast_to(self.covariances.quadratic(design), means.shape)
+
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return draws of B, (size, P), and of s, (size,)."""
+        nodes = rng.choice(len(self.weights), size=size, p=self.weights)
+        return self.location[nodes] + self.covariances.draw(nodes, rng), self.noise_scale[nodes]
+
+    def mapped(self, matrix: Array, shift: Array, noise_unit: float, center: Array) -> Posterior:
+        """Return the posterior of shift + matrix @ B and of noise_unit * s."""
+        return replace(
+            self,
+            location=self.location @ matrix.T + shift,
+            covariances=self.covariances.mapped(matrix),
+            noise_scale=self.noise_scale * noise_unit,
+            center=center,
+        )
+
+    def noise_quantiles(self, probabilities: Array) -> Array:
+        """Return posterior quantiles of the noise scale."""
+        order = np.argsort(self.noise_scale)
+        scale = self.noise_scale[order]
+        if len(scale) == 1:
+            return np.full(len(probabilities), scale[0])
+        if self.log_noise_density is None:
+            return np.asarray(
+                np.quantile(
+                    scale, probabilities, method="inverted_cdf", weights=self.weights[order]
+                )
+            )
+        # Between the nodes of a quadrature rule the density is smooth: interpolate its log, then integrate.
+        log_scale = np.log(scale)
+        fine = np.linspace(log_scale[0], log_scale[-1], 4001)
+        log_density = CubicSpline(log_scale, self.log_noise_density[order])(fine)
+        density = np.exp(log_density - log_density.max())
+        mass = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
+        return np.exp(np.interp(probabilities, mass / mass[-1], fine))
+
+
+def row_blocks(n: int, width: int) -> Iterator[slice]:
+    """Yield slices of rows whose temporary arrays, `width` numbers a row, stay small."""
+    length = max(1, _BLOCK_NUMBERS // max(width, 1))
+    for start in range(0, n, length):
+        yield slice(start, min(start + length, n))
+
+
+def linear_moments(
+    posterior: Posterior, rows: Rows, *, with_variance: bool
+) -> tuple[Array, Array]:
+    """Return mean and variance of the regression line at every row, in one pass over the rows.
+
+    With L L' the covariance of B, the variance at a row a is the squared length of L'a: one matrix product a block
+    gives it and the mean together.
+    """
+    n, p = len(rows.X), rows.n_features
+    mean = np.empty(n)
+    variance = np.empty(n) if with_variance else np.empty(0)
+    maps = posterior.mean[None, :]
+    if with_variance:
+        values, vectors = np.linalg.eigh(posterior.covariance)
+        root = (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        # A rotation leaves lengths alone; the triangle has the constant in its first row only.
+        maps = np.concatenate([maps, np.linalg.qr(root, mode="r")])
+    constants, slopes = maps[:, :1], maps[:, 1:]
+    for block in row_blocks(n, 2 * (p + 2)):
+        centred = (rows.take(block) - posterior.center).T
+        lengths = slopes @ centred
+        lengths[:2] += constants[:2]
+        mean[block] = lengths[0]
+        if with_variance:
+            np.einsum("ij,ij->j", lengths[1:], lengths[1:], out=variance[block])
+    return mean, variance

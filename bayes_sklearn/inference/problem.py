@@ -1,0 +1,254 @@
+"""Problem in, Posterior out: the one boundary that engines share.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+
+from ..priors import CoefficientPrior, Flat, Prior, ScalePrior
+from .compressed import Compressed, Groups, Rows, compress, group
+from .posterior import Posterior
+
+Array = NDArray[np.float64]
+Noise = Literal["scaled", "additive", "known"]
+
+# A residual below this share of the target's spread is rounding, not noise.
+_RESOLUTION = 1e-8
+# Rows whose known errors take at most so many values are factored once a value.
+_MAX_GROUPS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The affine map between the data's units and the model's: x -> (x - mean) / scale, likewise y."""
+
+    x_mean: Array
+    x_scale: Array
+    y_mean: float
+    y_scale: float
+
+    @classmethod
+    def of(cls, state: Compressed, standardize: bool, fit_intercept: bool) -> Scaling:
+        """Return the scaling to frequency-weighted mean 0 and standard deviation 1, or none at all."""
+        p = len(state.mean) - 1
+        if not standardize:
+            return cls(np.zeros(p), np.ones(p), 0.0, 1.0)
+        mean = state.mean + state.origin
+        rounding = 10.0 * np.finfo(np.float64).eps * np.abs(mean)
+        deviation = state.standard_deviation
+        scale = np.where(deviation > rounding, deviation, 1.0)
+        if not fit_intercept:
+            mean = np.zeros(p + 1)
+        return cls(mean[:-1], scale[:-1], float(mean[-1]), float(scale[-1]))
+
+    def factor(self, state: Compressed, error_unit: float) -> Array:
+        """Return the triangle of [1, x, y] in the model's units, errors in multiples of `error_unit`, (7)."""
+        center = np.append(self.x_mean, self.y_mean)
+        scale = np.append(self.x_scale, self.y_scale)
+        factor = state.factor.copy()
+        factor[0, 1:] += factor[0, 0] * (state.origin - center)
+        factor[:, 1:] /= scale
+        return factor * error_unit
+
+    def to_data(self, posterior: Posterior, noise_unit: float) -> Posterior:
+        """Return the posterior on the data's own scale, its intercept about the features' mean."""
+        matrix = np.diag(self.y_scale / np.append(1.0, self.x_scale))
+        shift = np.zeros(len(matrix))
+        shift[0] = self.y_mean
+        return posterior.mapped(matrix, shift, noise_unit, self.x_mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A regression in the model's units: data, error model and priors. Immutable; engines only read it."""
+
+    rows: Rows
+    standard_error: Array | float | None
+    """Known standard errors of the target, in the data's unit; None: none are known."""
+    noise: Noise
+    state: Compressed
+    scaling: Scaling
+    coef_prior: CoefficientPrior
+    intercept_prior: CoefficientPrior | None
+    """None: the model has no intercept."""
+    noise_prior: ScalePrior
+
+    @classmethod
+    def build(
+        cls,
+        rows: Rows,
+        standard_error: Array | float | None,
+        *,
+        noise: Noise,
+        standardize: bool,
+        coef_prior: CoefficientPrior,
+        intercept_prior: CoefficientPrior | None,
+        noise_prior: ScalePrior,
+    ) -> Problem:
+        """Compress the rows and settle the model's units.
+
+        Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model.
+        """
+        if standard_error is None:
+            noise = "scaled"
+        state = compress(rows, 1.0 if standard_error is None else standard_error)
+        scaling = Scaling.of(state, standardize, intercept_prior is not None)
+        return cls(
+            rows,
+            standard_error,
+            noise,
+            state,
+            scaling,
+            coef_prior,
+            intercept_prior,
+            noise_prior,
+        )
+
+    @property
+    def errors_known(self) -> bool:
+        return self.standard_error is not None
+
+    @property
+    def fit_intercept(self) -> bool:
+        return self.intercept_prior is not None
+
+    @property
+    def total_weight(self) -> float:
+        return self.state.total_weight
+
+    @property
+    def error_unit(self) -> float:
+        """The unit of the model's errors: the target's, or, where none are known, the model's own."""
+        return self.scaling.y_scale if self.errors_known else 1.0
+
+    @property
+    def noise_unit(self) -> float:
+        """The data's value of a noise scale of one."""
+        multiplies = self.errors_known and self.noise != "additive"
+        return 1.0 if multiplies else self.scaling.y_scale
+
+    @property
+    def log_jacobian(self) -> float:
+        """What turns a log density of the model's target into one of the data's."""
+        return -self.total_weight * float(np.log(self.scaling.y_scale))
+
+    def factor(self) -> tuple[Array, float]:
+        """Return the triangle of [1, x, y] and the summed log errors, in the model's units."""
+        return self._in_model_units(self.state)
+
+    def _in_model_units(self, state: Compressed) -> tuple[Array, float]:
+        log_error = state.log_error - self.total_weight * float(np.log(self.error_unit))
+        return self.scaling.factor(state, self.error_unit), log_error
+
+    def factor_at(self, scatter: float, source: Groups | None = None) -> tuple[Array, float]:
+        """Return what `factor` does, with a scatter (in the model's units) added to every error."""
+        scatter *= self.scaling.y_scale
+        if source is not None:
+            return self._in_model_units(source.compress(scatter))
+        if self.standard_error is None:
+            raise ValueError("There are no known errors that a scatter could be added to.")
+        return self._in_model_units(compress(self.rows, self.standard_error, scatter))
+
+    def grouped(self) -> Groups:
+        """Return the rows gathered by their known error."""
+        error = np.broadcast_to(
+            np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape
+        )
+        return group(self.rows, error, self.state, _MAX_GROUPS)
+
+    @cached_property
+    def gaussian_prior(self) -> tuple[Array, Array] | None:
+        """Prior means and standard deviations of B's free entries, or None if they are not Gaussian."""
+        coef = self.coef_prior.gaussian("coef_prior", self.rows.n_features)
+        if self.intercept_prior is None or coef is None:
+            return coef
+        intercept = self.intercept_prior.gaussian("intercept_prior", 1)
+        if intercept is None:
+            return None
+        return np.append(intercept[0], coef[0]), np.append(intercept[1], coef[1])
+
+    @property
+    def priors_proper(self) -> bool:
+        """Whether every prior integrates to one, so that there is a marginal likelihood."""
+        priors: list[Prior | None] = [self.coef_prior, self.intercept_prior]
+        if self.noise != "known":
+            priors.append(self.noise_prior)
+        return not any(isinstance(prior, Flat) for prior in priors)
+
+    def resolution(self) -> float:
+        """Return the noise scale below which a residual is rounding, in the model's units."""
+        factor, _ = self.factor()
+        per_row = factor / np.sqrt(self.total_weight)
+        spread = float(np.linalg.norm(per_row[1:, -1]))
+        # A target of one value has no spread; its unit is what is left.
+        spread = spread if spread > 0.0 else float(per_row[0, 0])
+        magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row[0, 0]
+        return max(_RESOLUTION * spread, np.finfo(np.float64).eps * float(magnitude))
+
+
+class Engine(Protocol):
+    """A way from Problem to Posterior."""
+
+    NAME: str
+
+    def why_not(self, problem: Problem) -> str | None:
+        """Return why this engine can't take the problem, in words that finish "because", or None."""
+
+    def solve(self, problem: Problem) -> Posterior:
+        """Return the posterior in the model's units."""
+
+
+def check_proper(problem: Problem) -> None:
+    """Refuse a problem whose posterior can't be normalised, (12).
+
+    Raises
+    ------
+    ValueError
+        Naming the prior that is to blame and what to use instead.
+    """
+    prior = problem.gaussian_prior
+    if prior is None:
+        return
+    flat = np.isinf(prior[1])
+    if flat.any():
+        factor, _ = problem.factor()
+        design = factor[:, :-1] if problem.fit_intercept else factor[:, 1:-1]
+        _check_determined(design[:, flat], problem.state.n_rows)
+    if problem.noise == "known":
+        return
+    # For large s the likelihood falls as s**-N, and every flat coefficient gives one power back.
+    falls = problem.total_weight - np.count_nonzero(flat) + problem.noise_prior.tail()
+    if not falls > 1.0:
+        raise ValueError(
+            f"The posterior is improper: with noise_prior={problem.noise_prior!r} and a total sample weight of"
+            f" {problem.total_weight:g} for {np.count_nonzero(flat)} flat coefficients, nothing bounds the noise"
+            " scale from above. Use a proper noise_prior such as HalfNormal()."
+        )
+
+
+def _check_determined(design: Array, n_rows: int) -> None:
+    """Refuse flat coefficients that the rows do not determine."""
+    columns = design.shape[1]
+    norms = np.linalg.norm(design, axis=0)
+    determined = 0
+    if (norms > 0.0).all():
+        diagonal = np.abs(np.diag(qr(design / norms, mode="r", pivoting=True)[0]))
+        determined = int(np.count_nonzero(diagonal > 1e-12 * columns))
+    if determined < columns:
+        reason = (
+            f"{n_rows} rows for {columns} coefficients with a flat prior"
+            if n_rows < columns
+            else f"the {columns} columns with a flat prior are constant or collinear"
+        )
+        raise ValueError(
+            f"The posterior is improper: {reason}, so the data leave some combination of them free."
+            " Use coef_prior=Normal(...), or drop columns."
+        )

@@ -1,0 +1,149 @@
+"""One-dimensional integrals of positive densities whose peak may be anywhere and of any width.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+LogDensity = Callable[[Array], Array]
+
+# Where the density has fallen by exp(-36) = 2e-16 of its peak, the rest is rounding.
+DROP = 36.0
+# Trapezoid sums of smooth peaks gain digits by the square: halves that agree to this leave a relative error
+# near its square.
+_AGREE = 1e-5
+_FIRST_INTERVALS = 16
+_MAX_INTERVALS = 512
+
+
+def peak_intervals(
+    log_density: LogDensity, lower: float, upper: float
+) -> list[tuple[float, float]]:
+    """Return the intervals that hold all of a density but its 1e-16th part.
+
+    Parameters
+    ----------
+    log_density : callable
+        From an array of points to the log density at them; smooth, falling at both ends.
+    lower, upper : float
+        Where to look first. `lower` is a bound: nothing below it counts. `upper` is moved out as needed.
+
+    Returns
+    -------
+    list of (float, float)
+        Disjoint, ascending; more than one only for a density with well separated peaks.
+    """
+    grid, values = _scan(log_density, lower, upper)
+    padded = np.concatenate([[-np.inf], values, [-np.inf]])
+    is_peak = (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:])
+    peaks, heights, reach = _climb(log_density, grid[is_peak], grid[1] - grid[0], lower)
+    floor = heights.max() - DROP
+    sides = sorted(
+        (_fall(log_density, peak, -reach, floor, lower), _fall(log_density, peak, reach, floor, lower))
+        for peak, height in zip(peaks, heights, strict=True)
+        if height > floor
+    )
+    merged = [sides[0]]
+    for left, right in sides[1:]:
+        if left <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(right, merged[-1][1]))
+        else:
+            merged.append((left, right))
+    return merged
+
+
+def _scan(log_density: LogDensity, lower: float, upper: float) -> tuple[Array, Array]:
+    """Evaluate an even grid that reaches beyond the peak to the right."""
+    while True:
+        grid = np.linspace(lower, upper, 48)
+        values = log_density(grid)
+        if values[-1] < values.max() - DROP:
+            return grid, values
+        upper += upper - lower
+
+
+def _climb(
+    log_density: LogDensity, peaks: Array, step: float, lower: float
+) -> tuple[Array, Array, float]:
+    """Close in on every local maximum; return places, heights and a distance over which little changes."""
+    offsets = np.linspace(-1.0, 1.0, 9)
+    while True:
+        points = np.maximum(peaks[:, None] + step * offsets, lower)
+        values = log_density(points.ravel()).reshape(points.shape)
+        best = values.argmax(axis=1)
+        rows = np.arange(len(peaks))
+        peaks, heights = points[rows, best], values[rows, best]
+        if np.ptp(values[heights.argmax()]) < 1.0 or step < 1e-12:
+            return peaks, heights, step
+        step *= 0.25
+
+
+def _fall(
+    log_density: LogDensity, peak: float, reach: float, floor: float, lower: float
+) -> float:
+    """Return where the density has fallen to the floor on one side of a peak, not beyond `lower`."""
+    inner, outer = 0.0, reach
+    while True:
+        distances = outer * 2.0 ** np.arange(8)
+        points = np.maximum(peak + distances, lower)
+        below = (log_density(points) < floor) | (points <= lower)
+        if below.any():
+            first = int(below.argmax())
+            inner, outer = (distances[first - 1] if first else inner), distances[first]
+            break
+        inner, outer = distances[-1], 2.0 * distances[-1]
+    points = np.maximum(peak + np.linspace(inner, outer, 9), lower)
+    below = (log_density(points) < floor) | (points <= lower)
+    return float(points[int(below.argmax())] if below.any() else points[-1])
+
+
+def trapezoid(
+    log_density: LogDensity, intervals: list[tuple[float, float]]
+) -> tuple[Array, Array, Array]:
+    """Return nodes, log densities and log weights (density times spacing) whose sum is the integral, (11).
+
+    Parameters
+    ----------
+    log_density : callable
+        As in `peak_intervals`; called with every node once.
+    intervals : list of (float, float)
+        From `peak_intervals`.
+
+    Returns
+    -------
+    nodes, log_densities, log_weights : ndarray of shape (G,)
+        In the order of the calls: a caller that keeps what it computed at each node finds it at the same index.
+    """
+    nodes, densities, log_weights = [], [], []
+    for left, right in intervals:
+        u = np.linspace(left, right, _FIRST_INTERVALS + 1)
+        values = log_density(u)
+        spacing = u[1] - u[0]
+        total, mean = _sums(u, values, spacing, left, right)
+        while True:
+            middle = np.linspace(left + 0.5 * spacing, right - 0.5 * spacing, len(u) - 1)
+            u, values = np.append(u, middle), np.append(values, log_density(middle))
+            spacing *= 0.5
+            finer, finer_mean = _sums(u, values, spacing, left, right)
+            agree = abs(finer - total) < _AGREE and abs(finer_mean - mean) < _AGREE * (right - left)
+            if agree or len(u) > _MAX_INTERVALS:
+                break
+            total, mean = finer, finer_mean
+        ends = (u == left) | (u == right)
+        nodes.append(u)
+        densities.append(values)
+        log_weights.append(values + np.log(np.where(ends, 0.5 * spacing, spacing)))
+    return np.concatenate(nodes), np.concatenate(densities), np.concatenate(log_weights)
+
+
+def _sums(u: Array, values: Array, spacing: float, left: float, right: float) -> tuple[float, float]:
+    """Return the log of the trapezoid sum and the mean of u under it."""
+    top = values.max()
+    weights = np.exp(values - top) * np.where((u == left) | (u == right), 0.5, 1.0)
+    return float(np.log(weights.sum() * spacing) + top), float(weights @ u / weights.sum())

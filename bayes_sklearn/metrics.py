@@ -1,0 +1,450 @@
+"""Scores of predictive distributions, as functions on arrays and as scikit-learn scorers.
+
+The functions take measured values and what was predicted for them. The scorers take a fitted
+regressor, ask for its predictive distribution (Normal(mean, std) where it only has
+``predict(return_std=True)``) and score the held-out target under it; greater is better, so losses
+are negated and say so by ``neg_``::
+
+    cross_validate(regressor, X, y, scoring=SCORERS)
+    GridSearchCV(regressor, grid, scoring={"crps": neg_crps_scorer}, refit="crps")
+
+All are closed forms. A `sample_weight` of k counts a row k times, 0 leaves it out.
+
+References
+----------
+.. [1] Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation",
+   Journal of the American Statistical Association 102, 359-378.
+.. [2] Gneiting, Balabdaoui & Raftery (2007), "Probabilistic forecasts, calibration and
+   sharpness", Journal of the Royal Statistical Society B 69, 243-268.
+.. [3] Winkler (1972), "A decision-theoretic approach to interval estimation", Journal of the
+   American Statistical Association 67, 187-191.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
+from sklearn.utils import check_array
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from .predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
+
+Array = NDArray[np.float64]
+
+
+def log_predictive_density(
+    y_true: ArrayLike,
+    y_pred: ArrayLike | PredictiveDistribution,
+    y_std: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Mean log density of the measured values under their predictions; greater is better.
+
+    The logarithmic score of [1], section 4.1: natural logarithm of a density per unit of y.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        Measured values.
+    y_pred : array-like of shape (n,), or a predictive distribution of n rows
+        Predicted means, in the unit of y; or an object with a method ``logpdf``.
+    y_std : array-like of shape (n,), optional
+        Predicted standard deviations, in the unit of y: the prediction is Normal(y_pred, y_std).
+        Always given with means, never with a distribution.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows in the mean.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not n finite numbers, a standard deviation is not positive, a weight is
+        negative or all are zero, or `y_std` is missing with means or given with a distribution.
+    """
+    return _mean(_elementwise("logpdf", y_true, y_pred, y_std), sample_weight)
+
+
+def crps(
+    y_true: ArrayLike,
+    y_pred: ArrayLike | PredictiveDistribution,
+    y_std: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Mean continuous ranked probability score, in the unit of y; smaller is better.
+
+    The integral over z of (F(z) - 1{z >= y})^2, F being the predictive cdf ([1], section 4.2).
+    Of a prediction without spread it is the absolute error.
+
+    Parameters
+    ----------
+    y_true, y_pred, y_std, sample_weight
+        As in `log_predictive_density`, errors too; a distribution has a method ``crps``.
+    """
+    return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight)
+
+
+def pit(
+    y_true: ArrayLike, y_pred: ArrayLike | PredictiveDistribution, y_std: ArrayLike | None = None
+) -> Array:
+    """Probability integral transform, (n,): the predictive cdf at each measured value.
+
+    Uniform on [0, 1] where predictions are calibrated ([2], section 3.1), piled up in the middle
+    where they are too wide, at 0 and 1 where too narrow. `pit_error` makes it one number.
+
+    Parameters
+    ----------
+    y_true, y_pred, y_std
+        As in `log_predictive_density`, errors too; a distribution has a method ``cdf``.
+    """
+    # The weights of a mixture add up to 1 within rounding only.
+    return np.clip(_elementwise("cdf", y_true, y_pred, y_std), 0.0, 1.0)
+
+
+def pit_error(pit_values: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """Distance of PIT values from uniform: 0 is perfect, 1/2 is the worst.
+
+    The Wasserstein-1 distance, the integral over u in [0, 1] of abs(F(u) - u), F being the
+    (weighted) empirical cdf of the values; a probability, exact.
+
+    Even calibrated predictions don't score 0 on n rows: sqrt(n) (F(u) - u) tends to a Brownian
+    bridge, Normal(0, u (1 - u)) at u, so the score's expectation under calibration tends to
+    ``sqrt(2 / pi) * pi / 8 / sqrt(n)``, that is 0.313 / sqrt(n) (and is 1/3 at n = 1); where
+    weights differ, n is ``sum(w)**2 / sum(w**2)``.
+
+    Parameters
+    ----------
+    pit_values : array-like of shape (n,)
+        Values in [0, 1], as `pit` returns them.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the values.
+
+    Raises
+    ------
+    ValueError
+        If values are not finite or outside [0, 1], a weight is negative, or all are zero.
+    """
+    values = _column("pit_values", pit_values)
+    if ((values < 0) | (values > 1)).any():
+        raise ValueError("pit_values must lie in [0, 1]; pass what `pit` returns.")
+    weights = _weights(sample_weight, values.size)
+    order = np.argsort(values)
+    knots = np.concatenate([[0.0], values[order], [1.0]])
+    levels = np.concatenate([[0.0], np.cumsum(weights[order])])
+    levels /= levels[-1]
+    # F is levels[k] between knots k and k + 1, and t |t| / 2 is an antiderivative of |t|.
+    start, end = knots[:-1] - levels, knots[1:] - levels
+    return float(np.sum(end * np.abs(end) - start * np.abs(start)) / 2)
+
+
+def interval_score(
+    y_true: ArrayLike,
+    y_lower: ArrayLike,
+    y_upper: ArrayLike,
+    *,
+    coverage: float = 0.95,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Winkler's interval score, in the unit of y; smaller is better.
+
+    The interval's width plus 2 / (1 - coverage) times the distance by which it misses ([3]; [1],
+    section 6.2). Its expectation is smallest for the true central interval.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        Measured values.
+    y_lower, y_upper : array-like of shape (n,)
+        Predicted quantiles (1 - coverage) / 2 and (1 + coverage) / 2, in the unit of y.
+    coverage : float, default=0.95
+        Probability that the intervals were made to hold, between 0 and 1.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows in the mean.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not n finite numbers, a lower limit exceeds its upper limit, `coverage`
+        is not between 0 and 1, a weight is negative, or all are zero.
+    """
+    _check_coverage(coverage)
+    y, lower, upper = _columns(y_true=y_true, y_lower=y_lower, y_upper=y_upper)
+    _check_ordered(lower, upper)
+    miss = np.maximum(lower - y, 0) + np.maximum(y - upper, 0)
+    return _mean(upper - lower + 2 / (1 - coverage) * miss, sample_weight)
+
+
+def interval_coverage(
+    y_true: ArrayLike,
+    y_lower: ArrayLike,
+    y_upper: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Share of the measured values inside their intervals, limits included.
+
+    Best when near the probability that the intervals were made to hold; more is not better.
+
+    Parameters
+    ----------
+    y_true, y_lower, y_upper, sample_weight
+        As in `interval_score`, errors too.
+    """
+    y, lower, upper = _columns(y_true=y_true, y_lower=y_lower, y_upper=y_upper)
+    _check_ordered(lower, upper)
+    return _mean(((lower <= y) & (y <= upper)).astype(np.float64), sample_weight)
+
+
+def interval_width(
+    y_lower: ArrayLike, y_upper: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    """Mean width of the intervals, in the unit of y: sharpness ([2], section 3.3).
+
+    Smaller is better, but only among predictions that are equally well calibrated.
+
+    Parameters
+    ----------
+    y_lower, y_upper, sample_weight
+        As in `interval_score`, errors too.
+    """
+    lower, upper = _columns(y_lower=y_lower, y_upper=y_upper)
+    _check_ordered(lower, upper)
+    return _mean(upper - lower, sample_weight)
+
+
+def _elementwise(
+    method: str,
+    y_true: ArrayLike,
+    y_pred: ArrayLike | PredictiveDistribution,
+    y_std: ArrayLike | None,
+) -> Array:
+    """Value of `method` at each y_true, of the distribution y_pred or of Normal(y_pred, y_std)."""
+    if callable(getattr(y_pred, method, None)):
+        if y_std is not None:
+            raise ValueError("y_std must be left out where y_pred is a predictive distribution.")
+        y, distribution = _column("y_true", y_true), cast(PredictiveDistribution, y_pred)
+    elif y_std is None:
+        raise ValueError(
+            "y_std is missing: pass standard deviations along with means, or as y_pred a predictive "
+            f"distribution with a method {method}; {type(y_pred).__name__} has none."
+        )
+    else:
+        y, mean, std = _columns(y_true=y_true, y_pred=cast(ArrayLike, y_pred), y_std=y_std)
+        if (std <= 0).any():
+            raise ValueError(
+                f"y_std must be positive, but its smallest is {std.min():g}; include the noise of "
+                "a new measurement, or score points by their mean absolute error."
+            )
+        distribution = NormalPredictive(mean, std)
+    values = np.asarray(getattr(distribution, method)(y), dtype=np.float64)
+    if values.shape != y.shape:
+        raise ValueError(
+            f"y_true has shape {y.shape}, but y_pred's {method} {values.shape}; pass the "
+            "distribution predicted for the same rows."
+        )
+    return values
+
+
+def _column(name: str, values: ArrayLike) -> Array:
+    """Finite floats of shape (n,), or a ValueError that names the argument."""
+    try:
+        column: Array = check_array(
+            values, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name=name
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must hold finite numbers, so drop or repair other rows: {error}"
+        ) from error
+    if column.size == 0 or column.shape not in ((column.size,), (column.size, 1)):
+        raise ValueError(
+            f"{name} must be of shape (n,) with n > 0, got {column.shape}; score several targets "
+            "one at a time."
+        )
+    return column.ravel()
+
+
+def _columns(**arguments: ArrayLike) -> list[Array]:
+    columns = {name: _column(name, values) for name, values in arguments.items()}
+    (first, reference), *others = columns.items()
+    for name, column in others:
+        if column.size != reference.size:
+            raise ValueError(
+                f"{name} has {column.size} values and {first} {reference.size}; pass one a row."
+            )
+    return list(columns.values())
+
+
+def _weights(sample_weight: ArrayLike | None, n: int) -> Array:
+    if sample_weight is None:
+        return np.ones(n)
+    weights = _column("sample_weight", sample_weight)
+    if weights.size != n:
+        raise ValueError(f"sample_weight has {weights.size} values for {n} rows; pass one a row.")
+    if (weights < 0).any() or not weights.any():
+        raise ValueError("sample_weight must not be negative, nor 0 (row left out) in every row.")
+    return weights
+
+
+def _mean(values: Array, sample_weight: ArrayLike | None) -> float:
+    weights = _weights(sample_weight, values.size)
+    # Selected, since a row left out must not turn an infinite score into 0 * inf = NaN.
+    kept = weights > 0
+    return float(np.average(values[kept], weights=weights[kept]))
+
+
+def _check_ordered(lower: Array, upper: Array) -> None:
+    if (lower > upper).any():
+        row = np.argmax(lower > upper)
+        raise ValueError(f"y_lower exceeds y_upper, first in row {row}; pass lower limits first.")
+
+
+def _check_coverage(coverage: float) -> None:
+    if not isinstance(coverage, Real) or not 0 < coverage < 1:
+        raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}; 95% is 0.95.")
+
+
+# A scorer holds a name from this table, so that it pickles. All take (y, distribution, weights,
+# coverage).
+_SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
+    "log_predictive_density": lambda y, d, w, _: log_predictive_density(y, d, sample_weight=w),
+    "neg_crps": lambda y, d, w, _: -crps(y, d, sample_weight=w),
+    "neg_pit_error": lambda y, d, w, _: -pit_error(pit(y, d), sample_weight=w),
+    "neg_interval_score": lambda y, d, w, c: (
+        -interval_score(y, *d.interval(c), coverage=c, sample_weight=w)
+    ),
+    "interval_coverage": lambda y, d, w, c: interval_coverage(y, *d.interval(c), sample_weight=w),
+    "neg_interval_width": lambda y, d, w, c: -interval_width(*d.interval(c), sample_weight=w),
+}
+_INTERVAL_SCORES = ("neg_interval_score", "interval_coverage", "neg_interval_width")
+
+# What scorers ask of metadata routing until told otherwise. A y_err can only be the measurement's
+# own; whether a weight is the row's or the count behind a share only the user knows, and
+# scikit-learn raises on None until told.
+_REQUESTS: dict[str, bool | str | None] = {"sample_weight": None, "counts": None, "y_err": True}
+
+
+@dataclass(frozen=True, repr=False)
+class ProbabilisticScorer:
+    """Callable ``scorer(estimator, X, y)``, made by `make_probabilistic_scorer`; immutable."""
+
+    score: str
+    coverage: float | None = None
+    requests: tuple[tuple[str, bool | str | None], ...] = tuple(_REQUESTS.items())
+
+    def __call__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        **predict_params: Any,
+    ) -> float:
+        """Score y under what a fitted regressor predicts for X; greater is better.
+
+        `sample_weight` weights the rows of the score; `predict_params`, such as `counts` or
+        `y_err`, go to `predictive_distribution`. Raises TypeError if the regressor has no
+        predictive standard deviation, and ValueError as the score's function does.
+        """
+        renamed = [name for name, request in self.requests if request == "sample_weight"]
+        if sample_weight is not None and not predict_params.keys() >= set(renamed):
+            # The `score` of a search of several metrics skips what its scorers ask for.
+            raise ValueError(
+                f"{self!r} was given sample_weight by that name; call it with {renamed[0]}=..."
+            )
+        distribution = predictive_distribution(estimator, X, **predict_params)
+        return _SCORES[self.score](y, distribution, sample_weight, self.coverage)
+
+    def set_score_request(self, **requests: bool | str | None) -> ProbabilisticScorer:
+        """Return a copy with these requests to metadata routing.
+
+        ``neg_crps_scorer.set_score_request(counts="sample_weight")`` scores held-out shares with
+        the counts behind them, which went to ``fit`` as `sample_weight`. scikit-learn's own scorers
+        change in place; this one can't, since everyone shares the module's.
+
+        Parameters
+        ----------
+        **requests : {True, False, None} or str
+            For `sample_weight` or any parameter of prediction: pass it on, ignore it, raise if it
+            is given, or pass on what is given under this name; ValueError if it is none of these.
+            The rest stays as it was: at first `y_err` True, `sample_weight` and `counts` None.
+
+        Raises
+        ------
+        RuntimeError
+            If metadata routing is off.
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "set_score_request needs metadata routing; turn it on with "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        asked = {name: True if name == request else request for name, request in requests.items()}
+        changed = replace(self, requests=tuple({**dict(self.requests), **asked}.items()))
+        changed.get_metadata_routing()  # raises if a request is impossible
+        return changed
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Return what this scorer asks of metadata routing; scikit-learn's routers call it."""
+        routing = MetadataRequest(owner=repr(self))
+        aliases = {request for _, request in self.requests if isinstance(request, str)}
+        for parameter, request in self.requests:
+            # counts="sample_weight" settles what the sample_weight passed is for.
+            settled = request is None and parameter in aliases
+            routing.score.add_request(param=parameter, alias=False if settled else request)
+        return routing
+
+    def _accept_sample_weight(self) -> bool:
+        # Without routing, searches of scikit-learn >= 1.7 ask before they pass on fit's weights.
+        return True
+
+    def __repr__(self) -> str:
+        coverage = "" if self.coverage is None else f", coverage={self.coverage}"
+        asked = [f"{k}={v!r}" for k, v in self.requests if (k, v) not in _REQUESTS.items()]
+        requests = f".set_score_request({', '.join(asked)})" if asked else ""
+        return f"make_probabilistic_scorer({self.score!r}{coverage}){requests}"
+
+
+def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> ProbabilisticScorer:
+    """Make a scorer for `cross_validate`, `GridSearchCV` and the like; greater is better.
+
+    Without metadata routing, scikit-learn passes X and y only; from 1.7 on, a search passes the
+    `sample_weight` of its ``fit``, too, as weights of the rows.
+
+    Parameters
+    ----------
+    score : str
+        A key of `SCORERS`, such as "neg_interval_score".
+    coverage : float, optional
+        Probability that the intervals are to hold, for scores of intervals; 0.95 if left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such score, or `coverage` is not between 0 and 1 or given to another score.
+    """
+    if score not in _SCORES:
+        raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {score!r}.")
+    if score in _INTERVAL_SCORES:
+        coverage = 0.95 if coverage is None else coverage
+        _check_coverage(coverage)
+    elif coverage is not None:
+        raise ValueError(
+            f"coverage means nothing to {score!r}, which scores the whole distribution; leave it "
+            f"out or take one of {', '.join(_INTERVAL_SCORES)}."
+        )
+    return ProbabilisticScorer(score, coverage)
+
+
+SCORERS = {score: make_probabilistic_scorer(score) for score in _SCORES}
+log_predictive_density_scorer = SCORERS["log_predictive_density"]
+neg_crps_scorer = SCORERS["neg_crps"]
+neg_pit_error_scorer = SCORERS["neg_pit_error"]
+neg_interval_score_scorer = SCORERS["neg_interval_score"]
+interval_coverage_scorer = SCORERS["interval_coverage"]
+neg_interval_width_scorer = SCORERS["neg_interval_width"]

@@ -1,0 +1,384 @@
+"""The predictive distribution: every prediction derives from it.
+
+One normal mixture a row, evaluated in blocks of rows, so that nothing of size rows x nodes exists.
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from . import mixtures
+from .errors import Parts
+from .inference.compressed import Rows
+from .inference.posterior import Posterior, linear_moments, row_blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+__all__ = ["LinearPredictive", "NormalPredictive", "PredictiveDistribution", "predictive_distribution"]
+
+
+class PredictiveDistribution(ABC):
+    """Distribution of the target at n rows, in the style of scipy's frozen distributions.
+
+    Arguments called `y` and `q` are broadcast against the n rows: a number, (n,), or (k, n).
+    """
+
+    index: Any = None
+    """Row labels for `to_frame`."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows, n."""
+
+    @abstractmethod
+    def mean(self) -> Array:
+        """Return the means, (n,)."""
+
+    @abstractmethod
+    def var(self) -> Array:
+        """Return the variances, (n,)."""
+
+    @abstractmethod
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Return random draws, (n, n_samples)."""
+
+    @abstractmethod
+    def _weights(self) -> Array:
+        """Return the mixtures' weights, (G,)."""
+
+    @abstractmethod
+    def _components(self, rows: slice) -> tuple[Array, Array]:
+        """Return the components' means and standard deviations at some rows, (rows, G) each."""
+
+    @property
+    def variance_parts(self) -> dict[str, Array]:
+        """What the variances are made of: name to (n,) variances that add up to `var()`."""
+        return {"total": self.var()}
+
+    def std(self) -> Array:
+        """Return the standard deviations, (n,)."""
+        return np.sqrt(self.var())
+
+    def logpdf(self, y: ArrayLike) -> Array:
+        """Return the log density at y."""
+        return self._by_row(mixtures.log_density, y)
+
+    def pdf(self, y: ArrayLike) -> Array:
+        """Return the density at y."""
+        return np.exp(self.logpdf(y))
+
+    def cdf(self, y: ArrayLike) -> Array:
+        """Return the probability of a target at or below y."""
+        return self._by_row(mixtures.cdf, y)
+
+    def ppf(self, q: ArrayLike) -> Array:
+        """Return the quantiles of probability q.
+
+        Raises
+        ------
+        ValueError
+            Where a probability is outside [0, 1].
+        """
+        probabilities = np.asarray(q, dtype=np.float64)
+        if not ((probabilities >= 0.0) & (probabilities <= 1.0)).all():
+            raise ValueError(f"Quantiles must be probabilities in [0, 1], got {q!r}.")
+        return self._by_row(mixtures.quantile, probabilities)
+
+    def interval(self, coverage: float = 0.95) -> tuple[Array, Array]:
+        """Return the lower and upper limits of equal-tailed intervals, (n,) each.
+
+        Raises
+        ------
+        ValueError
+            Where the coverage is not between 0 and 1.
+        """
+        if not 0.0 < coverage < 1.0:
+            raise ValueError(f"coverage must lie strictly between 0 and 1, got {coverage!r}.")
+        lower, upper = self.ppf(0.5 + np.array([[-0.5], [0.5]]) * coverage)
+        return lower, upper
+
+    def crps(self, y: ArrayLike) -> Array:
+        """Return the continuous ranked probability score of each row at y (lower is better, in y's unit)."""
+        return self._by_row(mixtures.crps, y)
+
+    def to_frame(self, coverage: float = 0.95) -> pd.DataFrame:
+        """Return a data frame: y_pred, std, the limits of an interval, and the parts of the variance.
+
+        Parameters
+        ----------
+        coverage : float, default=0.95
+            Of the equal-tailed interval.
+        """
+        import pandas as pd
+
+        lower, upper = self.interval(coverage)
+        label = f"{100.0 * coverage:g}%"
+        columns = {
+            "y_pred": self.mean(),
+            "std": self.std(),
+            f"lower_{label}": lower,
+            f"upper_{label}": upper,
+        }
+        columns |= {f"var_{name}": part for name, part in self.variance_parts.items()}
+        return pd.DataFrame(columns, index=self.index)
+
+    def _by_row(self, function: Callable[..., Array], value: ArrayLike) -> Array:
+        """Apply a function of (value, weights, means, sds) to blocks of rows."""
+        values = np.asarray(value, dtype=np.float64)
+        shape = np.broadcast_shapes(values.shape, (len(self),))
+        if shape[-1] != len(self):
+            raise ValueError(f"Expected values for {len(self)} rows, got shape {values.shape}.")
+        stacked = np.broadcast_to(values, shape).reshape(-1, len(self))
+        answer = np.empty(stacked.shape)
+        weights = self._weights()
+        for rows in row_blocks(len(self), len(weights)):
+            means, sds = self._components(rows)
+            for i in range(len(stacked)):
+                answer[i, rows] = function(stacked[i, rows], weights, means, sds)
+        return answer.reshape(shape)
+
+
+class NormalPredictive(PredictiveDistribution):
+    """Normal distributions, independent from row to row.
+
+    Parameters
+    ----------
+    mean, std : ndarray of shape (n,)
+    """
+
+    def __init__(self, mean: Array, std: Array):
+        self._mean = np.asarray(mean, dtype=np.float64)
+        self._std = np.asarray(std, dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self._mean)
+
+    def mean(self) -> Array:
+        return self._mean
+
+    def var(self) -> Array:
+        return np.square(self._std)
+
+    def std(self) -> Array:
+        return self._std
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        standard = check_random_state(random_state).standard_normal((len(self), n_samples))
+        return self._mean[:, None] + standard * self._std[:, None]
+
+    def _weights(self) -> Array:
+        return np.ones(1)
+
+    def _components(self, rows: slice) -> tuple[Array, Array]:
+        return self._mean[rows, None], self._std[rows, None]
+
+
+class LinearPredictive(PredictiveDistribution):
+    """Distribution of new measurements, or of the regression line, under a posterior, (14).
+
+    Parameters
+    ----------
+    posterior : Posterior
+        On the data's scale.
+    X : ndarray of shape (n, k)
+        New rows, as given to predict.
+    features : ndarray of intp or None
+        Columns of X that are features; None: all.
+    noise : dict of str to (fixed, multiplied)
+        Parts of the noise variance, ``fixed + multiplied * s**2`` each, numbers or (n,); empty: the line alone.
+    seed : int
+        For draws where no random state is given.
+    index : optional
+        Row labels for `to_frame`.
+    """
+
+    def __init__(
+        self,
+        posterior: Posterior,
+        X: NDArray[np.floating],
+        features: NDArray[np.intp] | None,
+        noise: Parts,
+        seed: int,
+        index: Any = None,
+    ):
+        self._posterior = posterior
+        self._rows = Rows(X, np.empty(0), features)
+        self._noise = noise
+        self._seed = seed
+        self.index = index
+
+    def __len__(self) -> int:
+        return len(self._rows.X)
+
+    def mean(self) -> Array:
+        return linear_moments(self._posterior, self._rows, with_variance=False)[0]
+
+    def var(self) -> Array:
+        _, variance = linear_moments(self._posterior, self._rows, with_variance=True)
+        for fixed, multiplied in self._noise_means().values():
+            variance += fixed + multiplied
+        return variance
+
+    def mean_and_std(self) -> tuple[Array, Array]:
+        """Return `mean()` and `std()` in one pass over the rows."""
+        mean, variance = linear_moments(self._posterior, self._rows, with_variance=True)
+        for parts in self._noise_means().values():
+            for part in parts:
+                if np.ndim(part) or part:
+                    variance += part
+        return mean, np.sqrt(variance, out=variance)
+
+    @property
+    def variance_parts(self) -> dict[str, Array]:
+        """What the variances are made of: name to (n,) variances that add up to `var()`.
+
+        ``parameters``: what the rows left open of the line; ``scatter``: noise that no stated error explains (and
+        the error floor's part); ``target_error``: the stated standard error; ``finite_count``: the binomial error
+        of a share of a finite count.
+        """
+        n = len(self)
+        _, parameters = linear_moments(self._posterior, self._rows, with_variance=True)
+        parts = {"parameters": parameters}
+        means = self._noise_means()
+        for name in ("scatter", "target_error", "finite_count"):
+            fixed, multiplied = means.get(name, (0.0, 0.0))
+            parts[name] = np.broadcast_to(np.asarray(fixed + multiplied), (n,)).copy()
+        return parts
+
+    def covariance(self) -> Array:
+        """Return the covariance of the rows with each other, (n, n)."""
+        design = self._design(slice(None))
+        covariance = design @ self._posterior.covariance @ design.T
+        noise = np.zeros(len(self))
+        for fixed, multiplied in self._noise_means().values():
+            noise += fixed + multiplied
+        covariance[np.diag_indices_from(covariance)] += noise
+        return covariance
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Return random draws, (n, n_samples); each column is one draw of the line, with noise row by row.
+
+        With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
+        """
+        state = check_random_state(self._seed if random_state is None else random_state)
+        rng = np.random.default_rng(state.randint(2**31 - 1, size=4))
+        coefficients, scale = self._posterior.draw(n_samples, rng)
+        answer = np.empty((len(self), n_samples))
+        for rows in row_blocks(len(self), n_samples + coefficients.shape[1]):
+            answer[rows] = self._design(rows) @ coefficients.T
+            if self._noise:
+                sd = np.sqrt(self._noise_variance(rows, scale))
+                answer[rows] += sd * rng.standard_normal(sd.shape)
+        return answer
+
+    def _weights(self) -> Array:
+        return self._posterior.weights
+
+    def _components(self, rows: slice) -> tuple[Array, Array]:
+        means, variances = self._posterior.linear(self._design(rows))
+        if self._noise:
+            variances = variances + self._noise_variance(rows, self._posterior.noise_scale)
+        return means, np.sqrt(variances)
+
+    def _design(self, rows: slice) -> Array:
+        """Return rows of (1, x - center)."""
+        centred = self._rows.take(rows) - self._posterior.center
+        return np.concatenate([np.ones((len(centred), 1)), centred], axis=1)
+
+    def _noise_variance(self, rows: slice, scale: Array) -> Array:
+        """Return the noise variance of some rows at each noise scale, (rows, G)."""
+        size = len(range(len(self))[rows])
+        total = np.zeros((size, len(scale)))
+        for fixed, multiplied in self._noise.values():
+            total += _column(fixed, rows) + _column(multiplied, rows) * np.square(scale)
+        return total
+
+    def _noise_means(self) -> Parts:
+        """Return each part as its posterior mean: (fixed, multiplied * E[s**2])."""
+        mean_square = float(self._posterior.weights @ np.square(self._posterior.noise_scale))
+        return {
+            name: (fixed, multiplied * mean_square)
+            for name, (fixed, multiplied) in self._noise.items()
+        }
+
+
+def _column(value: Array | float, rows: slice) -> Array | float:
+    return value[rows, None] if isinstance(value, np.ndarray) and value.ndim else value
+
+
+def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> PredictiveDistribution:
+    """Return the predictive distribution of any fitted regressor that has one.
+
+    Looks through fitted searches (GridSearchCV and the like) and Pipelines. A regressor without
+    `predict_distribution` whose `predict` takes ``return_std`` (BayesianRidge, ARDRegression,
+    GaussianProcessRegressor) gives Normal(mean, std).
+
+    Parameters
+    ----------
+    estimator : fitted regressor, Pipeline or search
+    X : array-like of shape (n, k)
+        New rows, as for the estimator's predict.
+    **predict_params
+        Passed to the regressor at the end: ``counts``, ``y_err``, ``include_noise``.
+
+    Returns
+    -------
+    PredictiveDistribution
+
+    Raises
+    ------
+    TypeError
+        For a regressor without standard deviations, and for TransformedTargetRegressor.
+    ValueError
+        For a search fitted with ``refit=False``.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import BayesianRidge
+    >>> from bayes_sklearn import predictive_distribution
+    >>> model = BayesianRidge().fit([[0.0], [1.0], [2.0], [3.0]], [0.0, 1.1, 1.9, 3.2])
+    >>> predictive_distribution(model, [[4.0]]).interval(0.9)[0].shape
+    (1,)
+    """
+    name = type(estimator).__name__
+    if hasattr(estimator, "predict_distribution"):
+        return estimator.predict_distribution(X, **predict_params)  # type: ignore[no-any-return]
+    if hasattr(estimator, "transformer_") or name == "TransformedTargetRegressor":
+        raise TypeError(
+            "TransformedTargetRegressor gives no predictive distribution: standard deviations don't pass through its"
+            " inverse transform. Use the regressor without it (BayesianErrorsInVariablesRegressor standardises the"
+            " target itself), or transform y before fit and the limits of intervals after predict."
+        )
+    if hasattr(estimator, "best_estimator_"):
+        return predictive_distribution(estimator.best_estimator_, X, **predict_params)
+    if hasattr(estimator, "cv_results_") or (hasattr(estimator, "refit") and not estimator.refit):
+        raise ValueError(f"{name} was fitted with refit=False: there is no refitted model to predict with.")
+    if hasattr(estimator, "steps") and hasattr(estimator, "named_steps"):
+        if len(estimator.steps) > 1:
+            X = estimator[:-1].transform(X)
+        return predictive_distribution(estimator.steps[-1][1], X, **predict_params)
+    predict = getattr(estimator, "predict", None)
+    if predict is None or "return_std" not in inspect.signature(predict).parameters:
+        raise TypeError(
+            f"{name} has no predictive distribution: its predict takes no return_std. Use"
+            " BayesianErrorsInVariablesRegressor, BayesianRidge, ARDRegression or GaussianProcessRegressor."
+        )
+    mean, std = estimator.predict(X, return_std=True, **predict_params)
+    return NormalPredictive(mean, std)

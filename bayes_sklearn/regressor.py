@@ -1,0 +1,527 @@
+"""The estimator: validate, choose an engine, expose. No mathematics."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .columns import Columns
+from .errors import (
+    NoiseModel,
+    Parts,
+    TargetErrors,
+    count_standard_error,
+    observed_share,
+    pooled_share,
+    resolve_target_errors,
+)
+from .inference import ENGINES, Posterior, Problem, Rows, reweight, solve
+from .predictive import LinearPredictive
+from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScalePrior
+from .summary import summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+__all__ = ["BayesianErrorsInVariablesRegressor"]
+
+_DEFAULT_PRIORS: dict[str, type[Prior]] = {
+    "coef_prior": Normal,
+    "intercept_prior": Normal,
+    "noise_prior": HalfNormal,
+}
+# Stated errors that need a larger multiple than this are in doubt.
+_ERRORS_TOO_SMALL = 2.5
+
+class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
+    """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
+
+    The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
+    count behind a share (``sample_weight`` or ``count_column``), or is not known at all. Coefficients, intercept
+    and noise scale have priors; their posterior is computed to rounding, without sampling, at about the price of
+    least squares.
+
+    Parameters
+    ----------
+    coef_prior : Normal or Flat, default=None
+        Prior of the coefficients; None is ``Normal(0, 1)``. Parameters may be arrays with one value a feature.
+        With ``standardize=True`` it is a prior on standardised features and target.
+    intercept_prior : Normal or Flat, default=None
+        Prior of the intercept; None is ``Normal(0, 1)``. With ``standardize=True`` it is about the target's mean,
+        at the features' means, in units of the target's standard deviation.
+    noise_prior : ScalePrior, default=None
+        Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
+        a multiple of them and has no unit, else its unit is that of the (standardised) target.
+    noise : {"scaled", "additive", "known"}, default="scaled"
+        How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
+        ``sqrt(s**2 + y_err**2)``, or ``y_err`` alone. Without known errors it is s in every row.
+    weight_type : {"auto", "counts", "frequency"}, default="auto"
+        What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
+        the weight the count behind it, which gives the share's standard error. "auto" takes counts where all y
+        are in [0, 1], not all 0 or 1, and all weights are whole and at least 1, but not all 1, and no other
+        argument states y's errors; say which to be sure.
+    count_error : {"fitted", "observed"}, default="fitted"
+        Whether binomial errors are taken at the fitted share of each row (the pooled share first, then reweighted
+        until it settles; a plug-in quasi-likelihood) or at the observed share. Errors at observed shares are
+        correlated with the shares, and bias the fit.
+    error_floor : float, default=0.005
+        Added to the standard error that counts give.
+    count_column : str or int, default=None
+        Column of X that holds the counts behind the shares; it is split and scored with its rows and is no
+        feature.
+    y_err_column : str or int, default=None
+        Column of X that holds the target's standard errors, likewise.
+    standardize : bool, default=True
+        Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1. All
+        attributes and predictions are on the data's own scale, either way.
+    fit_intercept : bool, default=True
+        Whether the line has an intercept.
+    inference : {"auto", "exact"}, default="auto"
+        The engine. "auto" takes the cheapest that can.
+    random_state : int, RandomState instance or None, default=None
+        Settles, in fit, the seed of the draws made later by `sample_y`.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_coefficients,)
+        Posterior means of the coefficients, on the data's scale.
+    coef_std_ : ndarray of shape (n_coefficients,)
+        Their posterior standard deviations.
+    coef_names_ : ndarray of shape (n_coefficients,)
+        The features they belong to.
+    intercept_ : float
+        Posterior mean of the intercept.
+    noise_scale_ : float
+        Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"``, else in the
+        target's unit; 1 under ``noise="known"``.
+    log_marginal_likelihood_ : float
+        Log density of the target under the model, given features, errors and scaling. Absent under flat priors.
+    weight_type_ : {"counts", "frequency"}
+        What ``sample_weight`` was taken to be.
+    inference_ : str
+        The engine that ran.
+    n_features_in_ : int
+        Number of columns of X, those that hold counts or errors included.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are strings.
+
+    See Also
+    --------
+    sklearn.linear_model.BayesianRidge : Point estimates of prior and noise scale; no known errors.
+    predictive_distribution : The predictive distribution through Pipelines and fitted searches.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+    >>> from bayes_sklearn.datasets import make_role_modeling
+    >>> phones = make_role_modeling(random_state=0)
+    >>> model = BayesianErrorsInVariablesRegressor(weight_type="counts")
+    >>> model = model.fit(phones.data, phones.target, sample_weight=phones.counts)
+    >>> mean, std = model.predict(phones.data, return_std=True, counts=phones.counts)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "coef_prior": "no_validation",
+        "intercept_prior": "no_validation",
+        "noise_prior": "no_validation",
+        "noise": [StrOptions({"scaled", "additive", "known"})],
+        "weight_type": [StrOptions({"auto", "counts", "frequency"})],
+        "count_error": [StrOptions({"fitted", "observed"})],
+        "error_floor": [Interval(Real, 0.0, None, closed="left")],
+        "count_column": "no_validation",
+        "y_err_column": "no_validation",
+        "standardize": ["boolean"],
+        "fit_intercept": ["boolean"],
+        "inference": [StrOptions({"auto", *ENGINES})],
+        "random_state": ["random_state"],
+    }
+    # With metadata routing on, errors go where they are given without being asked for.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"y_err": True}
+    __metadata_request__predict: ClassVar[dict[str, bool]] = {"y_err": True, "counts": True}
+
+    def __init__(
+        self,
+        *,
+        coef_prior: CoefficientPrior | None = None,
+        intercept_prior: CoefficientPrior | None = None,
+        noise_prior: ScalePrior | None = None,
+        noise: str = "scaled",
+        weight_type: str = "auto",
+        count_error: str = "fitted",
+        error_floor: float = 0.005,
+        count_column: str | int | None = None,
+        y_err_column: str | int | None = None,
+        standardize: bool = True,
+        fit_intercept: bool = True,
+        inference: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.coef_prior = coef_prior
+        self.intercept_prior = intercept_prior
+        self.noise_prior = noise_prior
+        self.noise = noise
+        self.weight_type = weight_type
+        self.count_error = count_error
+        self.error_floor = error_floor
+        self.count_column = count_column
+        self.y_err_column = y_err_column
+        self.standardize = standardize
+        self.fit_intercept = fit_intercept
+        self.inference = inference
+        self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, those of the default priors included.
+
+        ``coef_prior__sigma`` (and the like) can be set where ``coef_prior`` is None: the default prior is put
+        there first.
+
+        Parameters
+        ----------
+        **params
+            Names and values.
+
+        Returns
+        -------
+        self
+        """
+        for key in params:
+            role, _, name = key.partition("__")
+            if name and role in _DEFAULT_PRIORS and params.get(role, getattr(self, role)) is None:
+                params[role] = _DEFAULT_PRIORS[role]()
+        return super().set_params(**params)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            Features, and the columns named by ``count_column`` and ``y_err_column``.
+        y : array-like of shape (n,)
+            Target.
+        sample_weight : array-like of shape (n,), optional
+            Counts behind shares or frequencies, as ``weight_type`` says.
+        y_err : float or array-like of shape (n,), optional
+            Known standard errors of y, in its unit; positive.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument; and where the posterior is improper, or the engine asked for can't
+            take the model. An earlier fit is left as it was.
+
+        Warns
+        -----
+        UserWarning
+            Where "auto" had to guess what the weights are; where the stated errors look too small.
+        ConvergenceWarning
+            Where the features fit the target without error; where fitted count errors do not settle.
+        """
+        with self._untouched_on_error():
+            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True)
+            y = np.asarray(y, dtype=np.float64)
+            columns = Columns.of(
+                {"count_column": self.count_column, "y_err_column": self.y_err_column},
+                getattr(self, "feature_names_in_", None),
+                X.shape[1],
+            )
+            errors = resolve_target_errors(
+                y,
+                sample_weight=sample_weight,
+                weight_type=self.weight_type,
+                y_err=y_err,
+                **columns.held(X),
+            )
+            if self.noise == "known" and errors.kind == "none":
+                raise ValueError(
+                    "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight with"
+                    " weight_type='counts', or count_column); or use noise='scaled'."
+                )
+            rows = Rows(X, y, columns.features, errors.frequency)
+            posterior, engine, standard_error = self._solve(rows, errors)
+            self._expose(posterior, engine, columns, errors)
+            typical = _root_mean_square(standard_error, rows.frequency)
+            self._noise_model = NoiseModel(self.noise, errors.kind, float(self.error_floor), typical)
+            _warn_if_errors_too_small(self, errors.kind)
+        return self
+
+    def _solve(
+        self, rows: Rows, errors: TargetErrors
+    ) -> tuple[Posterior, str, Array | float | None]:
+        """Build the problem and solve it, more than once where errors depend on the fit."""
+        p = rows.n_features
+        priors = {
+            "coef_prior": self._prior("coef_prior", CoefficientPrior, p),
+            "intercept_prior": self._prior("intercept_prior", CoefficientPrior, 1) if self.fit_intercept else None,
+            "noise_prior": self._prior("noise_prior", ScalePrior, 1),
+        }
+
+        def fit(standard_error: Array | float | None) -> tuple[Posterior, str]:
+            problem = Problem.build(
+                rows, standard_error, noise=self.noise, standardize=self.standardize, **priors
+            )
+            return solve(problem, self.inference)
+
+        if errors.counts is None:
+            return *fit(errors.standard_error), errors.standard_error
+        counts, floor = errors.counts, float(self.error_floor)
+        if self.count_error == "observed":
+            standard_error = count_standard_error(observed_share(rows.y, counts), counts, floor)
+            return *fit(standard_error), standard_error
+        return reweight(fit, rows, counts, floor, pooled_share(rows.y, errors))
+
+    def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
+        """Return a role's prior, its default where it is None, checked."""
+        prior = getattr(self, role)
+        if prior is None:
+            return _DEFAULT_PRIORS[role]()
+        if not isinstance(prior, kind):
+            wanted = "the noise scale" if kind is ScalePrior else "coefficients"
+            fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
+            raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
+        prior.check(role, size)
+        return prior
+
+    def _expose(
+        self, posterior: Posterior, engine: str, columns: Columns, errors: TargetErrors
+    ) -> None:
+        """Set the fitted attributes; no training rows are kept."""
+        mean = posterior.mean
+        self.coef_ = mean[1:]
+        self.coef_std_ = np.sqrt(np.diag(posterior.covariance)[1:])
+        self.coef_names_ = columns.feature_names
+        self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
+        self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
+        self.weight_type_ = errors.weight_type
+        self.inference_ = engine
+        vars(self).pop("log_marginal_likelihood_", None)
+        if posterior.log_evidence is not None:
+            self.log_marginal_likelihood_ = posterior.log_evidence
+        self._posterior, self._columns = posterior, columns
+        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def predict(
+        self,
+        X: ArrayLike,
+        return_std: bool = False,
+        return_cov: bool = False,
+        *,
+        counts: ArrayLike | float | None = None,
+        y_err: ArrayLike | float | None = None,
+        include_noise: bool = True,
+    ) -> Array | tuple[Array, Array]:
+        """Predict the target of new measurements.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            The columns that fit had.
+        return_std : bool, default=False
+            Whether to return the standard deviation of each new measurement as well.
+        return_cov : bool, default=False
+            Whether to return the covariance of all of them instead.
+        counts : float or array-like of shape (n,), optional
+            The counts behind the new shares, for a model fitted with counts; the error is taken at the predicted
+            share.
+        y_err : float or array-like of shape (n,), optional
+            The standard errors of the new measurements. Without counts or y_err (or a column of X that holds them) a
+            new measurement is taken to be as uncertain as the training rows were, in root mean square.
+        include_noise : bool, default=True
+            Whether the answer is of a new measurement; False: of the regression line alone.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,)
+        std : ndarray of shape (n,), or cov : ndarray of shape (n, n)
+            Only if asked for.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+        """
+        if return_std and return_cov:
+            raise ValueError("At most one of return_std and return_cov can be asked for.")
+        distribution = self.predict_distribution(
+            X, counts=counts, y_err=y_err, include_noise=include_noise and (return_std or return_cov)
+        )
+        if return_std:
+            return distribution.mean_and_std()
+        if return_cov:
+            return distribution.mean(), distribution.covariance()
+        return distribution.mean()
+
+    def predict_distribution(
+        self,
+        X: ArrayLike,
+        *,
+        counts: ArrayLike | float | None = None,
+        y_err: ArrayLike | float | None = None,
+        include_noise: bool = True,
+    ) -> LinearPredictive:
+        """Return the predictive distribution, from which all else derives.
+
+        Parameters
+        ----------
+        X, counts, y_err, include_noise
+            As for `predict`.
+
+        Returns
+        -------
+        PredictiveDistribution
+            With ``mean() std() var() pdf logpdf cdf ppf interval sample crps to_frame`` and ``variance_parts``.
+        """
+        check_is_fitted(self)
+        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        columns, posterior = self._columns, self._posterior
+        stated = self._noise_model.check(len(X), counts, y_err, columns.held(X))
+        noise: Parts = {}
+        if include_noise:
+            share = None
+            if "counts" in stated:
+                share = LinearPredictive(posterior, X, columns.features, {}, self._seed).mean()
+            noise = self._noise_model.parts(share, **stated)
+        return LinearPredictive(posterior, X, columns.features, noise, self._seed, index)
+
+    def predict_interval(
+        self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any
+    ) -> Array:
+        """Return equal-tailed intervals.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+        coverage : float, default=0.95
+            Probability that a new measurement lies inside.
+        **predict_params
+            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, 2)
+            Lower and upper limits.
+        """
+        return np.column_stack(self.predict_distribution(X, **predict_params).interval(coverage))
+
+    def predict_quantiles(
+        self, X: ArrayLike, quantiles: ArrayLike = (0.05, 0.5, 0.95), **predict_params: Any
+    ) -> Array:
+        """Return quantiles.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+        quantiles : float or array-like of shape (q,), default=(0.05, 0.5, 0.95)
+            Probabilities.
+        **predict_params
+            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, q)
+        """
+        probabilities = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
+        return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
+
+    def sample_y(
+        self,
+        X: ArrayLike,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        **predict_params: Any,
+    ) -> Array:
+        """Draw new measurements; each column is one draw of the line, with noise row by row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None: the seed that fit settled, so that the draws are the same every time.
+        **predict_params
+            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_samples)
+        """
+        return self.predict_distribution(X, **predict_params).sample(n_samples, random_state)
+
+    def summary(self, coverage: float = 0.95) -> pd.DataFrame:
+        """Return the posterior as a table.
+
+        Parameters
+        ----------
+        coverage : float, default=0.95
+            Of the equal-tailed credible intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for the intercept, each coefficient and the noise scale (on the data's scale); columns mean, sd,
+            and the limits.
+        """
+        check_is_fitted(self)
+        table = summarise(self._posterior, self.coef_names_, coverage)
+        return table if self.fit_intercept else table.drop(index="intercept")
+
+    @contextmanager
+    def _untouched_on_error(self) -> Iterator[None]:
+        """Put every attribute back as it was if the body fails or is interrupted."""
+        before = vars(self).copy()
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+
+def _root_mean_square(standard_error: Array | float | None, frequency: Array | None) -> float:
+    """Return the training rows' root mean square error; 0 where none is known."""
+    if standard_error is None:
+        return 0.0
+    if isinstance(standard_error, float):
+        return standard_error
+    if frequency is None:
+        return float(np.linalg.norm(standard_error) / np.sqrt(len(standard_error)))
+    total = np.einsum("i,i,i->", frequency, standard_error, standard_error)
+    return float(np.sqrt(total / frequency.sum()))
+
+
+def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
+    """Warn where known errors had to be multiplied by a lot."""
+    if model.noise == "scaled" and kind != "none" and model.noise_scale_ > _ERRORS_TOO_SMALL:
+        warnings.warn(
+            f"The stated errors look too small: the noise scale is {model.noise_scale_:.3g} times them. Check their"
+            " unit, or add what they leave out (noise='additive', a larger error_floor); the prior HalfNormal(1)"
+            " holds the scale down, so that intervals may be too narrow.",
+            UserWarning,
+            stacklevel=3,
+        )
