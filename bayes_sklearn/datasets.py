@@ -357,8 +357,6 @@ def _linear_truth(
     if mean_share is None:
         mean_share = _PHONE_MEAN_SHARE
     check_scalar(mean_share, "mean_share", Real)
-    if not 0.0 < mean_share < 1.0:
-        raise ValueError(f"mean_share must be above 0 and below 1, got {mean_share!r}.")
 
     if coef is None:
         slopes = np.array(_PHONE_COEF) * (mean_share / _PHONE_MEAN_SHARE)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "CountErrors",
     "NoiseModel",
     "TargetErrors",
     "check_counts",
     "check_vector",
-    "count_standard_error",
     "observed_share",
     "pooled_share",
     "resolve_target_errors",
@@ -253,37 +253,51 @@ def _weight_type(y: Array, weight: Array | None, setting: str, other: str | None
     return "counts"
 
 
-def pooled_share(y: Array, errors: TargetErrors) -> float:
-    """Return all successes over all counts."""
-    counts = errors.counts if errors.counts is not None else np.ones_like(y)
-    weight = counts if errors.frequency is None else counts * errors.frequency
-    return float(weight @ y / weight.sum())
+@dataclass(frozen=True)
+class CountErrors:
+    """Standard errors of shares with counts behind them, (13).
 
-
-def count_standard_error(share: Array | float, counts: Array, floor: float) -> Array:
-    """Return the binomial standard error of shares with counts behind them, (13).
-
-    ``sqrt(p (1 - p) / n) + floor`` at shares clipped to [1/2 / (n + 1), 1 - 1/2 / (n + 1)]: a finite count never
-    proves certainty. Rows with a count of 0 are given 1.
-
-    Parameters
-    ----------
-    share : float or ndarray of shape (n,)
-        The shares at which to take the error.
-    counts : ndarray of shape (n,)
-        The numbers behind them.
-    floor : float
-        Added to every error.
-
-    Returns
-    -------
-    ndarray of shape (n,)
+    ``sqrt(p (1 - p) (1 / n + rho (1 - 1 / n))) + floor``: binomial, extra-binomial by the intraclass correlation
+    rho (Williams 1982, Applied Statistics 31, model II), and a floor.
     """
-    edge = 0.5 / (counts + 1.0)
-    p = np.minimum(np.maximum(share, edge), 1.0 - edge)
-    if counts.min() > 0.0:
-        return np.sqrt(p * (1.0 - p) / counts) + floor
-    return np.where(counts > 0.0, np.sqrt(p * (1.0 - p) / np.maximum(counts, 1.0)) + floor, 1.0)
+
+    floor: float
+    pooled: float | None = None
+    """Shares at which errors are taken are given one count more, of this share; None: they are clipped to
+    [1/2 / (n + 1), 1 - 1/2 / (n + 1)]. Either way a finite count never proves certainty."""
+    overdispersion: float = 0.0
+    """The intraclass correlation rho, in [0, 1]."""
+
+    def bernoulli_variance(self, share: Array | float, counts: Array) -> Array:
+        """Return p (1 - p) at the shares that errors are taken at, (n,)."""
+        if self.pooled is None:
+            edge = 0.5 / (counts + 1.0)
+            p = np.minimum(np.maximum(share, edge), 1.0 - edge)
+        else:
+            p = np.clip(share, 0.0, 1.0) * counts
+            p += self.pooled
+            p /= counts + 1.0
+        return p * (1.0 - p)
+
+    def standard_error(self, bernoulli_variance: Array, counts: Array) -> Array:
+        """Return the standard errors, (n,); 1 where the count is 0, for a row that is left out."""
+        seen = np.maximum(counts, 1.0)
+        variance = np.reciprocal(seen)
+        if self.overdispersion > 0.0:
+            variance *= 1.0 - self.overdispersion
+            variance += self.overdispersion
+        variance *= bernoulli_variance
+        error = np.sqrt(variance, out=variance)
+        error += self.floor
+        if not counts.all():
+            error[counts == 0.0] = 1.0
+        return error
+
+
+def pooled_share(y: Array, counts: Array, frequency: Array | None) -> float:
+    """Return all successes over all counts, with half a success and half a failure added."""
+    weight = counts if frequency is None else counts * frequency
+    return float((weight @ y + 0.5) / (weight.sum() + 1.0))
 
 
 def observed_share(y: Array, counts: Array) -> Array:
@@ -301,9 +315,10 @@ class NoiseModel:
 
     noise: Literal["scaled", "additive", "known"]
     kind: Literal["counts", "standard_error", "none"]
-    floor: float
     typical_error: float
     """Root mean square of the training rows' errors: a new row's, where it states none."""
+    count_errors: CountErrors
+    """How counts give errors."""
 
     def check(
         self, n: int, counts: object, y_err: object, columns: Mapping[str, Array]
@@ -355,12 +370,13 @@ class NoiseModel:
             Their standard errors.
         """
         if counts is not None and share is not None:
-            error = count_standard_error(share, counts, self.floor)
-            finite = np.square(error - self.floor)
+            bernoulli = self.count_errors.bernoulli_variance(share, counts)
+            error = self.count_errors.standard_error(bernoulli, counts)
+            finite = bernoulli / np.maximum(counts, 1.0)
             if not counts.all():  # a share of nothing states no error
                 error = np.where(counts > 0.0, error, self.typical_error)
                 finite = np.where(counts > 0.0, finite, 0.0)
-            return self._split({"finite_count": finite, "scatter": np.square(error) - finite})
+            return self._split({"finite_count": finite, "scatter": np.maximum(error**2 - finite, 0.0)})
         if y_err is not None:
             return self._split({"target_error": np.square(y_err)})
         if self.kind == "none":

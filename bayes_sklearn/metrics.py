@@ -231,8 +231,8 @@ def _elementwise(
         y, distribution = _column("y_true", y_true), cast(PredictiveDistribution, y_pred)
     elif y_std is None:
         raise ValueError(
-            "y_std is missing: pass standard deviations along with means, or as y_pred a predictive "
-            f"distribution with a method {method}; {type(y_pred).__name__} has none."
+            "y_std is missing; pass standard deviations along with means, or, as y_pred, a "
+            f"distribution with a method {method}, which {type(y_pred).__name__} hasn't."
         )
     else:
         y, mean, std = _columns(y_true=y_true, y_pred=cast(ArrayLike, y_pred), y_std=y_std)

@@ -35,7 +35,8 @@ def log_density(value: Array, weights: Array, means: Array, sds: Array) -> Array
 
 def cdf(value: Array, weights: Array, means: Array, sds: Array) -> Array:
     """Return the distribution function of each row's mixture at its value, (n,)."""
-    return ndtr(_standardised(value, means, sds)[0]) @ weights
+    # Weights sum to one but for rounding.
+    return np.minimum(ndtr(_standardised(value, means, sds)[0]) @ weights, 1.0)
 
 
 def quantile(probability: Array, weights: Array, means: Array, sds: Array) -> Array:

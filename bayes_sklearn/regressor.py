@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,10 +18,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .columns import Columns
 from .errors import (
+    CountErrors,
     NoiseModel,
     Parts,
     TargetErrors,
-    count_standard_error,
     observed_share,
     pooled_share,
     resolve_target_errors,
@@ -263,16 +264,17 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
                     " weight_type='counts', or count_column); or use noise='scaled'."
                 )
             rows = Rows(X, y, columns.features, errors.frequency)
-            posterior, engine, standard_error = self._solve(rows, errors)
+            posterior, engine, standard_error, count_errors = self._solve(rows, errors)
             self._expose(posterior, engine, columns, errors)
             typical = _root_mean_square(standard_error, rows.frequency)
-            self._noise_model = NoiseModel(self.noise, errors.kind, float(self.error_floor), typical)
+            self._noise_model = NoiseModel(self.noise, errors.kind, typical, count_errors)
+            self.overdispersion_ = count_errors.overdispersion
             _warn_if_errors_too_small(self, errors.kind)
         return self
 
     def _solve(
         self, rows: Rows, errors: TargetErrors
-    ) -> tuple[Posterior, str, Array | float | None]:
+    ) -> tuple[Posterior, str, Array | float | None, CountErrors]:
         """Build the problem and solve it, more than once where errors depend on the fit."""
         p = rows.n_features
         priors = {
@@ -287,13 +289,19 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
             )
             return solve(problem, self.inference)
 
+        count_errors = CountErrors(float(self.error_floor))
         if errors.counts is None:
-            return *fit(errors.standard_error), errors.standard_error
-        counts, floor = errors.counts, float(self.error_floor)
+            return *fit(errors.standard_error), errors.standard_error, count_errors
+        counts = errors.counts
         if self.count_error == "observed":
-            standard_error = count_standard_error(observed_share(rows.y, counts), counts, floor)
-            return *fit(standard_error), standard_error
-        return reweight(fit, rows, counts, floor, pooled_share(rows.y, errors))
+            bernoulli = count_errors.bernoulli_variance(observed_share(rows.y, counts), counts)
+            standard_error = count_errors.standard_error(bernoulli, counts)
+            return *fit(standard_error), standard_error, count_errors
+        pooled = pooled_share(rows.y, counts, rows.frequency)
+        # Additive noise is extra variation itself, and known errors leave no room for any.
+        overdispersed = self.noise == "scaled"
+        count_errors = replace(count_errors, pooled=pooled)
+        return reweight(fit, rows, counts, count_errors, overdispersed=overdispersed)
 
     def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
         """Return a role's prior, its default where it is None, checked."""

@@ -153,7 +153,7 @@ def log_densities(s: Array) -> dict[str, Array]:
 
 
 def monte_carlo_error(values: Array) -> float:
-    """Standard error of the mean of draws (chain, draw), from their effective sample size."""
+    """Give the standard error of the mean of draws (chain, draw), by effective sample size."""
     with _quietly():
         import arviz
 

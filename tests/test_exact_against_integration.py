@@ -20,6 +20,7 @@ from oracle import (
     inverse_gamma,
 )
 from scipy import integrate, stats
+from threadpoolctl import threadpool_limits
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.priors import (
@@ -57,10 +58,11 @@ class NormalPrior(NamedTuple):
 
     @property
     def is_flat(self) -> bool:
+        """Whether the standard deviation is infinite."""
         return self.sigma == np.inf
 
     def ours(self) -> Any:
-        """The package's prior."""
+        """Give the package's prior."""
         if self.is_flat:
             return Flat()
         return Normal(mu=_number_or_array(self.mu), sigma=_number_or_array(self.sigma))
@@ -105,6 +107,9 @@ class Case:
         y_err = rng.uniform(0.15, 0.6, self.n)
         slopes = np.array([0.4, -0.7, 0.25])[np.arange(self.p) % 3] / np.sqrt(max(1.0, self.p / 3))
         y = 0.5 + X @ slopes + y_err * rng.normal(size=self.n)
+        if self.p > self.n:
+            # few rows say little of s: keep it below what the package warns of
+            y_err *= 2.0
         weights = {
             "none": None,
             "integer": rng.integers(1, 4, self.n).astype(float),
@@ -129,7 +134,7 @@ class Case:
         return {"X": X, "y": y, "y_err": np.array([0.05, 0.3, 0.5, 1.0, 2.0])}
 
     def integrated(self, order: int = 16) -> Integration:
-        """The oracle's posterior."""
+        """Solve it with the oracle."""
         data = self.data()
         coef, intercept = self.coef or NormalPrior(), self.intercept or NormalPrior()
         return integrate_posterior(
@@ -149,7 +154,7 @@ class Case:
         )
 
     def fitted(self) -> BayesianErrorsInVariablesRegressor:
-        """The package's posterior."""
+        """Solve it with the package."""
         model = BayesianErrorsInVariablesRegressor(
             coef_prior=self.coef.ours() if self.coef else None,
             intercept_prior=self.intercept.ours() if self.intercept else None,
@@ -159,10 +164,12 @@ class Case:
             standardize=self.standardize,
             fit_intercept=self.fit_intercept,
         )
-        return model.fit(**self.data())
+        model.fit(**self.data())
+        return model
 
     @property
     def has_flat_prior(self) -> bool:
+        """Whether any prior is improper."""
         flat_line = any(
             prior is not None and prior.is_flat for prior in (self.coef, self.intercept)
         )
@@ -234,7 +241,8 @@ class Solved:
 @pytest.fixture(scope="module", params=_cases(), ids=str)
 def solved(request: pytest.FixtureRequest) -> Solved:
     case: Case = request.param
-    return Solved(case, case.integrated(), case.fitted(), case.new_rows())
+    with threadpool_limits(1, user_api="blas"):
+        return Solved(case, case.integrated(), case.fitted(), case.new_rows())
 
 
 # --- the package against the oracle --------------------------------------------------------------
@@ -260,9 +268,8 @@ def test_covariance_between_rows_is_the_line_s(solved: Solved) -> None:
 
 
 def test_noise_scale_is_the_posterior_mean(solved: Solved) -> None:
-    if solved.case.noise == "known":
-        pytest.skip("no scale to estimate")
-    assert_allclose(solved.model.noise_scale_, solved.expected.noise_mean, rtol=RTOL)
+    if solved.case.noise != "known":
+        assert_allclose(solved.model.noise_scale_, solved.expected.noise_mean, rtol=RTOL)
 
 
 def test_log_marginal_likelihood_is_the_log_density_of_y(solved: Solved) -> None:
@@ -299,12 +306,16 @@ def test_predictive_distribution_function_is_the_mixture_s(solved: Solved) -> No
 
 
 def test_predictive_log_density_is_the_mixture_s(solved: Solved) -> None:
+    """Also far out, where it hangs on scales that the posterior holds for most unlikely."""
     X, y = solved.new["X"], solved.new["y"]
     logpdf = solved.model.predict_distribution(X, **solved.errors).logpdf(y)
     expected = solved.expected.logpdf(X, y, **solved.errors)
-    within_reach = expected > -30.0
-    assert within_reach.any()
-    assert_allclose(logpdf[within_reach], expected[within_reach], rtol=0.0, atol=10 * RTOL)
+    mean, std = solved.expected.predict(X, **solved.errors)
+    near = np.abs(y - mean) < 6.0 * std
+    assert near.any()
+    assert_allclose(logpdf[near], expected[near], rtol=0.0, atol=10 * RTOL)
+    far = ~near & (expected > -30.0)
+    assert_allclose(logpdf[far], expected[far], rtol=0.0, atol=1e-3)
 
 
 @pytest.mark.parametrize("level", [0.025, 0.5, 0.999])
@@ -407,9 +418,9 @@ def test_oracle_s_flat_priors_are_the_limit_of_wide_ones(kind: Case) -> None:
         for sigma in (100.0, 200.0)
     )
     # the error goes as 1 / sigma^2: extrapolate
-    for quantity in (lambda a: a.mean, lambda a: a.covariance, lambda a: a.scales @ a.weights):
-        limit = (4.0 * quantity(twice) - quantity(wide)) / 3.0
-        assert_allclose(quantity(flat), limit, rtol=1e-6)
+    for quantity in ("mean", "covariance", "noise_mean"):
+        limit = (4.0 * getattr(twice, quantity) - getattr(wide, quantity)) / 3.0
+        assert_allclose(getattr(flat, quantity), limit, rtol=1e-6)
 
 
 @pytest.mark.parametrize("coef", [None, FLAT], ids=["normal", "flat"])

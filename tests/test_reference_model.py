@@ -6,6 +6,7 @@ comparisons of this file, a correct package fails once in 25,000 sets of draws (
 Bonferroni's bound), while the errors themselves are about 1% of a posterior standard deviation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from oracle import (
     FlatScale,
+    NoiseDensity,
     exponential,
     half_cauchy,
     half_normal,
@@ -30,7 +32,7 @@ from reference_model import (
     sample,
     standard_error,
 )
-from scipy import stats
+from scipy import special
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 
@@ -51,6 +53,7 @@ class Sampled:
     """NUTS draws and the exact fit of the same model."""
 
     noise: Noise
+    y_err: Array
     draws: Draws
     model: BayesianErrorsInVariablesRegressor
 
@@ -64,11 +67,12 @@ class Sampled:
         return s * y_err if self.noise == "scaled" else np.hypot(s, y_err)
 
 
-def _reference_regressor(error_floor: float = 0.1) -> BayesianErrorsInVariablesRegressor:
+def _reference_regressor() -> BayesianErrorsInVariablesRegressor:
     model = BayesianErrorsInVariablesRegressor(
-        standardize=False, count_error="observed", error_floor=error_floor
+        standardize=False, count_error="observed", error_floor=0.1
     )
-    return model.fit(PHONES.X, PHONES.y, sample_weight=PHONES.messages)
+    model.fit(PHONES.X, PHONES.y, sample_weight=PHONES.messages)
+    return model
 
 
 @pytest.fixture(scope="session", params=["scaled", "additive"])
@@ -81,13 +85,13 @@ def sampled(request: pytest.FixtureRequest) -> Sampled:
         model = BayesianErrorsInVariablesRegressor(standardize=False, noise="additive")
         model.fit(PHONES.X, PHONES.y, y_err=y_err)
     draws = sample(PHONES.X, PHONES.y, y_err, noise, DRAWS, random_state=20_250)
-    return Sampled(noise, draws, model)
+    return Sampled(noise, y_err, draws, model)
 
 
 def _z_scores(values: Array, expected: Any) -> Array:
     """(Mean of draws - expected) / Monte Carlo error, for each entry of the last axis."""
     values = values if values.ndim == 3 else values[..., None]
-    expected = np.broadcast_to(expected, values.shape[-1])
+    expected = np.broadcast_to(expected, values.shape[-1:])
     return np.array(
         [
             (values[..., i].mean() - expected[i]) / monte_carlo_error(values[..., i])
@@ -141,7 +145,7 @@ def test_lower_and_upper_95_percent_limits_agree(sampled: Sampled) -> None:
     """Each draw says how likely a new measurement is to lie below the package's limit."""
     limits = sampled.model.predict_interval(NEW.X, coverage=0.95, y_err=NEW_Y_ERR)
     for limit, level in zip(limits.T, (0.025, 0.975), strict=True):
-        below = stats.norm.cdf(limit, sampled.line(NEW.X), sampled.spread(NEW_Y_ERR))
+        below = special.ndtr((limit - sampled.line(NEW.X)) / sampled.spread(NEW_Y_ERR))
         _assert_agree(below, level)
 
 
@@ -158,17 +162,16 @@ def test_reference_configuration_takes_the_weights_for_counts() -> None:
     assert _reference_regressor().weight_type_ == "counts"
 
 
-def test_a_floor_that_is_a_tenth_off_would_be_noticed(sampled: Sampled) -> None:
-    if sampled.noise != "scaled":
-        pytest.skip("counts give errors to multiply")
-    other = _reference_regressor(error_floor=0.09)
+def test_errors_that_are_a_tenth_off_would_be_noticed(sampled: Sampled) -> None:
+    other = BayesianErrorsInVariablesRegressor(standardize=False, noise=sampled.noise)
+    other.fit(PHONES.X, PHONES.y, y_err=1.1 * sampled.y_err)
     assert np.all(np.abs(_z_scores(sampled.draws.scale, other.noise_scale_)) > 2 * Z_BOUND)
 
 
 def test_oracle_s_scale_priors_are_pymc_s() -> None:
     s = np.array([1e-3, 0.1, 0.7, 2.0, 15.0])
     sampler_s = log_densities(s)
-    ours = {
+    ours: dict[str, Callable[..., NoiseDensity]] = {
         "HalfNormal": half_normal,
         "HalfStudentT": half_student_t,
         "HalfCauchy": half_cauchy,
@@ -179,4 +182,5 @@ def test_oracle_s_scale_priors_are_pymc_s() -> None:
     assert set(ours) == set(sampler_s)
     for name, build in ours.items():
         expected = build(**LOG_DENSITY_ARGUMENTS[name]).logpdf(s)
-        assert_allclose(sampler_s[name], expected, rtol=1e-10, err_msg=name)
+        # PyTensor takes the logarithm of a small whole number in single precision
+        assert_allclose(sampler_s[name], expected, rtol=1e-10, atol=1e-7, err_msg=name)
