@@ -24,9 +24,7 @@ class Columns:
     """Setting to position, for the columns that are no features."""
 
     @classmethod
-    def of(
-        cls, settings: Mapping[str, object], names: ArrayLike | None, n_columns: int
-    ) -> Columns:
+    def of(cls, settings: Mapping[str, object], names: ArrayLike | None, n_columns: int) -> Columns:
         """Find the columns that settings name.
 
         Parameters
@@ -64,14 +62,10 @@ class Columns:
 
     def held(self, X: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
         """Return the columns of X that are no features, by setting."""
-        return {
-            setting: X[:, position].astype(np.float64) for setting, position in self.special.items()
-        }
+        return {setting: X[:, position].astype(np.float64) for setting, position in self.special.items()}
 
 
-def find_column(
-    column: object, names: Sequence[str] | None, n_columns: int, argument: str
-) -> int:
+def find_column(column: object, names: Sequence[str] | None, n_columns: int, argument: str) -> int:
     """Return the position of a column named by the user.
 
     Parameters
@@ -105,7 +99,5 @@ def find_column(
     renamed = [name for name in names if str(name).endswith(f"__{column}")]
     near = renamed or difflib.get_close_matches(str(column), list(names), n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else f" It has {list(names)}."
-    prefix = (
-        " A ColumnTransformer with verbose_feature_names_out=False keeps the name." if renamed else ""
-    )
+    prefix = " A ColumnTransformer with verbose_feature_names_out=False keeps the name." if renamed else ""
     raise ValueError(f"{argument}={column!r} is not a column of X.{hint}{prefix}")

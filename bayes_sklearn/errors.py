@@ -54,9 +54,7 @@ class TargetErrors:
         return "none" if self.standard_error is None else "standard_error"
 
 
-def check_vector(
-    value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True
-) -> Array:
+def check_vector(value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True) -> Array:
     """Return an argument that has one number a row (or one for all) as a float array.
 
     Parameters
@@ -320,9 +318,7 @@ class NoiseModel:
     count_errors: CountErrors
     """How counts give errors."""
 
-    def check(
-        self, n: int, counts: object, y_err: object, columns: Mapping[str, Array]
-    ) -> dict[str, Array]:
+    def check(self, n: int, counts: object, y_err: object, columns: Mapping[str, Array]) -> dict[str, Array]:
         """Return what n new rows state of their errors, by argument or by column of X, checked.
 
         Raises
@@ -340,7 +336,9 @@ class NoiseModel:
             elif value is not None:
                 stated[name] = check_vector(value, n, name, positive=name == "y_err")
         if len(stated) == 2:
-            raise ValueError("Both counts and y_err are given: a new measurement's error comes from one of them.")
+            raise ValueError(
+                "Both counts and y_err are given: a new measurement's error comes from one of them."
+            )
         if "counts" in stated:
             if self.kind != "counts":
                 raise ValueError(

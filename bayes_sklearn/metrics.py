@@ -258,9 +258,7 @@ def _column(name: str, values: ArrayLike) -> Array:
             values, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name=name
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must hold finite numbers, so drop or repair other rows: {error}"
-        ) from error
+        raise ValueError(f"{name} must hold finite numbers, so drop or repair other rows: {error}") from error
     if column.size == 0 or column.shape not in ((column.size,), (column.size, 1)):
         raise ValueError(
             f"{name} must be of shape (n,) with n > 0, got {column.shape}; score several targets "
@@ -274,9 +272,7 @@ def _columns(**arguments: ArrayLike) -> list[Array]:
     (first, reference), *others = columns.items()
     for name, column in others:
         if column.size != reference.size:
-            raise ValueError(
-                f"{name} has {column.size} values and {first} {reference.size}; pass one a row."
-            )
+            raise ValueError(f"{name} has {column.size} values and {first} {reference.size}; pass one a row.")
     return list(columns.values())
 
 
@@ -315,9 +311,7 @@ _SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
     "log_predictive_density": lambda y, d, w, _: log_predictive_density(y, d, sample_weight=w),
     "neg_crps": lambda y, d, w, _: -crps(y, d, sample_weight=w),
     "neg_pit_error": lambda y, d, w, _: -pit_error(pit(y, d), sample_weight=w),
-    "neg_interval_score": lambda y, d, w, c: (
-        -interval_score(y, *d.interval(c), coverage=c, sample_weight=w)
-    ),
+    "neg_interval_score": lambda y, d, w, c: -interval_score(y, *d.interval(c), coverage=c, sample_weight=w),
     "interval_coverage": lambda y, d, w, c: interval_coverage(y, *d.interval(c), sample_weight=w),
     "neg_interval_width": lambda y, d, w, c: -interval_width(*d.interval(c), sample_weight=w),
 }
@@ -354,9 +348,7 @@ class ProbabilisticScorer:
         renamed = [name for name, request in self.requests if request == "sample_weight"]
         if sample_weight is not None and not predict_params.keys() >= set(renamed):
             # The `score` of a search of several metrics skips what its scorers ask for.
-            raise ValueError(
-                f"{self!r} was given sample_weight by that name; call it with {renamed[0]}=..."
-            )
+            raise ValueError(f"{self!r} was given sample_weight by that name; call it with {renamed[0]}=...")
         distribution = predictive_distribution(estimator, X, **predict_params)
         return _SCORES[self.score](y, distribution, sample_weight, self.coverage)
 

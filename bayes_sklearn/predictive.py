@@ -50,9 +50,7 @@ class PredictiveDistribution(ABC):
         """Return the variances, (n,)."""
 
     @abstractmethod
-    def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Array:
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         """Return random draws, (n, n_samples)."""
 
     @abstractmethod
@@ -175,9 +173,7 @@ class NormalPredictive(PredictiveDistribution):
     def std(self) -> Array:
         return self._std
 
-    def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Array:
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         standard = check_random_state(random_state).standard_normal((len(self), n_samples))
         return self._mean[:, None] + standard * self._std[:, None]
 
@@ -270,9 +266,7 @@ class LinearPredictive(PredictiveDistribution):
         covariance[np.diag_indices_from(covariance)] += noise
         return covariance
 
-    def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Array:
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         """Return random draws, (n, n_samples); each column is one draw of the line, with noise row by row.
 
         With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
@@ -313,10 +307,7 @@ class LinearPredictive(PredictiveDistribution):
     def _noise_means(self) -> Parts:
         """Return each part as its posterior mean: (fixed, multiplied * E[s**2])."""
         mean_square = float(self._posterior.weights @ np.square(self._posterior.noise_scale))
-        return {
-            name: (fixed, multiplied * mean_square)
-            for name, (fixed, multiplied) in self._noise.items()
-        }
+        return {name: (fixed, multiplied * mean_square) for name, (fixed, multiplied) in self._noise.items()}
 
 
 def _column(value: Array | float, rows: slice) -> Array | float:

@@ -46,6 +46,7 @@ _DEFAULT_PRIORS: dict[str, type[Prior]] = {
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
 
+
 class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
@@ -77,7 +78,7 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         Whether binomial errors are taken at the fitted share of each row (the pooled share first, then reweighted
         until it settles; a plug-in quasi-likelihood) or at the observed share. Errors at observed shares are
         correlated with the shares, and bias the fit.
-    error_floor : float, default=0.005
+    error_floor : float, default=0.001
         Added to the standard error that counts give.
     count_column : str or int, default=None
         Column of X that holds the counts behind the shares; it is split and scored with its rows and is no
@@ -161,7 +162,7 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         noise: str = "scaled",
         weight_type: str = "auto",
         count_error: str = "fitted",
-        error_floor: float = 0.005,
+        error_floor: float = 0.001,
         count_column: str | int | None = None,
         y_err_column: str | int | None = None,
         standardize: bool = True,
@@ -244,7 +245,9 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
             Where the features fit the target without error; where fitted count errors do not settle.
         """
         with self._untouched_on_error():
-            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True)
+            X, y = validate_data(
+                self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True
+            )
             y = np.asarray(y, dtype=np.float64)
             columns = Columns.of(
                 {"count_column": self.count_column, "y_err_column": self.y_err_column},
@@ -279,13 +282,23 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         p = rows.n_features
         priors = {
             "coef_prior": self._prior("coef_prior", CoefficientPrior, p),
-            "intercept_prior": self._prior("intercept_prior", CoefficientPrior, 1) if self.fit_intercept else None,
+            "intercept_prior": self._prior("intercept_prior", CoefficientPrior, 1)
+            if self.fit_intercept
+            else None,
             "noise_prior": self._prior("noise_prior", ScalePrior, 1),
         }
 
+        problem: Problem | None = None
+
         def fit(standard_error: Array | float | None) -> tuple[Posterior, str]:
+            nonlocal problem
             problem = Problem.build(
-                rows, standard_error, noise=self.noise, standardize=self.standardize, **priors
+                rows,
+                standard_error,
+                noise=self.noise,
+                standardize=self.standardize,
+                like=problem,
+                **priors,
             )
             return solve(problem, self.inference)
 
@@ -315,9 +328,7 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         prior.check(role, size)
         return prior
 
-    def _expose(
-        self, posterior: Posterior, engine: str, columns: Columns, errors: TargetErrors
-    ) -> None:
+    def _expose(self, posterior: Posterior, engine: str, columns: Columns, errors: TargetErrors) -> None:
         """Set the fitted attributes; no training rows are kept."""
         mean = posterior.mean
         self.coef_ = mean[1:]
@@ -417,9 +428,7 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
             noise = self._noise_model.parts(share, **stated)
         return LinearPredictive(posterior, X, columns.features, noise, self._seed, index)
 
-    def predict_interval(
-        self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any
-    ) -> Array:
+    def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:
         """Return equal-tailed intervals.
 
         Parameters

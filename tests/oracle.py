@@ -156,9 +156,7 @@ class Integration:
         """Posterior standard deviation of s."""
         return float(np.sqrt(self.weights @ (self.scales - self.noise_mean) ** 2))
 
-    def _components(
-        self, X: ArrayLike, y_err: ArrayLike | None, include_noise: bool
-    ) -> tuple[Array, Array]:
+    def _components(self, X: ArrayLike, y_err: ArrayLike | None, include_noise: bool) -> tuple[Array, Array]:
         """Mean and standard deviation of the Gaussians, each (n_nodes, n_rows)."""
         rows = np.asarray(X, dtype=float)
         design = np.column_stack([np.ones(len(rows)), rows])
@@ -227,16 +225,12 @@ class Integration:
         while self._row_cdf(mean, std, upper) < level:
             upper += 2.0 * (upper - centre)
         return float(
-            optimize.brentq(
-                lambda t: self._row_cdf(mean, std, t) - level, lower, upper, xtol=1e-13 * width
-            )
+            optimize.brentq(lambda t: self._row_cdf(mean, std, t) - level, lower, upper, xtol=1e-13 * width)
         )
 
     def _integral_of_squares(self, mean: Array, std: Array, upper: float) -> float:
         """Integral of F(t)^2 up to a limit; by symmetry also that of (1 - F)^2 above one."""
-        points = sorted(
-            {min(self._quantile(mean, std, q), upper) for q in (1e-8, 1e-4, 0.02, 0.5, 0.98)}
-        )
+        points = sorted({min(self._quantile(mean, std, q), upper) for q in (1e-8, 1e-4, 0.02, 0.5, 0.98)})
         edges = [-np.inf, *points] + ([upper] if points[-1] < upper else [])
         return sum(
             integrate.quad(
@@ -452,9 +446,7 @@ def integrate_posterior(
 
     p = X.shape[1]
     design = (X - origin) / scale
-    prior_mean, prior_std = (
-        np.broadcast_to(np.asarray(a, float), p) for a in (coef_mu, coef_sigma)
-    )
+    prior_mean, prior_std = (np.broadcast_to(np.asarray(a, float), p) for a in (coef_mu, coef_sigma))
     if fit_intercept:
         design = np.column_stack([np.ones(len(y)), design])
         prior_mean, prior_std = np.r_[intercept_mu, prior_mean], np.r_[intercept_sigma, prior_std]

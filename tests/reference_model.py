@@ -145,9 +145,7 @@ def log_densities(s: Array) -> dict[str, Array]:
         import pymc as pm
 
         names = list(LOG_DENSITY_ARGUMENTS)
-        variables = [
-            pm.logp(getattr(pm, name).dist(**LOG_DENSITY_ARGUMENTS[name]), s) for name in names
-        ]
+        variables = [pm.logp(getattr(pm, name).dist(**LOG_DENSITY_ARGUMENTS[name]), s) for name in names]
         values = pm.pytensorf.compile([], variables, mode="FAST_COMPILE")()
     return dict(zip(names, map(np.asarray, values), strict=True))
 

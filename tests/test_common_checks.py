@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,9 @@ class Counted(Regressor):
 
     def fit(self, X: Any, y: Any) -> Any:
         target = np.asarray(y)
+        if target.dtype.kind == "O":
+            with contextlib.suppress(TypeError, ValueError):
+                target = target.astype(np.float64)
         if target.dtype.kind not in "iuf" or target.ndim not in (1, 2) or not np.isfinite(target).all():
             return super().fit(X, y)  # the check is about this error
         counts = 3.0 + np.arange(len(target)) % 7

@@ -9,10 +9,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from scipy import stats
+from star98 import load_star98
 
 from bayes_sklearn import datasets
 from bayes_sklearn.datasets import load_seeds, make_role_modeling
-from star98 import load_star98
 
 # Estimates may be this many standard errors off: of a right simulation, with other seeds, one
 # comparison in 1.7 million would fail.
@@ -39,9 +39,7 @@ def fit_binomial(X: Any, share: Any, counts: Any) -> Any:
     """Fit a binomial GLM with a logit link to shares by statsmodels, X including its constant."""
     sm = pytest.importorskip("statsmodels.api")
     successes = np.round(share * counts)
-    model = sm.GLM(
-        np.column_stack([successes, counts - successes]), X, family=sm.families.Binomial()
-    )
+    model = sm.GLM(np.column_stack([successes, counts - successes]), X, family=sm.families.Binomial())
     return model.fit()
 
 
@@ -74,9 +72,7 @@ def test_mean_share_is_the_expected_true_share(mean_share: float, coef: list[flo
 
 
 def test_mean_share_scales_the_default_truth() -> None:
-    default, scaled = (
-        make_role_modeling(mean_share=share, random_state=0) for share in (None, 0.3)
-    )
+    default, scaled = (make_role_modeling(mean_share=share, random_state=0) for share in (None, 0.3))
     assert_allclose(scaled.true_share, 2.0 * default.true_share)
 
 
@@ -133,9 +129,7 @@ def test_counts_are_log_uniform(messages: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("overdispersion", [0.0, 0.2])
 def test_shares_are_whole_numbers_divided_by_counts(overdispersion: float) -> None:
-    phones = make_role_modeling(
-        LARGE, overdispersion=overdispersion, random_state=4, as_frame=False
-    )
+    phones = make_role_modeling(LARGE, overdispersion=overdispersion, random_state=4, as_frame=False)
     on_topic = np.round(phones.target * phones.counts)
     assert_array_equal(phones.target, on_topic / phones.counts)
     assert phones.target.min() >= 0.0
@@ -151,9 +145,7 @@ def variance_of_share(phones: Any, overdispersion: float) -> NDArray[np.float64]
 
 @pytest.mark.parametrize("overdispersion", [0.0, 0.02, 0.3])
 @pytest.mark.parametrize("band", [(2, 9), (10, 99), (100, 1000)])
-def test_shares_vary_about_the_truth_as_stated(
-    overdispersion: float, band: tuple[int, int]
-) -> None:
+def test_shares_vary_about_the_truth_as_stated(overdispersion: float, band: tuple[int, int]) -> None:
     phones = make_role_modeling(
         LARGE, messages=band, overdispersion=overdispersion, random_state=5, as_frame=False
     )
@@ -166,9 +158,7 @@ def test_shares_vary_about_the_truth_as_stated(
 
 @pytest.mark.parametrize("mean_share", [0.02, 0.15])
 @pytest.mark.parametrize("overdispersion", [0.0, 0.01])
-def test_count_weighted_least_squares_recovers_the_truth(
-    mean_share: float, overdispersion: float
-) -> None:
+def test_count_weighted_least_squares_recovers_the_truth(mean_share: float, overdispersion: float) -> None:
     phones = make_role_modeling(
         LARGE,
         mean_share=mean_share,
@@ -210,9 +200,7 @@ def test_a_seed_gives_the_same_phones() -> None:
 
 def test_features_and_counts_do_not_depend_on_the_truth() -> None:
     first = make_role_modeling(random_state=8)
-    second = make_role_modeling(
-        random_state=8, coef=[0.1, 0.1, 0.0, 0.2], intercept=0.1, overdispersion=0.1
-    )
+    second = make_role_modeling(random_state=8, coef=[0.1, 0.1, 0.0, 0.2], intercept=0.1, overdispersion=0.1)
     assert first.data.equals(second.data)
     assert first.counts.equals(second.counts)
     assert not first.target.equals(second.target)
@@ -302,9 +290,7 @@ def test_a_truth_is_accepted_or_refused_whatever_the_seed() -> None:
 
 
 def test_seeds_are_those_of_the_published_table() -> None:
-    germinated, seeds, seed_73, cucumber = (
-        np.array(CROWDER_TABLE_3.split(), dtype=int).reshape(21, 4).T
-    )
+    germinated, seeds, seed_73, cucumber = np.array(CROWDER_TABLE_3.split(), dtype=int).reshape(21, 4).T
     bunch = load_seeds()
     assert_array_equal(bunch.counts, seeds)
     assert_array_equal(bunch.target, germinated / seeds)

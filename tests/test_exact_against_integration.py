@@ -170,9 +170,7 @@ class Case:
     @property
     def has_flat_prior(self) -> bool:
         """Whether any prior is improper."""
-        flat_line = any(
-            prior is not None and prior.is_flat for prior in (self.coef, self.intercept)
-        )
+        flat_line = any(prior is not None and prior.is_flat for prior in (self.coef, self.intercept))
         return flat_line or self.scale_prior == "flat"
 
 
@@ -189,9 +187,7 @@ def _cases() -> list[Case]:
     weights: tuple[Weights, ...] = ("none", "integer", "zeros", "fractional", "below one")
     cases = [
         replace(kind, weights=w, standardize=standardize, fit_intercept=fit_intercept)
-        for kind, w, standardize, fit_intercept in product(
-            KINDS, weights, (True, False), (True, False)
-        )
+        for kind, w, standardize, fit_intercept in product(KINDS, weights, (True, False), (True, False))
     ]
     for kind, standardize in product(KINDS, (True, False)):
         base = replace(kind, standardize=standardize)
@@ -281,9 +277,7 @@ def test_log_marginal_likelihood_is_the_log_density_of_y(solved: Solved) -> None
 
 
 @pytest.mark.parametrize("include_noise", [True, False])
-def test_prediction_is_the_predictive_mean_and_deviation(
-    solved: Solved, include_noise: bool
-) -> None:
+def test_prediction_is_the_predictive_mean_and_deviation(solved: Solved, include_noise: bool) -> None:
     mean, std = solved.model.predict(
         solved.new["X"], return_std=True, include_noise=include_noise, **solved.errors
     )
@@ -353,9 +347,7 @@ PRIORS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("noise", "lowest_log_scale"), [("scaled", -2.5), ("additive", -20.0)])
-def test_oracle_equals_a_grid_over_intercept_slope_and_scale(
-    noise: Noise, lowest_log_scale: float
-) -> None:
+def test_oracle_equals_a_grid_over_intercept_slope_and_scale(noise: Noise, lowest_log_scale: float) -> None:
     """The likelihood and the priors multiplied out on a grid, without any algebra."""
     x, y, e = ONE_FEATURE["X"][:, 0], ONE_FEATURE["y"], ONE_FEATURE["y_err"]
     line = np.arange(-4.5, 4.5, 0.06)
@@ -375,9 +367,7 @@ def test_oracle_equals_a_grid_over_intercept_slope_and_scale(
     evidence = sums[0] * 0.06**2 * 0.1
     mean_a, mean_b, mean_s, *second = sums[1:] / sums[0]
 
-    answer = integrate_posterior(
-        **ONE_FEATURE, **PRIORS, frequency=FREQUENCY, noise=noise, standardize=False
-    )
+    answer = integrate_posterior(**ONE_FEATURE, **PRIORS, frequency=FREQUENCY, noise=noise, standardize=False)
     covariance = answer.covariance + np.outer(answer.mean, answer.mean)
     assert_allclose(answer.log_marginal_likelihood, np.log(evidence), rtol=1e-8)
     assert_allclose(answer.mean, [mean_a, mean_b], rtol=0.0, atol=1e-9)
@@ -387,9 +377,7 @@ def test_oracle_equals_a_grid_over_intercept_slope_and_scale(
 
 @pytest.mark.parametrize("noise", ["scaled", "additive"])
 @pytest.mark.parametrize("scale_prior", [name for name in SCALE_PRIORS if name != "flat"])
-def test_oracle_equals_adaptive_quadrature_of_the_marginal_density(
-    noise: Noise, scale_prior: str
-) -> None:
+def test_oracle_equals_adaptive_quadrature_of_the_marginal_density(noise: Noise, scale_prior: str) -> None:
     """On the data's own scale, with SciPy's multivariate normal and SciPy's quadrature over s."""
     case = Case(noise=noise, scale_prior=scale_prior, standardize=False)
     data = case.data()
@@ -404,9 +392,7 @@ def test_oracle_equals_adaptive_quadrature_of_the_marginal_density(
     # below, the likelihood of scaled noise is less than exp(-100)
     lowest = 0.05 if noise == "scaled" else 0.0
     edges = (lowest, 0.1, 0.3, 0.6, 1.0, 2.0, 5.0, np.inf)
-    evidence = sum(
-        integrate.quad(density, a, b, epsabs=0.0, epsrel=1e-10)[0] for a, b in pairwise(edges)
-    )
+    evidence = sum(integrate.quad(density, a, b, epsabs=0.0, epsrel=1e-10)[0] for a, b in pairwise(edges))
     assert_allclose(case.integrated().log_marginal_likelihood, np.log(evidence), rtol=1e-8)
 
 
@@ -425,9 +411,7 @@ def test_oracle_s_flat_priors_are_the_limit_of_wide_ones(kind: Case) -> None:
 
 @pytest.mark.parametrize("coef", [None, FLAT], ids=["normal", "flat"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_oracle_s_weighted_likelihood_equals_repeated_rows(
-    kind: Case, coef: NormalPrior | None
-) -> None:
+def test_oracle_s_weighted_likelihood_equals_repeated_rows(kind: Case, coef: NormalPrior | None) -> None:
     case = replace(kind, weights="zeros", coef=coef)
     data = case.data()
     frequency = data.pop("sample_weight")

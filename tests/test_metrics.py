@@ -485,9 +485,7 @@ def test_counts_that_went_to_fit_as_weights_reach_the_prediction(routing, predic
         np.testing.assert_allclose(cross["test_score"], held_out_scores("neg_crps", WEIGHTS))
 
 
-def test_counts_passed_as_weights_past_the_routing_are_not_taken_for_weights(
-    routing, prediction_metadata
-):
+def test_counts_passed_as_weights_past_the_routing_are_not_taken_for_weights(routing, prediction_metadata):
     scorer = neg_crps_scorer.set_score_request(counts="sample_weight")
     regressor = BayesianRidge().set_fit_request(sample_weight=True)
     search = GridSearchCV(regressor, {"lambda_init": [1.0]}, cv=FOLDS, scoring=scorer)
@@ -524,9 +522,7 @@ def test_a_count_may_be_asked_for_as_count_and_as_weight(routing, prediction_met
     scorer = neg_crps_scorer.set_score_request(sample_weight=True)
     scorer = scorer.set_score_request(counts="sample_weight")
     regressor = BayesianRidge().set_fit_request(sample_weight=False)
-    scores = cross_val_score(
-        regressor, X, Y, params={"sample_weight": WEIGHTS}, scoring=scorer, cv=FOLDS
-    )
+    scores = cross_val_score(regressor, X, Y, params={"sample_weight": WEIGHTS}, scoring=scorer, cv=FOLDS)
     assert [set(metadata) for metadata in prediction_metadata] == [{"counts"}] * 3
     np.testing.assert_allclose(scores, held_out_scores("neg_crps", None, WEIGHTS))
 
@@ -545,9 +541,7 @@ def test_standard_errors_reach_the_prediction_unless_declined(routing, predictio
         # The second asks for all of it, since metadata that nobody takes are refused.
         every = neg_crps_scorer.set_score_request(**dict.fromkeys(given, True))
         scoring = {"asked": scorer, "every": every}
-        cross_validate(
-            BayesianRidge(), X, Y, params=given, scoring=scoring, cv=FOLDS, error_score="raise"
-        )
+        cross_validate(BayesianRidge(), X, Y, params=given, scoring=scoring, cv=FOLDS, error_score="raise")
         assert [set(metadata) for metadata in prediction_metadata[::2]] == [expected] * 3
 
 
@@ -555,9 +549,7 @@ def test_a_weight_of_unstated_meaning_is_refused_by_name(routing):
     regressor = BayesianRidge().set_fit_request(sample_weight=True)
     for scoring in (neg_crps_scorer, SCORERS):
         search = GridSearchCV(regressor, GRID, scoring=scoring, refit="neg_crps")
-        with pytest.raises(
-            UnsetMetadataPassedError, match=r"sample_weight.*probabilistic_scorer\('"
-        ):
+        with pytest.raises(UnsetMetadataPassedError, match=r"sample_weight.*probabilistic_scorer\('"):
             search.fit(X, Y, sample_weight=WEIGHTS)
         with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
             cross_validate(regressor, X, Y, params={"sample_weight": WEIGHTS}, scoring=scoring)

@@ -68,9 +68,7 @@ class Sampled:
 
 
 def _reference_regressor() -> BayesianErrorsInVariablesRegressor:
-    model = BayesianErrorsInVariablesRegressor(
-        standardize=False, count_error="observed", error_floor=0.1
-    )
+    model = BayesianErrorsInVariablesRegressor(standardize=False, count_error="observed", error_floor=0.1)
     model.fit(PHONES.X, PHONES.y, sample_weight=PHONES.messages)
     return model
 

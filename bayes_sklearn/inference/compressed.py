@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dgeqrf, dgeqrf_lwork
+from scipy.linalg.lapack import dtpqrt
 
 Array = NDArray[np.float64]
 
-# A block's working copy of the rows should stay in the cache nearest the processor that holds it; long
-# enough, though, that the triangle carried along is a small part of it.
-_BLOCK_NUMBERS = 2**18
+# A block's working copy of the rows should stay in the processor's cache; long enough, though, that the calls
+# and the triangle carried along are a small part of the work.
+_BLOCK_NUMBERS = 2**17
 # Row scales that differ by more than this are factored in descending order, (5).
 _ORDERED_ABOVE = 1e3
 
@@ -69,7 +69,9 @@ class Compressed:
     """(p + 1,) frequency-weighted (population) standard deviation of features and target."""
 
 
-def compress(rows: Rows, standard_error: Array | float, scatter: float = 0.0) -> Compressed:
+def compress(
+    rows: Rows, standard_error: Array | float, scatter: float = 0.0, like: Compressed | None = None
+) -> Compressed:
     """Factor the rows, each divided by ``sqrt(standard_error**2 + scatter**2)``.
 
     Parameters
@@ -80,6 +82,8 @@ def compress(rows: Rows, standard_error: Array | float, scatter: float = 0.0) ->
         Known standard error of each target, in its unit; positive.
     scatter : float, default=0.0
         Standard deviation added in quadrature to every row's error.
+    like : Compressed, optional
+        A state of the same rows under other errors: what does not depend on errors is taken from it.
 
     Returns
     -------
@@ -87,61 +91,64 @@ def compress(rows: Rows, standard_error: Array | float, scatter: float = 0.0) ->
 
     Notes
     -----
-    Equation (3), a block of rows at a time (tall-skinny QR): the triangle so far is stacked on the next block
-    and the two are factored together, so that no second copy of `X` exists and no condition number is squared.
+    Equation (3), a block of rows at a time (tall-skinny QR): the next block is eliminated against the triangle
+    so far, so that no second copy of `X` exists and no condition number is squared.
     """
-    n, p = rows.X.shape[0], rows.n_features
-    width = p + 2
+    n, width = rows.X.shape[0], rows.n_features + 2
     length = min(n, max(_BLOCK_NUMBERS // width, 4 * width))
-    origin = _origin(rows, length)
+    origin = _origin(rows, length) if like is None else like.origin
     # Columns of the block are rows of this buffer: LAPACK wants each of them contiguous.
-    buffer = np.zeros((width, width + length))
-    triangle = np.zeros((width, width))
-    sums, squares = np.zeros(p + 1), np.zeros(p + 1)
-    total_weight, n_rows, log_error = 0.0, 0, 0.0
+    buffer = np.empty((width, length))
+    triangle = np.zeros((width, width), order="F")
+    moments, log_error = np.zeros((2, width)), 0.0
     for index, size in _blocks(rows, standard_error, scatter, length):
-        buffer[:, :width] = triangle.T
-        buffer[:, width + size :] = 0.0
-        block = buffer[:, width : width + size]
+        block = buffer.reshape(-1)[: width * size].reshape(width, size)
         block[0] = 1.0
         np.subtract(rows.take(index).T, origin[:-1, None], out=block[1:-1])
         np.subtract(rows.y[index], origin[-1], out=block[-1])
-        if rows.frequency is None:
-            weight = None
-            n_rows, total_weight = n_rows + size, total_weight + size
-        else:
-            weight = rows.frequency[index]
-            n_rows += int(np.count_nonzero(weight))
-            total_weight += float(weight.sum())
+        weight = None if rows.frequency is None else rows.frequency[index]
+        if weight is not None:
             block *= np.sqrt(weight)
-        # Moments from the rows weighted by frequency alone, never by 1 / e**2, (4).
-        sums += block[1:] @ block[0]
-        squares += np.einsum("ij,ij->i", block[1:], block[1:])
-        error = standard_error if np.ndim(standard_error) == 0 else standard_error[index]  # type: ignore[index]
-        if scatter > 0.0:
-            error = np.sqrt(np.square(error) + scatter**2)
-        if np.ndim(error) == 0:
-            log_error += float(np.log(error)) * (size if weight is None else float(weight.sum()))
-        else:
-            log_error += float(np.log(error).sum() if weight is None else weight @ np.log(error))
-        block /= error
-        triangle = _triangle(buffer.T)
-    mean = sums / total_weight
-    variance = np.maximum(squares / total_weight - mean**2, 0.0)
-    return Compressed(
-        origin, triangle, total_weight, n_rows, log_error, mean, np.sqrt(variance)
-    )
+        if like is None:
+            # Weighted by frequency alone, never by 1 / e**2, (4).
+            moments[0] += block @ block[0]
+            moments[1] += np.einsum("ij,ij->i", block, block)
+        precision = _precision(standard_error, scatter, index)
+        if np.ndim(precision):
+            logs = np.log(precision)
+            log_error -= float(logs.sum() if weight is None else weight @ logs)
+        block *= precision
+        triangle = _eliminate(triangle, block)
+    if triangle[0, 0] < 0.0:
+        triangle = -triangle
+    if like is not None:
+        state = like
+    else:
+        total = moments[0, 0]
+        mean = moments[0, 1:] / total
+        deviation = np.sqrt(np.maximum(moments[1, 1:] / total - mean**2, 0.0))
+        n_rows = n if rows.frequency is None else int(np.count_nonzero(rows.frequency))
+        state = Compressed(origin, triangle, float(total), n_rows, 0.0, mean, deviation)
+    if np.ndim(standard_error) == 0:
+        log_error = 0.5 * float(np.log(np.square(standard_error) + scatter**2)) * state.total_weight
+    return replace(state, factor=np.ascontiguousarray(triangle), log_error=log_error)
 
 
-def _triangle(matrix: Array) -> Array:
-    """Return R of the QR factorisation of a matrix in Fortran's order, its first entry not negative.
+def _precision(
+    standard_error: Array | float, scatter: float, index: slice | NDArray[np.intp]
+) -> Array | float:
+    """Return one over the error of some rows, scatter included."""
+    if not isinstance(standard_error, np.ndarray):
+        return float(1.0 / np.hypot(standard_error, scatter))
+    if scatter > 0.0:
+        return np.reciprocal(np.sqrt(np.square(standard_error[index]) + scatter**2))
+    return np.reciprocal(standard_error[index])
 
-    The matrix is overwritten.
-    """
-    width = matrix.shape[1]
-    lwork = int(dgeqrf_lwork(*matrix.shape)[0])
-    triangle = np.triu(dgeqrf(matrix, lwork=lwork, overwrite_a=True)[0][:width])
-    return -triangle if triangle[0, 0] < 0.0 else triangle
+
+def _eliminate(triangle: Array, block: Array) -> Array:
+    """Return the triangle of [triangle; block'], in Fortran's order; both are overwritten."""
+    panel = min(len(block), 4 if len(block) < 32 else 8)
+    return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
 
 def _origin(rows: Rows, length: int) -> Array:
@@ -164,9 +171,7 @@ def _blocks(
         yield (slice(start, stop) if order is None else order[start:stop]), stop - start
 
 
-def _descending(
-    rows: Rows, standard_error: Array | float, scatter: float
-) -> NDArray[np.intp] | None:
+def _descending(rows: Rows, standard_error: Array | float, scatter: float) -> NDArray[np.intp] | None:
     """Return the order of descending row scale, or None where the scales are alike."""
     spread = 1.0
     if np.ndim(standard_error) == 1:
@@ -205,12 +210,14 @@ class Groups:
     def compress(self, scatter: float) -> Compressed:
         """Return the state of all rows at one scatter, as `compress` does from the rows themselves."""
         width = self.matrix.shape[1]
-        error = np.sqrt(self.error**2 + scatter**2)
+        error = np.hypot(self.error, scatter)
         order = np.argsort(error, kind="stable")
         scaled = self.matrix.reshape(-1, width, width)[order] / error[order, None, None]
+        empty = np.zeros((width, width), order="F")
+        triangle = _eliminate(empty, np.ascontiguousarray(scaled.reshape(-1, width).T))
         return replace(
             self.whole,
-            factor=_triangle(np.asfortranarray(scaled.reshape(-1, width))),
+            factor=np.ascontiguousarray(-triangle if triangle[0, 0] < 0.0 else triangle),
             log_error=float(self.weight @ np.log(error)),
         )
 
@@ -247,6 +254,4 @@ def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int)
         triangles.append(part.factor)
         errors.append(float(np.exp(np.log(standard_error[member]).mean())))
         weights.append(part.total_weight)
-    return Groups(
-        np.concatenate(triangles), np.array(errors), np.array(weights), whole, exact
-    )
+    return Groups(np.concatenate(triangles), np.array(errors), np.array(weights), whole, exact)

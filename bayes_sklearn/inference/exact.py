@@ -128,9 +128,7 @@ class _Conditional:
     def variances(self, variance: Array) -> Array:
         """Return the variance of every coordinate of the basis at each s**2, (G, P)."""
         v = variance[:, None]
-        return np.concatenate(
-            [np.repeat(v, self.n_flat, axis=1), v / (self.singular**2 + v)], axis=1
-        )
+        return np.concatenate([np.repeat(v, self.n_flat, axis=1), v / (self.singular**2 + v)], axis=1)
 
 
 def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:

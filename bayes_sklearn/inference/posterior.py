@@ -66,9 +66,7 @@ class Factors:
     """(G, P, K)"""
 
     def quadratic(self, design: Array) -> Array:
-        return np.stack(
-            [np.square(design @ factor).sum(axis=1) for factor in self.factors], axis=1
-        )
+        return np.stack([np.square(design @ factor).sum(axis=1) for factor in self.factors], axis=1)
 
     def mean(self, weights: Array) -> Array:
         scaled = self.factors * np.sqrt(weights)[:, None, None]
@@ -145,9 +143,7 @@ class Posterior:
             return np.full(len(probabilities), scale[0])
         if self.log_noise_density is None:
             return np.asarray(
-                np.quantile(
-                    scale, probabilities, method="inverted_cdf", weights=self.weights[order]
-                )
+                np.quantile(scale, probabilities, method="inverted_cdf", weights=self.weights[order])
             )
         # Between the nodes of a quadrature rule the density is smooth: interpolate its log, then integrate.
         log_scale = np.log(scale)
@@ -165,9 +161,7 @@ def row_blocks(n: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + length, n))
 
 
-def linear_moments(
-    posterior: Posterior, rows: Rows, *, with_variance: bool
-) -> tuple[Array, Array]:
+def linear_moments(posterior: Posterior, rows: Rows, *, with_variance: bool) -> tuple[Array, Array]:
     """Return mean and variance of the regression line at every row, in one pass over the rows.
 
     With L L' the covariance of B, the variance at a row a is the squared length of L'a: one matrix product a block

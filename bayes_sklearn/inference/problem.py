@@ -92,14 +92,17 @@ class Problem:
         coef_prior: CoefficientPrior,
         intercept_prior: CoefficientPrior | None,
         noise_prior: ScalePrior,
+        like: Problem | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
+        `like` is a problem of the same rows under other errors, whose moments are taken.
         Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model.
         """
         if standard_error is None:
             noise = "scaled"
-        state = compress(rows, 1.0 if standard_error is None else standard_error)
+        unit = 1.0 if standard_error is None else standard_error
+        state = compress(rows, unit, like=None if like is None else like.state)
         scaling = Scaling.of(state, standardize, intercept_prior is not None)
         return cls(
             rows,
@@ -155,13 +158,11 @@ class Problem:
             return self._in_model_units(source.compress(scatter))
         if self.standard_error is None:
             raise ValueError("There are no known errors that a scatter could be added to.")
-        return self._in_model_units(compress(self.rows, self.standard_error, scatter))
+        return self._in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
 
     def grouped(self) -> Groups:
         """Return the rows gathered by their known error."""
-        error = np.broadcast_to(
-            np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape
-        )
+        error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
         return group(self.rows, error, self.state, _MAX_GROUPS)
 
     @cached_property

@@ -22,9 +22,7 @@ _FIRST_INTERVALS = 16
 _MAX_INTERVALS = 512
 
 
-def peak_intervals(
-    log_density: LogDensity, lower: float, upper: float
-) -> list[tuple[float, float]]:
+def peak_intervals(log_density: LogDensity, lower: float, upper: float) -> list[tuple[float, float]]:
     """Return the intervals that hold all of a density but its 1e-16th part.
 
     Parameters
@@ -68,9 +66,7 @@ def _scan(log_density: LogDensity, lower: float, upper: float) -> tuple[Array, A
         upper += upper - lower
 
 
-def _climb(
-    log_density: LogDensity, peaks: Array, step: float, lower: float
-) -> tuple[Array, Array, float]:
+def _climb(log_density: LogDensity, peaks: Array, step: float, lower: float) -> tuple[Array, Array, float]:
     """Close in on every local maximum; return places, heights and a distance over which little changes."""
     offsets = np.linspace(-1.0, 1.0, 9)
     while True:
@@ -84,9 +80,7 @@ def _climb(
         step *= 0.25
 
 
-def _fall(
-    log_density: LogDensity, peak: float, reach: float, floor: float, lower: float
-) -> float:
+def _fall(log_density: LogDensity, peak: float, reach: float, floor: float, lower: float) -> float:
     """Return where the density has fallen to the floor on one side of a peak, not beyond `lower`."""
     inner, outer = 0.0, reach
     while True:
@@ -103,9 +97,7 @@ def _fall(
     return float(points[int(below.argmax())] if below.any() else points[-1])
 
 
-def trapezoid(
-    log_density: LogDensity, intervals: list[tuple[float, float]]
-) -> tuple[Array, Array, Array]:
+def trapezoid(log_density: LogDensity, intervals: list[tuple[float, float]]) -> tuple[Array, Array, Array]:
     """Return nodes, log densities and log weights (density times spacing) whose sum is the integral, (11).
 
     Parameters

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..errors import CountErrors
 from .compressed import Rows
-from .posterior import Posterior, linear_moments, row_blocks
+from .posterior import Posterior, row_blocks
 
 Array = NDArray[np.float64]
 
@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 _REWEIGHTINGS = 2
 _SETTLED = 1e-3
 _MAX_REWEIGHTINGS = 50
+# Columns that a pass over the rows has in hand at once.
+_COLUMNS = 16
 
 
 def reweight(
@@ -63,27 +65,23 @@ def reweight(
     ConvergenceWarning
         Where the errors keep moving.
     """
-    start = np.full(1, errors.pooled)
-    standard_error = np.empty_like(counts)
-    for block in row_blocks(len(counts), 1):
-        bernoulli = errors.bernoulli_variance(start, counts[block])
-        standard_error[block] = errors.standard_error(bernoulli, counts[block])
+    bernoulli, standard_error = np.empty_like(counts), np.empty_like(counts)
+    for block in row_blocks(len(counts), _COLUMNS):
+        bernoulli[block] = errors.bernoulli_variance(errors.pooled, counts[block])
+        standard_error[block] = errors.standard_error(bernoulli[block], counts[block])
     posterior, engine = fit(standard_error)
     step, change = 1.0, np.inf
-    for reweighting in range(_MAX_REWEIGHTINGS):
-        share = linear_moments(posterior, rows, with_variance=False)[0]
+    for reweighting in range(1, _MAX_REWEIGHTINGS + 1):
+        rho = _shares(posterior, rows, counts, errors, standard_error, bernoulli)
         if overdispersed:
-            rho = _overdispersion(share, rows, counts, errors, standard_error)
             errors = replace(errors, overdispersion=rho)
-        before, (proposal, change) = change, _errors_at(share, rows, counts, errors, standard_error)
-        if reweighting >= _REWEIGHTINGS and change < _SETTLED:
-            return posterior, engine, standard_error, errors
+        before, change = change, _errors(rows, counts, errors, bernoulli, standard_error, step)
         if change > 0.5 * before:  # it swings, or creeps: smaller steps settle
             step = max(0.5 * step, 0.125)
-        if step < 1.0:
-            proposal = standard_error + step * (proposal - standard_error)
-        standard_error = proposal
         posterior, engine = fit(standard_error)
+        # Changes shrink by about the same factor each time: the next one can be told.
+        if reweighting >= _REWEIGHTINGS and change * min(change / before, 1.0) < _SETTLED:
+            return posterior, engine, standard_error, errors
     warnings.warn(
         f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
         " 0 or 1, where a line is a poor model of a share. Use a larger error_floor, or other features.",
@@ -93,14 +91,26 @@ def reweight(
     return posterior, engine, standard_error, errors
 
 
-def _overdispersion(
-    share: Array, rows: Rows, counts: Array, errors: CountErrors, standard_error: Array
+def _shares(
+    posterior: Posterior,
+    rows: Rows,
+    counts: Array,
+    errors: CountErrors,
+    standard_error: Array,
+    bernoulli: Array,
 ) -> float:
-    """Return the intraclass correlation by weighted moments of the squared residuals, (13)."""
-    excess, scale, total, used = 0.0, 0.0, 0.0, 0.0
-    for block in row_blocks(len(counts), 1):
-        n = np.maximum(counts[block], 1.0)
-        variance = errors.bernoulli_variance(share[block], n)
+    """Write p (1 - p) at the fitted shares into `bernoulli`; return the intraclass correlation, (13).
+
+    The correlation is the weighted moment estimate from the squared residuals.
+    """
+    constant, slopes = posterior.mean[0], posterior.mean[1:]
+    used, excess, scale, total = 0.0, 0.0, 0.0, 0.0
+    for block in row_blocks(len(counts), _COLUMNS):
+        n = counts[block]
+        share = (rows.take(block) - posterior.center) @ slopes
+        share += constant
+        variance = errors.bernoulli_variance(share, n)
+        bernoulli[block] = variance
         # A squared residual has a standard deviation of the order of the error's square.
         weight = np.reciprocal(standard_error[block])
         weight *= weight
@@ -108,13 +118,13 @@ def _overdispersion(
         if rows.frequency is not None:
             weight *= rows.frequency[block]
             total += float(rows.frequency[block].sum())
-        residual = rows.y[block] - share[block]
+        residual = np.subtract(rows.y[block], share, out=share)
         residual *= residual
         used += float(weight @ residual)
         variance *= weight
-        single = variance / n
-        excess += float(single.sum())
-        scale += float(variance.sum()) - float(single.sum())
+        single = float((variance / np.maximum(n, 1.0)).sum())
+        excess += single
+        scale += float(variance.sum()) - single
     total = total if rows.frequency is not None else float(len(counts))
     free = total - rows.n_features - 1.0
     if free <= 0.0 or scale <= 0.0:  # nothing is left over, or every count is 1
@@ -122,15 +132,19 @@ def _overdispersion(
     return min(max((used * total / free - excess) / scale, 0.0), 1.0)
 
 
-def _errors_at(
-    share: Array, rows: Rows, counts: Array, errors: CountErrors, standard_error: Array
-) -> tuple[Array, float]:
-    """Return the errors at these shares, written over them, and their root mean square relative change."""
+def _errors(
+    rows: Rows,
+    counts: Array,
+    errors: CountErrors,
+    bernoulli: Array,
+    standard_error: Array,
+    step: float,
+) -> float:
+    """Move the errors towards those at the fitted shares; return the root mean square relative change."""
     square, total = 0.0, 0.0
-    for block in row_blocks(len(counts), 1):
-        bernoulli = errors.bernoulli_variance(share[block], counts[block])
-        share[block] = errors.standard_error(bernoulli, counts[block])
-        relative = share[block] / standard_error[block]
+    for block in row_blocks(len(counts), _COLUMNS):
+        old, new = standard_error[block], errors.standard_error(bernoulli[block], counts[block])
+        relative = new / old
         relative -= 1.0
         if rows.frequency is None:
             square += float(relative @ relative)
@@ -138,4 +152,5 @@ def _errors_at(
         else:
             square += float(np.einsum("i,i,i->", rows.frequency[block], relative, relative))
             total += float(rows.frequency[block].sum())
-    return share, float(np.sqrt(square / total))
+        standard_error[block] = new if step == 1.0 else old + step * (new - old)
+    return float(np.sqrt(square / total))

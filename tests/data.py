@@ -1,0 +1,42 @@
+"""Small data sets that several tests use."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Measured(NamedTuple):
+    """A linear target measured with known, unequal errors."""
+
+    X: Array
+    y: Array
+    y_err: Array
+
+
+class Shares(NamedTuple):
+    """Shares with the counts behind them."""
+
+    X: Array
+    y: Array
+    counts: Array
+
+
+def measured(n: int = 60, p: int = 3, seed: int = 0) -> Measured:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, p)) * np.geomspace(0.1, 10.0, p) + np.linspace(-3.0, 5.0, p)
+    y_err = rng.uniform(0.2, 2.0, n)
+    y = 4.0 + X @ rng.normal(size=p) + y_err * rng.normal(size=n)
+    return Measured(X, y, y_err)
+
+
+def shares(n: int = 80, p: int = 2, seed: int = 0) -> Shares:
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1.0, 1.0, size=(n, p))
+    counts = np.exp(rng.uniform(np.log(3.0), np.log(500.0), n)).astype(int).astype(np.float64)
+    y = rng.binomial(counts.astype(int), 0.3 + X @ np.linspace(0.1, -0.1, p)) / counts
+    return Shares(X, y, counts)
