@@ -350,7 +350,7 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
     """
     name = type(estimator).__name__
     if hasattr(estimator, "predict_distribution"):
-        return estimator.predict_distribution(X, **predict_params)  # type: ignore[no-any-return]
+        return estimator.predict_distribution(X, **predict_params)
     if hasattr(estimator, "transformer_") or name == "TransformedTargetRegressor":
         raise TypeError(
             "TransformedTargetRegressor gives no predictive distribution: standard deviations don't pass through its"

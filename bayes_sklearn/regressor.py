@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,8 @@ from .errors import (
     pooled_share,
     resolve_target_errors,
 )
-from .inference import ENGINES, Posterior, Problem, Rows, reweight, solve
+from .inference import ENGINES, Noise, Posterior, Problem, Rows, reweight, solve
+from .prediction import PredictionMixin
 from .predictive import LinearPredictive
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScalePrior
 from .summary import summarise
@@ -47,7 +48,7 @@ _DEFAULT_PRIORS: dict[str, type[Prior]] = {
 _ERRORS_TOO_SMALL = 2.5
 
 
-class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
+class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEstimator):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
@@ -105,6 +106,9 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         The features they belong to.
     intercept_ : float
         Posterior mean of the intercept.
+    overdispersion_ : float
+        Intraclass correlation of the messages behind one share, found beside the fitted errors; 0 without counts,
+        and where other noise stands for it.
     noise_scale_ : float
         Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"``, else in the
         target's unit; 1 under ``noise="known"``.
@@ -203,7 +207,8 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
             role, _, name = key.partition("__")
             if name and role in _DEFAULT_PRIORS and params.get(role, getattr(self, role)) is None:
                 params[role] = _DEFAULT_PRIORS[role]()
-        return super().set_params(**params)
+        super().set_params(**params)
+        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -245,33 +250,32 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
             Where the features fit the target without error; where fitted count errors do not settle.
         """
         with self._untouched_on_error():
-            X, y = validate_data(
+            table, target = validate_data(
                 self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True
             )
-            y = np.asarray(y, dtype=np.float64)
+            target = np.asarray(target, dtype=np.float64)
             columns = Columns.of(
                 {"count_column": self.count_column, "y_err_column": self.y_err_column},
                 getattr(self, "feature_names_in_", None),
-                X.shape[1],
+                table.shape[1],
             )
             errors = resolve_target_errors(
-                y,
+                target,
                 sample_weight=sample_weight,
                 weight_type=self.weight_type,
                 y_err=y_err,
-                **columns.held(X),
+                **columns.held(table),
             )
             if self.noise == "known" and errors.kind == "none":
                 raise ValueError(
-                    "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight with"
-                    " weight_type='counts', or count_column); or use noise='scaled'."
+                    "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
+                    " with weight_type='counts', or count_column); or use noise='scaled'."
                 )
-            rows = Rows(X, y, columns.features, errors.frequency)
+            rows = Rows(table, target, columns.features, errors.frequency)
             posterior, engine, standard_error, count_errors = self._solve(rows, errors)
-            self._expose(posterior, engine, columns, errors)
+            self._expose(posterior, engine, columns, errors, count_errors)
             typical = _root_mean_square(standard_error, rows.frequency)
-            self._noise_model = NoiseModel(self.noise, errors.kind, typical, count_errors)
-            self.overdispersion_ = count_errors.overdispersion
+            self._noise_model = NoiseModel(self._noise, errors.kind, typical, count_errors)
             _warn_if_errors_too_small(self, errors.kind)
         return self
 
@@ -295,7 +299,7 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
             problem = Problem.build(
                 rows,
                 standard_error,
-                noise=self.noise,
+                noise=self._noise,
                 standardize=self.standardize,
                 like=problem,
                 **priors,
@@ -314,7 +318,12 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         # Additive noise is extra variation itself, and known errors leave no room for any.
         overdispersed = self.noise == "scaled"
         count_errors = replace(count_errors, pooled=pooled)
-        return reweight(fit, rows, counts, count_errors, overdispersed=overdispersed)
+        return reweight(fit, rows, counts, count_errors, pooled, overdispersed=overdispersed)
+
+    @property
+    def _noise(self) -> Noise:
+        """The parameter `noise`, validated by now."""
+        return cast("Noise", self.noise)
 
     def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
         """Return a role's prior, its default where it is None, checked."""
@@ -328,7 +337,14 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         prior.check(role, size)
         return prior
 
-    def _expose(self, posterior: Posterior, engine: str, columns: Columns, errors: TargetErrors) -> None:
+    def _expose(
+        self,
+        posterior: Posterior,
+        engine: str,
+        columns: Columns,
+        errors: TargetErrors,
+        count_errors: CountErrors,
+    ) -> None:
         """Set the fitted attributes; no training rows are kept."""
         mean = posterior.mean
         self.coef_ = mean[1:]
@@ -337,63 +353,13 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
         self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
         self.weight_type_ = errors.weight_type
+        self.overdispersion_ = count_errors.overdispersion
         self.inference_ = engine
-        vars(self).pop("log_marginal_likelihood_", None)
+        self.__dict__.pop("log_marginal_likelihood_", None)
         if posterior.log_evidence is not None:
             self.log_marginal_likelihood_ = posterior.log_evidence
         self._posterior, self._columns = posterior, columns
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def predict(
-        self,
-        X: ArrayLike,
-        return_std: bool = False,
-        return_cov: bool = False,
-        *,
-        counts: ArrayLike | float | None = None,
-        y_err: ArrayLike | float | None = None,
-        include_noise: bool = True,
-    ) -> Array | tuple[Array, Array]:
-        """Predict the target of new measurements.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, k)
-            The columns that fit had.
-        return_std : bool, default=False
-            Whether to return the standard deviation of each new measurement as well.
-        return_cov : bool, default=False
-            Whether to return the covariance of all of them instead.
-        counts : float or array-like of shape (n,), optional
-            The counts behind the new shares, for a model fitted with counts; the error is taken at the predicted
-            share.
-        y_err : float or array-like of shape (n,), optional
-            The standard errors of the new measurements. Without counts or y_err (or a column of X that holds them) a
-            new measurement is taken to be as uncertain as the training rows were, in root mean square.
-        include_noise : bool, default=True
-            Whether the answer is of a new measurement; False: of the regression line alone.
-
-        Returns
-        -------
-        mean : ndarray of shape (n,)
-        std : ndarray of shape (n,), or cov : ndarray of shape (n, n)
-            Only if asked for.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For bad input, naming the argument.
-        """
-        if return_std and return_cov:
-            raise ValueError("At most one of return_std and return_cov can be asked for.")
-        distribution = self.predict_distribution(
-            X, counts=counts, y_err=y_err, include_noise=include_noise and (return_std or return_cov)
-        )
-        if return_std:
-            return distribution.mean_and_std()
-        if return_cov:
-            return distribution.mean(), distribution.covariance()
-        return distribution.mean()
 
     def predict_distribution(
         self,
@@ -417,78 +383,16 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         columns, posterior = self._columns, self._posterior
-        stated = self._noise_model.check(len(X), counts, y_err, columns.held(X))
+        stated = self._noise_model.check(len(table), counts, y_err, columns.held(table))
         noise: Parts = {}
         if include_noise:
             share = None
             if "counts" in stated:
-                share = LinearPredictive(posterior, X, columns.features, {}, self._seed).mean()
+                share = LinearPredictive(posterior, table, columns.features, {}, self._seed).mean()
             noise = self._noise_model.parts(share, **stated)
-        return LinearPredictive(posterior, X, columns.features, noise, self._seed, index)
-
-    def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:
-        """Return equal-tailed intervals.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, k)
-        coverage : float, default=0.95
-            Probability that a new measurement lies inside.
-        **predict_params
-            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, 2)
-            Lower and upper limits.
-        """
-        return np.column_stack(self.predict_distribution(X, **predict_params).interval(coverage))
-
-    def predict_quantiles(
-        self, X: ArrayLike, quantiles: ArrayLike = (0.05, 0.5, 0.95), **predict_params: Any
-    ) -> Array:
-        """Return quantiles.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, k)
-        quantiles : float or array-like of shape (q,), default=(0.05, 0.5, 0.95)
-            Probabilities.
-        **predict_params
-            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, q)
-        """
-        probabilities = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
-        return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
-
-    def sample_y(
-        self,
-        X: ArrayLike,
-        n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
-        **predict_params: Any,
-    ) -> Array:
-        """Draw new measurements; each column is one draw of the line, with noise row by row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, k)
-        n_samples : int, default=1
-        random_state : int, RandomState instance or None, default=None
-            None: the seed that fit settled, so that the draws are the same every time.
-        **predict_params
-            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_samples)
-        """
-        return self.predict_distribution(X, **predict_params).sample(n_samples, random_state)
+        return LinearPredictive(posterior, table, columns.features, noise, self._seed, index)
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the posterior as a table.
@@ -505,18 +409,18 @@ class BayesianErrorsInVariablesRegressor(RegressorMixin, BaseEstimator):
             and the limits.
         """
         check_is_fitted(self)
-        table = summarise(self._posterior, self.coef_names_, coverage)
+        table = summarise(self._posterior, list(self.coef_names_), coverage)
         return table if self.fit_intercept else table.drop(index="intercept")
 
     @contextmanager
     def _untouched_on_error(self) -> Iterator[None]:
         """Put every attribute back as it was if the body fails or is interrupted."""
-        before = vars(self).copy()
+        before = self.__dict__.copy()
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
 

@@ -9,10 +9,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from scipy import stats
-from star98 import load_star98
 
 from bayes_sklearn import datasets
 from bayes_sklearn.datasets import load_seeds, make_role_modeling
+
+from star98 import load_star98
 
 # Estimates may be this many standard errors off: of a right simulation, with other seeds, one
 # comparison in 1.7 million would fail.

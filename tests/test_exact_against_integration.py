@@ -8,17 +8,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from oracle import (
-    FlatScale,
-    Integration,
-    NoiseDensity,
-    exponential,
-    half_cauchy,
-    half_normal,
-    half_student_t,
-    integrate_posterior,
-    inverse_gamma,
-)
 from scipy import integrate, stats
 from threadpoolctl import threadpool_limits
 
@@ -31,6 +20,18 @@ from bayes_sklearn.priors import (
     HalfStudentT,
     InverseGamma,
     Normal,
+)
+
+from oracle import (
+    FlatScale,
+    Integration,
+    NoiseDensity,
+    exponential,
+    half_cauchy,
+    half_normal,
+    half_student_t,
+    integrate_posterior,
+    inverse_gamma,
 )
 
 Array = NDArray[np.float64]
@@ -205,6 +206,7 @@ def _cases() -> list[Case]:
             replace(base, n=3, p=1),
             replace(base, n=60, p=5, weights="zeros"),
         ]
+    cases += [Case(noise="additive", known_errors=False, standardize=s) for s in (True, False)]
     for kind in KINDS:
         cases += [
             replace(kind, constant_column=True),
@@ -264,8 +266,9 @@ def test_covariance_between_rows_is_the_line_s(solved: Solved) -> None:
 
 
 def test_noise_scale_is_the_posterior_mean(solved: Solved) -> None:
-    if solved.case.noise != "known":
-        assert_allclose(solved.model.noise_scale_, solved.expected.noise_mean, rtol=RTOL)
+    # known errors are taken as they are: once
+    expected = 1.0 if solved.case.noise == "known" else solved.expected.noise_mean
+    assert_allclose(solved.model.noise_scale_, expected, rtol=RTOL)
 
 
 def test_log_marginal_likelihood_is_the_log_density_of_y(solved: Solved) -> None:
@@ -327,6 +330,37 @@ def test_crps_is_the_integral_of_squared_differences(solved: Solved) -> None:
     errors = {"y_err": rows["y_err"]} if solved.case.known_errors else {}
     crps = solved.model.predict_distribution(rows["X"], **errors).crps(rows["y"])
     assert_allclose(crps, solved.expected.crps(rows["X"], rows["y"], **errors), rtol=RTOL)
+
+
+def test_both_modes_of_the_noise_scale_count() -> None:
+    """The data either fit closely, in conflict with the prior, or are all noise: half and half."""
+    X = np.sin(1.7 * np.arange(6.0))[:, None]
+    y = 6.0 + np.array([-0.05, 0.03, -0.01, 0.01, -0.03, 0.05])
+    answer = integrate_posterior(
+        X,
+        y,
+        coef_sigma=0.912,
+        intercept_sigma=0.912,
+        noise_density=half_cauchy(1.0),
+        standardize=False,
+    )
+    of_close_fit = answer.weights[answer.scales < 0.6].sum()
+    assert 0.2 < of_close_fit < 0.8
+
+    model = BayesianErrorsInVariablesRegressor(
+        coef_prior=Normal(sigma=0.912),
+        intercept_prior=Normal(sigma=0.912),
+        noise_prior=HalfCauchy(beta=1.0),
+        standardize=False,
+        weight_type="frequency",
+    )
+    model.fit(X, y)
+    assert_allclose(np.r_[model.intercept_, model.coef_], answer.mean, rtol=RTOL)
+    assert_allclose(model.coef_std_, np.sqrt(np.diag(answer.covariance))[1:], rtol=RTOL)
+    assert_allclose(model.noise_scale_, answer.noise_mean, rtol=RTOL)
+    new, at = np.full((6, 1), 0.3), np.array([-3.0, 0.0, 5.9, 6.0, 6.1, 9.0])
+    cdf = model.predict_distribution(new).cdf(at)
+    assert_allclose(cdf, answer.cdf(new, at), rtol=0.0, atol=RTOL)
 
 
 # --- the oracle against other computations -------------------------------------------------------

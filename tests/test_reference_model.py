@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
+from scipy import special
+
+from bayes_sklearn import BayesianErrorsInVariablesRegressor
+
 from oracle import (
     FlatScale,
     NoiseDensity,
@@ -32,9 +36,6 @@ from reference_model import (
     sample,
     standard_error,
 )
-from scipy import special
-
-from bayes_sklearn import BayesianErrorsInVariablesRegressor
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive"]

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat
+
 from data import measured, shares
 
 

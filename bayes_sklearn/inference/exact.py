@@ -86,7 +86,8 @@ class _Conditional:
     def of(cls, factor: Array, prior_mean: Array, prior_sd: Array) -> _Conditional:
         """Whiten by the prior, project out the flat columns, and take one SVD of what is left."""
         size = len(prior_sd)
-        design, target = factor[:, -1 - size : -1], factor[:, -1]
+        design: Array = factor[:, -1 - size : -1]
+        target: Array = factor[:, -1]
         flat = np.isinf(prior_sd)
         sd = prior_sd[~flat]
         target = target - design[:, ~flat] @ prior_mean[~flat]

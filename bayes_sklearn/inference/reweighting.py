@@ -33,6 +33,7 @@ def reweight(
     rows: Rows,
     counts: Array,
     errors: CountErrors,
+    start: float,
     *,
     overdispersed: bool,
 ) -> tuple[Posterior, str, Array, CountErrors]:
@@ -47,7 +48,9 @@ def reweight(
     counts : ndarray of shape (n,)
         The counts behind them.
     errors : CountErrors
-        With the pooled share, at which the first errors are taken.
+        How counts give errors.
+    start : float
+        The share at which the first errors are taken.
     overdispersed : bool
         Whether to estimate extra-binomial variation along the way.
 
@@ -67,7 +70,7 @@ def reweight(
     """
     bernoulli, standard_error = np.empty_like(counts), np.empty_like(counts)
     for block in row_blocks(len(counts), _COLUMNS):
-        bernoulli[block] = errors.bernoulli_variance(errors.pooled, counts[block])
+        bernoulli[block] = errors.bernoulli_variance(start, counts[block])
         standard_error[block] = errors.standard_error(bernoulli[block], counts[block])
     posterior, engine = fit(standard_error)
     step, change = 1.0, np.inf
