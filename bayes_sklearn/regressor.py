@@ -203,7 +203,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         -------
         self
         """
-        for key in params:
+        for key in tuple(params):
             role, _, name = key.partition("__")
             if name and role in _DEFAULT_PRIORS and params.get(role, getattr(self, role)) is None:
                 params[role] = _DEFAULT_PRIORS[role]()

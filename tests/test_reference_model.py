@@ -1,8 +1,8 @@
 """The reference model in PyMC, sampled by NUTS, against the exact engine.
 
 Every comparison is of the mean of a function of the draws with the number that the package gives
-for it, in units of the Monte Carlo standard error. The bound is z = 5: over the 70 or so
-comparisons of this file, a correct package fails once in 25,000 sets of draws (70 times 5.7e-7, by
+for it, in units of the Monte Carlo standard error. The bound is z = 5: over the 94 comparisons of
+this file, a correct package fails at most once in 18,000 sets of draws (94 times 5.7e-7, by
 Bonferroni's bound), while the errors themselves are about 1% of a posterior standard deviation.
 """
 

@@ -97,7 +97,7 @@ class _Conditional:
         lift = np.zeros((n_flat, size - n_flat))
         if n_flat:
             stacked = np.column_stack([design[:, flat], whitened, target])
-            triangle = qr(stacked, mode="r", check_finite=False)[0]
+            triangle: Array = np.asarray(qr(stacked, mode="r", check_finite=False)[0])
             own = triangle[:n_flat, :n_flat]
             right_sides = np.column_stack([triangle[:n_flat, n_flat:], np.eye(n_flat)])
             solved = solve_triangular(own, right_sides, check_finite=False)

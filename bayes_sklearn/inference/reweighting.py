@@ -74,12 +74,14 @@ def reweight(
         standard_error[block] = errors.standard_error(bernoulli[block], counts[block])
     posterior, engine = fit(standard_error)
     step, change = 1.0, np.inf
+    tried: list[tuple[float, float]] = []
     for reweighting in range(1, _MAX_REWEIGHTINGS + 1):
-        rho = _shares(posterior, rows, counts, errors, standard_error, bernoulli)
+        found = _shares(posterior, rows, counts, errors, standard_error, bernoulli)
         if overdispersed:
-            errors = replace(errors, overdispersion=rho)
+            tried.append((errors.overdispersion, found))
+            errors = replace(errors, overdispersion=_secant(tried[-2:]))
         before, change = change, _errors(rows, counts, errors, bernoulli, standard_error, step)
-        if change > 0.5 * before:  # it swings, or creeps: smaller steps settle
+        if change > before:  # it swings: smaller steps settle
             step = max(0.5 * step, 0.125)
         posterior, engine = fit(standard_error)
         # Changes shrink by about the same factor each time: the next one can be told.
@@ -92,6 +94,19 @@ def reweight(
         stacklevel=2,
     )
     return posterior, engine, standard_error, errors
+
+
+def _secant(tried: list[tuple[float, float]]) -> float:
+    """Return the next guess at the correlation that is found again when it is assumed.
+
+    Taking what was found would do, but slowly: the correlation weights its own estimate.
+    """
+    assumed, found = tried[-1]
+    if len(tried) == 1 or assumed == tried[0][0]:
+        return found
+    slope = (found - tried[0][1]) / (assumed - tried[0][0])
+    slope = min(max(slope, -2.0), 0.9)
+    return min(max((found - slope * assumed) / (1.0 - slope), 0.0), 1.0)
 
 
 def _shares(

@@ -1,0 +1,138 @@
+"""Measure, and print every figure beside its target: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from .cases import CASES, Case
+from .measure import Result
+from .targets import TARGETS, Target
+
+_LINE = "{:<22} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
+_REPEATS = 7
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases asked for; return 1 where one crashed or has vanished, else 0 (a missed target is no error)."""
+    options = _parser().parse_args(arguments)
+    print(_machine())
+    print("Medians of the ratios of pairs; the first pair is discarded.\n")
+    print(_LINE.format("case", "median", "min", "max", "target", "", "what: ours / peer"))
+    failures = run(CASES, TARGETS, options.only, skip_pymc=options.skip_pymc, repeats=options.repeats)
+    print(f"\n{_load()}")
+    for failure in failures:
+        print(f"\n{failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def run(
+    cases: Mapping[str, Case],
+    targets: Mapping[str, Target],
+    only: Sequence[str] = (),
+    *,
+    skip_pymc: bool = False,
+    repeats: int = _REPEATS,
+    tiny: bool = False,
+) -> list[str]:
+    """Run cases and print a line for each; return what crashed or vanished.
+
+    Parameters
+    ----------
+    cases : dict of str to Case
+    targets : dict of str to Target
+        A target without a case fails, and so does a case without a target.
+    only : sequence of str
+        Parts of the names of the cases to run; empty: all.
+    skip_pymc : bool
+        Whether to leave out what samples.
+    repeats : int
+        Pairs that count.
+    tiny : bool
+        Whether to run at sizes that say nothing, to see that all runs.
+
+    Returns
+    -------
+    list of str
+        A text for each failure.
+    """
+    failures = []
+    for name in [*targets, *(name for name in cases if name not in targets)]:
+        if only and not any(part in name for part in only):
+            continue
+        if name not in cases or name not in targets:
+            missing = "case" if name not in cases else "target"
+            failures.append(f"{name}: its {missing} has vanished.")
+            print(_LINE.format(name, "", "", "", "", "VANISHED", ""), flush=True)
+            continue
+        case = cases[name]
+        if skip_pymc and case.needs_pymc:
+            print(_LINE.format(name, "", "", "", _bound(targets[name]), "skipped", ""), flush=True)
+            continue
+        try:
+            result = case.run(**(case.tiny if tiny else case.size), repeats=repeats)
+        except Exception:
+            failures.append(f"{name} crashed.\n{traceback.format_exc()}")
+            print(_LINE.format(name, "", "", "", _bound(targets[name]), "CRASHED", ""), flush=True)
+            continue
+        print(_line(name, targets[name], result), flush=True)
+    return failures
+
+
+def _line(name: str, target: Target, result: Result) -> str:
+    sign = "> " if result.is_lower_bound else ""
+    median, low, high = (_number(value) for value in (result.median, min(result.values), max(result.values)))
+    verdict = target.verdict(result.median)
+    if result.is_lower_bound and verdict == "MISSED":
+        verdict = "unknown"
+    what = f"{target.measures}: {result.times}" if result.times else target.measures
+    line = _LINE.format(name, sign + median, low, high, _bound(target), verdict, what)
+    return f"{line}\n{'':>23}{result.note}" if result.note else line
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
+
+
+def _bound(target: Target) -> str:
+    if target.bound is None:
+        return "-"
+    unit = {"columns": " col"}.get(target.unit, f" {target.unit}")
+    return f"{'>=' if target.at_least else '<='} {target.bound:,g}{unit}"
+
+
+def _machine() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "scikit-learn", "pymc"))
+    return f"Python {platform.python_version()}, {packages}; {os.cpu_count()} cores. {_load()}"
+
+
+def _load() -> str:
+    """Return the machine's load, which says what the figures are worth."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    return f"Load {os.getloadavg()[0]:.2f}."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"run the cases whose name contains NAME (repeatable): {', '.join(TARGETS)}",
+    )
+    parser.add_argument("--skip-pymc", action="store_true", help="leave out the cases that sample with PyMC")
+    parser.add_argument(
+        "--repeats", type=int, default=_REPEATS, help="pairs that count (default: %(default)s)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

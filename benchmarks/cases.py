@@ -1,0 +1,160 @@
+"""The cases: for every target, what is measured and at which size."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import adapters
+from .adapters import Adapter
+from .data import Table, measured, phones, shares
+from .fresh import import_seconds, run_probe
+from .measure import Result, as_time, ratios, seconds, timed
+
+__all__ = ["CASES", "Case"]
+
+# Sampling takes minutes at 20,000 rows: it is stopped here, and what it took by then is a lower bound.
+_SAMPLING_LIMIT = 900.0
+# PyMC is repeated no oftener than this: its times differ by a few percent where the target is a factor of 1,000.
+_SAMPLING_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A measurement and its size."""
+
+    run: Callable[..., Result]
+    """From ``repeats`` and the numbers in `size` to a result."""
+    size: Mapping[str, int]
+    tiny: Mapping[str, int]
+    """A size at which the case runs in no time and says nothing."""
+    needs_pymc: bool = field(default=False, kw_only=True)
+
+
+def against(make: Callable[[int, int], Table], ours: Adapter, peer: Adapter) -> Callable[..., Result]:
+    """Return a case that times two adapters on one table."""
+
+    def run(rows: int, columns: int, repeats: int) -> Result:
+        table = make(rows, columns)
+        return ratios(ours(table), peer(table), repeats)
+
+    return run
+
+
+def search(rows: int, columns: int, candidates: int, repeats: int) -> Result:
+    table = measured(rows, columns)
+    return ratios(adapters.our_search(candidates)(table), adapters.ridge_search(candidates)(table), repeats)
+
+
+def intervals(rows: int, columns: int, repeats: int) -> Result:
+    return seconds(adapters.intervals(measured(rows, columns)), repeats)
+
+
+def memory(adapter: str, peer: str) -> Callable[..., Result]:
+    """Return a case that takes the extra memory of an adapter, in columns of n float64 numbers."""
+
+    def columns_of(name: str, kind: str, rows: int, columns: int) -> float:
+        found = run_probe("memory_probe", name, rows, columns, kind)["bytes"]
+        return float("nan") if found is None else float(found) / (8.0 * rows)
+
+    def run(rows: int, columns: int, repeats: int) -> Result:
+        # What is allocated never varies: once is enough, whatever `repeats`.
+        ours, other = (columns_of(name, "allocated", rows, columns) for name in (adapter, peer))
+        resident = columns_of(adapter, "resident", rows, columns)
+        return Result((ours,), f"{ours:.2f} / {other:.2f}", f"resident memory: {resident:.2f}")
+
+    return run
+
+
+def imports(repeats: int) -> Result:
+    """Import in new processes, in turns; the first pair writes the bytecode and is discarded."""
+    pairs = [
+        (import_seconds("bayes_sklearn"), import_seconds("sklearn.linear_model")) for _ in range(repeats + 1)
+    ][1:]
+    ours, peer = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return Result(tuple(a / b for a, b in pairs), f"{as_time(ours)} / {as_time(peer)}")
+
+
+def sampled(sampler: str | None) -> Callable[..., Result]:
+    """Return a case that times PyMC on the reference model, in a new process, over the exact fit and its draws.
+
+    A first, short run, which leaves compiled code in PyTensor's cache, is discarded.
+    """
+    chosen = () if sampler is None else (sampler,)
+
+    def run(rows: int, draws: int, tune: int, repeats: int) -> Result:
+        table = phones(rows)
+        ours = adapters.exact_reference(table)
+        exact = adapters.reference_model().fit(table.X, table.y, sample_weight=table.weight)
+        run_probe("pymc_probe", rows, 2, 2, *chosen, limit=_SAMPLING_LIMIT)
+        timed(ours)
+        values, found = [], []
+        for _ in range(min(repeats, _SAMPLING_REPEATS)):
+            try:
+                found.append(run_probe("pymc_probe", rows, draws, tune, *chosen, limit=_SAMPLING_LIMIT))
+            except TimeoutError as stopped:
+                own = statistics.median(timed(ours) for _ in range(repeats))
+                return Result((_SAMPLING_LIMIT / own,), f"{as_time(own)} / {stopped}", is_lower_bound=True)
+            own = statistics.median(timed(ours) for _ in range(repeats))
+            values.append((own, found[-1]["seconds"], found[-1]["sampling"]))
+        own, total, sampling = (statistics.median(times) for times in zip(*values, strict=True))
+        means = np.mean([one["coef"] for one in found], axis=0)
+        apart = np.max(np.abs(means - exact.coef_) / exact.coef_std_)
+        return Result(
+            tuple(peer / own for own, peer, _ in values),
+            f"{as_time(own)} / {as_time(total)}",
+            f"by {found[0]['sampler']}; compiling took {as_time(total - sampling)} of it, the ratio without it is"
+            f" {sampling / own:,.0f}; posterior means agree to {apart:.2f} standard deviations",
+        )
+
+    return run
+
+
+def _fits(rows: int, columns: int) -> dict[str, Case]:
+    size, tiny = {"rows": rows, "columns": columns}, {"rows": 50, "columns": columns}
+    with_errors = against(measured, adapters.fit_y_err, adapters.linear_fit_y_err)
+    with_frequencies = against(measured, adapters.fit_frequency, adapters.linear_fit_weight)
+    label = f"{f'{rows:.0e}'.replace('e+0', 'e') if rows >= 10**6 else rows}x{columns}"
+    return {
+        f"fit-y-err-{label}": Case(with_errors, size, tiny),
+        f"fit-frequency-{label}": Case(with_frequencies, size, tiny),
+    }
+
+
+_LARGE, _TINY = {"rows": 1_000_000, "columns": 4}, {"rows": 400, "columns": 4}
+_SAMPLED_TINY = {"rows": 30, "draws": 20, "tune": 20}
+
+CASES: dict[str, Case] = {
+    **_fits(1_000_000, 4),
+    **_fits(1_000_000, 20),
+    **_fits(2_000, 10),
+    "fit-counts-1e6x4": Case(against(shares, adapters.fit_counts, adapters.linear_fit_weight), _LARGE, _TINY),
+    "search": Case(
+        search,
+        {"rows": 2_000, "columns": 10, "candidates": 60},
+        {"rows": 60, "columns": 2, "candidates": 2},
+    ),
+    "predict-std": Case(against(measured, adapters.predict_std, adapters.linear_predict), _LARGE, _TINY),
+    "intervals": Case(intervals, {"rows": 100_000, "columns": 4}, _TINY),
+    "memory-fit-y-err": Case(memory("fit_y_err", "linear_fit_y_err"), _LARGE, _TINY),
+    "memory-fit-frequency": Case(memory("fit_frequency", "linear_fit_weight"), _LARGE, _TINY),
+    "memory-fit-counts": Case(memory("fit_counts", "linear_fit_weight"), _LARGE, _TINY),
+    "memory-predict-std": Case(memory("predict_std", "linear_predict"), _LARGE, _TINY),
+    "import": Case(imports, {}, {}),
+    "pymc-200": Case(
+        sampled(None), {"rows": 200, "draws": 4000, "tune": 1000}, _SAMPLED_TINY, needs_pymc=True
+    ),
+    "nutpie-200": Case(
+        sampled("nutpie"), {"rows": 200, "draws": 4000, "tune": 1000}, _SAMPLED_TINY, needs_pymc=True
+    ),
+    "pymc-20000": Case(
+        sampled(None), {"rows": 20_000, "draws": 4000, "tune": 1000}, _SAMPLED_TINY, needs_pymc=True
+    ),
+    "nutpie-20000": Case(
+        sampled("nutpie"), {"rows": 20_000, "draws": 4000, "tune": 1000}, _SAMPLED_TINY, needs_pymc=True
+    ),
+}
+"""Every case, by the name of its target."""

@@ -1,0 +1,74 @@
+"""Simulated tables: a measured target, and shares of counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Table", "measured", "phones", "shares"]
+
+Array = NDArray[np.float64]
+
+# Rows are made a block at a time: no temporary array then adds to the peak that a fit's memory is told from.
+_BLOCK = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Features and target, and all that may be known of the target's errors."""
+
+    X: Array
+    """(n, p)"""
+    y: Array
+    """(n,)"""
+    y_err: Array
+    """(n,) standard errors."""
+    weight: Array
+    """(n,) frequencies, or the counts behind shares."""
+
+
+def measured(rows: int, columns: int, seed: int = 0) -> Table:
+    """Return a linear target with errors between 0.2 and 2, and frequencies of 1 to 4."""
+    rng = np.random.default_rng(seed)
+    table = _empty(rows, columns)
+    coef = np.linspace(1.0, -1.0, columns)
+    for block in _blocks(rows):
+        X = rng.standard_normal(out=table.X[block])
+        table.y_err[block] = rng.uniform(0.2, 2.0, len(X))
+        table.y[block] = 3.0 + X @ coef + table.y_err[block] * rng.standard_normal(len(X))
+        table.weight[block] = rng.integers(1, 5, len(X))
+    return table
+
+
+def shares(rows: int, columns: int, seed: int = 0) -> Table:
+    """Return shares of 2 to 1,000 trials, linear in the features and mostly between 0.1 and 0.3."""
+    rng = np.random.default_rng(seed)
+    table = _empty(rows, columns)
+    coef = np.linspace(0.1, -0.1, columns) / np.sqrt(columns)
+    for block in _blocks(rows):
+        X = rng.random(out=table.X[block])
+        counts = np.floor(np.exp(rng.uniform(np.log(2.0), np.log(1000.0), len(X))))
+        share = 0.2 + (X - 0.5) @ coef
+        table.weight[block] = counts
+        table.y[block] = rng.binomial(counts.astype(int), share) / counts
+        table.y_err[block] = np.sqrt(share * (1.0 - share) / counts)
+    return table
+
+
+def phones(rows: int, columns: int = 4, seed: int = 0) -> Table:
+    """Return shares strictly between 0 and 1, with the reference model's errors sqrt(p (1 - p) / n) + 0.1."""
+    table = shares(rows, columns, seed)
+    counts = table.weight + 1.0
+    successes = np.clip(np.rint(table.y * counts), 1.0, counts - 1.0)
+    share = successes / counts
+    return Table(table.X, share, np.sqrt(share * (1.0 - share) / counts) + 0.1, counts)
+
+
+def _empty(rows: int, columns: int) -> Table:
+    return Table(np.empty((rows, columns)), np.empty(rows), np.empty(rows), np.empty(rows))
+
+
+def _blocks(rows: int) -> list[slice]:
+    return [slice(start, min(start + _BLOCK, rows)) for start in range(0, rows, _BLOCK)]

@@ -1,0 +1,51 @@
+"""What the package promises of its speed and memory, figure by figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["TARGETS", "Target"]
+
+# Written by hand, not gathered from the cases: a case that vanishes must be missed here.
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure, what it is of, and the bound it is held against."""
+
+    measures: str
+    bound: float | None
+    """None: the figure is for information."""
+    unit: str = "x"
+    at_least: bool = False
+    """Whether the bound is a lower one."""
+
+    def verdict(self, value: float) -> str:
+        """Return "within", "MISSED", or that nothing is promised."""
+        if self.bound is None:
+            return "no target"
+        within = value >= self.bound if self.at_least else value <= self.bound
+        return "within" if within else "MISSED"
+
+
+TARGETS: dict[str, Target] = {
+    "fit-y-err-1e6x4": Target("fit with y_err / LinearRegression, 1,000,000 x 4", 0.5),
+    "fit-frequency-1e6x4": Target("fit with frequencies / LinearRegression, 1,000,000 x 4", 0.5),
+    "fit-y-err-1e6x20": Target("fit with y_err / LinearRegression, 1,000,000 x 20", 0.4),
+    "fit-frequency-1e6x20": Target("fit with frequencies / LinearRegression, 1,000,000 x 20", 0.4),
+    "fit-y-err-2000x10": Target("fit with y_err / LinearRegression, 2,000 x 10", 2.0),
+    "fit-frequency-2000x10": Target("fit with frequencies / LinearRegression, 2,000 x 10", 2.0),
+    "fit-counts-1e6x4": Target("fit with counts, fitted errors / LinearRegression, 1,000,000 x 4", 1.6),
+    "search": Target("GridSearchCV of 300 fits / Ridge's, 2,000 x 10", 2.0),
+    "predict-std": Target("predict with std / LinearRegression.predict, 1,000,000 x 4", 4.0),
+    "intervals": Target("100,000 intervals", 1.0, "s"),
+    "memory-fit-y-err": Target("extra memory of a fit with y_err, columns of n", 4.0, "columns"),
+    "memory-fit-frequency": Target("extra memory of a fit with frequencies, columns of n", 4.0, "columns"),
+    "memory-fit-counts": Target("extra memory of a fit with counts, columns of n", 4.0, "columns"),
+    "memory-predict-std": Target("extra memory of predict with std, columns of n", 4.0, "columns"),
+    "import": Target("import bayes_sklearn / import sklearn.linear_model", 1.3),
+    "pymc-200": Target("PyMC / exact fit and 16,000 draws, 200 rows", 1000.0, at_least=True),
+    "nutpie-200": Target("nutpie / exact fit and 16,000 draws, 200 rows", None),
+    "pymc-20000": Target("PyMC / exact fit and 16,000 draws, 20,000 rows", 1000.0, at_least=True),
+    "nutpie-20000": Target("nutpie / exact fit and 16,000 draws, 20,000 rows", None),
+}
