@@ -348,7 +348,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         """Set the fitted attributes; no training rows are kept."""
         mean = posterior.mean
         self.coef_ = mean[1:]
-        self.coef_std_ = np.sqrt(np.diag(posterior.covariance)[1:])
+        self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
         self.coef_names_ = columns.feature_names
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
         self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)

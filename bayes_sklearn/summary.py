@@ -49,7 +49,7 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
         mixtures.quantile(np.full(len(means), tail), posterior.weights, means, np.sqrt(variances))
         for tail in tails
     ]
-    covariance = functionals @ posterior.covariance @ functionals.T
+    deviations = np.linalg.norm(posterior.root @ functionals.T, axis=0)
     scale = posterior.noise_scale
     scale_mean = posterior.weights @ scale
     scale_sd = np.sqrt(posterior.weights @ np.square(scale - scale_mean))
@@ -58,7 +58,7 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
     return pd.DataFrame(
         {
             "mean": np.append(functionals @ posterior.mean, scale_mean),
-            "sd": np.append(np.sqrt(np.diag(covariance)), scale_sd),
+            "sd": np.append(deviations, scale_sd),
             f"lower_{label}": np.append(limits[0], scale_limits[0]),
             f"upper_{label}": np.append(limits[1], scale_limits[1]),
         },

@@ -20,7 +20,13 @@ _REPEATS = 7
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases asked for; return 1 where one crashed or has vanished, else 0 (a missed target is no error)."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for part in options.only:
+        if not any(part in name for name in TARGETS):
+            parser.error(f"no case is called {part}: choose from {', '.join(TARGETS)}")
+    if options.repeats < 1:
+        parser.error("--repeats must be at least 1")
     print(_machine())
     print("Medians of the ratios of pairs; the first pair is discarded.\n")
     print(_LINE.format("case", "median", "min", "max", "target", "", "what: ours / peer"))
@@ -48,7 +54,7 @@ def run(
     targets : dict of str to Target
         A target without a case fails, and so does a case without a target.
     only : sequence of str
-        Parts of the names of the cases to run; empty: all.
+        Names of the cases to run, or parts of names; empty: all.
     skip_pymc : bool
         Whether to leave out what samples.
     repeats : int
@@ -63,7 +69,7 @@ def run(
     """
     failures = []
     for name in [*targets, *(name for name in cases if name not in targets)]:
-        if only and not any(part in name for part in only):
+        if only and not _asked_for(name, only, targets):
             continue
         if name not in cases or name not in targets:
             missing = "case" if name not in cases else "target"
@@ -82,6 +88,11 @@ def run(
             continue
         print(_line(name, targets[name], result), flush=True)
     return failures
+
+
+def _asked_for(name: str, only: Sequence[str], targets: Mapping[str, Target]) -> bool:
+    """Return whether a name is among those asked for: a whole name stands for itself alone."""
+    return any(part == name if part in targets else part in name for part in only)
 
 
 def _line(name: str, target: Target, result: Result) -> str:
@@ -125,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"run the cases whose name contains NAME (repeatable): {', '.join(TARGETS)}",
+        help=f"run the cases of this name, or with this in their names (repeatable): {', '.join(TARGETS)}",
     )
     parser.add_argument("--skip-pymc", action="store_true", help="leave out the cases that sample with PyMC")
     parser.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from .measure import Result, as_time, ratios, seconds, timed
 
 __all__ = ["CASES", "Case"]
 
-# Sampling takes minutes at 20,000 rows: it is stopped here, and what it took by then is a lower bound.
-_SAMPLING_LIMIT = 900.0
-# PyMC is repeated no oftener than this: its times differ by a few percent where the target is a factor of 1,000.
-_SAMPLING_REPEATS = 3
+# Sampling takes minutes at 20,000 rows: past this many seconds it is stopped, and they are a lower bound.
+_SAMPLING_LIMIT = 600.0
+# It is not repeated once it has taken so many seconds in all: its times differ by a few percent where the target
+# is a factor of 1,000.
+_SAMPLING_ENOUGH = 40.0
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,13 @@ def intervals(rows: int, columns: int, repeats: int) -> Result:
 def memory(adapter: str, peer: str) -> Callable[..., Result]:
     """Return a case that takes the extra memory of an adapter, in columns of n float64 numbers."""
 
-    def columns_of(name: str, kind: str, rows: int, columns: int) -> float:
-        found = run_probe("memory_probe", name, rows, columns, kind)["bytes"]
-        return float("nan") if found is None else float(found) / (8.0 * rows)
-
     def run(rows: int, columns: int, repeats: int) -> Result:
         # What is allocated never varies: once is enough, whatever `repeats`.
-        ours, other = (columns_of(name, "allocated", rows, columns) for name in (adapter, peer))
-        resident = columns_of(adapter, "resident", rows, columns)
-        return Result((ours,), f"{ours:.2f} / {other:.2f}", f"resident memory: {resident:.2f}")
+        found = run_probe("memory_probe", adapter, peer, rows, columns)
+        ours, other = (found[kind] / (8.0 * rows) for kind in ("allocated", "peer"))
+        resident = found["resident"]
+        note = "" if resident is None else f"peak resident memory rises by {resident / (8.0 * rows):.2f}"
+        return Result((ours,), f"{ours:.2f} / {other:.2f}", note)
 
     return run
 
@@ -91,13 +91,15 @@ def sampled(sampler: str | None) -> Callable[..., Result]:
         exact = adapters.reference_model().fit(table.X, table.y, sample_weight=table.weight)
         run_probe("pymc_probe", rows, 2, 2, *chosen, limit=_SAMPLING_LIMIT)
         timed(ours)
-        values, found = [], []
-        for _ in range(min(repeats, _SAMPLING_REPEATS)):
+        values: list[tuple[float, float, float]] = []
+        found: list[dict[str, Any]] = []
+        while len(found) < repeats and sum(one["seconds"] for one in found) < _SAMPLING_ENOUGH:
             try:
                 found.append(run_probe("pymc_probe", rows, draws, tune, *chosen, limit=_SAMPLING_LIMIT))
             except TimeoutError as stopped:
                 own = statistics.median(timed(ours) for _ in range(repeats))
                 return Result((_SAMPLING_LIMIT / own,), f"{as_time(own)} / {stopped}", is_lower_bound=True)
+            # Milliseconds beside minutes: as many as it takes to be sure of them.
             own = statistics.median(timed(ours) for _ in range(repeats))
             values.append((own, found[-1]["seconds"], found[-1]["sampling"]))
         own, total, sampling = (statistics.median(times) for times in zip(*values, strict=True))

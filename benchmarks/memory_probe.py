@@ -1,7 +1,7 @@
-"""A program: print, as JSON, the extra memory of one piece of work, in bytes.
+"""A program: print, as JSON, the extra memory that an adapter's work and its peer's take, in bytes.
 
-``python -m benchmarks.memory_probe ADAPTER ROWS COLUMNS {allocated,resident}``. The table and whatever the
-adapter prepares are there before; what the work returns counts.
+``python -m benchmarks.memory_probe ADAPTER PEER ROWS COLUMNS``. The table and whatever an adapter prepares are
+there before; what the work returns counts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from .data import measured, shares
 from .measure import Work
 
 
-def main(name: str, rows: int, columns: int, kind: str) -> None:
+def main(name: str, peer: str, rows: int, columns: int) -> None:
     make = shares if name == "fit_counts" else measured
-    adapter = ADAPTERS[name]
     # Lazy imports and the buffers of the linear algebra libraries are no part of it.
-    adapter(make(1000, columns))()
-    work = adapter(make(rows, columns))
+    for adapter in (name, peer):
+        ADAPTERS[adapter](make(1000, columns))()
+    table = make(rows, columns)
     gc.collect()
-    print(json.dumps({"bytes": allocated(work) if kind == "allocated" else resident(work)}))
+    work = ADAPTERS[name](table)
+    # First, while the peak of the process is still where the table left it.
+    found = {"resident": resident(work), "allocated": allocated(work)}
+    print(json.dumps(found | {"peer": allocated(ADAPTERS[peer](table))}))
 
 
 def allocated(work: Work) -> int:
@@ -59,4 +62,4 @@ def _status(field: str) -> int | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

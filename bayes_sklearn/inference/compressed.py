@@ -125,13 +125,23 @@ def compress(
         state = like
     else:
         total = moments[0, 0]
-        mean = moments[0, 1:] / total
-        deviation = np.sqrt(np.maximum(moments[1, 1:] / total - mean**2, 0.0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = moments[0, 1:] / total
+            deviation = np.sqrt(np.maximum(moments[1, 1:] / total - mean**2, 0.0))
+            _check_magnitude(origin, mean, deviation)
         n_rows = n if rows.frequency is None else int(np.count_nonzero(rows.frequency))
         state = Compressed(origin, triangle, float(total), n_rows, 0.0, mean, deviation)
     if np.ndim(standard_error) == 0:
         log_error = 0.5 * float(np.log(np.square(standard_error) + scatter**2)) * state.total_weight
     return replace(state, factor=np.ascontiguousarray(triangle), log_error=log_error)
+
+
+def _check_magnitude(origin: Array, mean: Array, deviation: Array) -> None:
+    """Refuse numbers whose squares overflow or vanish."""
+    magnitude = np.hypot(origin, np.hypot(mean, deviation))
+    for name, size in (("X", magnitude[:-1]), ("y", magnitude[-1:])):
+        if not ((size == 0.0) | ((size > 1e-150) & (size < 1e150))).all():
+            raise ValueError(f"{name} has numbers whose squares overflow or vanish: change its unit.")
 
 
 def _precision(
@@ -174,12 +184,13 @@ def _blocks(
 def _descending(rows: Rows, standard_error: Array | float, scatter: float) -> NDArray[np.intp] | None:
     """Return the order of descending row scale, or None where the scales are alike."""
     spread = 1.0
-    if np.ndim(standard_error) == 1:
-        variance = np.square([np.min(standard_error), np.max(standard_error)]) + scatter**2
-        spread *= float(np.sqrt(variance[1] / variance[0]))
+    used = slice(None) if rows.frequency is None else rows.frequency > 0.0
+    if isinstance(standard_error, np.ndarray):
+        errors = standard_error[used]
+        spread *= float(np.hypot(errors.max(), scatter) / np.hypot(errors.min(), scatter))
     if rows.frequency is not None:
-        positive = rows.frequency[rows.frequency > 0.0]
-        spread *= float(np.sqrt(positive.max() / positive.min()))
+        frequency = rows.frequency[used]
+        spread *= float(np.sqrt(frequency.max() / frequency.min()))
     if spread <= _ORDERED_ABOVE:
         return None
     scale = 1.0 / np.sqrt(np.square(standard_error) + scatter**2)
@@ -223,7 +234,7 @@ class Groups:
 
 
 def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int) -> Groups:
-    """Gather rows by standard error: exactly where few differ, else in bins of equal size.
+    """Gather rows by standard error: exactly where few differ, else in bins.
 
     Parameters
     ----------
@@ -245,7 +256,10 @@ def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int)
     starts = np.flatnonzero(np.diff(error, prepend=-np.inf) > 0.0)
     exact = len(starts) <= max_groups
     if not exact:
-        starts = np.linspace(0, len(used), max_groups, endpoint=False).astype(np.intp)
+        # Even in rank and in log error together: a few precise rows are a group of their own.
+        place = np.log(error / error[0]) / np.log(error[-1] / error[0]) + np.linspace(0.0, 1.0, len(error))
+        bins = np.minimum(place * (0.5 * max_groups), max_groups - 1).astype(np.intp)
+        starts = np.flatnonzero(np.diff(bins, prepend=-1) > 0)
     triangles, errors, weights = [], [], []
     for member in np.split(used, starts[1:]):
         part = compress(rows.subset(member), 1.0)

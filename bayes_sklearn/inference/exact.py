@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import qr, solve_triangular, svd
-from scipy.special import logsumexp
+from scipy.linalg import qr, svd
+from scipy.linalg.lapack import dtrtri
 from sklearn.exceptions import ConvergenceWarning
 
 from .compressed import Groups
@@ -28,7 +30,9 @@ _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Nodes of less weight than this carry nothing that double precision could show.
 _NEGLIGIBLE = 1e-15
 # A density that has not fallen by this factor (its log) where the integral stops was cut off.
-_CUT_OFF = 7.0
+_CUT_OFF = 10.0
+# An interval at whose ends the density has not fallen by this factor (its log) was put in the wrong place.
+_FALLEN = 20.0
 # exp(-u) at the left end: the scatter there is exp(-59) of what could be seen.
 _LOWEST = -4.0
 
@@ -99,10 +103,9 @@ class _Conditional:
             stacked = np.column_stack([design[:, flat], whitened, target])
             triangle: Array = np.asarray(qr(stacked, mode="r", check_finite=False)[0])
             own = triangle[:n_flat, :n_flat]
-            right_sides = np.column_stack([triangle[:n_flat, n_flat:], np.eye(n_flat)])
-            solved = solve_triangular(own, right_sides, check_finite=False)
-            lift, offset[flat] = -solved[:, : size - n_flat], solved[:, size - n_flat]
-            basis[np.ix_(flat, np.arange(n_flat))] = solved[:, size - n_flat + 1 :]
+            inverse = _inverse(own)
+            lift, offset[flat] = -inverse @ triangle[:n_flat, n_flat:-1], inverse @ triangle[:n_flat, -1]
+            basis[np.ix_(flat, np.arange(n_flat))] = inverse
             log_flat = -float(np.log(np.abs(np.diag(own))).sum())
             whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
         left, singular, right = svd(whitened, full_matrices=False, check_finite=False)
@@ -114,12 +117,11 @@ class _Conditional:
         square = float(residual @ residual)
         return cls(offset, basis, singular, projected, square, log_flat, n_flat)
 
-    def log_evidence(self, variance: Array) -> Array:
-        """Return log p(data | s) without the errors' determinant at each s**2, (10)."""
+    def log_explained(self, variance: Array) -> Array:
+        """Return the part of log p(data | s) that the coefficients have in it, at each s**2, (10)."""
         v, squared = variance[:, None], self.singular**2
         penalty = np.log1p(squared / v).sum(axis=1) + (self.projected**2 / (squared + v)).sum(axis=1)
-        flat = 0.5 * self.n_flat * (np.log(variance) + _LOG_TWO_PI) + self.log_flat
-        return -0.5 * (penalty + self.residual / variance) + flat
+        return 0.5 * (self.n_flat * (np.log(variance) + _LOG_TWO_PI) - penalty) + self.log_flat
 
     def location(self, variance: Array) -> Array:
         """Return the mean of B at each s**2, (G, P)."""
@@ -132,14 +134,52 @@ class _Conditional:
         return np.concatenate([np.repeat(v, self.n_flat, axis=1), v / (self.singular**2 + v)], axis=1)
 
 
+class _Node(NamedTuple):
+    """The Gaussian for B at one noise scale, and how well it explains the data."""
+
+    log_evidence: float
+    """log p(data | s) without the errors' determinant and the 2 pi of the rows."""
+    location: Array
+    """(P,)"""
+    root: Array
+    """(P, P) F with F F' the covariance."""
+
+
+def _node(factor: Array, prior_mean: Array, prior_sd: Array) -> _Node:
+    """Solve for rows of unit error: the prior's rows are stacked on the data's and eliminated, (9), (10)."""
+    size = len(prior_sd)
+    normal = np.isfinite(prior_sd)
+    prior = np.diag(1.0 / prior_sd)[normal]
+    stacked = np.concatenate(
+        [
+            np.column_stack([prior, prior @ np.where(normal, prior_mean, 0.0)]),
+            factor[:, -1 - size :],
+        ]
+    )
+    triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+    own, target = triangle[:size, :size], triangle[:size, size]
+    root = _inverse(own)
+    log_volume = -float(np.log(np.abs(np.diag(own))).sum() + np.log(prior_sd[normal]).sum())
+    log_evidence = (
+        log_volume
+        + 0.5 * np.count_nonzero(~normal) * _LOG_TWO_PI
+        - 0.5 * float(triangle[size:, size] @ triangle[size:, size])
+    )
+    return _Node(log_evidence, root @ target, root)
+
+
+def _inverse(triangle: Array) -> Array:
+    """Return the inverse of a small upper triangle (LAPACK's solver would wake its threads for it)."""
+    return np.asarray(dtrtri(triangle)[0])
+
+
 def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Solve with s = 1: one node, nothing to integrate."""
     factor, log_error = problem.factor()
-    conditional = _Conditional.of(factor, prior_mean, prior_sd)
-    one = np.ones(1)
-    log_weights = conditional.log_evidence(one) - log_error
-    covariances = SharedBasis(conditional.basis, conditional.variances(one))
-    return _posterior(problem, log_weights, one, conditional.location(one), covariances, None)
+    node = _node(factor, prior_mean, prior_sd)
+    covariances = Factors(node.root[None])
+    constant = node.log_evidence - log_error
+    return _posterior(problem, np.zeros(1), np.ones(1), node.location[None], covariances, None, constant)
 
 
 def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
@@ -147,76 +187,74 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     factor, log_error = problem.factor()
     conditional = _Conditional.of(factor, prior_mean, prior_sd)
 
-    def log_density(log_scale: Array) -> Array:
-        scale = np.exp(log_scale)
-        evidence = conditional.log_evidence(scale**2) - problem.total_weight * log_scale
-        return evidence - log_error + problem.noise_prior.log_density(scale) + log_scale
+    N, residual = problem.total_weight, conditional.residual
+    # The likelihood's own peak, -N log s - residual / (2 s**2), is of order N: taken about its top, it keeps its
+    # digits for any N.
+    top = 0.5 * float(np.log(residual / N)) if residual > 0.0 else 0.0
 
+    def log_density(log_scale: Array) -> Array:
+        scale, away = np.exp(log_scale), log_scale - top
+        misfit = -N * (away + 0.5 * np.expm1(-2.0 * away)) if residual > 0.0 else -N * away
+        explained = conditional.log_explained(scale**2)
+        return misfit + explained + problem.noise_prior.log_density(scale) + log_scale
+
+    constant = -N * top - log_error - (0.5 * N if residual > 0.0 else 0.0)
     lower = float(np.log(problem.resolution()))
-    magnitude = float(np.linalg.norm(factor[:, -1]) / np.sqrt(problem.total_weight))
+    magnitude = float(np.linalg.norm(factor[:, -1]) / np.sqrt(N))
     upper = float(np.log(max(magnitude, np.exp(lower)))) + 3.0
-    intervals = peak_intervals(log_density, lower, upper)
+    intervals = peak_intervals(log_density, lower, upper, problem.tail)
     log_scale, density, log_weights = trapezoid(log_density, intervals)
     if density[log_scale.argmin()] > density.max() - _CUT_OFF:
         warnings.warn(
-            "The features fit the target without error (more columns than distinct rows?), so the data do not"
-            " bound the noise from below: its scale is cut off at the resolution of the data, and the intervals"
-            " are not to be trusted. Use fewer features, a narrower coef_prior, or give y_err.",
+            "The features fit the target without error (a constant target, or more columns than distinct"
+            " rows?), so the data do not bound the noise from below: its scale is cut off at the resolution of"
+            " the data, and the intervals are not to be trusted. Use fewer features, a narrower coef_prior, or"
+            " give y_err.",
             ConvergenceWarning,
             stacklevel=2,
         )
-    keep = _matter(log_weights)
+    keep = _matter(log_weights, log_scale)
     log_scale, log_weights, density = log_scale[keep], log_weights[keep], density[keep]
     variance = np.exp(2.0 * log_scale)
     covariances = SharedBasis(conditional.basis, conditional.variances(variance))
     location = conditional.location(variance)
-    return _posterior(problem, log_weights, np.exp(log_scale), location, covariances, density)
+    return _posterior(problem, log_weights, np.exp(log_scale), location, covariances, density, constant)
 
 
 def _additive(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Integrate over s where every value of it weights the rows anew: a node costs a factorisation."""
-    groups = problem.grouped()
     factor, _ = problem.factor()
-    # Below this the scatter is lost among the known errors, whose precision is the factor's first entry, (11).
-    precision = float(factor[0, 0]) / np.sqrt(problem.total_weight)
-    lost = (2.0 / problem.total_weight) ** 0.25 / precision
-    solved: list[tuple[float, Array, Array]] = []
+    # Below this the scatter is lost among the known errors; one over them is the factor's first entry, (11).
+    lost = (2.0 / problem.total_weight) ** 0.25 * np.sqrt(problem.total_weight) / float(factor[0, 0])
+    groups = problem.grouped()
+    rows = groups if groups is not None and groups.exact else None
+    nodes: list[_Node] = []
 
-    def conditional_at(scale: float, source: Groups | None) -> tuple[_Conditional, float]:
-        factor, log_error = problem.factor_at(scale, source)
-        return _Conditional.of(factor, prior_mean, prior_sd), log_error
+    def log_density(u: Array, source: Groups | None) -> Array:
+        scale, values = _scatter(u, lost), np.empty(len(u))
+        for i, scatter in enumerate(scale):
+            at, log_error = problem.factor_at(scatter, source)
+            nodes.append(_node(at, prior_mean, prior_sd))
+            values[i] = nodes[-1].log_evidence - log_error
+        return values + problem.noise_prior.log_density(scale) + np.log(scale) + np.log1p(np.exp(-u))
 
-    def prior_density(u: Array, scale: Array) -> Array:
-        return problem.noise_prior.log_density(scale) + np.log(scale) + np.log1p(np.exp(-u))
-
-    def placing(u: Array) -> Array:
-        scale = _scatter(u, lost)
-        evidence = np.empty(len(u))
-        for i, value in enumerate(scale):
-            conditional, log_error = conditional_at(value, groups)
-            evidence[i] = conditional.log_evidence(one)[0] - log_error
-        return evidence + prior_density(u, scale)
-
-    def log_density(u: Array) -> Array:
-        scale = _scatter(u, lost)
-        evidence = np.empty(len(u))
-        for i, value in enumerate(scale):
-            conditional, log_error = conditional_at(value, groups if groups.exact else None)
-            evidence[i] = conditional.log_evidence(one)[0] - log_error
-            root = conditional.basis * np.sqrt(conditional.variances(one)[0])
-            solved.append((value, conditional.location(one)[0], root))
-        return evidence + prior_density(u, scale)
-
-    one = np.ones(1)
     spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
     upper = float(np.log(max(spread / problem.scaling.y_scale / lost, 1.0))) + 3.0
-    u, density, log_weights = trapezoid(log_density, peak_intervals(placing, _LOWEST, upper))
-    keep = np.flatnonzero(_matter(log_weights))
-    scale = np.array([solved[i][0] for i in keep])
-    location = np.array([solved[i][1] for i in keep])
-    covariances = Factors(np.array([solved[i][2] for i in keep]))
+    # Where the nodes have to be is found on the groups, what they weigh on the rows.
+    for source in (groups, rows):
+        intervals = peak_intervals(partial(log_density, source=source), _LOWEST, upper, problem.tail)
+        nodes.clear()
+        u, density, log_weights = trapezoid(partial(log_density, source=rows), intervals)
+        ends = np.isin(u, [end for interval in intervals for end in interval if end > _LOWEST])
+        if source is rows or density[ends].max() < density.max() - _FALLEN:
+            break
+        nodes.clear()
+    scale = _scatter(u, lost)
+    keep = np.flatnonzero(_matter(log_weights, np.log(scale)))
+    location = np.array([nodes[i].location for i in keep])
+    covariances = Factors(np.array([nodes[i].root for i in keep]))
     log_noise_density = density[keep] - np.log1p(np.exp(-u[keep]))
-    return _posterior(problem, log_weights[keep], scale, location, covariances, log_noise_density)
+    return _posterior(problem, log_weights[keep], scale[keep], location, covariances, log_noise_density, 0.0)
 
 
 def _scatter(u: Array, lost: float) -> Array:
@@ -228,8 +266,10 @@ def _scatter(u: Array, lost: float) -> Array:
     return lost * np.exp(u - np.exp(-u))
 
 
-def _matter(log_weights: Array) -> NDArray[np.bool_]:
-    return log_weights > log_weights.max() + np.log(_NEGLIGIBLE)
+def _matter(log_weights: Array, log_scale: Array) -> NDArray[np.bool_]:
+    """Return which nodes carry weight, or variance, that double precision could show."""
+    beyond = np.maximum(log_scale - log_scale[log_weights.argmax()], 0.0)
+    return log_weights + 2.0 * beyond > log_weights.max() + np.log(_NEGLIGIBLE)
 
 
 def _posterior(
@@ -239,18 +279,23 @@ def _posterior(
     location: Array,
     covariances: NodeCovariances,
     log_noise_density: Array | None,
+    constant: float,
 ) -> Posterior:
-    """Normalise the nodes; give the intercept its place where the model has none."""
-    log_total = float(logsumexp(log_weights))
+    """Normalise the nodes; give the intercept its place where the model has none.
+
+    `constant` is what the log weights leave out of the log evidence.
+    """
+    weights = np.exp(log_weights - log_weights.max())
+    total = float(weights.sum())
     p = problem.rows.n_features
     posterior = Posterior(
-        weights=np.exp(log_weights - log_total),
+        weights=weights / total,
         location=location,
         covariances=covariances,
         noise_scale=noise_scale,
         center=np.zeros(p),
         log_noise_density=log_noise_density,
-        log_evidence=_log_evidence(problem, log_total),
+        log_evidence=_log_evidence(problem, float(np.log(total) + log_weights.max()) + constant),
     )
     if problem.fit_intercept:
         return posterior

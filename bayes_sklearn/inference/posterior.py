@@ -25,8 +25,8 @@ class NodeCovariances(Protocol):
     def quadratic(self, design: Array) -> Array:
         """Return a' C_g a for each row a of the design, (rows, G) or (rows, 1)."""
 
-    def mean(self, weights: Array) -> Array:
-        """Return sum_g w_g C_g, (P, P)."""
+    def root(self, weights: Array) -> Array:
+        """Return a matrix A of P columns with A'A = sum_g w_g C_g."""
 
     def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
         """Return one draw of Normal(0, C_g) for each node named, (draws, P)."""
@@ -47,8 +47,8 @@ class SharedBasis:
     def quadratic(self, design: Array) -> Array:
         return np.square(design @ self.basis) @ self.variances.T
 
-    def mean(self, weights: Array) -> Array:
-        return (self.basis * (weights @ self.variances)) @ self.basis.T
+    def root(self, weights: Array) -> Array:
+        return (self.basis * np.sqrt(weights @ self.variances)).T
 
     def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
         standard = rng.standard_normal((len(nodes), self.basis.shape[1]))
@@ -68,9 +68,9 @@ class Factors:
     def quadratic(self, design: Array) -> Array:
         return np.stack([np.square(design @ factor).sum(axis=1) for factor in self.factors], axis=1)
 
-    def mean(self, weights: Array) -> Array:
+    def root(self, weights: Array) -> Array:
         scaled = self.factors * np.sqrt(weights)[:, None, None]
-        return np.tensordot(scaled, scaled, axes=((0, 2), (0, 2)))
+        return scaled.transpose(0, 2, 1).reshape(-1, self.factors.shape[1])
 
     def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
         standard = rng.standard_normal((len(nodes), self.factors.shape[2]))
@@ -110,10 +110,20 @@ class Posterior:
         return self.weights @ self.location
 
     @cached_property
-    def covariance(self) -> Array:
-        """Posterior covariance of B, (P, P): within the nodes and between them."""
+    def root(self) -> Array:
+        """Upper triangle A, (P, P), with A'A the posterior covariance of B: within the nodes and between them.
+
+        Never squared on the way, so that features on very different scales keep their digits.
+        """
         between = (self.location - self.mean) * np.sqrt(self.weights)[:, None]
-        return self.covariances.mean(self.weights) + between.T @ between
+        size = len(self.mean)
+        stacked = np.concatenate([self.covariances.root(self.weights), between, np.zeros((size, size))])
+        return np.asarray(np.linalg.qr(stacked, mode="r"))
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Posterior covariance of B, (P, P)."""
+        return self.root.T @ self.root
 
     def linear(self, design: Array) -> tuple[Array, Array]:
         """Return mean and variance at every node of each design row's a'B, (rows, G) each."""
@@ -164,7 +174,7 @@ def row_blocks(n: int, width: int) -> Iterator[slice]:
 def linear_moments(posterior: Posterior, rows: Rows, *, with_variance: bool) -> tuple[Array, Array]:
     """Return mean and variance of the regression line at every row, in one pass over the rows.
 
-    With L L' the covariance of B, the variance at a row a is the squared length of L'a: one matrix product a block
+    With A'A the covariance of B, the variance at a row a is the squared length of A a: one matrix product a block
     gives it and the mean together.
     """
     n, p = len(rows.X), rows.n_features
@@ -172,10 +182,8 @@ def linear_moments(posterior: Posterior, rows: Rows, *, with_variance: bool) -> 
     variance = np.empty(n) if with_variance else np.empty(0)
     maps = posterior.mean[None, :]
     if with_variance:
-        values, vectors = np.linalg.eigh(posterior.covariance)
-        root = (vectors * np.sqrt(np.maximum(values, 0.0))).T
-        # A rotation leaves lengths alone; the triangle has the constant in its first row only.
-        maps = np.concatenate([maps, np.linalg.qr(root, mode="r")])
+        # The triangle has the constant in its first row only.
+        maps = np.concatenate([maps, posterior.root])
     constants, slopes = maps[:, :1], maps[:, 1:]
     for block in row_blocks(n, 2 * (p + 2)):
         centred = (rows.take(block) - posterior.center).T

@@ -5,6 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -160,8 +161,10 @@ class Problem:
             raise ValueError("There are no known errors that a scatter could be added to.")
         return self._in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
 
-    def grouped(self) -> Groups:
-        """Return the rows gathered by their known error."""
+    def grouped(self) -> Groups | None:
+        """Return the rows gathered by their known error, or None where that would leave more rows than there are."""
+        if _MAX_GROUPS * (self.rows.n_features + 2) > len(self.rows.y):
+            return None
         error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
         return group(self.rows, error, self.state, _MAX_GROUPS)
 
@@ -175,6 +178,15 @@ class Problem:
         if intercept is None:
             return None
         return np.append(intercept[0], coef[0]), np.append(intercept[1], coef[1])
+
+    @property
+    def tail(self) -> float:
+        """The power with which the posterior density of log s falls for large s, (12).
+
+        The likelihood falls as s**-N, and every flat coefficient gives one power back.
+        """
+        n_flat = 0 if self.gaussian_prior is None else np.count_nonzero(np.isinf(self.gaussian_prior[1]))
+        return self.total_weight - float(n_flat) + self.noise_prior.tail() - 1.0
 
     @property
     def priors_proper(self) -> bool:
@@ -225,13 +237,22 @@ def check_proper(problem: Problem) -> None:
         _check_determined(design[:, flat], problem.state.n_rows)
     if problem.noise == "known":
         return
-    # For large s the likelihood falls as s**-N, and every flat coefficient gives one power back.
-    falls = problem.total_weight - np.count_nonzero(flat) + problem.noise_prior.tail()
-    if not falls > 1.0:
+    tail = problem.tail
+    rows = (
+        f"with noise_prior={problem.noise_prior!r}, a total sample weight of {problem.total_weight:g} and"
+        f" {np.count_nonzero(flat)} flat coefficients"
+    )
+    remedy = "Use a noise_prior with a lighter tail, such as HalfNormal(), or more rows."
+    if not tail > 0.0:
         raise ValueError(
-            f"The posterior is improper: with noise_prior={problem.noise_prior!r} and a total sample weight of"
-            f" {problem.total_weight:g} for {np.count_nonzero(flat)} flat coefficients, nothing bounds the noise"
-            " scale from above. Use a proper noise_prior such as HalfNormal()."
+            f"The posterior is improper: {rows}, nothing bounds the noise scale from above. {remedy}"
+        )
+    if not tail > 2.0:
+        warnings.warn(
+            f"The variance of the noise is infinite: {rows}, its tail is too heavy for one. Quantiles and intervals"
+            f" are right, standard deviations are not. {remedy}",
+            UserWarning,
+            stacklevel=2,
         )
 
 

@@ -5,10 +5,13 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 
 Array = NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
@@ -20,9 +23,13 @@ DROP = 36.0
 _AGREE = 1e-5
 _FIRST_INTERVALS = 16
 _MAX_INTERVALS = 512
+# Beyond this the square of exp(u) overflows.
+_HIGHEST = 300.0
 
 
-def peak_intervals(log_density: LogDensity, lower: float, upper: float) -> list[tuple[float, float]]:
+def peak_intervals(
+    log_density: LogDensity, lower: float, upper: float, tail: float
+) -> list[tuple[float, float]]:
     """Return the intervals that hold all of a density but its 1e-16th part.
 
     Parameters
@@ -31,6 +38,8 @@ def peak_intervals(log_density: LogDensity, lower: float, upper: float) -> list[
         From an array of points to the log density at them; smooth, falling at both ends.
     lower, upper : float
         Where to look first. `lower` is a bound: nothing below it counts. `upper` is moved out as needed.
+    tail : float
+        The density falls to the right at least as exp(-tail * u); positive.
 
     Returns
     -------
@@ -42,10 +51,20 @@ def peak_intervals(log_density: LogDensity, lower: float, upper: float) -> list[
     is_peak = (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:])
     peaks, heights, reach = _climb(log_density, grid[is_peak], grid[1] - grid[0], lower)
     floor = heights.max() - DROP
+
+    # In log s this is the second moment of s: a heavy tail carries it further out than the mass.
+    tilt = min(2.0, 0.8 * tail)
+
+    def tilted(u: Array, peak: float) -> Array:
+        return log_density(u) + tilt * (u - peak)
+
     sides = sorted(
-        (_fall(log_density, peak, -reach, floor, lower), _fall(log_density, peak, reach, floor, lower))
+        (
+            _fall(log_density, peak, -reach, floor, lower),
+            _fall(partial(tilted, peak=peak), peak, reach, floor, lower),
+        )
         for peak, height in zip(peaks, heights, strict=True)
-        if height > floor
+        if height >= floor
     )
     merged = [sides[0]]
     for left, right in sides[1:]:
@@ -61,9 +80,9 @@ def _scan(log_density: LogDensity, lower: float, upper: float) -> tuple[Array, A
     while True:
         grid = np.linspace(lower, upper, 48)
         values = log_density(grid)
-        if values[-1] < values.max() - DROP:
+        if values[-1] < values.max() - DROP or upper >= _HIGHEST:
             return grid, values
-        upper += upper - lower
+        upper = min(upper + upper - lower, _HIGHEST)
 
 
 def _climb(log_density: LogDensity, peaks: Array, step: float, lower: float) -> tuple[Array, Array, float]:
@@ -84,16 +103,16 @@ def _fall(log_density: LogDensity, peak: float, reach: float, floor: float, lowe
     """Return where the density has fallen to the floor on one side of a peak, not beyond `lower`."""
     inner, outer = 0.0, reach
     while True:
-        distances = outer * 2.0 ** np.arange(8)
-        points = np.maximum(peak + distances, lower)
-        below = (log_density(points) < floor) | (points <= lower)
-        if below.any():
-            first = int(below.argmax())
+        distances = outer * 2.0 ** np.arange(6)
+        points = np.clip(peak + distances, lower, _HIGHEST)
+        ended = (log_density(points) < floor) | (points <= lower) | (points >= _HIGHEST)
+        if ended.any():
+            first = int(ended.argmax())
             inner, outer = (distances[first - 1] if first else inner), distances[first]
             break
         inner, outer = distances[-1], 2.0 * distances[-1]
-    points = np.maximum(peak + np.linspace(inner, outer, 9), lower)
-    below = (log_density(points) < floor) | (points <= lower)
+    points = np.clip(peak + np.linspace(inner, outer, 9), lower, _HIGHEST)
+    below = log_density(points) < floor
     return float(points[int(below.argmax())] if below.any() else points[-1])
 
 
@@ -124,7 +143,16 @@ def trapezoid(log_density: LogDensity, intervals: list[tuple[float, float]]) -> 
             spacing *= 0.5
             finer, finer_mean = _sums(u, values, spacing, left, right)
             agree = abs(finer - total) < _AGREE and abs(finer_mean - mean) < _AGREE * (right - left)
-            if agree or len(u) > _MAX_INTERVALS:
+            if agree:
+                break
+            if len(u) > _MAX_INTERVALS:
+                warnings.warn(
+                    "The integral over the noise scale has not converged: its density is too rough for double"
+                    " precision (weights or errors over too many orders of magnitude?). Check the units of"
+                    " y_err and sample_weight.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
                 break
             total, mean = finer, finer_mean
         ends = (u == left) | (u == right)

@@ -1,0 +1,522 @@
+"""Bad input is an error that names the argument and the remedy, and leaves an earlier fit as it was.
+
+Warnings are errors in this suite, so that nothing from NumPy or LAPACK leaks out on the way either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn.priors import Exponential, Flat, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, Normal
+
+from data import shares
+
+X, Y, COUNTS = shares(n=30)
+N, P = X.shape
+Y_ERR = np.full(N, 0.05)
+FRAME = pd.DataFrame(X, columns=["centrality", "reciprocity"]).assign(messages=COUNTS, error=Y_ERR)
+
+
+def having(values: Any, value: float, row: int = 3) -> Any:
+    """Return a copy with one value replaced."""
+    changed = np.array(values, dtype=np.float64)
+    changed[(row,) if changed.ndim == 1 else (row, 0)] = value
+    return changed
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One wrong call: what is given, and what the message has to say."""
+
+    says: tuple[str, ...]
+    """Patterns: the argument first, then the remedy."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    X: Any = field(default_factory=lambda: X)
+    y: Any = field(default_factory=lambda: Y)
+    data: dict[str, Any] = field(default_factory=dict)
+    """sample_weight, y_err; at predict, counts and y_err."""
+    error: type[Exception] | tuple[type[Exception], ...] = ValueError
+
+
+COUNTED = {"weight_type": "counts"}
+FREQUENCY = {"weight_type": "frequency"}
+FINITE = r"NaN|infinity", r"[Dd]rop|[Ff]ill|impute"
+
+LENGTHS = {
+    "y too short": Bad((r"\by\b", "one .* row|same number|length"), y=Y[:-1]),
+    "y of several columns": Bad((r"\by\b", "1d|one column|shape"), y=np.column_stack([Y, Y])),
+    "sample_weight too short": Bad(
+        ("sample_weight", "one number a row"), data={"sample_weight": COUNTS[:-1]}
+    ),
+    "sample_weight of several columns": Bad(
+        ("sample_weight", "one number a row"), data={"sample_weight": np.column_stack([COUNTS, COUNTS])}
+    ),
+    "y_err too long": Bad(("y_err", "one number a row"), data={"y_err": np.append(Y_ERR, 1.0)}),
+    "y_err of several columns": Bad(("y_err", "one number a row"), data={"y_err": np.ones((N, 2))}),
+    "one row": Bad((r"1 sample", "minimum of 2|2 rows"), X=X[:1], y=Y[:1]),
+    "no rows": Bad((r"0 sample", "minimum of 2|2 rows"), X=X[:0], y=Y[:0]),
+    "no columns": Bad((r"0 feature", "minimum of 1"), X=X[:, :0]),
+    "X of one dimension": Bad((r"2D array", "[Rr]eshape"), X=X[:, 0]),
+}
+
+NOT_FINITE = {
+    f"{name} has {value}": bad
+    for value in (np.nan, np.inf, -np.inf)
+    for name, bad in {
+        "X": Bad((r"\bX\b", *FINITE), X=having(X, value)),
+        "y": Bad((r"\by\b", *FINITE), y=having(Y, value)),
+        "sample_weight": Bad(("sample_weight", *FINITE), data={"sample_weight": having(COUNTS, value)}),
+        "counts": Bad(("sample_weight", *FINITE), COUNTED, data={"sample_weight": having(COUNTS, value)}),
+        "y_err": Bad(("y_err", *FINITE), data={"y_err": having(Y_ERR, value)}),
+        "y_err for all": Bad(("y_err", *FINITE), data={"y_err": value}),
+        "count_column": Bad(
+            (r"\bX\b|count_column", *FINITE),
+            {"count_column": 2},
+            X=np.column_stack([X, having(COUNTS, value)]),
+        ),
+        "y_err_column": Bad(
+            (r"\bX\b|y_err_column", *FINITE),
+            {"y_err_column": 2},
+            X=np.column_stack([X, having(Y_ERR, value)]),
+        ),
+    }.items()
+}
+NOT_FINITE["sample_weight has both infinities"] = Bad(
+    ("sample_weight", *FINITE), data={"sample_weight": having(having(COUNTS, np.inf), -np.inf, row=4)}
+)
+NOT_FINITE["y_err has both infinities"] = Bad(
+    ("y_err", *FINITE), data={"y_err": having(having(Y_ERR, np.inf), -np.inf, row=4)}
+)
+
+NO_NUMBERS = {
+    "sample_weight of words": Bad(
+        ("sample_weight", "numbers"), data={"sample_weight": ["many"] * N}, error=TypeError
+    ),
+    "y_err of words": Bad(("y_err", "numbers"), data={"y_err": "small"}, error=TypeError),
+    "y_err of a mapping": Bad(("y_err", "numbers"), data={"y_err": {"a": 1.0}}, error=TypeError),
+    "y_err ragged": Bad(("y_err", "numbers"), data={"y_err": [[0.1], [0.1, 0.2]]}, error=TypeError),
+}
+
+WEIGHTS = {
+    "a negative weight": Bad(
+        ("sample_weight", "zero or positive"), FREQUENCY, data={"sample_weight": having(COUNTS, -1.0)}
+    ),
+    "a negative count": Bad(
+        ("sample_weight", "zero or positive"), COUNTED, data={"sample_weight": having(COUNTS, -1.0)}
+    ),
+    "all weights zero": Bad(("sample_weight", "zero in every row"), data={"sample_weight": np.zeros(N)}),
+    "one weight of zero for all": Bad(("sample_weight", "zero in every row"), data={"sample_weight": 0.0}),
+    "all counts zero": Bad(
+        ("sample_weight", "zero in every row"), COUNTED, data={"sample_weight": np.zeros(N)}
+    ),
+    "no weight where a count is": Bad(
+        ("sample_weight", "positive count"),
+        {"count_column": 2},
+        X=np.column_stack([X, np.arange(N) % 2]),
+        data={"sample_weight": 1.0 - np.arange(N) % 2},
+    ),
+    "all counts in a column zero": Bad(
+        ("count_column", "zero in every row"), {"count_column": 2}, X=np.column_stack([X, np.zeros(N)])
+    ),
+    "counts with a target above 1": Bad(
+        (r"weight_type='counts'.*\by\b", r"\[0, 1\].*frequency"),
+        COUNTED,
+        y=having(Y, 1.01),
+        data={"sample_weight": COUNTS},
+    ),
+    "counts with a target below 0": Bad(
+        (r"weight_type='counts'.*\by\b", r"\[0, 1\].*Divide by the counts"),
+        COUNTED,
+        y=having(Y, -0.01),
+        data={"sample_weight": COUNTS},
+    ),
+    "a count column with a target above 1": Bad(
+        (r"count_column.*\by\b", r"\[0, 1\]"), {"count_column": "messages"}, X=FRAME, y=100.0 * Y
+    ),
+    "counts that are not whole": Bad(
+        ("weight_type='counts'", "whole.*frequency"), COUNTED, data={"sample_weight": having(COUNTS, 2.5)}
+    ),
+    "a count column that was scaled": Bad(
+        ("count_column", "whole.*scaled"), {"count_column": 2}, X=np.column_stack([X, COUNTS / 7.0])
+    ),
+    "a count column that was centred": Bad(
+        ("count_column", "positive.*(scale|centre)"),
+        {"count_column": 2},
+        X=np.column_stack([X, COUNTS - COUNTS.mean()]),
+    ),
+}
+
+ERRORS = {
+    "y_err with counts": Bad(
+        ("y_err", "sample_weight.*one of them.*frequency"),
+        COUNTED,
+        data={"sample_weight": COUNTS, "y_err": Y_ERR},
+    ),
+    "y_err with a count column": Bad(
+        ("y_err and count_column", "the one"), {"count_column": "messages"}, X=FRAME, data={"y_err": Y_ERR}
+    ),
+    "y_err with a column of it": Bad(
+        ("y_err and y_err_column", "leave one out"), {"y_err_column": "error"}, X=FRAME, data={"y_err": Y_ERR}
+    ),
+    "both columns": Bad(
+        ("y_err_column and count_column", "the one"),
+        {"y_err_column": "error", "count_column": "messages"},
+        X=FRAME,
+    ),
+    "counts with a count column": Bad(
+        ("sample_weight.*count_column", "one of them.*frequency"),
+        {"count_column": "messages", "weight_type": "counts"},
+        X=FRAME,
+        data={"sample_weight": COUNTS},
+    ),
+    "an error of zero": Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, 0.0)}),
+    "a negative error": Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, -0.1)}),
+    "one error of zero for all": Bad(("y_err", "positive"), data={"y_err": 0.0}),
+    "an error of zero in a column": Bad(
+        ("y_err_column", "positive"), {"y_err_column": 2}, X=np.column_stack([X, having(Y_ERR, 0.0)])
+    ),
+    "a column of errors that was centred": Bad(
+        ("y_err_column", "positive.*(scale|centre)"),
+        {"y_err_column": 2},
+        X=np.column_stack([X, np.linspace(-1.0, 1.0, N)]),
+    ),
+    "noise known without errors": Bad(
+        ("noise='known'", "y_err.*count.*noise='scaled'"), {"noise": "known"}, y=Y + 1.0
+    ),
+    "errors too small to square": Bad(("y_err", "unit|scale"), data={"y_err": having(Y_ERR, 1e-200)}),
+    "errors too large to square": Bad(("y_err", "unit|scale"), data={"y_err": having(Y_ERR, 1e200)}),
+}
+
+COLUMNS = {
+    "a column that is missing": Bad(
+        ("count_column='mesages'", "'messages'"), {"count_column": "mesages"}, X=FRAME
+    ),
+    "a column of another name altogether": Bad(
+        ("y_err_column='zzz'", "'centrality', 'reciprocity', 'messages', 'error'"),
+        {"y_err_column": "zzz"},
+        X=FRAME,
+    ),
+    "a column that a ColumnTransformer renamed": Bad(
+        ("count_column='messages'", "'remainder__messages'.*verbose_feature_names_out=False"),
+        {"count_column": "messages"},
+        X=FRAME.rename(columns={"messages": "remainder__messages"}),
+    ),
+    "a name where columns have none": Bad(
+        ("count_column='messages'", "data frame.*position"), {"count_column": "messages"}
+    ),
+    "a position beyond the last": Bad(("count_column=7", "2 columns"), {"count_column": 7}),
+    "one column named twice": Bad(
+        ("count_column and y_err_column", "same column"),
+        {"count_column": "messages", "y_err_column": "messages"},
+        X=FRAME,
+    ),
+    "one column named by name and by position": Bad(
+        ("count_column and y_err_column", "same column"),
+        {"count_column": "messages", "y_err_column": -2},
+        X=FRAME,
+    ),
+    "no feature left": Bad(("count_column", "no features left"), {"count_column": 0}, X=COUNTS[:, None]),
+}
+
+SETTINGS = {
+    f"{name}={value!r}": Bad((f"'{name}'", "must be"), {name: value})
+    for name, value in [
+        ("noise", "scale"),
+        ("noise", None),
+        ("weight_type", "count"),
+        ("count_error", "fit"),
+        ("inference", "mcmc"),
+        ("error_floor", -0.1),
+        ("error_floor", np.nan),
+        ("error_floor", np.inf),
+        ("error_floor", "0"),
+        ("standardize", "no"),
+        ("fit_intercept", "yes"),
+        ("random_state", "seed"),
+    ]
+}
+
+WRONG_KIND = {
+    f"{name}={prior!r}": Bad((name, remedy), {name: prior}, error=TypeError)
+    for name, prior, remedy in [
+        ("coef_prior", HalfNormal(), r"Normal\(\) or Flat\(\)"),
+        ("coef_prior", "normal", r"Normal\(\) or Flat\(\)"),
+        ("coef_prior", 1.0, r"Normal\(\) or Flat\(\)"),
+        ("coef_prior", Normal, r"Normal\(\)"),
+        ("intercept_prior", InverseGamma(), r"Normal\(\) or Flat\(\)"),
+        ("intercept_prior", Flat, r"Flat\(\)"),
+        ("noise_prior", Normal(), r"HalfNormal\(\)"),
+        ("noise_prior", "half-normal", r"HalfNormal\(\)"),
+        ("noise_prior", HalfNormal, r"HalfNormal\(\)"),
+    ]
+}
+
+PRIOR_PARAMETERS = {
+    f"{role}={prior!r}": Bad((says, remedy), {role: prior}, error=error)
+    for role, prior, says, remedy, error in [
+        (
+            "coef_prior",
+            Normal(sigma=[1.0, 2.0, 3.0]),
+            "coef_prior__sigma",
+            "2 features.*one a feature",
+            ValueError,
+        ),
+        ("coef_prior", Normal(mu=np.zeros((1, P))), "coef_prior__mu", "one a feature", ValueError),
+        ("coef_prior", Normal(sigma=0.0), "coef_prior__sigma", "positive", ValueError),
+        ("coef_prior", Normal(sigma=[1.0, -1.0]), "coef_prior__sigma", "positive", ValueError),
+        ("coef_prior", Normal(sigma=np.inf), "coef_prior__sigma", r"Flat\(\)", ValueError),
+        ("coef_prior", Normal(mu=np.nan), "coef_prior__mu", "finite", ValueError),
+        ("coef_prior", Normal(sigma="wide"), "coef_prior__sigma", "number", TypeError),
+        ("coef_prior", Normal(sigma="1.0"), "coef_prior__sigma", "number", TypeError),
+        ("coef_prior", Normal(sigma=None), "coef_prior__sigma", "number|finite", (TypeError, ValueError)),
+        ("intercept_prior", Normal(mu=[0.0, 0.0]), "intercept_prior__mu", "one number", ValueError),
+        ("noise_prior", HalfNormal(sigma=-1.0), "noise_prior__sigma", "positive", ValueError),
+        ("noise_prior", HalfNormal(sigma=[1.0, 1.0]), "noise_prior__sigma", "one number", ValueError),
+        ("noise_prior", HalfNormal(sigma="1.0"), "noise_prior__sigma", "number", TypeError),
+        ("noise_prior", HalfStudentT(nu=0.0), "noise_prior__nu", "positive", ValueError),
+        (
+            "noise_prior",
+            HalfStudentT(nu=[4.0]),
+            "noise_prior__nu",
+            "one number|a number",
+            (TypeError, ValueError),
+        ),
+        ("noise_prior", HalfCauchy(beta=np.inf), "noise_prior__beta", "finite", ValueError),
+        ("noise_prior", Exponential(lam=0.0), "noise_prior__lam", "positive", ValueError),
+        ("noise_prior", InverseGamma(alpha=-2.0), "noise_prior__alpha", "positive", ValueError),
+        (
+            "noise_prior",
+            InverseGamma(alpha=[2.0]),
+            "noise_prior__alpha",
+            "one number|a number",
+            (TypeError, ValueError),
+        ),
+    ]
+}
+
+COLLINEAR = np.column_stack([X, X.sum(axis=1)])
+IMPROPER = {
+    "flat coefficients of collinear columns": Bad(
+        ("improper", "collinear.*(Normal|drop)"), {"coef_prior": Flat()}, X=COLLINEAR
+    ),
+    "flat coefficients of a constant column": Bad(
+        ("improper", "constant.*(Normal|drop)"), {"coef_prior": Flat()}, X=np.column_stack([X, np.ones(N)])
+    ),
+    "fewer rows than flat coefficients": Bad(
+        ("improper", "2 rows for 4 coefficients.*Normal"),
+        {"coef_prior": Flat(), "intercept_prior": Flat()},
+        X=COLLINEAR[:2],
+        y=Y[:2],
+    ),
+    "a flat noise scale with as many rows as flat coefficients": Bad(
+        ("noise_prior=Flat", "HalfNormal"),
+        {"coef_prior": Flat(), "intercept_prior": Flat(), "noise_prior": Flat()},
+        X=X[:3],
+        y=Y[:3],
+    ),
+}
+
+BAD_FITS = (
+    LENGTHS
+    | NOT_FINITE
+    | NO_NUMBERS
+    | WEIGHTS
+    | ERRORS
+    | COLUMNS
+    | SETTINGS
+    | WRONG_KIND
+    | PRIOR_PARAMETERS
+    | IMPROPER
+)
+
+
+def check(bad: Bad, call: Callable[[], Any]) -> None:
+    """Check that a call fails as it should."""
+    with pytest.raises(bad.error) as caught:
+        call()
+    message = " ".join(str(caught.value).split())
+    for pattern in bad.says:
+        assert re.search(pattern, message), f"{pattern!r} is not in {message!r}"
+
+
+def fitted_state(model: Regressor) -> dict[str, Any]:
+    """Return every attribute but the parameters, by identity."""
+    parameters = model.get_params(deep=False)
+    return {name: value for name, value in vars(model).items() if name not in parameters}
+
+
+def predictions(model: Regressor) -> list[np.ndarray]:
+    return [
+        *model.predict(X, return_std=True, counts=COUNTS),
+        model.sample_y(X, 2),
+        model.summary().to_numpy(),
+    ]
+
+
+@pytest.mark.parametrize("name", BAD_FITS)
+def test_a_bad_fit_is_refused_with_argument_and_remedy_and_leaves_an_earlier_fit_as_it_was(name: str) -> None:
+    bad = BAD_FITS[name]
+    model = Regressor(weight_type="counts", random_state=0).fit(X, Y, COUNTS)
+    usual = model.get_params()
+    before, predicted = fitted_state(model), predictions(model)
+    copies = {key: value.copy() for key, value in before.items() if isinstance(value, np.ndarray)}
+    model.set_params(**{"weight_type": "auto"} | bad.parameters)
+    given = model.get_params(deep=False)
+
+    check(bad, lambda: model.fit(bad.X, bad.y, **bad.data))
+
+    assert all(model.get_params(deep=False)[key] is value for key, value in given.items())
+    model.set_params(**usual)
+    after = fitted_state(model)
+    assert after.keys() == before.keys()
+    assert all(after[key] is before[key] for key in before)
+    assert all(np.array_equal(after[key], copies[key]) for key in copies)
+    assert all(np.array_equal(new, old) for new, old in zip(predictions(model), predicted, strict=True))
+
+
+@pytest.mark.parametrize("name", ["y", "y_err", "one row", "prior"])
+def test_a_bad_first_fit_leaves_the_model_unfitted(name: str) -> None:
+    model = Regressor(noise_prior=Normal()) if name == "prior" else Regressor()
+    rows = 1 if name == "one row" else N
+    with pytest.raises((TypeError, ValueError)):
+        model.fit(
+            X[:rows],
+            having(Y, np.nan) if name == "y" else Y[:rows],
+            y_err=-1.0 if name == "y_err" else None,
+        )
+    assert not fitted_state(model)
+
+
+# What is fitted, as (parameters, data), and what is wrong with the new rows' errors.
+BY_COUNTS = ({"weight_type": "counts"}, {"sample_weight": COUNTS})
+BY_ERRORS = ({}, {"y_err": Y_ERR})
+WITHOUT = ({}, {})
+NEW = {
+    "counts where the fit had none": (
+        WITHOUT,
+        Bad(("counts", "weight_type='counts'"), data={"counts": COUNTS}),
+    ),
+    "counts where the fit had errors": (
+        BY_ERRORS,
+        Bad(("counts", "weight_type='counts'"), data={"counts": COUNTS}),
+    ),
+    "y_err where the fit had none": (WITHOUT, Bad(("y_err", "noise='additive'"), data={"y_err": Y_ERR})),
+    "both": (BY_COUNTS, Bad(("counts and y_err", "one of them"), data={"counts": COUNTS, "y_err": Y_ERR})),
+    "counts too short": (BY_COUNTS, Bad(("counts", "one number a row"), data={"counts": COUNTS[:-1]})),
+    "counts that are not whole": (BY_COUNTS, Bad(("counts", "whole"), data={"counts": having(COUNTS, 0.5)})),
+    "a count for all that is not whole": (BY_COUNTS, Bad(("counts", "whole"), data={"counts": 2.5})),
+    "a negative count": (
+        BY_COUNTS,
+        Bad(("counts", "zero or positive"), data={"counts": having(COUNTS, -1.0)}),
+    ),
+    "counts of words": (
+        BY_COUNTS,
+        Bad(("counts", "numbers"), data={"counts": "many"}, error=TypeError),
+    ),
+    "an error of zero": (BY_ERRORS, Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, 0.0)})),
+    "a negative error": (BY_ERRORS, Bad(("y_err", "positive"), data={"y_err": -0.1})),
+    "y_err too short": (BY_ERRORS, Bad(("y_err", "one number a row"), data={"y_err": Y_ERR[:-1]})),
+    "a feature too many": (WITHOUT, Bad((r"\bX\b has 3 features", "expecting 2"), X=COLLINEAR)),
+    "std and cov": (
+        WITHOUT,
+        Bad(("return_std and return_cov", "one of"), data={"return_std": True, "return_cov": True}),
+    ),
+}
+for value in (np.nan, np.inf, -np.inf):
+    NEW |= {
+        f"X has {value}": (WITHOUT, Bad((r"\bX\b", *FINITE), X=having(X, value))),
+        f"counts have {value}": (BY_COUNTS, Bad(("counts", *FINITE), data={"counts": having(COUNTS, value)})),
+        f"y_err has {value}": (BY_ERRORS, Bad(("y_err", *FINITE), data={"y_err": having(Y_ERR, value)})),
+    }
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_bad_prediction_is_refused_with_argument_and_remedy_and_leaves_the_fit_as_it_was(name: str) -> None:
+    (parameters, data), bad = NEW[name]
+    model = Regressor(**parameters).fit(X, Y, **data)
+    before, mean = fitted_state(model), model.predict(X)
+    check(bad, lambda: model.predict(bad.X, **bad.data))
+    if "return_cov" not in bad.data:
+        check(bad, lambda: model.predict_distribution(bad.X, **bad.data))
+        check(bad, lambda: model.predict_interval(bad.X, **bad.data))
+    after = fitted_state(model)
+    assert after.keys() == before.keys()
+    assert all(after[key] is before[key] for key in before)
+    assert np.array_equal(model.predict(X), mean)
+
+
+@pytest.mark.parametrize("setting", ["count_column", "y_err_column"])
+def test_a_special_column_and_its_argument_at_predict_are_refused(setting: str) -> None:
+    column, argument = {"count_column": ("messages", "counts"), "y_err_column": ("error", "y_err")}[setting]
+    frame = FRAME.drop(columns={"messages": "error", "error": "messages"}[column])
+    model = Regressor(**{setting: column}).fit(frame, Y)
+    with pytest.raises(ValueError, match=f"{argument} is given, but .* {setting}: leave {argument} out"):
+        model.predict(frame, **{argument: FRAME[column]})
+    with pytest.raises(ValueError, match=f"(?s){column}"):
+        model.predict(frame.drop(columns=column))
+    with pytest.raises(ValueError, match=f"{setting} must be .*positive"):
+        model.predict(frame.assign(**{column: -1.0}))
+
+
+ASKED = {
+    "predict_interval": [("coverage", value) for value in (0.0, 1.0, -0.5, 95, np.nan, "wide", None)],
+    "predict_quantiles": [("quantiles", value) for value in (-0.1, 1.1, [0.5, np.nan], "median", None)],
+    "summary": [("coverage", value) for value in (0.0, 1.0, 95, np.nan, "wide")],
+    "sample_y": [("n_samples", value) for value in (-1, 1.5, "two")],
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "argument", "value"),
+    [(method, argument, value) for method, cases in ASKED.items() for argument, value in cases],
+)
+def test_a_bad_request_of_a_fitted_model_names_its_argument(method: str, argument: str, value: Any) -> None:
+    model = Regressor().fit(X, Y)
+    rows = () if method == "summary" else (X,)
+    with pytest.raises((TypeError, ValueError), match=f"(?i){argument}"):
+        getattr(model, method)(*rows, **{argument: value})
+
+
+@pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(
+    "column", [np.full(N, 7.0), np.zeros(N), np.full(N, 1e9 + 0.1), X[:, 0], X.sum(axis=1)]
+)
+def test_constant_and_collinear_columns_are_fitted(
+    noise: str, fit_intercept: bool, column: np.ndarray
+) -> None:
+    table = np.column_stack([X, column])
+    model = Regressor(noise=noise, fit_intercept=fit_intercept, error_floor=0.05)
+    model.fit(table, Y, y_err=0.3)
+    mean, std = model.predict(table, return_std=True)
+    assert np.isfinite(mean).all()
+    assert (std > 0.0).all()
+    assert np.isfinite(model.summary().to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"coef_prior__sigma": 2.0},
+        {"noise_prior__sigma": 2.0, "intercept_prior__mu": 1.0, "coef_prior__mu": 0.5},
+    ],
+)
+def test_parameters_of_default_priors_can_be_set(parameters: dict[str, float]) -> None:
+    set_ = Regressor().set_params(**parameters).get_params()
+    assert {key: set_[key] for key in parameters} == parameters
+
+
+@pytest.mark.parametrize("parameters", [{"coef_prior__nu": 2.0}, {"coef_priors__sigma": 2.0}, {"sigma": 1.0}])
+def test_setting_an_unknown_parameter_is_refused_and_sets_nothing(parameters: dict[str, float]) -> None:
+    model = Regressor()
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        model.set_params(**parameters)
+    assert model.coef_prior is None

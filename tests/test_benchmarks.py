@@ -1,0 +1,194 @@
+"""The benchmarks run, and none of them can vanish unseen. What they measure is no test's business."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+# The benchmarks are part of the checkout, not of the package.
+sys.path.append(str(Path(__file__).parents[1]))
+from benchmarks import cases as benchmark_cases
+from benchmarks import measure
+from benchmarks.__main__ import main, run
+from benchmarks.cases import CASES, Case
+from benchmarks.data import measured, phones, shares
+from benchmarks.fresh import run_probe
+from benchmarks.measure import Result, ratios
+from benchmarks.targets import TARGETS, Target
+
+LARGE = {"rows": 1_000_000, "columns": 4}
+SAMPLED = {"draws": 4000, "tune": 1000}
+# What the project has set itself: size, bound, and whether the bound is a lower one.
+PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
+    "fit-y-err-1e6x4": (LARGE, 0.5, False),
+    "fit-frequency-1e6x4": (LARGE, 0.5, False),
+    "fit-y-err-1e6x20": ({"rows": 1_000_000, "columns": 20}, 0.4, False),
+    "fit-frequency-1e6x20": ({"rows": 1_000_000, "columns": 20}, 0.4, False),
+    "fit-y-err-2000x10": ({"rows": 2000, "columns": 10}, 2.0, False),
+    "fit-frequency-2000x10": ({"rows": 2000, "columns": 10}, 2.0, False),
+    "fit-counts-1e6x4": (LARGE, 1.6, False),
+    "search": ({"rows": 2000, "columns": 10, "candidates": 60}, 2.0, False),
+    "predict-std": (LARGE, 4.0, False),
+    "intervals": ({"rows": 100_000, "columns": 4}, 1.0, False),
+    "memory-fit-y-err": (LARGE, 4.0, False),
+    "memory-fit-frequency": (LARGE, 4.0, False),
+    "memory-fit-counts": (LARGE, 4.0, False),
+    "memory-predict-std": (LARGE, 4.0, False),
+    "import": ({}, 1.3, False),
+    "pymc-200": ({"rows": 200, **SAMPLED}, 1000.0, True),
+    "pymc-20000": ({"rows": 20_000, **SAMPLED}, 1000.0, True),
+}
+FOR_INFORMATION = {"nutpie-200", "nutpie-20000"}
+SAMPLING = {name for name, case in CASES.items() if case.needs_pymc}
+
+
+def _probe(*arguments: Any, **_: Any) -> dict[str, Any]:
+    return {"seconds": 90.0, "sampling": 60.0, "sampler": "none", "coef": [0.0] * 4}
+
+
+def _case(value: float) -> Case:
+    return Case(lambda repeats: Result((value,)), {}, {})
+
+
+def test_every_promise_is_a_target_with_its_bound() -> None:
+    stated = {name: (target.bound, target.at_least) for name, target in TARGETS.items() if target.bound}
+    assert stated == {name: (bound, at_least) for name, (_, bound, at_least) in PROMISED.items()}
+    assert set(TARGETS) - set(stated) == FOR_INFORMATION
+
+
+def test_every_target_is_measured_at_the_promised_size() -> None:
+    assert set(CASES) == set(TARGETS)
+    assert {name: dict(CASES[name].size) for name in PROMISED} == {
+        name: size for name, (size, _, _) in PROMISED.items()
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - SAMPLING | {"pymc-200"}))
+def test_a_case_runs_at_a_tiny_size(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(CASES, TARGETS, [name], repeats=1, tiny=True) == []
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[0] == name
+    assert float(lines[0].split()[1].replace(",", "")) > 0.0
+    assert any(verdict in lines[0] for verdict in ("within", "MISSED"))
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLING))
+def test_a_sampling_case_divides_by_the_exact_fit_and_its_draws(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark_cases, "run_probe", _probe)
+    monkeypatch.setattr(benchmark_cases, "timed", lambda work: 0.01)
+    result = CASES[name].run(**CASES[name].tiny, repeats=3)
+    assert result.values == (9000.0,), "not repeated once it has taken long"
+    assert "compiling took 30 s of it, the ratio without it is 6,000" in result.note
+
+
+def test_a_sampler_that_is_stopped_gives_a_lower_bound(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def probe(*arguments: Any, **_: Any) -> dict[str, Any]:
+        if arguments[2] == 2:  # the short first run
+            return _probe()
+        raise TimeoutError("stopped")
+
+    monkeypatch.setattr(benchmark_cases, "run_probe", probe)
+    monkeypatch.setattr(benchmark_cases, "timed", lambda work: 0.01)
+    assert run(CASES, TARGETS, ["pymc-20000"], repeats=1, tiny=True) == []
+    assert "> 60,000" in capsys.readouterr().out
+    # A bound below the target decides nothing.
+    monkeypatch.setattr(benchmark_cases, "timed", lambda work: 10.0)
+    run(CASES, TARGETS, ["pymc-20000"], repeats=1, tiny=True)
+    assert "unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("gone", sorted(TARGETS))
+def test_a_case_that_vanishes_fails(gone: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rest = {name: _case(0.0) for name in TARGETS if name != gone}
+    assert run(rest, TARGETS, repeats=1) == [f"{gone}: its case has vanished."]
+    assert "VANISHED" in capsys.readouterr().out
+
+
+def test_a_target_that_vanishes_fails() -> None:
+    rest = {name: target for name, target in TARGETS.items() if name != "search"}
+    cases = {name: _case(0.0) for name in TARGETS}
+    assert run(cases, rest, repeats=1) == ["search: its target has vanished."]
+
+
+def test_a_case_that_crashes_fails_and_the_others_run(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = {name: _case(0.0) for name in TARGETS}
+    cases["search"] = replace(cases["search"], run=lambda repeats: Result(1 / 0))
+    (failure,) = run(cases, TARGETS, repeats=1)
+    assert failure.startswith("search crashed.")
+    assert "ZeroDivisionError" in failure
+    assert len(capsys.readouterr().out.splitlines()) == len(TARGETS)
+
+
+def test_a_missed_target_is_said_and_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run({"search": _case(9.0)}, {"search": TARGETS["search"]}, repeats=1) == []
+    assert "MISSED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "verdict"),
+    [
+        (Target("", 2.0), 2.0, "within"),
+        (Target("", 2.0), 2.1, "MISSED"),
+        (Target("", 2.0, at_least=True), 2.0, "within"),
+        (Target("", 2.0, at_least=True), 1.9, "MISSED"),
+        (Target("", None), 1.0, "no target"),
+    ],
+)
+def test_a_bound_is_kept_from_its_own_side(target: Target, value: float, verdict: str) -> None:
+    assert target.verdict(value) == verdict
+
+
+def test_pairs_are_timed_in_turns_and_the_first_calls_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_SHORTEST", 0.0)
+    calls: list[str] = []
+    result = ratios(lambda: calls.append("A"), lambda: calls.append("B"), repeats=3)
+    assert "".join(calls) == "AABB" + "AB" * 3
+    assert len(result.values) == 3
+
+
+def test_a_probe_past_its_limit_is_stopped() -> None:
+    with pytest.raises(TimeoutError, match=r"stopped after 0\.1 s"):
+        run_probe("memory_probe", "fit_y_err", "linear_fit_y_err", 1000, 4, limit=0.1)
+
+
+def test_a_probe_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="no_such_adapter"):
+        run_probe("memory_probe", "no_such_adapter", "linear_fit_y_err", 1000, 4)
+
+
+def test_only_runs_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = {name: _case(0.0) for name in TARGETS}
+    run(cases, TARGETS, ["pymc-200", "memory"], repeats=1)
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == [name for name in TARGETS if name == "pymc-200" or name.startswith("memory")]
+
+
+def test_a_name_that_is_no_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--only", "seach"])
+    assert "seach" in capsys.readouterr().err
+
+
+def test_pymc_can_be_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--skip-pymc", "--only", "pymc"]) == 0
+    assert capsys.readouterr().out.count("skipped") == 2
+
+
+@pytest.mark.parametrize("make", [measured, shares, phones])
+def test_a_table_is_what_it_says(make: Any) -> None:
+    table = make(300, 4)
+    assert table.X.shape == (300, 4)
+    assert (table.y_err > 0.0).all()
+    assert (table.weight >= 1.0).all()
+    if make is not measured:
+        assert ((table.y >= 0.0) & (table.y <= 1.0)).all()
+        np.testing.assert_allclose(table.y * table.weight, np.rint(table.y * table.weight), atol=1e-9)

@@ -1,0 +1,87 @@
+"""What README and guide show is what happens."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from bayes_sklearn.datasets import make_role_modeling
+
+from reference_model import _quietly as quietly
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/guide.md", "docs/maths.md", "CHANGELOG.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_examples_give_the_output_shown(page: str) -> None:
+    source = "\n".join(block for block in blocks(page, "python") if block.startswith(">>> "))
+    test = doctest.DocTestParser().get_doctest(source, {}, page, page, 0)
+    assert len(test.examples) > 5
+    report: list[str] = []
+    failed, _ = doctest.DocTestRunner().run(test, out=report.append)
+    assert failed == 0, "".join(report)
+
+
+def test_readme_has_one_command_for_the_demo_and_one_for_the_tests() -> None:
+    commands = blocks("README.md", "sh")
+    assert [len(command.splitlines()) for command in commands] == [1, 1]
+    demo, tests = commands
+    assert demo.rstrip().endswith("-m bayes_sklearn")
+    assert "-m pytest" in tests
+    marked = f"<!-- test command -->\n```sh\n{tests}```\n"
+    assert (ROOT / "README.md").read_text(encoding="utf-8").count(marked) == 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (ROOT / page).parent / path if path else ROOT / page
+        assert linked.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_reference_model_of_the_guide_has_the_density_it_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    (listing,) = (block for block in blocks("docs/guide.md", "python") if "pymc" in block)
+    phones = make_role_modeling(messages=(100, 1000), random_state=0, as_frame=False)
+    X, y, counts = phones.data, phones.target, phones.counts
+    with quietly():
+        import pymc as pm
+
+        asked: dict[str, Any] = {}
+        monkeypatch.setattr(pm, "sample", lambda draws, **settings: asked.update(draws=draws, **settings))
+        names: dict[str, Any] = {"np": np, "X": X, "y": y, "counts": counts}
+        exec(listing, names)
+        model = names["reference"]
+        density = model.compile_fn(
+            model.logp(jacobian=False), inputs=model.value_vars, mode="FAST_COMPILE", point_fn=False
+        )
+    assert asked == {"draws": 4000, "tune": 1000, "chains": 4}
+    y_err = np.sqrt(y * (1.0 - y) / counts) + 0.1
+    for m, b, s in (([0.1, -0.2, 0.3, 0.05], 0.2, 0.7), ([0.4, 0.0, 0.0, 0.1], 0.04, 0.2)):
+        expected = (
+            stats.norm.logpdf(m).sum()
+            + stats.norm.logpdf(b)
+            + stats.halfnorm.logpdf(s)
+            + stats.norm.logpdf(y, X @ np.array(m) + b, s * y_err).sum()
+        )
+        assert_allclose(density(np.array(m), np.array(b), np.log(s)), expected, rtol=1e-9)
