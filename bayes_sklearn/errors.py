@@ -13,12 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_counts, check_shares, check_vector
+
 __all__ = [
     "CountErrors",
     "NoiseModel",
     "TargetErrors",
-    "check_counts",
-    "check_vector",
     "observed_share",
     "pooled_share",
     "resolve_target_errors",
@@ -52,83 +52,6 @@ class TargetErrors:
         if self.counts is not None:
             return "counts"
         return "none" if self.standard_error is None else "standard_error"
-
-
-def check_vector(value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True) -> Array:
-    """Return an argument that has one number a row (or one for all) as a float array.
-
-    Parameters
-    ----------
-    value : object
-        What the user gave.
-    n : int
-        Rows of X.
-    name : str
-        The argument, for the message.
-    positive : bool, default=False
-        Whether zero is refused.
-    scalar : bool, default=True
-        Whether one number for all rows is allowed.
-
-    Returns
-    -------
-    ndarray of shape (n,), or of shape () for one number
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where it isn't that, has NaN or infinity, or numbers below (or at) zero.
-    """
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an array of {n} numbers, got {type(value).__name__}.") from None
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.shape != (n,) and not (scalar and array.ndim == 0):
-        raise ValueError(f"{name} has shape {array.shape}, but X has {n} rows: give one number a row.")
-    total = array.sum()
-    if not np.isfinite(total) and not np.isfinite(array).all():
-        raise ValueError(f"{name} contains NaN or infinity. Drop these rows or fill in their values.")
-    smallest = array.min() if array.size else 1.0
-    if smallest < 0.0 or (positive and smallest == 0.0):
-        wanted = "positive" if positive else "zero or positive"
-        row = "" if array.ndim == 0 else f" in row {int(array.argmin())}"
-        raise ValueError(f"{name} must be {wanted}, got {smallest:g}{row}.")
-    return array
-
-
-def check_counts(counts: Array, name: str) -> None:
-    """Refuse counts that are not whole.
-
-    Raises
-    ------
-    ValueError
-    """
-    broken = counts != np.rint(counts)
-    if broken.any():
-        row = int(np.flatnonzero(broken)[0]) if counts.ndim else 0
-        raise ValueError(
-            f"{name} must be whole numbers, got {np.atleast_1d(counts)[row]:g} in row {row}. A count is the"
-            " number behind a share; if something scaled the column, leave it out of that step, and if the"
-            " weights are frequencies, set weight_type='frequency'."
-        )
-
-
-def check_shares(y: Array, name: str) -> None:
-    """Refuse targets that are no shares.
-
-    Raises
-    ------
-    ValueError
-    """
-    outside = (y < 0.0) | (y > 1.0)
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        raise ValueError(
-            f"With {name}, y must be shares in [0, 1], got {y[row]:g} in row {row}. Divide by the counts, or, if"
-            " these numbers are not the counts behind shares, use weight_type='frequency' or y_err."
-        )
 
 
 def resolve_target_errors(
@@ -173,13 +96,20 @@ def resolve_target_errors(
     weight = None
     if sample_weight is not None:
         weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
-        if not weight.any():
-            raise ValueError("sample_weight is zero in every row: there is nothing to fit.")
+        _check_enough(weight, "sample_weight is")
     errors = _one_source(y_err=y_err, y_err_column=y_err_column)
     other = errors or ("count_column" if count_column is not None else None)
     if errors and count_column is not None:
         raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
     kind = _weight_type(y, weight, weight_type, other)
+    if kind == "counts" and weight is None and other is None:
+        warnings.warn(
+            "weight_type='counts', but there are no counts: the shares are fitted as targets without known errors."
+            " Give sample_weight (in a Pipeline, STEP__sample_weight) or count_column.",
+            UserWarning,
+            stacklevel=4,
+        )
+        kind = "frequency"
     if kind == "counts" and weight is not None and other:
         raise ValueError(
             f"sample_weight is taken as counts (weight_type='counts'), but {other} states y's errors, too. Use"
@@ -188,8 +118,7 @@ def resolve_target_errors(
     counts = None
     if count_column is not None:
         counts, name = check_vector(count_column, n, "count_column", scalar=False), "count_column"
-        if not counts.any():
-            raise ValueError("The counts in count_column are zero in every row: there is nothing to fit.")
+        _check_enough(counts, "The counts in count_column are")
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
     if counts is not None:
@@ -198,14 +127,20 @@ def resolve_target_errors(
         if not counts.all():  # a count of 0 is a row left out
             seen = (counts > 0.0).astype(np.float64)
             weight = seen if weight is None else weight * seen
-            if not weight.any():
-                raise ValueError("No row has both a positive count and a positive sample_weight.")
+            _check_enough(weight, "The sample_weight of rows with a positive count is")
     standard_error: Array | float | None = None
     if errors:
         given = y_err if y_err is not None else y_err_column
         checked = check_vector(given, n, errors, positive=True)
         standard_error = checked if checked.ndim else float(checked)
     return TargetErrors(weight, standard_error, counts, kind)
+
+
+def _check_enough(weight: Array, subject: str) -> None:
+    """Refuse weights that leave no row, or one."""
+    if np.count_nonzero(weight) < 2:
+        left = "in every row: there is nothing to fit" if not weight.any() else "in all rows but one"
+        raise ValueError(f"{subject} zero {left}. At least two rows need a positive one.")
 
 
 def _one_source(**given: object) -> str | None:
@@ -237,7 +172,7 @@ def _weight_type(y: Array, weight: Array | None, setting: str, other: str | None
                 f"sample_weight is taken as frequencies (weight_type='frequency'), but its mean is"
                 f" {weight.mean():.3g}: every row would count so many times. {remedy}",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return "frequency"
     successes = y * weight
@@ -246,7 +181,7 @@ def _weight_type(y: Array, weight: Array | None, setting: str, other: str | None
             "sample_weight is taken as the counts behind the shares in y (weight_type='counts'), but y *"
             f" sample_weight is not whole in some rows. {remedy}",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return "counts"
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -33,6 +32,7 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .checks import check_coverage
 from .predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 
 Array = NDArray[np.float64]
@@ -173,7 +173,7 @@ def interval_score(
         If an argument is not n finite numbers, a lower limit exceeds its upper limit, `coverage`
         is not between 0 and 1, a weight is negative, or all are zero.
     """
-    _check_coverage(coverage)
+    check_coverage(coverage)
     y, lower, upper = _columns(y_true=y_true, y_lower=y_lower, y_upper=y_upper)
     _check_ordered(lower, upper)
     miss = np.maximum(lower - y, 0) + np.maximum(y - upper, 0)
@@ -300,11 +300,6 @@ def _check_ordered(lower: Array, upper: Array) -> None:
         raise ValueError(f"y_lower exceeds y_upper, first in row {row}; pass lower limits first.")
 
 
-def _check_coverage(coverage: float) -> None:
-    if not isinstance(coverage, Real) or not 0 < coverage < 1:
-        raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}; 95% is 0.95.")
-
-
 # A scorer holds a name from this table, so that it pickles. All take (y, distribution, weights,
 # coverage).
 _SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
@@ -424,7 +419,7 @@ def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> P
         raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {score!r}.")
     if score in _INTERVAL_SCORES:
         coverage = 0.95 if coverage is None else coverage
-        _check_coverage(coverage)
+        check_coverage(coverage)
     elif coverage is not None:
         raise ValueError(
             f"coverage means nothing to {score!r}, which scores the whole distribution; leave it "

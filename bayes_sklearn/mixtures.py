@@ -64,15 +64,16 @@ def _lower_quantile(target: Array, weights: Array, means: Array, sds: Array) -> 
     component_quantiles = means + sds * target[:, None]
     lower, upper = component_quantiles.min(axis=1), component_quantiles.max(axis=1)
     mean = means @ weights
-    variance = (sds**2) @ weights + ((means - mean[:, None]) ** 2) @ weights
-    x = np.clip(mean + target * np.sqrt(variance), lower, upper)
+    sd = np.sqrt(np.square(sds) @ weights + np.square(means - mean[:, None]) @ weights)
+    x = np.clip(mean + target * sd, lower, upper)
     answer = x.copy()
     rows = np.arange(len(x))
     for _ in range(_MAX_STEPS):
         z, widths = _standardised(x, means, sds)
         probability = ndtr(z) @ weights
-        slope = (np.exp(-0.5 * z**2) / widths) @ weights
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            near = np.exp(-0.5 * z**2) * weights
+            slope = (near / widths).sum(axis=1)
             height = ndtri(probability)
             step = (target - height) * np.exp(-0.5 * height**2) / slope
         below = height < target
@@ -80,15 +81,13 @@ def _lower_quantile(target: Array, weights: Array, means: Array, sds: Array) -> 
         proposal = x + step
         inside = (proposal >= lower) & (proposal <= upper)
         proposal = np.where(inside, proposal, 0.5 * (lower + upper))
-        moved = np.abs(proposal - x)
         answer[rows] = proposal
-        # Quadratic convergence: a step this small leaves an error far below it.
-        scale = np.sqrt(variance)
-        going = (moved > 1e-7 * scale) & (upper > lower)
+        # Newton's error is squared by the step just taken; NaN, from a slope of zero, goes on.
+        going = ~(np.abs(target - height) < 1e-6) & (upper > lower) & (proposal != x)
         if not going.any():
             break
         rows, x, target = rows[going], proposal[going], target[going]
-        lower, upper, variance = lower[going], upper[going], variance[going]
+        lower, upper = lower[going], upper[going]
         means, sds = means[going], sds[going]
     return answer
 

@@ -104,7 +104,7 @@ class PredictionMixin:
         -------
         ndarray of shape (n, q)
         """
-        probabilities = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
+        probabilities = np.atleast_1d(np.asarray(quantiles))
         return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
 
     def sample_y(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from . import mixtures
+from .checks import check_coverage, check_n_samples
 from .errors import Parts
 from .inference.compressed import Rows
 from .inference.posterior import Posterior, linear_moments, row_blocks
@@ -90,9 +91,10 @@ class PredictiveDistribution(ABC):
         ValueError
             Where a probability is outside [0, 1].
         """
-        probabilities = np.asarray(q, dtype=np.float64)
-        if not ((probabilities >= 0.0) & (probabilities <= 1.0)).all():
-            raise ValueError(f"Quantiles must be probabilities in [0, 1], got {q!r}.")
+        probabilities = np.asarray(q)
+        numeric = probabilities.dtype.kind in "iuf"
+        if not (numeric and ((probabilities >= 0.0) & (probabilities <= 1.0)).all()):
+            raise ValueError(f"quantiles must be probabilities in [0, 1], got {q!r}.")
         return self._by_row(mixtures.quantile, probabilities)
 
     def interval(self, coverage: float = 0.95) -> tuple[Array, Array]:
@@ -103,8 +105,7 @@ class PredictiveDistribution(ABC):
         ValueError
             Where the coverage is not between 0 and 1.
         """
-        if not 0.0 < coverage < 1.0:
-            raise ValueError(f"coverage must lie strictly between 0 and 1, got {coverage!r}.")
+        check_coverage(coverage)
         lower, upper = self.ppf(0.5 + np.array([[-0.5], [0.5]]) * coverage)
         return lower, upper
 
@@ -136,10 +137,10 @@ class PredictiveDistribution(ABC):
     def _by_row(self, function: Callable[..., Array], value: ArrayLike) -> Array:
         """Apply a function of (value, weights, means, sds) to blocks of rows."""
         values = np.asarray(value, dtype=np.float64)
+        if values.ndim and values.shape[-1] not in (1, len(self)):
+            raise ValueError(f"Expected one value for each of {len(self)} rows, got shape {values.shape}.")
         shape = np.broadcast_shapes(values.shape, (len(self),))
-        if shape[-1] != len(self):
-            raise ValueError(f"Expected values for {len(self)} rows, got shape {values.shape}.")
-        stacked = np.broadcast_to(values, shape).reshape(-1, len(self))
+        stacked = np.broadcast_to(values, shape).reshape(int(np.prod(shape[:-1])), len(self))
         answer = np.empty(stacked.shape)
         weights = self._weights()
         for rows in row_blocks(len(self), len(weights)):
@@ -174,6 +175,7 @@ class NormalPredictive(PredictiveDistribution):
         return self._std
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
+        check_n_samples(n_samples)
         standard = check_random_state(random_state).standard_normal((len(self), n_samples))
         return self._mean[:, None] + standard * self._std[:, None]
 
@@ -271,6 +273,7 @@ class LinearPredictive(PredictiveDistribution):
 
         With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
         """
+        check_n_samples(n_samples)
         state = check_random_state(self._seed if random_state is None else random_state)
         rng = np.random.default_rng(state.randint(2**31 - 1, size=4))
         coefficients, scale = self._posterior.draw(n_samples, rng)

@@ -36,7 +36,7 @@ class Prior(BaseEstimator):
     _positive: ClassVar[tuple[str, ...]] = ()
     """Parameters that have to be positive; the others may be any finite number."""
 
-    def check(self, argument: str, size: int, names: str = "feature") -> Mapping[str, Array]:
+    def check(self, argument: str, size: int) -> Mapping[str, Array]:
         """Return every parameter as an array of shape (size,).
 
         Parameters
@@ -45,8 +45,6 @@ class Prior(BaseEstimator):
             The estimator's argument that holds this prior, for the message.
         size : int
             How many numbers the prior is of.
-        names : str, default="feature"
-            What these numbers belong to, for the message.
 
         Returns
         -------
@@ -59,28 +57,23 @@ class Prior(BaseEstimator):
             length.
         """
         return {
-            name: self._check_one(f"{argument}__{name}", value, size, names, name in self._positive)
+            name: self._check_one(f"{argument}__{name}", value, size, name in self._positive)
             for name, value in vars(self).items()
         }
 
-    def _check_one(self, key: str, value: object, size: int, names: str, positive: bool) -> Array:
-        try:
-            array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(f"{key} must be a number or an array of numbers, got {value!r}.") from None
-        if array.ndim > 1 or (array.ndim == 1 and array.size != size):
-            raise ValueError(
-                f"{key} has shape {array.shape}, but there is {size} {names} it is for. Give one number for"
-                f" all or one a {names}."
-                if size == 1
-                else f"{key} has shape {array.shape}, but there are {size} {names}s. Give one number for all"
-                f" or one a {names}."
-            )
+    def _check_one(self, key: str, value: object, size: int, positive: bool) -> Array:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{key} must be a number or an array of numbers, got {value!r}.")
+        if array.ndim and (isinstance(self, ScalePrior) or array.shape != (size,)):
+            wanted = f"there are {size} features: give one number for all, or one a feature"
+            wanted = "give one number" if size == 1 else wanted
+            raise ValueError(f"{key} has shape {array.shape}; {wanted}.")
         if not np.isfinite(array).all():
             raise ValueError(f"{key} must be finite, got {value!r}. For no prior information, use Flat().")
         if positive and not (array > 0.0).all():
-            raise ValueError(f"{key} must be positive, got {value!r}.")
-        return np.broadcast_to(array, (size,)).copy()
+            raise ValueError(f"{key} must be positive, got {value!r}. For no prior information, use Flat().")
+        return np.broadcast_to(array.astype(np.float64), (size,)).copy()
 
 
 class CoefficientPrior(Prior):
@@ -99,10 +92,6 @@ class ScalePrior(Prior):
 
     tail_power: ClassVar[float] = np.inf
     """The density falls as this power of a large scale (infinity: faster than any)."""
-
-    def check_scale(self, argument: str) -> Mapping[str, float]:
-        """Return the parameters as numbers; raises as `check` does."""
-        return {name: float(array[0]) for name, array in self.check(argument, 1, "scale").items()}
 
     def log_density(self, scale: Array) -> Array:
         """Return the normalised log density at positive scales."""

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .checks import remedies
 from .columns import Columns
 from .errors import (
     CountErrors,
@@ -206,7 +207,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         for key in tuple(params):
             role, _, name = key.partition("__")
             if name and role in _DEFAULT_PRIORS and params.get(role, getattr(self, role)) is None:
-                params[role] = _DEFAULT_PRIORS[role]()
+                # Tried first, so that a name it does not have leaves nothing behind.
+                params[role] = _DEFAULT_PRIORS[role]().set_params(**{name: params[key]})
         super().set_params(**params)
         return self
 
@@ -250,9 +252,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
             Where the features fit the target without error; where fitted count errors do not settle.
         """
         with self._untouched_on_error():
-            table, target = validate_data(
-                self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True
-            )
+            with remedies():
+                table, target = validate_data(
+                    self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True
+                )
             target = np.asarray(target, dtype=np.float64)
             columns = Columns.of(
                 {"count_column": self.count_column, "y_err_column": self.y_err_column},
@@ -284,6 +287,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
     ) -> tuple[Posterior, str, Array | float | None, CountErrors]:
         """Build the problem and solve it, more than once where errors depend on the fit."""
         p = rows.n_features
+        if not self.fit_intercept and self.intercept_prior is not None:
+            self._prior("intercept_prior", CoefficientPrior, 1)
         priors = {
             "coef_prior": self._prior("coef_prior", CoefficientPrior, p),
             "intercept_prior": self._prior("intercept_prior", CoefficientPrior, 1)
@@ -347,7 +352,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
     ) -> None:
         """Set the fitted attributes; no training rows are kept."""
         mean = posterior.mean
-        self.coef_ = mean[1:]
+        self.coef_ = mean[1:].copy()
         self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
         self.coef_names_ = columns.feature_names
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
@@ -383,7 +388,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        with remedies():
+            table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         columns, posterior = self._columns, self._posterior
         stated = self._noise_model.check(len(table), counts, y_err, columns.held(table))
         noise: Parts = {}
@@ -444,5 +450,5 @@ def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: s
             " unit, or add what they leave out (noise='additive', a larger error_floor); the prior HalfNormal(1)"
             " holds the scale down, so that intervals may be too narrow.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

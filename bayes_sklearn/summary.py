@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import mixtures
+from .checks import check_coverage
 from .inference import Posterior
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
     """
     import pandas as pd
 
-    if not 0.0 < coverage < 1.0:
-        raise ValueError(f"coverage must lie strictly between 0 and 1, got {coverage!r}.")
+    check_coverage(coverage)
     tails = 0.5 + np.array([-0.5, 0.5]) * coverage
     # The user's intercept is at x = 0, the posterior's at its center.
     functionals = np.eye(len(posterior.mean))
