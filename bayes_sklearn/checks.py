@@ -116,10 +116,15 @@ def check_counts(counts: Array, name: str) -> None:
     broken = counts != np.rint(counts)
     if broken.any():
         row = int(np.flatnonzero(broken)[0]) if counts.ndim else 0
+        cause = ""
+        if name != "counts":
+            cause = (
+                " If something scaled the column, leave it out of that step; if these are frequencies, give them as"
+                " sample_weight and set weight_type='frequency'."
+            )
         raise ValueError(
-            f"{name} must be whole numbers, got {np.atleast_1d(counts)[row]:g} in row {row}. A count is the"
-            " number behind a share; if something scaled the column, leave it out of that step, and if the"
-            " weights are frequencies, set weight_type='frequency'."
+            f"{name} must be whole numbers, got {np.atleast_1d(counts)[row]:g} in row {row}: a count is the number"
+            f" behind a share.{cause}"
         )
 
 

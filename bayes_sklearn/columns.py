@@ -90,7 +90,8 @@ def find_column(column: object, names: Sequence[str] | None, n_columns: int, arg
         return int(column) % n_columns
     if names is None:
         raise ValueError(
-            f"{argument}={column!r} names a column, but X has no column names: give a data frame, or the"
+            f"{argument}={column!r} names a column, but X has no column names: give a data frame (from a"
+            " transformer, set_output(transform='pandas')), or the"
             " column's position."
         )
     if column in names:

@@ -113,13 +113,15 @@ class PredictiveDistribution(ABC):
         """Return the continuous ranked probability score of each row at y (lower is better, in y's unit)."""
         return self._by_row(mixtures.crps, y)
 
-    def to_frame(self, coverage: float = 0.95) -> pd.DataFrame:
-        """Return a data frame: y_pred, std, the limits of an interval, and the parts of the variance.
+    def to_frame(self, coverage: float = 0.95, *, variance_parts: bool = False) -> pd.DataFrame:
+        """Return a data frame: y_pred, std and the limits of an interval.
 
         Parameters
         ----------
         coverage : float, default=0.95
             Of the equal-tailed interval.
+        variance_parts : bool, default=False
+            Whether to add a column ``var_*`` for each of `variance_parts`.
         """
         import pandas as pd
 
@@ -131,7 +133,8 @@ class PredictiveDistribution(ABC):
             f"lower_{label}": lower,
             f"upper_{label}": upper,
         }
-        columns |= {f"var_{name}": part for name, part in self.variance_parts.items()}
+        if variance_parts:
+            columns |= {f"var_{name}": part for name, part in self.variance_parts.items()}
         return pd.DataFrame(columns, index=self.index)
 
     def _by_row(self, function: Callable[..., Array], value: ArrayLike) -> Array:

@@ -84,7 +84,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         Added to the standard error that counts give.
     count_column : str or int, default=None
         Column of X that holds the counts behind the shares; it is split and scored with its rows and is no
-        feature.
+        feature. A count of 0 leaves a row out of the fit; in new rows it says that the count is not known.
     y_err_column : str or int, default=None
         Column of X that holds the target's standard errors, likewise.
     standardize : bool, default=True

@@ -25,6 +25,7 @@ from bayes_sklearn.priors import (
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The features fit the target without error:sklearn.exceptions.ConvergenceWarning",
     "ignore:The stated errors look too small",
+    "ignore:weight_type=.counts., but there are no counts",
     "ignore:Can't check dok sparse matrix",
 )
 

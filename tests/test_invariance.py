@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, Normal
+
 from data import measured, shares
 
 Array = NDArray[np.float64]
@@ -168,7 +169,7 @@ def test_float32_features_give_the_fit_of_their_values_in_float64() -> None:
 def test_long_tables_are_compressed_like_short_ones(order: Any) -> None:
     # Many blocks against the normal equations of well-conditioned data.
     rng = np.random.default_rng(0)
-    X = np.asarray(rng.normal(size=(300_000, 3)) + [1.0, 2.0, 3.0], order=order)
+    X = np.asarray(rng.normal([1.0, 2.0, 3.0], size=(300_000, 3)), order=order)
     e = rng.uniform(0.5, 2.0, len(X))
     y = X @ [1.0, -2.0, 0.5] + 3.0 + e * rng.normal(size=len(X))
     model = Regressor(coef_prior=Flat(), intercept_prior=Flat()).fit(X, y, y_err=e)

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, Normal, predictive_distribution
 from bayes_sklearn.metrics import SCORERS, neg_crps_scorer
+
 from data import measured, shares
 
 CV = KFold(4, shuffle=True, random_state=0)
@@ -155,7 +156,7 @@ def test_a_column_transformer_that_renames_is_named_in_the_error(frame: Any) -> 
     X, y = frame
     renaming = ColumnTransformer([("scale", StandardScaler(), ["a", "b"])], remainder="passthrough")
     model = make_pipeline(renaming.set_output(transform="pandas"), Regressor(count_column="messages"))
-    with pytest.raises(ValueError, match="remainder__messages.*verbose_feature_names_out=False"):
+    with pytest.raises(ValueError, match=r"remainder__messages.*verbose_feature_names_out=False"):
         model.fit(X, y)
 
 

@@ -146,6 +146,10 @@ def trapezoid(log_density: LogDensity, intervals: list[tuple[float, float]]) -> 
             if agree:
                 break
             if len(u) > _MAX_INTERVALS:
+                # Where the interval ends in the midst of the density, at the resolution, the rule can do no better
+                # and its caller warns.
+                if values[0] > values.max() - 0.5 * DROP:
+                    break
                 warnings.warn(
                     "The integral over the noise scale has not converged: its density is too rough for double"
                     " precision (weights or errors over too many orders of magnitude?). Check the units of"
