@@ -311,7 +311,7 @@ IMPROPER = {
         ("improper", "constant.*(Normal|drop)"), {"coef_prior": Flat()}, X=np.column_stack([X, np.ones(N)])
     ),
     "fewer rows than flat coefficients": Bad(
-        ("improper", "2 rows for 4 coefficients.*Normal"),
+        ("improper", "2 rows do not determine 4 coefficients.*Normal"),
         {"coef_prior": Flat(), "intercept_prior": Flat()},
         X=COLLINEAR[:2],
         y=Y[:2],

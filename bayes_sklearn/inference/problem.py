@@ -266,8 +266,8 @@ def _check_determined(design: Array, n_rows: int) -> None:
         determined = int(np.count_nonzero(diagonal > 1e-12 * columns))
     if determined < columns:
         reason = (
-            f"{n_rows} rows for {columns} coefficients with a flat prior"
-            if n_rows < columns
+            f"{n_rows} rows do not determine {columns} coefficients with a flat prior"
+            if n_rows <= columns
             else f"the {columns} columns with a flat prior are constant or collinear"
         )
         raise ValueError(

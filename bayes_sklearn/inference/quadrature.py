@@ -22,7 +22,7 @@ DROP = 36.0
 # near its square.
 _AGREE = 1e-5
 _FIRST_INTERVALS = 16
-_MAX_INTERVALS = 512
+_MAX_INTERVALS = 2048
 # Beyond this the square of exp(u) overflows.
 _HIGHEST = 300.0
 
@@ -53,7 +53,7 @@ def peak_intervals(
     floor = heights.max() - DROP
 
     # In log s this is the second moment of s: a heavy tail carries it further out than the mass.
-    tilt = min(2.0, 0.8 * tail)
+    tilt = min(2.0, 0.8 * tail) if tail > 2.0 else 0.0
 
     def tilted(u: Array, peak: float) -> Array:
         return log_density(u) + tilt * (u - peak)

@@ -1,0 +1,211 @@
+"""The exact engine: what it refuses, what it warns of, and the cases that are hard for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
+
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn import Flat, HalfCauchy, HalfNormal, HalfStudentT, mixtures
+from bayes_sklearn.inference.compressed import Rows, compress, group
+from bayes_sklearn.inference.quadrature import peak_intervals, trapezoid
+from bayes_sklearn.priors import CoefficientPrior
+
+from data import measured
+
+Array = NDArray[np.float64]
+
+
+class Unknown(CoefficientPrior):
+    """A prior that is not Gaussian."""
+
+
+def test_inference_says_what_ran_and_an_engine_that_cannot_says_why() -> None:
+    X, y, y_err = measured()
+    assert Regressor().fit(X, y, y_err=y_err).inference_ == "exact"
+    for inference in ("auto", "exact"):
+        model = Regressor(coef_prior=Unknown(), inference=inference)
+        with pytest.raises(ValueError, match=r"exact engine can't take this model: .*Unknown\(\)"):
+            model.fit(X, y, y_err=y_err)
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "reason"),
+    [
+        (Regressor(coef_prior=Flat()), 3, "3 rows do not determine 3 coefficients"),
+        (Regressor(coef_prior=Flat(), intercept_prior=Flat()), 3, "3 rows do not determine 4 coefficients"),
+        (Regressor(coef_prior=Flat(), noise="known"), 2, "2 rows do not determine 3 coefficients"),
+    ],
+)
+def test_flat_coefficients_that_the_rows_leave_free_are_refused(
+    model: Regressor, rows: int, reason: str
+) -> None:
+    X, y, y_err = measured()
+    with pytest.raises(ValueError, match=f"posterior is improper: ({reason})"):
+        model.fit(X[:rows], y[:rows], y_err=y_err[:rows])
+
+
+def test_flat_coefficients_of_collinear_columns_are_refused() -> None:
+    X, y, y_err = measured()
+    for extra in (X[:, 0], np.ones(len(X))):
+        with pytest.raises(ValueError, match="constant or collinear"):
+            Regressor(coef_prior=Flat()).fit(np.column_stack([X, extra]), y, y_err=y_err)
+
+
+def test_a_noise_scale_that_nothing_bounds_is_refused_and_one_without_variance_warned_of() -> None:
+    X, y, _ = measured(3, 1)
+    # p(s | data) falls as s**-(N - k) under a flat prior: N = 2 and k = 1 leave s**-1, which has no integral.
+    with pytest.raises(ValueError, match=r"improper: .*nothing bounds the noise scale from above"):
+        Regressor(intercept_prior=Flat(), noise_prior=Flat()).fit(X[:2], y[:2])
+    with pytest.warns(UserWarning, match="variance of the noise is infinite"):
+        Regressor(intercept_prior=Flat(), noise_prior=Flat()).fit(X, y)
+    with pytest.warns(UserWarning, match="variance of the noise is infinite"):
+        Regressor(coef_prior=Flat(), intercept_prior=Flat(), noise_prior=HalfCauchy()).fit(X, y)
+    Regressor(coef_prior=Flat(), intercept_prior=Flat(), noise_prior=HalfNormal()).fit(X, y)
+
+
+def test_there_is_a_marginal_likelihood_only_under_proper_priors() -> None:
+    X, y, y_err = measured()
+    model = Regressor().fit(X, y, y_err=y_err)
+    assert np.isfinite(model.log_marginal_likelihood_)
+    for priors in ({"coef_prior": Flat()}, {"intercept_prior": Flat()}, {"noise_prior": Flat()}):
+        assert not hasattr(model.set_params(**priors).fit(X, y, y_err=y_err), "log_marginal_likelihood_")
+    known = Regressor(noise="known", noise_prior=Flat()).fit(X, y, y_err=y_err)
+    assert np.isfinite(known.log_marginal_likelihood_)  # there is no noise scale to have a prior
+
+
+def test_a_perfect_fit_warns_and_stays_finite() -> None:
+    X = np.repeat(np.random.default_rng(0).normal(size=(4, 6)), 3, axis=0)
+    y = np.repeat([1.0, 2.0, 0.0, 5.0], 3)
+    with pytest.warns(ConvergenceWarning, match="fit the target without error"):
+        model = Regressor().fit(X, y)
+    assert_allclose(model.predict(X), y, atol=1e-4)
+    assert np.isfinite(model.predict(X, return_std=True)[1]).all()
+
+
+@pytest.mark.parametrize("frequency", [1e3, 1e6, 1e9, 1e12])
+def test_large_total_weights_keep_their_digits(frequency: float) -> None:
+    # With many copies of each row the posterior is that of least squares, sd = s / sqrt(N).
+    X, y, _ = measured(10, 1)
+    model = Regressor(weight_type="frequency").fit(X, y, np.full(10, frequency))
+    slope, intercept = np.polyfit(X[:, 0], y, 1)
+    residual = y - slope * X[:, 0] - intercept
+    sd = np.sqrt(np.mean(residual**2) / (10 * frequency)) / X[:, 0].std()
+    assert_allclose(model.coef_, slope, rtol=2.0 / frequency)
+    assert_allclose(model.coef_std_, sd, rtol=1e-3 if frequency < 1e6 else 1e-6)
+    assert_allclose(model._posterior.weights.sum(), 1.0, rtol=1e-12)
+
+
+def brute_force(X: Array, y: Array, e: Array) -> tuple[float, float]:
+    """Mean noise scale and coefficient sd of additive noise on raw units, by a fine grid and dense algebra."""
+    s = np.geomspace(1e-9, 30.0, 6001)
+    design = np.column_stack([np.ones(len(X)), X])
+    logs, variances, means = np.empty(len(s)), np.empty(len(s)), np.empty(len(s))
+    for i, value in enumerate(s):
+        w = 1.0 / (value**2 + e**2)
+        precision = design.T @ (design * w[:, None]) + np.eye(design.shape[1])
+        right = design.T @ (w * y)
+        mean = np.linalg.solve(precision, right)
+        quadratic = y @ (w * y) - right @ mean
+        logs[i] = 0.5 * (np.log(w).sum() - quadratic - np.linalg.slogdet(precision)[1]) - 0.5 * value**2
+        variances[i], means[i] = np.linalg.inv(precision)[1, 1], mean[1]
+    weight = np.exp(logs - logs.max()) * np.gradient(s)
+    weight /= weight.sum()
+    center = weight @ means
+    return float(weight @ s), float(np.sqrt(weight @ (variances + (means - center) ** 2)))
+
+
+@pytest.mark.parametrize("precise", [3, 5, 40])
+def test_a_few_precise_rows_among_many_decide_additive_noise(precise: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 1))
+    e = rng.uniform(0.99, 1.01, 500)
+    e[:precise] = 1e-3 * rng.uniform(0.9, 1.1, precise)
+    y = X[:, 0] + 0.5 * rng.normal(size=500)
+    y[:precise] = X[:precise, 0] + 1e-3 * rng.normal(size=precise)
+    model = Regressor(noise="additive", standardize=False).fit(X, y, y_err=e)
+    scale, deviation = brute_force(X, y, e)
+    assert_allclose(model.noise_scale_, scale, rtol=1e-3)
+    assert_allclose(model.coef_std_, deviation, rtol=1e-3)
+
+
+def test_groups_of_equal_errors_stand_for_their_rows() -> None:
+    X, y, _ = measured(400)
+    e = np.random.default_rng(0).choice([0.1, 0.5, 2.0], 400)
+    rows = Rows(X, y, None, np.random.default_rng(1).integers(0, 3, 400).astype(float))
+    whole = compress(rows, e)
+    groups = group(rows, e, whole, 64)
+    assert groups.exact
+    for scatter in (0.0, 0.3, 10.0):
+        direct, grouped = compress(rows, e, scatter, whole), groups.compress(scatter)
+        assert_allclose(np.abs(grouped.factor), np.abs(direct.factor), rtol=1e-10, atol=1e-10)
+        assert_allclose(grouped.log_error, direct.log_error, rtol=1e-12)
+
+
+def test_nearly_collinear_columns_under_flat_priors_keep_their_prediction_errors() -> None:
+    rng = np.random.default_rng(0)
+    a, y = rng.normal(size=50), rng.normal(size=50)
+    for difference in (1e-3, 1e-6, 1e-9):
+        b = rng.normal(size=50)
+        near = np.column_stack([a, a + difference * b])
+        far = np.column_stack([a, b])
+        flat = {"coef_prior": Flat(), "intercept_prior": Flat(), "standardize": False}
+        expected = Regressor(**flat).fit(far, y).predict(far, return_std=True, include_noise=False)[1]
+        found = Regressor(**flat).fit(near, y).predict(near, return_std=True, include_noise=False)[1]
+        assert_allclose(found, expected, rtol=1e-5 + 1e-14 / difference)
+
+
+@pytest.mark.parametrize("width", [1e-6, 1e-3, 1.0, 10.0])
+@pytest.mark.parametrize("center", [-15.0, 0.3, 40.0])
+def test_the_trapezoid_rule_finds_a_peak_of_any_width_anywhere(width: float, center: float) -> None:
+    def log_density(u: Any) -> Any:
+        return norm.logpdf(u, center, width)
+
+    u, _, log_weights = trapezoid(log_density, peak_intervals(log_density, -200.0, 5.0, 100.0))
+    weights = np.exp(log_weights)
+    assert_allclose(weights.sum(), 1.0, rtol=1e-9)
+    assert_allclose(weights @ u, center, atol=1e-8 * max(width, abs(center)))
+    assert_allclose(weights @ (u - center) ** 2, width**2, rtol=1e-6)
+    assert len(u) < 70
+
+
+def test_the_trapezoid_rule_finds_both_of_two_distant_peaks() -> None:
+    def log_density(u: Any) -> Any:
+        return np.logaddexp(norm.logpdf(u, -5.0, 0.01), norm.logpdf(u, 5.0, 0.1))
+
+    intervals = peak_intervals(log_density, -20.0, 20.0, 100.0)
+    assert len(intervals) == 2
+    assert_allclose(np.exp(trapezoid(log_density, intervals)[2]).sum(), 2.0, rtol=1e-9)
+
+
+def test_mixture_quantiles_hold_in_the_tails_for_points_and_for_distant_components() -> None:
+    weights = np.array([0.25, 0.75])
+    for means, sds in (([0.0, 0.1], [1.0, 1.2]), ([0.0, 1.0], [1e-10, 1e-10]), ([-3.0, 500.0], [1.0, 0.1])):
+        for q in (1e-300, 1e-12, 0.1, 0.26, 0.5, 0.9, 1.0 - 1e-12):
+            row = np.array([means]), np.array([sds])
+            x = mixtures.quantile(np.array([q]), weights, *row)
+            tail = norm.cdf(x[0], means, sds) @ weights if q <= 0.5 else norm.sf(x[0], means, sds) @ weights
+            assert_allclose(tail, min(q, 1.0 - q), rtol=1e-4)
+    point = np.array([[2.0, 2.0]]), np.zeros((1, 2))
+    assert mixtures.quantile(np.array([0.3]), weights, *point)[0] == 2.0
+    assert mixtures.crps(np.array([5.0]), weights, *point)[0] == pytest.approx(3.0)
+    assert mixtures.cdf(np.array([1.999]), weights, *point)[0] == 0.0
+    edges = mixtures.quantile(np.array([0.0, 1.0]), weights, np.zeros((2, 2)), np.ones((2, 2)))
+    assert edges.tolist() == [-np.inf, np.inf]
+
+
+def test_heavy_tails_of_the_noise_scale_keep_their_second_moment() -> None:
+    # Exact values by high-precision integration of the same posterior.
+    X = np.array([[0.0], [1.0], [3.0], [4.0], [6.0], [7.0]])
+    y = np.array([0.2, 0.9, 3.5, 3.7, 6.6, 6.9])
+    flat = {"coef_prior": Flat(), "intercept_prior": Flat(), "standardize": False}
+    model = Regressor(noise_prior=Flat(), **flat).fit(X, y)
+    assert_allclose(model.coef_std_, 0.13175061, rtol=1e-7)
+    model = Regressor(noise_prior=HalfStudentT(nu=4.5), weight_type="frequency", **flat)
+    assert_allclose(model.fit(X[:3], y[:3], np.full(3, 0.2)).coef_std_, 3.26013281, rtol=1e-7)
