@@ -30,6 +30,8 @@ Parts = dict[str, tuple["Array | float", "Array | float"]]
 
 # A share times its count may miss a whole number by rounding of the share; by more, it is no count.
 _FAR_FROM_WHOLE = 0.25
+# Counts of the pooled share that are added to a fitted share: what one row says of its own error is little.
+_PRIOR_COUNT = 10.0
 # Frequencies are small; a mean weight above this looks like counts.
 _MANY = 10.0
 
@@ -196,7 +198,7 @@ class CountErrors:
 
     floor: float
     pooled: float | None = None
-    """Shares at which errors are taken are given one count more, of this share; None: they are clipped to
+    """Shares at which errors are taken are given ten counts more, of this share; None: they are clipped to
     [1/2 / (n + 1), 1 - 1/2 / (n + 1)]. Either way a finite count never proves certainty."""
     overdispersion: float = 0.0
     """The intraclass correlation rho, in [0, 1]."""
@@ -208,8 +210,8 @@ class CountErrors:
             p = np.minimum(np.maximum(share, edge), 1.0 - edge)
         else:
             p = np.clip(share, 0.0, 1.0) * counts
-            p += self.pooled
-            p /= counts + 1.0
+            p += _PRIOR_COUNT * self.pooled
+            p /= counts + _PRIOR_COUNT
         return p * (1.0 - p)
 
     def standard_error(self, bernoulli_variance: Array, counts: Array) -> Array:

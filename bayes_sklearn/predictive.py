@@ -19,7 +19,7 @@ from . import mixtures
 from .checks import check_coverage, check_n_samples
 from .errors import Parts
 from .inference.compressed import Rows
-from .inference.posterior import Posterior, linear_moments, row_blocks
+from .inference.posterior import Posterior, line_mean, line_mean_and_variance, row_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +146,7 @@ class PredictiveDistribution(ABC):
         stacked = np.broadcast_to(values, shape).reshape(int(np.prod(shape[:-1])), len(self))
         answer = np.empty(stacked.shape)
         weights = self._weights()
-        for rows in row_blocks(len(self), len(weights)):
+        for rows in row_blocks(len(self), 8 * len(weights)):
             means, sds = self._components(rows)
             for i in range(len(stacked)):
                 answer[i, rows] = function(stacked[i, rows], weights, means, sds)
@@ -227,22 +227,14 @@ class LinearPredictive(PredictiveDistribution):
         return len(self._rows.X)
 
     def mean(self) -> Array:
-        return linear_moments(self._posterior, self._rows, with_variance=False)[0]
+        return line_mean(self._posterior, self._rows)
 
     def var(self) -> Array:
-        _, variance = linear_moments(self._posterior, self._rows, with_variance=True)
-        for fixed, multiplied in self._noise_means().values():
-            variance += fixed + multiplied
-        return variance
+        return line_mean_and_variance(self._posterior, self._rows, self._mean_noise())[1]
 
     def mean_and_std(self) -> tuple[Array, Array]:
         """Return `mean()` and `std()` in one pass over the rows."""
-        mean, variance = linear_moments(self._posterior, self._rows, with_variance=True)
-        for parts in self._noise_means().values():
-            for part in parts:
-                if np.ndim(part) or part:
-                    variance += part
-        return mean, np.sqrt(variance, out=variance)
+        return line_mean_and_variance(self._posterior, self._rows, self._mean_noise(), root=True)
 
     @property
     def variance_parts(self) -> dict[str, Array]:
@@ -253,7 +245,7 @@ class LinearPredictive(PredictiveDistribution):
         of a share of a finite count.
         """
         n = len(self)
-        _, parameters = linear_moments(self._posterior, self._rows, with_variance=True)
+        _, parameters = line_mean_and_variance(self._posterior, self._rows)
         parts = {"parameters": parameters}
         means = self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):
@@ -265,10 +257,7 @@ class LinearPredictive(PredictiveDistribution):
         """Return the covariance of the rows with each other, (n, n)."""
         design = self._design(slice(None))
         covariance = design @ self._posterior.covariance @ design.T
-        noise = np.zeros(len(self))
-        for fixed, multiplied in self._noise_means().values():
-            noise += fixed + multiplied
-        covariance[np.diag_indices_from(covariance)] += noise
+        covariance[np.diag_indices_from(covariance)] += self._mean_noise()
         return covariance
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
@@ -309,6 +298,10 @@ class LinearPredictive(PredictiveDistribution):
         for fixed, multiplied in self._noise.values():
             total += _column(fixed, rows) + _column(multiplied, rows) * np.square(scale)
         return total
+
+    def _mean_noise(self) -> Array | float:
+        """Return the posterior mean of the noise variance, (n,) or one number for all."""
+        return sum((part for parts in self._noise_means().values() for part in parts), 0.0)
 
     def _noise_means(self) -> Parts:
         """Return each part as its posterior mean: (fixed, multiplied * E[s**2])."""

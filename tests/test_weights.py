@@ -103,7 +103,7 @@ def test_fitted_errors_are_a_fixed_point() -> None:
     X, y, counts = shares(n=2000)
     model = Regressor(weight_type="counts", noise="known", error_floor=0.01).fit(X, y, counts)
     pooled = (y @ counts + 0.5) / (counts.sum() + 1.0)
-    share = (np.clip(model.predict(X), 0.0, 1.0) * counts + pooled) / (counts + 1.0)
+    share = (np.clip(model.predict(X), 0.0, 1.0) * counts + 10.0 * pooled) / (counts + 10.0)
     y_err = np.sqrt(share * (1.0 - share) / counts) + 0.01
     again = Regressor(noise="known").fit(X, y, y_err=y_err)
     assert np.abs((again.coef_ - model.coef_) / model.coef_std_).max() < 1e-3

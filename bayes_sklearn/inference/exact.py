@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import qr, svd
+from scipy.linalg import qr
 from scipy.linalg.lapack import dtrtri
 from sklearn.exceptions import ConvergenceWarning
 
@@ -108,7 +108,7 @@ class _Conditional:
             basis[np.ix_(flat, np.arange(n_flat))] = inverse
             log_flat = -float(np.log(np.abs(np.diag(own))).sum())
             whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
-        left, singular, right = svd(whitened, full_matrices=False, check_finite=False)
+        left, singular, right = np.linalg.svd(whitened, full_matrices=False)
         projected = left.T @ target
         residual = target - left @ projected
         normal = np.arange(n_flat, size)
@@ -175,7 +175,7 @@ def _inverse(triangle: Array) -> Array:
 
 def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Solve with s = 1: one node, nothing to integrate."""
-    factor, log_error = problem.factor()
+    factor, log_error = problem.factor
     node = _node(factor, prior_mean, prior_sd)
     covariances = Factors(node.root[None])
     constant = node.log_evidence - log_error
@@ -184,7 +184,7 @@ def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
 
 def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Integrate over log s: a node costs P operations, whatever the number of rows."""
-    factor, log_error = problem.factor()
+    factor, log_error = problem.factor
     conditional = _Conditional.of(factor, prior_mean, prior_sd)
 
     N, residual = problem.total_weight, conditional.residual
@@ -223,7 +223,7 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
 
 def _additive(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Integrate over s where every value of it weights the rows anew: a node costs a factorisation."""
-    factor, _ = problem.factor()
+    factor, _ = problem.factor
     # Below this the scatter is lost among the known errors; one over them is the factor's first entry, (11).
     lost = (2.0 / problem.total_weight) ** 0.25 * np.sqrt(problem.total_weight) / float(factor[0, 0])
     groups = problem.grouped()

@@ -16,7 +16,7 @@ from .compressed import Rows
 Array = NDArray[np.float64]
 
 # Numbers in the largest temporary array of a pass over rows: it should stay in the processor's cache.
-_BLOCK_NUMBERS = 2**18
+_BLOCK_NUMBERS = 2**17
 
 
 class NodeCovariances(Protocol):
@@ -165,31 +165,55 @@ class Posterior:
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:
-    """Yield slices of rows whose temporary arrays, `width` numbers a row, stay small."""
+    """Yield slices of n rows whose temporary arrays, `width` numbers a row, stay small."""
     length = max(1, _BLOCK_NUMBERS // max(width, 1))
     for start in range(0, n, length):
         yield slice(start, min(start + length, n))
 
 
-def linear_moments(posterior: Posterior, rows: Rows, *, with_variance: bool) -> tuple[Array, Array]:
-    """Return mean and variance of the regression line at every row, in one pass over the rows.
+def mapped_blocks(posterior: Posterior, rows: Rows, maps: Array) -> Iterator[tuple[slice, Array]]:
+    """Yield maps @ (1, x - center) a block of rows at a time, (m, rows); the array is used again.
 
-    With A'A the covariance of B, the variance at a row a is the squared length of A a: one matrix product a block
-    gives it and the mean together.
+    Only the first two maps have a constant.
     """
     n, p = len(rows.X), rows.n_features
-    mean = np.empty(n)
-    variance = np.empty(n) if with_variance else np.empty(0)
-    maps = posterior.mean[None, :]
-    if with_variance:
-        # The triangle has the constant in its first row only.
-        maps = np.concatenate([maps, posterior.root])
-    constants, slopes = maps[:, :1], maps[:, 1:]
+    # Long rows of a buffer, not short rows of X, are what NumPy runs through fast.
+    length = min(n, max(1, _BLOCK_NUMBERS // (2 * (p + 2))))
+    centred, mapped = np.empty((p, length)), np.empty((len(maps), length))
     for block in row_blocks(n, 2 * (p + 2)):
-        centred = (rows.take(block) - posterior.center).T
-        lengths = slopes @ centred
-        lengths[:2] += constants[:2]
-        mean[block] = lengths[0]
-        if with_variance:
-            np.einsum("ij,ij->j", lengths[1:], lengths[1:], out=variance[block])
+        size = block.stop - block.start
+        x, out = centred[:, :size], mapped[:, :size]
+        np.subtract(rows.take(block).T, posterior.center[:, None], out=x)
+        np.matmul(maps[:, 1:], x, out=out)
+        out[:2] += maps[:2, :1]
+        yield block, out
+
+
+def line_mean(posterior: Posterior, rows: Rows) -> Array:
+    """Return the posterior mean of the regression line at every row, (n,)."""
+    mean = np.empty(len(rows.X))
+    for block, mapped in mapped_blocks(posterior, rows, posterior.mean[None, :]):
+        mean[block] = mapped[0]
+    return mean
+
+
+def line_mean_and_variance(
+    posterior: Posterior, rows: Rows, noise: Array | float = 0.0, *, root: bool = False
+) -> tuple[Array, Array]:
+    """Return mean and variance at every row, (n,) each, in one pass.
+
+    With A'A the covariance of B, the variance of the line at a row a is the squared length of A a: one matrix product
+    a block gives it and the mean together. `noise` is added to it, one number or (n,); with `root` its square root is
+    returned.
+    """
+    mean, variance = np.empty((2, len(rows.X)))
+    # The root is a triangle: only its first row has a constant.
+    maps = np.concatenate([posterior.mean[None, :], posterior.root])
+    for block, mapped in mapped_blocks(posterior, rows, maps):
+        mean[block] = mapped[0]
+        here = variance[block]
+        np.einsum("ij,ij->j", mapped[1:], mapped[1:], out=here)
+        here += noise[block] if isinstance(noise, np.ndarray) and noise.ndim else noise
+        if root:
+            np.sqrt(here, out=here)
     return mean, variance

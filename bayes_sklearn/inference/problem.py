@@ -144,8 +144,9 @@ class Problem:
         """What turns a log density of the model's target into one of the data's."""
         return -self.total_weight * float(np.log(self.scaling.y_scale))
 
+    @cached_property
     def factor(self) -> tuple[Array, float]:
-        """Return the triangle of [1, x, y] and the summed log errors, in the model's units."""
+        """The triangle of [1, x, y] and the summed log errors, in the model's units."""
         return self._in_model_units(self.state)
 
     def _in_model_units(self, state: Compressed) -> tuple[Array, float]:
@@ -198,7 +199,7 @@ class Problem:
 
     def resolution(self) -> float:
         """Return the noise scale below which a residual is rounding, in the model's units."""
-        factor, _ = self.factor()
+        factor, _ = self.factor
         per_row = factor / np.sqrt(self.total_weight)
         spread = float(np.linalg.norm(per_row[1:, -1]))
         # A target of one value has no spread; its unit is what is left.
@@ -232,28 +233,32 @@ def check_proper(problem: Problem) -> None:
         return
     flat = np.isinf(prior[1])
     if flat.any():
-        factor, _ = problem.factor()
+        factor, _ = problem.factor
         design = factor[:, :-1] if problem.fit_intercept else factor[:, 1:-1]
         _check_determined(design[:, flat], problem.state.n_rows)
     if problem.noise == "known":
         return
-    tail = problem.tail
+    if not problem.tail > 2.0:
+        _check_tail(problem, int(np.count_nonzero(flat)))
+
+
+def _check_tail(problem: Problem, n_flat: int) -> None:
+    """Refuse a noise scale that nothing bounds from above; warn of one without a variance."""
     rows = (
         f"with noise_prior={problem.noise_prior!r}, a total sample weight of {problem.total_weight:g} and"
-        f" {np.count_nonzero(flat)} flat coefficients"
+        f" {n_flat} flat coefficients"
     )
     remedy = "Use a noise_prior with a lighter tail, such as HalfNormal(), or more rows."
-    if not tail > 0.0:
+    if not problem.tail > 0.0:
         raise ValueError(
             f"The posterior is improper: {rows}, nothing bounds the noise scale from above. {remedy}"
         )
-    if not tail > 2.0:
-        warnings.warn(
-            f"The variance of the noise is infinite: {rows}, its tail is too heavy for one. Quantiles and intervals"
-            f" are right, standard deviations are not. {remedy}",
-            UserWarning,
-            stacklevel=2,
-        )
+    warnings.warn(
+        f"The variance of the noise is infinite: {rows}, its tail is too heavy for one. Quantiles and intervals are"
+        f" right, standard deviations are not. {remedy}",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _check_determined(design: Array, n_rows: int) -> None:

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..errors import CountErrors
 from .compressed import Rows
-from .posterior import Posterior, row_blocks
+from .posterior import Posterior, mapped_blocks, row_blocks
 
 Array = NDArray[np.float64]
 
@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 _REWEIGHTINGS = 2
 _SETTLED = 1e-3
 _MAX_REWEIGHTINGS = 50
+# Sums of products go by einsum: a dot product this short would wait for BLAS to wake its threads.
 # Columns that a pass over the rows has in hand at once.
 _COLUMNS = 16
 
@@ -121,12 +122,9 @@ def _shares(
 
     The correlation is the weighted moment estimate from the squared residuals.
     """
-    constant, slopes = posterior.mean[0], posterior.mean[1:]
     used, excess, scale, total = 0.0, 0.0, 0.0, 0.0
-    for block in row_blocks(len(counts), _COLUMNS):
-        n = counts[block]
-        share = (rows.take(block) - posterior.center) @ slopes
-        share += constant
+    for block, mapped in mapped_blocks(posterior, rows, posterior.mean[None, :]):
+        n, share = counts[block], mapped[0]
         variance = errors.bernoulli_variance(share, n)
         bernoulli[block] = variance
         # A squared residual has a standard deviation of the order of the error's square.
@@ -138,7 +136,7 @@ def _shares(
             total += float(rows.frequency[block].sum())
         residual = np.subtract(rows.y[block], share, out=share)
         residual *= residual
-        used += float(weight @ residual)
+        used += float(np.einsum("i,i->", weight, residual))
         variance *= weight
         single = float((variance / np.maximum(n, 1.0)).sum())
         excess += single
@@ -165,7 +163,7 @@ def _errors(
         relative = new / old
         relative -= 1.0
         if rows.frequency is None:
-            square += float(relative @ relative)
+            square += float(np.einsum("i,i->", relative, relative))
             total += len(relative)
         else:
             square += float(np.einsum("i,i,i->", rows.frequency[block], relative, relative))
