@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .checks import check_counts, check_shares, check_vector
 
 __all__ = [
+    "PREDICTED_PRIOR_COUNT",
     "CountErrors",
     "NoiseModel",
     "TargetErrors",
@@ -30,8 +31,10 @@ Parts = dict[str, tuple["Array | float", "Array | float"]]
 
 # A share times its count may miss a whole number by rounding of the share; by more, it is no count.
 _FAR_FROM_WHOLE = 0.25
-# Counts of the pooled share that are added to a fitted share: what one row says of its own error is little.
-_PRIOR_COUNT = 10.0
+# Counts of the pooled share that are added to a share at which an error is taken. In the fit a row has a say in its
+# own fitted share, so that little of it is believed where counts are few; a predicted share is not so.
+FITTED_PRIOR_COUNT = 10.0
+PREDICTED_PRIOR_COUNT = 1.0
 # Frequencies are small; a mean weight above this looks like counts.
 _MANY = 10.0
 
@@ -198,8 +201,9 @@ class CountErrors:
 
     floor: float
     pooled: float | None = None
-    """Shares at which errors are taken are given ten counts more, of this share; None: they are clipped to
-    [1/2 / (n + 1), 1 - 1/2 / (n + 1)]. Either way a finite count never proves certainty."""
+    """Shares at which errors are taken are given `prior_count` counts more, of this share; None: they are clipped
+    to [1/2 / (n + 1), 1 - 1/2 / (n + 1)]. Either way a finite count never proves certainty."""
+    prior_count: float = FITTED_PRIOR_COUNT
     overdispersion: float = 0.0
     """The intraclass correlation rho, in [0, 1]."""
 
@@ -210,8 +214,8 @@ class CountErrors:
             p = np.minimum(np.maximum(share, edge), 1.0 - edge)
         else:
             p = np.clip(share, 0.0, 1.0) * counts
-            p += _PRIOR_COUNT * self.pooled
-            p /= counts + _PRIOR_COUNT
+            p += self.prior_count * self.pooled
+            p /= counts + self.prior_count
         return p * (1.0 - p)
 
     def standard_error(self, bernoulli_variance: Array, counts: Array) -> Array:

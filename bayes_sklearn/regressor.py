@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .checks import remedies
 from .columns import Columns
 from .errors import (
+    PREDICTED_PRIOR_COUNT,
     CountErrors,
     NoiseModel,
     Parts,
@@ -278,7 +279,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
             posterior, engine, standard_error, count_errors = self._solve(rows, errors)
             self._expose(posterior, engine, columns, errors, count_errors)
             typical = _root_mean_square(standard_error, rows.frequency)
-            self._noise_model = NoiseModel(self._noise, errors.kind, typical, count_errors)
+            at_predicted = replace(count_errors, prior_count=PREDICTED_PRIOR_COUNT)
+            self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
             _warn_if_errors_too_small(self, errors.kind)
         return self
 
