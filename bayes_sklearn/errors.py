@@ -23,6 +23,7 @@ __all__ = [
     "observed_share",
     "pooled_share",
     "resolve_target_errors",
+    "root_mean_square",
 ]
 
 Array = NDArray[np.float64]
@@ -243,6 +244,18 @@ def observed_share(y: Array, counts: Array) -> Array:
     """Return the shares as observed; exactly 0 or 1 become (k + 1/2) / (n + 1)."""
     corrected = (y * counts + 0.5) / (counts + 1.0)
     return np.where((y == 0.0) | (y == 1.0), corrected, y)
+
+
+def root_mean_square(standard_error: Array | float | None, frequency: Array | None) -> float:
+    """Return the training rows' root mean square error; 0 where none is known."""
+    if standard_error is None:
+        return 0.0
+    if isinstance(standard_error, float):
+        return standard_error
+    if frequency is None:
+        return float(np.linalg.norm(standard_error) / np.sqrt(len(standard_error)))
+    total = np.einsum("i,i,i->", frequency, standard_error, standard_error)
+    return float(np.sqrt(total / frequency.sum()))
 
 
 @dataclass(frozen=True)

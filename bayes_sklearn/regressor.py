@@ -27,6 +27,7 @@ from .errors import (
     observed_share,
     pooled_share,
     resolve_target_errors,
+    root_mean_square,
 )
 from .inference import ENGINES, Noise, Posterior, Problem, Rows, reweight, solve
 from .prediction import PredictionMixin
@@ -278,7 +279,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
             rows = Rows(table, target, columns.features, errors.frequency)
             posterior, engine, standard_error, count_errors = self._solve(rows, errors)
             self._expose(posterior, engine, columns, errors, count_errors)
-            typical = _root_mean_square(standard_error, rows.frequency)
+            typical = root_mean_square(standard_error, rows.frequency)
             at_predicted = replace(count_errors, prior_count=PREDICTED_PRIOR_COUNT)
             self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
             _warn_if_errors_too_small(self, errors.kind)
@@ -430,18 +431,6 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-
-
-def _root_mean_square(standard_error: Array | float | None, frequency: Array | None) -> float:
-    """Return the training rows' root mean square error; 0 where none is known."""
-    if standard_error is None:
-        return 0.0
-    if isinstance(standard_error, float):
-        return standard_error
-    if frequency is None:
-        return float(np.linalg.norm(standard_error) / np.sqrt(len(standard_error)))
-    total = np.einsum("i,i,i->", frequency, standard_error, standard_error)
-    return float(np.sqrt(total / frequency.sum()))
 
 
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
