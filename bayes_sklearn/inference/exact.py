@@ -150,12 +150,9 @@ def _node(factor: Array, prior_mean: Array, prior_sd: Array) -> _Node:
     size = len(prior_sd)
     normal = np.isfinite(prior_sd)
     prior = np.diag(1.0 / prior_sd)[normal]
-    stacked = np.concatenate(
-        [
-            np.column_stack([prior, prior @ np.where(normal, prior_mean, 0.0)]),
-            factor[:, -1 - size :],
-        ]
-    )
+    # The rows of the data first: where they are the heavier, that order keeps the digits, (5).
+    target = prior @ np.where(normal, prior_mean, 0.0)
+    stacked = np.concatenate([factor[:, -1 - size :], np.column_stack([prior, target])])
     triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
     own, target = triangle[:size, :size], triangle[:size, size]
     root = _inverse(own)
