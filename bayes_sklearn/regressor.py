@@ -290,16 +290,12 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
     ) -> tuple[Posterior, str, Array | float | None, CountErrors]:
         """Build the problem and solve it, more than once where errors depend on the fit."""
         p = rows.n_features
-        if not self.fit_intercept and self.intercept_prior is not None:
-            self._prior("intercept_prior", CoefficientPrior, 1)
+        intercept_prior = self._prior("intercept_prior", CoefficientPrior, 1)
         priors = {
             "coef_prior": self._prior("coef_prior", CoefficientPrior, p),
-            "intercept_prior": self._prior("intercept_prior", CoefficientPrior, 1)
-            if self.fit_intercept
-            else None,
+            "intercept_prior": intercept_prior if self.fit_intercept else None,
             "noise_prior": self._prior("noise_prior", ScalePrior, 1),
         }
-
         problem: Problem | None = None
 
         def fit(standard_error: Array | float | None) -> tuple[Posterior, str]:

@@ -24,7 +24,6 @@ Array = NDArray[np.float64]
 _REWEIGHTINGS = 2
 _SETTLED = 1e-3
 _MAX_REWEIGHTINGS = 50
-# Sums of products go by einsum: a dot product this short would wait for BLAS to wake its threads.
 # Columns that a pass over the rows has in hand at once.
 _COLUMNS = 16
 
@@ -136,6 +135,7 @@ def _shares(
             total += float(rows.frequency[block].sum())
         residual = np.subtract(rows.y[block], share, out=share)
         residual *= residual
+        # By einsum: for a dot product this short BLAS would wake its threads and wait.
         used += float(np.einsum("i,i->", weight, residual))
         variance *= weight
         single = float((variance / np.maximum(n, 1.0)).sum())
