@@ -110,6 +110,16 @@ def test_fitted_errors_are_a_fixed_point() -> None:
     assert_allclose(again.coef_std_, model.coef_std_, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:The features fit the target without error")
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_shares_that_are_all_the_same_are_fitted(share: float) -> None:
+    X, _, counts = shares()
+    for noise in ("scaled", "additive", "known"):
+        model = Regressor(weight_type="counts", noise=noise).fit(X, np.full(len(X), share), 2.0 * counts)
+        assert_allclose(model.predict(X), share, atol=1e-6)
+        assert np.isfinite(model.predict(X, return_std=True, counts=10)[1]).all()
+
+
 def test_extra_binomial_variation_is_found_and_none_is_not() -> None:
     rng = np.random.default_rng(3)
     n = 4000

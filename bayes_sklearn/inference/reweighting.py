@@ -85,7 +85,7 @@ def reweight(
             step = max(0.5 * step, 0.125)
         posterior, engine = fit(standard_error)
         # Changes shrink by about the same factor each time: the next one can be told.
-        if reweighting >= _REWEIGHTINGS and change * min(change / before, 1.0) < _SETTLED:
+        if reweighting >= _REWEIGHTINGS and change * min(change, before) <= _SETTLED * before:
             return posterior, engine, standard_error, errors
     warnings.warn(
         f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
