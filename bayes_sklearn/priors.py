@@ -7,6 +7,7 @@ standardised features and target.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -87,15 +88,15 @@ class CoefficientPrior(Prior):
         return None
 
 
-class ScalePrior(Prior):
+class ScalePrior(Prior, ABC):
     """A prior for a positive scale."""
 
     tail_power: ClassVar[float] = np.inf
     """The density falls as this power of a large scale (infinity: faster than any)."""
 
+    @abstractmethod
     def log_density(self, scale: Array) -> Array:
         """Return the normalised log density at positive scales."""
-        raise NotImplementedError
 
     def tail(self) -> float:
         """Return the power of the scale with which the density falls in its upper tail."""

@@ -214,7 +214,7 @@ class Engine(Protocol):
     NAME: str
 
     def why_not(self, problem: Problem) -> str | None:
-        """Return why this engine can't take the problem, in words that finish "because", or None."""
+        """Return why this engine can't take the problem, in a clause, or None."""
 
     def solve(self, problem: Problem) -> Posterior:
         """Return the posterior in the model's units."""

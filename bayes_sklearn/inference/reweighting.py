@@ -42,7 +42,8 @@ def reweight(
     Parameters
     ----------
     fit : callable
-        From standard errors to the posterior, on the data's scale, and the name of the engine.
+        From standard errors to the posterior, on the data's scale, and the name of the engine. The errors are
+        written over afterwards: the posterior must not keep them.
     rows : Rows
         The table; its target are shares.
     counts : ndarray of shape (n,)
