@@ -7,8 +7,11 @@ from .priors import (
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
+    Horseshoe,
     InverseGamma,
+    Laplace,
     Normal,
+    StudentT,
 )
 from .regressor import BayesianErrorsInVariablesRegressor
 
@@ -21,8 +24,11 @@ __all__ = [
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
+    "Horseshoe",
     "InverseGamma",
+    "Laplace",
     "Normal",
     "PredictiveDistribution",
+    "StudentT",
     "predictive_distribution",
 ]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln
+from scipy.special import gammaln, ndtr, stdtrit
 from sklearn.base import BaseEstimator
 
 Array = NDArray[np.float64]
@@ -25,9 +25,13 @@ __all__ = [
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
+    "Horseshoe",
     "InverseGamma",
+    "Laplace",
     "Normal",
+    "ScaleMixture",
     "ScalePrior",
+    "StudentT",
 ]
 
 
@@ -80,6 +84,9 @@ class Prior(BaseEstimator):
 class CoefficientPrior(Prior):
     """A prior for coefficients or the intercept: independent, with parameters of one value or one a feature."""
 
+    distribution: ClassVar[str | None] = None
+    """PyMC's distribution with the same parameters; None: there is none."""
+
     def gaussian(self, argument: str, size: int) -> tuple[Array, Array] | None:
         """Return mean and standard deviation, (size,) each, or None if the prior is not Gaussian.
 
@@ -87,10 +94,57 @@ class CoefficientPrior(Prior):
         """
         return None
 
+    def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
+        """Return mean and standard deviation, (size,) each, of a Gaussian about as wide: what samplers start from."""
+        exact = self.gaussian(argument, size)
+        return exact if exact is not None else (np.zeros(size), np.ones(size))
+
+
+class ScaleMixture(CoefficientPrior):
+    """A prior for coefficients that is Normal(0, sd) given scales that have a distribution of their own.
+
+    Given the scales, coefficients are integrated out in closed form; only the scales are sampled.
+    """
+
+    @abstractmethod
+    def n_coordinates(self, size: int) -> int:
+        """Return how many real numbers the scales of `size` coefficients are given by."""
+
+    @abstractmethod
+    def scales(self, coordinates: Any, parameters: Mapping[str, Any], unit: Any) -> MixtureTerms:
+        """Return the scales at a point, in PyTensor.
+
+        Parameters
+        ----------
+        coordinates : TensorVariable of shape (n_coordinates,)
+            Any real numbers.
+        parameters : mapping of str to TensorVariable
+            What `check` returns.
+        unit : TensorVariable of shape ()
+            Standard deviation of a typical row's noise, by the square root of the number of rows.
+        """
+
+    @abstractmethod
+    def variables(self, name: str, parameters: Mapping[str, Any], unit: Any, dims: str) -> Any:
+        """Return the coefficients as a variable of the PyMC model in hand, its scales beside it."""
+
+
+class MixtureTerms(NamedTuple):
+    """A point in the space of a mixture's scales, in PyTensor."""
+
+    log_density: Any
+    """Of the coordinates, ()."""
+    sd: Any
+    """Of the coefficients, (size,)."""
+    named: dict[str, Any]
+    """The scales by name."""
+
 
 class ScalePrior(Prior, ABC):
     """A prior for a positive scale."""
 
+    scale_distribution: ClassVar[str | None] = None
+    """PyMC's distribution with the same parameters; None: there is none."""
     tail_power: ClassVar[float] = np.inf
     """The density falls as this power of a large scale (infinity: faster than any)."""
 
@@ -121,6 +175,7 @@ class Normal(CoefficientPrior):
     """
 
     _positive = ("sigma",)
+    distribution = "Normal"
 
     def __init__(self, mu: float | ArrayLike = 0.0, sigma: float | ArrayLike = 1.0):
         self.mu = mu
@@ -131,12 +186,158 @@ class Normal(CoefficientPrior):
         return parameters["mu"], parameters["sigma"]
 
 
+class StudentT(CoefficientPrior):
+    """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large. Sampled by NUTS.
+
+    Parameters
+    ----------
+    nu : float or array of shape (n_features,), default=4.0
+        Degrees of freedom, positive.
+    mu : float or array of shape (n_features,), default=0.0
+        Location.
+    sigma : float or array of shape (n_features,), default=1.0
+        Scale, positive.
+    """
+
+    _positive = ("nu", "sigma")
+    distribution = "StudentT"
+
+    def __init__(
+        self,
+        nu: float | ArrayLike = 4.0,
+        mu: float | ArrayLike = 0.0,
+        sigma: float | ArrayLike = 1.0,
+    ):
+        self.nu = nu
+        self.mu = mu
+        self.sigma = sigma
+
+    def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
+        parameters = self.check(argument, size)
+        # As wide where it matters: a t distribution with few degrees of freedom has no standard deviation.
+        return parameters["mu"], parameters["sigma"] * stdtrit(parameters["nu"], ndtr(1.0))
+
+
+class Laplace(CoefficientPrior):
+    """Laplace (double exponential) prior for coefficients or the intercept. Sampled by NUTS.
+
+    The posterior's mode is the lasso's; its mean, which is reported, has no zeros.
+
+    Parameters
+    ----------
+    mu : float or array of shape (n_features,), default=0.0
+        Location.
+    b : float or array of shape (n_features,), default=1.0
+        Scale, positive: the mean distance from `mu`.
+    """
+
+    _positive = ("b",)
+    distribution = "Laplace"
+
+    def __init__(self, mu: float | ArrayLike = 0.0, b: float | ArrayLike = 1.0):
+        self.mu = mu
+        self.b = b
+
+    def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
+        parameters = self.check(argument, size)
+        return parameters["mu"], np.sqrt(2.0) * parameters["b"]
+
+
+class Horseshoe(ScaleMixture):
+    """Regularised horseshoe prior for coefficients of which few matter. Sampled by NUTS.
+
+    Coefficients that the rows don't support are shrunk to almost nothing, the others hardly: coefficient j is
+    Normal(0, tau lambda_j c / sqrt(c^2 + tau^2 lambda_j^2)) with lambda_j ~ HalfCauchy(1), tau ~ HalfCauchy(tau_0),
+    c^2 ~ InverseGamma(slab_nu / 2, slab_nu slab_sigma^2 / 2). The scale tau_0 follows from the number of
+    coefficients that are expected to matter, tau_0 = n_nonzero / (p - n_nonzero) * noise / sqrt(N), with the standard
+    deviation of a typical row's noise and N rows (Piironen & Vehtari 2017, Electronic Journal of Statistics
+    11:5018-5051, equations 2.8 and 3.12).
+
+    Parameters
+    ----------
+    n_nonzero : float, default=None
+        How many coefficients are expected to matter, above 0 and below their number; None: a quarter of them.
+    slab_sigma : float, default=1.0
+        Scale of the coefficients that matter, positive.
+    slab_nu : float, default=4.0
+        Degrees of freedom of their Student's t distribution, positive.
+    """
+
+    _positive = ("n_nonzero", "slab_nu", "slab_sigma")
+
+    def __init__(self, n_nonzero: float | None = None, slab_sigma: float = 1.0, slab_nu: float = 4.0):
+        self.n_nonzero = n_nonzero
+        self.slab_sigma = slab_sigma
+        self.slab_nu = slab_nu
+
+    def check(self, argument: str, size: int) -> Mapping[str, Array]:
+        given = {**vars(self), "n_nonzero": size / 4.0 if self.n_nonzero is None else self.n_nonzero}
+        checked = {
+            name: self._check_one(f"{argument}__{name}", value, 1, True)[0] for name, value in given.items()
+        }
+        if not checked["n_nonzero"] < size:
+            raise ValueError(
+                f"{argument}__n_nonzero must lie between 0 and the number of features, which is {size}, got"
+                f" {self.n_nonzero!r}. Where most coefficients matter, use Normal()."
+            )
+        return checked
+
+    def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
+        return np.zeros(size), np.full(size, self.check(argument, size)["slab_sigma"])
+
+    def n_coordinates(self, size: int) -> int:
+        return size + 2
+
+    def scales(self, coordinates: Any, parameters: Mapping[str, Any], unit: Any) -> MixtureTerms:
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        # Everything positive is the exponential of a coordinate, about the size that it is expected to have.
+        size = coordinates.shape[0] - 2
+        local, overall = pt.exp(coordinates[:-2]), pt.exp(coordinates[-2])
+        slab = pt.exp(coordinates[-1])
+        half = 0.5 * parameters["slab_nu"]
+        log_density = (
+            pm.logp(pm.HalfCauchy.dist(beta=1.0), local).sum()
+            + pm.logp(pm.HalfCauchy.dist(beta=1.0), overall)
+            + pm.logp(pm.InverseGamma.dist(alpha=half, beta=half), slab)
+            + coordinates.sum()
+        )
+        tau = overall * self._global_scale(parameters, size, unit)
+        slab_variance = slab * parameters["slab_sigma"] ** 2
+        named = {"local_scale": local, "global_scale": tau, "slab_variance": slab_variance}
+        return MixtureTerms(log_density, self._sd(**named), named)
+
+    def variables(self, name: str, parameters: Mapping[str, Any], unit: Any, dims: str) -> Any:
+        import pymc as pm
+
+        half = 0.5 * parameters["slab_nu"]
+        local = pm.HalfCauchy(f"{name}_local_scale", beta=1.0, dims=dims)
+        tau = pm.HalfCauchy(f"{name}_global_scale", beta=self._global_scale(parameters, local.shape[0], unit))
+        slab = pm.InverseGamma(f"{name}_slab_variance", alpha=half, beta=half * parameters["slab_sigma"] ** 2)
+        unscaled = pm.Normal(f"{name}_unscaled", 0.0, 1.0, dims=dims)
+        return pm.Deterministic(name, unscaled * self._sd(local, tau, slab), dims=dims)
+
+    @staticmethod
+    def _global_scale(parameters: Mapping[str, Any], size: Any, unit: Any) -> Any:
+        return parameters["n_nonzero"] / (size - parameters["n_nonzero"]) * unit
+
+    @staticmethod
+    def _sd(local_scale: Any, global_scale: Any, slab_variance: Any) -> Any:
+        import pytensor.tensor as pt
+
+        product = global_scale * local_scale
+        return product / pt.sqrt(1.0 + product**2 / slab_variance)
+
+
 class Flat(CoefficientPrior, ScalePrior):
     """Constant (improper) density, for coefficients, the intercept or the noise scale.
 
     A fit whose posterior would be improper under it is refused, and no marginal likelihood is given.
     """
 
+    distribution = "Flat"
+    scale_distribution = "HalfFlat"
     tail_power = 0.0
 
     def gaussian(self, argument: str, size: int) -> tuple[Array, Array]:
@@ -156,6 +357,7 @@ class HalfNormal(ScalePrior):
     """
 
     _positive = ("sigma",)
+    scale_distribution = "HalfNormal"
 
     def __init__(self, sigma: float = 1.0):
         self.sigma = sigma
@@ -176,6 +378,7 @@ class HalfStudentT(ScalePrior):
     """
 
     _positive = ("nu", "sigma")
+    scale_distribution = "HalfStudentT"
 
     def __init__(self, nu: float = 4.0, sigma: float = 1.0):
         self.nu = nu
@@ -200,6 +403,7 @@ class HalfCauchy(ScalePrior):
     """
 
     _positive = ("beta",)
+    scale_distribution = "HalfCauchy"
     tail_power = 2.0
 
     def __init__(self, beta: float = 1.0):
@@ -219,6 +423,7 @@ class Exponential(ScalePrior):
     """
 
     _positive = ("lam",)
+    scale_distribution = "Exponential"
 
     def __init__(self, lam: float = 1.0):
         self.lam = lam
@@ -239,6 +444,7 @@ class InverseGamma(ScalePrior):
     """
 
     _positive = ("alpha", "beta")
+    scale_distribution = "InverseGamma"
 
     def __init__(self, alpha: float = 2.0, beta: float = 1.0):
         self.alpha = alpha

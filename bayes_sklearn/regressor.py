@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,16 +20,14 @@ from .checks import remedies
 from .columns import Columns
 from .errors import (
     PREDICTED_PRIOR_COUNT,
-    CountErrors,
     NoiseModel,
     Parts,
     TargetErrors,
-    observed_share,
-    pooled_share,
     resolve_target_errors,
     root_mean_square,
 )
-from .inference import ENGINES, Noise, Posterior, Problem, Rows, reweight, solve
+from .fitting import Fit, Specification, fit
+from .inference import ENGINES, Noise, Rows, SamplerSettings
 from .prediction import PredictionMixin
 from .predictive import LinearPredictive
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScalePrior
@@ -49,6 +47,16 @@ _DEFAULT_PRIORS: dict[str, type[Prior]] = {
 }
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
+
+
+class _Data(NamedTuple):
+    """What `fit` was given, checked."""
+
+    rows: Rows
+    columns: Columns
+    errors: TargetErrors
+    index: Any
+    """Row labels, or None."""
 
 
 class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEstimator):
@@ -154,7 +162,11 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
         "inference": [StrOptions({"auto", *ENGINES})],
+        "draws": [Interval(Integral, 1, None, closed="left")],
+        "chains": [Interval(Integral, 1, None, closed="left")],
+        "nuts_kwargs": [Mapping, None],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
     # With metadata routing on, errors go where they are given without being asked for.
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"y_err": True}
@@ -175,7 +187,11 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         standardize: bool = True,
         fit_intercept: bool = True,
         inference: str = "auto",
+        draws: int = 1000,
+        chains: int = 4,
+        nuts_kwargs: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
     ):
         self.coef_prior = coef_prior
         self.intercept_prior = intercept_prior
@@ -189,7 +205,11 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.inference = inference
+        self.draws = draws
+        self.chains = chains
+        self.nuts_kwargs = nuts_kwargs
         self.random_state = random_state
+        self.verbose = verbose
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of the default priors included.
@@ -254,75 +274,56 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
             Where the features fit the target without error; where fitted count errors do not settle.
         """
         with self._untouched_on_error():
-            with remedies():
-                table, target = validate_data(
-                    self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True
-                )
-            target = np.asarray(target, dtype=np.float64)
-            columns = Columns.of(
-                {"count_column": self.count_column, "y_err_column": self.y_err_column},
-                getattr(self, "feature_names_in_", None),
-                table.shape[1],
-            )
-            errors = resolve_target_errors(
-                target,
-                sample_weight=sample_weight,
-                weight_type=self.weight_type,
-                y_err=y_err,
-                **columns.held(table),
-            )
-            if self.noise == "known" and errors.kind == "none":
-                raise ValueError(
-                    "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
-                    " with weight_type='counts', or count_column); or use noise='scaled'."
-                )
-            rows = Rows(table, target, columns.features, errors.frequency)
-            posterior, engine, standard_error, count_errors = self._solve(rows, errors)
-            self._expose(posterior, engine, columns, errors, count_errors)
-            typical = root_mean_square(standard_error, rows.frequency)
-            at_predicted = replace(count_errors, prior_count=PREDICTED_PRIOR_COUNT)
-            self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
-            _warn_if_errors_too_small(self, errors.kind)
+            data = self._read(X, y, sample_weight, y_err)
+            settings = self._sampler_settings()
+            fitted = fit(data.rows, data.errors, self._specification(data.rows), self.inference, settings)
+            self._expose(fitted, data, settings)
+            _warn_if_errors_too_small(self, data.errors.kind)
         return self
 
-    def _solve(
-        self, rows: Rows, errors: TargetErrors
-    ) -> tuple[Posterior, str, Array | float | None, CountErrors]:
-        """Build the problem and solve it, more than once where errors depend on the fit."""
-        p = rows.n_features
+    def _read(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, y_err: ArrayLike | float | None
+    ) -> _Data:
+        """Check the arguments of `fit`, and settle what the columns and weights are."""
+        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        with remedies():
+            table, target = validate_data(
+                self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True
+            )
+        target = np.asarray(target, dtype=np.float64)
+        columns = Columns.of(
+            {"count_column": self.count_column, "y_err_column": self.y_err_column},
+            getattr(self, "feature_names_in_", None),
+            table.shape[1],
+        )
+        errors = resolve_target_errors(
+            target,
+            sample_weight=sample_weight,
+            weight_type=self.weight_type,
+            y_err=y_err,
+            **columns.held(table),
+        )
+        if self.noise == "known" and errors.kind == "none":
+            raise ValueError(
+                "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
+                " with weight_type='counts', or count_column); or use noise='scaled'."
+            )
+        return _Data(Rows(table, target, columns.features, errors.frequency), columns, errors, index)
+
+    def _specification(self, rows: Rows) -> Specification:
+        """Return what the parameters say of the model, priors checked."""
         intercept_prior = self._prior("intercept_prior", CoefficientPrior, 1)
         priors = {
-            "coef_prior": self._prior("coef_prior", CoefficientPrior, p),
+            "coef_prior": self._prior("coef_prior", CoefficientPrior, rows.n_features),
             "intercept_prior": intercept_prior if self.fit_intercept else None,
             "noise_prior": self._prior("noise_prior", ScalePrior, 1),
         }
-        problem: Problem | None = None
+        return Specification(self._noise, self.standardize, priors, self.count_error, float(self.error_floor))
 
-        def fit(standard_error: Array | float | None) -> tuple[Posterior, str]:
-            nonlocal problem
-            problem = Problem.build(
-                rows,
-                standard_error,
-                noise=self._noise,
-                standardize=self.standardize,
-                like=problem,
-                **priors,
-            )
-            return solve(problem, self.inference)
-
-        count_errors = CountErrors(float(self.error_floor))
-        if errors.counts is None:
-            return *fit(errors.standard_error), errors.standard_error, count_errors
-        counts = errors.counts
-        if self.count_error == "observed":
-            bernoulli = count_errors.bernoulli_variance(observed_share(rows.y, counts), counts)
-            standard_error = count_errors.standard_error(bernoulli, counts)
-            return *fit(standard_error), standard_error, count_errors
-        pooled = pooled_share(rows.y, counts, rows.frequency)
-        # Additive noise is extra variation itself, and known errors leave no room for any.
-        overdispersed = self.noise == "scaled"
-        count_errors = replace(count_errors, pooled=pooled)
-        return reweight(fit, rows, counts, count_errors, pooled, overdispersed=overdispersed)
+    def _sampler_settings(self) -> SamplerSettings:
+        """Return what engines that sample are told; the seed is settled here."""
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        return SamplerSettings(self.draws, self.chains, self.nuts_kwargs, seed, bool(self.verbose))
 
     @property
     def _noise(self) -> Noise:
@@ -341,29 +342,25 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         prior.check(role, size)
         return prior
 
-    def _expose(
-        self,
-        posterior: Posterior,
-        engine: str,
-        columns: Columns,
-        errors: TargetErrors,
-        count_errors: CountErrors,
-    ) -> None:
+    def _expose(self, fitted: Fit, data: _Data, settings: SamplerSettings) -> None:
         """Set the fitted attributes; no training rows are kept."""
+        posterior, errors = fitted.posterior, data.errors
         mean = posterior.mean
         self.coef_ = mean[1:].copy()
         self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
-        self.coef_names_ = columns.feature_names
+        self.coef_names_ = data.columns.feature_names
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
         self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
         self.weight_type_ = errors.weight_type
-        self.overdispersion_ = count_errors.overdispersion
-        self.inference_ = engine
+        self.overdispersion_ = fitted.count_errors.overdispersion
+        self.inference_ = fitted.engine
         self.__dict__.pop("log_marginal_likelihood_", None)
         if posterior.log_evidence is not None:
             self.log_marginal_likelihood_ = posterior.log_evidence
-        self._posterior, self._columns = posterior, columns
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        typical = root_mean_square(fitted.problem.standard_error, errors.frequency)
+        at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
+        self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
+        self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
 
     def predict_distribution(
         self,

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from . import exact
+from . import exact, nuts
 from .compressed import Rows
 from .posterior import Posterior
-from .problem import Engine, Noise, Problem
-from .reweighting import reweight
+from .problem import Engine, Noise, Problem, SamplerSettings
+from .reweighting import reweight, reweight_again
 
-__all__ = ["ENGINES", "Engine", "Noise", "Posterior", "Problem", "Rows", "reweight", "solve"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Noise",
+    "Posterior",
+    "Problem",
+    "Rows",
+    "SamplerSettings",
+    "choose",
+    "reweight",
+    "reweight_again",
+    "solve",
+]
 
-ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact,)}
+ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, nuts)}
 """Every engine, the cheapest first: "auto" takes the first that can."""
 
 
-def solve(problem: Problem, inference: str = "auto") -> tuple[Posterior, str]:
-    """Return the posterior on the data's own scale, and the name of the engine that found it.
+def choose(problem: Problem, inference: str) -> str:
+    """Return the name of the engine that takes a problem.
 
     Parameters
     ----------
     problem : Problem
-    inference : str, default="auto"
+    inference : str
         An engine's name, or "auto".
 
     Raises
@@ -33,7 +45,11 @@ def solve(problem: Problem, inference: str = "auto") -> tuple[Posterior, str]:
     for name in names:
         reason = ENGINES[name].why_not(problem)
         if reason is None:
-            posterior = ENGINES[name].solve(problem)
-            return problem.scaling.to_data(posterior, problem.noise_unit), name
+            return name
         reasons.append(f"the {name} engine can't take this model: {reason}")
     raise ValueError(f"inference={inference!r}: {'; '.join(reasons)}.")
+
+
+def solve(problem: Problem, engine: str, settings: SamplerSettings) -> Posterior:
+    """Return the posterior on the data's own scale, by the engine of this name."""
+    return problem.scaling.to_data(ENGINES[engine].solve(problem, settings), problem.noise_unit)

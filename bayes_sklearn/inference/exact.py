@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
-from .problem import Problem, check_proper
+from .problem import Problem, SamplerSettings, check_proper
 from .quadrature import peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
@@ -47,8 +47,16 @@ def why_not(problem: Problem) -> str | None:
     return None
 
 
-def solve(problem: Problem) -> Posterior:
+def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = False) -> Posterior:
     """Return the posterior in the model's units, (8) to (11).
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : SamplerSettings
+        Not used: nothing is drawn.
+    approximate : bool, default=False
+        Whether rows with similar errors may share one under noise "additive": enough to know where the posterior is.
 
     Raises
     ------
@@ -64,7 +72,9 @@ def solve(problem: Problem) -> Posterior:
     if prior is None:
         raise ValueError(f"The exact engine can't take this: {why_not(problem)}.")
     check_proper(problem)
-    method = {"known": _known, "scaled": _scaled, "additive": _additive}[problem.noise]
+    if problem.noise == "additive":
+        return _additive(problem, *prior, approximate=approximate)
+    method = _known if problem.noise == "known" else _scaled
     return method(problem, *prior)
 
 
@@ -218,13 +228,13 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     return _posterior(problem, log_weights, np.exp(log_scale), location, covariances, density, constant)
 
 
-def _additive(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
+def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approximate: bool) -> Posterior:
     """Integrate over s where every value of it weights the rows anew: a node costs a factorisation."""
     factor, _ = problem.factor
     # Below this the scatter is lost among the known errors; one over them is the factor's first entry, (11).
     lost = (2.0 / problem.total_weight) ** 0.25 * np.sqrt(problem.total_weight) / float(factor[0, 0])
     groups = problem.grouped()
-    rows = groups if groups is not None and groups.exact else None
+    rows = groups if groups is not None and (groups.exact or approximate) else None
     nodes: list[_Node] = []
 
     def log_density(u: Array, source: Groups | None) -> Array:

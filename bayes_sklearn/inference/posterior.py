@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
@@ -84,6 +84,38 @@ class Factors:
 
 
 @dataclass(frozen=True, eq=False)
+class Chains:
+    """How sampled nodes came about: chain after chain, equally many draws in each."""
+
+    count: int
+    """Number of chains."""
+    statistics: Mapping[str, Array]
+    """(chain, draw) what the sampler says of every draw, by ArviZ's names."""
+    scales: Mapping[str, Array]
+    """(chain, draw, ...) scales of a mixture prior, in the model's units."""
+
+    def split(self, values: Array) -> Array:
+        """Return one value a node, (G, ...), as (chain, draw, ...)."""
+        return values.reshape(self.count, -1, *values.shape[1:])
+
+    @property
+    def n_divergent(self) -> int:
+        """How many draws ended a trajectory that went astray."""
+        return int(np.sum(self.statistics.get("diverging", 0)))
+
+    @property
+    def energy_information(self) -> float:
+        """Least Bayesian fraction of missing information of a chain (Betancourt 2016, arXiv:1604.00695, section 3).
+
+        NaN where the sampler gives no energy.
+        """
+        energy = self.statistics.get("energy")
+        if energy is None or energy.shape[1] < 2:
+            return np.nan
+        return float((np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)).min())
+
+
+@dataclass(frozen=True, eq=False)
 class Posterior:
     """p(B, s | data) as weighted nodes: at node g the scale is s_g and B is Normal(B_g, C_g), (2).
 
@@ -102,7 +134,9 @@ class Posterior:
     log_noise_density: Array | None = None
     """(G,) where the nodes are a quadrature rule: the log density of log s at them, up to a constant."""
     log_evidence: float | None = None
-    """Log marginal likelihood; None where improper priors leave it undefined."""
+    """Log marginal likelihood; None where improper priors leave it undefined, or the engine doesn't give it."""
+    chains: Chains | None = None
+    """Where the nodes are a sampler's draws: of which chain, and what it says of them."""
 
     @cached_property
     def mean(self) -> Array:

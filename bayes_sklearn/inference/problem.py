@@ -6,15 +6,16 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from ..priors import CoefficientPrior, Flat, Prior, ScalePrior
+from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
 from .compressed import Compressed, Groups, Rows, compress, group
 from .posterior import Posterior
 
@@ -49,6 +50,16 @@ class Scaling:
         if not fit_intercept:
             mean = np.zeros(p + 1)
         return cls(mean[:-1], scale[:-1], float(mean[-1]), float(scale[-1]))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the model's units are the data's."""
+        return (
+            self.y_mean == 0.0
+            and self.y_scale == 1.0
+            and not self.x_mean.any()
+            and bool((self.x_scale == 1.0).all())
+        )
 
     def factor(self, state: Compressed, error_unit: float) -> Array:
         """Return the triangle of [1, x, y] in the model's units, errors in multiples of `error_unit`, (7)."""
@@ -180,14 +191,34 @@ class Problem:
             return None
         return np.append(intercept[0], coef[0]), np.append(intercept[1], coef[1])
 
+    def gaussian_like(self) -> Problem:
+        """Return this problem with Gaussian priors about as wide in the place of those that are not."""
+
+        def like(prior: CoefficientPrior, role: str, size: int) -> CoefficientPrior:
+            if prior.gaussian(role, size) is not None:
+                return prior
+            mu, sigma = prior.gaussian_like(role, size)
+            return Normal(mu, sigma)
+
+        intercept_prior = self.intercept_prior
+        if intercept_prior is not None:
+            intercept_prior = like(intercept_prior, "intercept_prior", 1)
+        coef_prior = like(self.coef_prior, "coef_prior", self.rows.n_features)
+        return replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior)
+
+    @property
+    def n_flat(self) -> int:
+        """How many entries of B have a flat prior."""
+        flat_coef = isinstance(self.coef_prior, Flat) * self.rows.n_features
+        return flat_coef + isinstance(self.intercept_prior, Flat)
+
     @property
     def tail(self) -> float:
         """The power with which the posterior density of log s falls for large s, (12).
 
         The likelihood falls as s**-N, and every flat coefficient gives one power back.
         """
-        n_flat = 0 if self.gaussian_prior is None else np.count_nonzero(np.isinf(self.gaussian_prior[1]))
-        return self.total_weight - float(n_flat) + self.noise_prior.tail() - 1.0
+        return self.total_weight - float(self.n_flat) + self.noise_prior.tail() - 1.0
 
     @property
     def priors_proper(self) -> bool:
@@ -208,6 +239,18 @@ class Problem:
         return max(_RESOLUTION * spread, np.finfo(np.float64).eps * float(magnitude))
 
 
+@dataclass(frozen=True)
+class SamplerSettings:
+    """What engines that sample are told."""
+
+    draws: int = 1000
+    """Of each chain, those of tuning not counted."""
+    chains: int = 4
+    nuts_kwargs: Mapping[str, Any] | None = None
+    seed: int = 0
+    verbose: bool = False
+
+
 class Engine(Protocol):
     """A way from Problem to Posterior."""
 
@@ -216,7 +259,7 @@ class Engine(Protocol):
     def why_not(self, problem: Problem) -> str | None:
         """Return why this engine can't take the problem, in a clause, or None."""
 
-    def solve(self, problem: Problem) -> Posterior:
+    def solve(self, problem: Problem, settings: SamplerSettings) -> Posterior:
         """Return the posterior in the model's units."""
 
 

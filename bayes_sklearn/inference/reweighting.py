@@ -29,21 +29,21 @@ _COLUMNS = 16
 
 
 def reweight(
-    fit: Callable[[Array], tuple[Posterior, str]],
+    fit: Callable[[Array], Posterior],
     rows: Rows,
     counts: Array,
     errors: CountErrors,
     start: float,
     *,
     overdispersed: bool,
-) -> tuple[Posterior, str, Array, CountErrors]:
+) -> tuple[Posterior, Array, CountErrors]:
     """Fit with count errors at the fitted shares, (13).
 
     Parameters
     ----------
     fit : callable
-        From standard errors to the posterior, on the data's scale, and the name of the engine. The errors are
-        written over afterwards: the posterior must not keep them.
+        From standard errors to the posterior, on the data's scale. The errors are written over afterwards: the
+        posterior must not keep them.
     rows : Rows
         The table; its target are shares.
     counts : ndarray of shape (n,)
@@ -58,7 +58,6 @@ def reweight(
     Returns
     -------
     posterior : Posterior
-    engine : str
     standard_error : ndarray of shape (n,)
         The errors of the last fit.
     errors : CountErrors
@@ -73,7 +72,7 @@ def reweight(
     for block in row_blocks(len(counts), _COLUMNS):
         bernoulli[block] = errors.bernoulli_variance(start, counts[block])
         standard_error[block] = errors.standard_error(bernoulli[block], counts[block])
-    posterior, engine = fit(standard_error)
+    posterior = fit(standard_error)
     step, change = 1.0, np.inf
     tried: list[tuple[float, float]] = []
     for reweighting in range(1, _MAX_REWEIGHTINGS + 1):
@@ -84,17 +83,49 @@ def reweight(
         before, change = change, _errors(rows, counts, errors, bernoulli, standard_error, step)
         if change > before:  # it swings: smaller steps settle
             step = max(0.5 * step, 0.125)
-        posterior, engine = fit(standard_error)
+        posterior = fit(standard_error)
         # Changes shrink by about the same factor each time: the next one can be told.
         if reweighting >= _REWEIGHTINGS and change * min(change, before) <= _SETTLED * before:
-            return posterior, engine, standard_error, errors
+            return posterior, standard_error, errors
     warnings.warn(
         f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
         " 0 or 1, where a line is a poor model of a share. Use a larger error_floor, or other features.",
         ConvergenceWarning,
         stacklevel=2,
     )
-    return posterior, engine, standard_error, errors
+    return posterior, standard_error, errors
+
+
+def reweight_again(
+    posterior: Posterior,
+    rows: Rows,
+    counts: Array,
+    errors: CountErrors,
+    standard_error: Array,
+    *,
+    overdispersed: bool,
+) -> tuple[CountErrors, Array, float]:
+    """Return the errors at the shares that a posterior fits, and their root mean square relative change, (13).
+
+    Parameters
+    ----------
+    posterior, rows, counts, errors, overdispersed
+        As for `reweight`.
+    standard_error : ndarray of shape (n,)
+        The errors that the posterior was fitted with.
+
+    Returns
+    -------
+    errors : CountErrors
+    standard_error : ndarray of shape (n,)
+    change : float
+    """
+    bernoulli, new = np.empty_like(counts), standard_error.copy()
+    found = _shares(posterior, rows, counts, errors, standard_error, bernoulli)
+    if overdispersed:
+        errors = replace(errors, overdispersion=found)
+    change = _errors(rows, counts, errors, bernoulli, new, 1.0)
+    return errors, new, change
 
 
 def _secant(tried: list[tuple[float, float]]) -> float:

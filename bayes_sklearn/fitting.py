@@ -1,0 +1,139 @@
+"""From checked data to a fitted posterior: settle the errors of the target, build the Problem, have it solved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CountErrors, TargetErrors, observed_share, pooled_share
+from .inference import (
+    Noise,
+    Posterior,
+    Problem,
+    Rows,
+    SamplerSettings,
+    choose,
+    reweight,
+    reweight_again,
+    solve,
+)
+
+Array = NDArray[np.float64]
+
+# Refits by a sampler, whose fitted shares differ from those of the Gaussian approximation that errors are settled
+# with, as long as they change errors by more than this (root mean square, relative).
+_REFITS, _SETTLED = 3, 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Specification:
+    """The model, as the estimator's parameters say it."""
+
+    noise: Noise
+    standardize: bool
+    priors: dict[str, Any]
+    """Arguments of `Problem.build`: ``coef_prior``, ``intercept_prior`` (None: no intercept), ``noise_prior``."""
+    count_error: str
+    error_floor: float
+
+    def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
+        """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
+        return Problem.build(
+            rows, standard_error, noise=self.noise, standardize=self.standardize, like=like, **self.priors
+        )
+
+
+class Fit(NamedTuple):
+    """A fitted model, and what it was fitted to."""
+
+    problem: Problem
+    posterior: Posterior
+    """On the data's scale."""
+    engine: str
+    count_errors: CountErrors
+
+
+def fit(
+    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
+) -> Fit:
+    """Fit a model; more than once where errors depend on the fit, (13).
+
+    Raises
+    ------
+    ValueError
+        Where the posterior is improper, or no engine (that is asked for) can take the problem.
+    """
+    settled = settle(rows, errors, model, inference, settings)
+    problem, engine = settled.problem, choose(settled.problem, inference)
+    if settled.posterior is not None:
+        return Fit(problem, settled.posterior, engine, settled.count_errors)
+    posterior = solve(problem, engine, settings)
+    count_errors, standard_error = settled.count_errors, problem.standard_error
+    refits = 0 if errors.counts is None or model.count_error == "observed" else _REFITS
+    for _ in range(refits):
+        count_errors, standard_error, change = reweight_again(
+            posterior, rows, errors.counts, count_errors, standard_error, overdispersed=_overdispersed(model)
+        )
+        if change < _SETTLED:
+            break
+        problem = model.problem(rows, standard_error, problem)
+        posterior = solve(problem, engine, settings)
+    return Fit(problem, posterior, engine, count_errors)
+
+
+class Settled(NamedTuple):
+    """A problem whose errors are settled."""
+
+    problem: Problem
+    posterior: Posterior | None
+    """Where settling them took fits by the engine itself: the last of them."""
+    count_errors: CountErrors
+
+
+def settle(
+    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
+) -> Settled:
+    """Return the problem to solve: errors of shares at the fitted ones need fits of their own.
+
+    Those fits are exact ones: where the engine is another, with Gaussian priors about as wide.
+    """
+    count_errors = CountErrors(model.error_floor)
+    if errors.counts is None:
+        return Settled(model.problem(rows, errors.standard_error, None), None, count_errors)
+    counts = errors.counts
+    if model.count_error == "observed":
+        bernoulli = count_errors.bernoulli_variance(observed_share(rows.y, counts), counts)
+        standard_error = count_errors.standard_error(bernoulli, counts)
+        return Settled(model.problem(rows, standard_error, None), None, count_errors)
+    pooled = pooled_share(rows.y, counts, rows.frequency)
+    problem: Problem | None = None
+    engine = ""
+
+    def solve_at(standard_error: Array) -> Posterior:
+        nonlocal problem, engine
+        problem = model.problem(rows, standard_error, problem)
+        engine = engine or choose(problem, inference)
+        return solve(problem if engine == "exact" else problem.gaussian_like(), "exact", settings)
+
+    posterior, _, count_errors = reweight(
+        solve_at,
+        rows,
+        counts,
+        replace(count_errors, pooled=pooled),
+        pooled,
+        overdispersed=_overdispersed(model),
+    )
+    if problem is None:  # for the type checker: every reweighting fits
+        raise AssertionError
+    return Settled(problem, posterior if engine == "exact" else None, count_errors)
+
+
+def _overdispersed(model: Specification) -> bool:
+    """Return whether extra-binomial variation is estimated.
+
+    Additive noise is such variation itself, and known errors leave no room for any.
+    """
+    return model.noise == "scaled"

@@ -1,0 +1,98 @@
+"""What differs between PyMC 5 with ArviZ 0.x and PyMC 6 with ArviZ 1.x, and what either says unasked.
+
+Nothing here is imported before it is needed: PyMC takes seconds to load.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+Array = NDArray[np.float64]
+
+_LOGGERS = ("pymc", "pytensor", "arviz", "arviz.preview", "numba")
+# Filters of warnings belong to the process, so that only one thread at a time can change and restore them.
+_quiet = threading.RLock()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Run the body without what PyMC, PyTensor, Numba and ArviZ warn and announce.
+
+    For short work alone: other threads that come here wait.
+    """
+    with _quiet:
+        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        levels = [logger.level for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limits: Any = None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Run the body with linear algebra libraries on one thread; the last one out gives them back."""
+    global _blas_users, _blas_limits
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limits = threadpool_limits(limits=1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limits.restore_original_limits()
+
+
+def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Return R-hat, bulk and tail effective sample size of every variable.
+
+    Parameters
+    ----------
+    draws : mapping of str to ndarray of shape (chain, draw, ...)
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+        Keys ``r_hat``, ``ess_bulk``, ``ess_tail``; arrays of the variables' own shape, NaN for too short chains.
+    """
+    with quietly():
+        import arviz as az
+        import xarray as xr
+
+        dataset = xr.Dataset(
+            {
+                name: (["chain", "draw", *(f"{name}_{i}" for i in range(values.ndim - 2))], values)
+                for name, values in draws.items()
+            }
+        )
+        found = {
+            "r_hat": az.rhat(dataset),
+            "ess_bulk": az.ess(dataset, method="bulk"),
+            "ess_tail": az.ess(dataset, method="tail"),
+        }
+    return {
+        measure: {name: np.asarray(values[name], dtype=np.float64) for name in draws}
+        for measure, values in found.items()
+    }

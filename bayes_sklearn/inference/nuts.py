@@ -1,0 +1,497 @@
+"""The NUTS engine: any prior that PyMC has, on the compressed rows, one compiled model for all data.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from ..priors import ScaleMixture
+from . import exact
+from ._compat import diagnostics, one_blas_thread, quietly
+from .compiled import CompiledModels
+from .interpolation import Series
+from .posterior import Chains, Posterior, SharedBasis
+from .problem import Problem, SamplerSettings
+from .pymc_model import (
+    Layout,
+    missing_distribution,
+    prior_parameters,
+    sampler_model,
+    structure,
+    typical_unit,
+)
+
+Array = NDArray[np.float64]
+
+NAME = "nuts"
+
+COMPILED = CompiledModels(size=32)
+"""The compiled models of this process."""
+
+# Digits of the data that the sampler gets to see: rounding in the last ones, which depends on the order of the
+# rows, would otherwise grow into other draws.
+_DATA_BITS, _START_BITS = 33, 12
+_TUNE, _TARGET_ACCEPT = 500, 0.9
+# Seconds between looks whether the sampler is done: it can be interrupted in between.
+_POLL = 0.002
+# Draws that are in hand at once where coefficients are drawn given their scales.
+_BLOCK_NUMBERS = 2**20
+# Bounds of Vehtari, Gelman, Simpson, Carpenter & Bürkner 2021, Bayesian Analysis 16:667-718 (R-hat, effective draws
+# a chain), and of Betancourt 2016, arXiv:1604.00695 (energy).
+_R_HAT, _EFFECTIVE, _ENERGY = 1.01, 100.0, 0.3
+# Times that the range of the scatter is widened where draws leave it.
+_WIDENINGS = 3
+_SAMPLERS = ("nutpie", "pymc", "numpyro", "blackjax")
+_ELSEWHERE = {
+    "draws": "the estimator's draws",
+    "chains": "the estimator's chains",
+    "seed": "the estimator's random_state",
+    "random_seed": "the estimator's random_state",
+    "progressbar": "the estimator's verbose",
+    "progress_bar": "the estimator's verbose",
+}
+_STATISTICS = {
+    "diverging": ("diverging",),
+    "energy": ("energy",),
+    "lp": ("lp", "logp"),
+    "tree_depth": ("tree_depth", "depth"),
+    "n_steps": ("n_steps",),
+    "step_size": ("step_size",),
+    "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
+}
+"""ArviZ's name of a statistic, and what samplers call it."""
+
+
+def why_not(problem: Problem) -> str | None:
+    """Return why this engine can't take the problem, or None."""
+    role = missing_distribution(problem)
+    return None if role is None else f"PyMC has no distribution for {role}={getattr(problem, role)!r}"
+
+
+def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
+    """Return the posterior in the model's units: a node for each draw, (15).
+
+    Raises
+    ------
+    ValueError
+        Where the posterior is improper, or the sampler doesn't take the settings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Where the draws are not to be trusted: what is wrong, and what to change.
+    """
+    options = _Options.of(settings)
+    start = exact.solve(problem.gaussian_like(), settings, approximate=True)
+    for widening in range(_WIDENINGS):
+        data = compressed_data(problem, start, widening)
+        draws = _sample(problem, data.arrays, settings, options)
+        if data.holds(draws.values.get("s")):
+            break
+    posterior = _posterior(problem, data, draws, settings)
+    _check_convergence(problem, posterior, settings, options)
+    return posterior
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedData:
+    """What the sampler gets of a problem."""
+
+    arrays: dict[str, Array | float]
+    """Everything, by the names in `sampler_model`."""
+    series: Series | None
+    """Noise "additive": the compressed rows as functions of the scatter."""
+    limits: tuple[float, float] = (0.0, np.inf)
+    """Where the series holds."""
+
+    def holds(self, scale: Array | None) -> bool:
+        """Return whether every draw of the scatter is inside the limits."""
+        return scale is None or bool(((scale >= self.limits[0]) & (scale <= self.limits[1])).all())
+
+    def rows(self, scale: Array) -> Array:
+        """Return the rows of [1, x, y], divided by their noise at each scale, (G, K, P + 1)."""
+        if self.series is not None:
+            width = np.asarray(self.arrays["factor"]).shape[-1]
+            return self.series(scale)[:, :-1].reshape(-1, width, width)
+        if "resolution" in self.arrays:
+            return self.arrays["factor"] / np.hypot(scale, self.arrays["resolution"])[:, None, None]
+        return np.broadcast_to(self.arrays["factor"], (len(scale), *np.shape(self.arrays["factor"])))
+
+
+def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> CompressedData:
+    """Return the compressed rows and the coordinates in which the posterior is about a standard normal, (15), (16).
+
+    Parameters
+    ----------
+    problem : Problem
+    start : Posterior
+        A Gaussian approximation in the model's units: it sets the coordinates, and changes no density.
+    widening : int, default=0
+        How often the range of the scatter proved too narrow.
+    """
+    layout, scale = Layout.of(problem), start.noise_scale
+    arrays: dict[str, Array | float] = dict(prior_parameters(problem))
+    if layout.sampled:
+        free = slice(0 if problem.fit_intercept else 1, None)
+        root = start.root[:, free][:, : layout.sampled]
+        spread = np.asarray(np.linalg.qr(root, mode="r")).T
+        spread = _rounded(spread * np.sign(np.diag(spread)), np.abs(spread).max(axis=0), _START_BITS)
+        arrays["spread"] = spread
+        arrays["start"] = _rounded(
+            start.mean[free][: layout.sampled], np.linalg.norm(spread, axis=1), _START_BITS
+        )
+    if layout.noise:
+        center = start.weights @ np.log(scale)
+        width = max(float(np.sqrt(start.weights @ np.square(np.log(scale) - center))), 1e-8)
+        center, width = _rounded(np.array([center, width]), np.full(2, width), _START_BITS)
+        arrays["log_scale"] = np.array([center, width])
+    if layout.mixture:
+        arrays["unit"] = float(_rounded(typical_unit(problem), typical_unit(problem), _DATA_BITS))
+    if problem.noise == "additive":
+        return _interpolated(problem, arrays, float(scale.min()), float(scale.max()), widening)
+    factor, _ = problem.factor
+    arrays["factor"] = _canonical(factor, problem.state.n_rows)
+    if problem.noise == "scaled":
+        arrays["total_weight"] = problem.total_weight
+        arrays["resolution"] = float(_rounded(problem.resolution(), problem.resolution(), _START_BITS))
+    return CompressedData(arrays, None)
+
+
+def _interpolated(
+    problem: Problem, arrays: dict[str, Array | float], lowest: float, highest: float, widening: int
+) -> CompressedData:
+    """Return the data with the compressed rows as a series in the scatter, (16)."""
+    groups = problem.grouped()
+    source = groups if groups is not None and groups.exact else None
+    root_weight = np.sqrt(problem.total_weight)
+
+    def functions(scatter: float) -> Array:
+        factor, log_error = problem.factor_at(scatter, source)
+        # The two are of like size, and as accurate as the log density has to be.
+        return np.append(_canonical(factor, len(factor)), log_error / root_weight)
+
+    used = slice(None) if problem.rows.frequency is None else problem.rows.frequency > 0.0
+    error = np.asarray(problem.standard_error, dtype=np.float64)
+    smallest = float((error[used] if error.ndim else error).min()) / problem.error_unit
+    # As far again to either side as the Gaussian approximation reaches.
+    inner = 0.5 * np.log(np.square([lowest, highest]) + smallest**2)
+    reach = 2.0**widening * np.ptp(inner)
+    outer = np.exp(2.0 * (inner + np.array([-reach, reach]))) - smallest**2
+    lower, upper = np.sqrt(np.maximum(outer, 0.0))
+    # A whole number of bits, for the same nodes whatever the order of the rows.
+    lower, upper, smallest = (float(_rounded(x, x, _START_BITS)) for x in (lower, upper, smallest))
+    series = Series.fit(functions, smallest, lower, upper)
+    columns = _rounded(series.coefficients, np.full(1, np.abs(series.coefficients).max()), _DATA_BITS + 4)
+    series = replace(series, coefficients=columns)
+    width = problem.rows.n_features + 2
+    arrays["factor"] = columns[:, :-1].reshape(-1, width, width)
+    arrays["log_error"] = columns[:, -1] * root_weight
+    arrays["interval"] = np.array([smallest, series.middle, series.half])
+    if "unit" in arrays:
+        arrays["total_weight"] = problem.total_weight
+    return CompressedData(arrays, series, (lower if lower > 0.0 else 0.0, upper))
+
+
+def _canonical(factor: Array, n_rows: int) -> Array:
+    """Return rows with the same sums of squares and products that don't depend on the order of the data's, (15)."""
+    norms = np.linalg.norm(factor, axis=0)
+    norms = np.where(norms > 0.0, norms, 1.0)
+    unit = factor / norms
+    if n_rows >= len(factor):
+        # The polar factor, symmetric: it has no rows whose signs or order could differ.
+        _, singular, right = np.linalg.svd(unit)
+        unit = (right.T * singular) @ right
+    else:
+        unit = unit[:n_rows]
+        unit = unit * np.where(np.diag(unit) < 0.0, -1.0, 1.0)[:, None]
+    return _rounded(unit, np.ones(1), _DATA_BITS) * _rounded(norms, norms, _DATA_BITS)
+
+
+def _rounded(values: Array | float, magnitude: Array | float, bits: int) -> Array:
+    """Return values rounded to so many bits below a magnitude."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unit = np.exp2(np.ceil(np.log2(magnitude)) - bits)
+        return np.where(unit > 0.0, np.rint(np.divide(values, unit)) * unit, values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """What a sampler returns."""
+
+    values: dict[str, Array]
+    """(chain, draw, ...) by the names in `sampler_model`."""
+    statistics: dict[str, Array]
+    """(chain, draw)"""
+
+
+@dataclass(frozen=True)
+class _Options:
+    """`nuts_kwargs`, checked."""
+
+    sampler: str
+    tune: int
+    target_accept: float
+    cores: int
+    others: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, settings: SamplerSettings) -> _Options:
+        given = dict(settings.nuts_kwargs or {})
+        for name, place in _ELSEWHERE.items():
+            if name in given:
+                raise ValueError(f"nuts_kwargs has {name!r}: give it as {place} instead.")
+        sampler = given.pop("nuts_sampler", "nutpie")
+        if sampler not in _SAMPLERS:
+            raise ValueError(
+                f"nuts_kwargs: nuts_sampler must be one of {', '.join(_SAMPLERS)}, got {sampler!r}."
+            )
+        if importlib.util.find_spec(sampler) is None:
+            raise ValueError(
+                f"nuts_kwargs: nuts_sampler={sampler!r} is not installed. Install it, or use 'nutpie'."
+            )
+        tune, accept = given.pop("tune", _TUNE), given.pop("target_accept", _TARGET_ACCEPT)
+        cores = given.pop("cores", None)
+        if not _is_whole(tune, 1):
+            raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {tune!r}.")
+        if not (isinstance(accept, Real) and 0.0 < float(accept) < 1.0):
+            raise ValueError(f"nuts_kwargs: target_accept must lie between 0 and 1, got {accept!r}.")
+        if not (cores is None or _is_whole(cores, 1)):
+            raise ValueError(f"nuts_kwargs: cores must be a whole number from 1, or None, got {cores!r}.")
+        if cores is None:
+            cores = min(settings.chains, _free_cores())
+        return cls(sampler, int(tune), float(accept), int(cores), given)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _free_cores() -> int:
+    """Return how many cores are this fit's: one in a worker thread or process, whose siblings have the others."""
+    worker = (
+        multiprocessing.parent_process() is not None
+        or threading.current_thread() is not threading.main_thread()
+    )
+    return (
+        1
+        if worker
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
+
+
+def _sample(
+    problem: Problem, arrays: Mapping[str, Array | float], settings: SamplerSettings, options: _Options
+) -> _Draws:
+    """Run the sampler; return its draws."""
+    run = _nutpie if options.sampler == "nutpie" else _pymc
+    trace = run(problem, arrays, settings, options)
+    values = {str(name): np.asarray(trace.posterior[name]) for name in trace.posterior.data_vars}
+    found = trace.sample_stats
+    statistics = {
+        name: np.asarray(found[key])
+        for name, keys in _STATISTICS.items()
+        for key in keys
+        if key in found.data_vars
+    }
+    return _Draws(values, statistics)
+
+
+def _nutpie(
+    problem: Problem, arrays: Mapping[str, Array | float], settings: SamplerSettings, options: _Options
+) -> Any:
+    """Sample by nutpie, with a model compiled for the structure alone."""
+    with quietly():
+        import nutpie
+
+    def compile_model() -> Any:
+        model = sampler_model(problem, arrays)
+        with quietly():
+            return nutpie.compile_pymc_model(model)
+
+    compiled = COMPILED.get(structure(problem), compile_model).with_data(**arrays)
+    # Matrices are small: threads of the linear algebra library would only wait for each other.
+    with one_blas_thread():
+        try:
+            sampler = nutpie.sample(
+                compiled,
+                draws=settings.draws,
+                tune=options.tune,
+                chains=settings.chains,
+                cores=options.cores,
+                seed=settings.seed,
+                target_accept=options.target_accept,
+                progress_bar=settings.verbose,
+                save_warmup=False,
+                blocking=False,
+                **options.others,
+            )
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise ValueError(f"nuts_kwargs: nutpie does not take {dict(options.others)!r}: {error}") from None
+        try:
+            while not _is_finished(sampler):
+                time.sleep(_POLL)
+            with quietly():
+                return sampler.wait()
+        except BaseException:
+            sampler.cancel()
+            raise
+
+
+def _is_finished(sampler: Any) -> bool:
+    try:
+        return bool(sampler.is_finished)
+    except TimeoutError:  # too busy to say
+        return False
+
+
+def _pymc(
+    problem: Problem, arrays: Mapping[str, Array | float], settings: SamplerSettings, options: _Options
+) -> Any:
+    """Sample by a sampler that PyMC runs; it compiles the model each time."""
+    with quietly():
+        import pymc as pm
+
+        with sampler_model(problem, arrays):
+            try:
+                return pm.sample(
+                    draws=settings.draws,
+                    tune=options.tune,
+                    chains=settings.chains,
+                    cores=options.cores,
+                    random_seed=settings.seed,
+                    nuts_sampler=options.sampler,
+                    target_accept=options.target_accept,
+                    progressbar=settings.verbose,
+                    compute_convergence_checks=False,
+                    **options.others,
+                )
+            except (TypeError, ValueError) as error:
+                if not options.others:
+                    raise
+                raise ValueError(
+                    f"nuts_kwargs: {options.sampler} does not take {dict(options.others)!r}: {error}"
+                ) from None
+
+
+def _posterior(problem: Problem, data: CompressedData, draws: _Draws, settings: SamplerSettings) -> Posterior:
+    """Return the draws as nodes of equal weight; coefficients under a mixture are drawn given their scales."""
+    p, chains = problem.rows.n_features, settings.chains
+    flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in draws.values.items()}
+    size = chains * settings.draws
+    scale = flat.get("s", np.ones(size))
+    location = np.zeros((size, p + 1))
+    if "B" in flat:
+        first = 0 if problem.fit_intercept else 1
+        location[:, first : first + flat["B"].shape[1]] = flat["B"]
+    scales: dict[str, Array] = {}
+    if isinstance(problem.coef_prior, ScaleMixture):
+        rng = np.random.default_rng(settings.seed)
+        block = max(1, _BLOCK_NUMBERS // (p + 2) ** 2)
+        for start in range(0, size, block):
+            here = slice(start, start + block)
+            rows = data.rows(scale[here])
+            target = rows[:, :, -1] - rows[:, :, 0] * location[here, :1]
+            location[here, 1:] = _given_scales(rows[:, :, 1:-1], target, flat["sd"][here], rng)
+        scales = {name: draws.values[name] for name in draws.values if name not in ("u", "B", "s", "sd")}
+    return Posterior(
+        weights=np.full(size, 1.0 / size),
+        location=location,
+        covariances=SharedBasis(np.zeros((p + 1, 0)), np.zeros((size, 0))),
+        noise_scale=scale,
+        center=np.zeros(p),
+        chains=Chains(chains, draws.statistics, scales),
+    )
+
+
+def _given_scales(design: Array, target: Array, sd: Array, rng: np.random.Generator) -> Array:
+    """Draw coefficients given noise of unit variance and their own standard deviations, (18).
+
+    Parameters
+    ----------
+    design : ndarray of shape (G, K, p)
+    target : ndarray of shape (G, K)
+    sd : ndarray of shape (G, p)
+    """
+    scaled = design * sd[:, None, :]
+    prior = rng.standard_normal(sd.shape)
+    noise = rng.standard_normal(target.shape)
+    covariance = scaled @ scaled.transpose(0, 2, 1)
+    covariance += np.eye(target.shape[1])
+    misfit = target - np.einsum("gkp,gp->gk", scaled, prior) - noise
+    solved = np.linalg.solve(covariance, misfit[:, :, None])[:, :, 0]
+    return sd * (prior + np.einsum("gkp,gk->gp", scaled, solved))
+
+
+def _check_convergence(
+    problem: Problem, posterior: Posterior, settings: SamplerSettings, options: _Options
+) -> None:
+    """Warn of draws that are not to be trusted, and say what to change."""
+    chains = posterior.chains
+    if chains is None:
+        return
+    first = 0 if problem.fit_intercept else 1
+    draws = {"coefficients": chains.split(posterior.location[:, first:])}
+    if problem.noise != "known":
+        draws["noise scale"] = chains.split(posterior.noise_scale)
+    draws |= {name.replace("_", " "): values for name, values in chains.scales.items() if values.ndim == 2}
+    found = diagnostics(draws)
+    r_hat = _worst(found["r_hat"], np.nanmax)
+    least = {tail: _worst(found[f"ess_{tail}"], np.nanmin) for tail in ("bulk", "tail")}
+    divergent, energy = chains.n_divergent, chains.energy_information
+    wrong = []
+    more = f"raise draws (now {settings.draws}) or tune (nuts_kwargs={{'tune': {2 * options.tune}}})"
+    if r_hat.value > _R_HAT:
+        wrong.append(
+            f"R-hat is {r_hat.value:.3f} for {r_hat.name}, above {_R_HAT}: the chains disagree; {more}"
+        )
+    for tail, effective in least.items():
+        if effective.value < _EFFECTIVE * settings.chains:
+            wrong.append(
+                f"the {tail} effective sample size is {effective.value:.0f} for {effective.name}, below"
+                f" {_EFFECTIVE * settings.chains:.0f}: raise draws (now {settings.draws})"
+            )
+    if divergent:
+        wrong.append(
+            f"{divergent} of {settings.chains * settings.draws} draws are divergent: raise target_accept"
+            f" (nuts_kwargs={{'target_accept': {1.0 - 0.5 * (1.0 - options.target_accept):g}}}), or use a prior with"
+            " lighter tails"
+        )
+    if energy < _ENERGY:
+        wrong.append(
+            f"the energy's fraction of missing information is {energy:.2f}, below {_ENERGY}: heavy tails are"
+            f" explored too slowly; {more}, or use a prior with lighter tails"
+        )
+    if wrong:
+        warnings.warn(
+            f"The draws of NUTS are not to be trusted: {'; '.join(wrong)}.", ConvergenceWarning, stacklevel=2
+        )
+
+
+class _Named(NamedTuple):
+    name: str
+    value: float
+
+
+def _worst(values: Mapping[str, Array], pick: Any) -> _Named:
+    """Return the worst value of all, and whose it is."""
+    picked = [_Named(name, float(pick(array))) for name, array in values.items() if not np.isnan(array).all()]
+    if not picked:  # too few draws to tell
+        return _Named("all", np.inf if pick is np.nanmax else 0.0)
+    return _Named(*(max if pick is np.nanmax else min)(picked, key=lambda named: named.value))

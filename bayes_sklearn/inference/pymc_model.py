@@ -1,0 +1,287 @@
+"""The model in PyMC, twice: as a person would write it, and on the compressed rows for the sampler.
+
+Both take the priors from one place, and a test holds them equal. Nothing here is for a single prior: a prior says
+what its PyMC distribution is, or, as a mixture, how its scales are distributed. Equations (n) are those of
+``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..priors import CoefficientPrior, ScaleMixture
+from ._compat import quietly
+from .problem import Problem
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+Array = NDArray[np.float64]
+
+_ROLES = ("coef_prior", "intercept_prior", "noise_prior")
+# Where a clipped argument of the arc cosine stops: its derivative is infinite at 1.
+_INSIDE = 1.0 - 1e-9
+
+
+def missing_distribution(problem: Problem) -> str | None:
+    """Return the argument whose prior PyMC has no distribution for, or None."""
+    for role, prior in _priors(problem).items():
+        if isinstance(prior, ScaleMixture) and role == "coef_prior":
+            continue
+        name = prior.scale_distribution if role == "noise_prior" else prior.distribution
+        if name is None:
+            return role
+    return None
+
+
+def prior_parameters(problem: Problem) -> dict[str, Array | float]:
+    """Return every number in the priors by ``role_parameter``, broadcast to one a feature where it may be."""
+    sizes = {"coef_prior": problem.rows.n_features, "intercept_prior": 1, "noise_prior": 1}
+    return {
+        f"{role}_{name}": value if role == "coef_prior" else np.asarray(value).item()
+        for role, prior in _priors(problem).items()
+        for name, value in prior.check(role, sizes[role]).items()
+    }
+
+
+def structure(problem: Problem) -> tuple[object, ...]:
+    """Return what two problems must share for one compiled model to serve both."""
+    kinds = {role: type(prior) for role, prior in _priors(problem).items()}
+    return problem.noise, problem.rows.n_features, *(kinds.get(role) for role in _ROLES)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the numbers that are sampled stand in the one vector of them."""
+
+    sampled: int
+    """Entries of B that are sampled, the first of the vector: all, or the intercept alone under a mixture."""
+    noise: bool
+    """Whether the log noise scale follows."""
+    mixture: int
+    """Coordinates of the mixture's scales, the last."""
+
+    @classmethod
+    def of(cls, problem: Problem) -> Layout:
+        prior, p = problem.coef_prior, problem.rows.n_features
+        mixed = isinstance(prior, ScaleMixture)
+        coordinates = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
+        return cls(problem.fit_intercept + (0 if mixed else p), problem.noise != "known", coordinates)
+
+    @property
+    def size(self) -> int:
+        return self.sampled + self.noise + self.mixture
+
+
+def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
+    """Return the model on the compressed rows, (15): all that varies from data to data is a `pm.Data`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its structure alone is taken from it.
+    data : mapping of str to ndarray or float
+        As `nuts.compressed_data` makes them; `prior_parameters` among them.
+
+    Returns
+    -------
+    pymc.Model
+        One free variable ``u`` in coordinates of about unit scale; ``B`` (entries that are sampled), ``s`` and a
+        mixture's scales follow from it.
+    """
+    with quietly():
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        layout, p = Layout.of(problem), problem.rows.n_features
+        with pm.Model() as model:
+            given = {name: pm.Data(name, np.asarray(value, dtype=np.float64)) for name, value in data.items()}
+            priors = _priors(problem)
+            parameters = {role: _of_role(given, role) for role in priors}
+            u = pm.Flat("u", shape=layout.size)
+            terms: list[Any] = []
+            scale: Any = None
+            if layout.noise:
+                log_scale = given["log_scale"][0] + given["log_scale"][1] * u[layout.sampled]
+                scale = pm.Deterministic("s", pt.exp(log_scale))
+                noise = getattr(pm, str(problem.noise_prior.scale_distribution))
+                terms += [pm.logp(noise.dist(**parameters["noise_prior"]), scale), log_scale]
+            factor, log_likelihood = _factor(problem, given, scale)
+            terms.append(log_likelihood)
+            design = factor[:, :-1] if problem.fit_intercept else factor[:, 1:-1]
+            target = factor[:, -1]
+            if layout.sampled:
+                B = given["start"] + pt.dot(given["spread"], u[: layout.sampled])
+                pm.Deterministic("B", B)
+                target -= pt.dot(design[:, : layout.sampled], B)
+                if problem.fit_intercept:
+                    terms.append(_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1]))
+                if not layout.mixture:
+                    coef = B[problem.fit_intercept :]
+                    terms.append(_density(problem.coef_prior, parameters["coef_prior"], coef))
+            if layout.mixture:
+                unit = _unit(problem, given, scale)
+                coordinates = u[layout.sampled + layout.noise :]
+                mixture = problem.coef_prior.scales(coordinates, parameters["coef_prior"], unit)
+                for name, value in mixture.named.items():
+                    pm.Deterministic(name, value)
+                pm.Deterministic("sd", mixture.sd)
+                scaled = design[:, -p:] * mixture.sd
+                covariance = pt.eye(scaled.shape[0]) + pt.dot(scaled, scaled.T)
+                root = pt.linalg.cholesky(covariance)
+                target = pt.linalg.solve_triangular(root, target, lower=True)
+                terms += [mixture.log_density, -pt.log(pt.diag(root)).sum()]
+            pm.Potential("log_posterior", sum(terms) - 0.5 * pt.dot(target, target))
+    return model
+
+
+def _factor(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, Any]:
+    """Return the rows of [1, x, y], divided by their noise, and what the noise's determinant gives."""
+    import pytensor.tensor as pt
+
+    if problem.noise == "known":
+        return given["factor"], pt.as_tensor(0.0)
+    if problem.noise == "scaled":
+        # The resolution of the data is noise, too: where they are fitted without error, it is all there is.
+        sd = pt.sqrt(scale**2 + given["resolution"] ** 2)
+        return given["factor"] / sd, -given["total_weight"] * pt.log(sd)
+    smallest, middle, half = given["interval"][0], given["interval"][1], given["interval"][2]
+    v = 0.5 * pt.log(scale**2 + smallest**2)
+    angle = pt.arccos(pt.clip((v - middle) / half, -_INSIDE, _INSIDE))
+    basis = pt.cos(pt.arange(given["log_error"].shape[0]) * angle)
+    return pt.tensordot(basis, given["factor"], axes=1), -pt.dot(basis, given["log_error"])
+
+
+def _unit(problem: Problem, given: Mapping[str, Any], scale: Any) -> Any:
+    """Return the noise of a typical row by the square root of the number of rows."""
+    import pytensor.tensor as pt
+
+    if problem.noise == "known":
+        return given["unit"]
+    if problem.noise == "scaled":
+        return scale * given["unit"]
+    return pt.sqrt(given["unit"] ** 2 + scale**2 / given["total_weight"])
+
+
+def _density(prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any) -> Any:
+    import pymc as pm
+
+    return pm.logp(getattr(pm, str(prior.distribution)).dist(**parameters), entries).sum()
+
+
+def _priors(problem: Problem) -> dict[str, Any]:
+    """Return the priors that the model has, by role."""
+    priors: dict[str, Any] = {"coef_prior": problem.coef_prior}
+    if problem.fit_intercept:
+        priors["intercept_prior"] = problem.intercept_prior
+    if problem.noise != "known":
+        priors["noise_prior"] = problem.noise_prior
+    return priors
+
+
+def _of_role(given: Mapping[str, Any], role: str) -> dict[str, Any]:
+    """Return the parameters of one prior by their own names."""
+    return {name[len(role) + 1 :]: value for name, value in given.items() if name.startswith(f"{role}_")}
+
+
+def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence[Any]) -> pm.Model:
+    """Return the model as a person would write it, (1), on the data's own scale.
+
+    Parameters
+    ----------
+    problem : Problem
+    feature_names : sequence of str
+        Coordinates of ``feature``.
+    obs : sequence
+        Coordinates of ``obs``: labels of all rows; those of frequency zero are left out of the model.
+
+    Returns
+    -------
+    pymc.Model
+        With ``coef``, ``intercept``, ``sigma`` and ``y``. Where the priors are on standardised features and target,
+        ``coef`` and the others follow from ``coef_standardized`` and the like.
+    """
+    rows, scaling = problem.rows, problem.scaling
+    frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
+    used = np.flatnonzero(frequency)
+    with quietly():
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        coords = {"feature": list(feature_names), "obs": [obs[int(i)] for i in used]}
+        with pm.Model(coords=coords) as model:
+            X = pm.Data("X", np.asarray(rows.take(used), dtype=np.float64), dims=("obs", "feature"))
+            y_err: Any = None
+            if problem.standard_error is not None:
+                every = np.broadcast_to(np.asarray(problem.standard_error, dtype=np.float64), rows.y.shape)
+                y_err = pm.Data("y_err", every[used].copy(), dims="obs")
+            suffix = "" if scaling.is_identity else "_standardized"
+            scale, sigma = _noise_variables(problem, suffix)
+            coef_scale = scaling.y_scale / scaling.x_scale
+            coef = _coefficients(problem, suffix, scale)
+            if suffix:
+                coef = pm.Deterministic("coef", coef * coef_scale, dims="feature")
+            mu = pt.dot(X - scaling.x_mean, coef)
+            if problem.intercept_prior is not None:
+                prior = problem.intercept_prior
+                at_mean = _variable(prior, "intercept_prior", 1, f"intercept{suffix}")
+                if suffix:
+                    at_mean = scaling.y_mean + scaling.y_scale * at_mean
+                    pm.Deterministic("intercept", at_mean - pt.dot(scaling.x_mean, coef))
+                mu += at_mean
+            sd = {
+                "scaled": lambda: sigma if y_err is None else sigma * y_err,
+                "additive": lambda: pt.sqrt(sigma**2 + y_err**2),
+                "known": lambda: y_err,
+            }[problem.noise]()
+            y = rows.y[used]
+            pm.Normal("y", mu, sd, observed=y, dims="obs")
+            if (frequency[used] != 1.0).any():
+                weight = pm.Data("frequency", frequency[used], dims="obs")
+                pm.Potential("repeats", ((weight - 1.0) * pm.logp(pm.Normal.dist(mu, sd), y)).sum())
+    return model
+
+
+def _noise_variables(problem: Problem, suffix: str) -> tuple[Any, Any]:
+    """Return the noise scale in the model's unit and in the data's."""
+    import pymc as pm
+
+    if problem.noise == "known":
+        return None, None
+    parameters = problem.noise_prior.check("noise_prior", 1)
+    distribution = getattr(pm, str(problem.noise_prior.scale_distribution))
+    suffix = suffix if problem.noise_unit != 1.0 else ""
+    scale = distribution(
+        f"sigma{suffix}", **{name: np.asarray(value).item() for name, value in parameters.items()}
+    )
+    return scale, pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
+
+
+def _coefficients(problem: Problem, suffix: str, scale: Any) -> Any:
+    """Return the coefficients in the model's units."""
+    prior, p = problem.coef_prior, problem.rows.n_features
+    if not isinstance(prior, ScaleMixture):
+        return _variable(prior, "coef_prior", p, f"coef{suffix}", dims="feature")
+    given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
+    return prior.variables(
+        f"coef{suffix}", prior.check("coef_prior", p), _unit(problem, given, scale), "feature"
+    )
+
+
+def _variable(prior: CoefficientPrior, role: str, size: int, name: str, **kwargs: Any) -> Any:
+    """Return a variable of the PyMC model in hand with a prior's distribution, one number where all are the same."""
+    import pymc as pm
+
+    parameters = prior.check(role, size)
+    plain = {key: value[0] if (value == value[0]).all() else value for key, value in parameters.items()}
+    return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
+
+
+def typical_unit(problem: Problem) -> float:
+    """Return the known error of a typical row (1 where none is) by the square root of the number of rows."""
+    return 1.0 / abs(float(problem.factor[0][0, 0]))
