@@ -70,10 +70,11 @@ def fit(
     problem, engine = settled.problem, choose(settled.problem, inference)
     if settled.posterior is not None:
         return Fit(problem, settled.posterior, engine, settled.count_errors)
-    posterior = solve(problem, engine, settings)
-    count_errors, standard_error = settled.count_errors, problem.standard_error
-    refits = 0 if errors.counts is None or model.count_error == "observed" else _REFITS
-    for _ in range(refits):
+    posterior, count_errors = solve(problem, engine, settings), settled.count_errors
+    if errors.counts is None or model.count_error == "observed":
+        return Fit(problem, posterior, engine, count_errors)
+    standard_error = np.asarray(problem.standard_error)
+    for _ in range(_REFITS):
         count_errors, standard_error, change = reweight_again(
             posterior, rows, errors.counts, count_errors, standard_error, overdispersed=_overdispersed(model)
         )

@@ -126,7 +126,7 @@ class ScaleMixture(CoefficientPrior):
 
     @abstractmethod
     def variables(self, name: str, parameters: Mapping[str, Any], unit: Any, dims: str) -> Any:
-        """Return the coefficients as a variable of the PyMC model in hand, its scales beside it."""
+        """Return the coefficients as a variable of the PyMC model in hand, their scales beside them."""
 
 
 class MixtureTerms(NamedTuple):

@@ -30,7 +30,7 @@ from .fitting import Fit, Specification, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
 from .prediction import PredictionMixin
 from .predictive import LinearPredictive
-from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScalePrior
+from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -64,15 +64,15 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
 
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
     count behind a share (``sample_weight`` or ``count_column``), or is not known at all. Coefficients, intercept
-    and noise scale have priors; their posterior is computed to rounding, without sampling, at about the price of
-    least squares.
+    and noise scale have priors. Under Normal priors their posterior is computed to rounding, without sampling, at
+    about the price of least squares; under others it is sampled by NUTS, through PyMC.
 
     Parameters
     ----------
-    coef_prior : Normal or Flat, default=None
+    coef_prior : Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``Normal(0, 1)``. Parameters may be arrays with one value a feature.
         With ``standardize=True`` it is a prior on standardised features and target.
-    intercept_prior : Normal or Flat, default=None
+    intercept_prior : Normal, Flat, StudentT or Laplace, default=None
         Prior of the intercept; None is ``Normal(0, 1)``. With ``standardize=True`` it is about the target's mean,
         at the features' means, in units of the target's standard deviation.
     noise_prior : ScalePrior, default=None
@@ -102,10 +102,21 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         attributes and predictions are on the data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
-    inference : {"auto", "exact"}, default="auto"
-        The engine. "auto" takes the cheapest that can.
+    inference : {"auto", "exact", "nuts"}, default="auto"
+        The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and draws nothing. "nuts"
+        takes any. "auto" is "exact" where it can be, else "nuts"; ``inference_`` says which.
+    draws : int, default=1000
+        Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
+    chains : int, default=4
+        Number of chains.
+    nuts_kwargs : dict, default=None
+        What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9), ``cores``
+        (all there are; one in a worker), ``nuts_sampler`` ("nutpie"; "pymc", "numpyro" or "blackjax" where
+        installed, which compile anew for every fit), and anything else that the sampler takes.
     random_state : int, RandomState instance or None, default=None
-        Settles, in fit, the seed of the draws made later by `sample_y`.
+        Settles, in fit, the seed of NUTS and of the draws made later by `sample_y` and `to_arviz`.
+    verbose : bool, default=False
+        Whether NUTS shows its progress.
 
     Attributes
     ----------
@@ -124,7 +135,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"``, else in the
         target's unit; 1 under ``noise="known"``.
     log_marginal_likelihood_ : float
-        Log density of the target under the model, given features, errors and scaling. Absent under flat priors.
+        Log density of the target under the model, given features, errors and scaling. Absent under flat priors, and
+        where NUTS ran.
     weight_type_ : {"counts", "frequency"}
         What ``sample_weight`` was taken to be.
     inference_ : str
@@ -271,7 +283,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         UserWarning
             Where "auto" had to guess what the weights are; where the stated errors look too small.
         ConvergenceWarning
-            Where the features fit the target without error; where fitted count errors do not settle.
+            Where the features fit the target without error; where fitted count errors do not settle; where the
+            draws of NUTS are not to be trusted.
         """
         with self._untouched_on_error():
             data = self._read(X, y, sample_weight, y_err)
@@ -337,8 +350,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
             return _DEFAULT_PRIORS[role]()
         if not isinstance(prior, kind):
             wanted = "the noise scale" if kind is ScalePrior else "coefficients"
-            fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
+            fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Laplace()"
             raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
+        if isinstance(prior, ScaleMixture) and role == "intercept_prior":
+            raise TypeError(f"intercept_prior can't be {prior!r}, which is for coefficients: use StudentT().")
         prior.check(role, size)
         return prior
 

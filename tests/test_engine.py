@@ -220,3 +220,20 @@ def test_heavy_tails_of_the_noise_scale_keep_their_second_moment() -> None:
     assert_allclose(model.coef_std_, 0.13175061, rtol=1e-7)
     model = Regressor(noise_prior=HalfStudentT(nu=4.5), weight_type="frequency", **flat)
     assert_allclose(model.fit(X[:3], y[:3], np.full(3, 0.2)).coef_std_, 3.26013281, rtol=1e-7)
+
+
+@pytest.mark.parametrize("sd", [2.0, 0.1, 1e-3, 1e-5, 1e-9, 0.0])
+def test_score_of_many_components_is_that_of_their_pairs(sd: float) -> None:
+    rng = np.random.default_rng(8)
+    size = 300
+    weights, y = rng.dirichlet(np.ones(size)), rng.normal(size=4)
+    means, sds = rng.normal(size=(4, size)) ** 3, sd * rng.uniform(0.2, 1.3, (4, size))
+    few = np.abs(y[:, None] - means) @ weights if sd == 0.0 else None
+    apart = np.abs(means[:, :, None] - means[:, None, :]) if sd == 0.0 else None
+    score = mixtures.crps(y, weights, means, sds)
+    if few is not None:
+        expected = few - 0.5 * np.einsum("g,ngh,h->n", weights, apart, weights)
+    else:
+        parts = mixtures._mean_distance(y[:, None] - means, sds) @ weights
+        expected = parts - mixtures._half_distance(weights, means, sds)
+    assert_allclose(score, expected, rtol=1e-11 if sd > 1e-4 or sd == 0.0 else 1e-7)

@@ -421,7 +421,7 @@ def _posterior(problem: Problem, data: CompressedData, draws: _Draws, settings: 
 
 
 def _given_scales(design: Array, target: Array, sd: Array, rng: np.random.Generator) -> Array:
-    """Draw coefficients given noise of unit variance and their own standard deviations, (18).
+    """Draw coefficients given noise of unit variance and their own standard deviations, (19).
 
     Parameters
     ----------

@@ -125,6 +125,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                     coef = B[problem.fit_intercept :]
                     terms.append(_density(problem.coef_prior, parameters["coef_prior"], coef))
             if layout.mixture:
+                # Coefficients are integrated out, (18): rows and prior together are Normal(0, I + W W').
                 unit = _unit(problem, given, scale)
                 coordinates = u[layout.sampled + layout.noise :]
                 mixture = problem.coef_prior.scales(coordinates, parameters["coef_prior"], unit)
