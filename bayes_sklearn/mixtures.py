@@ -18,9 +18,9 @@ _INVERSE_ROOT_PI = 1.0 / np.sqrt(np.pi)
 _MAX_STEPS = 60
 # Up to so many components the score takes them pair by pair.
 _FEW = 128
-# Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.6)^2)), the tails' reach,
+# Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.75)^2)), the tails' reach,
 # and the number of points from which on components are points themselves (an error of about its inverse square).
-_SPACING, _REACH, _MOST_POINTS = 0.6, 8.0, 2**20
+_SPACING, _REACH, _MOST_POINTS = 0.75, 6.0, 2**20
 
 
 def _standardised(value: Array, means: Array, sds: Array) -> tuple[Array, Array]:

@@ -26,6 +26,7 @@ from .errors import (
     resolve_target_errors,
     root_mean_square,
 )
+from .exports import ExportMixin
 from .fitting import Fit, Specification, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
 from .prediction import PredictionMixin
@@ -59,7 +60,7 @@ class _Data(NamedTuple):
     """Row labels, or None."""
 
 
-class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEstimator):
+class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, RegressorMixin, BaseEstimator):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
@@ -376,6 +377,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
         self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
+        self._standardized = not fitted.problem.scaling.is_identity
 
     def predict_distribution(
         self,
@@ -422,8 +424,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, RegressorMixin, BaseEs
         Returns
         -------
         pandas.DataFrame
-            A row for the intercept, each coefficient and the noise scale (on the data's scale); columns mean, sd,
-            and the limits.
+            A row for the intercept (at x = 0), each coefficient and the noise scale, on the data's scale; columns
+            mean, sd, and the limits. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
+            known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
+            fraction of missing information.
         """
         check_is_fitted(self)
         table = summarise(self._posterior, list(self.coef_names_), coverage)

@@ -10,13 +10,14 @@ import numpy as np
 from . import mixtures
 from .checks import check_coverage
 from .inference import Posterior
+from .inference._compat import diagnostics
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd.DataFrame:
-    """Return means, standard deviations and equal-tailed limits.
+    """Return means, standard deviations and equal-tailed limits; of a sampler's draws, how far to trust them, too.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
     Returns
     -------
     pandas.DataFrame
-        Rows: ``intercept``, the coefficients, ``noise_scale``.
+        Rows: ``intercept``, the coefficients, ``noise_scale``. Of draws there are columns ``ess_bulk``, ``ess_tail``
+        and ``r_hat``, NaN for what is constant, and ``attrs`` ``divergences`` and ``energy_information``.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
     scale_sd = np.sqrt(posterior.weights @ np.square(scale - scale_mean))
     scale_limits = posterior.noise_quantiles(tails)
     label = f"{100.0 * coverage:g}%"
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "mean": np.append(functionals @ posterior.mean, scale_mean),
             "sd": np.append(deviations, scale_sd),
@@ -64,3 +66,12 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
         },
         index=["intercept", *names, "noise_scale"],
     )
+    chains = posterior.chains
+    if chains is not None:
+        values = np.column_stack([posterior.location @ functionals.T, scale])
+        found = diagnostics({"row": chains.split(values)})
+        constant = np.ptp(values, axis=0) == 0.0
+        for measure in ("ess_bulk", "ess_tail", "r_hat"):
+            table[measure] = np.where(constant, np.nan, found[measure]["row"])
+        table.attrs |= {"divergences": chains.n_divergent, "energy_information": chains.energy_information}
+    return table

@@ -236,4 +236,4 @@ def test_score_of_many_components_is_that_of_their_pairs(sd: float) -> None:
     else:
         parts = mixtures._mean_distance(y[:, None] - means, sds) @ weights
         expected = parts - mixtures._half_distance(weights, means, sds)
-    assert_allclose(score, expected, rtol=1e-11 if sd > 1e-4 or sd == 0.0 else 1e-7)
+    assert_allclose(score, expected, rtol=1e-7 if sd > 0.0 else 1e-13)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,50 @@ def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
         measure: {name: np.asarray(values[name], dtype=np.float64) for name in draws}
         for measure, values in found.items()
     }
+
+
+def inference_data(
+    groups: Mapping[str, Mapping[str, tuple[tuple[str, ...], NDArray[Any]]]],
+    coords: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, str],
+) -> Any:
+    """Return groups of arrays in ArviZ's container: InferenceData in 0.x, xarray.DataTree in 1.x. Nothing is copied.
+
+    Parameters
+    ----------
+    groups : mapping of str to mapping of str to (dims, ndarray)
+        Group, variable.
+    coords : mapping of str to ndarray
+        Labels along dims; those of the others are their positions.
+    attributes : mapping of str to str
+        Of the whole and of every group.
+    """
+    attributes = {"created_at": datetime.now(UTC).isoformat(), **attributes}
+    with quietly():
+        import arviz as az
+        import xarray as xr
+
+        datasets = {}
+        for group, variables in groups.items():
+            sizes = {
+                dim: size
+                for dims, values in variables.values()
+                for dim, size in zip(dims, values.shape, strict=True)
+            }
+            labels = {dim: coords.get(dim, np.arange(size)) for dim, size in sizes.items()}
+            datasets[group] = xr.Dataset(variables, coords=labels, attrs=attributes)
+        if az.__version__.startswith("0."):
+            container: Any = az.InferenceData
+            return container(attrs=attributes, **datasets)
+        return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **datasets})
+
+
+def prior_draws(model: Any, names: Sequence[str], draws: int, seed: int) -> dict[str, Array]:
+    """Return draws of variables of a PyMC model from its prior, (draw, ...) each."""
+    with quietly():
+        import pymc as pm
+
+        drawn = pm.sample_prior_predictive(
+            draws=draws, model=model, var_names=list(names), random_seed=seed, return_inferencedata=False
+        )
+    return {name: np.asarray(drawn[name]) for name in names}

@@ -1,0 +1,431 @@
+"""What goes out: the model to PyMC, the draws to ArviZ.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .checks import remedies
+from .columns import Columns
+from .errors import (
+    FITTED_PRIOR_COUNT,
+    NoiseModel,
+    TargetErrors,
+    observed_share,
+    resolve_target_errors,
+)
+from .fitting import Specification, settle
+from .inference import Posterior, Problem, Rows, SamplerSettings
+from .inference._compat import inference_data, prior_draws
+from .inference.posterior import line_mean, row_blocks
+from .inference.pymc_model import missing_distribution, readable_model
+from .priors import Flat
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+Array = NDArray[np.float64]
+Variables = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
+
+_SAMPLED = ("chain", "draw")
+_PRIOR_ROLES = {"coef_prior": "Normal()", "intercept_prior": "Normal()", "noise_prior": "HalfNormal()"}
+
+
+class _Described(NamedTuple):
+    """A model and its data, before anything is fitted."""
+
+    problem: Problem
+    feature_names: list[str]
+    labels: NDArray[Any]
+    """(n,) of all rows."""
+
+    def to_pymc(self) -> pm.Model:
+        # Dates would become whole numbers as a list.
+        obs = list(self.labels) if self.labels.dtype.kind in "mM" else self.labels.tolist()
+        return readable_model(self.problem, self.feature_names, obs)
+
+
+class _Observed(NamedTuple):
+    """Rows that a fitted model is held against, those of weight zero left out."""
+
+    X: Array
+    """(n, p) features."""
+    y: Array
+    labels: NDArray[Any]
+    standard_error: Array | None
+    constant: dict[str, Array]
+    """(n,) what else was given with each row."""
+
+
+class _Draws(NamedTuple):
+    """Draws from a posterior, chain after chain."""
+
+    chains: int
+    location: Array
+    """(G, P) of the coefficients B, about the posterior's center."""
+    noise_scale: Array
+    """(G,)"""
+
+    def split(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return one value a draw, (G, ...), as (chain, draw, ...)."""
+        return values.reshape(self.chains, -1, *values.shape[1:])
+
+
+class ExportMixin:
+    """The model in PyMC and the posterior in ArviZ, of an estimator that keeps a `Posterior`."""
+
+    fit_intercept: bool
+    draws: int
+    chains: int
+    weight_type: str
+    weight_type_: str
+    inference_: str
+    coef_names_: NDArray[np.object_]
+    _posterior: Posterior
+    _noise_model: NoiseModel
+    _columns: Columns
+    _seed: int
+    _standardized: bool
+    _read: Callable[..., Any]
+    _specification: Callable[[Rows], Specification]
+    _validate_params: Callable[[], None]
+
+    def to_pymc(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+    ) -> pm.Model:
+        """Return the model in PyMC, as a person would write it, for these data.
+
+        Nothing has to be fitted before, and the estimator stays as it is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            Features, and the columns named by ``count_column`` and ``y_err_column``.
+        y : array-like of shape (n,)
+            Target.
+        sample_weight : array-like of shape (n,), optional
+            Counts behind shares or frequencies, as ``weight_type`` says.
+        y_err : float or array-like of shape (n,), optional
+            Known standard errors of y, in its unit; positive.
+
+        Returns
+        -------
+        pymc.Model
+            On the data's own scale: ``coef`` (``feature``), ``intercept``, ``sigma`` and the observed ``y``
+            (``obs``); data ``X`` and ``y_err``. With ``standardize=True`` the variables that have priors are
+            ``coef_standardized`` and the like, and the others follow from them. Errors of shares are settled as in
+            fit. Coordinates: the names of the features, and the row labels of a data frame, else the rows' positions.
+            Rows of weight zero are left out; frequencies enter as a `pymc.Potential`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument, and for a prior that PyMC has no distribution for.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().to_pymc([[0.0], [1.0], [3.0]], [0.1, 0.9, 3.2])
+        >>> sorted(variable.name for variable in model.free_RVs)
+        ['coef_standardized', 'intercept_standardized', 'sigma_standardized']
+        """
+        return self._described(X, y, sample_weight, y_err).to_pymc()
+
+    def to_arviz(
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+        prior: bool = False,
+    ) -> Any:
+        """Return draws from the posterior for ArviZ, and what they say of data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k), optional
+            The columns that fit had, of the training rows or of others.
+        y : array-like of shape (n,), optional
+            Their target.
+        sample_weight : array-like of shape (n,), optional
+            Counts or frequencies, as in fit (``weight_type_``).
+        y_err : float or array-like of shape (n,), optional
+            Standard errors of y, in its unit. A model that was fitted with errors needs y_err or counts here.
+        prior : bool, default=False
+            Whether to draw from the prior, too, by PyMC; needs X and y, by which a standardised model is scaled.
+
+        Returns
+        -------
+        arviz.InferenceData or xarray.DataTree
+            The first with ArviZ 0.x, the second with ArviZ 1.x. Groups, all on the data's own scale:
+
+            - ``posterior``: ``coef`` (chain, draw, feature), ``intercept`` (chain, draw; at x = 0), ``sigma``
+              (chain, draw; the noise scale, absent under ``noise="known"``), and the scales of a mixture prior. After
+              NUTS they are its draws; an exact posterior is drawn from, independently, ``chains`` times ``draws``
+              times, with the seed that fit settled: the same draws every time.
+            - ``sample_stats`` (chain, draw), after NUTS.
+            - With X and y: ``posterior_predictive`` and ``log_likelihood``, both of ``y`` (chain, draw, obs), the
+              latter of one copy of each row; ``observed_data`` (``y``); ``constant_data`` (``X``; ``y_err``, the
+              standard errors that were used; ``counts``; ``sample_weight``, the frequencies). Rows of weight zero are
+              left out.
+            - With `prior`: ``prior`` and ``prior_predictive``, ``draws`` draws from `to_pymc`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument; with ``prior=True``, for flat priors.
+
+        Notes
+        -----
+        Errors of shares are taken at the fitted shares, as in fit: of a training row it is the error that fit gave
+        it, to within 0.1% (1% after NUTS). `predict` gives a new share a slightly different one, (14).
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y = [[0.0], [1.0], [3.0], [4.0]], [0.1, 0.9, 3.2, 3.9]
+        >>> model = BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y)
+        >>> model.to_arviz(X, y).posterior["coef"].shape
+        (4, 1000, 1)
+        """
+        check_is_fitted(self)
+        _check_together(X, y, sample_weight=sample_weight, y_err=y_err, prior=prior or None)
+        # One stream each, so that data change no draw of the parameters.
+        rng, noise_rng = np.random.default_rng(self._seed).spawn(2)
+        draws = _draws(self._posterior, self.chains, self.draws, rng)
+        coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
+        groups: dict[str, Variables] = {"posterior": self._parameters(draws)}
+        if self._posterior.chains is not None:
+            statistics = self._posterior.chains.statistics
+            groups["sample_stats"] = {name: (_SAMPLED, values.copy()) for name, values in statistics.items()}
+        if X is not None and y is not None:
+            observed = self._observed(X, y, sample_weight, y_err)
+            coords["obs"] = observed.labels
+            if prior:
+                described = self._described(X, y, sample_weight, y_err, weight_type=self.weight_type_)
+                groups |= self._of_prior(described, list(groups["posterior"]))
+            groups |= self._of_data(observed, draws, noise_rng)
+        return inference_data(groups, coords, self._attributes())
+
+    def _described(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, **params: Any
+    ) -> _Described:
+        """Return the model of these data, with some of the estimator's parameters changed."""
+        # Reading data sets attributes: those of a shallow copy, so that the estimator stays as it is.
+        other = copy(self)
+        for name, value in params.items():
+            setattr(other, name, value)
+        other._validate_params()
+        data = other._read(X, y, sample_weight, y_err)
+        model = other._specification(data.rows)
+        # Whatever engine is asked for: it is the same model.
+        problem = settle(data.rows, data.errors, model, "auto", SamplerSettings()).problem
+        role = missing_distribution(problem)
+        if role is not None:
+            raise ValueError(
+                f"PyMC has no distribution for {role}={getattr(problem, role)!r}: use one of bayes_sklearn's priors."
+            )
+        return _Described(problem, data.columns.feature_names.tolist(), _labels(data.index, len(data.rows.y)))
+
+    def _observed(self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any) -> _Observed:
+        """Check data against the fitted model, and settle their errors."""
+        columns, index = self._columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
+        with remedies():
+            table, target = validate_data(
+                self,
+                X,
+                y,
+                reset=False,
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=2,
+                y_numeric=True,
+            )
+        target = np.asarray(target, dtype=np.float64)
+        self._check_errors_given(sample_weight, y_err)
+        errors = resolve_target_errors(
+            target,
+            sample_weight=sample_weight,
+            weight_type=self.weight_type_,
+            y_err=y_err,
+            **columns.held(table),
+        )
+        self._noise_model.check(len(target), errors.counts, errors.standard_error, {})
+        rows = Rows(table, target, columns.features, errors.frequency)
+        standard_error = self._standard_error(rows, errors)
+        given = {"counts": errors.counts}
+        if sample_weight is not None and errors.weight_type == "frequency":
+            given["sample_weight"] = errors.frequency
+        every = slice(None)
+        used = every if errors.frequency is None else np.flatnonzero(errors.frequency)
+        return _Observed(
+            np.array(rows.take(used), dtype=np.float64),
+            target[used].copy(),
+            _labels(index, len(target))[used],
+            None if standard_error is None else np.broadcast_to(standard_error, target.shape)[used].copy(),
+            {name: values[used].copy() for name, values in given.items() if values is not None},
+        )
+
+    def _check_errors_given(self, sample_weight: object, y_err: object) -> None:
+        """Refuse data without errors where the model was fitted with them."""
+        counted = self._noise_model.kind == "counts"
+        in_columns = {"count_column", "y_err_column"} & set(self._columns.special)
+        as_counts = sample_weight is not None and self.weight_type_ == "counts"
+        if self._noise_model.kind == "none" or y_err is not None or in_columns or as_counts:
+            return
+        wanted = "sample_weight, the counts behind the shares in y," if counted else "y_err"
+        raise ValueError(
+            f"The model was fitted with {'counts' if counted else 'errors'} of y, and its noise is stated by them:"
+            f" give {wanted} with X and y."
+        )
+
+    def _standard_error(self, rows: Rows, errors: TargetErrors) -> Array | float | None:
+        """Return the target's standard errors, those of shares as in fit, (13)."""
+        if errors.counts is None:
+            return errors.standard_error
+        count_errors = replace(self._noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
+        if count_errors.pooled is None:
+            share = observed_share(rows.y, errors.counts)
+        else:
+            share = line_mean(self._posterior, rows)
+        return count_errors.standard_error(
+            count_errors.bernoulli_variance(share, errors.counts), errors.counts
+        )
+
+    def _parameters(self, draws: _Draws) -> Variables:
+        """Return the variables of the group posterior."""
+        coef = draws.location[:, 1:]
+        variables: Variables = {"coef": ((*_SAMPLED, "feature"), draws.split(coef.copy()))}
+        if self.fit_intercept:
+            intercept = draws.location[:, 0] - coef @ self._posterior.center
+            variables["intercept"] = (_SAMPLED, draws.split(intercept))
+        if self._noise_model.noise != "known":
+            variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
+        if self._posterior.chains is not None:
+            # As `readable_model` calls them.
+            prefix = "coef_standardized" if self._standardized else "coef"
+            for name, values in self._posterior.chains.scales.items():
+                dims = (*_SAMPLED, "feature")[: values.ndim]
+                variables[f"{prefix}_{name}"] = (dims, values.copy())
+        return variables
+
+    def _of_data(self, observed: _Observed, draws: _Draws, rng: np.random.Generator) -> dict[str, Variables]:
+        """Return the groups that are about data."""
+        predicted, log_likelihood = self._predicted(observed, draws, rng)
+        dims = (*_SAMPLED, "obs")
+        constant: Variables = {"X": (("obs", "feature"), observed.X)}
+        if observed.standard_error is not None:
+            constant["y_err"] = (("obs",), observed.standard_error)
+        constant |= {name: (("obs",), values) for name, values in observed.constant.items()}
+        return {
+            "posterior_predictive": {"y": (dims, draws.split(predicted))},
+            "log_likelihood": {"y": (dims, draws.split(log_likelihood))},
+            "observed_data": {"y": (("obs",), observed.y)},
+            "constant_data": constant,
+        }
+
+    def _predicted(self, observed: _Observed, draws: _Draws, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return new measurements of the rows and the log density of those observed, (G, n) each, (14)."""
+        n, size = len(observed.y), len(draws.location)
+        parts = self._noise_model.parts(y_err=observed.standard_error).values()
+        fixed, multiplied = (
+            np.broadcast_to(sum(part, np.zeros(())), (n,)) for part in zip(*parts, strict=True)
+        )
+        design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
+        predicted, log_likelihood = np.empty((size, n)), np.empty((size, n))
+        # A few draws at a time: nothing else is as large as the answer.
+        for block in row_blocks(size, n):
+            mean = np.matmul(draws.location[block], design.T, out=predicted[block])
+            variance = fixed + multiplied * np.square(draws.noise_scale[block, None])
+            log_likelihood[block] = -0.5 * (
+                np.square(observed.y - mean) / variance + np.log(2.0 * np.pi * variance)
+            )
+            mean += np.sqrt(variance) * rng.standard_normal(mean.shape)
+        return predicted, log_likelihood
+
+    def _of_prior(self, described: _Described, names: list[str]) -> dict[str, Variables]:
+        """Return the groups of the prior: the parameters of these names, and the target."""
+        problem = described.problem
+        flat = [
+            role
+            for role in _PRIOR_ROLES
+            if isinstance(getattr(problem, role), Flat)
+            and not (role == "noise_prior" and problem.noise == "known")
+        ]
+        if flat:
+            instead = ", ".join(f"{role}={_PRIOR_ROLES[role]}" for role in flat)
+            raise ValueError(
+                f"prior=True, but Flat() can't be drawn from: use {instead}, or another proper prior; or leave prior"
+                " out."
+            )
+        drawn = prior_draws(described.to_pymc(), [*names, "y"], self.draws, self._seed)
+        dims: dict[str, tuple[str, ...]] = dict.fromkeys(names, _SAMPLED)
+        dims |= {name: (*_SAMPLED, "feature") for name in names if drawn[name].ndim == 2}
+        return {
+            "prior": {name: (dims[name], drawn[name][None]) for name in names},
+            "prior_predictive": {"y": ((*_SAMPLED, "obs"), drawn["y"][None])},
+        }
+
+    def _attributes(self) -> dict[str, str]:
+        """Return what every group says of its origin, by ArviZ's names."""
+        package = str(__package__)
+        version = str(sys.modules[package].__version__)
+        return {
+            "creation_library": package,
+            "creation_library_version": version,
+            "creation_library_language": "Python",
+            "inference_library": package,
+            "inference_library_version": version,
+            "inference_engine": self.inference_,
+        }
+
+
+def _check_together(X: object, y: object, **others: object) -> None:
+    """Refuse X without y, y without X, and what is of no use without them."""
+    if (X is None) != (y is None):
+        given, missing = ("y", "X") if X is None else ("X", "y")
+        raise ValueError(
+            f"{given} is given without {missing}: give both, for the groups that are about data, or neither."
+        )
+    if X is None:
+        for name, value in others.items():
+            if value is not None:
+                raise ValueError(f"{name} is given without X and y, which it belongs to: give them, too.")
+
+
+def _labels(index: Any, n: int) -> NDArray[Any]:
+    """Return one label a row: those of a data frame, else positions."""
+    if index is None:
+        return np.arange(n)
+    if getattr(index, "nlevels", 1) > 1:  # a coordinate has one label a row, which files can hold
+        return np.array([", ".join(map(str, label)) for label in index])
+    return np.asarray(index)
+
+
+def _draws(posterior: Posterior, chains: int, draws: int, rng: np.random.Generator) -> _Draws:
+    """Return a sampler's draws as they are, or independent ones from an exact posterior."""
+    if posterior.chains is not None:
+        return _Draws(posterior.chains.count, posterior.location, posterior.noise_scale)
+    size = chains * draws
+    # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
+    # next: it is drawn at either neighbour, the nearer the more often.
+    scale = posterior.noise_quantiles(rng.random(size))
+    order = np.argsort(posterior.noise_scale)
+    position = np.interp(np.log(scale), np.log(posterior.noise_scale[order]), np.arange(len(order)))
+    nodes = order[np.floor(position + rng.random(size)).astype(np.intp).clip(max=len(order) - 1)]
+    return _Draws(chains, posterior.location[nodes] + posterior.covariances.draw(nodes, rng), scale)
