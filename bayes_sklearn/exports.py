@@ -87,7 +87,6 @@ class ExportMixin:
     fit_intercept: bool
     draws: int
     chains: int
-    weight_type: str
     weight_type_: str
     inference_: str
     coef_names_: NDArray[np.object_]
@@ -412,9 +411,11 @@ def _labels(index: Any, n: int) -> NDArray[Any]:
     """Return one label a row: those of a data frame, else positions."""
     if index is None:
         return np.arange(n)
-    if getattr(index, "nlevels", 1) > 1:  # a coordinate has one label a row, which files can hold
+    if getattr(index, "nlevels", 1) > 1:
         return np.array([", ".join(map(str, label)) for label in index])
-    return np.asarray(index)
+    labels = np.asarray(index)
+    # Files hold text, not objects.
+    return np.array([str(label) for label in labels]) if labels.dtype.kind == "O" else labels
 
 
 def _draws(posterior: Posterior, chains: int, draws: int, rng: np.random.Generator) -> _Draws:

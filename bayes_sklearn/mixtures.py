@@ -18,8 +18,8 @@ _INVERSE_ROOT_PI = 1.0 / np.sqrt(np.pi)
 _MAX_STEPS = 60
 # Up to so many components the score takes them pair by pair.
 _FEW = 128
-# Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.75)^2)), the tails' reach,
-# and the number of points from which on components are points themselves (an error of about its inverse square).
+# Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.75)^2)), the tails'
+# reach, and the number of points from which on components are points themselves (an error of its inverse square).
 _SPACING, _REACH, _MOST_POINTS = 0.75, 6.0, 2**20
 
 
@@ -156,7 +156,7 @@ def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing
     values = ndtr((lower + points * spacing - means[:, None]) / sds[:, None]) * weights[:, None]
     size = int(points[:, -1].max()) + 2
     passed = np.bincount(points[:, -1] + 1, weights, size)
-    return np.bincount(points.ravel(), values.ravel(), size) + np.cumsum(passed)
+    return np.asarray(np.bincount(points.ravel(), values.ravel(), size) + np.cumsum(passed), dtype=np.float64)
 
 
 def _mean_distance(difference: Array, sd: Array) -> Array:

@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -24,17 +24,10 @@ from ..priors import ScaleMixture
 from . import exact
 from ._compat import diagnostics, one_blas_thread, quietly
 from .compiled import CompiledModels
-from .interpolation import Series
+from .coordinates import CompressedData, compressed_data
 from .posterior import Chains, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
-from .pymc_model import (
-    Layout,
-    missing_distribution,
-    prior_parameters,
-    sampler_model,
-    structure,
-    typical_unit,
-)
+from .pymc_model import missing_distribution, sampler_model, structure
 
 Array = NDArray[np.float64]
 
@@ -43,9 +36,6 @@ NAME = "nuts"
 COMPILED = CompiledModels(size=32)
 """The compiled models of this process."""
 
-# Digits of the data that the sampler gets to see: rounding in the last ones, which depends on the order of the
-# rows, would otherwise grow into other draws.
-_DATA_BITS, _START_BITS = 33, 12
 _TUNE, _TARGET_ACCEPT = 500, 0.9
 # Seconds between looks whether the sampler is done: it can be interrupted in between.
 _POLL = 0.002
@@ -106,127 +96,6 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     posterior = _posterior(problem, data, draws, settings)
     _check_convergence(problem, posterior, settings, options)
     return posterior
-
-
-@dataclass(frozen=True, eq=False)
-class CompressedData:
-    """What the sampler gets of a problem."""
-
-    arrays: dict[str, Array | float]
-    """Everything, by the names in `sampler_model`."""
-    series: Series | None
-    """Noise "additive": the compressed rows as functions of the scatter."""
-    limits: tuple[float, float] = (0.0, np.inf)
-    """Where the series holds."""
-
-    def holds(self, scale: Array | None) -> bool:
-        """Return whether every draw of the scatter is inside the limits."""
-        return scale is None or bool(((scale >= self.limits[0]) & (scale <= self.limits[1])).all())
-
-    def rows(self, scale: Array) -> Array:
-        """Return the rows of [1, x, y], divided by their noise at each scale, (G, K, P + 1)."""
-        if self.series is not None:
-            width = np.asarray(self.arrays["factor"]).shape[-1]
-            return self.series(scale)[:, :-1].reshape(-1, width, width)
-        if "resolution" in self.arrays:
-            return self.arrays["factor"] / np.hypot(scale, self.arrays["resolution"])[:, None, None]
-        return np.broadcast_to(self.arrays["factor"], (len(scale), *np.shape(self.arrays["factor"])))
-
-
-def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> CompressedData:
-    """Return the compressed rows and the coordinates in which the posterior is about a standard normal, (15), (16).
-
-    Parameters
-    ----------
-    problem : Problem
-    start : Posterior
-        A Gaussian approximation in the model's units: it sets the coordinates, and changes no density.
-    widening : int, default=0
-        How often the range of the scatter proved too narrow.
-    """
-    layout, scale = Layout.of(problem), start.noise_scale
-    arrays: dict[str, Array | float] = dict(prior_parameters(problem))
-    if layout.sampled:
-        free = slice(0 if problem.fit_intercept else 1, None)
-        root = start.root[:, free][:, : layout.sampled]
-        spread = np.asarray(np.linalg.qr(root, mode="r")).T
-        spread = _rounded(spread * np.sign(np.diag(spread)), np.abs(spread).max(axis=0), _START_BITS)
-        arrays["spread"] = spread
-        arrays["start"] = _rounded(
-            start.mean[free][: layout.sampled], np.linalg.norm(spread, axis=1), _START_BITS
-        )
-    if layout.noise:
-        center = start.weights @ np.log(scale)
-        width = max(float(np.sqrt(start.weights @ np.square(np.log(scale) - center))), 1e-8)
-        center, width = _rounded(np.array([center, width]), np.full(2, width), _START_BITS)
-        arrays["log_scale"] = np.array([center, width])
-    if layout.mixture:
-        arrays["unit"] = float(_rounded(typical_unit(problem), typical_unit(problem), _DATA_BITS))
-    if problem.noise == "additive":
-        return _interpolated(problem, arrays, float(scale.min()), float(scale.max()), widening)
-    factor, _ = problem.factor
-    arrays["factor"] = _canonical(factor, problem.state.n_rows)
-    if problem.noise == "scaled":
-        arrays["total_weight"] = problem.total_weight
-        arrays["resolution"] = float(_rounded(problem.resolution(), problem.resolution(), _START_BITS))
-    return CompressedData(arrays, None)
-
-
-def _interpolated(
-    problem: Problem, arrays: dict[str, Array | float], lowest: float, highest: float, widening: int
-) -> CompressedData:
-    """Return the data with the compressed rows as a series in the scatter, (16)."""
-    groups = problem.grouped()
-    source = groups if groups is not None and groups.exact else None
-    root_weight = np.sqrt(problem.total_weight)
-
-    def functions(scatter: float) -> Array:
-        factor, log_error = problem.factor_at(scatter, source)
-        # The two are of like size, and as accurate as the log density has to be.
-        return np.append(_canonical(factor, len(factor)), log_error / root_weight)
-
-    used = slice(None) if problem.rows.frequency is None else problem.rows.frequency > 0.0
-    error = np.asarray(problem.standard_error, dtype=np.float64)
-    smallest = float((error[used] if error.ndim else error).min()) / problem.error_unit
-    # As far again to either side as the Gaussian approximation reaches.
-    inner = 0.5 * np.log(np.square([lowest, highest]) + smallest**2)
-    reach = 2.0**widening * np.ptp(inner)
-    outer = np.exp(2.0 * (inner + np.array([-reach, reach]))) - smallest**2
-    lower, upper = np.sqrt(np.maximum(outer, 0.0))
-    # A whole number of bits, for the same nodes whatever the order of the rows.
-    lower, upper, smallest = (float(_rounded(x, x, _START_BITS)) for x in (lower, upper, smallest))
-    series = Series.fit(functions, smallest, lower, upper)
-    columns = _rounded(series.coefficients, np.full(1, np.abs(series.coefficients).max()), _DATA_BITS + 4)
-    series = replace(series, coefficients=columns)
-    width = problem.rows.n_features + 2
-    arrays["factor"] = columns[:, :-1].reshape(-1, width, width)
-    arrays["log_error"] = columns[:, -1] * root_weight
-    arrays["interval"] = np.array([smallest, series.middle, series.half])
-    if "unit" in arrays:
-        arrays["total_weight"] = problem.total_weight
-    return CompressedData(arrays, series, (lower if lower > 0.0 else 0.0, upper))
-
-
-def _canonical(factor: Array, n_rows: int) -> Array:
-    """Return rows with the same sums of squares and products that don't depend on the order of the data's, (15)."""
-    norms = np.linalg.norm(factor, axis=0)
-    norms = np.where(norms > 0.0, norms, 1.0)
-    unit = factor / norms
-    if n_rows >= len(factor):
-        # The polar factor, symmetric: it has no rows whose signs or order could differ.
-        _, singular, right = np.linalg.svd(unit)
-        unit = (right.T * singular) @ right
-    else:
-        unit = unit[:n_rows]
-        unit = unit * np.where(np.diag(unit) < 0.0, -1.0, 1.0)[:, None]
-    return _rounded(unit, np.ones(1), _DATA_BITS) * _rounded(norms, norms, _DATA_BITS)
-
-
-def _rounded(values: Array | float, magnitude: Array | float, bits: int) -> Array:
-    """Return values rounded to so many bits below a magnitude."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        unit = np.exp2(np.ceil(np.log2(magnitude)) - bits)
-        return np.where(unit > 0.0, np.rint(np.divide(values, unit)) * unit, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -407,8 +276,10 @@ def _posterior(problem: Problem, data: CompressedData, draws: _Draws, settings: 
         for start in range(0, size, block):
             here = slice(start, start + block)
             rows = data.rows(scale[here])
-            target = rows[:, :, -1] - rows[:, :, 0] * location[here, :1]
-            location[here, 1:] = _given_scales(rows[:, :, 1:-1], target, flat["sd"][here], rng)
+            target = rows[:, :, -1]
+            if problem.fit_intercept:
+                target = target - rows[:, :, 0] * flat["u"][here, :1]
+            location[here, 1:] = _given_scales(rows[:, :, -1 - p : -1], target, flat["sd"][here], rng)
         scales = {name: draws.values[name] for name in draws.values if name not in ("u", "B", "s", "sd")}
     return Posterior(
         weights=np.full(size, 1.0 / size),

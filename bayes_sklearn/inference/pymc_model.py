@@ -86,7 +86,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     problem : Problem
         Its structure alone is taken from it.
     data : mapping of str to ndarray or float
-        As `nuts.compressed_data` makes them; `prior_parameters` among them.
+        As `coordinates.compressed_data` makes them.
 
     Returns
     -------
@@ -113,12 +113,11 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 terms += [pm.logp(noise.dist(**parameters["noise_prior"]), scale), log_scale]
             factor, log_likelihood = _factor(problem, given, scale)
             terms.append(log_likelihood)
-            design = factor[:, :-1] if problem.fit_intercept else factor[:, 1:-1]
-            target = factor[:, -1]
+            design, target = factor[:, :-1], factor[:, -1]
             if layout.sampled:
                 B = given["start"] + pt.dot(given["spread"], u[: layout.sampled])
                 pm.Deterministic("B", B)
-                target -= pt.dot(design[:, : layout.sampled], B)
+                target -= pt.dot(design[:, : layout.sampled], u[: layout.sampled])
                 if problem.fit_intercept:
                     terms.append(_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1]))
                 if not layout.mixture:
@@ -142,7 +141,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 
 
 def _factor(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, Any]:
-    """Return the rows of [1, x, y], divided by their noise, and what the noise's determinant gives."""
+    """Return the rows, divided by their noise, and what the noise's determinant gives."""
     import pytensor.tensor as pt
 
     if problem.noise == "known":
