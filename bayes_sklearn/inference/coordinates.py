@@ -17,10 +17,17 @@ from .pymc_model import Layout, prior_parameters, typical_unit
 
 Array = NDArray[np.float64]
 
-# Bits that are kept: of rows, below the noise, and below their own length; of what only places the coordinates; those
-# that a sum of many doubles has.
-# Rounding errors, which depend on the order of the data's rows, would otherwise grow into other draws.
-_BELOW_NOISE, _BELOW_ROWS, _OF_PLACES, _OF_DOUBLE = 30, 37, 20, 46
+# Bits that are kept. Rounding errors, which depend on the order of the data's rows, would otherwise grow into other
+# draws.
+_BELOW_NOISE = 30
+_BELOW_ROWS = 37
+"""Below the length of a column: no fewer are kept below the noise than the column has."""
+_OF_DOUBLE = 46
+"""That a sum of many doubles has."""
+_BELOW_LEAST = 6
+"""Below a matrix' least singular value."""
+_OF_PLACES = 20
+"""Of what only places the coordinates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +71,14 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
     if layout.sampled:
         free = slice(0 if problem.fit_intercept else 1, None)
         root = start.root[:, free][:, : layout.sampled]
-        spread = np.asarray(np.linalg.qr(root, mode="r")).T
-        spread *= np.sign(np.diag(spread))
-        # Against the diagonal of each row: against anything larger the triangle could become singular.
-        own = np.diag(spread)
-        arrays["spread"] = _rounded(spread, own[:, None], _OF_PLACES)
-        arrays["start"] = _rounded(start.mean[free][: layout.sampled], own, _OF_PLACES)
+        sd = np.linalg.norm(root, axis=0)
+        _, singular, right = np.linalg.svd(root / sd)
+        # The symmetric root of the correlations; rounding must not make it singular.
+        bits = max(_BELOW_ROWS, _BELOW_LEAST - int(np.log2(max(singular[-1], np.finfo(np.float64).eps))))
+        arrays["spread"] = _rounded(sd, sd, _OF_PLACES)[:, None] * _rounded(
+            (right.T * singular) @ right, 1.0, bits
+        )
+        arrays["start"] = _rounded(start.mean[free][: layout.sampled], sd, bits)
     typical = 1.0
     if layout.noise:
         center = start.weights @ np.log(scale)
@@ -167,7 +176,9 @@ def _sizes(rows: Array, factor: Array, layout: Layout, typical: float) -> tuple[
     """
     sizes = np.full(rows.shape[-1], typical * 2.0 ** (_BELOW_ROWS - _BELOW_NOISE))
     # The first row holds the target's distance from zero, which is there to more digits than its spread.
-    target = np.linalg.norm(factor[1:, -1]) + 2.0 ** (_BELOW_ROWS - _OF_DOUBLE) * np.linalg.norm(factor[:, -1])
+    target = np.linalg.norm(factor[1:, -1]) + 2.0 ** (_BELOW_ROWS - _OF_DOUBLE) * np.linalg.norm(
+        factor[:, -1]
+    )
     sizes = np.maximum(sizes, target)
     if layout.mixture:
         sizes[layout.sampled : -1] = np.linalg.norm(factor[:, 1:-1], axis=0)
