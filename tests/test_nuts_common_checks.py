@@ -20,6 +20,8 @@ pytestmark = [
 ]
 
 
-@parametrize_with_checks([Regressor(inference="nuts", draws=40, chains=2, nuts_kwargs={"tune": 60}, random_state=0)])
+@parametrize_with_checks(
+    [Regressor(inference="nuts", draws=40, chains=2, nuts_kwargs={"tune": 60}, random_state=0)]
+)
 def test_common_check_passes(estimator: Regressor, check: Any) -> None:
     check(estimator)

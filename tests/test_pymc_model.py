@@ -406,7 +406,9 @@ def plain_model(case: Case) -> Any:
             z = pm.Normal("z", 0.0, 1.0, shape=p)
             m = z * tau * lam * pm.math.sqrt(c2 / (c2 + tau**2 * lam**2))
         elif case.coef == "student-t":
-            m = pm.StudentT("m", nu=np.linspace(1.0, 9.0, p), mu=0.1, sigma=np.geomspace(0.3, 2.0, p), shape=p)
+            m = pm.StudentT(
+                "m", nu=np.linspace(1.0, 9.0, p), mu=0.1, sigma=np.geomspace(0.3, 2.0, p), shape=p
+            )
         elif case.coef == "laplace":
             m = pm.Laplace("m", mu=np.linspace(-0.2, 0.2, p), b=np.geomspace(0.3, 2.0, p), shape=p)
         else:
@@ -509,7 +511,9 @@ def test_rows_that_coefficients_are_drawn_from_are_those_that_are_sampled(case: 
     for rows, s in zip(data.rows(scale), scale, strict=True):
         full = np.column_stack([Z, target]) * (np.sqrt(f) / noise_sd(case, s, error))[:, None]
         used = slice(1, None)  # the intercept's column may be in other coordinates
-        assert_allclose((rows.T @ rows)[used, used][:-1, :-1], (full.T @ full)[used, used][:-1, :-1], rtol=1e-8)
+        assert_allclose(
+            (rows.T @ rows)[used, used][:-1, :-1], (full.T @ full)[used, used][:-1, :-1], rtol=1e-8
+        )
 
 
 # --- the priors ----------------------------------------------------------------------------------

@@ -19,7 +19,16 @@ from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
-_LOGGERS = ("pymc", "pytensor", "arviz", "arviz.preview", "numba")
+# PyTensor sets the level of its own logger at import, which that of a child overrules.
+_LOGGERS = (
+    "pymc",
+    "pytensor",
+    "pytensor.configdefaults",
+    "pytensor.tensor.blas",
+    "arviz",
+    "arviz.preview",
+    "numba",
+)
 # Filters of warnings belong to the process, so that only one thread at a time can change and restore them.
 _quiet = threading.RLock()
 
