@@ -14,7 +14,7 @@ from .cases import CASES, Case
 from .measure import Result
 from .targets import TARGETS, Target
 
-_LINE = "{:<22} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
+_LINE = "{:<26} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
 _REPEATS = 7
 
 
@@ -103,7 +103,7 @@ def _line(name: str, target: Target, result: Result) -> str:
         verdict = "unknown"
     what = f"{target.measures}: {result.times}" if result.times else target.measures
     line = _LINE.format(name, sign + median, low, high, _bound(target), verdict, what)
-    return f"{line}\n{'':>23}{result.note}" if result.note else line
+    return f"{line}\n{'':>27}{result.note}" if result.note else line
 
 
 def _number(value: float) -> str:

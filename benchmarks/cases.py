@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import adapters
+from . import adapters, nuts_cases
 from .adapters import Adapter
-from .data import Table, measured, phones, shares
+from .data import Table, measured, phones, scattered, shares, sparse
 from .fresh import import_seconds, run_probe
 from .measure import Result, as_time, ratios, seconds, timed
+from .sampling import horseshoe, laplace, nuts_refit
 
 __all__ = ["CASES", "Case"]
 
@@ -119,15 +120,31 @@ def _fits(rows: int, columns: int) -> dict[str, Case]:
     size, tiny = {"rows": rows, "columns": columns}, {"rows": 50, "columns": columns}
     with_errors = against(measured, adapters.fit_y_err, adapters.linear_fit_y_err)
     with_frequencies = against(measured, adapters.fit_frequency, adapters.linear_fit_weight)
-    label = f"{f'{rows:.0e}'.replace('e+0', 'e') if rows >= 10**6 else rows}x{columns}"
+    label = f"{_short(rows)}x{columns}"
     return {
         f"fit-y-err-{label}": Case(with_errors, size, tiny),
         f"fit-frequency-{label}": Case(with_frequencies, size, tiny),
     }
 
 
+def _refits(rows: int) -> dict[str, Case]:
+    size, tiny = {"rows": rows, "columns": 4}, {"rows": 30, "columns": 4}
+    scaled = nuts_cases.refit(measured, nuts_refit("scaled", laplace))
+    additive = nuts_cases.refit(scattered, nuts_refit("additive", laplace))
+    return {
+        f"nuts-refit-{_short(rows)}": Case(scaled, size, tiny, needs_pymc=True),
+        f"nuts-refit-additive-{_short(rows)}": Case(additive, size, tiny, needs_pymc=True),
+    }
+
+
+def _short(rows: int) -> str:
+    return f"{rows:.0e}".replace("e+0", "e") if rows >= 10**6 else str(rows)
+
+
 _LARGE, _TINY = {"rows": 1_000_000, "columns": 4}, {"rows": 400, "columns": 4}
 _SAMPLED_TINY = {"rows": 30, "draws": 20, "tune": 20}
+_NUTS = {"rows": 2_000, "columns": 4, "draws": 1000, "tune": 500}
+_NUTS_TINY = {"rows": 30, "columns": 4, "draws": 20, "tune": 20}
 
 CASES: dict[str, Case] = {
     **_fits(1_000_000, 4),
@@ -157,6 +174,19 @@ CASES: dict[str, Case] = {
     ),
     "nutpie-20000": Case(
         sampled("nutpie"), {"rows": 20_000, "draws": 4000, "tune": 1000}, _SAMPLED_TINY, needs_pymc=True
+    ),
+    "nuts-first": Case(nuts_cases.first_fit, _NUTS, _NUTS_TINY, needs_pymc=True),
+    **_refits(200),
+    **_refits(20_000),
+    **_refits(1_000_000),
+    "nuts-refit-horseshoe": Case(
+        nuts_cases.refit(sparse, nuts_refit("scaled", horseshoe)),
+        {"rows": 2_000, "columns": 10},
+        {"rows": 30, "columns": 10},
+        needs_pymc=True,
+    ),
+    "nuts-search": Case(
+        nuts_cases.search, {**_NUTS, "candidates": 20}, {**_NUTS_TINY, "candidates": 2}, needs_pymc=True
     ),
 }
 """Every case, by the name of its target."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Table", "measured", "phones", "shares"]
+__all__ = ["Table", "measured", "phones", "scattered", "shares", "sparse"]
 
 Array = NDArray[np.float64]
 
@@ -31,9 +31,26 @@ class Table:
 
 def measured(rows: int, columns: int, seed: int = 0) -> Table:
     """Return a linear target with errors between 0.2 and 2, and frequencies of 1 to 4."""
+    return _linear(rows, np.linspace(1.0, -1.0, columns), seed)
+
+
+def sparse(rows: int, columns: int, seed: int = 0) -> Table:
+    """Return what `measured` does, with a target that two of the features matter to."""
+    coef = np.zeros(columns)
+    coef[:2] = 1.0, -1.0
+    return _linear(rows, coef, seed)
+
+
+def scattered(rows: int, columns: int, seed: int = 0) -> Table:
+    """Return what `measured` does, with a scatter of 0.5 that the errors leave out."""
+    table = measured(rows, columns, seed)
+    scatter = 0.5 * np.random.default_rng([seed, 1]).standard_normal(rows)
+    return replace(table, y=table.y + scatter)
+
+
+def _linear(rows: int, coef: Array, seed: int) -> Table:
     rng = np.random.default_rng(seed)
-    table = _empty(rows, columns)
-    coef = np.linspace(1.0, -1.0, columns)
+    table = _empty(rows, len(coef))
     for block in _blocks(rows):
         X = rng.standard_normal(out=table.X[block])
         table.y_err[block] = rng.uniform(0.2, 2.0, len(X))

@@ -70,8 +70,10 @@ def timed(work: Work) -> float:
 
 
 def as_time(time: float) -> str:
-    """Return seconds in words: ``1.23 ms``, ``4.56 s``."""
-    return f"{1000.0 * time:.3g} ms" if time < 1.0 else f"{time:.3g} s"
+    """Return seconds in words: ``1.23 ms``, ``4.56 s``, ``1,234 s``."""
+    if time < 1.0:
+        return f"{1000.0 * time:.3g} ms"
+    return f"{time:.3g} s" if time < 100.0 else f"{time:,.0f} s"
 
 
 def _loops(work: Work) -> int:

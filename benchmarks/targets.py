@@ -48,4 +48,13 @@ TARGETS: dict[str, Target] = {
     "nutpie-200": Target("nutpie / exact fit and 16,000 draws, 200 rows", None),
     "pymc-20000": Target("PyMC / exact fit and 16,000 draws, 20,000 rows", 1000.0, at_least=True),
     "nutpie-20000": Target("nutpie / exact fit and 16,000 draws, 20,000 rows", None),
+    "nuts-first": Target("first NUTS fit, compilation included / plain PyMC, 2,000 x 4", None),
+    "nuts-refit-200": Target("NUTS refit, 200 x 4", 0.5, "s"),
+    "nuts-refit-20000": Target("NUTS refit, 20,000 x 4", 0.5, "s"),
+    "nuts-refit-1e6": Target("NUTS refit, 1,000,000 x 4", 0.5, "s"),
+    "nuts-refit-additive-200": Target("NUTS refit, additive noise, 200 x 4", 0.5, "s"),
+    "nuts-refit-additive-20000": Target("NUTS refit, additive noise, 20,000 x 4", 0.5, "s"),
+    "nuts-refit-additive-1e6": Target("NUTS refit, additive noise, 1,000,000 x 4", 0.5, "s"),
+    "nuts-refit-horseshoe": Target("NUTS refit, Horseshoe, 2,000 x 10", 0.5, "s"),
+    "nuts-search": Target("100 fits by plain PyMC / a search of 100 by NUTS, 2,000 x 4", 10.0, at_least=True),
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,17 @@ import pytest
 # The benchmarks are part of the checkout, not of the package.
 sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks import cases as benchmark_cases
-from benchmarks import measure
+from benchmarks import measure, nuts_cases, sampling, sampling_probe
 from benchmarks.__main__ import main, run
 from benchmarks.cases import CASES, Case
-from benchmarks.data import measured, phones, shares
+from benchmarks.data import measured, phones, scattered, shares, sparse
 from benchmarks.fresh import run_probe
 from benchmarks.measure import Result, ratios
 from benchmarks.targets import TARGETS, Target
 
 LARGE = {"rows": 1_000_000, "columns": 4}
 SAMPLED = {"draws": 4000, "tune": 1000}
+SEARCHED = {"rows": 2000, "columns": 4, "draws": 1000, "tune": 500, "candidates": 20}
 # What the project has set itself: size, bound, and whether the bound is a lower one.
 PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "fit-y-err-1e6x4": (LARGE, 0.5, False),
@@ -42,9 +45,20 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "import": ({}, 1.3, False),
     "pymc-200": ({"rows": 200, **SAMPLED}, 1000.0, True),
     "pymc-20000": ({"rows": 20_000, **SAMPLED}, 1000.0, True),
+    "nuts-refit-200": ({"rows": 200, "columns": 4}, 0.5, False),
+    "nuts-refit-20000": ({"rows": 20_000, "columns": 4}, 0.5, False),
+    "nuts-refit-1e6": (LARGE, 0.5, False),
+    "nuts-refit-additive-200": ({"rows": 200, "columns": 4}, 0.5, False),
+    "nuts-refit-additive-20000": ({"rows": 20_000, "columns": 4}, 0.5, False),
+    "nuts-refit-additive-1e6": (LARGE, 0.5, False),
+    "nuts-refit-horseshoe": ({"rows": 2000, "columns": 10}, 0.5, False),
+    "nuts-search": (SEARCHED, 10.0, True),
 }
-FOR_INFORMATION = {"nutpie-200", "nutpie-20000"}
+FOR_INFORMATION = {"nutpie-200", "nutpie-20000", "nuts-first"}
 SAMPLING = {name for name, case in CASES.items() if case.needs_pymc}
+AGAINST_EXACT = {name for name in SAMPLING if not name.startswith("nuts-")}
+REFITS = {name for name in SAMPLING if name.startswith("nuts-refit-")}
+NUTS_TINY = {"rows": 30, "columns": 4, "draws": 20, "tune": 20}
 
 
 def _probe(*arguments: Any, **_: Any) -> dict[str, Any]:
@@ -68,7 +82,7 @@ def test_every_target_is_measured_at_the_promised_size() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - SAMPLING | {"pymc-200"}))
+@pytest.mark.parametrize("name", sorted(set(CASES) - SAMPLING | {"pymc-200", "nuts-refit-200"}))
 def test_a_case_runs_at_a_tiny_size(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(CASES, TARGETS, [name], repeats=1, tiny=True) == []
     lines = capsys.readouterr().out.splitlines()
@@ -77,7 +91,7 @@ def test_a_case_runs_at_a_tiny_size(name: str, capsys: pytest.CaptureFixture[str
     assert any(verdict in lines[0] for verdict in ("within", "MISSED"))
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLING))
+@pytest.mark.parametrize("name", sorted(AGAINST_EXACT))
 def test_a_sampling_case_divides_by_the_exact_fit_and_its_draws(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +118,78 @@ def test_a_sampler_that_is_stopped_gives_a_lower_bound(
     monkeypatch.setattr(benchmark_cases, "timed", lambda work: 10.0)
     run(CASES, TARGETS, ["pymc-20000"], repeats=1, tiny=True)
     assert "unknown" in capsys.readouterr().out
+
+
+class Refitted:
+    """Stands for the estimator, and keeps what it is asked to fit."""
+
+    def __init__(self, **parameters: Any) -> None:
+        self.parameters = parameters
+
+    def fit(self, X: Any, y: Any, *, y_err: Any) -> None:
+        assert len(X) == len(y) == len(y_err)
+        FITTED.append((float(y[0]), len(y), self.parameters))
+
+
+FITTED: list[tuple[float, int, dict[str, Any]]] = []
+
+
+@pytest.mark.parametrize("name", sorted(REFITS))
+def test_a_refit_has_other_rows_and_another_prior(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FITTED.clear()
+    monkeypatch.setattr(sampling, "BayesianErrorsInVariablesRegressor", Refitted)
+    result = CASES[name].run(**CASES[name].tiny, repeats=3)
+    assert len(result.values) == 3
+    first_y, rows, parameters = zip(*FITTED, strict=True)
+    assert set(rows) == {CASES[name].tiny["rows"]}
+    assert all(a != b for a, b in pairwise(first_y))
+    assert len({repr(one["coef_prior"]) for one in parameters}) == len(FITTED) == 4
+    assert {one["noise"] for one in parameters} == {"additive" if "additive" in name else "scaled"}
+    kind = "Horseshoe" if "horseshoe" in name else "Laplace"
+    assert {type(one["coef_prior"]).__name__ for one in parameters} == {kind}
+    assert not {"draws", "chains", "nuts_kwargs"} & set(parameters[0]), "as it comes"
+
+
+def test_adapters_that_sample_fit_the_same_model() -> None:
+    effort = (60, 4, 200, 200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours = sampling_probe.sample("nuts_fit", 2, *effort)
+        searched = sampling_probe.sample("nuts_search", 1, *effort, 2)
+    assert len(ours["seconds"]) == 2
+    assert searched["fits"] == 10
+    plain = run_probe("sampling_probe", "plain_fit", 1, *effort)
+    np.testing.assert_allclose(ours["coef"], plain["coef"], atol=0.5 * max(ours["coef_std"]))
+    assert plain["sampler"] in {"pymc", "nutpie"}
+
+
+def _sampling_probe(module: str, name: str, calls: int, rows: int, *numbers: int) -> dict[str, Any]:
+    seconds = {"nuts_fit": 30.0, "nuts_search": 50.0, "plain_fit": 10.0}[name]
+    fits = 5 * numbers[-1]
+    found = {"coef": [0.0], "coef_std": [1.0], "sampler": "none", "fits": fits}
+    return {"seconds": [90.0] * (calls > 1) + [seconds] * (calls - (calls > 1)), **found}
+
+
+def test_a_first_fit_is_timed_beside_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def probe(module: str, name: str, *numbers: int) -> dict[str, Any]:
+        calls.append(name)
+        return _sampling_probe(module, name, *numbers)
+
+    monkeypatch.setattr(nuts_cases, "run_probe", probe)
+    result = CASES["nuts-first"].run(**NUTS_TINY, repeats=2)
+    assert result.values == (3.0, 3.0)
+    assert calls == ["nuts_fit", "plain_fit"] * 3
+    assert "by none" in result.note
+
+
+def test_a_search_is_timed_beside_as_many_plain_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nuts_cases, "run_probe", _sampling_probe)
+    result = CASES["nuts-search"].run(**NUTS_TINY, candidates=20, repeats=9)
+    assert result.values == (20.0,) * 3, "100 fits of 10 s, beside 50 s"
+    assert result.times == "50 s / 1,000 s"
+    assert "multiplied" in result.note
 
 
 @pytest.mark.parametrize("gone", sorted(TARGETS))
@@ -183,12 +269,12 @@ def test_pymc_can_be_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("skipped") == 2
 
 
-@pytest.mark.parametrize("make", [measured, shares, phones])
+@pytest.mark.parametrize("make", [measured, scattered, sparse, shares, phones])
 def test_a_table_is_what_it_says(make: Any) -> None:
     table = make(300, 4)
     assert table.X.shape == (300, 4)
     assert (table.y_err > 0.0).all()
     assert (table.weight >= 1.0).all()
-    if make is not measured:
+    if make in (shares, phones):
         assert ((table.y >= 0.0) & (table.y <= 1.0)).all()
         np.testing.assert_allclose(table.y * table.weight, np.rint(table.y * table.weight), atol=1e-9)

@@ -28,7 +28,7 @@ from bayes_sklearn.priors import (
 
 from reference_model import monte_carlo_error
 
-pytestmark = pytest.mark.xdist_group("nuts")
+pytestmark = pytest.mark.xdist_group("draws")
 
 Array = NDArray[np.float64]
 

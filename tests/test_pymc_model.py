@@ -36,8 +36,6 @@ from bayes_sklearn.priors import (
 
 from oracle import standardisation
 
-pytestmark = pytest.mark.xdist_group("nuts")
-
 Array = NDArray[np.float64]
 Values = Mapping[str, Any]
 Errors = Literal["none", "scaled", "additive", "known"]
