@@ -351,7 +351,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             return _DEFAULT_PRIORS[role]()
         if not isinstance(prior, kind):
             wanted = "the noise scale" if kind is ScalePrior else "coefficients"
-            fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Laplace()"
+            fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
             raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
         if isinstance(prior, ScaleMixture) and role == "intercept_prior":
             raise TypeError(f"intercept_prior can't be {prior!r}, which is for coefficients: use StudentT().")
