@@ -536,7 +536,7 @@ def test_scale_prior_s_density_is_pymc_s(name: str) -> None:
         (StudentT(nu=[1.0, 5.0], mu=0.3, sigma=0.7), stats.t([1.0, 5.0], 0.3, 0.7)),
         (Laplace(mu=-0.2, b=[0.5, 2.0]), stats.laplace(-0.2, [0.5, 2.0])),
     ],
-    ids=str,
+    ids=["normal", "student_t", "laplace"],
 )
 def test_coefficient_prior_s_density_is_pymc_s_and_scipy_s(prior: CoefficientPrior, density: Any) -> None:
     import pymc as pm
