@@ -217,6 +217,16 @@ class Sampler:
         moved[self.layout.sampled] = (np.log(scale) - center) / width
         return moved
 
+    def log_volume(self, point: Array) -> float:
+        """Log determinant of B's derivatives by its own coordinates, but for a constant: B is linear in them."""
+        size = self.layout.sampled
+        if not size:
+            return 0.0
+        shifted = np.vstack([point, *(point + np.eye(len(point))[:size])])
+        B = np.array([np.asarray(self.evaluate(u)["B"]) for u in shifted])
+        sd = np.linalg.norm(self.start.root[:, -B.shape[1] :], axis=0)
+        return float(np.linalg.slogdet((B[1:] - B[0]) / sd)[1])
+
     def intercept_and_coef(self, found: Values) -> tuple[float, Array]:
         first = int(self.problem.fit_intercept)
         B = np.asarray(found.get("B", np.zeros(0)))
@@ -235,7 +245,7 @@ def difference(case: Case, sampler: Sampler, density: Callable[[Values], float],
     suffix = "_standardized" if case.standardize else ""
     intercept, coef = sampler.intercept_and_coef(found)
     values: dict[str, Any] = {f"coef{suffix}": coef, f"intercept{suffix}": intercept}
-    moved = 0.0
+    moved = sampler.log_volume(point)
     scale = float(found.get("s", 1.0))
     if case.errors != "known":
         # The sampler's coordinate is log s.

@@ -68,6 +68,15 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
     """
     layout, scale = Layout.of(problem), start.noise_scale
     arrays: dict[str, Array | float] = dict(prior_parameters(problem))
+    typical = 1.0
+    if layout.noise:
+        center = float(start.weights @ np.log(scale))
+        width = max(float(np.sqrt(start.weights @ np.square(np.log(scale) - center))), 1e-8)
+        if layout.follows:  # coordinates are those at one noise scale, and then follow it
+            node = int(np.abs(np.log(scale) - center).argmin())
+            start, center = replace(start, weights=np.eye(1, len(scale), node)[0]), float(np.log(scale[node]))
+        arrays["log_scale"] = _rounded(np.array([center, width]), width, _OF_PLACES)
+        typical = float(np.exp(arrays["log_scale"][0])) if problem.noise == "scaled" else 1.0
     if layout.sampled:
         free = slice(0 if problem.fit_intercept else 1, None)
         root = start.root[:, free][:, : layout.sampled]
@@ -79,12 +88,6 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
             (right.T * singular) @ right, 1.0, bits
         )
         arrays["start"] = _rounded(start.mean[free][: layout.sampled], sd, bits)
-    typical = 1.0
-    if layout.noise:
-        center = start.weights @ np.log(scale)
-        width = max(float(np.sqrt(start.weights @ np.square(np.log(scale) - center))), 1e-8)
-        arrays["log_scale"] = _rounded(np.array([center, width]), width, _OF_PLACES)
-        typical = float(np.exp(center)) if problem.noise == "scaled" else 1.0
     if layout.mixture:
         arrays["unit"] = float(_rounded(typical_unit(problem), typical_unit(problem), _BELOW_ROWS))
         if problem.noise == "additive":
@@ -97,7 +100,24 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
     factor, _ = problem.factor
     rows = _canonical(_in_coordinates(problem, layout, arrays, factor), layout, problem.state.n_rows)
     arrays["factor"] = _rounded(rows, *_sizes(rows, factor, layout, typical))
+    if layout.follows:
+        _follow(arrays, typical)
     return CompressedData(arrays)
+
+
+def _follow(arrays: dict[str, Array | float], typical: float) -> None:
+    """Turn the coordinates so that each has a mean and a deviation of its own at any other noise scale, (16).
+
+    The rows are rounded before: whatever basis the decomposition returns, it is the same for data in any order.
+    """
+    rows = np.asarray(arrays["factor"])
+    design, target = rows[:, :-1], rows[:, -1]
+    _, singular, right = np.linalg.svd(design, full_matrices=False)
+    turned = design @ right.T
+    arrays["share"] = np.minimum(np.square(singular / typical), 1.0)
+    arrays["pull"] = turned.T @ target / typical**2
+    arrays["spread"] = arrays["spread"] @ right.T
+    arrays["factor"] = np.column_stack([turned, target])
 
 
 def _in_coordinates(

@@ -65,13 +65,16 @@ class Layout:
     """Whether the log noise scale follows."""
     mixture: int
     """Coordinates of the mixture's scales, the last."""
+    follows: bool
+    """Whether the coordinates of B follow the noise scale."""
 
     @classmethod
     def of(cls, problem: Problem) -> Layout:
         prior, p = problem.coef_prior, problem.rows.n_features
         mixed = isinstance(prior, ScaleMixture)
         coordinates = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
-        return cls(problem.fit_intercept + (0 if mixed else p), problem.noise != "known", coordinates)
+        follows = problem.noise == "scaled" and not mixed
+        return cls(problem.fit_intercept + (0 if mixed else p), problem.noise != "known", coordinates, follows)
 
     @property
     def size(self) -> int:
@@ -115,9 +118,15 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             terms.append(log_likelihood)
             design, target = factor[:, :-1], factor[:, -1]
             if layout.sampled:
-                B = given["start"] + pt.dot(given["spread"], u[: layout.sampled])
+                own = u[: layout.sampled]
+                if layout.follows:
+                    change = pt.expm1(-2.0 * given["log_scale"][1] * u[layout.sampled])
+                    precision = 1.0 + given["share"] * change
+                    own = given["pull"] * change / precision + own / pt.sqrt(precision)
+                    terms.append(-0.5 * pt.log(precision).sum())
+                B = given["start"] + pt.dot(given["spread"], own)
                 pm.Deterministic("B", B)
-                target -= pt.dot(design[:, : layout.sampled], u[: layout.sampled])
+                target -= pt.dot(design[:, : layout.sampled], own)
                 if problem.fit_intercept:
                     terms.append(_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1]))
                 if not layout.mixture:
