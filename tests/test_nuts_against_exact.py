@@ -27,8 +27,6 @@ from bayes_sklearn.priors import (
 
 from reference_model import monte_carlo_error
 
-pytestmark = pytest.mark.xdist_group("draws")
-
 Array = NDArray[np.float64]
 
 Z_BOUND = 5.0

@@ -33,7 +33,6 @@ from bayes_sklearn.priors import CoefficientPrior
 from data import measured
 
 pytestmark = [
-    pytest.mark.xdist_group("running"),
     pytest.mark.filterwarnings("ignore:The draws of NUTS are not to be trusted"),  # few are drawn here
 ]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .compressed import Groups
 from .interpolation import Series
 from .posterior import Posterior
 from .problem import Problem
@@ -49,13 +50,17 @@ class CompressedData:
         """Return the rows, divided by their noise at each scale, (G, K, columns)."""
         factor = np.asarray(self.arrays["factor"])
         if self.series is not None:
-            return self.series(scale)[:, :-1].reshape(len(scale), *factor.shape[1:])
+            values = self.series(scale)[:, :-1]
+            width = int(np.sqrt(values.shape[1]))
+            return values.reshape(len(scale), width, width)
         if "resolution" in self.arrays:
             return factor / np.hypot(scale, self.arrays["resolution"])[:, None, None]
         return np.broadcast_to(factor, (len(scale), *factor.shape))
 
 
-def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> CompressedData:
+def compressed_data(
+    problem: Problem, start: Posterior, groups: Groups | None = None, widening: int = 0
+) -> CompressedData:
     """Return the compressed rows and the coordinates, (15), (16).
 
     Parameters
@@ -63,6 +68,8 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
     problem : Problem
     start : Posterior
         A Gaussian approximation in the model's units: it sets the coordinates, and changes no density.
+    groups : Groups, default=None
+        Noise "additive": stand for the rows where they are exact.
     widening : int, default=0
         How often the range of the scatter proved too narrow.
     """
@@ -75,8 +82,9 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
         if layout.follows:  # coordinates are those at one noise scale, and then follow it
             node = int(np.abs(np.log(scale) - center).argmin())
             start, center = replace(start, weights=np.eye(1, len(scale), node)[0]), float(np.log(scale[node]))
-        arrays["log_scale"] = _rounded(np.array([center, width]), width, _OF_PLACES)
-        typical = float(np.exp(arrays["log_scale"][0])) if problem.noise == "scaled" else 1.0
+        place = _rounded(np.array([center, width]), width, _OF_PLACES)
+        arrays["log_scale"] = place
+        typical = float(np.exp(place[0])) if problem.noise == "scaled" else 1.0
     if layout.sampled:
         free = slice(0 if problem.fit_intercept else 1, None)
         root = start.root[:, free][:, : layout.sampled]
@@ -93,7 +101,8 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
         if problem.noise == "additive":
             arrays["total_weight"] = problem.total_weight
     if problem.noise == "additive":
-        return _interpolated(problem, layout, arrays, scale, widening)
+        source = groups if groups is not None and groups.exact else None
+        return _interpolated(problem, layout, arrays, scale, source, widening)
     if problem.noise == "scaled":
         arrays["total_weight"] = problem.total_weight
         arrays["resolution"] = float(_rounded(problem.resolution(), problem.resolution(), _OF_PLACES))
@@ -106,7 +115,7 @@ def compressed_data(problem: Problem, start: Posterior, widening: int = 0) -> Co
 
 
 def _follow(arrays: dict[str, Array | float], typical: float) -> None:
-    """Turn the coordinates so that each has a mean and a deviation of its own at any other noise scale, (16).
+    """Turn the coordinates so that each has a mean and a deviation of its own at any other noise scale, (15a).
 
     The rows are rounded before: whatever basis the decomposition returns, it is the same for data in any order.
     """
@@ -137,11 +146,10 @@ def _interpolated(
     layout: Layout,
     arrays: dict[str, Array | float],
     scale: Array,
+    source: Groups | None,
     widening: int,
 ) -> CompressedData:
     """Return the data with the compressed rows as a series in the scatter, (16)."""
-    groups = problem.grouped()
-    source = groups if groups is not None and groups.exact else None
     root_weight = np.sqrt(problem.total_weight)
 
     def functions(scatter: float) -> Array:
@@ -166,10 +174,10 @@ def _interpolated(
     factor, _ = problem.factor_at(float(np.median(scale)), source)
     rows = _rounded(rows, *_sizes(rows, factor, layout, 1.0))
     log_error = _rounded(coefficients[:, -1] * root_weight, 1.0, _BELOW_NOISE)
-    arrays["factor"], arrays["log_error"] = rows, log_error
+    values = np.column_stack([rows.reshape(len(rows), -1), log_error])
+    arrays["factor"] = values
     arrays["interval"] = np.array([series.smallest, series.middle, series.half])
-    coefficients = np.column_stack([rows.reshape(len(rows), -1), log_error / root_weight])
-    return CompressedData(arrays, replace(series, coefficients=coefficients), (lower, upper))
+    return CompressedData(arrays, replace(series, coefficients=values), (lower, upper))
 
 
 def _canonical(rows: Array, layout: Layout, n_rows: int) -> Array:

@@ -233,7 +233,7 @@ def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approxima
     factor, _ = problem.factor
     # Below this the scatter is lost among the known errors; one over them is the factor's first entry, (11).
     lost = (2.0 / problem.total_weight) ** 0.25 * np.sqrt(problem.total_weight) / float(factor[0, 0])
-    groups = problem.grouped()
+    groups = problem.groups
     rows = groups if groups is not None and (groups.exact or approximate) else None
     nodes: list[_Node] = []
 

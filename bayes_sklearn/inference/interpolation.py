@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Nodes to begin with, and the number at which it is given up to reach the accuracy wanted.
-_FIRST, _MOST = 8, 128
+# The number of nodes at which it is given up to reach the accuracy wanted.
+_MOST = 128
 # The last coefficients, beside the largest, of a series that has converged.
 _CONVERGED = 1e-11
 
@@ -47,7 +47,9 @@ class Series:
         """
         ends = 0.5 * np.log(np.square([lower, upper]) + smallest**2)
         middle, half = float(ends.mean()), float(max(0.5 * np.ptp(ends), 1e-12))
-        size = _FIRST
+        # What the width of the strip in which the functions are analytic, pi, promises.
+        ratio = float(np.exp(np.arcsinh(0.5 * np.pi / half)))
+        size = min(int(np.ceil(-np.log(_CONVERGED) / np.log(ratio))) + 2, _MOST)
         while True:
             points = np.cos(np.pi * (np.arange(size) + 0.5) / size)
             squares = np.exp(2.0 * (middle + half * points)) - smallest**2

@@ -27,7 +27,7 @@ from .compiled import CompiledModels
 from .coordinates import CompressedData, compressed_data
 from .posterior import Chains, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
-from .pymc_model import missing_distribution, sampler_model, structure
+from .pymc_model import missing_distribution, packed, sampler_model, structure
 
 Array = NDArray[np.float64]
 
@@ -87,9 +87,11 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
     options = _Options.of(settings)
-    start = exact.solve(problem.gaussian_like(), settings, approximate=True)
+    pilot = problem.gaussian_like()
+    start = exact.solve(pilot, settings, approximate=True)
+    groups = pilot.groups if problem.noise == "additive" else None
     for widening in range(_WIDENINGS):
-        data = compressed_data(problem, start, widening)
+        data = compressed_data(problem, start, groups, widening)
         draws = _sample(problem, data.arrays, settings, options)
         if data.holds(draws.values.get("s")):
             break
@@ -194,7 +196,7 @@ def _nutpie(
         with quietly():
             return nutpie.compile_pymc_model(model)
 
-    compiled = COMPILED.get(structure(problem), compile_model).with_data(**arrays)
+    compiled = COMPILED.get(structure(problem), compile_model).with_data(**packed(arrays))
     # Matrices are small: threads of the linear algebra library would only wait for each other.
     with one_blas_thread():
         try:

@@ -173,8 +173,9 @@ class Problem:
             raise ValueError("There are no known errors that a scatter could be added to.")
         return self._in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
 
-    def grouped(self) -> Groups | None:
-        """Return the rows gathered by their known error, or None where that would leave more rows than there are."""
+    @cached_property
+    def groups(self) -> Groups | None:
+        """The rows gathered by their known error, or None where that would leave more rows than there are."""
         if _MAX_GROUPS * (self.rows.n_features + 2) > len(self.rows.y):
             return None
         error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)

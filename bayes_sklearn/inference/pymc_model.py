@@ -74,7 +74,9 @@ class Layout:
         mixed = isinstance(prior, ScaleMixture)
         coordinates = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
         follows = problem.noise == "scaled" and not mixed
-        return cls(problem.fit_intercept + (0 if mixed else p), problem.noise != "known", coordinates, follows)
+        return cls(
+            problem.fit_intercept + (0 if mixed else p), problem.noise != "known", coordinates, follows
+        )
 
     @property
     def size(self) -> int:
@@ -103,7 +105,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 
         layout, p = Layout.of(problem), problem.rows.n_features
         with pm.Model() as model:
-            given = {name: pm.Data(name, np.asarray(value, dtype=np.float64)) for name, value in data.items()}
+            given = _unpacked(data)
             priors = _priors(problem)
             parameters = {role: _of_role(given, role) for role in priors}
             u = pm.Flat("u", shape=layout.size)
@@ -114,9 +116,10 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 scale = pm.Deterministic("s", pt.exp(log_scale))
                 noise = getattr(pm, str(problem.noise_prior.scale_distribution))
                 terms += [pm.logp(noise.dist(**parameters["noise_prior"]), scale), log_scale]
-            factor, log_likelihood = _factor(problem, given, scale)
-            terms.append(log_likelihood)
-            design, target = factor[:, :-1], factor[:, -1]
+            rows, variance, log_determinant = _rows(problem, given, scale)
+            terms.append(log_determinant)
+            # The rows times this are what the entries of B that are sampled leave of the target.
+            left = [np.zeros(p if layout.mixture else 0), np.ones(1)]
             if layout.sampled:
                 own = u[: layout.sampled]
                 if layout.follows:
@@ -124,46 +127,84 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                     precision = 1.0 + given["share"] * change
                     own = given["pull"] * change / precision + own / pt.sqrt(precision)
                     terms.append(-0.5 * pt.log(precision).sum())
-                B = given["start"] + pt.dot(given["spread"], own)
-                pm.Deterministic("B", B)
-                target -= pt.dot(design[:, : layout.sampled], own)
+                B = pm.Deterministic("B", given["start"] + pt.dot(given["spread"], own))
+                left.insert(0, -own)
                 if problem.fit_intercept:
                     terms.append(_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1]))
                 if not layout.mixture:
                     coef = B[problem.fit_intercept :]
                     terms.append(_density(problem.coef_prior, parameters["coef_prior"], coef))
+            target = pt.dot(rows, pt.concatenate(left))
             if layout.mixture:
-                # Coefficients are integrated out, (18): rows and prior together are Normal(0, I + W W').
                 unit = _unit(problem, given, scale)
                 coordinates = u[layout.sampled + layout.noise :]
                 mixture = problem.coef_prior.scales(coordinates, parameters["coef_prior"], unit)
                 for name, value in mixture.named.items():
                     pm.Deterministic(name, value)
                 pm.Deterministic("sd", mixture.sd)
-                scaled = design[:, -p:] * mixture.sd
-                covariance = pt.eye(scaled.shape[0]) + pt.dot(scaled, scaled.T)
-                root = pt.linalg.cholesky(covariance)
-                target = pt.linalg.solve_triangular(root, target, lower=True)
-                terms += [mixture.log_density, -pt.log(pt.diag(root)).sum()]
-            pm.Potential("log_posterior", sum(terms) - 0.5 * pt.dot(target, target))
+                scaled = rows[:, layout.sampled : -1] * mixture.sd
+                terms += [mixture.log_density, _integrated(target, scaled, variance)]
+            else:
+                terms.append(-0.5 * pt.dot(target, target) / variance)
+            pm.Potential("log_posterior", sum(terms))
     return model
 
 
-def _factor(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, Any]:
-    """Return the rows, divided by their noise, and what the noise's determinant gives."""
+def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:
+    """Return the values of the two `pm.Data`: one vector of all whose size the structure settles, and the rows.
+
+    Every array of its own would cost half a second of compiling.
+    """
+    numbers = [np.ravel(value) for name, value in data.items() if name != "factor"]
+    return {"numbers": np.concatenate(numbers).astype(np.float64), "rows": np.asarray(data["factor"])}
+
+
+def _unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
+    """Return the data by name as parts of the two `pm.Data`."""
+    import pymc as pm
+
+    values = packed(data)
+    numbers = pm.Data("numbers", values["numbers"], shape=values["numbers"].shape)
+    given = {"factor": pm.Data("rows", values["rows"], shape=(None, *values["rows"].shape[1:]))}
+    start = 0
+    for name, value in data.items():
+        if name == "factor":
+            continue
+        size, shape = np.size(value), np.shape(value)
+        part = numbers[start : start + size] if shape else numbers[start]
+        given[name] = part.reshape(shape) if len(shape) > 1 else part
+        start += size
+    return given
+
+
+def _rows(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, Any, Any]:
+    """Return the rows, the variance of their noise, and what the noise's determinant gives."""
     import pytensor.tensor as pt
 
     if problem.noise == "known":
-        return given["factor"], pt.as_tensor(0.0)
+        return given["factor"], 1.0, 0.0
     if problem.noise == "scaled":
         # The resolution of the data is noise, too: where they are fitted without error, it is all there is.
-        sd = pt.sqrt(scale**2 + given["resolution"] ** 2)
-        return given["factor"] / sd, -given["total_weight"] * pt.log(sd)
+        variance = scale**2 + given["resolution"] ** 2
+        return given["factor"], variance, -0.5 * given["total_weight"] * pt.log(variance)
     smallest, middle, half = given["interval"][0], given["interval"][1], given["interval"][2]
     v = 0.5 * pt.log(scale**2 + smallest**2)
     angle = pt.arccos(pt.clip((v - middle) / half, -_INSIDE, _INSIDE))
-    basis = pt.cos(pt.arange(given["log_error"].shape[0]) * angle)
-    return pt.tensordot(basis, given["factor"], axes=1), -pt.dot(basis, given["log_error"])
+    basis = pt.cos(pt.arange(given["factor"].shape[0]) * angle)
+    values = pt.dot(basis, given["factor"])
+    width = problem.rows.n_features + 1 + problem.fit_intercept
+    return values[:-1].reshape((width, width)), 1.0, -values[-1]
+
+
+def _integrated(target: Any, design: Any, variance: Any) -> Any:
+    """Return log Normal(target; 0, M), M = variance + design design', less that of the noise alone, (18)."""
+    import pytensor.tensor as pt
+
+    # The derivatives of a determinant and an inverse are an inverse and products; a factorisation's are many solves.
+    size = target.shape[0]
+    covariance = variance * pt.eye(size) + pt.dot(design, design.T)
+    square = pt.dot(target, pt.dot(pt.linalg.inv(covariance), target))
+    return -0.5 * (square + pt.linalg.slogdet(covariance)[1] - size * pt.log(variance))
 
 
 def _unit(problem: Problem, given: Mapping[str, Any], scale: Any) -> Any:
