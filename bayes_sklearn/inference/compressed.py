@@ -255,10 +255,7 @@ def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int)
     used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
     error = standard_error[used]
     distinct = _distinct(error, max_groups)
-    if distinct is None:
-        members = _similar(np.log(error), max_groups)
-    else:
-        members = np.searchsorted(distinct, error)
+    members = _similar(np.log(error), max_groups) if distinct is None else np.searchsorted(distinct, error)
     # A counting sort: rows stay in their order within a group, which memory likes.
     used = used[np.argsort(members.astype(np.uint16), kind="stable")]
     starts = np.cumsum(np.bincount(members))
