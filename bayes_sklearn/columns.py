@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,9 +23,17 @@ class Columns:
     """Positions of the features; None: all columns."""
     special: Mapping[str, int]
     """Setting to position, for the columns that are no features."""
+    errors: Mapping[int, int] = field(default_factory=dict)
+    """Position of a feature to that of the column that holds its error."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, object], names: ArrayLike | None, n_columns: int) -> Columns:
+    def of(
+        cls,
+        settings: Mapping[str, object],
+        names: ArrayLike | None,
+        n_columns: int,
+        error_columns: Mapping[Any, Any] | str | None = None,
+    ) -> Columns:
         """Find the columns that settings name.
 
         Parameters
@@ -34,6 +43,8 @@ class Columns:
         names : array of str or None
             Names of the columns, where X has them.
         n_columns : int
+        error_columns : dict of str or int to str or int, str or None
+            Feature to the column that holds its standard error, or what the names of such columns end with.
 
         Raises
         ------
@@ -48,21 +59,76 @@ class Columns:
         }
         if len(set(special.values())) < len(special):
             raise ValueError(f"{' and '.join(special)} name the same column of X.")
-        if len(special) >= n_columns:
-            raise ValueError(f"X has no features left besides {' and '.join(special)}.")
+        errors = _error_columns(error_columns, known, n_columns)
+        for setting, position in special.items():
+            if position in errors or position in errors.values():
+                raise ValueError(f"{setting} and error_columns name the same column of X.")
+        taken = {*special.values(), *errors.values()}
+        if len(taken) >= n_columns:
+            holders = [*special, *(["error_columns"] if errors else [])]
+            raise ValueError(f"X has no features left besides {' and '.join(holders)}.")
         labels = np.array(known or [f"x{i}" for i in range(n_columns)], dtype=object)
-        if not special:
+        if not taken:
             return cls(labels, None, special)
-        features = np.setdiff1d(np.arange(n_columns), list(special.values()))
-        return cls(labels, features, special)
+        return cls(labels, np.setdiff1d(np.arange(n_columns), list(taken)), special, errors)
 
     @property
     def feature_names(self) -> NDArray[np.object_]:
         return self.names if self.features is None else self.names[self.features]
 
+    def held_errors(self, X: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+        """Return the positions among the features of those whose errors X holds, (q,), and the errors, (n, q)."""
+        if not self.errors or self.features is None:
+            return None
+        places = np.searchsorted(self.features, list(self.errors))
+        return places, X[:, list(self.errors.values())].astype(np.float64)
+
     def held(self, X: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
         """Return the columns of X that are no features, by setting."""
         return {setting: X[:, position].astype(np.float64) for setting, position in self.special.items()}
+
+
+def _error_columns(setting: object, names: Sequence[str] | None, n_columns: int) -> dict[int, int]:
+    """Return the position of each feature whose error is a column, and that column's."""
+    if setting is None:
+        return {}
+    if isinstance(setting, str):
+        if names is None:
+            raise ValueError(
+                f"error_columns={setting!r} is what names end with, but X has no column names: give a data frame, or"
+                " a dict of positions."
+            )
+        pairs = {name.removesuffix(setting): name for name in names if setting and name.endswith(setting)}
+        if not pairs:
+            raise ValueError(f"error_columns={setting!r}: no column of X ends with it. It has {list(names)}.")
+        for feature, column in pairs.items():
+            if feature not in names:
+                raise ValueError(
+                    f"error_columns={setting!r}: the column {column!r} has no feature {feature!r} beside it. Rename"
+                    " or drop it, or give a dict of feature to error column."
+                )
+    elif isinstance(setting, Mapping):
+        pairs = dict(setting)
+    else:
+        raise TypeError(
+            f"error_columns must be a dict of feature to error column, or what error columns' names end with, got"
+            f" {setting!r}."
+        )
+    found = {
+        find_column(feature, names, n_columns, "error_columns"): find_column(
+            column, names, n_columns, "error_columns"
+        )
+        for feature, column in pairs.items()
+    }
+    if len(found) < len(pairs):
+        raise ValueError("error_columns names a feature twice.")
+    both = sorted(set(found) & set(found.values()))
+    if both:
+        label = names[both[0]] if names is not None else both[0]
+        raise ValueError(
+            f"error_columns: the column {label!r} is a feature and the error of one. An error column is no feature."
+        )
+    return found
 
 
 def find_column(column: object, names: Sequence[str] | None, n_columns: int, argument: str) -> int:

@@ -96,7 +96,7 @@ class ExportMixin:
     _seed: int
     _standardized: bool
     _read: Callable[..., Any]
-    _specification: Callable[[Rows], Specification]
+    _specification: Callable[[Any], Specification]
     _validate_params: Callable[[], None]
 
     def to_pymc(
@@ -231,8 +231,8 @@ class ExportMixin:
         for name, value in params.items():
             setattr(other, name, value)
         other._validate_params()
-        data = other._read(X, y, sample_weight, y_err)
-        model = other._specification(data.rows)
+        data = other._read(X, y, sample_weight, y_err, {})
+        model = other._specification(data)
         # Whatever engine is asked for: it is the same model.
         problem = settle(data.rows, data.errors, model, "auto", SamplerSettings()).problem
         role = missing_distribution(problem)
@@ -423,6 +423,10 @@ def _draws(posterior: Posterior, chains: int, draws: int, rng: np.random.Generat
     if posterior.chains is not None:
         return _Draws(posterior.chains.count, posterior.location, posterior.noise_scale)
     size = chains * draws
+    if posterior.log_noise_density is None:
+        nodes = rng.choice(len(posterior.weights), size=size, p=posterior.weights)
+        location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
+        return _Draws(chains, location, posterior.noise_scale[nodes])
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
     scale = posterior.noise_quantiles(rng.random(size))

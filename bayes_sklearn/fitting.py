@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CountErrors, TargetErrors, observed_share, pooled_share
+from .feature_errors import FeatureErrors
 from .inference import (
     Noise,
     Posterior,
@@ -38,12 +39,28 @@ class Specification:
     """Arguments of `Problem.build`: ``coef_prior``, ``intercept_prior`` (None: no intercept), ``noise_prior``."""
     count_error: str
     error_floor: float
+    feature_errors: FeatureErrors | None = None
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
         return Problem.build(
-            rows, standard_error, noise=self.noise, standardize=self.standardize, like=like, **self.priors
+            rows,
+            standard_error,
+            noise=self.noise,
+            standardize=self.standardize,
+            feature_errors=self.feature_errors,
+            like=like,
+            **self.priors,
         )
+
+
+class Attenuation(NamedTuple):
+    """What errors of the features would do to a fit that knew nothing of them."""
+
+    naive: Array
+    """(p,) the coefficients that it would find."""
+    reliability: Array
+    """(p,) share of each measured feature's variance that is the true one's."""
 
 
 class Fit(NamedTuple):
@@ -54,6 +71,8 @@ class Fit(NamedTuple):
     """On the data's scale."""
     engine: str
     count_errors: CountErrors
+    attenuation: Attenuation | None
+    """Where features have errors."""
 
 
 def fit(
@@ -68,11 +87,13 @@ def fit(
     """
     settled = settle(rows, errors, model, inference, settings)
     problem, engine = settled.problem, choose(settled.problem, inference)
+    if problem.feature_errors is not None:
+        return _with_feature_errors(settled, engine, settings)
     if settled.posterior is not None:
-        return Fit(problem, settled.posterior, engine, settled.count_errors)
+        return Fit(problem, settled.posterior, engine, settled.count_errors, None)
     posterior, count_errors = solve(problem, engine, settings), settled.count_errors
     if errors.counts is None or model.count_error == "observed":
-        return Fit(problem, posterior, engine, count_errors)
+        return Fit(problem, posterior, engine, count_errors, None)
     standard_error = np.asarray(problem.standard_error)
     for _ in range(_REFITS):
         count_errors, standard_error, change = reweight_again(
@@ -82,7 +103,29 @@ def fit(
             break
         problem = model.problem(rows, standard_error, problem)
         posterior = solve(problem, engine, settings)
-    return Fit(problem, posterior, engine, count_errors)
+    return Fit(problem, posterior, engine, count_errors, None)
+
+
+def _with_feature_errors(settled: Settled, engine: str, settings: SamplerSettings) -> Fit:
+    """Fit a model of features with errors, and say what they do.
+
+    Count errors stay those of the fit without feature errors: its shares are what measured features let one expect.
+    """
+    problem = settled.problem
+    posterior = solve(problem, engine, settings)
+    true, errors, rows = posterior.true_features, problem.feature_errors, problem.rows
+    if true is None or errors is None:  # for the type checker
+        raise AssertionError
+    exact = np.asarray(rows.take(slice(None)), dtype=np.float64)[:, true.exact]
+    covariance = np.cov(exact.T, aweights=rows.frequency, ddof=0).reshape(len(true.exact), len(true.exact))
+    reliability = np.ones(rows.n_features)
+    reliability[true.noisy] = true.reliability(
+        posterior.weights, errors.mean_variance(rows.frequency), covariance
+    )
+    naive = solve(problem.without_feature_errors().gaussian_like(), "exact", settings)
+    return Fit(
+        problem, posterior, engine, settled.count_errors, Attenuation(naive.mean[1:].copy(), reliability)
+    )
 
 
 class Settled(NamedTuple):
@@ -117,7 +160,8 @@ def settle(
         nonlocal problem, engine
         problem = model.problem(rows, standard_error, problem)
         engine = engine or choose(problem, inference)
-        return solve(problem if engine == "exact" else problem.gaussian_like(), "exact", settings)
+        like = problem if engine == "exact" else problem.without_feature_errors().gaussian_like()
+        return solve(like, "exact", settings)
 
     posterior, _, count_errors = reweight(
         solve_at,
@@ -135,6 +179,6 @@ def settle(
 def _overdispersed(model: Specification) -> bool:
     """Return whether extra-binomial variation is estimated.
 
-    Additive noise is such variation itself, and known errors leave no room for any.
+    Additive noise is such variation itself, and known errors leave no room for any; errors of features look like it.
     """
-    return model.noise == "scaled"
+    return model.noise == "scaled" and model.feature_errors is None

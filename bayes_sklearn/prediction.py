@@ -26,6 +26,8 @@ class PredictionMixin:
         *,
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
         include_noise: bool = True,
     ) -> Array | tuple[Array, Array]:
         """Predict the target of new measurements.
@@ -44,6 +46,11 @@ class PredictionMixin:
         y_err : float or array-like of shape (n,), optional
             The standard errors of the new measurements. Without counts or y_err (or a column of X that holds them) a
             new measurement is taken to be as uncertain as the training rows were, in root mean square.
+        X_err : float or array-like of shape (p,) or (n, p), optional
+            Standard errors of the new rows' features, which are then measurements themselves: the answer averages
+            over the true features given the measured ones. Without them the features are taken as true.
+        X_cov : array-like of shape (p, p) or (n, p, p), optional
+            Covariances of these errors instead.
         include_noise : bool, default=True
             Whether the answer is of a new measurement; False: of the regression line alone.
 
@@ -61,7 +68,12 @@ class PredictionMixin:
         if return_std and return_cov:
             raise ValueError("At most one of return_std and return_cov can be asked for.")
         distribution = self.predict_distribution(
-            X, counts=counts, y_err=y_err, include_noise=include_noise and (return_std or return_cov)
+            X,
+            counts=counts,
+            y_err=y_err,
+            X_err=X_err,
+            X_cov=X_cov,
+            include_noise=include_noise and (return_std or return_cov),
         )
         if return_std:
             return distribution.mean_and_std()
@@ -78,7 +90,7 @@ class PredictionMixin:
         coverage : float, default=0.95
             Probability that a new measurement lies inside.
         **predict_params
-            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -98,7 +110,7 @@ class PredictionMixin:
         quantiles : float or array-like of shape (q,), default=(0.05, 0.5, 0.95)
             Probabilities.
         **predict_params
-            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -123,7 +135,7 @@ class PredictionMixin:
         random_state : int, RandomState instance or None, default=None
             None: the seed that fit settled, so that the draws are the same every time.
         **predict_params
-            ``counts``, ``y_err``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise`` as for `predict`.
 
         Returns
         -------

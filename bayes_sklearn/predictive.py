@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-__all__ = ["LinearPredictive", "NormalPredictive", "PredictiveDistribution", "predictive_distribution"]
+__all__ = [
+    "LinearPredictive",
+    "NormalPredictive",
+    "PredictiveDistribution",
+    "predictive_distribution",
+]
 
 
 class PredictiveDistribution(ABC):
@@ -206,6 +212,8 @@ class LinearPredictive(PredictiveDistribution):
         For draws where no random state is given.
     index : optional
         Row labels for `to_frame`.
+    feature_error : ndarray of shape (G,), optional
+        Variance that errors of the features add, at every node.
     """
 
     def __init__(
@@ -216,8 +224,10 @@ class LinearPredictive(PredictiveDistribution):
         noise: Parts,
         seed: int,
         index: Any = None,
+        feature_error: Array | None = None,
     ):
         self._posterior = posterior
+        self._feature_error = feature_error
         self._rows = Rows(X, np.empty(0), features)
         self._noise = noise
         self._seed = seed
@@ -232,6 +242,12 @@ class LinearPredictive(PredictiveDistribution):
     def var(self) -> Array:
         return line_mean_and_variance(self._posterior, self._rows, self._mean_noise())[1]
 
+    def with_noise(self, noise: Parts) -> Self:
+        """Return the distribution of new measurements with this noise."""
+        other = copy(self)
+        other._noise = noise
+        return other
+
     def mean_and_std(self) -> tuple[Array, Array]:
         """Return `mean()` and `std()` in one pass over the rows."""
         return line_mean_and_variance(self._posterior, self._rows, self._mean_noise(), root=True)
@@ -242,16 +258,23 @@ class LinearPredictive(PredictiveDistribution):
 
         ``parameters``: what the rows left open of the line; ``scatter``: noise that no stated error explains (and
         the error floor's part); ``target_error``: the stated standard error; ``finite_count``: the binomial error
-        of a share of a finite count.
+        of a share of a finite count; ``feature_error``: the stated errors of the new row's features.
         """
         n = len(self)
-        _, parameters = line_mean_and_variance(self._posterior, self._rows)
-        parts = {"parameters": parameters}
+        parts = self._line_parts()
         means = self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):
             fixed, multiplied = means.get(name, (0.0, 0.0))
             parts[name] = np.broadcast_to(np.asarray(fixed + multiplied), (n,)).copy()
         return parts
+
+    def _line_parts(self) -> dict[str, Array]:
+        """Return what makes the variance of the line, (n,) each."""
+        _, parameters = line_mean_and_variance(self._posterior, self._rows)
+        if self._feature_error is None:
+            return {"parameters": parameters}
+        average = float(self._posterior.weights @ self._feature_error)
+        return {"parameters": parameters, "feature_error": np.full(len(self), average)}
 
     def covariance(self) -> Array:
         """Return the covariance of the rows with each other, (n, n)."""
@@ -268,12 +291,12 @@ class LinearPredictive(PredictiveDistribution):
         check_n_samples(n_samples)
         state = check_random_state(self._seed if random_state is None else random_state)
         rng = np.random.default_rng(state.randint(2**31 - 1, size=4))
-        coefficients, scale = self._posterior.draw(n_samples, rng)
+        coefficients, nodes = self._posterior.draw(n_samples, rng)
         answer = np.empty((len(self), n_samples))
         for rows in row_blocks(len(self), n_samples + coefficients.shape[1]):
             answer[rows] = self._design(rows) @ coefficients.T
-            if self._noise:
-                sd = np.sqrt(self._noise_variance(rows, scale))
+            if self._noise or self._feature_error is not None:
+                sd = np.sqrt(self._noise_variance(rows, nodes))
                 answer[rows] += sd * rng.standard_normal(sd.shape)
         return answer
 
@@ -282,8 +305,8 @@ class LinearPredictive(PredictiveDistribution):
 
     def _components(self, rows: slice) -> tuple[Array, Array]:
         means, variances = self._posterior.linear(self._design(rows))
-        if self._noise:
-            variances = variances + self._noise_variance(rows, self._posterior.noise_scale)
+        if self._noise or self._feature_error is not None:
+            variances = variances + self._noise_variance(rows)
         return means, np.sqrt(variances)
 
     def _design(self, rows: slice) -> Array:
@@ -291,17 +314,23 @@ class LinearPredictive(PredictiveDistribution):
         centred = self._rows.take(rows) - self._posterior.center
         return np.concatenate([np.ones((len(centred), 1)), centred], axis=1)
 
-    def _noise_variance(self, rows: slice, scale: Array) -> Array:
-        """Return the noise variance of some rows at each noise scale, (rows, G)."""
-        size = len(range(len(self))[rows])
-        total = np.zeros((size, len(scale)))
+    def _noise_variance(self, rows: slice, nodes: NDArray[np.intp] | None = None) -> Array:
+        """Return what is added to the line's variance at some rows, (rows, G), or at the nodes named alone."""
+        scale, feature_error = self._posterior.noise_scale, self._feature_error
+        if nodes is not None:
+            scale = scale[nodes]
+            feature_error = None if feature_error is None else feature_error[nodes]
+        total = np.zeros((len(range(len(self))[rows]), len(scale)))
         for fixed, multiplied in self._noise.values():
             total += _column(fixed, rows) + _column(multiplied, rows) * np.square(scale)
-        return total
+        return total if feature_error is None else total + feature_error
 
     def _mean_noise(self) -> Array | float:
-        """Return the posterior mean of the noise variance, (n,) or one number for all."""
-        return sum((part for parts in self._noise_means().values() for part in parts), 0.0)
+        """Return the posterior mean of what is added to the line's variance, (n,) or one number for all."""
+        total = sum((part for parts in self._noise_means().values() for part in parts), 0.0)
+        if self._feature_error is not None:
+            total = total + float(self._posterior.weights @ self._feature_error)
+        return total
 
     def _noise_means(self) -> Parts:
         """Return each part as its posterior mean: (fixed, multiplied * E[s**2])."""

@@ -99,6 +99,10 @@ class CoefficientPrior(Prior):
         exact = self.gaussian(argument, size)
         return exact if exact is not None else (np.zeros(size), np.ones(size))
 
+    def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
+        """Return the log density of each coefficient, (..., size), given what `check` returns."""
+        raise NotImplementedError(f"{self!r} has no density in closed form.")
+
 
 class ScaleMixture(CoefficientPrior):
     """A prior for coefficients that is Normal(0, sd) given scales that have a distribution of their own.
@@ -185,6 +189,11 @@ class Normal(CoefficientPrior):
         parameters = self.check(argument, size)
         return parameters["mu"], parameters["sigma"]
 
+    def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
+        sigma = parameters["sigma"]
+        away = (values - parameters["mu"]) / sigma
+        return -0.5 * (np.log(2.0 * np.pi) + np.square(away)) - np.log(sigma)
+
 
 class StudentT(CoefficientPrior):
     """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large. Sampled by NUTS.
@@ -217,6 +226,12 @@ class StudentT(CoefficientPrior):
         # As wide where it matters: a t distribution with few degrees of freedom has no standard deviation.
         return parameters["mu"], parameters["sigma"] * stdtrit(parameters["nu"], ndtr(1.0))
 
+    def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
+        nu, sigma = parameters["nu"], parameters["sigma"]
+        half, away = 0.5 * (nu + 1.0), (values - parameters["mu"]) / sigma
+        constant = gammaln(half) - gammaln(0.5 * nu) - 0.5 * np.log(nu * np.pi) - np.log(sigma)
+        return constant - half * np.log1p(np.square(away) / nu)
+
 
 class Laplace(CoefficientPrior):
     """Laplace (double exponential) prior for coefficients or the intercept. Sampled by NUTS.
@@ -241,6 +256,10 @@ class Laplace(CoefficientPrior):
     def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
         parameters = self.check(argument, size)
         return parameters["mu"], np.sqrt(2.0) * parameters["b"]
+
+    def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
+        b = parameters["b"]
+        return -np.abs(values - parameters["mu"]) / b - np.log(2.0 * b)
 
 
 class Horseshoe(ScaleMixture):
@@ -342,6 +361,9 @@ class Flat(CoefficientPrior, ScalePrior):
 
     def gaussian(self, argument: str, size: int) -> tuple[Array, Array]:
         return np.zeros(size), np.full(size, np.inf)
+
+    def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
+        return np.zeros_like(values)
 
     def log_density(self, scale: Array) -> Array:
         return np.zeros_like(scale)

@@ -21,14 +21,15 @@ from .columns import Columns
 from .errors import (
     PREDICTED_PRIOR_COUNT,
     NoiseModel,
-    Parts,
     TargetErrors,
     resolve_target_errors,
     root_mean_square,
 )
 from .exports import ExportMixin
+from .feature_errors import FeatureErrors, resolve_feature_errors, warn_if_nothing_is_left
 from .fitting import Fit, Specification, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
+from .measured import line_distribution
 from .prediction import PredictionMixin
 from .predictive import LinearPredictive
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
@@ -56,6 +57,7 @@ class _Data(NamedTuple):
     rows: Rows
     columns: Columns
     errors: TargetErrors
+    feature_errors: FeatureErrors | None
     index: Any
     """Row labels, or None."""
 
@@ -98,6 +100,9 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         feature. A count of 0 leaves a row out of the fit; in new rows it says that the count is not known.
     y_err_column : str or int, default=None
         Column of X that holds the target's standard errors, likewise.
+    error_columns : dict or str, default=None
+        Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
+        columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1. All
         attributes and predictions are on the data's own scale, either way.
@@ -138,6 +143,9 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling. Absent under flat priors, and
         where NUTS ran.
+    reliability_ : ndarray of shape (n_coefficients,)
+        Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
+        has an error.
     weight_type_ : {"counts", "frequency"}
         What ``sample_weight`` was taken to be.
     inference_ : str
@@ -172,6 +180,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         "error_floor": [Interval(Real, 0.0, None, closed="left")],
         "count_column": "no_validation",
         "y_err_column": "no_validation",
+        "error_columns": "no_validation",
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
         "inference": [StrOptions({"auto", *ENGINES})],
@@ -182,8 +191,12 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         "verbose": ["verbose"],
     }
     # With metadata routing on, errors go where they are given without being asked for.
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {"y_err": True}
-    __metadata_request__predict: ClassVar[dict[str, bool]] = {"y_err": True, "counts": True}
+    __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
+        ("y_err", "X_err", "X_cov", "Xy_cov"), True
+    )
+    __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
+        ("y_err", "counts", "X_err", "X_cov"), True
+    )
 
     def __init__(
         self,
@@ -197,6 +210,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         error_floor: float = 0.001,
         count_column: str | int | None = None,
         y_err_column: str | int | None = None,
+        error_columns: Mapping[Any, Any] | str | None = None,
         standardize: bool = True,
         fit_intercept: bool = True,
         inference: str = "auto",
@@ -215,6 +229,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         self.error_floor = error_floor
         self.count_column = count_column
         self.y_err_column = y_err_column
+        self.error_columns = error_columns
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.inference = inference
@@ -255,6 +270,9 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         sample_weight: ArrayLike | None = None,
         *,
         y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
     ) -> Self:
         """Fit the model.
 
@@ -268,6 +286,13 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             Counts behind shares or frequencies, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
+        X_err : float or array-like of shape (p,) or (n, p), optional
+            Known standard errors of the p features, in their units: one for all, one a feature, or one a cell; 0
+            marks a feature known exactly. A data frame is aligned by its columns' names.
+        X_cov : array-like of shape (p, p) or (n, p, p), optional
+            Covariances of the features' errors instead, for all rows or one a row.
+        Xy_cov : array-like of shape (p,) or (n, p), optional
+            Covariance of each feature's error with y's. Under ``noise="scaled"`` it is multiplied by the noise scale.
 
         Returns
         -------
@@ -288,15 +313,21 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             draws of NUTS are not to be trusted.
         """
         with self._untouched_on_error():
-            data = self._read(X, y, sample_weight, y_err)
+            given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+            data = self._read(X, y, sample_weight, y_err, given)
             settings = self._sampler_settings()
-            fitted = fit(data.rows, data.errors, self._specification(data.rows), self.inference, settings)
+            fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
             self._expose(fitted, data, settings)
             _warn_if_errors_too_small(self, data.errors.kind)
         return self
 
     def _read(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, y_err: ArrayLike | float | None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        y_err: ArrayLike | float | None,
+        feature_errors: Mapping[str, Any],
     ) -> _Data:
         """Check the arguments of `fit`, and settle what the columns and weights are."""
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
@@ -309,6 +340,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             {"count_column": self.count_column, "y_err_column": self.y_err_column},
             getattr(self, "feature_names_in_", None),
             table.shape[1],
+            self.error_columns,
         )
         errors = resolve_target_errors(
             target,
@@ -322,17 +354,36 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
                 "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
                 " with weight_type='counts', or count_column); or use noise='scaled'."
             )
-        return _Data(Rows(table, target, columns.features, errors.frequency), columns, errors, index)
+        rows = Rows(table, target, columns.features, errors.frequency)
+        of_features = resolve_feature_errors(
+            len(target),
+            columns.feature_names.tolist(),
+            columns=columns.held_errors(table),
+            y_err=errors.standard_error,
+            **feature_errors,
+        )
+        if of_features is not None:
+            noisy = of_features.noisy
+            measured = np.asarray(rows.take(slice(None))[:, noisy], dtype=np.float64)
+            warn_if_nothing_is_left(of_features, measured, columns.feature_names[noisy])
+        return _Data(rows, columns, errors, of_features, index)
 
-    def _specification(self, rows: Rows) -> Specification:
+    def _specification(self, data: _Data) -> Specification:
         """Return what the parameters say of the model, priors checked."""
         intercept_prior = self._prior("intercept_prior", CoefficientPrior, 1)
         priors = {
-            "coef_prior": self._prior("coef_prior", CoefficientPrior, rows.n_features),
+            "coef_prior": self._prior("coef_prior", CoefficientPrior, data.rows.n_features),
             "intercept_prior": intercept_prior if self.fit_intercept else None,
             "noise_prior": self._prior("noise_prior", ScalePrior, 1),
         }
-        return Specification(self._noise, self.standardize, priors, self.count_error, float(self.error_floor))
+        return Specification(
+            self._noise,
+            self.standardize,
+            priors,
+            self.count_error,
+            float(self.error_floor),
+            data.feature_errors,
+        )
 
     def _sampler_settings(self) -> SamplerSettings:
         """Return what engines that sample are told; the seed is settled here."""
@@ -373,6 +424,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         self.__dict__.pop("log_marginal_likelihood_", None)
         if posterior.log_evidence is not None:
             self.log_marginal_likelihood_ = posterior.log_evidence
+        self._attenuation = fitted.attenuation
+        self.__dict__.pop("reliability_", None)
+        if fitted.attenuation is not None:
+            self.reliability_ = fitted.attenuation.reliability.copy()
         typical = root_mean_square(fitted.problem.standard_error, errors.frequency)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
         self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
@@ -385,13 +440,15 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         *,
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
         include_noise: bool = True,
     ) -> LinearPredictive:
         """Return the predictive distribution, from which all else derives.
 
         Parameters
         ----------
-        X, counts, y_err, include_noise
+        X, counts, y_err, X_err, X_cov, include_noise
             As for `predict`.
 
         Returns
@@ -403,15 +460,31 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         with remedies():
             table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        columns, posterior = self._columns, self._posterior
+        columns = self._columns
         stated = self._noise_model.check(len(table), counts, y_err, columns.held(table))
-        noise: Parts = {}
-        if include_noise:
-            share = None
-            if "counts" in stated:
-                share = LinearPredictive(posterior, table, columns.features, {}, self._seed).mean()
-            noise = self._noise_model.parts(share, **stated)
-        return LinearPredictive(posterior, table, columns.features, noise, self._seed, index)
+        errors = self._new_feature_errors(table, X_err, X_cov)
+        line = line_distribution(self._posterior, table, columns.features, self._seed, errors, index)
+        if not include_noise:
+            return line
+        return line.with_noise(self._noise_model.parts(line.mean() if "counts" in stated else None, **stated))
+
+    def _new_feature_errors(self, table: NDArray[Any], X_err: Any, X_cov: Any) -> Array | None:
+        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None."""
+        names = self._columns.feature_names.tolist()
+        given = resolve_feature_errors(
+            len(table), names, X_err=X_err, X_cov=X_cov, columns=self._columns.held_errors(table)
+        )
+        if given is None:
+            return None
+        true = self._posterior.true_features
+        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
+        beyond = np.setdiff1d(given.noisy, fitted)
+        if len(beyond):
+            raise ValueError(
+                f"Errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values are"
+                " distributed is not known. Fit with its errors, too."
+            )
+        return given.among(fitted)
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the posterior as a table.
@@ -427,10 +500,11 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             A row for the intercept (at x = 0), each coefficient and the noise scale, on the data's scale; columns
             mean, sd, and the limits. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
             known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
-            fraction of missing information.
+            fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
+            without taking them into account, and ``reliability``.
         """
         check_is_fitted(self)
-        table = summarise(self._posterior, list(self.coef_names_), coverage)
+        table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation)
         return table if self.fit_intercept else table.drop(index="intercept")
 
     @contextmanager

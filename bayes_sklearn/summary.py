@@ -9,6 +9,7 @@ import numpy as np
 
 from . import mixtures
 from .checks import check_coverage
+from .fitting import Attenuation
 from .inference import Posterior
 from .inference._compat import diagnostics
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd.DataFrame:
+def summarise(
+    posterior: Posterior, names: Sequence[str], coverage: float, attenuation: Attenuation | None = None
+) -> pd.DataFrame:
     """Return means, standard deviations and equal-tailed limits; of a sampler's draws, how far to trust them, too.
 
     Parameters
@@ -27,6 +30,8 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
         Names of the coefficients.
     coverage : float
         Of the limits, between 0 and 1.
+    attenuation : Attenuation, optional
+        Where features have errors: what they would do to a fit that knew nothing of them.
 
     Returns
     -------
@@ -66,6 +71,9 @@ def summarise(posterior: Posterior, names: Sequence[str], coverage: float) -> pd
         },
         index=["intercept", *names, "noise_scale"],
     )
+    if attenuation is not None:
+        for measure, of_features in attenuation._asdict().items():
+            table[measure] = np.concatenate([[np.nan], of_features, [np.nan]])
     chains = posterior.chains
     if chains is not None:
         values = np.column_stack([posterior.location @ functionals.T, scale])

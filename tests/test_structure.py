@@ -44,6 +44,7 @@ def test_the_engine_room_imports_nothing_above_it() -> None:
             assert {name for name in imported if not name.startswith("inference/")} <= {
                 "priors",
                 "errors",
+                "feature_errors",
                 "predictive",
             }, module
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import exact, nuts
+from . import exact, importance, nuts
 from .compressed import Rows
 from .posterior import Posterior
 from .problem import Engine, Noise, Problem, SamplerSettings
@@ -22,7 +22,7 @@ __all__ = [
     "solve",
 ]
 
-ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, nuts)}
+ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, importance, nuts)}
 """Every engine, the cheapest first: "auto" takes the first that can."""
 
 

@@ -39,6 +39,8 @@ _LOWEST = -4.0
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
+    if problem.feature_errors is not None:
+        return "it takes exact features, not errors in X"
     if problem.gaussian_prior is None:
         return (
             f"it takes Gaussian and flat priors, not coef_prior={problem.coef_prior!r} with"

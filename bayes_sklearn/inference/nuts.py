@@ -69,6 +69,8 @@ _STATISTICS = {
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
+    if problem.feature_errors is not None:
+        return "it takes exact features, not errors in X"
     role = missing_distribution(problem)
     return None if role is None else f"PyMC has no distribution for {role}={getattr(problem, role)!r}"
 

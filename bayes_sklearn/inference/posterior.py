@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from .compressed import Rows
+from .true_features import TrueFeatures
 
 Array = NDArray[np.float64]
 
@@ -66,7 +67,8 @@ class Factors:
     """(G, P, K)"""
 
     def quadratic(self, design: Array) -> Array:
-        return np.stack([np.square(design @ factor).sum(axis=1) for factor in self.factors], axis=1)
+        spread = design @ self.factors  # (G, rows, K)
+        return np.einsum("gik,gik->ig", spread, spread)
 
     def root(self, weights: Array) -> Array:
         scaled = self.factors * np.sqrt(weights)[:, None, None]
@@ -137,6 +139,8 @@ class Posterior:
     """Log marginal likelihood; None where improper priors leave it undefined, or the engine doesn't give it."""
     chains: Chains | None = None
     """Where the nodes are a sampler's draws: of which chain, and what it says of them."""
+    true_features: TrueFeatures | None = None
+    """Where features are measured with error: how the true ones are distributed."""
 
     @cached_property
     def mean(self) -> Array:
@@ -164,10 +168,10 @@ class Posterior:
         means = design @ self.location.T
         return means, np.broadcast_to(self.covariances.quadratic(design), means.shape)
 
-    def draw(self, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return draws of B, (size, P), and of s, (size,)."""
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
+        """Return draws of B, (size, P), and the node that each is of, (size,)."""
         nodes = rng.choice(len(self.weights), size=size, p=self.weights)
-        return self.location[nodes] + self.covariances.draw(nodes, rng), self.noise_scale[nodes]
+        return self.location[nodes] + self.covariances.draw(nodes, rng), nodes
 
     def mapped(self, matrix: Array, shift: Array, noise_unit: float, center: Array) -> Posterior:
         """Return the posterior of shift + matrix @ B and of noise_unit * s."""
@@ -178,6 +182,28 @@ class Posterior:
             noise_scale=self.noise_scale * noise_unit,
             center=center,
         )
+
+    def measured(self, error: Array) -> tuple[Posterior, Array]:
+        """Return the posterior of the line in measured features, and the variance that their errors leave, (22).
+
+        Parameters
+        ----------
+        error : ndarray of shape (q, q)
+            Covariance of the errors of new rows.
+
+        Returns
+        -------
+        posterior : Posterior
+        feature_error : ndarray of shape (G,)
+        """
+        true = self.true_features
+        if true is None:
+            raise ValueError("No feature of the model has an error.")
+        location, factors, feature_error = true.coefficients(error)
+        model = replace(self, location=location, covariances=Factors(factors), noise_scale=self.noise_scale)
+        matrix = np.diag(true.y_scale / np.append(1.0, true.x_scale))
+        shift = np.append(true.y_mean, np.zeros(true.n_features))
+        return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
+from ..feature_errors import FeatureErrors
 from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
 from .compressed import Compressed, Groups, Rows, compress, group
 from .posterior import Posterior
@@ -75,7 +76,12 @@ class Scaling:
         matrix = np.diag(self.y_scale / np.append(1.0, self.x_scale))
         shift = np.zeros(len(matrix))
         shift[0] = self.y_mean
-        return posterior.mapped(matrix, shift, noise_unit, self.x_mean)
+        true = posterior.true_features
+        if true is not None:
+            true = replace(
+                true, x_mean=self.x_mean, x_scale=self.x_scale, y_mean=self.y_mean, y_scale=self.y_scale
+            )
+        return replace(posterior.mapped(matrix, shift, noise_unit, self.x_mean), true_features=true)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +98,8 @@ class Problem:
     intercept_prior: CoefficientPrior | None
     """None: the model has no intercept."""
     noise_prior: ScalePrior
+    feature_errors: FeatureErrors | None = None
+    """Known errors of features, in the data's units; None: all features are exact."""
 
     @classmethod
     def build(
@@ -104,6 +112,7 @@ class Problem:
         coef_prior: CoefficientPrior,
         intercept_prior: CoefficientPrior | None,
         noise_prior: ScalePrior,
+        feature_errors: FeatureErrors | None = None,
         like: Problem | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
@@ -125,6 +134,7 @@ class Problem:
             coef_prior,
             intercept_prior,
             noise_prior,
+            feature_errors,
         )
 
     @property
@@ -206,6 +216,10 @@ class Problem:
             intercept_prior = like(intercept_prior, "intercept_prior", 1)
         coef_prior = like(self.coef_prior, "coef_prior", self.rows.n_features)
         return replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior)
+
+    def without_feature_errors(self) -> Problem:
+        """Return this problem with its features taken as exact."""
+        return replace(self, feature_errors=None)
 
     @property
     def n_flat(self) -> int:

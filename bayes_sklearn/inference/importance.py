@@ -1,0 +1,169 @@
+"""The importance engine: features measured with error, all that is linear and Gaussian integrated out.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from ..priors import ScaleMixture
+from .importance_sampling import StructuralNodes, solve_structural
+from .posterior import Factors, Posterior
+from .problem import Problem, SamplerSettings, check_proper
+from .structural import StructuralProblem
+from .true_features import TrueFeatures
+
+Array = NDArray[np.float64]
+
+NAME = "importance"
+
+# Gates, both of which have to be passed: the shape of the weights' tail (Vehtari, Simpson, Gelman, Yao & Gabry
+# 2024, J. Mach. Learn. Res. 25:72), and how many independent draws would do as well.
+_K_HAT, _EFFECTIVE = 0.7, 400.0
+
+
+def why_not(problem: Problem) -> str | None:
+    """Return why this engine can't take the problem, or None."""
+    errors = problem.feature_errors
+    if errors is None:
+        return "it is for features measured with error, and none has one"
+    if isinstance(problem.coef_prior, ScaleMixture):
+        return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+    exact = len(errors.noisy) < problem.rows.n_features
+    if exact and problem.coef_prior.gaussian("coef_prior", problem.rows.n_features) is None:
+        return (
+            "beside features with errors there are exact ones, whose coefficients need a Normal or Flat prior, not"
+            f" {problem.coef_prior!r}"
+        )
+    if problem.intercept_prior is not None and problem.intercept_prior.gaussian("intercept_prior", 1) is None:
+        return f"it takes Normal and Flat priors for the intercept, not {problem.intercept_prior!r}"
+    return None
+
+
+def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
+    """Return the posterior in the model's units, (20) to (22).
+
+    Raises
+    ------
+    ValueError
+        Where the posterior is improper, or the problem is not one for this engine.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Where the nodes are not to be trusted.
+    """
+    reason = why_not(problem)
+    if reason is not None:
+        raise ValueError(f"The importance engine can't take this: {reason}.")
+    check_proper(problem)
+    structural, unit = _structural(problem)
+    nodes = solve_structural(structural, seed=settings.seed)
+    _check(nodes)
+    return _posterior(problem, nodes, unit)
+
+
+def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
+    """Return the problem in the engine's own terms, and the unit of each noisy feature, (q,), in the model's."""
+    errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    used = slice(None) if rows.frequency is None else np.flatnonzero(rows.frequency)
+    p, noisy = rows.n_features, errors.noisy
+    exact = np.setdiff1d(np.arange(p), noisy)
+    X = (np.asarray(rows.take(used), dtype=np.float64) - scaling.x_mean) / scaling.x_scale
+    deviation = problem.state.standard_deviation[:-1][noisy] / scaling.x_scale[noisy]
+    unit = np.where(deviation > 0.0, deviation, 1.0)
+    in_data = unit * scaling.x_scale[noisy]
+
+    def of_rows(values: Array, ndim: int) -> Array:
+        return values[used] if values.ndim > ndim else values
+
+    covariance = of_rows(errors.covariance, 2) / (in_data[:, None] * in_data)
+    with_target = None
+    if errors.with_target is not None:
+        with_target = of_rows(errors.with_target, 1) / (in_data * scaling.y_scale)
+    error: Array | float | None = None
+    if problem.standard_error is not None:
+        error = of_rows(np.asarray(problem.standard_error, dtype=np.float64), 0) / problem.error_unit
+    prior = problem.coef_prior
+    parameters = prior.check("coef_prior", p)
+    own = {name: values[noisy] for name, values in parameters.items()}
+    jacobian = -float(np.log(unit).sum())
+    gaussian = prior.gaussian("coef_prior", p)
+    beta = (np.zeros(0), np.zeros(0)) if gaussian is None else (gaussian[0][exact], gaussian[1][exact])
+    intercept = None
+    if problem.intercept_prior is not None:
+        found = problem.intercept_prior.gaussian("intercept_prior", 1)
+        intercept = None if found is None else (float(found[0][0]), float(found[1][0]))
+    w = X[:, noisy] / unit
+    frequency = None if rows.frequency is None else rows.frequency[used]
+    return StructuralProblem(
+        z=X[:, exact],
+        w=w,
+        y=(rows.y[used] - scaling.y_mean) / scaling.y_scale,
+        feature_covariance=covariance,
+        log_prior_m=lambda m: prior.coefficient_log_density(m / unit, own).sum(axis=1) + jacobian,
+        log_prior_noise=problem.noise_prior.log_density,
+        beta_mean=beta[0],
+        beta_sd=beta[1],
+        intercept=intercept,
+        mu_mean=np.average(w, axis=0, weights=frequency),
+        frequency=frequency,
+        cross_covariance=with_target,
+        standard_error=error,
+        noise=problem.noise,
+    ), unit
+
+
+def _posterior(problem: Problem, nodes: StructuralNodes, unit: Array) -> Posterior:
+    """Return the nodes as a posterior of B, with the true features' distribution beside it."""
+    errors, p = problem.feature_errors, problem.rows.n_features
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    of_theta = np.ones(nodes.theta.shape[1])
+    own = p - len(unit) + 1
+    of_theta[: len(unit) * own] = np.repeat(unit, own)
+    true = TrueFeatures(
+        noisy=errors.noisy,
+        n_features=p,
+        intercept=problem.fit_intercept,
+        coef=nodes.m / unit,
+        variance=nodes.T * (unit[:, None] * unit),
+        theta=nodes.theta * of_theta,
+        root=nodes.theta_root * of_theta[:, None],
+        x_mean=np.zeros(p),
+        x_scale=np.ones(p),
+        y_mean=0.0,
+        y_scale=1.0,
+    )
+    location, factors, _ = true.coefficients()
+    return Posterior(
+        weights=nodes.weights,
+        location=location,
+        covariances=Factors(factors),
+        noise_scale=nodes.noise_scale,
+        center=np.zeros(p),
+        true_features=true,
+    )
+
+
+def _check(nodes: StructuralNodes) -> None:
+    """Warn of nodes that are not to be trusted."""
+    wrong = []
+    if nodes.k_hat > _K_HAT:
+        wrong.append(f"the importance weights' Pareto k-hat is {nodes.k_hat:.2f}, above {_K_HAT}")
+    if nodes.effective_size < _EFFECTIVE:
+        wrong.append(f"the effective sample size is {nodes.effective_size:.0f}, below {_EFFECTIVE:.0f}")
+    if wrong:
+        warnings.warn(
+            f"Importance sampling is not to be trusted here: {' and '.join(wrong)}. Use inference='nuts', or a"
+            " narrower coef_prior.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,182 @@
+"""True features behind measured ones: how they are distributed at every node, and what a noisy new row says of y.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Line(NamedTuple):
+    """The regression line at rows whose features were measured, given each node."""
+
+    mean: Array
+    """(rows, G)"""
+    parameters: Array
+    """(rows, G) variance that the coefficients and the features' distribution leave."""
+    feature_error: Array
+    """(rows, G) variance that the features' own errors leave."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrueFeatures:
+    """x | z ~ Normal(mu + Gamma z, T) and y ~ Normal(alpha + beta'z + m'x, noise) at every node, (20).
+
+    In the model's units, with what leads there from the data's. theta stacks (mu_j, Gamma_j) for each feature with
+    error, and then (alpha, beta), alpha left out of a model without an intercept.
+    """
+
+    noisy: NDArray[np.intp]
+    """(q,) positions of the features with error among all p."""
+    n_features: int
+    intercept: bool
+    coef: Array
+    """(G, q) m, the coefficients of the features with error."""
+    variance: Array
+    """(G, q, q) T, what the exact features leave of the true ones' variance."""
+    theta: Array
+    """(G, D) mean of theta."""
+    root: Array
+    """(G, D, D) root root' is its covariance."""
+    x_mean: Array
+    """(p,) The model's features are (x - x_mean) / x_scale, ..."""
+    x_scale: Array
+    y_mean: float
+    """... and its target (y - y_mean) / y_scale."""
+    y_scale: float
+
+    @property
+    def exact(self) -> NDArray[np.intp]:
+        """(k,) positions of the features without error."""
+        return np.setdiff1d(np.arange(self.n_features), self.noisy)
+
+    def drawn(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> TrueFeatures:
+        """Return one draw of theta from each node named: nodes without a covariance."""
+        standard = rng.standard_normal((len(nodes), self.theta.shape[1]))
+        theta = self.theta[nodes] + np.einsum("gij,gj->gi", self.root[nodes], standard)
+        return replace(
+            self,
+            coef=self.coef[nodes],
+            variance=self.variance[nodes],
+            theta=theta,
+            root=np.zeros((*theta.shape, 0)),
+        )
+
+    def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
+        """Return the line in features that are measured with one covariance of errors, in the model's units, (22).
+
+        Parameters
+        ----------
+        error : ndarray of shape (q, q), optional
+            Covariance of the errors of new rows, in the data's units; None: their features are true.
+
+        Returns
+        -------
+        location : ndarray of shape (G, p + 1)
+            Of B: (1, x)'B is the best prediction from a measured x.
+        factors : ndarray of shape (G, p + 1, D)
+            With F F' its covariance.
+        feature_error : ndarray of shape (G,)
+            The variance that the features' errors leave.
+        """
+        left, feature_error = self._reliance(None if error is None else self._in_model_units(error))
+        nodes, exact = len(left), self.exact
+        share = np.concatenate([left, np.ones((nodes, 1))], axis=1)
+        places = np.append(0, 1 + exact)
+        location = np.zeros((nodes, self.n_features + 1))
+        location[:, places] = np.einsum("gb,gbj->gj", share, self._blocks(self.theta[:, :, None])[..., 0])
+        location[:, 1 + self.noisy] = self.coef - left
+        factors = np.zeros((nodes, self.n_features + 1, self.root.shape[2]))
+        factors[:, places] = np.einsum("gb,gbjd->gjd", share, self._blocks(self.root))
+        return location, factors, feature_error
+
+    def line(self, X: Array, error: Array) -> Line:
+        """Return the line at rows with errors of their own, on the data's scale, (22).
+
+        Parameters
+        ----------
+        X : ndarray of shape (rows, p)
+            Measured features.
+        error : ndarray of shape (rows, q, q)
+            Covariances of their errors.
+        """
+        left, feature_error = self._reliance(self._in_model_units(error)[:, None])  # (rows, G, q), (rows, G)
+        measured = (X - self.x_mean) / self.x_scale
+        ones = np.column_stack([np.ones(len(X)), measured[:, self.exact]])
+        own = self._blocks(self.theta[:, :, None])[..., 0]
+        expected = np.einsum("rj,gbj->rgb", ones, own)
+        share = np.concatenate([left, np.ones((*left.shape[:2], 1))], axis=2)
+        mean = np.einsum("rgb,rgb->rg", share, expected)
+        mean += np.einsum("rgq,rq->rg", self.coef - left, measured[:, self.noisy])
+        spread = np.einsum("rj,gbjd->rgbd", ones, self._blocks(self.root))
+        deviation = np.einsum("rgb,rgbd->rgd", share, spread)
+        square = self.y_scale**2
+        parameters = square * np.einsum("rgd,rgd->rg", deviation, deviation)
+        return Line(self.y_mean + self.y_scale * mean, parameters, square * feature_error)
+
+    def _in_model_units(self, error: Array) -> Array:
+        unit = self.x_scale[self.noisy]
+        return error / (unit[:, None] * unit)
+
+    def reliability(self, weights: Array, error: Array, exact_covariance: Array) -> Array:
+        """Return the share of each measured feature's variance that is the true one's, (q,), by posterior mean.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (G,)
+        error : ndarray of shape (q,)
+            Mean variances of the errors, in the data's units.
+        exact_covariance : ndarray of shape (k, k)
+            Covariance of the exact features, in the data's units.
+        """
+        own = self._blocks(self.theta[:, :, None])[:, :-1, 1:, 0] / self.x_scale[self.exact]
+        explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
+        unit = self.x_scale[self.noisy]
+        true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
+        return weights @ (true / (true + error / unit**2))
+
+    def deviations(self, X: Array, error: Array, node: int) -> Array:
+        """Return a root of the covariance of the line at all rows given one node, (rows, D), on the data's scale."""
+        one = slice(node, node + 1)
+        given = replace(self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one])
+        left, _ = given._reliance(self._in_model_units(error)[:, None])
+        ones = np.column_stack([np.ones(len(X)), ((X - self.x_mean) / self.x_scale)[:, self.exact]])
+        share = np.concatenate([left[:, 0], np.ones((len(X), 1))], axis=1)
+        return self.y_scale * np.einsum("rb,rj,bjd->rd", share, ones, given._blocks(self.root[one])[0])
+
+    def numbers(self) -> int:
+        """Return how many numbers `line` has in hand for each row."""
+        nodes, q = self.coef.shape
+        return nodes * ((q + 1) * self.root.shape[2] + 4 * q * q + 8)
+
+    def _reliance(self, error: Array | None) -> tuple[Array, Array]:
+        """Return (I - K)'m and m'(T - K T)m with K = T (T + U)^-1: how much of m goes to what is expected of x."""
+        if error is None:
+            return np.zeros_like(self.coef), np.zeros(len(self.coef))
+        # K' = (T + U)^-1 T, so (I - K)' = (T + U)^-1 U; where nothing is uncertain, nothing is left.
+        total = self.variance + error
+        unit = np.trace(total, axis1=-2, axis2=-1)[..., None, None]
+        total = total + np.finfo(np.float64).eps * unit * np.eye(total.shape[-1])
+        pushed = np.broadcast_to(error @ self.coef[..., None], (*total.shape[:-1], 1))
+        solvable = np.where(unit > 0.0, total, np.eye(total.shape[-1]))
+        left = np.asarray(np.linalg.solve(solvable, pushed)[..., 0], dtype=np.float64)
+        # T - T (T + U)^-1 T = T (T + U)^-1 U.
+        through = np.einsum("...ij,...j->...i", self.variance, left)
+        return left, np.maximum(
+            np.einsum("...i,...i->...", np.broadcast_to(self.coef, left.shape), through), 0.0
+        )
+
+    def _blocks(self, values: Array) -> Array:
+        """Return what belongs to theta, (G, D, d), as (G, q + 1, k + 1, d), with zeros for a missing intercept."""
+        nodes, _, depth = values.shape
+        q, k = self.coef.shape[1], len(self.exact)
+        if not self.intercept:
+            values = np.insert(values, q * (k + 1), 0.0, axis=1)
+        return values.reshape(nodes, q + 1, k + 1, depth)

@@ -1,0 +1,143 @@
+"""Predictions from features that were measured with error.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from .checks import check_n_samples
+from .errors import Parts
+from .inference.posterior import Posterior, row_blocks
+from .inference.true_features import Line
+from .predictive import LinearPredictive
+
+__all__ = ["MeasuredPredictive", "line_distribution"]
+
+Array = NDArray[np.float64]
+
+
+def line_distribution(
+    posterior: Posterior,
+    X: NDArray[np.floating],
+    features: NDArray[np.intp] | None,
+    seed: int,
+    error: Array | None = None,
+    index: Any = None,
+) -> LinearPredictive:
+    """Return the distribution of the regression line at rows whose features are true, or measured with error.
+
+    Parameters
+    ----------
+    posterior, X, features, seed, index
+        As for `LinearPredictive`.
+    error : ndarray of shape (q, q) or (n, q, q), optional
+        Covariances of the errors of those features that had errors in fit; None: the features are true.
+    """
+    if error is None or not error.any():
+        return LinearPredictive(posterior, X, features, {}, seed, index)
+    if error.ndim == 3:
+        if len(error) and (error != error[0]).any():
+            return MeasuredPredictive(error, posterior, X, features, {}, seed, index)
+        error = error[0]
+    measured, feature_error = posterior.measured(error)
+    return LinearPredictive(measured, X, features, {}, seed, index, feature_error)
+
+
+class MeasuredPredictive(LinearPredictive):
+    """As LinearPredictive, for rows whose features have errors of their own, (22).
+
+    Parameters
+    ----------
+    error : ndarray of shape (n, q, q)
+        Covariances of the features' errors.
+    posterior, X, features, noise, seed, index
+        As for LinearPredictive; the posterior knows how the true features are distributed.
+    """
+
+    def __init__(
+        self,
+        error: Array,
+        posterior: Posterior,
+        X: NDArray[np.floating],
+        features: NDArray[np.intp] | None,
+        noise: Parts,
+        seed: int,
+        index: Any = None,
+    ):
+        super().__init__(posterior, X, features, noise, seed, index)
+        if posterior.true_features is None:
+            raise ValueError("The posterior knows nothing of true features.")
+        self._error, self._true = error, posterior.true_features
+
+    def mean(self) -> Array:
+        return self._line_moments()[0]
+
+    def var(self) -> Array:
+        _, parameters, feature_error = self._line_moments()
+        return parameters + feature_error + self._mean_noise()
+
+    def mean_and_std(self) -> tuple[Array, Array]:
+        mean, parameters, feature_error = self._line_moments()
+        return mean, np.sqrt(parameters + feature_error + self._mean_noise())
+
+    def covariance(self) -> Array:
+        """Return the covariance of the rows with each other, (n, n); the features' errors are independent."""
+        n, weights = len(self), self._posterior.weights
+        lines = np.empty((n, len(weights)))
+        for rows in row_blocks(n, self._true.numbers()):
+            lines[rows] = self._line(rows).mean
+        away = lines - (lines @ weights)[:, None]
+        covariance = (away * weights) @ away.T
+        for node in np.flatnonzero(weights):
+            root = self._true.deviations(self._features(slice(None)), self._error, int(node))
+            covariance += weights[node] * (root @ root.T)
+        _, _, feature_error = self._line_moments()
+        covariance[np.diag_indices(n)] += feature_error + self._mean_noise()
+        return covariance
+
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
+        check_n_samples(n_samples)
+        state = check_random_state(self._seed if random_state is None else random_state)
+        rng = np.random.default_rng(state.randint(2**31 - 1, size=4))
+        weights = self._posterior.weights
+        nodes = rng.choice(len(weights), size=n_samples, p=weights)
+        drawn = self._true.drawn(nodes, rng)
+        answer = np.empty((len(self), n_samples))
+        for rows in row_blocks(len(self), drawn.numbers()):
+            line = drawn.line(self._features(rows), self._error[rows])
+            sd = np.sqrt(line.feature_error + self._noise_variance(rows, nodes))
+            answer[rows] = line.mean + sd * rng.standard_normal(sd.shape)
+        return answer
+
+    def _features(self, rows: slice) -> Array:
+        return np.asarray(self._rows.take(rows), dtype=np.float64)
+
+    def _line(self, rows: slice) -> Line:
+        return self._true.line(self._features(rows), self._error[rows])
+
+    def _line_moments(self) -> tuple[Array, Array, Array]:
+        """Return mean, variance by the parameters, and variance by the features' errors, (n,) each."""
+        mean, parameters, feature_error = np.empty((3, len(self)))
+        weights = self._posterior.weights
+        for rows in row_blocks(len(self), self._true.numbers()):
+            line = self._line(rows)
+            mean[rows] = line.mean @ weights
+            away = line.mean - mean[rows, None]
+            parameters[rows] = (line.parameters + away**2) @ weights
+            feature_error[rows] = line.feature_error @ weights
+        return mean, parameters, feature_error
+
+    def _line_parts(self) -> dict[str, Array]:
+        _, parameters, feature_error = self._line_moments()
+        return {"parameters": parameters, "feature_error": feature_error}
+
+    def _components(self, rows: slice) -> tuple[Array, Array]:
+        line = self._line(rows)
+        variances = line.parameters + line.feature_error + self._noise_variance(rows)
+        return line.mean, np.sqrt(variances)
