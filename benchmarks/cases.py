@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import adapters, nuts_cases
+from . import adapters, feature_cases, nuts_cases
 from .adapters import Adapter
 from .data import Table, measured, phones, scattered, shares, sparse
 from .fresh import import_seconds, run_probe
@@ -137,6 +137,13 @@ def _refits(rows: int) -> dict[str, Case]:
     }
 
 
+def _errors_in_x(
+    label: str, rows: int, columns: int, with_error: int, common: bool = False
+) -> dict[str, Case]:
+    size = {"rows": rows, "columns": columns, "with_error": with_error}
+    return {f"errors-in-x-{label}": Case(feature_cases.fit(common=common), size, {**size, "rows": 30})}
+
+
 def _short(rows: int) -> str:
     return f"{rows:.0e}".replace("e+0", "e") if rows >= 10**6 else str(rows)
 
@@ -187,6 +194,17 @@ CASES: dict[str, Case] = {
     ),
     "nuts-search": Case(
         nuts_cases.search, {**_NUTS, "candidates": 20}, {**_NUTS_TINY, "candidates": 2}, needs_pymc=True
+    ),
+    **_errors_in_x("50", 50, 1, 1),
+    **_errors_in_x("1000", 1_000, 1, 1),
+    **_errors_in_x("20000", 20_000, 1, 1),
+    **_errors_in_x("common-20000", 20_000, 1, 1, common=True),
+    **_errors_in_x("q3-1000", 1_000, 5, 3),
+    "errors-in-x-pymc-1000": Case(
+        feature_cases.against_latent,
+        {"rows": 1_000, "draws": 1000, "tune": 1000},
+        {"rows": 30, "draws": 20, "tune": 20},
+        needs_pymc=True,
     ),
 }
 """Every case, by the name of its target."""

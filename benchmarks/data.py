@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Table", "measured", "phones", "scattered", "shares", "sparse"]
+__all__ = ["NoisyTable", "Table", "measured", "noisy", "phones", "scattered", "shares", "sparse"]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,25 @@ class Table:
     """(n,) standard errors."""
     weight: Array
     """(n,) frequencies, or the counts behind shares."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyTable(Table):
+    """A table whose features were measured, too."""
+
+    X_err: Array
+    """(n, p) or (p,) standard errors of the features."""
+
+
+def noisy(rows: int, columns: int, with_error: int, *, common: bool, seed: int = 0) -> NoisyTable:
+    """Return correlated features, the first of them measured with errors of half their spread, and a target."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(size=(rows, columns)) + 0.5 * rng.normal(size=(rows, 1))
+    size = np.full(columns, 0.5) if common else rng.uniform(0.2, 0.8, size=(rows, columns))
+    X_err = np.where(np.arange(columns) < with_error, size, 0.0)
+    y_err = np.full(rows, 0.5) if common else rng.uniform(0.2, 1.0, rows)
+    y = 1.0 + true @ np.linspace(1.0, -1.0, columns + 1)[:-1] + y_err * rng.normal(size=rows)
+    return NoisyTable(true + X_err * rng.normal(size=true.shape), y, y_err, np.ones(rows), X_err)
 
 
 def measured(rows: int, columns: int, seed: int = 0) -> Table:

@@ -57,4 +57,12 @@ TARGETS: dict[str, Target] = {
     "nuts-refit-additive-1e6": Target("NUTS refit, additive noise, 1,000,000 x 4", 0.5, "s"),
     "nuts-refit-horseshoe": Target("NUTS refit, Horseshoe, 2,000 x 10", 0.5, "s"),
     "nuts-search": Target("100 fits by plain PyMC / a search of 100 by NUTS, 2,000 x 4", 10.0, at_least=True),
+    "errors-in-x-50": Target("fit, one feature with errors by row, 50 rows", 0.05, "s"),
+    "errors-in-x-1000": Target("fit, one feature with errors by row, 1,000 rows", 0.25, "s"),
+    "errors-in-x-20000": Target("fit, one feature with errors by row, 20,000 rows", 2.0, "s"),
+    "errors-in-x-common-20000": Target("fit, one feature with one error for all, 20,000 rows", 0.1, "s"),
+    "errors-in-x-q3-1000": Target("fit, three features with errors by row, two exact, 1,000 rows", 2.0, "s"),
+    "errors-in-x-pymc-1000": Target(
+        "PyMC with latent true features / fit, errors by row, 1,000 rows", 50.0, at_least=True
+    ),
 }

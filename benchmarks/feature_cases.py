@@ -1,0 +1,54 @@
+"""The cases of features measured with error: fits by importance sampling, and PyMC with latent true features."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+
+from bayes_sklearn import BayesianErrorsInVariablesRegressor
+
+from .data import NoisyTable, noisy
+from .fresh import run_probe
+from .measure import Result, as_time, seconds, timed
+
+__all__ = ["against_latent", "fit"]
+
+
+def fit(*, common: bool) -> Callable[..., Result]:
+    """Return a case that takes the seconds of a fit, errors the same for all rows or not."""
+
+    def run(rows: int, columns: int, with_error: int, repeats: int) -> Result:
+        work = _fit(noisy(rows, columns, with_error, common=common))
+        return seconds(work, repeats)
+
+    return run
+
+
+def against_latent(rows: int, draws: int, tune: int, repeats: int) -> Result:
+    """Time PyMC on the model with latent true features, in a new process, over a fit.
+
+    A first, short run, which leaves compiled code in PyTensor's cache, is discarded.
+    """
+    table = noisy(rows, 1, 1, common=False)
+    work = _fit(table)
+    run_probe("latent_probe", rows, 2, 2)
+    found = run_probe("latent_probe", rows, draws, tune)
+    timed(work)
+    own = [timed(work) for _ in range(repeats)]
+    model = BayesianErrorsInVariablesRegressor(random_state=0).fit(
+        table.X, table.y, y_err=table.y_err, X_err=table.X_err
+    )
+    apart = np.max(np.abs(found["coef"] - model.coef_) / model.coef_std_)
+    return Result(
+        tuple(found["seconds"] / time for time in own),
+        f"{as_time(statistics.median(own))} / {as_time(found['seconds'])}",
+        f"by {found['sampler']}; compiling took {as_time(found['seconds'] - found['sampling'])} of it; posterior means"
+        f" agree to {apart:.2f} standard deviations",
+    )
+
+
+def _fit(table: NoisyTable) -> Callable[[], object]:
+    model = BayesianErrorsInVariablesRegressor(random_state=0)
+    return lambda: model.fit(table.X, table.y, y_err=table.y_err, X_err=table.X_err)
