@@ -44,8 +44,8 @@ def against_latent(rows: int, draws: int, tune: int, repeats: int) -> Result:
     return Result(
         tuple(found["seconds"] / time for time in own),
         f"{as_time(statistics.median(own))} / {as_time(found['seconds'])}",
-        f"by {found['sampler']}; compiling took {as_time(found['seconds'] - found['sampling'])} of it; posterior means"
-        f" agree to {apart:.2f} standard deviations",
+        f"by {found['sampler']}; compiling took {as_time(found['seconds'] - found['sampling'])} of it; posterior"
+        f" means agree to {apart:.2f} standard deviations",
     )
 
 

@@ -6,6 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -110,16 +111,24 @@ class TrueFeatures:
         left, feature_error = self._reliance(self._in_model_units(error)[:, None])  # (rows, G, q), (rows, G)
         measured = (X - self.x_mean) / self.x_scale
         ones = np.column_stack([np.ones(len(X)), measured[:, self.exact]])
-        own = self._blocks(self.theta[:, :, None])[..., 0]
-        expected = np.einsum("rj,gbj->rgb", ones, own)
-        share = np.concatenate([left, np.ones((*left.shape[:2], 1))], axis=2)
-        mean = np.einsum("rgb,rgb->rg", share, expected)
-        mean += np.einsum("rgq,rq->rg", self.coef - left, measured[:, self.noisy])
-        spread = np.einsum("rj,gbjd->rgbd", ones, self._blocks(self.root))
-        deviation = np.einsum("rgb,rgbd->rgd", share, spread)
+        by_row, depth = self._by_row
+        (rows, nodes, q), block = left.shape, depth + 1
+        # theta's mean and root at once: (rows, G, q + 1, 1 + D).
+        found = (ones @ by_row).reshape(rows, nodes, q + 1, block)
+        combined = found[:, :, q]
+        for j in range(q):
+            combined += left[:, :, j, None] * found[:, :, j]
+        mean = combined[..., 0] + np.einsum("rgq,rq->rg", self.coef - left, measured[:, self.noisy])
         square = self.y_scale**2
-        parameters = square * np.einsum("rgd,rgd->rg", deviation, deviation)
+        parameters = square * np.einsum("rgd,rgd->rg", combined[..., 1:], combined[..., 1:])
         return Line(self.y_mean + self.y_scale * mean, parameters, square * feature_error)
+
+    @cached_property
+    def _by_row(self) -> tuple[Array, int]:
+        """Theta's mean and root as (k + 1, G (q + 1) (1 + d)), and d: (1, z) times it gives all nodes at once."""
+        both = self._blocks(np.concatenate([self.theta[:, :, None], self.root], axis=2))
+        width = both.shape[2]
+        return np.ascontiguousarray(both.transpose(2, 0, 1, 3).reshape(width, -1)), self.root.shape[2]
 
     def _in_model_units(self, error: Array) -> Array:
         unit = self.x_scale[self.noisy]
@@ -166,7 +175,10 @@ class TrueFeatures:
         total = total + np.finfo(np.float64).eps * unit * np.eye(total.shape[-1])
         pushed = np.broadcast_to(error @ self.coef[..., None], (*total.shape[:-1], 1))
         solvable = np.where(unit > 0.0, total, np.eye(total.shape[-1]))
-        left = np.asarray(np.linalg.solve(solvable, pushed)[..., 0], dtype=np.float64)
+        if solvable.shape[-1] == 1:  # a division, not a million calls of a solver
+            left = np.asarray(pushed[..., 0] / solvable[..., 0], dtype=np.float64)
+        else:
+            left = np.asarray(np.linalg.solve(solvable, pushed)[..., 0], dtype=np.float64)
         # T - T (T + U)^-1 T = T (T + U)^-1 U.
         through = np.einsum("...ij,...j->...i", self.variance, left)
         return left, np.maximum(
