@@ -23,12 +23,23 @@ LogDensity = Callable[[Array], Array]
 
 # Degrees of freedom of the proposals: tails heavier than a posterior's near-Gaussian ones.
 _DEGREES_OF_FREEDOM = 5.0
-# Shares of the nodes that each round gets.
-_ROUNDS = (0.125, 0.125, 0.25, 0.5)
+# Nodes of each round, as shares of those asked for. The last rounds are there for posteriors far from Gaussian:
+# nodes of that number that are worth less than so many, or whose weights have such a tail, are not enough.
+_ROUNDS = (0.125, 0.125, 0.25, 0.5, 1.0, 1.0)
+_WORTH = 1000.0
+_UNRELIABLE = 0.7
 # Derivatives are differences over this share of a standard deviation: the curvature that counts is the one at the
 # peak's own width.
 _STEP = 0.3
 _MAX_STEPS = 60
+# Improvements of the log density that are none, and how many of them end the search.
+_STALLED = 1e-2
+_STALLS = 3
+# A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
+_APART = 2.0
+_LIGHT = 12.0
+# So much lower is the density of a shoulder that is still worth covering.
+_SHOULDER = 8.0
 # An image under a change of sign that is so many standard deviations away from zero is not counted.
 _SEPARATE = 8.0
 # A round whose effective size is less, per dimension, has its weights tempered before they are fitted.
@@ -36,6 +47,8 @@ _ENOUGH = 10.0
 # Nodes by default, and row-nodes above which they are halved.
 _NODES = 4096
 _MANY = 2**22
+# Numbers in theta's roots above which nodes are halved, too, but not below a quarter.
+_ROOT_NUMBERS = 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +86,8 @@ def solve_structural(
     ----------
     problem : StructuralProblem
     n_nodes : int, optional
-        Nodes, best a power of two; by default 4096, and 2048 where rows are many.
+        Nodes, best a power of two; by default 4096, fewer where rows or exact features are many. There may be
+        up to three times as many, where so many are worth too little.
     seed : int or Generator, default=0
 
     Returns
@@ -84,31 +98,34 @@ def solve_structural(
     rng = np.random.default_rng(seed)
     if n_nodes is None:
         n_nodes = _NODES if problem.n_distinct_errors * _NODES <= _MANY else _NODES // 2
-    center, scale = problem.guess()
-    center, root, n_evaluations = find_mode(problem.log_density, center, np.diag(scale))
-    far = np.abs(center) > _SEPARATE * np.sqrt(np.square(root).sum(axis=1))
-    signs = problem.signs(~far)
+        while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > _ROOT_NUMBERS:
+            n_nodes //= 2
+    starts, n_search = _starts(problem)
+    scales = [np.sqrt(np.square(start.root).sum(axis=1)) for start in starts]
+    near = [np.abs(start.center) < _SEPARATE * scale for start, scale in zip(starts, scales, strict=True)]
+    signs = problem.signs(np.any(near, axis=0))
 
-    points, log_density = np.empty((0, problem.size)), np.empty(0)
-    components: list[_Component] = [_Component(center, root)]
+    components: list[_Component] = []
     sizes: list[int] = []
     conditionals: list[Conditional] = []
+    points, log_density, raw = np.empty((0, problem.size)), np.empty(0), np.empty(0)
     sequence = qmc.Sobol(problem.size + 1, seed=rng)
-    for share in _ROUNDS:
+    for turn, share in enumerate(_ROUNDS):
+        component = starts[turn] if turn < len(starts) else _fit(points, raw, components[-1])
+        components.append(component)
         sizes.append(max(round(share * n_nodes), 1))
-        new = components[-1].draw(sequence.random(sizes[-1]))
-        points = np.concatenate([points, new])
+        new = component.draw(sequence.random(sizes[-1]))
         conditionals.append(problem.condition(new))
-        new_density = conditionals[-1].log_evidence + problem.log_prior(new)
-        log_density = np.concatenate([log_density, new_density])
-        log_weights = log_density - _log_mixture(points, components, sizes, signs)
-        if len(sizes) < len(_ROUNDS):
-            components.append(_fit(points, log_weights, components[-1]))
-    n_evaluations += len(points)
-
-    log_weights, k_hat = pareto_smoothed(log_weights)
-    log_total = float(logsumexp(log_weights))
-    weights = np.exp(log_weights - log_total)
+        points = np.concatenate([points, new])
+        log_density = np.append(log_density, conditionals[-1].log_evidence + problem.log_prior(new))
+        raw = log_density - _log_mixture(points, components, sizes, signs)
+        if len(points) >= n_nodes:
+            log_weights, k_hat = pareto_smoothed(raw)
+            log_total = float(logsumexp(log_weights))
+            weights = np.exp(log_weights - log_total)
+            effective_size = float(1.0 / np.square(weights).sum())
+            if effective_size >= min(_WORTH, 0.5 * n_nodes) and k_hat <= _UNRELIABLE:
+                break
     psi = problem.psi(points)
     return StructuralNodes(
         weights=weights,
@@ -119,8 +136,8 @@ def solve_structural(
         theta_root=np.concatenate([part.theta_root for part in conditionals]),
         log_marginal_likelihood=log_total - float(np.log(len(points))),
         k_hat=k_hat,
-        effective_size=float(1.0 / np.square(weights).sum()),
-        n_evaluations=n_evaluations,
+        effective_size=effective_size,
+        n_evaluations=n_search + len(points),
     )
 
 
@@ -145,6 +162,34 @@ class _Component(NamedTuple):
         constant = float(gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu)) - 0.5 * d * float(np.log(nu * np.pi))
         constant += float(np.linalg.slogdet(inverse)[1])
         return constant - 0.5 * (nu + d) * np.log1p(square / nu)
+
+
+def _starts(problem: StructuralProblem) -> tuple[list[_Component], int]:
+    """Return what the first rounds draw from, the mode first, and the evaluations that took.
+
+    Where errors are large, true features that have little spread and any coefficients explain the data, too: as a
+    second mode or as a shoulder, which has to be covered.
+    """
+    guess, unrelated = (
+        _Component(center, np.diag(scale)) for center, scale in map(problem.guess, (True, False))
+    )
+    center, root, n_evaluations = find_mode(problem.log_density, *guess)
+    mode = _Component(center, root)
+    center, root, n_search = find_mode(problem.log_density, *unrelated)
+    other = _Component(center, root)
+    heights = problem.log_density(np.array([mode.center, other.center, unrelated.center]))
+    # What a mode weighs if it is Gaussian.
+    heights[:2] += [np.linalg.slogdet(component.root)[1] for component in (mode, other)]
+    if heights[1] > heights[0]:
+        mode, other = other, mode
+    images = other.center * problem.signs(np.ones(problem.size, dtype=bool))
+    distance = np.linalg.norm((images - mode.center) @ np.linalg.inv(mode.root).T, axis=1).min()
+    starts = [mode]
+    if distance > _APART and abs(heights[1] - heights[0]) < _LIGHT:
+        starts.append(other)
+    elif heights[2] > problem.log_density(mode.center[None])[0] - _SHOULDER:
+        starts.append(unrelated)
+    return starts, n_evaluations + n_search + 4
 
 
 def _log_mixture(points: Array, components: list[_Component], sizes: list[int], signs: Array) -> Array:
@@ -191,8 +236,8 @@ def find_mode(log_density: LogDensity, center: Array, root: Array) -> tuple[Arra
     row, column = np.triu_indices(d, 1)
     double = single[row] + single[column]
     stencil = np.concatenate([np.zeros((1, d)), single, -single, double, -double])
-    lengths = 2.0 ** np.arange(1.0, -7.0, -1.0)
-    n_evaluations = 0
+    lengths = 2.0 ** np.arange(10.0, -7.0, -1.0)
+    n_evaluations, stalls = 0, 0
     for _ in range(_MAX_STEPS):
         values = log_density(center + stencil @ root.T)
         n_evaluations += len(values)
@@ -221,6 +266,10 @@ def find_mode(log_density: LogDensity, center: Array, root: Array) -> tuple[Arra
         best = int(np.argmax(found))
         if found[best] > values[0]:
             center = candidates[best]
+        # Where a prior has a kink, differences do not show the way.
+        stalls += not found[best] > values[0] + _STALLED
+        if stalls == _STALLS:
+            break
     return center, root, n_evaluations
 
 

@@ -18,8 +18,7 @@ matrix products too. Rows with the same errors share one Omega.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -27,6 +26,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, gammaln
+
+from .structural_rows import GatheredRows, Reference, pairs, upper
 
 Array = NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
@@ -37,9 +38,6 @@ MEAN_SCALE = 10.0
 SPREAD_DEGREES_OF_FREEDOM = 4.0
 SPREAD_SCALE = 1.0
 LKJ_SHAPE = 2.0
-# Numbers in the arrays of one block of rows and nodes: they should stay in the processor's cache.
-_BLOCK_NUMBERS = 2**16
-_ROW_BLOCK = 512
 # Numbers in the largest array of sums over the rows, one of which there is a node.
 _CHUNK_NUMBERS = 2**21
 
@@ -64,30 +62,6 @@ class Conditional(NamedTuple):
     """(G, D) mean of (mu_1, Gamma_1., ..., mu_q, Gamma_q., alpha, beta), without alpha where there is none."""
     theta_root: Array
     """(G, D, D) upper triangle whose product with its transpose is theta's covariance."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Groups:
-    """Rows gathered by their errors; `reference` is subtracted so that sums of squares keep their digits."""
-
-    errors: Array
-    """(groups, E) what Omega is linear in: U's upper triangle, c where given, e^2 and 1."""
-    counts: Array
-    """(groups,) summed frequencies."""
-    rows: Array
-    """(n, K) [1, z, w - w0(z), y - y0(z, w)], times the root of the frequency where each row is a group."""
-    gathered: Array | None
-    """(groups, K (K + 1) / 2) summed products of the rows' entries; None where each row is a group."""
-    w_reference: Array
-    """(q, k + 1) w0 = w_reference (1, z)."""
-    y_reference: Array
-    """(k + 1 + q,) y0 = y_reference' (1, z, w)."""
-
-    def products(self, block: slice) -> Array:
-        """Return the products of the entries of [1, z, w, y], summed over the rows of each group."""
-        if self.gathered is not None:
-            return self.gathered[block]
-        return _products(self.rows[block])
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,28 +143,38 @@ class StructuralProblem:
         return Psi(points[:, :q], noise_scale, root @ root.transpose(0, 2, 1))
 
     @property
+    def n_linear(self) -> int:
+        """D, the size of theta."""
+        return len(self._theta_prior[0])
+
+    @property
     def n_distinct_errors(self) -> int:
         """Rows that are passed over for each point: as many as have errors of their own."""
-        return len(self._groups.counts)
+        return len(self.gathered.counts)
 
-    def guess(self) -> tuple[Array, Array]:
-        """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments."""
-        groups, q = self._groups, self.n_noisy
+    def guess(self, related: bool = True) -> tuple[Array, Array]:
+        """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments.
+
+        Parameters
+        ----------
+        related : bool, default=True
+            Whether the true features have to do with the target: where errors are large, a density may have a
+            second mode where they have not.
+        """
+        rows, q = self.gathered, self.n_noisy
         total = self.total_weight
-        deviations = groups.rows[:, -1 - q :]
+        deviations = rows.rows[:, -1 - q :]
         spread: Array = deviations.T @ deviations / total if total > 0.0 else np.eye(q + 1)
         total, spread = max(total, 1.0), spread + 1e-12 * np.eye(q + 1)
-        errors = (
-            groups.counts @ groups.errors / total if len(groups.counts) else np.ones(groups.errors.shape[1])
-        )
-        slope = groups.y_reference[-q:]
+        errors = rows.counts @ rows.errors / total if len(rows.counts) else np.ones(rows.errors.shape[1])
+        slope = rows.reference.m
         # What the errors leave of the features' spread, at least a tenth of it in every direction.
         values, vectors = np.linalg.eigh(spread[:q, :q])
         whiten = vectors / np.sqrt(values)
-        left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[_pairs(q)] @ whiten)
+        left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
         root = vectors * np.sqrt(values) @ turn
         T = root * np.maximum(left, 0.1) @ root.T
-        m = np.linalg.solve(T, spread[:q, :q] @ slope)
+        m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
         residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * spread[q, q])
         t = np.sqrt(np.diag(T))
         lower = np.linalg.cholesky(T / np.outer(t, t))
@@ -261,62 +245,27 @@ class StructuralProblem:
 
     def condition(self, points: Array) -> Conditional:
         """Return the data's log density and theta's posterior given points."""
-        q, n_rows, n_columns = self.n_noisy, self.z.shape[1] + 1, self._groups.rows.shape[1]
+        q, n_rows, n_columns = self.n_noisy, self.z.shape[1] + 1, self.gathered.rows.shape[1]
         numbers = (q + 1) ** 2 * max(n_rows**2, n_columns * (n_columns + 1) // 2)
         step = max(_CHUNK_NUMBERS // numbers, 1)
         parts = [self._condition(points[start : start + step]) for start in range(0, len(points), step)]
         return Conditional(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def _condition(self, points: Array) -> Conditional:
-        psi, groups = self.psi(points), self._groups
-        q, width = self.n_noisy, self.z.shape[1] + 1
+        psi, rows = self.psi(points), self.gathered
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            sums, log_determinant = self._sums(self._omega(psi))
-        pairs, moments = _pairs(q + 1), _pairs(width + q + 1)
-        # (1, z) by (1, z); (1, z) by (w, y); (w, y) by (w, y): each with the entries of Omega's inverse in front.
-        gram = sums[:, :, moments[:width, :width]][pairs]
-        mixed = sums[:, :, moments[:width, width:]][pairs]
-        square = sums[:, :, moments[width:, width:]][pairs]
-
-        # y - m'w, of which the reference has m0'w.
-        shift = psi.m - groups.y_reference[width:]
-        solve_m = np.broadcast_to(np.eye(q + 1), (len(points), q + 1, q + 1)).copy()
-        solve_m[:, q, :q] = -shift
-        reference = np.empty((len(points), q + 1, width))
-        reference[:, :q] = groups.w_reference
-        reference[:, q] = groups.y_reference[:width] - shift @ groups.w_reference
-
-        prior_mean, prior_sd = self._theta_prior
-        keep = np.arange((q + 1) * width)
+            sums, log_determinant = rows.sums(self._omega(psi))
+            # Where Omega is singular to rounding, the data have no density.
+            log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
+        equations = _NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
+        mean, sd = self._theta_prior
         if self.intercept is None:
-            keep = np.delete(keep, q * width)
-        start = reference.reshape(len(points), -1)[:, keep]
-        prior_precision = np.square(np.reciprocal(prior_sd))
-        ahead = np.where(np.isinf(prior_sd), 0.0, prior_mean - start)
-        precision = gram.transpose(2, 0, 3, 1, 4).reshape(len(points), (q + 1) * width, -1)
-        if self.intercept is None:
-            precision = precision[:, keep[:, None], keep]
-        precision[:, np.arange(len(keep)), np.arange(len(keep))] += prior_precision
-        right = np.einsum("abgiv,gbv->gai", mixed, solve_m).reshape(len(points), -1)[:, keep]
-        right = right + prior_precision * ahead
-        quadratic = np.einsum("gau,gau->g", np.einsum("abguv,gbv->gau", square, solve_m), solve_m)
-        quadratic += np.square(ahead) @ prior_precision
-
-        failed = ~(np.isfinite(quadratic) & np.isfinite(log_determinant))
-        right[failed], log_determinant[failed], quadratic[failed] = 0.0, 0.0, np.inf
-        lower = _cholesky(precision)
-        inverse = np.linalg.inv(lower)
-        whitened = (inverse @ right[:, :, None])[:, :, 0]
-        theta_root: Array = inverse.transpose(0, 2, 1)
-        theta = start + (theta_root @ whitened[:, :, None])[:, :, 0]
-
-        proper = np.isfinite(prior_sd)
-        log_evidence = -0.5 * (log_determinant + quadratic - np.square(whitened).sum(axis=1))
-        log_evidence -= np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
-        log_evidence -= float(np.log(prior_sd[proper]).sum())
-        log_evidence -= 0.5 * ((q + 1) * self.total_weight - np.count_nonzero(~proper)) * _LOG_TWO_PI
+            equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
+        conditional, log_integral = equations.solve(mean, sd)
+        log_evidence = log_integral - 0.5 * log_determinant
+        log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * _LOG_TWO_PI
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
-        return Conditional(log_evidence, theta, theta_root)
+        return Conditional(log_evidence, *conditional)
 
     @cached_property
     def _theta_prior(self) -> tuple[Array, Array]:
@@ -334,85 +283,48 @@ class StructuralProblem:
         """Return Omega's coefficients on the groups' errors, (entries of its upper triangle, G, E)."""
         q = self.n_noisy
         m, s, T = psi
-        pairs, u = _pairs(q + 1), _pairs(q)
+        entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
-        omega = np.zeros((pairs[-1, -1] + 1, len(m), self._groups.errors.shape[1]))
+        omega = np.zeros((entry[-1, -1] + 1, len(m), self.gathered.errors.shape[1]))
         with_target = s if self.noise == "scaled" else np.ones_like(s)
-        last = omega[pairs[q, q]]
+        last = omega[entry[q, q]]
         for a in range(q):
             for b in range(a, q):
-                omega[pairs[a, b], :, u[a, b]] = 1.0
-                omega[pairs[a, b], :, -1] = T[:, a, b]
+                omega[entry[a, b], :, u[a, b]] = 1.0
+                omega[entry[a, b], :, -1] = T[:, a, b]
             for b in range(q):
-                omega[pairs[a, q], :, u[a, b]] -= m[:, b]
+                omega[entry[a, q], :, u[a, b]] -= m[:, b]
                 last[:, u[a, b]] += m[:, a] * m[:, b]
             if self.cross_covariance is not None:
-                omega[pairs[a, q], :, n_u + a] = with_target
+                omega[entry[a, q], :, n_u + a] = with_target
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
         last[:, -2] = np.square(with_target)
         if self.noise == "additive":
             last[:, -1] = np.square(s)
         return omega
 
-    def _sums(self, omega: Array) -> tuple[Array, Array]:
-        """Return the products of [1, z, w, y] weighted by each entry of Omega's inverse, and the log determinants.
-
-        Returns
-        -------
-        sums : ndarray of shape (entries of Omega, G, products)
-        log_determinant : ndarray of shape (G,)
-        """
-        groups = self._groups
-        n_columns = groups.rows.shape[1]
-        sums = np.zeros((*omega.shape[:2], n_columns * (n_columns + 1) // 2))
-        log_determinant = np.zeros(omega.shape[1])
-        for rows in _blocks(len(groups.counts), _ROW_BLOCK):
-            errors, counts, products = groups.errors[rows].T, groups.counts[rows], groups.products(rows)
-            for nodes in _blocks(omega.shape[1], max(_BLOCK_NUMBERS // (len(omega) * len(counts)), 1)):
-                weights = omega[:, nodes] @ errors
-                log_determinant[nodes] += np.log(_negative_inverse(weights, self.n_noisy + 1)) @ counts
-                sums[:, nodes] -= weights @ products
-        return sums, log_determinant
-
     @cached_property
-    def _groups(self) -> _Groups:
+    def gathered(self) -> GatheredRows:
+        """The rows, those with the same errors summed."""
         # Rows that do not count may have errors that nothing can be divided by.
         used = np.ones(len(self.y), dtype=bool) if self.frequency is None else self.frequency > 0.0
-        n, q, width = int(used.sum()), self.n_noisy, self.z.shape[1] + 1
+        n = int(used.sum())
         frequency = np.ones(n) if self.frequency is None else self.frequency[used]
         errors = self._errors()
         errors = errors[used] if len(errors) == len(used) else errors[:n]
-        w, y = self.w[used], self.y[used]
-        ones = np.column_stack([np.ones(n), self.z[used]])
-        # Where the true features explain the target to many digits, sums of squares of y would lose them.
-        certain = errors[:, -2] if self.noise != "additive" and (errors[:, -2] > 0.0).all() else 1.0
-        root = np.sqrt(frequency / certain)[:, None]
-        # What there is no intercept for must not be taken out.
-        first = int(self.intercept is None)
-        w_reference, y_reference = np.zeros((q, width)), np.zeros(width + q)
-        w_reference[:, first:] = np.linalg.lstsq(root * ones[:, first:], root * w)[0].T
-        explained = np.column_stack([ones, w])
-        y_reference[first:] = np.linalg.lstsq(root * explained[:, first:], root[:, 0] * y)[0]
-        rows = np.column_stack([ones, w - ones @ w_reference.T, y - explained @ y_reference])
-        rows *= np.sqrt(frequency)[:, None]
-        if len(errors) == 1:
-            gathered = np.zeros((1, _n_pairs(rows.shape[1])))
-            gathered[0] = (rows.T @ rows)[_upper(rows.shape[1])]
-            return _Groups(errors, np.array([frequency.sum()]), rows, gathered, w_reference, y_reference)
-        first_rows, group = _gather(errors)
-        if 2 * len(first_rows) > n:
-            return _Groups(errors, frequency, rows, None, w_reference, y_reference)
-        gathered = np.zeros((len(first_rows), _n_pairs(rows.shape[1])))
-        for block in _blocks(n, 2**16):
-            products = _products(rows[block])
-            for column in range(products.shape[1]):
-                gathered[:, column] += np.bincount(group[block], products[:, column], len(first_rows))
-        counts = np.asarray(np.bincount(group, frequency, len(first_rows)), dtype=np.float64)
-        return _Groups(errors[first_rows], counts, rows, gathered, w_reference, y_reference)
+        ones, w, y = np.column_stack([np.ones(n), self.z[used]]), self.w[used], self.y[used]
+        variance = errors[:, -2]
+        certain = self.noise != "additive" and (variance > 0.0).all()
+        reference = Reference.of(
+            ones, w, y, frequency / variance if certain else frequency, self.intercept is not None
+        )
+        explained = ones @ reference.y + w @ reference.m
+        columns = np.column_stack([ones, w - ones @ reference.w.T, y - explained])
+        return GatheredRows.of(errors, frequency, columns * np.sqrt(frequency)[:, None], reference)
 
     def _errors(self) -> Array:
         """Return U's upper triangle, c where given, e^2 and 1 of every row, or of one where all have the same."""
-        row, column = _upper(self.n_noisy)
+        row, column = upper(self.n_noisy)
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
         if self.cross_covariance is not None:
             parts.append(np.atleast_2d(self.cross_covariance))
@@ -424,79 +336,88 @@ class StructuralProblem:
         return np.column_stack([np.broadcast_to(part, (n, part.shape[1])) for part in parts])
 
 
-def _negative_inverse(matrices: Array, order: int) -> Array:
-    """Turn symmetric matrices, given by the entries of their upper triangles, into minus their inverses, in place.
+class _NormalEquations(NamedTuple):
+    """The weighted least squares of theta about a reference: |r|^2 - 2 b'd + d'A d, d = theta - reference."""
 
-    Parameters
-    ----------
-    matrices : ndarray of shape (order * (order + 1) / 2, ...)
-        Positive definite; written over.
+    gram: Array
+    """(G, D, D) A"""
+    right: Array
+    """(G, D) b"""
+    square: Array
+    """(G,) |r|^2"""
+    reference: Array
+    """(G, D)"""
 
-    Returns
-    -------
-    ndarray of shape (...)
-        Their determinants.
-    """
-    entry = _pairs(order)
-    determinant: Array = matrices[0]
-    # The sweep operator (Goodnight 1979, The American Statistician 33:149-158), one pivot after the other.
-    for pivot in range(order):
-        diagonal = matrices[entry[pivot, pivot]]
-        determinant = diagonal.copy() if pivot == 0 else np.multiply(determinant, diagonal, out=determinant)
-        inverse = np.reciprocal(diagonal)
-        others = [index for index in range(order) if index != pivot]
-        for i, a in enumerate(others):
-            scaled = matrices[entry[a, pivot]] * inverse
-            for b in others[i:]:
-                matrices[entry[a, b]] -= scaled * matrices[entry[b, pivot]]
-            matrices[entry[a, pivot]] = scaled
-        np.negative(inverse, out=diagonal)
-    return determinant
+    @classmethod
+    def of(cls, sums: Array, shift: Array, reference: Reference) -> _NormalEquations:
+        """Take the weighted products of [1, z, w - w0, y - y0] apart.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (entries of Omega, G, products)
+        shift : ndarray of shape (G, q)
+            m less the reference's: y - m'w is the rows' y - y0 less shift'(w - w0), but for terms in (1, z).
+        reference : Reference
+        """
+        (n_points, q), width = shift.shape, len(reference.y)
+        entry, moment = pairs(q + 1), pairs(width + q + 1)
+        # (1, z) by (1, z), (1, z) by (w, y), (w, y) by (w, y), with the entries of Omega's inverse in front.
+        gram = sums[:, :, moment[:width, :width]][entry]
+        mixed = sums[:, :, moment[:width, width:]][entry]
+        square = sums[:, :, moment[width:, width:]][entry]
+        apart = np.broadcast_to(np.eye(q + 1), (n_points, q + 1, q + 1)).copy()
+        apart[:, q, :q] = -shift
+        theta = np.empty((n_points, q + 1, width))
+        theta[:, :q] = reference.w
+        theta[:, q] = reference.y - shift @ reference.w
+        size = (q + 1) * width
+        return cls(
+            gram.transpose(2, 0, 3, 1, 4).reshape(n_points, size, size),
+            np.einsum("abgiv,gbv->gai", mixed, apart).reshape(n_points, size),
+            np.einsum("gau,gau->g", np.einsum("abguv,gbv->gau", square, apart), apart),
+            theta.reshape(n_points, size),
+        )
+
+    def without(self, index: int) -> _NormalEquations:
+        """Return the equations of the other entries of theta, where the reference of this one is zero."""
+        keep = np.delete(np.arange(self.gram.shape[1]), index)
+        return _NormalEquations(
+            self.gram[:, keep[:, None], keep], self.right[:, keep], self.square, self.reference[:, keep]
+        )
+
+    def solve(self, mean: Array, sd: Array) -> tuple[tuple[Array, Array], Array]:
+        """Return theta's mean and root, and the log of exp(-|..|^2 / 2) integrated over theta's prior.
+
+        Parameters
+        ----------
+        mean, sd : ndarray of shape (D,)
+            Of the prior; flat where `sd` is infinite.
+        """
+        flat = np.isinf(sd)
+        prior_precision = np.square(np.reciprocal(sd))
+        ahead = np.where(flat, 0.0, mean - self.reference)
+        lower, exists = _cholesky(self.gram + np.diag(prior_precision))
+        inverse: Array = np.asarray(np.linalg.inv(lower), dtype=np.float64)
+        right = np.where(exists[:, None], self.right + prior_precision * ahead, 0.0)
+        whitened = (inverse @ right[:, :, None])[:, :, 0]
+        root = inverse.transpose(0, 2, 1)
+        theta = self.reference + (root @ whitened[:, :, None])[:, :, 0]
+        least = self.square + np.square(ahead) @ prior_precision - np.square(whitened).sum(axis=1)
+        log_integral = -0.5 * least - np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+        log_integral -= float(np.log(sd[~flat]).sum()) - 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI
+        return (theta, root), np.where(exists, log_integral, -np.inf)
 
 
-def _cholesky(matrices: Array) -> Array:
-    """Return the Cholesky factors, (G, D, D); the identity in the place of one that does not exist."""
-    finite = np.isfinite(matrices).all(axis=(1, 2))
+def _cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Return Cholesky factors, (G, D, D), the identity in the place of one that does not exist, and which do."""
+    exists: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))
     lower = np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape).copy()
     try:
-        lower[finite] = np.linalg.cholesky(matrices[finite])
+        lower[exists] = np.linalg.cholesky(matrices[exists])
     except np.linalg.LinAlgError:
-        for index in np.flatnonzero(finite):
-            with suppress(np.linalg.LinAlgError):
+        for index in np.flatnonzero(exists):
+            try:
                 lower[index] = np.linalg.cholesky(matrices[index])
-    return lower
-
-
-def _gather(values: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the first of each kind of equal rows, and of which kind each row is."""
-    _, first, kind = np.unique(values @ np.sqrt(np.arange(2.0, 2.0 + values.shape[1])), True, True)
-    if np.array_equal(values[first][kind], values):
-        return first, kind
-    _, first, kind = np.unique(values, True, True, axis=0)
-    return first, kind.ravel()
-
-
-def _products(rows: Array) -> Array:
-    """Return the products of each pair of entries of a row, (n, pairs)."""
-    a, b = _upper(rows.shape[1])
-    return rows[:, a] * rows[:, b]
-
-
-def _n_pairs(order: int) -> int:
-    return order * (order + 1) // 2
-
-
-def _upper(order: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of the upper triangle's entries, in the order in which they are kept."""
-    return np.triu_indices(order)
-
-
-def _pairs(order: int) -> NDArray[np.intp]:
-    """Return where the upper triangle has the entry (a, b) of a symmetric matrix, (order, order)."""
-    where = np.zeros((order, order), dtype=np.intp)
-    where[_upper(order)] = np.arange(_n_pairs(order))
-    return np.maximum(where, where.T)
-
-
-def _blocks(n: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+            except np.linalg.LinAlgError:
+                exists[index] = False
+    return lower, exists
