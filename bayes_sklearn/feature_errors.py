@@ -139,7 +139,7 @@ def warn_if_nothing_is_left(
             np.square(values - np.average(values, axis=0, weights=frequency)), axis=0, weights=frequency
         )
     for name, error, spread in zip(names, errors.mean_variance(frequency), spreads, strict=True):
-        if error >= spread:
+        if error >= spread and error > 0.0:
             warnings.warn(
                 f"The errors of {name!r} (root mean square {np.sqrt(error):.3g}) are as large as its whole spread"
                 f" ({np.sqrt(spread):.3g}): little is left to learn its coefficient from. Check their unit, or leave"
