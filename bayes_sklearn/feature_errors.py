@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,9 @@ def resolve_feature_errors(
     return FeatureErrors(noisy, covariance, with_target)
 
 
-def warn_if_nothing_is_left(errors: FeatureErrors, values: Array, names: NDArray[np.object_]) -> None:
+def warn_if_nothing_is_left(
+    errors: FeatureErrors, values: Array, names: NDArray[np.object_], frequency: Array | None = None
+) -> None:
     """Warn of features whose errors are larger than their whole spread.
 
     Parameters
@@ -128,9 +131,15 @@ def warn_if_nothing_is_left(errors: FeatureErrors, values: Array, names: NDArray
         The measured noisy features.
     names : ndarray of shape (q,)
         Their names.
+    frequency : ndarray of shape (n,), optional
+        How often each row counts.
     """
-    for name, error, spread in zip(names, errors.mean_variance(None), values.var(axis=0), strict=True):
-        if error >= spread:
+    with np.errstate(over="ignore", invalid="ignore"):  # such features are refused later
+        spreads = np.average(
+            np.square(values - np.average(values, axis=0, weights=frequency)), axis=0, weights=frequency
+        )
+    for name, error, spread in zip(names, errors.mean_variance(frequency), spreads, strict=True):
+        if error >= spread and error > 0.0:
             warnings.warn(
                 f"The errors of {name!r} (root mean square {np.sqrt(error):.3g}) are as large as its whole spread"
                 f" ({np.sqrt(spread):.3g}): little is left to learn its coefficient from. Check their unit, or leave"
@@ -161,11 +170,8 @@ def _standard_errors(value: object, n: int, names: Sequence[str], argument: str)
 def _covariances(value: object, n: int, names: Sequence[str]) -> Array:
     """Return covariances as (p, p) or (n, p, p)."""
     p = len(names)
-    if hasattr(value, "columns") and hasattr(value, "index"):
-        value = _aligned(value, names, "X_cov")
-        rows = [str(label) for label in value.index]  # type: ignore[attr-defined]
-        if sorted(rows) == sorted(names):
-            value = value.iloc[[rows.index(name) for name in names]]  # type: ignore[attr-defined]
+    if hasattr(value, "columns"):
+        value = _aligned_both_ways(value, names)
     array = _numbers(value, "X_cov")
     if array.shape not in ((p, p), (n, p, p)):
         raise ValueError(
@@ -176,6 +182,7 @@ def _covariances(value: object, n: int, names: Sequence[str]) -> Array:
         raise ValueError(
             "X_cov contains NaN or infinity. Fill in these values; 0 marks a feature without error."
         )
+    _check_size(array, "X_cov")
     scale = np.sqrt(np.maximum(np.diagonal(array, axis1=-2, axis2=-1), 0.0))
     allowed = _ROUNDING * scale[..., :, None] * scale[..., None, :]
     if (np.abs(array - np.swapaxes(array, -1, -2)) > allowed).any():
@@ -199,6 +206,7 @@ def _with_target(value: object, n: int, names: Sequence[str], noisy: NDArray[np.
         )
     if not np.isfinite(array).all():
         raise ValueError("Xy_cov contains NaN or infinity. Fill in these values; 0 means not correlated.")
+    _check_size(array, "Xy_cov")
     exact = np.delete(array, noisy, axis=-1)
     if exact.any():
         place = np.setdiff1d(np.arange(p), noisy)[
@@ -230,9 +238,10 @@ def _check_semidefinite(array: Array, subject: str) -> None:
     """Refuse matrices with a negative variance or eigenvalue."""
     variance = np.diagonal(array, axis1=-2, axis2=-1)
     scale = np.where(variance > 0.0, np.sqrt(np.abs(variance)), 1.0)
-    correlation = array / (scale[..., :, None] * scale[..., None, :])
-    # Where a variance is zero (or less), so must be its covariances.
-    least = np.linalg.eigvalsh(correlation)[..., 0]
+    # Where a variance is zero, so must be its covariances. Impossible correlations are cut off before they overflow.
+    with np.errstate(over="ignore"):
+        correlation = np.clip(array / scale[..., :, None] / scale[..., None, :], -2.0, 2.0)
+    least = np.where((variance < 0.0).any(axis=-1), -1.0, np.linalg.eigvalsh(correlation)[..., 0])
     if least.min() < -_ROUNDING:
         row = f" in row {int(least.argmin())}" if least.ndim else ""
         raise ValueError(
@@ -242,10 +251,22 @@ def _check_semidefinite(array: Array, subject: str) -> None:
 
 
 def _aligned(value: object, names: Sequence[str], argument: str) -> object:
-    """Return a frame's columns in the order of the features."""
-    if not hasattr(value, "columns") or not hasattr(value, "iloc"):
-        return value
-    labels = [str(label) for label in value.columns]
+    """Return a frame's columns, or a labelled vector's entries, in the order of the features."""
+    if hasattr(value, "columns") and (hasattr(value, "iloc") or hasattr(value, "select")):
+        labels = _labels(value, names, argument)
+        if hasattr(value, "iloc"):
+            return value.iloc[:, [labels.index(name) for name in names]]
+        return np.column_stack([np.asarray(value[labels[labels.index(name)]]) for name in names])  # type: ignore[index]
+    if hasattr(value, "index") and hasattr(value, "iloc"):
+        labels = [str(label) for label in value.index]
+        if sorted(labels) == sorted(names):
+            return value.iloc[[labels.index(name) for name in names]]
+    return value
+
+
+def _labels(frame: Any, names: Sequence[str], argument: str) -> list[str]:
+    """Return the names of a frame's columns, which have to be those of the features."""
+    labels = [str(label) for label in getattr(frame, "column_names", frame.columns)]
     if sorted(labels) != sorted(names):
         missing = [name for name in names if name not in labels]
         unknown = [label for label in labels if label not in names]
@@ -253,7 +274,21 @@ def _aligned(value: object, names: Sequence[str], argument: str) -> object:
             f"{argument} is a frame whose columns are not the features: missing {missing}, unknown {unknown}. Name"
             " them as in X."
         )
-    return value.iloc[:, [labels.index(name) for name in names]]
+    return labels
+
+
+def _aligned_both_ways(value: Any, names: Sequence[str]) -> object:
+    """Return a covariance's rows and columns in the order of the features; rows go as columns where nameless."""
+    columns = _labels(value, names, "X_cov")
+    rows = [str(label) for label in value.index] if hasattr(value, "iloc") else columns
+    if rows == [str(position) for position in range(len(names))]:
+        rows = columns
+    if sorted(rows) != sorted(names):
+        raise ValueError(
+            f"X_cov is a frame whose rows are labelled {rows}: label them as its columns, or not at all."
+        )
+    aligned = np.asarray(_aligned(value, names, "X_cov"))
+    return aligned[[rows.index(name) for name in names]]
 
 
 def _numbers(value: object, argument: str) -> Array:
@@ -262,7 +297,7 @@ def _numbers(value: object, argument: str) -> Array:
         if given.dtype.kind not in "biufO":
             raise TypeError
         return given.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{argument} must be real numbers, got {value!r}.") from None
 
 
@@ -284,6 +319,12 @@ def _check_numbers(array: Array, argument: str) -> None:
         )
     if largest > _LARGEST:
         raise ValueError(f"{argument} must lie below {_LARGEST:g}: change its unit.")
+
+
+def _check_size(covariance: Array, argument: str) -> None:
+    """Refuse covariances that overflow where they are multiplied."""
+    if np.abs(covariance).max(initial=0.0) > _LARGEST**2:
+        raise ValueError(f"{argument} must lie below {_LARGEST**2:g}: change the unit of X or y.")
 
 
 def _where(array: Array, allowed: Array) -> str:

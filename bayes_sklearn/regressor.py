@@ -365,7 +365,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         if of_features is not None:
             noisy = of_features.noisy
             measured = np.asarray(rows.take(slice(None))[:, noisy], dtype=np.float64)
-            warn_if_nothing_is_left(of_features, measured, columns.feature_names[noisy])
+            warn_if_nothing_is_left(of_features, measured, columns.feature_names[noisy], errors.frequency)
         return _Data(rows, columns, errors, of_features, index)
 
     def _specification(self, data: _Data) -> Specification:

@@ -40,3 +40,24 @@ def shares(n: int = 80, p: int = 2, seed: int = 0) -> Shares:
     counts = np.exp(rng.uniform(np.log(3.0), np.log(500.0), n)).astype(int).astype(np.float64)
     y = rng.binomial(counts.astype(int), 0.3 + X @ np.linspace(0.1, -0.1, p)) / counts
     return Shares(X, y, counts)
+
+
+class Noisy(NamedTuple):
+    """A linear target and features measured with known, unequal errors; the last feature is exact."""
+
+    X: Array
+    y: Array
+    X_err: Array
+    """(n, p), zero in the last column."""
+    true_features: Array
+    y_err: Array
+
+
+def noisy_features(n: int = 120, q: int = 1, seed: int = 0) -> Noisy:
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=n)
+    true_features = np.column_stack([rng.normal(size=(n, q)) + 0.6 * z[:, None], z])
+    X_err = np.column_stack([rng.uniform(0.3, 0.8, size=(n, q)), np.zeros(n)])
+    y_err = rng.uniform(0.3, 0.6, n)
+    y = 1.0 + true_features @ np.append(np.linspace(2.0, 1.0, q), -1.0) + y_err * rng.normal(size=n)
+    return Noisy(true_features + X_err * rng.normal(size=(n, q + 1)), y, X_err, true_features, y_err)

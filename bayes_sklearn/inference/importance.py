@@ -6,12 +6,13 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from ..priors import ScaleMixture
+from ..priors import Flat, ScaleMixture
 from .importance_sampling import StructuralNodes, solve_structural
 from .posterior import Factors, Posterior
 from .problem import Problem, SamplerSettings, check_proper
@@ -62,14 +63,25 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     if reason is not None:
         raise ValueError(f"The importance engine can't take this: {reason}.")
     check_proper(problem)
-    structural, unit = _structural(problem)
+    structural, units = _structural(problem)
     nodes = solve_structural(structural, seed=settings.seed)
     _check(nodes)
-    return _posterior(problem, nodes, unit)
+    return _posterior(problem, nodes, units)
 
 
-def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
-    """Return the problem in the engine's own terms, and the unit of each noisy feature, (q,), in the model's."""
+class _Units(NamedTuple):
+    """From the model's units to the engine's, in which its priors of the true features' distribution are wide."""
+
+    noisy: Array
+    """(q,) units of the noisy features."""
+    exact: Array
+    """(k,) units of the exact ones, ..."""
+    origin: Array
+    """... and what is subtracted from them first, in the model's units."""
+
+
+def _structural(problem: Problem) -> tuple[StructuralProblem, _Units]:
+    """Return the problem in the engine's own terms."""
     errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
     if errors is None:
         raise ValueError("No feature has an error.")
@@ -77,8 +89,8 @@ def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
     p, noisy = rows.n_features, errors.noisy
     exact = np.setdiff1d(np.arange(p), noisy)
     X = (np.asarray(rows.take(used), dtype=np.float64) - scaling.x_mean) / scaling.x_scale
-    deviation = problem.state.standard_deviation[:-1][noisy] / scaling.x_scale[noisy]
-    unit = np.where(deviation > 0.0, deviation, 1.0)
+    units = _units(problem, noisy, exact)
+    unit = units.noisy
     in_data = unit * scaling.x_scale[noisy]
 
     def of_rows(values: Array, ndim: int) -> Array:
@@ -96,7 +108,7 @@ def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
     own = {name: values[noisy] for name, values in parameters.items()}
     jacobian = -float(np.log(unit).sum())
     gaussian = prior.gaussian("coef_prior", p)
-    beta = (np.zeros(0), np.zeros(0)) if gaussian is None else (gaussian[0][exact], gaussian[1][exact])
+    beta = np.zeros((2, 0)) if gaussian is None else np.array(gaussian)[:, exact] * units.exact
     intercept = None
     if problem.intercept_prior is not None:
         found = problem.intercept_prior.gaussian("intercept_prior", 1)
@@ -104,7 +116,7 @@ def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
     w = X[:, noisy] / unit
     frequency = None if rows.frequency is None else rows.frequency[used]
     return StructuralProblem(
-        z=X[:, exact],
+        z=(X[:, exact] - units.origin) / units.exact,
         w=w,
         y=(rows.y[used] - scaling.y_mean) / scaling.y_scale,
         feature_covariance=covariance,
@@ -118,25 +130,41 @@ def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
         cross_covariance=with_target,
         standard_error=error,
         noise=problem.noise,
-    ), unit
+    ), units
 
 
-def _posterior(problem: Problem, nodes: StructuralNodes, unit: Array) -> Posterior:
+def _units(problem: Problem, noisy: NDArray[np.intp], exact: NDArray[np.intp]) -> _Units:
+    """Return units in which features spread by one."""
+    state, scaling = problem.state, problem.scaling
+    deviation = state.standard_deviation[:-1] / scaling.x_scale
+    unit = np.where(deviation > 0.0, deviation, 1.0)
+    origin = np.zeros(len(exact))
+    if isinstance(problem.intercept_prior, Flat):  # under another the intercept is at zero
+        origin = ((state.mean + state.origin)[:-1][exact] - scaling.x_mean[exact]) / scaling.x_scale[exact]
+    return _Units(unit[noisy], unit[exact], origin)
+
+
+def _posterior(problem: Problem, nodes: StructuralNodes, units: _Units) -> Posterior:
     """Return the nodes as a posterior of B, with the true features' distribution beside it."""
     errors, p = problem.feature_errors, problem.rows.n_features
     if errors is None:
         raise ValueError("No feature has an error.")
-    of_theta = np.ones(nodes.theta.shape[1])
-    own = p - len(unit) + 1
-    of_theta[: len(unit) * own] = np.repeat(unit, own)
+    unit = units.noisy
+    # (mu_j, Gamma_j.) and (alpha, beta) to (1, z) from (1, (z - origin) / unit).
+    own = np.diag(np.append(1.0, 1.0 / units.exact))
+    own[0, 1:] = -units.origin / units.exact
+    to_model = np.kron(np.diag(np.append(unit, 1.0)), own)
+    if not problem.fit_intercept:
+        alpha = len(unit) * len(own)
+        to_model = np.delete(np.delete(to_model, alpha, axis=0), alpha, axis=1)
     true = TrueFeatures(
         noisy=errors.noisy,
         n_features=p,
         intercept=problem.fit_intercept,
         coef=nodes.m / unit,
         variance=nodes.T * (unit[:, None] * unit),
-        theta=nodes.theta * of_theta,
-        root=nodes.theta_root * of_theta[:, None],
+        theta=nodes.theta @ to_model.T,
+        root=to_model @ nodes.theta_root,
         x_mean=np.zeros(p),
         x_scale=np.ones(p),
         y_mean=0.0,
