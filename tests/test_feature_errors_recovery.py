@@ -89,8 +89,8 @@ def test_slopes_are_not_attenuated(reliability: float) -> None:
         naive.append(model.summary()["naive"].to_numpy()[1:3])
         reliabilities.append(model.reliability_[0])
     mean, error = np.mean(slopes, axis=0), np.std(slopes, axis=0) / np.sqrt(60)
-    # The standard error of this mean is below half a percent.
-    assert (error < 0.006 * np.abs(SLOPES)).all()
+    # The standard error of this mean is below one percent.
+    assert (error < 0.01 * np.abs(SLOPES)).all()
     np.testing.assert_allclose(mean, SLOPES, rtol=0.02)
     # The stated standard deviation is that of the estimates, to four standard errors of a standard deviation.
     np.testing.assert_allclose(np.mean(deviations, axis=0), np.std(slopes, axis=0), rtol=4.0 / np.sqrt(120))

@@ -28,6 +28,9 @@ _DEGREES_OF_FREEDOM = 5.0
 _ROUNDS = (0.125, 0.125, 0.25, 0.5, 1.0, 1.0)
 _WORTH = 1000.0
 _UNRELIABLE = 0.7
+# The round that covers scales down to zero, where they are less than so many standard deviations away from it.
+_FOLDED = 2
+_CLOSE = 6.0
 # Derivatives are differences over this share of a standard deviation: the curvature that counts is the one at the
 # peak's own width.
 _STEP = 0.3
@@ -112,6 +115,8 @@ def solve_structural(
     sequence = qmc.Sobol(problem.size + 1, seed=rng)
     for turn, share in enumerate(_ROUNDS):
         component = starts[turn] if turn < len(starts) else _fit(points, raw, components[-1])
+        if turn == _FOLDED:
+            component = _folded(problem, points, raw, component)
         components.append(component)
         sizes.append(max(round(share * n_nodes), 1))
         new = component.draw(sequence.random(sizes[-1]))
@@ -200,6 +205,20 @@ def _log_mixture(points: Array, components: list[_Component], sizes: list[int], 
         for component, size in zip(components, sizes, strict=True)
     ]
     return logsumexp(np.concatenate(parts), axis=0)
+
+
+def _folded(
+    problem: StructuralProblem, points: Array, log_weights: Array, component: _Component
+) -> _Component:
+    """Return the t fitted to the draws and their images, where those of a scale are not far from each other.
+
+    A scale that the data don't tell from zero has a density that is flat there and then ends: the t about its mean
+    falls too early.
+    """
+    close = np.abs(component.center) < _CLOSE * np.sqrt(np.square(component.root).sum(axis=1))
+    signs = problem.signs(close)
+    images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
+    return _fit(images, np.tile(log_weights, len(signs)), component)
 
 
 def _fit(points: Array, log_weights: Array, before: _Component) -> _Component:
