@@ -800,17 +800,7 @@ def test_errors_at_predict_of_a_model_fitted_without_are_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Importance sampling is not to be trusted")
-@pytest.mark.parametrize(
-    "size",
-    [
-        1.3,
-        3.0,
-        1e6,
-        pytest.param(
-            1e99, marks=pytest.mark.xfail(raises=RuntimeWarning, reason="a round without any finite weight")
-        ),
-    ],
-)
+@pytest.mark.parametrize("size", [1.3, 3.0, 1e6, 1e99])
 def test_errors_larger_than_the_features_spread_warn(size: float) -> None:
     with pytest.warns(UserWarning, match=r"errors of 'dose'.*whole spread.*(unit|leave)") as caught:
         model = fitted(X_err=[size, 0.0])
@@ -827,7 +817,9 @@ def test_errors_too_small_to_square_are_next_to_none(size: float) -> None:
 
 
 @pytest.mark.parametrize("collinear", ["twice, both noisy", "twice, one noisy", "constant and noisy"])
-@pytest.mark.filterwarnings("ignore:The errors of:UserWarning", "ignore:Importance sampling is not to be trusted")
+@pytest.mark.filterwarnings(
+    "ignore:The errors of:UserWarning", "ignore:Importance sampling is not to be trusted"
+)
 def test_constant_and_collinear_columns_are_fitted(collinear: str) -> None:
     table = X[:, [0, 0]] if "twice" in collinear else X * [0.0, 1.0]
     errors = [0.5, 0.5] if "both" in collinear else [0.5, 0.0]
@@ -946,12 +938,12 @@ def test_every_prediction_says_the_same(kind: str, include_noise: bool, two_nois
     assert ("feature_error" in distribution.variance_parts) == (kind != "true")
     if include_noise:  # else some components are next to points
         # The mixture that quantiles come from has this mean and variance, too.
-        edges = np.linspace(-12.0, 12.0, 2001)[:, None] * std + mean
+        edges = np.linspace(-12.0, 12.0, 8001)[:, None] * std + mean
         density = distribution.pdf(edges)
         step = edges[1] - edges[0]
         assert_allclose(density.sum(axis=0) * step, 1.0, rtol=1e-3)
         assert_allclose((density * edges).sum(axis=0) * step, mean, atol=1e-3 * std.min())
-        assert_allclose((density * (edges - mean) ** 2).sum(axis=0) * step, std**2, rtol=1e-3)
+        assert_allclose((density * (edges - mean) ** 2).sum(axis=0) * step, std**2, rtol=2e-3)
     limits = two_noisy.predict_quantiles(X_new, [0.1, 0.9], **given)
     assert_allclose(distribution.cdf(limits.T), np.array([[0.1], [0.9]]) * np.ones(25), atol=1e-6)
     assert_allclose(two_noisy.predict_interval(X_new, 0.8, **given), limits)
