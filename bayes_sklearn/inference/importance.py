@@ -5,16 +5,13 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 
 from ..priors import ScaleMixture
 from .importance_sampling import StructuralNodes, solve_structural
 from .posterior import Factors, Posterior
-from .problem import Problem, SamplerSettings, check_proper
+from .problem import NotTrusted, Problem, SamplerSettings, check_proper
 from .structural import StructuralProblem
 from .true_features import TrueFeatures
 
@@ -52,23 +49,23 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     ------
     ValueError
         Where the posterior is improper, or the problem is not one for this engine.
-
-    Warns
-    -----
-    ConvergenceWarning
-        Where the nodes are not to be trusted.
+    NotTrusted
+        Where the nodes don't pass the gates.
     """
     reason = why_not(problem)
     if reason is not None:
         raise ValueError(f"The importance engine can't take this: {reason}.")
     check_proper(problem)
-    structural, unit = _structural(problem)
+    structural, unit = structural_problem(problem)
     nodes = solve_structural(structural, seed=settings.seed)
-    _check(nodes)
-    return _posterior(problem, nodes, unit)
+    posterior = posterior_of(problem, nodes, unit)
+    doubts = _doubts(nodes)
+    if doubts:
+        raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
+    return posterior
 
 
-def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
+def structural_problem(problem: Problem) -> tuple[StructuralProblem, Array]:
     """Return the problem in the engine's own terms, and the unit of each noisy feature, (q,), in the model's."""
     errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
     if errors is None:
@@ -121,7 +118,7 @@ def _structural(problem: Problem) -> tuple[StructuralProblem, Array]:
     ), unit
 
 
-def _posterior(problem: Problem, nodes: StructuralNodes, unit: Array) -> Posterior:
+def posterior_of(problem: Problem, nodes: StructuralNodes, unit: Array) -> Posterior:
     """Return the nodes as a posterior of B, with the true features' distribution beside it."""
     errors, p = problem.feature_errors, problem.rows.n_features
     if errors is None:
@@ -153,17 +150,11 @@ def _posterior(problem: Problem, nodes: StructuralNodes, unit: Array) -> Posteri
     )
 
 
-def _check(nodes: StructuralNodes) -> None:
-    """Warn of nodes that are not to be trusted."""
+def _doubts(nodes: StructuralNodes) -> list[str]:
+    """Return the gates that the nodes don't pass, in clauses."""
     wrong = []
     if nodes.k_hat > _K_HAT:
         wrong.append(f"the importance weights' Pareto k-hat is {nodes.k_hat:.2f}, above {_K_HAT}")
     if nodes.effective_size < _EFFECTIVE:
         wrong.append(f"the effective sample size is {nodes.effective_size:.0f}, below {_EFFECTIVE:.0f}")
-    if wrong:
-        warnings.warn(
-            f"Importance sampling is not to be trusted here: {' and '.join(wrong)}. Use inference='nuts', or a"
-            " narrower coef_prior.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+    return wrong

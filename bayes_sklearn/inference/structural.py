@@ -90,6 +90,21 @@ class _Groups:
         return _products(self.rows[block])
 
 
+class PseudoRows(NamedTuple):
+    """Rows of the same likelihood as all: for each kind of errors at most as many as there are columns."""
+
+    rows: Array
+    """(r, K) [1, z, w - w0(z), y - y0(z, w)], times the root of how often each counts."""
+    errors: Array
+    """(r, E) U's upper triangle, c where given, e^2 and 1."""
+    counts: Array
+    """(r,) what the log determinant of each row's Omega counts; their sum is the total weight."""
+    w_reference: Array
+    """(q, k + 1) w0 = w_reference (1, z)."""
+    y_reference: Array
+    """(k + 1 + q,) y0 = y_reference' (1, z, w)."""
+
+
 @dataclass(frozen=True, eq=False)
 class StructuralProblem:
     """The structural model in units in which the noisy features' spread is about one. Immutable.
@@ -172,6 +187,23 @@ class StructuralProblem:
     def n_distinct_errors(self) -> int:
         """Rows that are passed over for each point: as many as have errors of their own."""
         return len(self._groups.counts)
+
+    def pseudo_rows(self) -> PseudoRows:
+        """Return what a sampler needs of the rows."""
+        errors, counts, rows, gathered, *references = vars(self._groups).values()
+        if gathered is None:
+            return PseudoRows(rows, errors, counts, *references)
+        # Roots of the sums of squares and products, in units in which no column is small beside another.
+        order = rows.shape[1]
+        gram = gathered[:, _pairs(order)]
+        square = np.diagonal(gram, axis1=1, axis2=2)
+        unit = np.sqrt(np.where(square > 0.0, square, 1.0))
+        values, vectors = np.linalg.eigh(gram / (unit[:, :, None] * unit[:, None, :]))
+        roots = np.sqrt(np.maximum(values, 0.0))[:, :, None] * vectors.transpose(0, 2, 1) * unit[:, None, :]
+        kept = values > order * np.finfo(np.float64).eps * values[:, -1:]
+        kept[:, -1] = True
+        kind = np.nonzero(kept)[0]
+        return PseudoRows(roots[kept], errors[kind], (counts / kept.sum(axis=1))[kind], *references)
 
     def guess(self) -> tuple[Array, Array]:
         """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments."""
