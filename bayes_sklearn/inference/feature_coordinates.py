@@ -6,7 +6,6 @@ not be good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +23,6 @@ Array = NDArray[np.float64]
 _NODES = 1024
 # Effective nodes a coordinate below which weights are tempered: fewer give no covariance.
 _ENOUGH = 10.0
-# Of the logarithms of s and t, which importance sampling puts at zero, too.
-_SMALLEST = 1e-8
 # Added to the diagonal of the correlations, so that they have a root.
 _JITTER = 1e-6
 
@@ -41,29 +38,33 @@ class MeasuredData:
     unit: Array
     """(q,) that spread, in the model's units."""
 
-    def posterior(self, problem: Problem, values: Mapping[str, Array], chains: Chains) -> Posterior:
-        """Return draws as nodes of equal weight; `values` are (draws, ...) by the names in the sampler's model."""
-        structural, m = self.structural, values["m"]
-        size, width = values["theta"].shape
-        noise = [] if structural.noise == "known" else [values["s"][:, None]]
-        zeta = values.get("zeta", np.zeros((size, 0)))
-        points = np.concatenate([m, *noise, values["t"], zeta], axis=1)
-        psi, weights = structural.psi(points), np.full(size, 1.0 / size)
-        root = np.zeros((size, width, 0))
+    def posterior(self, problem: Problem, u: Array, chains: Chains) -> Posterior:
+        """Return draws of the coordinates, (G, D), as nodes of equal weight."""
+        structural, data = self.structural, self.arrays
+        values = data["location"] + u @ np.transpose(data["root"])
+        (q, width), size = np.shape(data["latent"]), len(u)
+        n_noise, n_line = int(structural.noise != "known"), width - (structural.intercept is None)
+        of_w, of_y, change, t, scale, zeta = np.split(
+            values, np.cumsum([q * width, n_line, q, q, n_noise]), axis=1
+        )
+        latent = data["latent"] + of_w.reshape(-1, q, width)
+        line = of_y + (data["line"] - np.einsum("gq,gqj->gj", change, latent))[:, width - n_line :]
+        points = np.concatenate([data["m"] + change, scale, t, zeta], axis=1)
+        theta = np.concatenate([latent.reshape(size, -1), line], axis=1)
+        weights, root = np.full(size, 1.0 / size), np.zeros((*theta.shape, 0))
         nodes = StructuralNodes(
             weights,
             points,
-            *psi,
-            values["theta"],
+            *structural.psi(points),
+            theta,
             root,
             np.nan,
-            k_hat=np.nan,
-            effective_size=size,
+            np.nan,
+            float(size),
             n_evaluations=0,
         )
-        p = problem.rows.n_features
         posterior = posterior_of(problem, nodes, self.unit)
-        nothing = SharedBasis(np.zeros((p + 1, 0)), np.zeros((size, 0)))
+        nothing = SharedBasis(np.zeros((problem.rows.n_features + 1, 0)), np.zeros((size, 0)))
         return replace(posterior, covariances=nothing, chains=chains)
 
 
@@ -92,46 +93,79 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         name: np.asarray(value)[order] if name.startswith("coef_prior_") else value
         for name, value in prior_parameters(problem).items()
     }
+    latent_mean = np.zeros_like(rows.w_reference)
+    latent_mean[:, 0] = 0.0 if structural.mu_mean is None else structural.mu_mean
     arrays |= {
         "unit": unit,
-        "mu_mean": np.zeros(len(unit)) if structural.mu_mean is None else structural.mu_mean,
-        "w_reference": rows.w_reference,
-        "y_reference": rows.y_reference,
+        "latent_mean": latent_mean,
+        "latent": rows.w_reference,
+        "line": rows.y_reference[: rows.w_reference.shape[1]],
+        "m": rows.y_reference[rows.w_reference.shape[1] :],
         "location": location,
         "root": root,
-        # Errors' last column is one.
-        "factor": np.column_stack([rows.rows, rows.errors[:, :-1], rows.counts]),
+        "factor": np.column_stack([rows.rows, _error_covariance(structural, rows), rows.counts]),
     }
     return MeasuredData(arrays, structural, unit)
+
+
+def _error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
+    """Return the covariance of the errors of (w, y - m0'w): (rows, (q + 1)^2), or for "scaled" three times as many.
+
+    These are the parts without s, with s and with its square.
+    """
+    q = structural.n_noisy
+    u, m = q * (q + 1) // 2, rows.y_reference[-q:]
+    parts = np.zeros((len(rows.rows), 3, q + 1, q + 1))
+    row, column = np.triu_indices(q)
+    parts[:, 0, row, column] = parts[:, 0, column, row] = rows.errors[:, :u]
+    pushed = parts[:, 0, :q, :q] @ m
+    parts[:, 0, q, :q] = parts[:, 0, :q, q] = -pushed
+    parts[:, 0, q, q] = pushed @ m
+    if structural.cross_covariance is not None:
+        with_target = rows.errors[:, u : u + q]
+        parts[:, 1, q, :q] = parts[:, 1, :q, q] = with_target
+        parts[:, 1, q, q] = -2.0 * with_target @ m
+    parts[:, 2, q, q] = rows.errors[:, -2]
+    if structural.noise != "scaled":
+        parts = parts.sum(axis=1)
+    return parts.reshape(len(parts), -1)
 
 
 def _coordinates(
     structural: StructuralProblem, rows: PseudoRows, nodes: StructuralNodes
 ) -> tuple[Array, Array]:
-    """Return mean and a root of the covariance of (m - m0, theta - theta0(m), log s, log t, zeta).
+    """Return mean and a root of the covariance of what is sampled.
 
-    m0 and theta0 are the least squares references of the rows: about them m and theta are hardly correlated.
+    It is all less the least squares references of the rows, about which it is hardly correlated: the lines in z of
+    the noisy features, (mu, Gamma), and of y - m0'w, (alpha, beta) + (m - m0)'(mu, Gamma); m; t, s, zeta.
     """
     q, width = rows.w_reference.shape
     points, spread = nodes.points, structural.spread_columns
     change = points[:, :q] - rows.y_reference[width:]
-    of_y = rows.y_reference[:width] - change @ rows.w_reference
-    reference = np.concatenate([np.tile(rows.w_reference.ravel(), (len(points), 1)), of_y], axis=1)
+    # The lines are theta times a matrix that depends on m.
+    matrix = np.tile(np.eye((q + 1) * width), (len(points), 1, 1))
+    for a in range(q):
+        for j in range(width):
+            matrix[:, q * width + j, a * width + j] = change[:, a]
+    reference = np.append(rows.w_reference, rows.y_reference[:width])
     if structural.intercept is None:
-        reference = np.delete(reference, q * width, axis=1)
-    row, column = np.tril_indices(q, -1)
+        matrix = np.delete(np.delete(matrix, q * width, axis=1), q * width, axis=2)
+        reference = np.delete(reference, q * width)
+    lines = np.einsum("gij,gj->gi", matrix, nodes.theta) - reference
     # s and t are signed; their images have other signs of zeta.
+    row, column = np.tril_indices(q, -1)
     sign = np.sign(points[:, spread])
     zeta = points[:, spread.stop :] * sign[:, row] * sign[:, column]
-    logs = np.log(np.maximum(np.abs(points[:, q : spread.stop]), _SMALLEST))
-    values = np.concatenate([change, nodes.theta - reference, logs, zeta], axis=1)
+    s, t = np.abs(points[:, q : spread.start]), np.abs(points[:, spread])
+    values = np.concatenate([lines, change, t, s, zeta], axis=1)
 
     weights = _tempered(nodes.weights, values.shape[1])
     location = weights @ values
     deviation = np.sqrt(weights)[:, None] * (values - location)
     covariance = deviation.T @ deviation
-    theta = slice(q, q + nodes.theta.shape[1])
-    covariance[theta, theta] += np.einsum("g,gij,gkj->ik", weights, nodes.theta_root, nodes.theta_root)
+    inner = matrix @ nodes.theta_root
+    size = lines.shape[1]
+    covariance[:size, :size] += np.einsum("g,gij,gkj->ik", weights, inner, inner)
     sd = np.sqrt(np.diag(covariance))
     correlation = covariance / (sd[:, None] * sd)
     return location, sd[:, None] * np.linalg.cholesky(correlation + _JITTER * np.eye(len(sd)))

@@ -98,8 +98,9 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     else:
         data = measured_data(problem, settings.seed)
         draws = _sample(problem, data.arrays, settings, options)
-        flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in draws.values.items()}
-        posterior = data.posterior(problem, flat, Chains(settings.chains, draws.statistics, {}))
+        u = draws.values["u"]
+        chains = Chains(settings.chains, draws.statistics, {})
+        posterior = data.posterior(problem, u.reshape(-1, u.shape[2]), chains)
     _check_convergence(problem, posterior, settings, options)
     return posterior
 

@@ -7,7 +7,7 @@ features and target is Gaussian, of few dimensions. `structural` states the mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,58 +45,55 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     Returns
     -------
     pymc.Model
-        One free variable ``u`` in coordinates of about unit scale; ``m``, ``theta``, ``s``, ``t`` and ``zeta``, as
-        `structural.StructuralProblem` has them, follow from it where there are any.
+        One free variable ``u``; `feature_coordinates.MeasuredData` says what follows from it.
+
+    Notes
+    -----
+    Each operation costs a tenth of a second of compiling, so that what can be done to the data is done there.
     """
     with quietly():
         import pymc as pm
         import pytensor.tensor as pt
 
-        q, width = np.shape(data["w_reference"])
-        n_y, n_pairs = width - (not problem.fit_intercept), q * (q - 1) // 2
-        n_logs = q + (problem.noise != "known")
+        q, width = np.shape(data["latent"])
+        n_line = width - (not problem.fit_intercept)
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))
             values = given["location"] + pt.dot(given["root"], u)
-            ends = np.cumsum([q, q * width, n_y, n_logs, n_pairs])
-            change, latent, of_y, logs, zeta = (
-                values[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)
+            of_w, of_y, change, t, scale, zeta = _parts(
+                values, [q * width, n_line, q, q, problem.noise != "known", q * (q - 1) // 2]
             )
-            w_reference, y_reference = given["w_reference"], given["y_reference"]
-            latent = latent.reshape((q, width))
-            # Nothing is taken out of the rows for an intercept that there is none of.
-            of_y = of_y if problem.fit_intercept else pt.concatenate([np.zeros(1), of_y])
-            m = pm.Deterministic("m", y_reference[width:] + change)
-            of_w = latent + w_reference
-            line = of_y + y_reference[:width] - pt.dot(change, w_reference)
-            own = line[width - n_y :]
-            pm.Deterministic("theta", pt.concatenate([of_w.ravel(), own]))
-            t = pm.Deterministic("t", pt.exp(logs[n_logs - q :]))
-            if n_pairs:
-                pm.Deterministic("zeta", zeta)
-            scale = pm.Deterministic("s", pt.exp(logs[0])) if problem.noise != "known" else None
-
-            # Rows are [1, z, w - w0, y - y0], then the errors, then the counts of the log determinants.
-            columns = given["factor"].T
-            residuals = pt.concatenate(
-                [
-                    pt.concatenate([-latent, np.eye(q), np.zeros((q, 1))], axis=1),
-                    pt.concatenate([-of_y, -change, np.ones(1)])[None, :],
-                ]
-            )
-            left = pt.dot(residuals, columns[: width + q + 1])
-            omega = _omega(problem, columns[width + q + 1 : -1], m, scale, _true_covariance(t, zeta))
-            log_likelihood = _log_density([left[a] for a in range(q + 1)], omega, columns[-1])
-
-            terms = [log_likelihood, _spread_prior(t, zeta), logs.sum()]
-            away = pt.concatenate([(of_w[:, 0] - given["mu_mean"]), of_w[:, 1:].ravel()])
-            terms.append(-0.5 * pt.dot(away, away) / MEAN_SCALE**2)
-            parameters = {role: of_role(given, role) for role in priors}
-            entries = {"coef_prior": pt.concatenate([m / given["unit"], line[1:]])}
+            latent = given["latent"] + of_w.reshape((q, width))
             if problem.fit_intercept:
-                entries["intercept_prior"] = line[:1]
-            terms += [prior_density(priors[role], parameters[role], entries[role]) for role in entries]
+                entries = of_y + given["line"] - pt.dot(change, latent)
+                slopes = entries[1:]
+            else:
+                # An intercept of zero is one that follows from the features' mean.
+                at_zero = pt.dot(change, latent)
+                of_y = pt.concatenate([at_zero[:1], of_y])
+                slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
+            scale = pt.abs(scale[0]) if problem.noise != "known" else None
+
+            # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
+            columns = given["factor"].T
+            own = columns[width : width + q + 1]
+            of_rows = pt.concatenate([of_w, of_y]).reshape((q + 1, width))
+            log_likelihood = _log_density(
+                own - pt.dot(of_rows, columns[:width]),
+                _omega(problem, columns[width + q + 1 : -1], change, scale, _true_covariance(t, zeta)),
+                columns[-1],
+            )
+
+            away = (latent - given["latent_mean"]) / MEAN_SCALE
+            terms = [log_likelihood, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+            parameters = {role: of_role(given, role) for role in priors}
+            coef = pt.concatenate([(given["m"] + change) / given["unit"], slopes])
+            terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
+            if problem.fit_intercept:
+                terms.append(
+                    prior_density(priors["intercept_prior"], parameters["intercept_prior"], entries[:1])
+                )
             if scale is not None:
                 noise = getattr(pm, str(problem.noise_prior.scale_distribution))
                 terms.append(pm.logp(noise.dist(**parameters["noise_prior"]), scale))
@@ -104,75 +101,99 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     return model
 
 
-def _true_covariance(t: Any, zeta: Any) -> dict[tuple[int, int], Any]:
-    """Return the entries (a, b), a >= b, of T, from scales and canonical partial correlations."""
+def _parts(values: Any, sizes: list[int]) -> list[Any]:
+    """Return a vector in parts of these sizes."""
+    ends = np.cumsum(sizes)
+    return [values[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _true_covariance(t: Any, zeta: Any) -> Any:
+    """Return T, from scales and canonical partial correlations."""
     import pytensor.tensor as pt
 
     q = t.type.shape[0]
-    root: dict[tuple[int, int], Any] = {}
-    for row in range(q):
-        left = t[row]
-        for column in range(row):
-            partial = zeta[row * (row - 1) // 2 + column]
-            root[row, column] = pt.tanh(partial) * left
-            left = left / pt.cosh(partial)
-        root[row, row] = left
-    return {
-        (a, b): sum(root[a, column] * root[b, column] for column in range(b + 1))
-        for a in range(q)
-        for b in range(a + 1)
-    }
+    if q == 1:
+        return pt.square(t)[:, None]
+    row, column = np.tril_indices(q, -1)
+    place = np.zeros((q * q, len(row)))
+    place[row * q + column, np.arange(len(row))] = 1.0
+    below = pt.dot(place, zeta).reshape((q, q))
+    # A row of the root is tanh of its zetas, each times what those before have left: the product of their sechs.
+    left = pt.exp(pt.dot(_log_sech(below), np.triu(np.ones((q, q)), 1)))
+    root = t[:, None] * (pt.tanh(below) + np.eye(q)) * left
+    return pt.dot(root, root.T)
 
 
-def _omega(
-    problem: Problem, errors: Any, m: Any, scale: Any, T: Mapping[tuple[int, int], Any]
-) -> dict[tuple[int, int], Any]:
-    """Return the entries (a, b), a >= b, of the covariance of every row's (w, y - m'w), (rows,) each."""
-    q = m.type.shape[0]
-    upper = list(combinations_with_replacement(range(q), 2))
-    U = {(a, b): errors[upper.index((min(a, b), max(a, b)))] for a, b in product(range(q), repeat=2)}
-    multiple = scale if problem.noise == "scaled" else 1.0
-    correlated = problem.feature_errors is not None and problem.feature_errors.with_target is not None
-    omega: dict[tuple[int, int], Any] = {(a, b): U[a, b] + T[a, b] for a, b in T}
-    last = multiple**2 * errors[-1]
-    if problem.noise == "additive":
-        last = last + scale**2
-    for a in range(q):
-        pushed = sum(U[a, b] * m[b] for b in range(q))
-        omega[q, a] = -pushed
-        last = last + m[a] * pushed
-        if correlated:
-            with_target = multiple * errors[len(upper) + a]
-            omega[q, a] = with_target - pushed
-            last = last - 2.0 * m[a] * with_target
-    omega[q, q] = last
-    return omega
+def _omega(problem: Problem, errors: Any, change: Any, scale: Any, T: Any) -> Any:
+    """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows).
 
-
-def _log_density(left: list[Any], omega: dict[tuple[int, int], Any], counts: Any) -> Any:
-    """Return the summed log density of residuals, but for a constant, by elimination (LDL') along all rows at once.
-
-    Parameters
-    ----------
-    left : list of tensor (rows,)
-        Residuals, written over.
-    omega : dict of (int, int) to tensor (rows,)
-        Their covariance, written over.
-    counts : tensor (rows,)
-        How often each row's log determinant counts.
+    That of the errors, for noise "scaled" in the parts without s, with s and with its square; and J T J' with
+    J = [I; (m - m0)'] of the true features. Where the errors are small m is near m0, and no digits are lost.
     """
     import pytensor.tensor as pt
 
-    size, determinant, square = len(left), 1.0, 0.0
-    for pivot in range(size):
-        diagonal = omega[pivot, pivot]
-        determinant, square = determinant * diagonal, square + left[pivot] ** 2 / diagonal
-        for a in range(pivot + 1, size):
-            share = omega[a, pivot] / diagonal
-            left[a] = left[a] - share * left[pivot]
-            for b in range(pivot + 1, a + 1):
-                omega[a, b] = omega[a, b] - share * omega[b, pivot]
-    return -0.5 * pt.sum(square + counts * pt.log(determinant))
+    order = change.type.shape[0] + 1
+    J = pt.concatenate([np.eye(order - 1), change[None, :]])
+    common = pt.dot(J, pt.dot(T, J.T))
+    if problem.noise == "additive":
+        common = common + scale**2 * np.diag(np.eye(order)[-1])
+    common = common.reshape((order**2,))[:, None]
+    if problem.noise != "scaled":
+        return errors + common
+    without, with_scale, with_square = _parts(errors, [order**2] * 3)
+    return without + scale * with_scale + scale**2 * with_square + common
+
+
+def _log_density(residuals: Any, omega: Any, counts: Any) -> Any:
+    """Return the summed log density of residuals, but for a constant.
+
+    Matrices are inverted by elimination, each step along all rows at once. Its derivatives are written out, v and
+    (v v' - counts Omega^-1) / 2 with v = -Omega^-1 r: those of every step would take a minute to compile.
+
+    Parameters
+    ----------
+    residuals : tensor of shape (order, rows)
+    omega : tensor of shape (order^2, rows)
+        Their covariance.
+    counts : tensor of shape (rows,)
+        How often each row's log determinant counts.
+    """
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    order = residuals.type.shape[0]
+    fixed, values = disconnected_grad(omega), disconnected_grad(residuals)
+    inverse = {(a, b): fixed[a * order + b] for a in range(order) for b in range(a + 1)}
+    determinant: Any = 1.0
+    # The sweep operator, as in `structural`: it turns a matrix into minus its inverse.
+    for pivot in range(order):
+        determinant = determinant * inverse[pivot, pivot]
+        over = 1.0 / inverse[pivot, pivot]
+        column = {a: inverse[max(a, pivot), min(a, pivot)] for a in range(order)}
+        for a, b in inverse:
+            if pivot not in (a, b):
+                inverse[a, b] = inverse[a, b] - column[a] * column[b] * over
+        for a in range(order):
+            inverse[max(a, pivot), min(a, pivot)] = column[a] * over
+        inverse[pivot, pivot] = -over
+    v = [sum(inverse[max(a, b), min(a, b)] * values[b] for b in range(order)) for a in range(order)]
+    square = -sum(values[a] * v[a] for a in range(order))
+    by_residuals = pt.stack(v)
+    by_omega = pt.stack(
+        [
+            0.5 * (v[a] * v[b] + counts * inverse[max(a, b), min(a, b)])
+            for a, b in product(range(order), repeat=2)
+        ]
+    )
+    # These are zero, but their derivatives are not.
+    slope = (by_residuals * (residuals - values)).sum() + (by_omega * (omega - fixed)).sum()
+    return -0.5 * pt.sum(square + counts * pt.log(determinant)) + slope
+
+
+def _log_sech(values: Any) -> Any:
+    import pytensor.tensor as pt
+
+    return np.log(2.0) + values - pt.softplus(2.0 * values)
 
 
 def _spread_prior(t: Any, zeta: Any) -> Any:
@@ -184,7 +205,7 @@ def _spread_prior(t: Any, zeta: Any) -> Any:
     if q == 1:
         return half_t
     shape = LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
-    return half_t + 2.0 * pt.dot(shape, zeta - pt.softplus(2.0 * zeta))
+    return half_t + 2.0 * pt.dot(shape, _log_sech(zeta))
 
 
 def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence[Any]) -> pm.Model:
