@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,10 +25,9 @@ from .errors import (
     resolve_target_errors,
 )
 from .fitting import Specification, settle
-from .inference import Posterior, Problem, Rows, SamplerSettings
+from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model
 from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean, row_blocks
-from .inference.pymc_model import missing_distribution, readable_model
 from .priors import Flat
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ class _Described(NamedTuple):
     def to_pymc(self) -> pm.Model:
         # Dates would become whole numbers as a list.
         obs = list(self.labels) if self.labels.dtype.kind in "mM" else self.labels.tolist()
+        of_errors = self.problem.feature_errors is not None
+        readable_model = pymc_features.readable_model if of_errors else pymc_model.readable_model
         return readable_model(self.problem, self.feature_names, obs)
 
 
@@ -106,6 +107,9 @@ class ExportMixin:
         sample_weight: ArrayLike | None = None,
         *,
         y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
     ) -> pm.Model:
         """Return the model in PyMC, as a person would write it, for these data.
 
@@ -121,6 +125,8 @@ class ExportMixin:
             Counts behind shares or frequencies, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
+        X_err, X_cov, Xy_cov : optional
+            Known errors of the features, as for `fit`.
 
         Returns
         -------
@@ -131,10 +137,16 @@ class ExportMixin:
             fit. Coordinates: the names of the features, and the row labels of a data frame, else the rows' positions.
             Rows of weight zero are left out; frequencies enter as a `pymc.Potential`.
 
+            With errors of features: the true ones, ``x_true`` (``obs``, ``noisy``), distributed about
+            ``mu + Gamma z``, z the exact features ``X_exact`` standardised as the model's are, with scales
+            ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed
+            ``X``. Rows of a frequency above one are repeated.
+
         Raises
         ------
         ValueError, TypeError
-            For bad input, naming the argument, and for a prior that PyMC has no distribution for.
+            For bad input, naming the argument, and for a prior that PyMC has no distribution for; with errors of
+            features for frequencies that are not whole, and for errors that are zero in some rows.
 
         Examples
         --------
@@ -143,7 +155,8 @@ class ExportMixin:
         >>> sorted(variable.name for variable in model.free_RVs)
         ['coef_standardized', 'intercept_standardized', 'sigma_standardized']
         """
-        return self._described(X, y, sample_weight, y_err).to_pymc()
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        return self._described(X, y, sample_weight, y_err, of_features).to_pymc()
 
     def to_arviz(
         self,
@@ -217,13 +230,19 @@ class ExportMixin:
             observed = self._observed(X, y, sample_weight, y_err)
             coords["obs"] = observed.labels
             if prior:
-                described = self._described(X, y, sample_weight, y_err, weight_type=self.weight_type_)
+                described = self._described(X, y, sample_weight, y_err, {}, weight_type=self.weight_type_)
                 groups |= self._of_prior(described, list(groups["posterior"]))
             groups |= self._of_data(observed, draws, noise_rng)
         return inference_data(groups, coords, self._attributes())
 
     def _described(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, **params: Any
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: Any,
+        y_err: Any,
+        of_features: Mapping[str, Any],
+        **params: Any,
     ) -> _Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
         # Reading data sets attributes: those of a shallow copy, so that the estimator stays as it is.
@@ -231,11 +250,11 @@ class ExportMixin:
         for name, value in params.items():
             setattr(other, name, value)
         other._validate_params()
-        data = other._read(X, y, sample_weight, y_err, {})
+        data = other._read(X, y, sample_weight, y_err, of_features)
         model = other._specification(data)
         # Whatever engine is asked for: it is the same model.
         problem = settle(data.rows, data.errors, model, "auto", SamplerSettings()).problem
-        role = missing_distribution(problem)
+        role = pymc_model.missing_distribution(problem)
         if role is not None:
             raise ValueError(
                 f"PyMC has no distribution for {role}={getattr(problem, role)!r}: use one of bayes_sklearn's priors."

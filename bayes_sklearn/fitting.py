@@ -20,6 +20,7 @@ from .inference import (
     reweight,
     reweight_again,
     solve,
+    solve_in_turn,
 )
 
 Array = NDArray[np.float64]
@@ -86,9 +87,10 @@ def fit(
         Where the posterior is improper, or no engine (that is asked for) can take the problem.
     """
     settled = settle(rows, errors, model, inference, settings)
-    problem, engine = settled.problem, choose(settled.problem, inference)
+    problem = settled.problem
     if problem.feature_errors is not None:
-        return _with_feature_errors(settled, engine, settings)
+        return _with_feature_errors(settled, inference, settings)
+    engine = choose(problem, inference)
     if settled.posterior is not None:
         return Fit(problem, settled.posterior, engine, settled.count_errors, None)
     posterior, count_errors = solve(problem, engine, settings), settled.count_errors
@@ -106,13 +108,13 @@ def fit(
     return Fit(problem, posterior, engine, count_errors, None)
 
 
-def _with_feature_errors(settled: Settled, engine: str, settings: SamplerSettings) -> Fit:
+def _with_feature_errors(settled: Settled, inference: str, settings: SamplerSettings) -> Fit:
     """Fit a model of features with errors, and say what they do.
 
     Count errors stay those of the fit without feature errors: its shares are what measured features let one expect.
     """
     problem = settled.problem
-    posterior = solve(problem, engine, settings)
+    posterior, engine = solve_in_turn(problem, inference, settings)
     true, errors, rows = posterior.true_features, problem.feature_errors, problem.rows
     if true is None or errors is None:  # for the type checker
         raise AssertionError

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import NamedTuple
+
+from sklearn.exceptions import ConvergenceWarning
+
 from . import exact, importance, nuts
 from .compressed import Rows
 from .posterior import Posterior
-from .problem import Engine, Noise, Problem, SamplerSettings
+from .problem import Engine, Noise, NotTrusted, Problem, SamplerSettings
 from .reweighting import reweight, reweight_again
 
 __all__ = [
@@ -20,6 +25,7 @@ __all__ = [
     "reweight",
     "reweight_again",
     "solve",
+    "solve_in_turn",
 ]
 
 ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, importance, nuts)}
@@ -52,4 +58,44 @@ def choose(problem: Problem, inference: str) -> str:
 
 def solve(problem: Problem, engine: str, settings: SamplerSettings) -> Posterior:
     """Return the posterior on the data's own scale, by the engine of this name."""
-    return problem.scaling.to_data(ENGINES[engine].solve(problem, settings), problem.noise_unit)
+    try:
+        posterior = ENGINES[engine].solve(problem, settings)
+    except NotTrusted as doubt:
+        warnings.warn(
+            f"{doubt} Use inference='nuts', or a narrower coef_prior.", ConvergenceWarning, stacklevel=2
+        )
+        posterior = doubt.posterior
+    return problem.scaling.to_data(posterior, problem.noise_unit)
+
+
+class Solved(NamedTuple):
+    """A posterior, and who found it."""
+
+    posterior: Posterior
+    """On the data's own scale."""
+    engine: str
+
+
+def solve_in_turn(problem: Problem, inference: str, settings: SamplerSettings) -> Solved:
+    """Return the posterior; under "auto" one that its engine doesn't trust is left to the next engine.
+
+    Warns
+    -----
+    UserWarning
+        Where an engine hands over, with the figures that made it.
+    """
+    engine = choose(problem, inference)
+    rest = list(ENGINES)[list(ENGINES).index(engine) + 1 :]
+    others = [name for name in rest if ENGINES[name].why_not(problem) is None]
+    if inference != "auto" or not others:
+        return Solved(solve(problem, engine, settings), engine)
+    try:
+        posterior = ENGINES[engine].solve(problem, settings)
+    except NotTrusted as doubt:
+        warnings.warn(
+            f"{doubt} inference='auto' goes on with {others[0]!r}; inference={others[0]!r} does so without trying.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return Solved(solve(problem, others[0], settings), others[0])
+    return Solved(problem.scaling.to_data(posterior, problem.noise_unit), engine)

@@ -5,17 +5,15 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 
 from ..priors import Flat, ScaleMixture
 from .importance_sampling import StructuralNodes, solve_structural
 from .posterior import Factors, Posterior
-from .problem import Problem, SamplerSettings, check_proper
+from .problem import NotTrusted, Problem, SamplerSettings, check_proper
 from .structural import StructuralProblem
 from .true_features import TrueFeatures
 
@@ -53,23 +51,23 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     ------
     ValueError
         Where the posterior is improper, or the problem is not one for this engine.
-
-    Warns
-    -----
-    ConvergenceWarning
-        Where the nodes are not to be trusted.
+    NotTrusted
+        Where the nodes are not.
     """
     reason = why_not(problem)
     if reason is not None:
         raise ValueError(f"The importance engine can't take this: {reason}.")
     check_proper(problem)
-    structural, units = _structural(problem)
+    structural, units = structural_problem(problem)
     nodes = solve_structural(structural, seed=settings.seed)
-    _check(nodes)
-    return _posterior(problem, nodes, units)
+    posterior = posterior_of(problem, nodes, units)
+    doubts = _doubts(nodes)
+    if doubts:
+        raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
+    return posterior
 
 
-class _Units(NamedTuple):
+class Units(NamedTuple):
     """From the model's units to the engine's, in which its priors of the true features' distribution are wide."""
 
     noisy: Array
@@ -80,7 +78,7 @@ class _Units(NamedTuple):
     """... and what is subtracted from them first, in the model's units."""
 
 
-def _structural(problem: Problem) -> tuple[StructuralProblem, _Units]:
+def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     """Return the problem in the engine's own terms."""
     errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
     if errors is None:
@@ -89,7 +87,7 @@ def _structural(problem: Problem) -> tuple[StructuralProblem, _Units]:
     p, noisy = rows.n_features, errors.noisy
     exact = np.setdiff1d(np.arange(p), noisy)
     X = (np.asarray(rows.take(used), dtype=np.float64) - scaling.x_mean) / scaling.x_scale
-    units = _units(problem, noisy, exact)
+    units = units_of(problem)
     unit = units.noisy
     in_data = unit * scaling.x_scale[noisy]
 
@@ -133,18 +131,22 @@ def _structural(problem: Problem) -> tuple[StructuralProblem, _Units]:
     ), units
 
 
-def _units(problem: Problem, noisy: NDArray[np.intp], exact: NDArray[np.intp]) -> _Units:
+def units_of(problem: Problem) -> Units:
     """Return units in which features spread by one."""
-    state, scaling = problem.state, problem.scaling
+    state, scaling, errors = problem.state, problem.scaling, problem.feature_errors
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    noisy = errors.noisy
+    exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     deviation = state.standard_deviation[:-1] / scaling.x_scale
     unit = np.where(deviation > 0.0, deviation, 1.0)
     origin = np.zeros(len(exact))
     if isinstance(problem.intercept_prior, Flat):  # under another the intercept is at zero
         origin = ((state.mean + state.origin)[:-1][exact] - scaling.x_mean[exact]) / scaling.x_scale[exact]
-    return _Units(unit[noisy], unit[exact], origin)
+    return Units(unit[noisy], unit[exact], origin)
 
 
-def _posterior(problem: Problem, nodes: StructuralNodes, units: _Units) -> Posterior:
+def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Posterior:
     """Return the nodes as a posterior of B, with the true features' distribution beside it."""
     errors, p = problem.feature_errors, problem.rows.n_features
     if errors is None:
@@ -181,17 +183,11 @@ def _posterior(problem: Problem, nodes: StructuralNodes, units: _Units) -> Poste
     )
 
 
-def _check(nodes: StructuralNodes) -> None:
-    """Warn of nodes that are not to be trusted."""
+def _doubts(nodes: StructuralNodes) -> list[str]:
+    """Return what is wrong with nodes that are not to be trusted."""
     wrong = []
     if nodes.k_hat > _K_HAT:
         wrong.append(f"the importance weights' Pareto k-hat is {nodes.k_hat:.2f}, above {_K_HAT}")
     if nodes.effective_size < _EFFECTIVE:
         wrong.append(f"the effective sample size is {nodes.effective_size:.0f}, below {_EFFECTIVE:.0f}")
-    if wrong:
-        warnings.warn(
-            f"Importance sampling is not to be trusted here: {' and '.join(wrong)}. Use inference='nuts', or a"
-            " narrower coef_prior.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+    return wrong

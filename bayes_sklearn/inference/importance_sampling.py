@@ -60,6 +60,8 @@ class StructuralNodes:
 
     weights: Array
     """(G,) Pareto-smoothed, summing to one."""
+    points: Array
+    """(G, d) as `StructuralProblem` has them."""
     m: Array
     """(G, q) coefficients of the true features."""
     noise_scale: Array
@@ -134,6 +136,7 @@ def solve_structural(
     psi = problem.psi(points)
     return StructuralNodes(
         weights=weights,
+        points=points,
         m=psi.m,
         noise_scale=psi.noise_scale,
         T=psi.T,

@@ -14,20 +14,24 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ..priors import ScaleMixture
-from . import exact
+from . import exact, pymc_features
 from ._compat import diagnostics, one_blas_thread, quietly
 from .compiled import CompiledModels
 from .coordinates import CompressedData, compressed_data
+from .feature_coordinates import measured_data
 from .posterior import Chains, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .pymc_model import missing_distribution, packed, sampler_model, structure
+
+if TYPE_CHECKING:
+    import pymc as pm
 
 Array = NDArray[np.float64]
 
@@ -69,8 +73,8 @@ _STATISTICS = {
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if problem.feature_errors is not None:
-        return "it takes exact features, not errors in X"
+    if problem.feature_errors is not None and isinstance(problem.coef_prior, ScaleMixture):
+        return f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}"
     role = missing_distribution(problem)
     return None if role is None else f"PyMC has no distribution for {role}={getattr(problem, role)!r}"
 
@@ -89,6 +93,19 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
     options = _Options.of(settings)
+    if problem.feature_errors is None:
+        posterior = _of_exact_features(problem, settings, options)
+    else:
+        data = measured_data(problem, settings.seed)
+        draws = _sample(problem, data.arrays, settings, options)
+        u = draws.values["u"]
+        chains = Chains(settings.chains, draws.statistics, {})
+        posterior = data.posterior(problem, u.reshape(-1, u.shape[2]), chains)
+    _check_convergence(problem, posterior, settings, options)
+    return posterior
+
+
+def _of_exact_features(problem: Problem, settings: SamplerSettings, options: _Options) -> Posterior:
     pilot = problem.gaussian_like()
     start = exact.solve(pilot, settings, approximate=True)
     groups = pilot.groups if problem.noise == "additive" else None
@@ -97,9 +114,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         draws = _sample(problem, data.arrays, settings, options)
         if data.holds(draws.values.get("s")):
             break
-    posterior = _posterior(problem, data, draws, settings)
-    _check_convergence(problem, posterior, settings, options)
-    return posterior
+    return _posterior(problem, data, draws, settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +201,11 @@ def _sample(
     return _Draws(values, statistics)
 
 
+def _model(problem: Problem, arrays: Mapping[str, Array | float]) -> pm.Model:
+    build = sampler_model if problem.feature_errors is None else pymc_features.sampler_model
+    return build(problem, arrays)
+
+
 def _nutpie(
     problem: Problem, arrays: Mapping[str, Array | float], settings: SamplerSettings, options: _Options
 ) -> Any:
@@ -194,7 +214,7 @@ def _nutpie(
         import nutpie
 
     def compile_model() -> Any:
-        model = sampler_model(problem, arrays)
+        model = _model(problem, arrays)
         with quietly():
             return nutpie.compile_pymc_model(model)
 
@@ -241,7 +261,7 @@ def _pymc(
     with quietly():
         import pymc as pm
 
-        with sampler_model(problem, arrays):
+        with _model(problem, arrays):
             try:
                 return pm.sample(
                     draws=settings.draws,
@@ -325,6 +345,9 @@ def _check_convergence(
     draws = {"coefficients": chains.split(posterior.location[:, first:])}
     if problem.noise != "known":
         draws["noise scale"] = chains.split(posterior.noise_scale)
+    if posterior.true_features is not None:
+        variances = np.diagonal(posterior.true_features.variance, axis1=1, axis2=2)
+        draws["true features' spread"] = chains.split(np.sqrt(variances))
     draws |= {name.replace("_", " "): values for name, values in chains.scales.items() if values.ndim == 2}
     found = diagnostics(draws)
     r_hat = _worst(found["r_hat"], np.nanmax)

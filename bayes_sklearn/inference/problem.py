@@ -266,6 +266,22 @@ class SamplerSettings:
     verbose: bool = False
 
 
+class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller to go on, or to warn
+    """An engine's own checks refuse its solution.
+
+    Parameters
+    ----------
+    reason : str
+        A sentence that names the figures.
+    posterior : Posterior
+        The solution, in the model's units.
+    """
+
+    def __init__(self, reason: str, posterior: Posterior):
+        super().__init__(reason)
+        self.posterior = posterior
+
+
 class Engine(Protocol):
     """A way from Problem to Posterior."""
 
@@ -275,7 +291,7 @@ class Engine(Protocol):
         """Return why this engine can't take the problem, in a clause, or None."""
 
     def solve(self, problem: Problem, settings: SamplerSettings) -> Posterior:
-        """Return the posterior in the model's units."""
+        """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""
 
 
 def check_proper(problem: Problem) -> None:

@@ -30,7 +30,7 @@ _INSIDE = 1.0 - 1e-9
 
 def missing_distribution(problem: Problem) -> str | None:
     """Return the argument whose prior PyMC has no distribution for, or None."""
-    for role, prior in _priors(problem).items():
+    for role, prior in priors_of(problem).items():
         if isinstance(prior, ScaleMixture) and role == "coef_prior":
             continue
         name = prior.scale_distribution if role == "noise_prior" else prior.distribution
@@ -44,15 +44,17 @@ def prior_parameters(problem: Problem) -> dict[str, Array | float]:
     sizes = {"coef_prior": problem.rows.n_features, "intercept_prior": 1, "noise_prior": 1}
     return {
         f"{role}_{name}": value if role == "coef_prior" else np.asarray(value).item()
-        for role, prior in _priors(problem).items()
+        for role, prior in priors_of(problem).items()
         for name, value in prior.check(role, sizes[role]).items()
     }
 
 
 def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
-    kinds = {role: type(prior) for role, prior in _priors(problem).items()}
-    return problem.noise, problem.rows.n_features, *(kinds.get(role) for role in _ROLES)
+    kinds = {role: type(prior) for role, prior in priors_of(problem).items()}
+    errors = problem.feature_errors
+    of_features = None if errors is None else len(errors.noisy)
+    return problem.noise, problem.rows.n_features, of_features, *(kinds.get(role) for role in _ROLES)
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 
         layout, p = Layout.of(problem), problem.rows.n_features
         with pm.Model() as model:
-            given = _unpacked(data)
-            priors = _priors(problem)
-            parameters = {role: _of_role(given, role) for role in priors}
+            given = unpacked(data)
+            priors = priors_of(problem)
+            parameters = {role: of_role(given, role) for role in priors}
             u = pm.Flat("u", shape=layout.size)
             terms: list[Any] = []
             scale: Any = None
@@ -130,10 +132,12 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 B = pm.Deterministic("B", given["start"] + pt.dot(given["spread"], own))
                 left.insert(0, -own)
                 if problem.fit_intercept:
-                    terms.append(_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1]))
+                    terms.append(
+                        prior_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1])
+                    )
                 if not layout.mixture:
                     coef = B[problem.fit_intercept :]
-                    terms.append(_density(problem.coef_prior, parameters["coef_prior"], coef))
+                    terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
             target = pt.dot(rows, pt.concatenate(left))
             if layout.mixture:
                 unit = _unit(problem, given, scale)
@@ -159,7 +163,7 @@ def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:
     return {"numbers": np.concatenate(numbers).astype(np.float64), "rows": np.asarray(data["factor"])}
 
 
-def _unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
+def unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
     """Return the data by name as parts of the two `pm.Data`."""
     import pymc as pm
 
@@ -218,13 +222,14 @@ def _unit(problem: Problem, given: Mapping[str, Any], scale: Any) -> Any:
     return pt.sqrt(given["unit"] ** 2 + scale**2 / given["total_weight"])
 
 
-def _density(prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any) -> Any:
+def prior_density(prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any) -> Any:
+    """Return the log density of entries of B under their prior."""
     import pymc as pm
 
     return pm.logp(getattr(pm, str(prior.distribution)).dist(**parameters), entries).sum()
 
 
-def _priors(problem: Problem) -> dict[str, Any]:
+def priors_of(problem: Problem) -> dict[str, Any]:
     """Return the priors that the model has, by role."""
     priors: dict[str, Any] = {"coef_prior": problem.coef_prior}
     if problem.fit_intercept:
@@ -234,7 +239,7 @@ def _priors(problem: Problem) -> dict[str, Any]:
     return priors
 
 
-def _of_role(given: Mapping[str, Any], role: str) -> dict[str, Any]:
+def of_role(given: Mapping[str, Any], role: str) -> dict[str, Any]:
     """Return the parameters of one prior by their own names."""
     return {name[len(role) + 1 :]: value for name, value in given.items() if name.startswith(f"{role}_")}
 
@@ -271,19 +276,12 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 every = np.broadcast_to(np.asarray(problem.standard_error, dtype=np.float64), rows.y.shape)
                 y_err = pm.Data("y_err", every[used].copy(), dims="obs")
             suffix = "" if scaling.is_identity else "_standardized"
-            scale, sigma = _noise_variables(problem, suffix)
+            scale, sigma = noise_variables(problem, suffix)
             coef_scale = scaling.y_scale / scaling.x_scale
-            coef = _coefficients(problem, suffix, scale)
+            coef = coefficients(problem, suffix, scale)
             if suffix:
                 coef = pm.Deterministic("coef", coef * coef_scale, dims="feature")
-            mu = pt.dot(X - scaling.x_mean, coef)
-            if problem.intercept_prior is not None:
-                prior = problem.intercept_prior
-                at_mean = _variable(prior, "intercept_prior", 1, f"intercept{suffix}")
-                if suffix:
-                    at_mean = scaling.y_mean + scaling.y_scale * at_mean
-                    pm.Deterministic("intercept", at_mean - pt.dot(scaling.x_mean, coef))
-                mu += at_mean
+            mu = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
             sd = {
                 "scaled": lambda: sigma if y_err is None else sigma * y_err,
                 "additive": lambda: pt.sqrt(sigma**2 + y_err**2),
@@ -297,7 +295,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     return model
 
 
-def _noise_variables(problem: Problem, suffix: str) -> tuple[Any, Any]:
+def noise_variables(problem: Problem, suffix: str) -> tuple[Any, Any]:
     """Return the noise scale in the model's unit and in the data's."""
     import pymc as pm
 
@@ -312,7 +310,7 @@ def _noise_variables(problem: Problem, suffix: str) -> tuple[Any, Any]:
     return scale, pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
 
 
-def _coefficients(problem: Problem, suffix: str, scale: Any) -> Any:
+def coefficients(problem: Problem, suffix: str, scale: Any) -> Any:
     """Return the coefficients in the model's units."""
     prior, p = problem.coef_prior, problem.rows.n_features
     if not isinstance(prior, ScaleMixture):
@@ -321,6 +319,21 @@ def _coefficients(problem: Problem, suffix: str, scale: Any) -> Any:
     return prior.variables(
         f"coef{suffix}", prior.check("coef_prior", p), _unit(problem, given, scale), "feature"
     )
+
+
+def intercept_at_mean(problem: Problem, suffix: str, coef: Any) -> Any:
+    """Return the line at the features' mean, on the data's scale."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    prior, scaling = problem.intercept_prior, problem.scaling
+    if prior is None:
+        return 0.0
+    at_mean = _variable(prior, "intercept_prior", 1, f"intercept{suffix}")
+    if suffix:
+        at_mean = scaling.y_mean + scaling.y_scale * at_mean
+        pm.Deterministic("intercept", at_mean - pt.dot(scaling.x_mean, coef))
+    return at_mean
 
 
 def _variable(prior: CoefficientPrior, role: str, size: int, name: str, **kwargs: Any) -> Any:

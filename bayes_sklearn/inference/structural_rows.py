@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,18 @@ class Reference:
         return cls(of_w, of_y[:width], of_y[width:])
 
 
+class PseudoRows(NamedTuple):
+    """Rows of the same likelihood as all: for each kind of errors at most as many as there are columns."""
+
+    rows: Array
+    """(r, K) [1, z, w - w0, y - y0], times the root of how often each counts."""
+    errors: Array
+    """(r, E) U's upper triangle, c where given, e^2 and 1."""
+    counts: Array
+    """(r,) what the log determinant of each row's Omega counts; their sum is the total weight."""
+    reference: Reference
+
+
 @dataclass(frozen=True, eq=False)
 class GatheredRows:
     """Rows, those with the same errors summed into one group."""
@@ -72,6 +85,23 @@ class GatheredRows:
                 gathered[:, column] += np.bincount(group[block], products[:, column], len(first))
         counts = np.asarray(np.bincount(group, frequency, len(first)), dtype=np.float64)
         return cls(errors[first], counts, rows, gathered, reference)
+
+    def pseudo_rows(self) -> PseudoRows:
+        """Return what a sampler needs of the rows."""
+        if self.gathered is None:
+            return PseudoRows(self.rows, self.errors, self.counts, self.reference)
+        # Roots of the sums of squares and products, in units in which no column is small beside another.
+        order = self.rows.shape[1]
+        gram = self.gathered[:, pairs(order)]
+        square = np.diagonal(gram, axis1=1, axis2=2)
+        unit = np.sqrt(np.where(square > 0.0, square, 1.0))
+        values, vectors = np.linalg.eigh(gram / (unit[:, :, None] * unit[:, None, :]))
+        roots = np.sqrt(np.maximum(values, 0.0))[:, :, None] * vectors.transpose(0, 2, 1) * unit[:, None, :]
+        kept = values > order * np.finfo(np.float64).eps * values[:, -1:]
+        kept[:, -1] = True
+        kind = np.nonzero(kept)[0]
+        counts = (self.counts / kept.sum(axis=1))[kind]
+        return PseudoRows(roots[kept], self.errors[kind], counts, self.reference)
 
     def sums(self, omega: Array) -> tuple[Array, Array]:
         """Return the products of [1, z, w, y] weighted by the inverse of each row's Omega.

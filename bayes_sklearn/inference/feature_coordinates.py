@@ -1,0 +1,183 @@
+"""What a sampler gets of a problem with errors of features, in coordinates in which the posterior is about normal.
+
+The coordinates come from importance sampling under Gaussian priors: they change no density, so that its weights need
+not be good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .importance import Units, posterior_of, structural_problem
+from .importance_sampling import StructuralNodes, solve_structural
+from .posterior import Chains, Posterior, SharedBasis
+from .problem import Problem, check_proper
+from .pymc_model import prior_parameters
+from .structural import StructuralProblem
+from .structural_rows import PseudoRows
+
+Array = NDArray[np.float64]
+
+_NODES = 1024
+# Effective nodes a coordinate below which weights are tempered: fewer give no covariance.
+_ENOUGH = 10.0
+# Added to the diagonal of the correlations, so that they have a root.
+_JITTER = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredData:
+    """The rows and the coordinates."""
+
+    arrays: dict[str, Array | float]
+    """Everything, by the names in `pymc_features.sampler_model`."""
+    structural: StructuralProblem
+    """The data and the model in units in which the noisy features' spread is about one."""
+    units: Units
+    """From the model's units to those."""
+
+    def posterior(self, problem: Problem, u: Array, chains: Chains) -> Posterior:
+        """Return draws of the coordinates, (G, D), as nodes of equal weight."""
+        structural, data = self.structural, self.arrays
+        values = data["location"] + u @ np.transpose(data["root"])
+        (q, width), size = np.shape(data["latent"]), len(u)
+        n_noise, n_line = int(structural.noise != "known"), width - (structural.intercept is None)
+        of_w, of_y, change, t, scale, zeta = np.split(
+            values, np.cumsum([q * width, n_line, q, q, n_noise]), axis=1
+        )
+        latent = data["latent"] + of_w.reshape(-1, q, width)
+        line = of_y + (data["line"] - np.einsum("gq,gqj->gj", change, latent))[:, width - n_line :]
+        points = np.concatenate([data["m"] + change, scale, t, zeta], axis=1)
+        theta = np.concatenate([latent.reshape(size, -1), line], axis=1)
+        weights, root = np.full(size, 1.0 / size), np.zeros((*theta.shape, 0))
+        nodes = StructuralNodes(
+            weights,
+            points,
+            *structural.psi(points),
+            theta,
+            root,
+            np.nan,
+            np.nan,
+            float(size),
+            n_evaluations=0,
+        )
+        posterior = posterior_of(problem, nodes, self.units)
+        nothing = SharedBasis(np.zeros((problem.rows.n_features + 1, 0)), np.zeros((size, 0)))
+        return replace(posterior, covariances=nothing, chains=chains)
+
+
+def measured_data(problem: Problem, seed: int) -> MeasuredData:
+    """Return the rows and the coordinates of a problem with errors of features.
+
+    Parameters
+    ----------
+    problem : Problem
+    seed : int
+        Of the importance sampling that settles the coordinates.
+
+    Raises
+    ------
+    ValueError
+        Where the posterior is improper.
+    """
+    pilot = problem.gaussian_like()
+    check_proper(pilot)
+    structural, units = structural_problem(pilot)
+    rows = structural.gathered.pseudo_rows()
+    reference = rows.reference
+    location, root = _coordinates(structural, rows, solve_structural(structural, _NODES, seed))
+    noisy = np.zeros(0, dtype=np.intp) if pilot.feature_errors is None else pilot.feature_errors.noisy
+    order = np.append(noisy, np.setdiff1d(np.arange(problem.rows.n_features), noisy))
+    arrays = {
+        name: np.asarray(value)[order] if name.startswith("coef_prior_") else value
+        for name, value in prior_parameters(problem).items()
+    }
+    latent_mean = np.zeros_like(reference.w)
+    latent_mean[:, 0] = 0.0 if structural.mu_mean is None else structural.mu_mean
+    arrays |= {
+        "unit": np.append(units.noisy, units.exact),
+        "latent_mean": latent_mean,
+        "latent": reference.w,
+        "line": reference.y,
+        "m": reference.m,
+        "location": location,
+        "root": root,
+        "factor": np.column_stack([rows.rows, _error_covariance(structural, rows), rows.counts]),
+    }
+    return MeasuredData(arrays, structural, units)
+
+
+def _error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
+    """Return the covariance of the errors of (w, y - m0'w): (rows, (q + 1)^2), or for "scaled" three times as many.
+
+    These are the parts without s, with s and with its square.
+    """
+    q = structural.n_noisy
+    u, m = q * (q + 1) // 2, rows.reference.m
+    parts = np.zeros((len(rows.rows), 3, q + 1, q + 1))
+    row, column = np.triu_indices(q)
+    parts[:, 0, row, column] = parts[:, 0, column, row] = rows.errors[:, :u]
+    pushed = parts[:, 0, :q, :q] @ m
+    parts[:, 0, q, :q] = parts[:, 0, :q, q] = -pushed
+    parts[:, 0, q, q] = pushed @ m
+    if structural.cross_covariance is not None:
+        with_target = rows.errors[:, u : u + q]
+        parts[:, 1, q, :q] = parts[:, 1, :q, q] = with_target
+        parts[:, 1, q, q] = -2.0 * with_target @ m
+    parts[:, 2, q, q] = rows.errors[:, -2]
+    if structural.noise != "scaled":
+        parts = parts.sum(axis=1)
+    return parts.reshape(len(parts), -1)
+
+
+def _coordinates(
+    structural: StructuralProblem, rows: PseudoRows, nodes: StructuralNodes
+) -> tuple[Array, Array]:
+    """Return mean and a root of the covariance of what is sampled.
+
+    It is all less the least squares references of the rows, about which it is hardly correlated: the lines in z of
+    the noisy features, (mu, Gamma), and of y - m0'w, (alpha, beta) + (m - m0)'(mu, Gamma); m; t, s, zeta.
+    """
+    q, width = rows.reference.w.shape
+    points, spread = nodes.points, structural.spread_columns
+    change = points[:, :q] - rows.reference.m
+    # The lines are theta times a matrix that depends on m.
+    matrix = np.tile(np.eye((q + 1) * width), (len(points), 1, 1))
+    for a in range(q):
+        for j in range(width):
+            matrix[:, q * width + j, a * width + j] = change[:, a]
+    reference = np.append(rows.reference.w, rows.reference.y)
+    if structural.intercept is None:
+        matrix = np.delete(np.delete(matrix, q * width, axis=1), q * width, axis=2)
+        reference = np.delete(reference, q * width)
+    lines = np.einsum("gij,gj->gi", matrix, nodes.theta) - reference
+    # s and t are signed; their images have other signs of zeta.
+    row, column = np.tril_indices(q, -1)
+    sign = np.sign(points[:, spread])
+    zeta = points[:, spread.stop :] * sign[:, row] * sign[:, column]
+    s, t = np.abs(points[:, q : spread.start]), np.abs(points[:, spread])
+    values = np.concatenate([lines, change, t, s, zeta], axis=1)
+
+    weights = _tempered(nodes.weights, values.shape[1])
+    location = weights @ values
+    deviation = np.sqrt(weights)[:, None] * (values - location)
+    covariance = deviation.T @ deviation
+    inner = matrix @ nodes.theta_root
+    size = lines.shape[1]
+    covariance[:size, :size] += np.einsum("g,gij,gkj->ik", weights, inner, inner)
+    sd = np.sqrt(np.diag(covariance))
+    correlation = covariance / (sd[:, None] * sd)
+    return location, sd[:, None] * np.linalg.cholesky(correlation + _JITTER * np.eye(len(sd)))
+
+
+def _tempered(weights: Array, size: int) -> Array:
+    """Return weights to a power below one that leaves enough effective nodes."""
+    for power in (1.0, 0.5, 0.25, 0.125):
+        tempered = weights**power
+        tempered /= tempered.sum()
+        if np.square(tempered).sum() * _ENOUGH * size < 1.0:
+            return tempered
+    return np.full(len(weights), 1.0 / len(weights))

@@ -1,0 +1,343 @@
+"""The model of features measured with error in PyMC, twice: as a person would write it, and for the sampler.
+
+The first has the true features as variables, the second has them integrated out: the pair of a row's measured
+features and target is Gaussian, of few dimensions. `structural` states the model and its notation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._compat import quietly
+from .importance import units_of
+from .problem import Problem
+from .pymc_model import (
+    coefficients,
+    intercept_at_mean,
+    noise_variables,
+    of_role,
+    prior_density,
+    priors_of,
+    unpacked,
+)
+from .structural import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+Array = NDArray[np.float64]
+
+
+def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
+    """Return the model with the true features integrated out: all that varies from data to data is a `pm.Data`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its structure alone is taken from it.
+    data : mapping of str to ndarray or float
+        As `feature_coordinates.measured_data` makes them.
+
+    Returns
+    -------
+    pymc.Model
+        One free variable ``u``; `feature_coordinates.MeasuredData` says what follows from it.
+
+    Notes
+    -----
+    Each operation costs a tenth of a second of compiling, so that what can be done to the data is done there.
+    """
+    with quietly():
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        q, width = np.shape(data["latent"])
+        n_line = width - (not problem.fit_intercept)
+        with pm.Model() as model:
+            given, priors = unpacked(data), priors_of(problem)
+            u = pm.Flat("u", shape=np.size(data["location"]))
+            values = given["location"] + pt.dot(given["root"], u)
+            of_w, of_y, change, t, scale, zeta = _parts(
+                values, [q * width, n_line, q, q, problem.noise != "known", q * (q - 1) // 2]
+            )
+            latent = given["latent"] + of_w.reshape((q, width))
+            if problem.fit_intercept:
+                entries = of_y + given["line"] - pt.dot(change, latent)
+                slopes = entries[1:]
+            else:
+                # An intercept of zero is one that follows from the features' mean.
+                at_zero = pt.dot(change, latent)
+                of_y = pt.concatenate([at_zero[:1], of_y])
+                slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
+            scale = pt.abs(scale[0]) if problem.noise != "known" else None
+
+            # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
+            columns = given["factor"].T
+            own = columns[width : width + q + 1]
+            of_rows = pt.concatenate([of_w, of_y]).reshape((q + 1, width))
+            log_likelihood = _log_density(
+                own - pt.dot(of_rows, columns[:width]),
+                _omega(problem, columns[width + q + 1 : -1], change, scale, _true_covariance(t, zeta)),
+                columns[-1],
+            )
+
+            away = (latent - given["latent_mean"]) / MEAN_SCALE
+            terms = [log_likelihood, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+            parameters = {role: of_role(given, role) for role in priors}
+            coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
+            terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
+            if problem.fit_intercept:
+                terms.append(
+                    prior_density(priors["intercept_prior"], parameters["intercept_prior"], entries[:1])
+                )
+            if scale is not None:
+                noise = getattr(pm, str(problem.noise_prior.scale_distribution))
+                terms.append(pm.logp(noise.dist(**parameters["noise_prior"]), scale))
+            pm.Potential("log_posterior", sum(terms))
+    return model
+
+
+def _parts(values: Any, sizes: list[int]) -> list[Any]:
+    """Return a vector in parts of these sizes."""
+    ends = np.cumsum(sizes)
+    return [values[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _true_covariance(t: Any, zeta: Any) -> Any:
+    """Return T, from scales and canonical partial correlations."""
+    import pytensor.tensor as pt
+
+    q = t.type.shape[0]
+    if q == 1:
+        return pt.square(t)[:, None]
+    row, column = np.tril_indices(q, -1)
+    place = np.zeros((q * q, len(row)))
+    place[row * q + column, np.arange(len(row))] = 1.0
+    below = pt.dot(place, zeta).reshape((q, q))
+    # A row of the root is tanh of its zetas, each times what those before have left: the product of their sechs.
+    left = pt.exp(pt.dot(_log_sech(below), np.triu(np.ones((q, q)), 1)))
+    root = t[:, None] * (pt.tanh(below) + np.eye(q)) * left
+    return pt.dot(root, root.T)
+
+
+def _omega(problem: Problem, errors: Any, change: Any, scale: Any, T: Any) -> Any:
+    """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows).
+
+    That of the errors, for noise "scaled" in the parts without s, with s and with its square; and J T J' with
+    J = [I; (m - m0)'] of the true features. Where the errors are small m is near m0, and no digits are lost.
+    """
+    import pytensor.tensor as pt
+
+    order = change.type.shape[0] + 1
+    J = pt.concatenate([np.eye(order - 1), change[None, :]])
+    common = pt.dot(J, pt.dot(T, J.T))
+    if problem.noise == "additive":
+        common = common + scale**2 * np.diag(np.eye(order)[-1])
+    common = common.reshape((order**2,))[:, None]
+    if problem.noise != "scaled":
+        return errors + common
+    without, with_scale, with_square = _parts(errors, [order**2] * 3)
+    return without + scale * with_scale + scale**2 * with_square + common
+
+
+def _log_density(residuals: Any, omega: Any, counts: Any) -> Any:
+    """Return the summed log density of residuals, but for a constant.
+
+    Matrices are inverted by elimination, each step along all rows at once. Its derivatives are written out, v and
+    (v v' - counts Omega^-1) / 2 with v = -Omega^-1 r: those of every step would take a minute to compile.
+
+    Parameters
+    ----------
+    residuals : tensor of shape (order, rows)
+    omega : tensor of shape (order^2, rows)
+        Their covariance.
+    counts : tensor of shape (rows,)
+        How often each row's log determinant counts.
+    """
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    order = residuals.type.shape[0]
+    fixed, values = disconnected_grad(omega), disconnected_grad(residuals)
+    inverse = {(a, b): fixed[a * order + b] for a in range(order) for b in range(a + 1)}
+    determinant: Any = 1.0
+    # The sweep operator, as in `structural`: it turns a matrix into minus its inverse.
+    for pivot in range(order):
+        determinant = determinant * inverse[pivot, pivot]
+        over = 1.0 / inverse[pivot, pivot]
+        column = {a: inverse[max(a, pivot), min(a, pivot)] for a in range(order)}
+        for a, b in inverse:
+            if pivot not in (a, b):
+                inverse[a, b] = inverse[a, b] - column[a] * column[b] * over
+        for a in range(order):
+            inverse[max(a, pivot), min(a, pivot)] = column[a] * over
+        inverse[pivot, pivot] = -over
+    v = [sum(inverse[max(a, b), min(a, b)] * values[b] for b in range(order)) for a in range(order)]
+    square = -sum(values[a] * v[a] for a in range(order))
+    by_residuals = pt.stack(v)
+    by_omega = pt.stack(
+        [
+            0.5 * (v[a] * v[b] + counts * inverse[max(a, b), min(a, b)])
+            for a, b in product(range(order), repeat=2)
+        ]
+    )
+    # These are zero, but their derivatives are not.
+    slope = (by_residuals * (residuals - values)).sum() + (by_omega * (omega - fixed)).sum()
+    return -0.5 * pt.sum(square + counts * pt.log(determinant)) + slope
+
+
+def _log_sech(values: Any) -> Any:
+    import pytensor.tensor as pt
+
+    return np.log(2.0) + values - pt.softplus(2.0 * values)
+
+
+def _spread_prior(t: Any, zeta: Any) -> Any:
+    """Return the log prior density of t and zeta, but for a constant, as `StructuralProblem.log_prior` has it."""
+    import pytensor.tensor as pt
+
+    q, nu = t.type.shape[0], SPREAD_DEGREES_OF_FREEDOM
+    half_t = -0.5 * (nu + 1.0) * pt.log1p((t / SPREAD_SCALE) ** 2 / nu).sum()
+    if q == 1:
+        return half_t
+    shape = LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
+    return half_t + 2.0 * pt.dot(shape, _log_sech(zeta))
+
+
+def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence[Any]) -> pm.Model:
+    """Return the model as a person would write it, true features and all, on the data's own scale.
+
+    Parameters
+    ----------
+    problem : Problem
+        With errors of features.
+    feature_names : sequence of str
+        Coordinates of ``feature``.
+    obs : sequence
+        Coordinates of ``obs``: labels of all rows. Those of frequency zero are left out of the model, those of
+        another are repeated: each copy has true features of its own.
+
+    Returns
+    -------
+    pymc.Model
+        Beside ``coef``, ``intercept``, ``sigma`` and ``y``: ``x_true``, distributed by ``mu``, ``Gamma`` (slopes on
+        the exact features, standardised as the model's are) and ``x_scale`` or, for several, ``x_root``; the measured
+        ``X``, of the noisy features alone.
+
+    Raises
+    ------
+    ValueError
+        Where a frequency is not whole, or an error in some rows is zero.
+    """
+    errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    used = _repeated(rows.frequency, len(rows.y))
+    noisy = errors.noisy
+    exact = np.setdiff1d(np.arange(rows.n_features), noisy)
+    measured = np.asarray(rows.take(used), dtype=np.float64)
+    covariance, with_target = errors.covariance, errors.with_target
+    covariance = covariance[used] if covariance.ndim == 3 else covariance
+    units = units_of(problem)
+    spread = units.noisy * scaling.x_scale[noisy]
+    center = measured[:, noisy].mean(axis=0)
+    _check_definite(covariance, spread)
+    with quietly():
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        names = list(feature_names)
+        coords = {
+            "feature": names,
+            "noisy": [names[j] for j in noisy],
+            "exact": [names[j] for j in exact],
+            "obs": [obs[int(i)] for i in used],
+        }
+        with pm.Model(coords=coords) as model:
+            y_err: Any = None
+            if problem.standard_error is not None:
+                every = np.broadcast_to(np.asarray(problem.standard_error, dtype=np.float64), rows.y.shape)
+                y_err = pm.Data("y_err", every[used].copy(), dims="obs")
+            suffix = "" if scaling.is_identity else "_standardized"
+            scale, sigma = noise_variables(problem, suffix)
+            coef = coefficients(problem, suffix, scale)
+            if suffix:
+                coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
+
+            expected = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy")
+            line = intercept_at_mean(problem, suffix, coef)
+            if len(exact):
+                Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))
+                deviation = Z - scaling.x_mean[exact]
+                Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
+                own = (deviation / scaling.x_scale[exact] - units.origin) / units.exact
+                expected = expected + pt.dot(own, Gamma.T)
+                line = line + pt.dot(deviation, coef[exact])
+            x_true = _true_features(expected, spread, len(used))
+            line = line + pt.dot(x_true - scaling.x_mean[noisy], coef[noisy])
+            X = measured[:, noisy]
+            if (covariance == covariance * np.eye(len(noisy))).all():
+                sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+                pm.Normal("X", x_true, sd, observed=X, dims=("obs", "noisy"))
+            else:
+                pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
+
+            known = 0.0 if y_err is None else y_err**2
+            multiple = sigma if problem.noise == "scaled" else 1.0
+            if with_target is not None:
+                # What the features' errors say of the target's: E[eps | u] = c' U^-1 u.
+                c = with_target[used] if with_target.ndim == 2 else with_target
+                told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
+                line = line + multiple * ((X - x_true) * told).sum(axis=1)
+                known = known - (told * c).sum(axis=1)
+            variance = {
+                "scaled": lambda: sigma**2 * (1.0 if y_err is None else known),
+                "additive": lambda: sigma**2 + known,
+                "known": lambda: known,
+            }[problem.noise]()
+            pm.Normal("y", line, pt.sqrt(variance), observed=rows.y[used], dims="obs")
+    return model
+
+
+def _true_features(expected: Any, spread: Array, n: int) -> Any:
+    """Return the variable ``x_true`` of the PyMC model in hand; scales are in units of the measured features'."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    q, dims = len(spread), ("obs", "noisy")
+    expected = pt.broadcast_to(expected, (n, q))
+    nu = SPREAD_DEGREES_OF_FREEDOM
+    if q == 1:
+        scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
+        return pm.Normal("x_true", expected, scale, dims=dims)
+    scales = pm.HalfStudentT.dist(nu, SPREAD_SCALE)
+    root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
+    return pm.MvNormal("x_true", expected, chol=spread[:, None] * root, dims=dims)
+
+
+def _repeated(frequency: Array | None, n: int) -> NDArray[np.intp]:
+    """Return the positions of the rows, each as often as its frequency says."""
+    if frequency is None:
+        return np.arange(n)
+    times = np.rint(frequency)
+    if (times != frequency).any():
+        raise ValueError(
+            "Each copy of a row has true features of its own, so that to_pymc needs whole frequencies in"
+            f" sample_weight, got {frequency[times != frequency][0]:g}. Leave sample_weight out, or round it."
+        )
+    return np.repeat(np.arange(n), times.astype(np.intp))
+
+
+def _check_definite(covariance: Array, spread: Array) -> None:
+    """Refuse errors that leave a feature, or a combination of them, exact in some rows."""
+    least = np.linalg.eigvalsh(covariance / (spread[:, None] * spread))[..., 0]
+    if least.min() <= 0.0:
+        raise ValueError(
+            "A feature with errors has none in some rows, or some combination of features has none: PyMC has no"
+            " density for a measurement without error. Give these rows a small error."
+        )
