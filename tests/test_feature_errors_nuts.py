@@ -218,7 +218,8 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
     assert true is not None
     noisy, q = true.noisy, len(true.noisy)
     lines = true.theta[0][: q * (len(true.exact) + 1)].reshape(q, -1) * scaling.x_scale[noisy, None]
-    spread = data.unit * scaling.x_scale[noisy]
+    units = data.units
+    spread = units.noisy * scaling.x_scale[noisy]
     T = true.variance[0] * np.outer(scaling.x_scale[noisy], scaling.x_scale[noisy])
     root = np.linalg.cholesky(T / np.outer(spread, spread))
     suffix = "" if scaling.is_identity else "_standardized"
@@ -228,8 +229,8 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
         f"intercept{suffix}": posterior.location[0, 0],
         "sigma_log__": log_s,
         "sigma_standardized_log__": log_s,
-        "mu": lines[:, 0] + scaling.x_mean[noisy],
-        "Gamma": lines[:, 1:],
+        "mu": lines[:, 0] + lines[:, 1:] @ units.origin + scaling.x_mean[noisy],
+        "Gamma": lines[:, 1:] * units.exact,
         "x_scale_log__": np.log(np.sqrt(np.diag(T))),
     }
     if q == 1:
@@ -309,7 +310,7 @@ def test_pseudo_rows_have_the_sums_of_all() -> None:
             feature_errors=problem.feature_errors,
         )
         structural, _ = importance.structural_problem(again)
-        pseudo, whole = structural.pseudo_rows(), structural._groups.rows
+        pseudo, whole = structural.gathered.pseudo_rows(), structural.gathered.rows
         assert len(pseudo.rows) <= 3 * whole.shape[1]
         assert_allclose(pseudo.counts.sum(), 40.0)
         assert_allclose(pseudo.rows.T @ pseudo.rows, whole.T @ whole, atol=1e-10)
