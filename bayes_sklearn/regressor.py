@@ -279,7 +279,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         Parameters
         ----------
         X : array-like of shape (n, k)
-            Features, and the columns named by ``count_column`` and ``y_err_column``.
+            Features, and the columns named by ``count_column``, ``y_err_column`` and ``error_columns``.
         y : array-like of shape (n,)
             Target.
         sample_weight : array-like of shape (n,), optional

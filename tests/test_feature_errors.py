@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import re
 import tracemalloc
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -469,6 +471,38 @@ def test_errors_that_go_with_the_targets_are_taken_into_account() -> None:
     assert_same(by_name, with_covariance)
 
 
+def test_two_lines_that_explain_errors_going_with_the_targets_are_both_found_or_the_answer_is_doubted() -> (
+    None
+):
+    # Three moments settle slope, noise scale and spread, but for the root of a square: s is 0.2 or 1, the slope 1.15
+    # or 1, at the same height and a hundred units of log density above what lies between.
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3000, 1))
+    errors = rng.multivariate_normal([0.0, 0.0], [[0.25, 0.2], [0.2, 0.36]], 3000)
+    measured, y = x + errors[:, :1], 2.0 + x[:, 0] + errors[:, 1]
+    for seed in range(3):
+        model = Regressor(inference="importance", random_state=seed)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", ConvergenceWarning)
+            model.fit(measured, y, X_err=0.5, y_err=0.6, Xy_cov=[0.2])
+        lower, upper = model.summary(0.9).iloc[1, 2:4]
+        assert told or lower < 1.0 < 1.12 < upper
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, reason="the true features' prior mean is narrow at z = 0, far from the rows"
+)
+@pytest.mark.parametrize(
+    "parameters", [{"fit_intercept": False}, {"standardize": False, "intercept_prior": Normal(sigma=1e3)}]
+)
+def test_exact_features_far_from_zero_tell_as_much_of_the_noisy_ones(parameters: dict[str, Any]) -> None:
+    model = Regressor(coef_prior=Flat(), random_state=0, **parameters)
+    model.fit(X + np.array([0.0, 1e3]), Y - 1.0 - 1e3, X_err=X_ERR)
+    # Of x nothing is measured: what is expected of it has a slope of 0.6 in z, so y has one of 2 * 0.6 - 1.
+    slope = np.diff(model.predict([[0.0, 1e3], [0.0, 1e3 + 1.0]], X_err=[1e4, 0.0]))
+    assert_allclose(slope, 0.2, atol=0.3)
+
+
 def test_counts_and_errors_of_features_go_together() -> None:
     data = shares(n=400)
     errors = np.array([0.4, 0.0])
@@ -803,7 +837,7 @@ def test_errors_at_predict_of_a_model_fitted_without_are_refused() -> None:
 @pytest.mark.parametrize("size", [1.3, 3.0, 1e6, 1e99])
 def test_errors_larger_than_the_features_spread_warn(size: float) -> None:
     with pytest.warns(UserWarning, match=r"errors of 'dose'.*whole spread.*(unit|leave)") as caught:
-        model = fitted(X_err=[size, 0.0])
+        model = Regressor(inference="importance", random_state=0).fit(FRAME, Y, X_err=[size, 0.0])
     assert caught[0].filename == __file__
     assert np.isfinite(found(model)[~np.isnan(found(model))]).all()
     assert np.isfinite(model.predict(FRAME, return_std=True, X_err=[size, 0.0])).all()
@@ -943,7 +977,7 @@ def test_every_prediction_says_the_same(kind: str, include_noise: bool, two_nois
         step = edges[1] - edges[0]
         assert_allclose(density.sum(axis=0) * step, 1.0, rtol=1e-3)
         assert_allclose((density * edges).sum(axis=0) * step, mean, atol=1e-3 * std.min())
-        assert_allclose((density * (edges - mean) ** 2).sum(axis=0) * step, std**2, rtol=2e-3)
+        assert_allclose((density * (edges - mean) ** 2).sum(axis=0) * step, std**2, rtol=5e-3)
     limits = two_noisy.predict_quantiles(X_new, [0.1, 0.9], **given)
     assert_allclose(distribution.cdf(limits.T), np.array([[0.1], [0.9]]) * np.ones(25), atol=1e-6)
     assert_allclose(two_noisy.predict_interval(X_new, 0.8, **given), limits)

@@ -80,7 +80,8 @@ def test_intervals_of_both_slopes_cover_at_their_rate(reliability: float, by_row
 @pytest.mark.parametrize("reliability", RELIABILITIES)
 def test_slopes_are_not_attenuated(reliability: float) -> None:
     slopes, deviations, least_squares, naive, reliabilities = [], [], [], [], []
-    for seed in range(60):
+    replicates = 120 if reliability == 0.5 else 60
+    for seed in range(replicates):
         data = simulate(np.random.default_rng([2, seed]), 2000, reliability)
         model = Regressor(random_state=seed).fit(data.X, data.y, X_err=data.X_err[0])
         slopes.append(model.coef_)
@@ -88,12 +89,14 @@ def test_slopes_are_not_attenuated(reliability: float) -> None:
         least_squares.append(LinearRegression().fit(data.X, data.y).coef_)
         naive.append(model.summary()["naive"].to_numpy()[1:3])
         reliabilities.append(model.reliability_[0])
-    mean, error = np.mean(slopes, axis=0), np.std(slopes, axis=0) / np.sqrt(60)
-    # The standard error of this mean is below one percent.
-    assert (error < 0.01 * np.abs(SLOPES)).all()
+    mean, error = np.mean(slopes, axis=0), np.std(slopes, axis=0) / np.sqrt(replicates)
+    # Two percent are three standard errors or more.
+    assert (error < 0.0067 * np.abs(SLOPES)).all()
     np.testing.assert_allclose(mean, SLOPES, rtol=0.02)
     # The stated standard deviation is that of the estimates, to four standard errors of a standard deviation.
-    np.testing.assert_allclose(np.mean(deviations, axis=0), np.std(slopes, axis=0), rtol=4.0 / np.sqrt(120))
+    np.testing.assert_allclose(
+        np.mean(deviations, axis=0), np.std(slopes, axis=0), rtol=4.0 / np.sqrt(2 * replicates)
+    )
     np.testing.assert_allclose(np.mean(least_squares, axis=0), attenuated(reliability), rtol=0.02)
     np.testing.assert_allclose(np.mean(naive, axis=0), attenuated(reliability), rtol=0.02)
     np.testing.assert_allclose(np.mean(reliabilities), reliability, rtol=0.02)
@@ -106,10 +109,10 @@ def test_predictions_from_noisy_rows_are_as_good_as_least_squares_and_cover(
 ) -> None:
     squares: dict[str, list[float]] = {"ours": [], "least squares": [], "as if true": []}
     hits = []
-    for seed in range(40):
+    for seed in range(30 if by_row else 60):
         rng = np.random.default_rng([3, seed])
         data = simulate(rng, 200, reliability, by_row=by_row)
-        new = simulate(rng, 2000 if not by_row else 100, reliability, by_row=by_row)
+        new = simulate(rng, 60 if by_row else 2000, reliability, by_row=by_row)
         errors, new_errors = (part.X_err if by_row else part.X_err[0] for part in (data, new))
         model = Regressor(random_state=seed).fit(data.X, data.y, X_err=errors)
         predictions = {
@@ -120,7 +123,7 @@ def test_predictions_from_noisy_rows_are_as_good_as_least_squares_and_cover(
         for name, prediction in predictions.items():
             squares[name].append(float(np.mean((prediction - new.y) ** 2)))
         # Few rows a fit: they share its errors.
-        few = slice(0, 25)
+        few = slice(0, 20)
         of_few = new_errors[few] if by_row else new_errors
         hits.append(covered(model.predict_interval(new.X[few], X_err=of_few), new.y[few]))
     mean_square = {name: np.mean(square) for name, square in squares.items()}

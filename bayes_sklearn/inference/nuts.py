@@ -242,6 +242,12 @@ def _nutpie(
                 time.sleep(_POLL)
             with quietly():
                 return sampler.wait()
+        except RuntimeError as error:
+            sampler.cancel()
+            raise ValueError(
+                f"NUTS could not run ({str(error).splitlines()[0]}): the density is not finite where it starts. Are"
+                " errors or priors in another unit than the data, many orders of magnitude away?"
+            ) from None
         except BaseException:
             sampler.cancel()
             raise
