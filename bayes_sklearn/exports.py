@@ -28,6 +28,7 @@ from .fitting import Specification, settle
 from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model
 from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean, row_blocks
+from .inference.true_features import TrueFeatures
 from .priors import Flat
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class _Observed(NamedTuple):
     y: Array
     labels: NDArray[Any]
     standard_error: Array | None
+    feature_error: Array | None
+    """(n, q, q) covariances of the errors of those features that have any."""
     constant: dict[str, Array]
     """(n,) what else was given with each row."""
 
@@ -76,6 +79,8 @@ class _Draws(NamedTuple):
     """(G, P) of the coefficients B, about the posterior's center."""
     noise_scale: Array
     """(G,)"""
+    true_features: TrueFeatures | None = None
+    """Where features are measured with error: a node for each draw."""
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one value a draw, (G, ...), as (chain, draw, ...)."""
@@ -97,6 +102,8 @@ class ExportMixin:
     _seed: int
     _standardized: bool
     _read: Callable[..., Any]
+    _new_feature_errors: Callable[..., Array | None]
+    _errors_go_together: bool
     _specification: Callable[[Any], Specification]
     _validate_params: Callable[[], None]
 
@@ -165,6 +172,8 @@ class ExportMixin:
         sample_weight: ArrayLike | None = None,
         *,
         y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
         prior: bool = False,
     ) -> Any:
         """Return draws from the posterior for ArviZ, and what they say of data.
@@ -179,6 +188,8 @@ class ExportMixin:
             Counts or frequencies, as in fit (``weight_type_``).
         y_err : float or array-like of shape (n,), optional
             Standard errors of y, in its unit. A model that was fitted with errors needs y_err or counts here.
+        X_err, X_cov : array-like, optional
+            Errors of the features, as in fit; a model that was fitted with them needs them here.
         prior : bool, default=False
             Whether to draw from the prior, too, by PyMC; needs X and y, by which a standardised model is scaled.
 
@@ -193,7 +204,8 @@ class ExportMixin:
               times, with the seed that fit settled: the same draws every time.
             - ``sample_stats`` (chain, draw), after NUTS.
             - With X and y: ``posterior_predictive`` and ``log_likelihood``, both of ``y`` (chain, draw, obs), the
-              latter of one copy of each row; ``observed_data`` (``y``); ``constant_data`` (``X``; ``y_err``, the
+              latter of one copy of each row, and, where features have errors, given what was measured of them, the
+              true ones integrated out; ``observed_data`` (``y``); ``constant_data`` (``X``; ``y_err``, the
               standard errors that were used; ``counts``; ``sample_weight``, the frequencies). Rows of weight zero are
               left out.
             - With `prior`: ``prior`` and ``prior_predictive``, ``draws`` draws from `to_pymc`.
@@ -217,7 +229,8 @@ class ExportMixin:
         (4, 1000, 1)
         """
         check_is_fitted(self)
-        _check_together(X, y, sample_weight=sample_weight, y_err=y_err, prior=prior or None)
+        of_features = {"X_err": X_err, "X_cov": X_cov}
+        _check_together(X, y, sample_weight=sample_weight, y_err=y_err, **of_features, prior=prior or None)
         # One stream each, so that data change no draw of the parameters.
         rng, noise_rng = np.random.default_rng(self._seed).spawn(2)
         draws = _draws(self._posterior, self.chains, self.draws, rng)
@@ -227,10 +240,12 @@ class ExportMixin:
             statistics = self._posterior.chains.statistics
             groups["sample_stats"] = {name: (_SAMPLED, values.copy()) for name, values in statistics.items()}
         if X is not None and y is not None:
-            observed = self._observed(X, y, sample_weight, y_err)
+            observed = self._observed(X, y, sample_weight, y_err, of_features)
             coords["obs"] = observed.labels
             if prior:
-                described = self._described(X, y, sample_weight, y_err, {}, weight_type=self.weight_type_)
+                described = self._described(
+                    X, y, sample_weight, y_err, of_features, weight_type=self.weight_type_
+                )
                 groups |= self._of_prior(described, list(groups["posterior"]))
             groups |= self._of_data(observed, draws, noise_rng)
         return inference_data(groups, coords, self._attributes())
@@ -261,7 +276,9 @@ class ExportMixin:
             )
         return _Described(problem, data.columns.feature_names.tolist(), _labels(data.index, len(data.rows.y)))
 
-    def _observed(self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any) -> _Observed:
+    def _observed(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
+    ) -> _Observed:
         """Check data against the fitted model, and settle their errors."""
         columns, index = self._columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
         with remedies():
@@ -276,6 +293,7 @@ class ExportMixin:
             )
         target = np.asarray(target, dtype=np.float64)
         self._check_errors_given(sample_weight, y_err)
+        feature_error = self._feature_error(table, of_features)
         errors = resolve_target_errors(
             target,
             sample_weight=sample_weight,
@@ -296,6 +314,7 @@ class ExportMixin:
             target[used].copy(),
             _labels(index, len(target))[used],
             None if standard_error is None else np.broadcast_to(standard_error, target.shape)[used].copy(),
+            None if feature_error is None else feature_error[used],
             {name: values[used].copy() for name, values in given.items() if values is not None},
         )
 
@@ -311,6 +330,24 @@ class ExportMixin:
             f"The model was fitted with {'counts' if counted else 'errors'} of y, and its noise is stated by them:"
             f" give {wanted} with X and y."
         )
+
+    def _feature_error(self, table: NDArray[Any], of_features: Mapping[str, Any]) -> Array | None:
+        """Return the covariance of each row's errors of features, (n, q, q), or None."""
+        error = self._new_feature_errors(table, **of_features)
+        true = self._posterior.true_features
+        if true is None:
+            return None
+        if error is None:
+            raise ValueError(
+                "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
+                " features are known exactly)."
+            )
+        if self._errors_go_together:
+            raise ValueError(
+                "The model was fitted with Xy_cov, the covariance of the features' errors with the target's, which"
+                " predictions don't have: leave X and y out, for the posterior alone."
+            )
+        return np.broadcast_to(error, (len(table), *error.shape[-2:]))
 
     def _standard_error(self, rows: Rows, errors: TargetErrors) -> Array | float | None:
         """Return the target's standard errors, those of shares as in fit, (13)."""
@@ -364,8 +401,18 @@ class ExportMixin:
         fixed, multiplied = (
             np.broadcast_to(sum(part, np.zeros(())), (n,)) for part in zip(*parts, strict=True)
         )
-        design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
         predicted, log_likelihood = np.empty((size, n)), np.empty((size, n))
+        true, feature_error = draws.true_features, observed.feature_error
+        if true is not None and feature_error is not None:
+            scale = np.square(draws.noise_scale)
+            for rows in row_blocks(n, true.numbers()):
+                line = true.line(observed.X[rows], feature_error[rows])
+                variance = line.feature_error + fixed[rows, None] + multiplied[rows, None] * scale
+                away = np.square(observed.y[rows, None] - line.mean)
+                log_likelihood[:, rows] = -0.5 * (away / variance + np.log(2.0 * np.pi * variance)).T
+                predicted[:, rows] = (line.mean + np.sqrt(variance) * rng.standard_normal(variance.shape)).T
+            return predicted, log_likelihood
+        design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
         # A few draws at a time: nothing else is as large as the answer.
         for block in row_blocks(size, n):
             mean = np.matmul(draws.location[block], design.T, out=predicted[block])
@@ -440,12 +487,15 @@ def _labels(index: Any, n: int) -> NDArray[Any]:
 def _draws(posterior: Posterior, chains: int, draws: int, rng: np.random.Generator) -> _Draws:
     """Return a sampler's draws as they are, or independent ones from an exact posterior."""
     if posterior.chains is not None:
-        return _Draws(posterior.chains.count, posterior.location, posterior.noise_scale)
+        return _Draws(
+            posterior.chains.count, posterior.location, posterior.noise_scale, posterior.true_features
+        )
     size = chains * draws
-    if posterior.log_noise_density is None:
+    if posterior.true_features is not None:
         nodes = rng.choice(len(posterior.weights), size=size, p=posterior.weights)
-        location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
-        return _Draws(chains, location, posterior.noise_scale[nodes])
+        true = posterior.true_features.drawn(nodes, rng)
+        drawn, _ = replace(posterior, true_features=true).measured(None)
+        return _Draws(chains, drawn.location, posterior.noise_scale[nodes], true)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
     scale = posterior.noise_quantiles(rng.random(size))

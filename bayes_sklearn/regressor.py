@@ -108,9 +108,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         attributes and predictions are on the data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
-    inference : {"auto", "exact", "nuts"}, default="auto"
-        The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and draws nothing. "nuts"
-        takes any. "auto" is "exact" where it can be, else "nuts"; ``inference_`` says which.
+    inference : {"auto", "exact", "importance", "nuts"}, default="auto"
+        The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and draws nothing.
+        "importance" is for errors of features. "nuts" takes any. "auto" is the first of them that can take the model
+        and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
     chains : int, default=4
@@ -307,7 +308,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         Warns
         -----
         UserWarning
-            Where "auto" had to guess what the weights are; where the stated errors look too small.
+            Where "auto" had to guess what the weights are; where the stated errors look too small; where a feature's
+        errors are as large as its spread; where "auto" goes on from importance sampling to NUTS.
         ConvergenceWarning
             Where the features fit the target without error; where fitted count errors do not settle; where the
             draws of NUTS are not to be trusted.
@@ -432,6 +434,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
         self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
+        of_features = data.feature_errors
+        self._errors_go_together = of_features is not None and of_features.with_target is not None
         self._standardized = not fitted.problem.scaling.is_identity
 
     def predict_distribution(
@@ -474,10 +478,11 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         given = resolve_feature_errors(
             len(table), names, X_err=X_err, X_cov=X_cov, columns=self._columns.held_errors(table)
         )
-        if given is None:
-            return None
         true = self._posterior.true_features
         fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
+        if given is None:
+            stated = X_err is not None or X_cov is not None
+            return np.zeros((len(fitted), len(fitted))) if stated and true is not None else None
         beyond = np.setdiff1d(given.noisy, fitted)
         if len(beyond):
             raise ValueError(

@@ -1081,3 +1081,39 @@ def test_no_array_of_rows_by_nodes_is_made(by_row: bool, earlier: Regressor) -> 
     assert (std > 0.0).all()
     # Rows by nodes are 26 megabytes.
     assert peak < 20e6, peak
+
+
+# Draws for ArviZ.
+
+
+def test_draws_for_arviz_are_of_the_line_and_the_log_likelihood_is_given_what_was_measured() -> None:
+    model = fitted(X_err=X_ERR)
+    data = model.to_arviz(FRAME, Y, X_err=X_ERR)
+    posterior = data.posterior
+    size = posterior["coef"].size / 2
+    for name, mean, std in (("coef", model.coef_, model.coef_std_), ("sigma", model.noise_scale_, None)):
+        values = np.asarray(posterior[name]).reshape(int(size), -1)
+        spread = values.std(axis=0) if std is None else std
+        assert (np.abs(values.mean(axis=0) - mean) < 5.0 * spread / size**0.5 + 1e-9).all()
+        assert_allclose(values.std(axis=0), spread, rtol=5.0 / (2.0 * size) ** 0.5 + 0.02)
+    distribution = model.predict_distribution(FRAME, X_err=X_ERR)
+    density = np.exp(np.asarray(data.log_likelihood["y"]))
+    error = density.std(axis=(0, 1)) / size**0.5
+    assert (np.abs(density.mean(axis=(0, 1)) - distribution.pdf(Y)) < 5.0 * error).all()
+    predicted = np.asarray(data.posterior_predictive["y"])
+    assert (
+        np.abs(predicted.mean(axis=(0, 1)) - distribution.mean()) < 5.0 * distribution.std() / size**0.5
+    ).all()
+    by_row = model.to_arviz(FRAME, Y, X_err=np.broadcast_to(X_ERR, X.shape))
+    assert_allclose(by_row.log_likelihood["y"], data.log_likelihood["y"])
+
+
+def test_arviz_s_data_groups_need_the_errors_that_fit_had() -> None:
+    with pytest.raises(ValueError, match=r"fitted with errors of features: give X_err or X_cov"):
+        fitted(X_err=X_ERR).to_arviz(FRAME, Y)
+    with pytest.raises(ValueError, match=r"X_err is given without X and y"):
+        fitted(X_err=X_ERR).to_arviz(X_err=X_ERR)
+    model = Regressor(random_state=0).fit(X, Y, y_err=0.5, X_err=X_ERR, Xy_cov=[0.01, 0.0])
+    assert model.to_arviz().posterior["coef"].shape == (4, 1000, 2)
+    with pytest.raises(ValueError, match=r"fitted with Xy_cov.*leave X and y out"):
+        model.to_arviz(X, Y, y_err=0.5, X_err=X_ERR)

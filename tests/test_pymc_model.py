@@ -555,6 +555,8 @@ def test_coefficient_prior_s_density_is_pymc_s_and_scipy_s(prior: CoefficientPri
     distribution = getattr(pm, str(prior.distribution)).dist(**prior.check("coef_prior", 2))
     theirs = pm.logp(distribution, at).eval(mode="FAST_COMPILE")
     assert_allclose(theirs, density.logpdf(at), rtol=1e-6)
+    ours = prior.coefficient_log_density(at, prior.check("coef_prior", 2))
+    assert_allclose(ours, density.logpdf(at), rtol=1e-12)
     # The Gaussian that samplers start from: its one standard deviation holds about two thirds.
     mean, sd = prior.gaussian_like("coef_prior", 2)
     inside = density.cdf(mean + sd) - density.cdf(mean - sd)

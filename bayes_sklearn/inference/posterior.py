@@ -183,13 +183,13 @@ class Posterior:
             center=center,
         )
 
-    def measured(self, error: Array) -> tuple[Posterior, Array]:
+    def measured(self, error: Array | None) -> tuple[Posterior, Array]:
         """Return the posterior of the line in measured features, and the variance that their errors leave, (22).
 
         Parameters
         ----------
-        error : ndarray of shape (q, q)
-            Covariance of the errors of new rows.
+        error : ndarray of shape (q, q) or None
+            Covariance of the errors of new rows; None: their features are true.
 
         Returns
         -------
