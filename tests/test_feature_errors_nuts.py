@@ -275,23 +275,6 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
     assert_allclose(found, found[0], rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "case", [Case(with_target=True), Case("additive", q=2, k=1, correlation=0.5)], ids=str
-)
-def test_derivatives_that_are_written_out_are_those_of_the_density(case: Case) -> None:
-    problem = case.problem
-    arrays = measured_data(problem, 0).arrays
-    model = pymc_features.sampler_model(problem, arrays)
-    sampled = density_of(lambda m: [m.logp(jacobian=False)], model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gradient = model.compile_fn(model.dlogp(jacobian=False), mode="FAST_COMPILE")
-    u = 0.7 * np.random.default_rng(7).normal(size=np.size(arrays["location"]))
-    step = 1e-5 * np.eye(len(u))
-    expected = [(sampled({"u": u + h}) - sampled({"u": u - h})) / 2e-5 for h in step]
-    assert_allclose(gradient({"u": u}), expected, rtol=1e-6, atol=1e-6)
-
-
 def test_pseudo_rows_have_the_sums_of_all() -> None:
     """Also of rows whose features are constant or equal, where sums of squares have no full rank."""
     problem = Case(errors="kinds", n=40, k=2).problem

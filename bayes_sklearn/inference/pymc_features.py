@@ -276,11 +276,11 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
                 known = known - (told * c).sum(axis=1)
-            variance = {
-                "scaled": lambda: sigma**2 * (1.0 if y_err is None else known),
-                "additive": lambda: sigma**2 + known,
-                "known": lambda: known,
-            }[problem.noise]()
+            variance: Any = known
+            if problem.noise == "additive":
+                variance = sigma**2 + known
+            elif problem.noise == "scaled":
+                variance = sigma**2 * (1.0 if y_err is None else known)
             pm.Normal("y", line, pt.sqrt(variance), observed=rows.y[used], dims="obs")
     return model
 
