@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._compat import quietly
+from .feature_coordinates import takes_log_noise
 from .problem import Problem
 from .pymc_model import (
     coefficients,
@@ -72,7 +73,10 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 at_zero = pt.dot(change, latent)
                 of_y = pt.concatenate([at_zero[:1], of_y])
                 slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
-            scale = pt.abs(scale[0]) if problem.noise != "known" else None
+            in_logs = takes_log_noise(problem)
+            log_volume = scale.sum() if in_logs else 0.0
+            if problem.noise != "known":
+                scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
 
             # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
             columns = given["factor"].T
@@ -85,7 +89,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             )
 
             away = (latent - given["latent_mean"]) / MEAN_SCALE
-            terms = [log_likelihood, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+            terms = [log_likelihood, log_volume, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
             parameters = {role: of_role(given, role) for role in priors}
             coef = pt.concatenate([(given["m"] + change) / given["unit"], slopes])
             terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
@@ -93,7 +97,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 terms.append(
                     prior_density(priors["intercept_prior"], parameters["intercept_prior"], entries[:1])
                 )
-            if scale is not None:
+            if problem.noise != "known":
                 noise = getattr(pm, str(problem.noise_prior.scale_distribution))
                 terms.append(pm.logp(noise.dist(**parameters["noise_prior"]), scale))
             pm.Potential("log_posterior", sum(terms))
