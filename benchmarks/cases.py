@@ -200,7 +200,7 @@ CASES: dict[str, Case] = {
     **_errors_in_x("20000", 20_000, 1, 1),
     **_errors_in_x("common-20000", 20_000, 1, 1, common=True),
     **_errors_in_x("q3-1000", 1_000, 5, 3),
-    "errors-in-x-pymc-1000": Case(
+    "errors-in-x-latent-1000": Case(
         feature_cases.against_latent,
         {"rows": 1_000, "draws": 1000, "tune": 1000},
         {"rows": 30, "draws": 20, "tune": 20},

@@ -62,7 +62,7 @@ TARGETS: dict[str, Target] = {
     "errors-in-x-20000": Target("fit, one feature with errors by row, 20,000 rows", 2.0, "s"),
     "errors-in-x-common-20000": Target("fit, one feature with one error for all, 20,000 rows", 0.1, "s"),
     "errors-in-x-q3-1000": Target("fit, three features with errors by row, two exact, 1,000 rows", 2.0, "s"),
-    "errors-in-x-pymc-1000": Target(
+    "errors-in-x-latent-1000": Target(
         "PyMC with latent true features / fit, errors by row, 1,000 rows", 50.0, at_least=True
     ),
 }

@@ -14,11 +14,12 @@ import pytest
 
 # The benchmarks are part of the checkout, not of the package.
 sys.path.append(str(Path(__file__).parents[1]))
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from benchmarks import cases as benchmark_cases
-from benchmarks import measure, nuts_cases, sampling, sampling_probe
+from benchmarks import feature_cases, measure, nuts_cases, sampling, sampling_probe
 from benchmarks.__main__ import main, run
 from benchmarks.cases import CASES, Case
-from benchmarks.data import measured, phones, scattered, shares, sparse
+from benchmarks.data import measured, noisy, phones, scattered, shares, sparse
 from benchmarks.fresh import run_probe
 from benchmarks.measure import Result, ratios
 from benchmarks.targets import TARGETS, Target
@@ -53,10 +54,16 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "nuts-refit-additive-1e6": (LARGE, 0.5, False),
     "nuts-refit-horseshoe": ({"rows": 2000, "columns": 10}, 0.5, False),
     "nuts-search": (SEARCHED, 10.0, True),
+    "errors-in-x-50": ({"rows": 50, "columns": 1, "with_error": 1}, 0.05, False),
+    "errors-in-x-1000": ({"rows": 1000, "columns": 1, "with_error": 1}, 0.25, False),
+    "errors-in-x-20000": ({"rows": 20_000, "columns": 1, "with_error": 1}, 2.0, False),
+    "errors-in-x-common-20000": ({"rows": 20_000, "columns": 1, "with_error": 1}, 0.1, False),
+    "errors-in-x-q3-1000": ({"rows": 1000, "columns": 5, "with_error": 3}, 2.0, False),
+    "errors-in-x-latent-1000": ({"rows": 1000, "draws": 1000, "tune": 1000}, 50.0, True),
 }
 FOR_INFORMATION = {"nutpie-200", "nutpie-20000", "nuts-first"}
 SAMPLING = {name for name, case in CASES.items() if case.needs_pymc}
-AGAINST_EXACT = {name for name in SAMPLING if not name.startswith("nuts-")}
+AGAINST_EXACT = {name for name in SAMPLING if not name.startswith(("nuts-", "errors-"))}
 REFITS = {name for name in SAMPLING if name.startswith("nuts-refit-")}
 NUTS_TINY = {"rows": 30, "columns": 4, "draws": 20, "tune": 20}
 
@@ -267,6 +274,33 @@ def test_a_name_that_is_no_case_is_refused(capsys: pytest.CaptureFixture[str]) -
 def test_pymc_can_be_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--skip-pymc", "--only", "pymc"]) == 0
     assert capsys.readouterr().out.count("skipped") == 2
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_a_table_of_noisy_features_is_what_it_says(common: bool) -> None:
+    table = noisy(20_000, 3, 2, common=common)
+    assert (table.X_err[..., 2] == 0.0).all()
+    assert (table.X_err[..., :2] > 0.0).all()
+    assert table.X_err.shape == ((3,) if common else (20_000, 3))
+    # The errors are in the features: their variance is that of the exact one, and the errors' more.
+    more = table.X.var(axis=0) - table.X[:, 2].var()
+    np.testing.assert_allclose(more, np.broadcast_to(table.X_err**2, (20_000, 3)).mean(axis=0), atol=0.06)
+
+
+def test_a_latent_case_divides_plain_pymc_by_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = {"seconds": 90.0, "sampling": 60.0, "sampler": "none", "coef": [1.0]}
+    monkeypatch.setattr(feature_cases, "run_probe", lambda *arguments: probe)
+    monkeypatch.setattr(feature_cases, "timed", lambda work: 0.1)
+    result = CASES["errors-in-x-latent-1000"].run(**CASES["errors-in-x-latent-1000"].tiny, repeats=3)
+    assert result.values == pytest.approx([900.0] * 3)
+    assert "compiling took 30 s of it" in result.note
+
+
+def test_the_latent_model_is_the_estimator_s() -> None:
+    found = run_probe("latent_probe", 60, 300, 300)
+    table = noisy(60, 1, 1, common=False)
+    model = Regressor(random_state=0).fit(table.X, table.y, y_err=table.y_err, X_err=table.X_err)
+    np.testing.assert_allclose(found["coef"], model.coef_, atol=0.4 * model.coef_std_[0])
 
 
 @pytest.mark.parametrize("make", [measured, scattered, sparse, shares, phones])

@@ -321,7 +321,7 @@ def test_errors_of_shares_are_those_of_the_fit() -> None:
         {"count_error": "observed", "error_floor": 0.1},
     ):
         model = Regressor(weight_type="counts", random_state=0, **settings)
-        data = model.fit(X, y, counts)._read(X, y, counts, None)
+        data = model.fit(X, y, counts)._read(X, y, counts, None, {})
         fitted = fit_problem(
             data.rows, data.errors, model._specification(data.rows), "exact", SamplerSettings()
         )

@@ -26,7 +26,7 @@ from bayes_sklearn.inference import (
 )
 from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.feature_coordinates import MeasuredData, measured_data
-from bayes_sklearn.priors import Flat, HalfNormal, Horseshoe, Laplace, Normal, StudentT
+from bayes_sklearn.priors import Flat, HalfNormal, Horseshoe, InverseGamma, Laplace, Normal, StudentT
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,7 @@ class Case:
     intercept: bool = True
     coef: str = "normal"
     standardize: bool = True
+    scale: str = "half-normal"
 
     def __str__(self) -> str:
         default = Case()
@@ -89,7 +90,7 @@ class Case:
             standardize=self.standardize,
             coef_prior=prior,
             intercept_prior=Normal(0.1, 1.5) if self.intercept else None,
-            noise_prior=HalfNormal(),
+            noise_prior=HalfNormal() if self.scale == "half-normal" else InverseGamma(2.0, 0.5),
             feature_errors=FeatureErrors(np.arange(self.k, p), U, c if self.with_target else None),
         )
 
@@ -252,6 +253,7 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
         Case(n=12, errors="kinds", weighted=True, standardize=False),
         Case("additive", q=2, k=1, n=5, correlation=0.5, with_target=True, standardize=False),
         Case(q=2, n=6, errors="common", with_target=True),
+        Case("additive", n=6, scale="inverse-gamma"),
         Case("known", q=2, n=5, correlation=-0.3, intercept=False, standardize=False),
     ],
     ids=str,
@@ -272,6 +274,8 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
         u = 0.7 * rng.normal(size=len(np.asarray(data.arrays["location"])))
         values, volume = readable_point(problem, data, u)
         whole = integrated(lambda x, values=values: density({**values, "x_true": x}), shape)
+        if case.scale == "inverse-gamma":  # whose coordinate is log s
+            volume += values["sigma_log__"]
         found.append(sampled({"u": u}) - whole - volume)
     assert_allclose(found, found[0], rtol=0.0, atol=1e-6)
 

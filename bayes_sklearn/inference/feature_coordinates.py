@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors import InverseGamma
 from .importance import Units, posterior_of, structural_problem
 from .importance_sampling import StructuralNodes, solve_structural
 from .posterior import Chains, Posterior, SharedBasis
@@ -48,6 +49,7 @@ class MeasuredData:
         of_w, of_y, change, t, scale, zeta = np.split(
             values, np.cumsum([q * width, n_line, q, q, n_noise]), axis=1
         )
+        scale = np.exp(scale) if takes_log_noise(problem) else scale
         latent = data["latent"] + of_w.reshape(-1, q, width)
         line = of_y + (data["line"] - np.einsum("gq,gqj->gj", change, latent))[:, width - n_line :]
         points = np.concatenate([data["m"] + change, scale, t, zeta], axis=1)
@@ -69,6 +71,11 @@ class MeasuredData:
         return replace(posterior, covariances=nothing, chains=chains)
 
 
+def takes_log_noise(problem: Problem) -> bool:
+    """Whether the coordinate of the noise scale is its logarithm: where the prior's density has a wall at zero."""
+    return problem.noise != "known" and isinstance(problem.noise_prior, InverseGamma)
+
+
 def measured_data(problem: Problem, seed: int) -> MeasuredData:
     """Return the rows and the coordinates of a problem with errors of features.
 
@@ -88,7 +95,8 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     structural, units = structural_problem(pilot)
     rows = structural.gathered.pseudo_rows()
     reference = rows.reference
-    location, root = _coordinates(structural, rows, solve_structural(structural, _NODES, seed))
+    nodes = solve_structural(structural, _NODES, seed)
+    location, root = _coordinates(structural, rows, nodes, takes_log_noise(problem))
     noisy = np.zeros(0, dtype=np.intp) if pilot.feature_errors is None else pilot.feature_errors.noisy
     order = np.append(noisy, np.setdiff1d(np.arange(problem.rows.n_features), noisy))
     arrays = {
@@ -134,12 +142,13 @@ def _error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
 
 
 def _coordinates(
-    structural: StructuralProblem, rows: PseudoRows, nodes: StructuralNodes
+    structural: StructuralProblem, rows: PseudoRows, nodes: StructuralNodes, log_noise: bool
 ) -> tuple[Array, Array]:
     """Return mean and a root of the covariance of what is sampled.
 
     It is all less the least squares references of the rows, about which it is hardly correlated: the lines in z of
-    the noisy features, (mu, Gamma), and of y - m0'w, (alpha, beta) + (m - m0)'(mu, Gamma); m; t, s, zeta.
+    the noisy features, (mu, Gamma), and of y - m0'w, (alpha, beta) + (m - m0)'(mu, Gamma); m; t, s or its
+    logarithm, zeta.
     """
     q, width = rows.reference.w.shape
     points, spread = nodes.points, structural.spread_columns
@@ -159,6 +168,7 @@ def _coordinates(
     sign = np.sign(points[:, spread])
     zeta = points[:, spread.stop :] * sign[:, row] * sign[:, column]
     s, t = np.abs(points[:, q : spread.start]), np.abs(points[:, spread])
+    s = np.log(s) if log_noise else s
     values = np.concatenate([lines, change, t, s, zeta], axis=1)
 
     weights = _tempered(nodes.weights, values.shape[1])

@@ -7,13 +7,13 @@ features and target is Gaussian, of few dimensions. `structural` states the mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._compat import quietly
+from .feature_coordinates import takes_log_noise
 from .importance import units_of
 from .problem import Problem
 from .pymc_model import (
@@ -74,7 +74,10 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 at_zero = pt.dot(change, latent)
                 of_y = pt.concatenate([at_zero[:1], of_y])
                 slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
-            scale = pt.abs(scale[0]) if problem.noise != "known" else None
+            in_logs = takes_log_noise(problem)
+            log_volume = scale.sum() if in_logs else 0.0
+            if problem.noise != "known":
+                scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
 
             # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
             columns = given["factor"].T
@@ -87,7 +90,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             )
 
             away = (latent - given["latent_mean"]) / MEAN_SCALE
-            terms = [log_likelihood, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+            terms = [log_likelihood, log_volume, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
             parameters = {role: of_role(given, role) for role in priors}
             coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
             terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
@@ -95,7 +98,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 terms.append(
                     prior_density(priors["intercept_prior"], parameters["intercept_prior"], entries[:1])
                 )
-            if scale is not None:
+            if problem.noise != "known":
                 noise = getattr(pm, str(problem.noise_prior.scale_distribution))
                 terms.append(pm.logp(noise.dist(**parameters["noise_prior"]), scale))
             pm.Potential("log_posterior", sum(terms))
@@ -146,10 +149,7 @@ def _omega(problem: Problem, errors: Any, change: Any, scale: Any, T: Any) -> An
 
 
 def _log_density(residuals: Any, omega: Any, counts: Any) -> Any:
-    """Return the summed log density of residuals, but for a constant.
-
-    Matrices are inverted by elimination, each step along all rows at once. Its derivatives are written out, v and
-    (v v' - counts Omega^-1) / 2 with v = -Omega^-1 r: those of every step would take a minute to compile.
+    """Return the summed log density of residuals, but for a constant, by elimination along all rows at once.
 
     Parameters
     ----------
@@ -160,35 +160,22 @@ def _log_density(residuals: Any, omega: Any, counts: Any) -> Any:
         How often each row's log determinant counts.
     """
     import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
 
     order = residuals.type.shape[0]
-    fixed, values = disconnected_grad(omega), disconnected_grad(residuals)
-    inverse = {(a, b): fixed[a * order + b] for a in range(order) for b in range(a + 1)}
+    left = [residuals[a] for a in range(order)]
+    # L D L' = Omega: D are the pivots, and what is left of the residuals is L^-1 r.
+    entry = {(a, b): omega[a * order + b] for a in range(order) for b in range(a + 1)}
     determinant: Any = 1.0
-    # The sweep operator, as in `structural`: it turns a matrix into minus its inverse.
+    square: Any = 0.0
     for pivot in range(order):
-        determinant = determinant * inverse[pivot, pivot]
-        over = 1.0 / inverse[pivot, pivot]
-        column = {a: inverse[max(a, pivot), min(a, pivot)] for a in range(order)}
-        for a, b in inverse:
-            if pivot not in (a, b):
-                inverse[a, b] = inverse[a, b] - column[a] * column[b] * over
-        for a in range(order):
-            inverse[max(a, pivot), min(a, pivot)] = column[a] * over
-        inverse[pivot, pivot] = -over
-    v = [sum(inverse[max(a, b), min(a, b)] * values[b] for b in range(order)) for a in range(order)]
-    square = -sum(values[a] * v[a] for a in range(order))
-    by_residuals = pt.stack(v)
-    by_omega = pt.stack(
-        [
-            0.5 * (v[a] * v[b] + counts * inverse[max(a, b), min(a, b)])
-            for a, b in product(range(order), repeat=2)
-        ]
-    )
-    # These are zero, but their derivatives are not.
-    slope = (by_residuals * (residuals - values)).sum() + (by_omega * (omega - fixed)).sum()
-    return -0.5 * pt.sum(square + counts * pt.log(determinant)) + slope
+        diagonal = entry[pivot, pivot]
+        determinant, square = determinant * diagonal, square + left[pivot] ** 2 / diagonal
+        for a in range(pivot + 1, order):
+            share = entry[a, pivot] / diagonal
+            left[a] = left[a] - share * left[pivot]
+            for b in range(pivot + 1, a + 1):
+                entry[a, b] = entry[a, b] - share * entry[b, pivot]
+    return -0.5 * pt.sum(square + counts * pt.log(determinant))
 
 
 def _log_sech(values: Any) -> Any:
@@ -295,11 +282,11 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
                 known = known - (told * c).sum(axis=1)
-            variance = known
-            if problem.noise == "scaled":
-                variance = sigma**2 * (1.0 if y_err is None else known)
-            elif problem.noise == "additive":
+            variance: Any = known
+            if problem.noise == "additive":
                 variance = sigma**2 + known
+            elif problem.noise == "scaled":
+                variance = sigma**2 * (1.0 if y_err is None else known)
             pm.Normal("y", line, pt.sqrt(variance), observed=rows.y[used], dims="obs")
     return model
 
