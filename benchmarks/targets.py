@@ -55,6 +55,6 @@ TARGETS: dict[str, Target] = {
     "nuts-refit-additive-200": Target("NUTS refit, additive noise, 200 x 4", 0.5, "s"),
     "nuts-refit-additive-20000": Target("NUTS refit, additive noise, 20,000 x 4", 0.5, "s"),
     "nuts-refit-additive-1e6": Target("NUTS refit, additive noise, 1,000,000 x 4", 0.5, "s"),
-    "nuts-refit-horseshoe": Target("NUTS refit, Horseshoe, 2,000 x 10", 1.0, "s"),
+    "nuts-refit-horseshoe": Target("NUTS refit, Horseshoe, 2,000 x 10", 0.5, "s"),
     "nuts-search": Target("100 fits by plain PyMC / a search of 100 by NUTS, 2,000 x 4", 10.0, at_least=True),
 }
