@@ -274,6 +274,20 @@ def test_a_sampler_that_is_not_installed_is_named(sampler: str, monkeypatch: pyt
         sampled(nuts_kwargs={"nuts_sampler": sampler}).fit(X, Y)
 
 
+def test_a_sampler_that_pymc_can_t_call_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pymc
+
+    def failing(*args: Any, **kwargs: Any) -> None:
+        raise TypeError("kernel() got an unexpected keyword argument.")
+
+    monkeypatch.setattr(nuts.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(pymc, "sample", failing)
+    with pytest.raises(
+        ValueError, match=r"nuts_sampler='blackjax', as they are installed.*unexpected keyword"
+    ):
+        sampled(nuts_kwargs={"nuts_sampler": "blackjax"}).fit(X, Y)
+
+
 def test_pymc_s_own_sampler_draws_from_the_same_posterior() -> None:
     ours = sampled(draws=1000).fit(X, Y)
     theirs = sampled(draws=500, chains=2, nuts_kwargs={"nuts_sampler": "pymc", "cores": 1}).fit(X, Y)

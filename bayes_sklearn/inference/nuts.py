@@ -282,11 +282,16 @@ def _pymc(
                     **options.others,
                 )
             except (TypeError, ValueError) as error:
-                if not options.others:
+                if options.others:
+                    raise ValueError(
+                        f"nuts_kwargs: {options.sampler} does not take {dict(options.others)!r}: {error}"
+                    ) from None
+                if options.sampler == "pymc":
                     raise
                 raise ValueError(
-                    f"nuts_kwargs: {options.sampler} does not take {dict(options.others)!r}: {error}"
-                ) from None
+                    f"nuts_kwargs: PyMC and nuts_sampler={options.sampler!r}, as they are installed, don't go"
+                    f" together: {error} Use 'nutpie', or other versions."
+                ) from error
 
 
 def _posterior(problem: Problem, data: CompressedData, draws: _Draws, settings: SamplerSettings) -> Posterior:
