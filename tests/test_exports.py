@@ -322,9 +322,7 @@ def test_errors_of_shares_are_those_of_the_fit() -> None:
     ):
         model = Regressor(weight_type="counts", random_state=0, **settings)
         data = model.fit(X, y, counts)._read(X, y, counts, None, {})
-        fitted = fit_problem(
-            data.rows, data.errors, model._specification(data), "exact", SamplerSettings()
-        )
+        fitted = fit_problem(data.rows, data.errors, model._specification(data), "exact", SamplerSettings())
         exported = model.to_arviz(X, y, counts)
         used = np.flatnonzero(counts)
         assert list(exported["observed_data"]["obs"].values) == list(used)
