@@ -489,9 +489,6 @@ def test_two_lines_that_explain_errors_going_with_the_targets_are_both_found_or_
         assert told or lower < 1.0 < 1.12 < upper
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="the true features' prior mean is narrow at z = 0, far from the rows"
-)
 @pytest.mark.parametrize(
     "parameters", [{"fit_intercept": False}, {"standardize": False, "intercept_prior": Normal(sigma=1e3)}]
 )

@@ -212,6 +212,13 @@ def integrated(density: Callable[[Array], float], shape: tuple[int, ...]) -> flo
     return float(peak - 0.5 * np.linalg.slogdet(-hessian / (2.0 * np.pi))[1])
 
 
+def mean_of_exact(problem: Problem, exact: NDArray[np.intp]) -> Array:
+    """Mean of the exact features in the model's units, each row as often as it counts."""
+    Z = (problem.rows.X[:, exact] - problem.scaling.x_mean[exact]) / problem.scaling.x_scale[exact]
+    weight = np.ones(len(Z)) if problem.rows.frequency is None else problem.rows.frequency
+    return np.asarray(weight @ Z / weight.sum())
+
+
 def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict[str, Any], float]:
     """Values of the readable model's variables, and the log of the volume they take of the sampler's."""
     posterior = data.posterior(problem, u[None], nuts.Chains(1, {}, {}))
@@ -230,7 +237,7 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
         f"intercept{suffix}": posterior.location[0, 0],
         "sigma_log__": log_s,
         "sigma_standardized_log__": log_s,
-        "mu": lines[:, 0] + lines[:, 1:] @ units.origin + scaling.x_mean[noisy],
+        "mu": lines[:, 0] + lines[:, 1:] @ mean_of_exact(problem, true.exact) + scaling.x_mean[noisy],
         "Gamma": lines[:, 1:] * units.exact,
         "x_scale_log__": np.log(np.sqrt(np.diag(T))),
     }

@@ -105,9 +105,13 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     }
     latent_mean = np.zeros_like(reference.w)
     latent_mean[:, 0] = 0.0 if structural.mu_mean is None else structural.mu_mean
+    # The prior of the features' line is stated at the mean of the exact features.
+    at_mean = np.eye(reference.w.shape[1])
+    at_mean[1:, 0] = 0.0 if structural.z_mean is None else structural.z_mean
     arrays |= {
         "unit": np.append(units.noisy, units.exact),
         "latent_mean": latent_mean,
+        "at_mean": at_mean,
         "latent": reference.w,
         "line": reference.y,
         "m": reference.m,

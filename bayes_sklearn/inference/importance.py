@@ -111,10 +111,11 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     if problem.intercept_prior is not None:
         found = problem.intercept_prior.gaussian("intercept_prior", 1)
         intercept = None if found is None else (float(found[0][0]), float(found[1][0]))
-    w = X[:, noisy] / unit
+    w, z = X[:, noisy] / unit, (X[:, exact] - units.origin) / units.exact
     frequency = None if rows.frequency is None else rows.frequency[used]
+    weight = np.ones(len(w)) if frequency is None else frequency
     return StructuralProblem(
-        z=(X[:, exact] - units.origin) / units.exact,
+        z=z,
         w=w,
         y=(rows.y[used] - scaling.y_mean) / scaling.y_scale,
         feature_covariance=covariance,
@@ -123,7 +124,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         beta_mean=beta[0],
         beta_sd=beta[1],
         intercept=intercept,
-        mu_mean=np.average(w, axis=0, weights=frequency),
+        mu_mean=weight @ w / weight.sum(),
+        z_mean=weight @ z / weight.sum(),
         frequency=frequency,
         cross_covariance=with_target,
         standard_error=error,

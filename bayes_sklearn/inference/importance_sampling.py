@@ -30,7 +30,7 @@ _WORTH = 1000.0
 _UNRELIABLE = 0.7
 # The round that covers scales down to zero, where they are less than so many standard deviations away from it.
 _FOLDED = 2
-_CLOSE = 6.0
+_CLOSE = 5.0
 # Derivatives are differences over this share of a standard deviation: the curvature that counts is the one at the
 # peak's own width.
 _STEP = 0.3

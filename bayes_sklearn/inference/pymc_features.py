@@ -89,7 +89,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 columns[-1],
             )
 
-            away = (latent - given["latent_mean"]) / MEAN_SCALE
+            away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
             terms = [log_likelihood, log_volume, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
             parameters = {role: of_role(given, role) for role in priors}
             coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
@@ -262,7 +262,9 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))
                 deviation = Z - scaling.x_mean[exact]
                 Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
-                own = (deviation / scaling.x_scale[exact] - units.origin) / units.exact
+                own = (measured[:, exact] - measured[:, exact].mean(axis=0)) / (
+                    units.exact * scaling.x_scale[exact]
+                )
                 expected = expected + pt.dot(own, Gamma.T)
                 line = line + pt.dot(deviation, coef[exact])
             x_true = _true_features(expected, spread, len(used))

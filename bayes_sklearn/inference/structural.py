@@ -94,7 +94,9 @@ class StructuralProblem:
     intercept: tuple[float, float] | None = (0.0, np.inf)
     """Prior mean and standard deviation of the intercept; None: there is none."""
     mu_mean: Array | None = None
-    """(q,) prior mean of mu; None: 0."""
+    """(q,) prior mean of mu + Gamma z_mean; None: 0."""
+    z_mean: Array | None = None
+    """(k,) where that prior is stated; None: at z = 0."""
     frequency: Array | None = None
     """(n,) how often each row counts; None: once."""
     cross_covariance: Array | None = None
@@ -258,18 +260,18 @@ class StructuralProblem:
             # Where Omega is singular to rounding, the data have no density.
             log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
         equations = _NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
-        mean, sd = self._theta_prior
+        mean, sd, shear = self._theta_prior
         if self.intercept is None:
             equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
-        conditional, log_integral = equations.solve(mean, sd)
+        conditional, log_integral = equations.solve(mean, sd, shear)
         log_evidence = log_integral - 0.5 * log_determinant
         log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * _LOG_TWO_PI
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
         return Conditional(log_evidence, *conditional)
 
     @cached_property
-    def _theta_prior(self) -> tuple[Array, Array]:
-        """Mean and standard deviation of theta's entries."""
+    def _theta_prior(self) -> tuple[Array, Array, Array]:
+        """Mean of theta, and the deviations of what the last, a matrix, makes of it: mu + Gamma z_mean for mu."""
         width = self.z.shape[1] + 1
         n_latent = self.n_noisy * width
         latent = np.zeros(n_latent)
@@ -277,7 +279,11 @@ class StructuralProblem:
         intercept = [] if self.intercept is None else [self.intercept]
         mean = np.concatenate([latent, [prior[0] for prior in intercept], self.beta_mean])
         sd = np.concatenate([np.full(n_latent, MEAN_SCALE), [prior[1] for prior in intercept], self.beta_sd])
-        return mean, sd
+        shear = np.eye(len(mean))
+        if self.z_mean is not None:
+            for first in range(0, n_latent, width):
+                shear[first, first + 1 : first + width] = self.z_mean
+        return mean, sd, shear
 
     def _omega(self, psi: Psi) -> Array:
         """Return Omega's coefficients on the groups' errors, (entries of its upper triangle, G, E)."""
@@ -385,24 +391,27 @@ class _NormalEquations(NamedTuple):
             self.gram[:, keep[:, None], keep], self.right[:, keep], self.square, self.reference[:, keep]
         )
 
-    def solve(self, mean: Array, sd: Array) -> tuple[tuple[Array, Array], Array]:
+    def solve(self, mean: Array, sd: Array, shear: Array) -> tuple[tuple[Array, Array], Array]:
         """Return theta's mean and root, and the log of exp(-|..|^2 / 2) integrated over theta's prior.
 
         Parameters
         ----------
         mean, sd : ndarray of shape (D,)
             Of the prior; flat where `sd` is infinite.
+        shear : ndarray of shape (D, D)
+            Of determinant one: shear @ theta is what has these deviations.
         """
         flat = np.isinf(sd)
-        prior_precision = np.square(np.reciprocal(sd))
+        prior_root = shear / sd[:, None]
+        prior_precision = prior_root.T @ prior_root
         ahead = np.where(flat, 0.0, mean - self.reference)
-        lower, exists = _cholesky(self.gram + np.diag(prior_precision))
+        lower, exists = _cholesky(self.gram + prior_precision)
         inverse: Array = np.asarray(np.linalg.inv(lower), dtype=np.float64)
-        right = np.where(exists[:, None], self.right + prior_precision * ahead, 0.0)
+        right = np.where(exists[:, None], self.right + ahead @ prior_precision, 0.0)
         whitened = (inverse @ right[:, :, None])[:, :, 0]
         root = inverse.transpose(0, 2, 1)
         theta = self.reference + (root @ whitened[:, :, None])[:, :, 0]
-        least = self.square + np.square(ahead) @ prior_precision - np.square(whitened).sum(axis=1)
+        least = self.square + np.square(ahead @ prior_root.T).sum(axis=1) - np.square(whitened).sum(axis=1)
         log_integral = -0.5 * least - np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
         log_integral -= float(np.log(sd[~flat]).sum()) - 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI
         return (theta, root), np.where(exists, log_integral, -np.inf)
