@@ -145,7 +145,7 @@ class ExportMixin:
             Rows of weight zero are left out; frequencies enter as a `pymc.Potential`.
 
             With errors of features: the true ones, ``x_true`` (``obs``, ``noisy``), distributed about
-            ``mu + Gamma z``, z the exact features ``X_exact`` standardised as the model's are, with scales
+            ``mu + Gamma z``, z the exact features ``X_exact`` about their mean, in units of their spread, with scales
             ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed
             ``X``. Rows of a frequency above one are repeated.
 

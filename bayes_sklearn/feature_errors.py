@@ -31,11 +31,6 @@ class FeatureErrors:
     with_target: Array | None = None
     """Covariance with the target's error, (q,) or (n, q)."""
 
-    @property
-    def common(self) -> bool:
-        """Whether all rows have the same errors."""
-        return self.covariance.ndim == 2 and (self.with_target is None or self.with_target.ndim == 1)
-
     def among(self, noisy: NDArray[np.intp]) -> Array:
         """Return the covariance for these features, of which those without an error here have zeros."""
         place = np.searchsorted(noisy, self.noisy)
@@ -103,7 +98,7 @@ def resolve_feature_errors(
             place, error = columns
             _check_numbers(error, "The error columns (error_columns)")
         else:
-            error = _standard_errors(X_err, n, names, "X_err")
+            error = _standard_errors(X_err, n, names)
         some = np.flatnonzero(error.reshape(-1, len(place)).any(axis=0))
         some = some[np.argsort(place[some])]
         noisy, error = place[some], error[..., some]
@@ -149,10 +144,10 @@ def warn_if_nothing_is_left(
             )
 
 
-def _standard_errors(value: object, n: int, names: Sequence[str], argument: str) -> Array:
+def _standard_errors(value: object, n: int, names: Sequence[str]) -> Array:
     """Return standard errors as (p,) or (n, p)."""
     p = len(names)
-    array = _numbers(_aligned(value, names, argument), argument)
+    array = _numbers(_aligned(value, names, "X_err"), "X_err")
     if array.ndim == 0:
         array = np.full(p, array)
     elif array.shape == (n,) and p == 1:
@@ -160,10 +155,10 @@ def _standard_errors(value: object, n: int, names: Sequence[str], argument: str)
     if array.shape not in ((p,), (n, p)):
         only = ", or one a row" if p == 1 else ""
         raise ValueError(
-            f"{argument} has shape {array.shape}; there are {n} rows and {p} features: give one number, one a"
+            f"X_err has shape {array.shape}; there are {n} rows and {p} features: give one number, one a"
             f" feature ({p},), or one a cell ({n}, {p}){only}."
         )
-    _check_numbers(array, argument)
+    _check_numbers(array, "X_err")
     return array
 
 

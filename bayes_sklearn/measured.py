@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from .checks import check_n_samples
 from .errors import Parts
@@ -103,8 +102,7 @@ class MeasuredPredictive(LinearPredictive):
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         check_n_samples(n_samples)
-        state = check_random_state(self._seed if random_state is None else random_state)
-        rng = np.random.default_rng(state.randint(2**31 - 1, size=4))
+        rng = self._generator(random_state)
         weights = self._posterior.weights
         nodes = rng.choice(len(weights), size=n_samples, p=weights)
         drawn = self._true.drawn(nodes, rng)

@@ -268,6 +268,10 @@ class LinearPredictive(PredictiveDistribution):
             parts[name] = np.broadcast_to(np.asarray(fixed + multiplied), (n,)).copy()
         return parts
 
+    def _generator(self, random_state: int | np.random.RandomState | None) -> np.random.Generator:
+        state = check_random_state(self._seed if random_state is None else random_state)
+        return np.random.default_rng(state.randint(2**31 - 1, size=4))
+
     def _line_parts(self) -> dict[str, Array]:
         """Return what makes the variance of the line, (n,) each."""
         _, parameters = line_mean_and_variance(self._posterior, self._rows)
@@ -289,8 +293,7 @@ class LinearPredictive(PredictiveDistribution):
         With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
         """
         check_n_samples(n_samples)
-        state = check_random_state(self._seed if random_state is None else random_state)
-        rng = np.random.default_rng(state.randint(2**31 - 1, size=4))
+        rng = self._generator(random_state)
         coefficients, nodes = self._posterior.draw(n_samples, rng)
         answer = np.empty((len(self), n_samples))
         for rows in row_blocks(len(self), n_samples + coefficients.shape[1]):

@@ -151,6 +151,8 @@ class ScalePrior(Prior, ABC):
     """PyMC's distribution with the same parameters; None: there is none."""
     tail_power: ClassVar[float] = np.inf
     """The density falls as this power of a large scale (infinity: faster than any)."""
+    vanishes_at_zero: ClassVar[bool] = False
+    """Whether the density falls to nothing at zero, so fast that a sampler had better not step across."""
 
     @abstractmethod
     def log_density(self, scale: Array) -> Array:
@@ -467,6 +469,7 @@ class InverseGamma(ScalePrior):
 
     _positive = ("alpha", "beta")
     scale_distribution = "InverseGamma"
+    vanishes_at_zero = True
 
     def __init__(self, alpha: float = 2.0, beta: float = 1.0):
         self.alpha = alpha

@@ -68,7 +68,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
     count behind a share (``sample_weight`` or ``count_column``), or is not known at all. Coefficients, intercept
     and noise scale have priors. Under Normal priors their posterior is computed to rounding, without sampling, at
-    about the price of least squares; under others it is sampled by NUTS, through PyMC.
+    about the price of least squares; under others it is sampled by NUTS, through PyMC. Features may have known
+    errors, too (``X_err``): the posterior is then found by importance sampling.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         target's unit; 1 under ``noise="known"``.
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling. Absent under flat priors, and
-        where NUTS ran.
+        where another engine than the exact one ran.
     reliability_ : ndarray of shape (n_coefficients,)
         Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
         has an error.
@@ -309,7 +310,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         -----
         UserWarning
             Where "auto" had to guess what the weights are; where the stated errors look too small; where a feature's
-        errors are as large as its spread; where "auto" goes on from importance sampling to NUTS.
+            errors are as large as its spread; where "auto" goes on from importance sampling to NUTS.
         ConvergenceWarning
             Where the features fit the target without error; where fitted count errors do not settle; where the
             draws of NUTS are not to be trusted.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.linalg import block_diag
 
-from bayes_sklearn.inference.importance_sampling import _starts, pareto_smoothed, solve_structural
+from bayes_sklearn.inference.importance_sampling import pareto_smoothed
 from bayes_sklearn.inference.structural import LKJ_SHAPE, MEAN_SCALE, StructuralProblem
+from bayes_sklearn.inference.structural_nodes import _starts, solve_structural
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known"]
@@ -290,14 +291,16 @@ def test_the_prior_of_the_correlations_is_the_lkj_density() -> None:
 @pytest.mark.parametrize("q", [1, 2, 3])
 def test_without_data_the_posterior_is_the_prior(q: int) -> None:
     nodes = solve_structural(make_problem(q=q, k=1, frequency=np.zeros(8)))
-    error = 5.0 / np.sqrt(nodes.effective_size)
+    error = 5.0 / np.sqrt(nodes.sample.effective_size)
     assert error < 0.25
-    assert_allclose(nodes.log_marginal_likelihood, 0.0, atol=error)
-    assert_allclose(nodes.weights @ nodes.m, 0.0, atol=error)
-    assert_allclose(nodes.weights @ np.square(nodes.m), 1.0, atol=1.5 * error)
-    assert_allclose(nodes.weights @ nodes.noise_scale, np.sqrt(2.0 / np.pi), atol=error)
+    assert_allclose(nodes.sample.log_total, 0.0, atol=error)
+    assert_allclose(nodes.sample.weights @ nodes.m, 0.0, atol=error)
+    assert_allclose(nodes.sample.weights @ np.square(nodes.m), 1.0, atol=1.5 * error)
+    assert_allclose(nodes.sample.weights @ nodes.noise_scale, np.sqrt(2.0 / np.pi), atol=error)
     t = np.sqrt(np.diagonal(nodes.T, axis1=1, axis2=2))
-    assert_allclose(nodes.weights @ t, 2.0 * stats.t.expect(lambda x: max(x, 0.0), (4.0,)), atol=1.5 * error)
+    assert_allclose(
+        nodes.sample.weights @ t, 2.0 * stats.t.expect(lambda x: max(x, 0.0), (4.0,)), atol=1.5 * error
+    )
 
 
 def grid_posterior(
@@ -335,36 +338,36 @@ def grid_posterior(
 def test_nodes_agree_with_a_grid(noise: Noise, reliability: float) -> None:
     problem = measured(20, reliability, noise)
     nodes = solve_structural(problem)
-    assert nodes.k_hat < 0.7
-    assert nodes.effective_size > 1000.0
-    error = 1.0 / np.sqrt(nodes.effective_size)
+    assert nodes.sample.k_hat < 0.7
+    assert nodes.sample.effective_size > 1000.0
+    error = 1.0 / np.sqrt(nodes.sample.effective_size)
     expected = grid_posterior(problem, (5.0, 2.5, 2.6))
-    assert_allclose(nodes.log_marginal_likelihood, expected["log evidence"][0], atol=5.0 * error)
+    assert_allclose(nodes.sample.log_total, expected["log evidence"][0], atol=5.0 * error)
     for name, value in {"m": nodes.m[:, 0], "s": nodes.noise_scale, "T": nodes.T[:, 0, 0]}.items():
-        mean = float(nodes.weights @ value)
-        sd = float(np.sqrt(nodes.weights @ np.square(value - mean)))
+        mean = float(nodes.sample.weights @ value)
+        sd = float(np.sqrt(nodes.sample.weights @ np.square(value - mean)))
         square = np.square(value - mean)
         assert_allclose(mean, expected[name][0], atol=5.0 * error * sd + 1e-12)
         # A standard deviation's Monte Carlo error, by the delta method.
-        spread = float(np.sqrt(nodes.weights @ np.square(square - sd**2)))
+        spread = float(np.sqrt(nodes.sample.weights @ np.square(square - sd**2)))
         assert_allclose(sd, expected[name][1], atol=5.0 * error * spread / (2.0 * sd) if sd > 1e-9 else 1e-12)
 
 
 @pytest.mark.parametrize(("n", "q", "least"), [(50, 1, 3000.0), (1000, 1, 3300.0), (200, 3, 2000.0)])
 def test_nodes_are_worth_most_of_their_number_where_data_behave(n: int, q: int, least: float) -> None:
     nodes = solve_structural(measured(n, 0.85, q=q))
-    assert len(nodes.weights) == 4096
-    assert_allclose(nodes.weights.sum(), 1.0)
-    assert nodes.effective_size > least
-    assert nodes.k_hat < 0.4
+    assert len(nodes.sample.weights) == 4096
+    assert_allclose(nodes.sample.weights.sum(), 1.0)
+    assert nodes.sample.effective_size > least
+    assert nodes.sample.k_hat < 0.4
 
 
 def test_rounds_are_added_where_nodes_are_worth_little() -> None:
     """Correlated features with error leave the smallest variance of the true ones open: far from Gaussian."""
     nodes = solve_structural(measured(100, 0.8, q=3, correlation=0.95))
-    assert len(nodes.weights) > 4096
-    assert nodes.effective_size > 1000.0
-    assert nodes.k_hat < 0.7
+    assert len(nodes.sample.weights) > 4096
+    assert nodes.sample.effective_size > 1000.0
+    assert nodes.sample.k_hat < 0.7
 
 
 def test_a_mode_where_the_feature_explains_nothing_is_found_too() -> None:
@@ -374,7 +377,7 @@ def test_a_mode_where_the_feature_explains_nothing_is_found_too() -> None:
     )
     assert len(_starts(problem)[0]) == 2
     for seed in range(3):
-        assert solve_structural(problem, seed=seed).k_hat < 0.6
+        assert solve_structural(problem, seed=seed).sample.k_hat < 0.6
 
 
 def test_two_modes_get_their_shares() -> None:
@@ -387,8 +390,10 @@ def test_two_modes_get_their_shares() -> None:
     assert 0.1 < expected < 1.9
     assert_allclose(sorted(start.center[0] for start in _starts(problem)[0]), [0.0, 2.0], atol=0.3)
     nodes = solve_structural(problem)
-    assert nodes.k_hat < 0.7
-    assert_allclose(nodes.weights @ nodes.m[:, 0], expected, atol=5.0 / np.sqrt(nodes.effective_size))
+    assert nodes.sample.k_hat < 0.7
+    assert_allclose(
+        nodes.sample.weights @ nodes.m[:, 0], expected, atol=5.0 / np.sqrt(nodes.sample.effective_size)
+    )
 
 
 def test_unrelated_features_are_a_start_only_where_data_leave_them_possible() -> None:
@@ -398,7 +403,7 @@ def test_unrelated_features_are_a_start_only_where_data_leave_them_possible() ->
 
 def test_the_mode_is_found_where_it_is_a_thousand_standard_deviations_from_the_guess() -> None:
     nodes = solve_structural(replace(measured(50, 0.7), frequency=np.full(50, 1e6)))
-    assert nodes.effective_size > 3000.0
+    assert nodes.sample.effective_size > 3000.0
 
 
 def test_nodes_are_better_than_independent_draws() -> None:
@@ -407,15 +412,15 @@ def test_nodes_are_better_than_independent_draws() -> None:
     means = []
     for seed in range(6):
         nodes = solve_structural(problem, 1024, seed)
-        means.append(float(nodes.weights @ nodes.m[:, 0]))
-    variance = float(nodes.weights @ np.square(nodes.m[:, 0] - means[-1]))
-    assert np.std(means) < 0.4 * np.sqrt(variance / nodes.effective_size)
+        means.append(float(nodes.sample.weights @ nodes.m[:, 0]))
+    variance = float(nodes.sample.weights @ np.square(nodes.m[:, 0] - means[-1]))
+    assert np.std(means) < 0.4 * np.sqrt(variance / nodes.sample.effective_size)
 
 
 def test_a_seed_settles_every_number() -> None:
     problem = measured(30, 0.7)
     first, again, other = (solve_structural(problem, 256, seed) for seed in (3, 3, 4))
-    assert np.array_equal(first.weights, again.weights)
+    assert np.array_equal(first.sample.weights, again.sample.weights)
     assert np.array_equal(first.theta, again.theta)
     assert not np.array_equal(first.m, other.m)
 
@@ -424,7 +429,7 @@ def test_nodes_are_centred_on_the_slope_without_attenuation() -> None:
     problem = measured(5000, 0.5)
     nodes = solve_structural(problem)
     # y = x + noise before both were standardised: the slope of the standardised ones is the ratio of the spreads.
-    mean, sd = float(nodes.weights @ nodes.m[:, 0]), float(np.std(nodes.m[:, 0]))
+    mean, sd = float(nodes.sample.weights @ nodes.m[:, 0]), float(np.std(nodes.m[:, 0]))
     naive = float(problem.w[:, 0] @ problem.y / (problem.w[:, 0] @ problem.w[:, 0]))
     assert mean > naive + 10.0 * sd
 

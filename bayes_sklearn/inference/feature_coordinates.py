@@ -11,20 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..priors import InverseGamma
 from .importance import Units, posterior_of, structural_problem
-from .importance_sampling import StructuralNodes, solve_structural
+from .importance_sampling import Sample, tempered
 from .posterior import Chains, Posterior, SharedBasis
 from .problem import Problem, check_proper
 from .pymc_model import prior_parameters
 from .structural import StructuralProblem
+from .structural_nodes import StructuralNodes, solve_structural
 from .structural_rows import PseudoRows
 
 Array = NDArray[np.float64]
 
 _NODES = 1024
-# Effective nodes a coordinate below which weights are tempered: fewer give no covariance.
-_ENOUGH = 10.0
 # Added to the diagonal of the correlations, so that they have a root.
 _JITTER = 1e-6
 
@@ -55,25 +53,16 @@ class MeasuredData:
         points = np.concatenate([data["m"] + change, scale, t, zeta], axis=1)
         theta = np.concatenate([latent.reshape(size, -1), line], axis=1)
         weights, root = np.full(size, 1.0 / size), np.zeros((*theta.shape, 0))
-        nodes = StructuralNodes(
-            weights,
-            points,
-            *structural.psi(points),
-            theta,
-            root,
-            np.nan,
-            np.nan,
-            float(size),
-            n_evaluations=0,
-        )
+        sample = Sample(points, weights, np.nan, np.nan, float(size))
+        nodes = StructuralNodes(sample, *structural.psi(points), theta, root, n_evaluations=0)
         posterior = posterior_of(problem, nodes, self.units)
         nothing = SharedBasis(np.zeros((problem.rows.n_features + 1, 0)), np.zeros((size, 0)))
         return replace(posterior, covariances=nothing, chains=chains)
 
 
 def takes_log_noise(problem: Problem) -> bool:
-    """Whether the coordinate of the noise scale is its logarithm: where the prior's density has a wall at zero."""
-    return problem.noise != "known" and isinstance(problem.noise_prior, InverseGamma)
+    """Return whether the noise scale's coordinate is its logarithm: where the prior's density has a wall at zero."""
+    return problem.noise != "known" and problem.noise_prior.vanishes_at_zero
 
 
 def measured_data(problem: Problem, seed: int) -> MeasuredData:
@@ -155,7 +144,7 @@ def _coordinates(
     logarithm, zeta.
     """
     q, width = rows.reference.w.shape
-    points, spread = nodes.points, structural.spread_columns
+    points, spread = nodes.sample.points, structural.spread_columns
     change = points[:, :q] - rows.reference.m
     # The lines are theta times a matrix that depends on m.
     matrix = np.tile(np.eye((q + 1) * width), (len(points), 1, 1))
@@ -175,7 +164,10 @@ def _coordinates(
     s = np.log(s) if log_noise else s
     values = np.concatenate([lines, change, t, s, zeta], axis=1)
 
-    weights = _tempered(nodes.weights, values.shape[1])
+    with np.errstate(divide="ignore"):
+        weights = tempered(np.log(nodes.sample.weights), values.shape[1])
+    if weights is None:
+        weights = np.full(len(values), 1.0 / len(values))
     location = weights @ values
     deviation = np.sqrt(weights)[:, None] * (values - location)
     covariance = deviation.T @ deviation
@@ -185,13 +177,3 @@ def _coordinates(
     sd = np.sqrt(np.diag(covariance))
     correlation = covariance / (sd[:, None] * sd)
     return location, sd[:, None] * np.linalg.cholesky(correlation + _JITTER * np.eye(len(sd)))
-
-
-def _tempered(weights: Array, size: int) -> Array:
-    """Return weights to a power below one that leaves enough effective nodes."""
-    for power in (1.0, 0.5, 0.25, 0.125):
-        tempered = weights**power
-        tempered /= tempered.sum()
-        if np.square(tempered).sum() * _ENOUGH * size < 1.0:
-            return tempered
-    return np.full(len(weights), 1.0 / len(weights))

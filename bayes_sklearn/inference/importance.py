@@ -11,19 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..priors import Flat, ScaleMixture
-from .importance_sampling import StructuralNodes, solve_structural
 from .posterior import Factors, Posterior
 from .problem import NotTrusted, Problem, SamplerSettings, check_proper
 from .structural import StructuralProblem
+from .structural_nodes import StructuralNodes, solve_structural
 from .true_features import TrueFeatures
 
 Array = NDArray[np.float64]
 
 NAME = "importance"
-
-# Gates, both of which have to be passed: the shape of the weights' tail (Vehtari, Simpson, Gelman, Yao & Gabry
-# 2024, J. Mach. Learn. Res. 25:72), and how many independent draws would do as well.
-_K_HAT, _EFFECTIVE = 0.7, 400.0
 
 
 def why_not(problem: Problem) -> str | None:
@@ -61,7 +57,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     structural, units = structural_problem(problem)
     nodes = solve_structural(structural, seed=settings.seed)
     posterior = posterior_of(problem, nodes, units)
-    doubts = _doubts(nodes)
+    doubts = nodes.sample.doubts
     if doubts:
         raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
     return posterior
@@ -176,20 +172,10 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
     )
     location, factors, _ = true.coefficients()
     return Posterior(
-        weights=nodes.weights,
+        weights=nodes.sample.weights,
         location=location,
         covariances=Factors(factors),
         noise_scale=nodes.noise_scale,
         center=np.zeros(p),
         true_features=true,
     )
-
-
-def _doubts(nodes: StructuralNodes) -> list[str]:
-    """Return what is wrong with nodes that are not to be trusted."""
-    wrong = []
-    if nodes.k_hat > _K_HAT:
-        wrong.append(f"the importance weights' Pareto k-hat is {nodes.k_hat:.2f}, above {_K_HAT}")
-    if nodes.effective_size < _EFFECTIVE:
-        wrong.append(f"the effective sample size is {nodes.effective_size:.0f}, below {_EFFECTIVE:.0f}")
-    return wrong

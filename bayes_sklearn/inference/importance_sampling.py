@@ -1,4 +1,4 @@
-"""Importance sampling of what few dimensions are left when all that is linear is integrated out.
+"""Importance sampling of a few dimensions: adaptive, on quasi-random numbers, Pareto-smoothed.
 
 The mode and the curvature there give a first multivariate t, the weighted draws better ones: adaptive multiple
 importance sampling with the mixture of all of them in the weights' denominator (Cornuet, Marin, Mira & Robert
@@ -7,16 +7,13 @@ importance sampling with the mixture of all of them in the weights' denominator 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, gammaln, logsumexp, ndtri
 from scipy.stats import qmc
-
-from .structural import Conditional, StructuralProblem
 
 Array = NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
@@ -27,10 +24,11 @@ _DEGREES_OF_FREEDOM = 5.0
 # nodes of that number that are worth less than so many, or whose weights have such a tail, are not enough.
 _ROUNDS = (0.125, 0.125, 0.25, 0.5, 1.0, 1.0)
 _WORTH = 1000.0
-_UNRELIABLE = 0.7
-# The round that covers scales down to zero, where they are less than so many standard deviations away from it.
-_FOLDED = 2
-_CLOSE = 5.0
+# Gates, both of which have to be passed: the shape of the weights' tail (Vehtari, Simpson, Gelman, Yao & Gabry
+# 2024, J. Mach. Learn. Res. 25:72), and how many independent draws would do as well.
+_K_HAT, _EFFECTIVE = 0.7, 400.0
+# The round whose proposal may be told to cover more.
+_WIDENED = 2
 # Derivatives are differences over this share of a standard deviation: the curvature that counts is the one at the
 # peak's own width.
 _STEP = 0.3
@@ -38,133 +36,111 @@ _MAX_STEPS = 60
 # Improvements of the log density that are none, and how many of them end the search.
 _STALLED = 1e-2
 _STALLS = 3
-# A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
-_APART = 2.0
-_LIGHT = 12.0
-# So much lower is the density of a shoulder that is still worth covering.
-_SHOULDER = 8.0
-# An image under a change of sign that is so many standard deviations away from zero is not counted.
-_SEPARATE = 8.0
 # A round whose effective size is less, per dimension, has its weights tempered before they are fitted.
 _ENOUGH = 10.0
-# Nodes by default, and row-nodes above which they are halved.
-_NODES = 4096
-_MANY = 2**22
-# Numbers in theta's roots above which nodes are halved, too, but not below a quarter.
-_ROOT_NUMBERS = 2**23
 
 
-@dataclass(frozen=True, eq=False)
-class StructuralNodes:
-    """The posterior of the structural model: weighted nodes, each a Gaussian for theta."""
+class Sample(NamedTuple):
+    """Weighted points."""
 
+    points: Array
+    """(G, d)"""
     weights: Array
     """(G,) Pareto-smoothed, summing to one."""
-    points: Array
-    """(G, d) as `StructuralProblem` has them."""
-    m: Array
-    """(G, q) coefficients of the true features."""
-    noise_scale: Array
-    """(G,) s; 1 where the noise is known."""
-    T: Array
-    """(G, q, q) covariance of the true features about their regression on the exact ones."""
-    theta: Array
-    """(G, D) mean of (mu_1, Gamma_1., ..., mu_q, Gamma_q., alpha, beta), without alpha where there is none."""
-    theta_root: Array
-    """(G, D, D) a matrix whose product with its transpose is theta's covariance."""
-    log_marginal_likelihood: float
-    """Log density of the noisy features and the target; without meaning under improper priors."""
+    log_total: float
+    """Log of the density's integral."""
     k_hat: float
-    """Shape of the weights' tail: above 0.7 sums over the nodes are not to be trusted."""
+    """Shape of the weights' tail: above 0.7 sums over the points are not to be trusted."""
     effective_size: float
     """Independent draws that would do as well: the inverse of the sum of squared weights."""
-    n_evaluations: int
-    """Points at which the rows were passed over, those of the search for the mode included."""
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is wrong with points that are not to be trusted; empty: nothing."""
+        wrong = []
+        if self.k_hat > _K_HAT:
+            wrong.append(f"the importance weights' Pareto k-hat is {self.k_hat:.2f}, above {_K_HAT}")
+        if self.effective_size < _EFFECTIVE:
+            wrong.append(f"the effective sample size is {self.effective_size:.0f}, below {_EFFECTIVE:.0f}")
+        return wrong
 
 
-def solve_structural(
-    problem: StructuralProblem, n_nodes: int | None = None, seed: int | np.random.Generator = 0
-) -> StructuralNodes:
-    """Return the posterior of the structural model.
+def sample(
+    log_density: LogDensity,
+    starts: Sequence[Component],
+    n_points: int,
+    rng: np.random.Generator,
+    *,
+    images: Array | None = None,
+    widen: Callable[[Array, Array, Component], Component] | None = None,
+    degrees_of_freedom: float = _DEGREES_OF_FREEDOM,
+) -> Sample:
+    """Draw from a density of a few dimensions.
 
     Parameters
     ----------
-    problem : StructuralProblem
-    n_nodes : int, optional
-        Nodes, best a power of two; by default 4096, fewer where rows or exact features are many. There may be
-        up to three times as many, where so many are worth too little.
-    seed : int or Generator, default=0
-
-    Returns
-    -------
-    StructuralNodes
-        It is for the caller to look at `k_hat` and `effective_size`.
+    log_density : callable
+        From points (G, d) to log densities; minus infinity where it fails. Called once a round.
+    starts : sequence of Component
+        What the first rounds draw from.
+    n_points : int
+        Best a power of two; up to three times as many where so many are worth too little.
+    rng : Generator
+    images : ndarray of shape (I, d, d), optional
+        Linear maps, of determinant one or minus one, that leave the density as it is, the identity among them. The
+        density is then taken to be that of a point and all its images together.
+    widen : callable, optional
+        From the points so far, their log weights and the proposal fitted to them to the proposal to use instead.
+    degrees_of_freedom : float, default=5
+        Of the proposals.
     """
-    rng = np.random.default_rng(seed)
-    if n_nodes is None:
-        n_nodes = _NODES if problem.n_distinct_errors * _NODES <= _MANY else _NODES // 2
-        while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > _ROOT_NUMBERS:
-            n_nodes //= 2
-    starts, n_search = _starts(problem)
-    scales = [np.sqrt(np.square(start.root).sum(axis=1)) for start in starts]
-    near = [np.abs(start.center) < _SEPARATE * scale for start, scale in zip(starts, scales, strict=True)]
-    signs = problem.signs(np.any(near, axis=0))
-
-    components: list[_Component] = []
+    d = len(starts[0].center)
+    images = np.eye(d)[None] if images is None else images
+    components: list[Component] = []
     sizes: list[int] = []
-    conditionals: list[Conditional] = []
-    points, log_density, raw = np.empty((0, problem.size)), np.empty(0), np.empty(0)
-    sequence = qmc.Sobol(problem.size + 1, seed=rng)
+    points, found, raw = np.empty((0, d)), np.empty(0), np.empty(0)
+    sequence = qmc.Sobol(d + 1, seed=rng)
     for turn, share in enumerate(_ROUNDS):
-        component = starts[turn] if turn < len(starts) else _fit(points, raw, components[-1])
-        if turn == _FOLDED:
-            component = _folded(problem, points, raw, component)
-        components.append(component)
-        sizes.append(max(round(share * n_nodes), 1))
-        new = component.draw(sequence.random(sizes[-1]))
-        conditionals.append(problem.condition(new))
-        points = np.concatenate([points, new])
-        log_density = np.append(log_density, conditionals[-1].log_evidence + problem.log_prior(new))
-        raw = log_density - _log_mixture(points, components, sizes, signs)
-        if len(points) >= n_nodes:
+        component = starts[turn] if turn < len(starts) else fitted(points, raw, components[-1])
+        if turn == _WIDENED and widen is not None:
+            component = widen(points, raw, component)
+        components.append(component._replace(degrees_of_freedom=degrees_of_freedom))
+        sizes.append(max(round(share * n_points), 1))
+        new = components[-1].draw(sequence.random(sizes[-1]))
+        points, found = np.concatenate([points, new]), np.append(found, log_density(new))
+        raw = found - _log_mixture(points, components, sizes, images)
+        if len(points) >= n_points:
             log_weights, k_hat = pareto_smoothed(raw)
             log_total = float(logsumexp(log_weights))
             weights = np.exp(log_weights - log_total)
             effective_size = float(1.0 / np.square(weights).sum())
-            if effective_size >= min(_WORTH, 0.5 * n_nodes) and k_hat <= _UNRELIABLE:
+            if effective_size >= min(_WORTH, 0.5 * n_points) and k_hat <= _K_HAT:
                 break
-    psi = problem.psi(points)
-    return StructuralNodes(
-        weights=weights,
-        points=points,
-        m=psi.m,
-        noise_scale=psi.noise_scale,
-        T=psi.T,
-        theta=np.concatenate([part.theta for part in conditionals]),
-        theta_root=np.concatenate([part.theta_root for part in conditionals]),
-        log_marginal_likelihood=log_total - float(np.log(len(points))),
-        k_hat=k_hat,
-        effective_size=effective_size,
-        n_evaluations=n_search + len(points),
-    )
+    return Sample(points, weights, log_total - float(np.log(len(points))), k_hat, effective_size)
 
 
-class _Component(NamedTuple):
-    """A multivariate t."""
+class Component(NamedTuple):
+    """A multivariate t, to draw from."""
 
     center: Array
     root: Array
     """Times its transpose the scale matrix."""
+    degrees_of_freedom: float = _DEGREES_OF_FREEDOM
+
+    @property
+    def scale(self) -> Array:
+        """(d,) the coordinates' own scales."""
+        return np.asarray(np.sqrt(np.square(self.root).sum(axis=1)))
 
     def draw(self, uniform: Array) -> Array:
         """Return one draw for each row of numbers in (0, 1), one more than there are dimensions."""
         uniform = np.clip(uniform, 1e-12, 1.0 - 1e-12)
-        nu = _DEGREES_OF_FREEDOM
+        nu = self.degrees_of_freedom
         scale = np.sqrt(0.5 * nu / gammaincinv(0.5 * nu, uniform[:, -1]))
         return self.center + (ndtri(uniform[:, :-1]) * scale[:, None]) @ self.root.T
 
     def log_density(self, points: Array) -> Array:
-        nu, d = _DEGREES_OF_FREEDOM, len(self.center)
+        nu, d = self.degrees_of_freedom, len(self.center)
         inverse = np.linalg.inv(self.root)
         square = np.square((points - self.center) @ inverse.T).sum(axis=-1)
         constant = float(gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu)) - 0.5 * d * float(np.log(nu * np.pi))
@@ -172,72 +148,35 @@ class _Component(NamedTuple):
         return constant - 0.5 * (nu + d) * np.log1p(square / nu)
 
 
-def _starts(problem: StructuralProblem) -> tuple[list[_Component], int]:
-    """Return what the first rounds draw from, the mode first, and the evaluations that took.
-
-    Where errors are large, true features that have little spread and any coefficients explain the data, too: as a
-    second mode or as a shoulder, which has to be covered.
-    """
-    guess, unrelated = (
-        _Component(center, np.diag(scale)) for center, scale in map(problem.guess, (True, False))
-    )
-    center, root, n_evaluations = find_mode(problem.log_density, *guess)
-    mode = _Component(center, root)
-    center, root, n_search = find_mode(problem.log_density, *unrelated)
-    other = _Component(center, root)
-    heights = problem.log_density(np.array([mode.center, other.center, unrelated.center]))
-    # What a mode weighs if it is Gaussian.
-    heights[:2] += [np.linalg.slogdet(component.root)[1] for component in (mode, other)]
-    if heights[1] > heights[0]:
-        mode, other = other, mode
-    images = other.center * problem.signs(np.ones(problem.size, dtype=bool))
-    distance = np.linalg.norm((images - mode.center) @ np.linalg.inv(mode.root).T, axis=1).min()
-    starts = [mode]
-    if distance > _APART and abs(heights[1] - heights[0]) < _LIGHT:
-        starts.append(other)
-    elif heights[2] > problem.log_density(mode.center[None])[0] - _SHOULDER:
-        starts.append(unrelated)
-    return starts, n_evaluations + n_search + 4
-
-
-def _log_mixture(points: Array, components: list[_Component], sizes: list[int], signs: Array) -> Array:
+def _log_mixture(points: Array, components: list[Component], sizes: list[int], images: Array) -> Array:
     """Return the log density with which all rounds together make points, or any of their images."""
-    images = points * signs[:, None, :]
+    everywhere = points @ images.transpose(0, 2, 1)
     parts = [
-        component.log_density(images) + np.log(size / len(points))
+        component.log_density(everywhere) + np.log(size / len(points))
         for component, size in zip(components, sizes, strict=True)
     ]
     return logsumexp(np.concatenate(parts), axis=0)
 
 
-def _folded(
-    problem: StructuralProblem, points: Array, log_weights: Array, component: _Component
-) -> _Component:
-    """Return the t fitted to the draws and their images, where those of a scale are not far from each other.
-
-    A scale that the data don't tell from zero has a density that is flat there and then ends: the t about its mean
-    falls too early.
-    """
-    close = np.abs(component.center) < _CLOSE * np.sqrt(np.square(component.root).sum(axis=1))
-    signs = problem.signs(close)
-    images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
-    return _fit(images, np.tile(log_weights, len(signs)), component)
-
-
-def _fit(points: Array, log_weights: Array, before: _Component) -> _Component:
+def fitted(points: Array, log_weights: Array, before: Component) -> Component:
     """Return the t with the weighted draws' mean and covariance."""
-    d = points.shape[1]
+    weights = tempered(log_weights, points.shape[1])
+    if weights is None:
+        return before
+    center = weights @ points
+    deviation = np.sqrt(weights)[:, None] * (points - center)
+    return Component(center, np.asarray(np.linalg.cholesky(deviation.T @ deviation), dtype=np.float64))
+
+
+def tempered(log_weights: Array, dimensions: int) -> Array | None:
+    """Return weights to a power, as near one as leaves enough effective draws for a covariance; None: none does."""
     finite = np.where(np.isfinite(log_weights), log_weights, -np.inf)
     for power in (1.0, 0.5, 0.25, 0.125):
         weights = np.exp(power * (finite - finite.max()))
         weights /= weights.sum()
-        if np.square(weights).sum() * _ENOUGH * d < 1.0:
-            break
-    else:
-        return before
-    center = weights @ points
-    deviation = np.sqrt(weights)[:, None] * (points - center)
-    return _Component(center, np.linalg.cholesky(deviation.T @ deviation))
+        if np.square(weights).sum() * _ENOUGH * dimensions < 1.0:
+            return np.asarray(weights, dtype=np.float64)
+    return None
 
 
 def find_mode(log_density: LogDensity, center: Array, root: Array) -> tuple[Array, Array, int]:

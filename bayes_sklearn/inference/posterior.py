@@ -200,7 +200,7 @@ class Posterior:
         if true is None:
             raise ValueError("No feature of the model has an error.")
         location, factors, feature_error = true.coefficients(error)
-        model = replace(self, location=location, covariances=Factors(factors), noise_scale=self.noise_scale)
+        model = replace(self, location=location, covariances=Factors(factors))
         matrix = np.diag(true.y_scale / np.append(1.0, true.x_scale))
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error

@@ -1,0 +1,143 @@
+"""The posterior of the structural model: what is left when all that is linear is integrated out is sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .importance_sampling import Component, Sample, find_mode, fitted, sample
+from .structural import Conditional, StructuralProblem
+
+Array = NDArray[np.float64]
+
+# Scales less than so many standard deviations away from zero are covered down to zero.
+_CLOSE = 5.0
+# A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
+_APART = 2.0
+_LIGHT = 12.0
+# So much lower is the density of a shoulder that is still worth covering.
+_SHOULDER = 8.0
+# An image under a change of sign that is so many standard deviations away from zero is not counted.
+_SEPARATE = 8.0
+# Nodes by default, and row-nodes above which they are halved.
+_NODES = 4096
+_MANY = 2**22
+# Numbers in theta's roots above which nodes are halved, too, but not below a quarter.
+_ROOT_NUMBERS = 2**23
+
+
+@dataclass(frozen=True, eq=False)
+class StructuralNodes:
+    """The posterior of the structural model: weighted nodes, each a Gaussian for theta."""
+
+    sample: Sample
+    """Points as `StructuralProblem` has them; the density's integral has no meaning under improper priors."""
+    m: Array
+    """(G, q) coefficients of the true features."""
+    noise_scale: Array
+    """(G,) s; 1 where the noise is known."""
+    T: Array
+    """(G, q, q) covariance of the true features about their regression on the exact ones."""
+    theta: Array
+    """(G, D) mean of (mu_1, Gamma_1., ..., mu_q, Gamma_q., alpha, beta), without alpha where there is none."""
+    theta_root: Array
+    """(G, D, D) a matrix whose product with its transpose is theta's covariance."""
+    n_evaluations: int
+    """Points at which the rows were passed over, those of the search for the mode included."""
+
+
+def solve_structural(
+    problem: StructuralProblem, n_nodes: int | None = None, seed: int | np.random.Generator = 0
+) -> StructuralNodes:
+    """Return the posterior of the structural model.
+
+    Parameters
+    ----------
+    problem : StructuralProblem
+    n_nodes : int, optional
+        Nodes, best a power of two; by default 4096, fewer where rows or exact features are many. There may be
+        up to three times as many, where so many are worth too little.
+    seed : int or Generator, default=0
+
+    Returns
+    -------
+    StructuralNodes
+        It is for the caller to look at the sample's `doubts`.
+    """
+    rng = np.random.default_rng(seed)
+    if n_nodes is None:
+        n_nodes = _NODES if problem.n_distinct_errors * _NODES <= _MANY else _NODES // 2
+        while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > _ROOT_NUMBERS:
+            n_nodes //= 2
+    starts, n_search = _starts(problem)
+    near = [np.abs(start.center) < _SEPARATE * start.scale for start in starts]
+    conditionals: list[Conditional] = []
+
+    def log_density(points: Array) -> Array:
+        conditionals.append(problem.condition(points))
+        return conditionals[-1].log_evidence + problem.log_prior(points)
+
+    found = sample(
+        log_density,
+        starts,
+        n_nodes,
+        rng,
+        images=_as_matrices(problem.signs(np.any(near, axis=0))),
+        widen=lambda points, log_weights, component: _folded(problem, points, log_weights, component),
+    )
+    psi = problem.psi(found.points)
+    return StructuralNodes(
+        sample=found,
+        m=psi.m,
+        noise_scale=psi.noise_scale,
+        T=psi.T,
+        theta=np.concatenate([part.theta for part in conditionals]),
+        theta_root=np.concatenate([part.theta_root for part in conditionals]),
+        n_evaluations=n_search + len(found.points),
+    )
+
+
+def _starts(problem: StructuralProblem) -> tuple[list[Component], int]:
+    """Return what the first rounds draw from, the mode first, and the evaluations that took.
+
+    Where errors are large, true features that have little spread and any coefficients explain the data, too: as a
+    second mode or as a shoulder, which has to be covered.
+    """
+    guess, unrelated = (
+        Component(center, np.diag(scale)) for center, scale in map(problem.guess, (True, False))
+    )
+    center, root, n_evaluations = find_mode(problem.log_density, guess.center, guess.root)
+    mode = Component(center, root)
+    center, root, n_search = find_mode(problem.log_density, unrelated.center, unrelated.root)
+    other = Component(center, root)
+    heights = problem.log_density(np.array([mode.center, other.center, unrelated.center]))
+    # What a mode weighs if it is Gaussian.
+    heights[:2] += [np.linalg.slogdet(component.root)[1] for component in (mode, other)]
+    if heights[1] > heights[0]:
+        mode, other = other, mode
+    images = other.center * problem.signs(np.ones(problem.size, dtype=bool))
+    distance = np.linalg.norm((images - mode.center) @ np.linalg.inv(mode.root).T, axis=1).min()
+    starts = [mode]
+    if distance > _APART and abs(heights[1] - heights[0]) < _LIGHT:
+        starts.append(other)
+    elif heights[2] > problem.log_density(mode.center[None])[0] - _SHOULDER:
+        starts.append(unrelated)
+    return starts, n_evaluations + n_search + 4
+
+
+def _folded(problem: StructuralProblem, points: Array, log_weights: Array, component: Component) -> Component:
+    """Return the t fitted to the draws and their images, where those of a scale are not far from each other.
+
+    A scale that the data don't tell from zero has a density that is flat there and then ends: the t about its mean
+    falls too early.
+    """
+    close = np.abs(component.center) < _CLOSE * component.scale
+    signs = problem.signs(close)
+    images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
+    return fitted(images, np.tile(log_weights, len(signs)), component)
+
+
+def _as_matrices(signs: Array) -> Array:
+    return signs[:, :, None] * np.eye(signs.shape[1])
