@@ -1,5 +1,6 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
+from .feature_distribution import Mixture
 from .predictive import PredictiveDistribution, predictive_distribution
 from .priors import (
     Exponential,
@@ -27,6 +28,7 @@ __all__ = [
     "Horseshoe",
     "InverseGamma",
     "Laplace",
+    "Mixture",
     "Normal",
     "PredictiveDistribution",
     "StudentT",

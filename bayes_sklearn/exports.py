@@ -29,6 +29,7 @@ from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features,
 from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean, row_blocks
 from .inference.true_features import TrueFeatures
+from .inference.true_mixture import TrueMixture
 from .priors import Flat
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _Draws(NamedTuple):
     """(G, P) of the coefficients B, about the posterior's center."""
     noise_scale: Array
     """(G,)"""
-    true_features: TrueFeatures | None = None
+    true_features: TrueFeatures | TrueMixture | None = None
     """Where features are measured with error: a node for each draw."""
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -407,10 +408,10 @@ class ExportMixin:
             scale = np.square(draws.noise_scale)
             for rows in row_blocks(n, true.numbers()):
                 line = true.line(observed.X[rows], feature_error[rows])
-                variance = line.feature_error + fixed[rows, None] + multiplied[rows, None] * scale
-                away = np.square(observed.y[rows, None] - line.mean)
-                log_likelihood[:, rows] = -0.5 * (away / variance + np.log(2.0 * np.pi * variance)).T
-                predicted[:, rows] = (line.mean + np.sqrt(variance) * rng.standard_normal(variance.shape)).T
+                noise = fixed[rows, None] + multiplied[rows, None] * scale
+                log_likelihood[:, rows] = line.log_density(observed.y[rows], noise).T
+                mean, variance = line.drawn(rng)
+                predicted[:, rows] = (mean + np.sqrt(variance + noise) * rng.standard_normal(noise.shape)).T
             return predicted, log_likelihood
         design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
         # A few draws at a time: nothing else is as large as the answer.

@@ -17,6 +17,7 @@ from .inference import (
     Rows,
     SamplerSettings,
     choose,
+    number_of_components,
     reweight,
     reweight_again,
     solve,
@@ -41,6 +42,8 @@ class Specification:
     count_error: str
     error_floor: float
     feature_errors: FeatureErrors | None = None
+    n_components: int | None = 1
+    """Of the true features' distribution; None: as many as the data speak for."""
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
@@ -146,6 +149,17 @@ def settle(
 
     Those fits are exact ones: where the engine is another, with Gaussian priors about as wide.
     """
+    settled = _with_errors(rows, errors, model, inference, settings)
+    if model.feature_errors is None or model.n_components == 1:
+        return settled
+    count = model.n_components or number_of_components(settled.problem)
+    return settled._replace(problem=replace(settled.problem, n_components=count))
+
+
+def _with_errors(
+    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
+) -> Settled:
+    """Return the problem with the target's errors settled."""
     count_errors = CountErrors(model.error_floor)
     if errors.counts is None:
         return Settled(model.problem(rows, errors.standard_error, None), None, count_errors)

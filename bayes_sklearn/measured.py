@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .checks import check_n_samples
 from .errors import Parts
+from .inference.line import Line
 from .inference.posterior import Posterior, row_blocks
-from .inference.true_features import Line
 from .predictive import LinearPredictive
 
 __all__ = ["MeasuredPredictive", "line_distribution"]
@@ -93,9 +93,7 @@ class MeasuredPredictive(LinearPredictive):
             lines[rows] = self._line(rows).mean
         away = lines - (lines @ weights)[:, None]
         covariance = (away * weights) @ away.T
-        for node in np.flatnonzero(weights):
-            root = self._true.deviations(self._features(slice(None)), self._error, int(node))
-            covariance += weights[node] * (root @ root.T)
+        covariance += self._true.covariance_within(self._features(slice(None)), self._error, weights)
         _, _, feature_error = self._line_moments()
         covariance[np.diag_indices(n)] += feature_error + self._mean_noise()
         return covariance
@@ -108,9 +106,9 @@ class MeasuredPredictive(LinearPredictive):
         drawn = self._true.drawn(nodes, rng)
         answer = np.empty((len(self), n_samples))
         for rows in row_blocks(len(self), drawn.numbers()):
-            line = drawn.line(self._features(rows), self._error[rows])
-            sd = np.sqrt(line.feature_error + self._noise_variance(rows, nodes))
-            answer[rows] = line.mean + sd * rng.standard_normal(sd.shape)
+            mean, feature_error = drawn.line(self._features(rows), self._error[rows]).drawn(rng)
+            sd = np.sqrt(feature_error + self._noise_variance(rows, nodes))
+            answer[rows] = mean + sd * rng.standard_normal(sd.shape)
         return answer
 
     def _features(self, rows: slice) -> Array:

@@ -26,6 +26,7 @@ from .errors import (
     root_mean_square,
 )
 from .exports import ExportMixin
+from .feature_distribution import Mixture, resolve_components
 from .feature_errors import FeatureErrors, resolve_feature_errors, warn_if_nothing_is_left
 from .fitting import Fit, Specification, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
@@ -104,6 +105,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+    x_distribution : {"normal", "mixture"} or Mixture, default="normal"
+        How the true values of features with errors are distributed, given the exact features. "mixture": of normal
+        distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
+        ``Mixture(n_components=...)``.
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1. All
         attributes and predictions are on the data's own scale, either way.
@@ -148,6 +153,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     reliability_ : ndarray of shape (n_coefficients,)
         Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
         has an error.
+    n_components_ : int
+        Number of normal distributions whose mixture the true features follow. Absent where no feature has an error.
     weight_type_ : {"counts", "frequency"}
         What ``sample_weight`` was taken to be.
     inference_ : str
@@ -183,6 +190,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         "count_column": "no_validation",
         "y_err_column": "no_validation",
         "error_columns": "no_validation",
+        "x_distribution": "no_validation",
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
         "inference": [StrOptions({"auto", *ENGINES})],
@@ -213,6 +221,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         count_column: str | int | None = None,
         y_err_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
+        x_distribution: str | Mixture = "normal",
         standardize: bool = True,
         fit_intercept: bool = True,
         inference: str = "auto",
@@ -232,6 +241,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         self.count_column = count_column
         self.y_err_column = y_err_column
         self.error_columns = error_columns
+        self.x_distribution = x_distribution
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.inference = inference
@@ -386,6 +396,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             self.count_error,
             float(self.error_floor),
             data.feature_errors,
+            resolve_components(self.x_distribution),
         )
 
     def _sampler_settings(self) -> SamplerSettings:
@@ -428,9 +439,11 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         if posterior.log_evidence is not None:
             self.log_marginal_likelihood_ = posterior.log_evidence
         self._attenuation = fitted.attenuation
-        self.__dict__.pop("reliability_", None)
+        for name in ("reliability_", "n_components_"):
+            self.__dict__.pop(name, None)
         if fitted.attenuation is not None:
             self.reliability_ = fitted.attenuation.reliability.copy()
+            self.n_components_ = fitted.problem.n_components
         typical = root_mean_square(fitted.problem.standard_error, errors.frequency)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
         self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)

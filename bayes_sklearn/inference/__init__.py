@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from . import exact, importance, nuts
 from .compressed import Rows
+from .importance import number_of_components
 from .posterior import Posterior
 from .problem import Engine, Noise, NotTrusted, Problem, SamplerSettings
 from .reweighting import reweight, reweight_again
@@ -22,6 +23,7 @@ __all__ = [
     "Rows",
     "SamplerSettings",
     "choose",
+    "number_of_components",
     "reweight",
     "reweight_again",
     "solve",

@@ -86,18 +86,12 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     reference = rows.reference
     nodes = solve_structural(structural, _NODES, seed)
     location, root = _coordinates(structural, rows, nodes, takes_log_noise(problem))
-    noisy = np.zeros(0, dtype=np.intp) if pilot.feature_errors is None else pilot.feature_errors.noisy
-    order = np.append(noisy, np.setdiff1d(np.arange(problem.rows.n_features), noisy))
-    arrays = {
-        name: np.asarray(value)[order] if name.startswith("coef_prior_") else value
-        for name, value in prior_parameters(problem).items()
-    }
     latent_mean = np.zeros_like(reference.w)
     latent_mean[:, 0] = 0.0 if structural.mu_mean is None else structural.mu_mean
     # The prior of the features' line is stated at the mean of the exact features.
     at_mean = np.eye(reference.w.shape[1])
     at_mean[1:, 0] = 0.0 if structural.z_mean is None else structural.z_mean
-    arrays |= {
+    arrays = in_order_of_errors(problem) | {
         "unit": np.append(units.noisy, units.exact),
         "latent_mean": latent_mean,
         "at_mean": at_mean,
@@ -106,12 +100,22 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         "m": reference.m,
         "location": location,
         "root": root,
-        "factor": np.column_stack([rows.rows, _error_covariance(structural, rows), rows.counts]),
+        "factor": np.column_stack([rows.rows, error_covariance(structural, rows), rows.counts]),
     }
     return MeasuredData(arrays, structural, units)
 
 
-def _error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
+def in_order_of_errors(problem: Problem) -> dict[str, Array | float]:
+    """Return every number in the priors, those of features with errors before those of the others."""
+    noisy = np.zeros(0, dtype=np.intp) if problem.feature_errors is None else problem.feature_errors.noisy
+    order = np.append(noisy, np.setdiff1d(np.arange(problem.rows.n_features), noisy))
+    return {
+        name: np.asarray(value)[order] if name.startswith("coef_prior_") else value
+        for name, value in prior_parameters(problem).items()
+    }
+
+
+def error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
     """Return the covariance of the errors of (w, y - m0'w): (rows, (q + 1)^2), or for "scaled" three times as many.
 
     These are the parts without s, with s and with its square.
@@ -164,16 +168,30 @@ def _coordinates(
     s = np.log(s) if log_noise else s
     values = np.concatenate([lines, change, t, s, zeta], axis=1)
 
+    inner = matrix @ nodes.theta_root
+    return mean_and_root(values, nodes.sample.weights, inner)
+
+
+def mean_and_root(values: Array, weights: Array, inner: Array | None = None) -> tuple[Array, Array]:
+    """Return the mean of weighted values, and a root of their covariance: in these units they are about normal.
+
+    Parameters
+    ----------
+    values : ndarray of shape (G, d)
+    weights : ndarray of shape (G,)
+        Tempered where too few of them count.
+    inner : ndarray of shape (G, D, r), optional
+        Roots of covariances that the first D values have themselves.
+    """
     with np.errstate(divide="ignore"):
-        weights = tempered(np.log(nodes.sample.weights), values.shape[1])
-    if weights is None:
-        weights = np.full(len(values), 1.0 / len(values))
+        used = tempered(np.log(weights), values.shape[1])
+    weights = np.full(len(values), 1.0 / len(values)) if used is None else used
     location = weights @ values
     deviation = np.sqrt(weights)[:, None] * (values - location)
     covariance = deviation.T @ deviation
-    inner = matrix @ nodes.theta_root
-    size = lines.shape[1]
-    covariance[:size, :size] += np.einsum("g,gij,gkj->ik", weights, inner, inner)
+    if inner is not None:
+        size = inner.shape[1]
+        covariance[:size, :size] += np.einsum("g,gij,gkj->ik", weights, inner, inner)
     sd = np.sqrt(np.diag(covariance))
     correlation = covariance / (sd[:, None] * sd)
     return location, sd[:, None] * np.linalg.cholesky(correlation + _JITTER * np.eye(len(sd)))

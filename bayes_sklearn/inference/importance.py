@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..priors import Flat, ScaleMixture
-from .posterior import Factors, Posterior
+from .mixture import MixtureProblem
+from .mixture_nodes import most_likely_number, solve_mixture
+from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings, check_proper
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .true_features import TrueFeatures
+from .true_mixture import TrueMixture
 
 Array = NDArray[np.float64]
 
@@ -55,12 +58,24 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         raise ValueError(f"The importance engine can't take this: {reason}.")
     check_proper(problem)
     structural, units = structural_problem(problem)
-    nodes = solve_structural(structural, seed=settings.seed)
-    posterior = posterior_of(problem, nodes, units)
-    doubts = nodes.sample.doubts
+    if problem.n_components == 1:
+        nodes = solve_structural(structural, seed=settings.seed)
+        posterior, doubts = posterior_of(problem, nodes, units), nodes.sample.doubts
+    else:
+        mixture = MixtureProblem(structural, problem.n_components)
+        sample = solve_mixture(mixture, settings.seed)
+        posterior = mixture_posterior(problem, mixture, sample.points, sample.weights, units)
+        doubts = sample.doubts
     if doubts:
         raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
     return posterior
+
+
+def number_of_components(problem: Problem) -> int:
+    """Return how many components of the true features' distribution the data speak for."""
+    pilot = problem.gaussian_like()
+    check_proper(pilot)
+    return most_likely_number(structural_problem(pilot)[0])
 
 
 class Units(NamedTuple):
@@ -176,6 +191,46 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         location=location,
         covariances=Factors(factors),
         noise_scale=nodes.noise_scale,
+        center=np.zeros(p),
+        true_features=true,
+    )
+
+
+def mixture_posterior(
+    problem: Problem, mixture: MixtureProblem, points: Array, weights: Array, units: Units
+) -> Posterior:
+    """Return points of the mixture model as a posterior of B, with the true features' distribution beside it."""
+    errors, p = problem.feature_errors, problem.rows.n_features
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    parts, (z, w, y) = mixture.taken_apart(points), mixture.center
+    # From lines about the means to lines at zero, and from (z - origin) / unit to z.
+    away = z + units.origin / units.exact
+    beta = parts.line[:, 1:]
+    intercept = y + parts.line[:, 0] - beta @ away - parts.m @ w
+    if not problem.fit_intercept:
+        intercept[:] = 0.0
+    means = w + parts.means - (parts.slopes @ away)[:, None]
+    unit = units.noisy
+    true = TrueMixture(
+        noisy=errors.noisy,
+        n_features=p,
+        coef=parts.m / unit,
+        line_at_zero=np.column_stack([intercept, beta / units.exact]),
+        means=means * unit,
+        slopes=parts.slopes * (unit[:, None] / units.exact),
+        covariances=parts.covariances * (unit[:, None] * unit),
+        log_shares=parts.log_shares,
+        x_mean=np.zeros(p),
+        x_scale=np.ones(p),
+        y_mean=0.0,
+        y_scale=1.0,
+    )
+    return Posterior(
+        weights=weights,
+        location=true.coefficients()[0],
+        covariances=SharedBasis(np.zeros((p + 1, 0)), np.zeros((len(points), 0))),
+        noise_scale=parts.noise_scale,
         center=np.zeros(p),
         true_features=true,
     )

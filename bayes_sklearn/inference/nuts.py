@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ..priors import ScaleMixture
-from . import exact, pymc_features
+from . import exact, pymc_features, pymc_mixture
 from ._compat import diagnostics, one_blas_thread, quietly
 from .compiled import CompiledModels
 from .coordinates import CompressedData, compressed_data
 from .feature_coordinates import measured_data
+from .mixture_coordinates import mixture_data
 from .posterior import Chains, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .pymc_model import missing_distribution, packed, sampler_model, structure
@@ -96,7 +97,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     if problem.feature_errors is None:
         posterior = _of_exact_features(problem, settings, options)
     else:
-        data = measured_data(problem, settings.seed)
+        data = (measured_data if problem.n_components == 1 else mixture_data)(problem, settings.seed)
         draws = _sample(problem, data.arrays, settings, options)
         u = draws.values["u"]
         chains = Chains(settings.chains, draws.statistics, {})
@@ -202,8 +203,10 @@ def _sample(
 
 
 def _model(problem: Problem, arrays: Mapping[str, Array | float]) -> pm.Model:
-    build = sampler_model if problem.feature_errors is None else pymc_features.sampler_model
-    return build(problem, arrays)
+    if problem.feature_errors is None:
+        return sampler_model(problem, arrays)
+    of_features = pymc_features if problem.n_components == 1 else pymc_mixture
+    return of_features.sampler_model(problem, arrays)
 
 
 def _nutpie(

@@ -13,6 +13,7 @@ from scipy.interpolate import CubicSpline
 
 from .compressed import Rows
 from .true_features import TrueFeatures
+from .true_mixture import TrueMixture
 
 Array = NDArray[np.float64]
 
@@ -139,7 +140,7 @@ class Posterior:
     """Log marginal likelihood; None where improper priors leave it undefined, or the engine doesn't give it."""
     chains: Chains | None = None
     """Where the nodes are a sampler's draws: of which chain, and what it says of them."""
-    true_features: TrueFeatures | None = None
+    true_features: TrueFeatures | TrueMixture | None = None
     """Where features are measured with error: how the true ones are distributed."""
 
     @cached_property

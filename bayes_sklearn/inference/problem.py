@@ -100,6 +100,8 @@ class Problem:
     noise_prior: ScalePrior
     feature_errors: FeatureErrors | None = None
     """Known errors of features, in the data's units; None: all features are exact."""
+    n_components: int = 1
+    """Normal distributions whose mixture the true features behind those with errors follow."""
 
     @classmethod
     def build(
@@ -219,7 +221,7 @@ class Problem:
 
     def without_feature_errors(self) -> Problem:
         """Return this problem with its features taken as exact."""
-        return replace(self, feature_errors=None)
+        return replace(self, feature_errors=None, n_components=1)
 
     @property
     def n_flat(self) -> int:

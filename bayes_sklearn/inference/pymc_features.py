@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ._compat import quietly
 from .feature_coordinates import takes_log_noise
 from .importance import units_of
+from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from .problem import Problem
 from .pymc_model import (
     coefficients,
@@ -62,7 +63,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))
             values = given["location"] + pt.dot(given["root"], u)
-            of_w, of_y, change, t, scale, zeta = _parts(
+            of_w, of_y, change, t, scale, zeta = parts_of(
                 values, [q * width, n_line, q, q, problem.noise != "known", q * (q - 1) // 2]
             )
             latent = given["latent"] + of_w.reshape((q, width))
@@ -85,12 +86,12 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             of_rows = pt.concatenate([of_w, of_y]).reshape((q + 1, width))
             log_likelihood = _log_density(
                 own - pt.dot(of_rows, columns[:width]),
-                _omega(problem, columns[width + q + 1 : -1], change, scale, _true_covariance(t, zeta)),
+                _omega(problem, columns[width + q + 1 : -1], change, scale, true_covariance(t, zeta)),
                 columns[-1],
             )
 
             away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
-            terms = [log_likelihood, log_volume, _spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+            terms = [log_likelihood, log_volume, spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
             parameters = {role: of_role(given, role) for role in priors}
             coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
             terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
@@ -105,13 +106,13 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     return model
 
 
-def _parts(values: Any, sizes: list[int]) -> list[Any]:
+def parts_of(values: Any, sizes: list[int]) -> list[Any]:
     """Return a vector in parts of these sizes."""
     ends = np.cumsum(sizes)
     return [values[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
-def _true_covariance(t: Any, zeta: Any) -> Any:
+def true_covariance(t: Any, zeta: Any) -> Any:
     """Return T, from scales and canonical partial correlations."""
     import pytensor.tensor as pt
 
@@ -129,10 +130,24 @@ def _true_covariance(t: Any, zeta: Any) -> Any:
 
 
 def _omega(problem: Problem, errors: Any, change: Any, scale: Any, T: Any) -> Any:
-    """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows).
+    """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows)."""
+    return error_part(problem, errors, change.type.shape[0] + 1, scale) + common_part(
+        problem, change, scale, T
+    ).dimshuffle(0, "x")
 
-    That of the errors, for noise "scaled" in the parts without s, with s and with its square; and J T J' with
-    J = [I; (m - m0)'] of the true features. Where the errors are small m is near m0, and no digits are lost.
+
+def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
+    """Return what the rows' errors make of the covariance, for noise "scaled" in the parts 1, s and s^2."""
+    if problem.noise != "scaled":
+        return errors
+    without, with_scale, with_square = parts_of(errors, [order**2] * 3)
+    return without + scale * with_scale + scale**2 * with_square
+
+
+def common_part(problem: Problem, change: Any, scale: Any, T: Any) -> Any:
+    """Return J T J' with J = [I; (m - m0)'] of the true features, and additive noise, ((q + 1)^2,).
+
+    Where the errors are small m is near m0, and no digits are lost.
     """
     import pytensor.tensor as pt
 
@@ -141,15 +156,11 @@ def _omega(problem: Problem, errors: Any, change: Any, scale: Any, T: Any) -> An
     common = pt.dot(J, pt.dot(T, J.T))
     if problem.noise == "additive":
         common = common + scale**2 * np.diag(np.eye(order)[-1])
-    common = common.reshape((order**2,))[:, None]
-    if problem.noise != "scaled":
-        return errors + common
-    without, with_scale, with_square = _parts(errors, [order**2] * 3)
-    return without + scale * with_scale + scale**2 * with_square + common
+    return common.reshape((order**2,))
 
 
 def _log_density(residuals: Any, omega: Any, counts: Any) -> Any:
-    """Return the summed log density of residuals, but for a constant, by elimination along all rows at once.
+    """Return the summed log density of residuals, but for a constant.
 
     Parameters
     ----------
@@ -162,20 +173,26 @@ def _log_density(residuals: Any, omega: Any, counts: Any) -> Any:
     import pytensor.tensor as pt
 
     order = residuals.type.shape[0]
-    left = [residuals[a] for a in range(order)]
+    entries = {(a, b): omega[a * order + b] for a in range(order) for b in range(a + 1)}
+    square, determinant = eliminated([residuals[a] for a in range(order)], entries)
+    return -0.5 * pt.sum(square + counts * pt.log(determinant))
+
+
+def eliminated(residuals: list[Any], entries: Mapping[tuple[int, int], Any]) -> tuple[Any, Any]:
+    """Return r' Omega^-1 r and Omega's determinant, by elimination along all rows at once."""
+    left, entry = list(residuals), dict(entries)
     # L D L' = Omega: D are the pivots, and what is left of the residuals is L^-1 r.
-    entry = {(a, b): omega[a * order + b] for a in range(order) for b in range(a + 1)}
     determinant: Any = 1.0
     square: Any = 0.0
-    for pivot in range(order):
+    for pivot in range(len(left)):
         diagonal = entry[pivot, pivot]
         determinant, square = determinant * diagonal, square + left[pivot] ** 2 / diagonal
-        for a in range(pivot + 1, order):
+        for a in range(pivot + 1, len(left)):
             share = entry[a, pivot] / diagonal
             left[a] = left[a] - share * left[pivot]
             for b in range(pivot + 1, a + 1):
                 entry[a, b] = entry[a, b] - share * entry[b, pivot]
-    return -0.5 * pt.sum(square + counts * pt.log(determinant))
+    return square, determinant
 
 
 def _log_sech(values: Any) -> Any:
@@ -184,7 +201,7 @@ def _log_sech(values: Any) -> Any:
     return np.log(2.0) + values - pt.softplus(2.0 * values)
 
 
-def _spread_prior(t: Any, zeta: Any) -> Any:
+def spread_prior(t: Any, zeta: Any) -> Any:
     """Return the log prior density of t and zeta, but for a constant, as `StructuralProblem.log_prior` has it."""
     import pytensor.tensor as pt
 
@@ -213,8 +230,9 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     -------
     pymc.Model
         Beside ``coef``, ``intercept``, ``sigma`` and ``y``: ``x_true``, distributed by ``mu``, ``Gamma`` (slopes on
-        the exact features, standardised as the model's are) and ``x_scale`` or, for several, ``x_root``; the measured
-        ``X``, of the noisy features alone.
+        the exact features about their mean, in units of their spread) and ``x_scale`` or, for several, ``x_root``; of
+        a mixture also ``shares`` and ``mu_apart``, what its means differ from ``mu``, in units of the noisy features'
+        spread, and one ``x_root_c`` a component; the measured ``X``, of the noisy features alone.
 
     Raises
     ------
@@ -245,6 +263,8 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             "exact": [names[j] for j in exact],
             "obs": [obs[int(i)] for i in used],
         }
+        if problem.n_components > 1:
+            coords["component"] = list(range(problem.n_components))
         with pm.Model(coords=coords) as model:
             y_err: Any = None
             if problem.standard_error is not None:
@@ -267,7 +287,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 )
                 expected = expected + pt.dot(own, Gamma.T)
                 line = line + pt.dot(deviation, coef[exact])
-            x_true = _true_features(expected, spread, len(used))
+            x_true = _true_features(expected, spread, len(used), problem.n_components)
             line = line + pt.dot(x_true - scaling.x_mean[noisy], coef[noisy])
             X = measured[:, noisy]
             if (covariance == covariance * np.eye(len(noisy))).all():
@@ -293,20 +313,34 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     return model
 
 
-def _true_features(expected: Any, spread: Array, n: int) -> Any:
+def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> Any:
     """Return the variable ``x_true`` of the PyMC model in hand; scales are in units of the measured features'."""
     import pymc as pm
     import pytensor.tensor as pt
 
-    q, dims = len(spread), ("obs", "noisy")
+    q, nu, dims = len(spread), SPREAD_DEGREES_OF_FREEDOM, ("obs", "noisy")
     expected = pt.broadcast_to(expected, (n, q))
-    nu = SPREAD_DEGREES_OF_FREEDOM
-    if q == 1:
-        scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
-        return pm.Normal("x_true", expected, scale, dims=dims)
     scales = pm.HalfStudentT.dist(nu, SPREAD_SCALE)
-    root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
-    return pm.MvNormal("x_true", expected, chol=spread[:, None] * root, dims=dims)
+    if n_components == 1:
+        if q == 1:
+            scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
+            return pm.Normal("x_true", expected, scale, dims=dims)
+        root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
+        return pm.MvNormal("x_true", expected, chol=spread[:, None] * root, dims=dims)
+    shares = pm.Dirichlet("shares", np.full(n_components, SHARE_CONCENTRATION), dims="component")
+    # About their mean, which is ``mu``.
+    apart = pm.ZeroSumNormal("mu_apart", COMPONENT_SCALE, dims=("noisy", "component"))
+    means = [expected + spread * apart[:, c] for c in range(n_components)]
+    if q == 1:
+        scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="component")
+        return pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
+    roots = [
+        pm.LKJCholeskyCov(f"x_root_{c}", n=q, eta=LKJ_SHAPE, sd_dist=scales)[0] for c in range(n_components)
+    ]
+    normals = [
+        pm.MvNormal.dist(mean, chol=spread[:, None] * root) for mean, root in zip(means, roots, strict=True)
+    ]
+    return pm.Mixture("x_true", shares, normals, dims=dims)
 
 
 def _repeated(frequency: Array | None, n: int) -> NDArray[np.intp]:

@@ -53,7 +53,7 @@ def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
     kinds = {role: type(prior) for role, prior in priors_of(problem).items()}
     errors = problem.feature_errors
-    of_features = None if errors is None else len(errors.noisy)
+    of_features = None if errors is None else (len(errors.noisy), problem.n_components)
     return problem.noise, problem.rows.n_features, of_features, *(kinds.get(role) for role in _ROLES)
 
 

@@ -225,17 +225,21 @@ class StructuralProblem:
         total = self.log_prior_m(points[:, :q])
         if self.noise != "known":
             total = total + self.log_prior_noise(np.abs(points[:, q]))
-        nu = SPREAD_DEGREES_OF_FREEDOM
+        return total + self.log_prior_spread(points)
+
+    def log_prior_spread(self, points: Array) -> Array:
+        """Return the part of t and zeta."""
+        q, nu = self.n_noisy, SPREAD_DEGREES_OF_FREEDOM
         half_t = np.log(2.0 / SPREAD_SCALE) + gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu)
         half_t -= 0.5 * np.log(nu * np.pi)
         square = np.square(points[:, self.spread_columns] / SPREAD_SCALE)
-        total = total + q * half_t - 0.5 * (nu + 1.0) * np.log1p(square / nu).sum(axis=1)
+        total = q * half_t - 0.5 * (nu + 1.0) * np.log1p(square / nu).sum(axis=1)
         # Partial correlations given j others are Beta(b, b) on (-1, 1); tanh' makes b - 1 of the exponent b.
         shape = LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
         zeta = np.abs(points[:, self.spread_columns.stop :])
         log_sech = np.log(2.0) - zeta - np.log1p(np.exp(-2.0 * zeta))
         constant = float((betaln(shape, shape) + (2.0 * shape - 1.0) * np.log(2.0)).sum())
-        return total + 2.0 * log_sech @ shape - constant
+        return np.asarray(total + 2.0 * log_sech @ shape - constant, dtype=np.float64)
 
     def log_density(self, points: Array) -> Array:
         """Return the log of the density of points and data together."""
@@ -256,7 +260,7 @@ class StructuralProblem:
     def _condition(self, points: Array) -> Conditional:
         psi, rows = self.psi(points), self.gathered
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            sums, log_determinant = rows.sums(self._omega(psi))
+            sums, log_determinant = rows.sums(self.omega(psi))
             # Where Omega is singular to rounding, the data have no density.
             log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
         equations = _NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
@@ -285,7 +289,7 @@ class StructuralProblem:
                 shear[first, first + 1 : first + width] = self.z_mean
         return mean, sd, shear
 
-    def _omega(self, psi: Psi) -> Array:
+    def omega(self, psi: Psi) -> Array:
         """Return Omega's coefficients on the groups' errors, (entries of its upper triangle, G, E)."""
         q = self.n_noisy
         m, s, T = psi
@@ -316,7 +320,7 @@ class StructuralProblem:
         used = np.ones(len(self.y), dtype=bool) if self.frequency is None else self.frequency > 0.0
         n = int(used.sum())
         frequency = np.ones(n) if self.frequency is None else self.frequency[used]
-        errors = self._errors()
+        errors = self.errors()
         errors = errors[used] if len(errors) == len(used) else errors[:n]
         ones, w, y = np.column_stack([np.ones(n), self.z[used]]), self.w[used], self.y[used]
         variance = errors[:, -2]
@@ -328,7 +332,7 @@ class StructuralProblem:
         columns = np.column_stack([ones, w - ones @ reference.w.T, y - explained])
         return GatheredRows.of(errors, frequency, columns * np.sqrt(frequency)[:, None], reference)
 
-    def _errors(self) -> Array:
+    def errors(self) -> Array:
         """Return U's upper triangle, c where given, e^2 and 1 of every row, or of one where all have the same."""
         row, column = upper(self.n_noisy)
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]

@@ -125,12 +125,12 @@ class GatheredRows:
             products = _products(self.rows[block]) if self.gathered is None else self.gathered[block]
             for points in _blocks(n_points, max(_BLOCK_NUMBERS // (len(omega) * len(counts)), 1)):
                 inverse = omega[:, points] @ errors
-                log_determinant[points] += np.log(_negative_inverse(inverse)) @ counts
+                log_determinant[points] += np.log(negative_inverse(inverse)) @ counts
                 sums[:, points] -= inverse @ products
         return sums, log_determinant
 
 
-def _negative_inverse(matrices: Array) -> Array:
+def negative_inverse(matrices: Array) -> Array:
     """Turn symmetric matrices, given by the entries of their upper triangles, into minus their inverses, in place.
 
     Parameters

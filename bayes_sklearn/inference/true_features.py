@@ -7,23 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .line import Line
+
 Array = NDArray[np.float64]
-
-
-class Line(NamedTuple):
-    """The regression line at rows whose features were measured, given each node."""
-
-    mean: Array
-    """(rows, G)"""
-    parameters: Array
-    """(rows, G) variance that the coefficients and the features' distribution leave."""
-    feature_error: Array
-    """(rows, G) variance that the features' own errors leave."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,14 +141,26 @@ class TrueFeatures:
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
         return weights @ (true / (true + error / unit**2))
 
-    def deviations(self, X: Array, error: Array, node: int) -> Array:
-        """Return a root of the covariance of the line at all rows given one node, (rows, D), on the data's scale."""
-        one = slice(node, node + 1)
-        given = replace(self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one])
-        left, _ = given._reliance(self._in_model_units(error)[:, None])
+    def covariance_within(self, X: Array, error: Array, weights: Array) -> Array:
+        """Return the covariance of the line at all rows that theta's leave, over the nodes, (rows, rows).
+
+        Parameters
+        ----------
+        X, error
+            As for `line`.
+        weights : ndarray of shape (G,)
+        """
+        covariance = np.zeros((len(X), len(X)))
         ones = np.column_stack([np.ones(len(X)), ((X - self.x_mean) / self.x_scale)[:, self.exact]])
-        share = np.concatenate([left[:, 0], np.ones((len(X), 1))], axis=1)
-        return self.y_scale * np.einsum("rb,rj,bjd->rd", share, ones, given._blocks(self.root[one])[0])
+        error = self._in_model_units(error)[:, None]
+        for node in np.flatnonzero(weights):
+            one = slice(node, node + 1)
+            given = replace(self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one])
+            left, _ = given._reliance(error)
+            share = np.concatenate([left[:, 0], np.ones((len(X), 1))], axis=1)
+            root = np.einsum("rb,rj,bjd->rd", share, ones, given._blocks(self.root[one])[0])
+            covariance += weights[node] * (root @ root.T)
+        return self.y_scale**2 * covariance
 
     def numbers(self) -> int:
         """Return how many numbers `line` has in hand for each row."""

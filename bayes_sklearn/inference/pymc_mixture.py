@@ -1,0 +1,104 @@
+"""The model of features measured with error in PyMC, for the sampler, where the true features are a mixture.
+
+The true features and the components they belong to are summed and integrated out. `mixture` states the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._compat import quietly
+from .feature_coordinates import takes_log_noise
+from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of, sizes_of
+from .problem import Problem
+from .pymc_features import common_part, eliminated, error_part, parts_of, spread_prior, true_covariance
+from .pymc_model import of_role, prior_density, priors_of, unpacked
+from .structural import MEAN_SCALE
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+Array = NDArray[np.float64]
+
+
+def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
+    """Return the model with the true features integrated out: all that varies from data to data is a `pm.Data`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its structure alone is taken from it.
+    data : mapping of str to ndarray or float
+        As `mixture_coordinates.mixture_data` makes them.
+
+    Returns
+    -------
+    pymc.Model
+        One free variable ``u``; `mixture_coordinates.MixtureData` says what follows from it.
+    """
+    with quietly():
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
+        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise != "known")
+        with pm.Model() as model:
+            given, priors = unpacked(data), priors_of(problem)
+            u = pm.Flat("u", shape=np.size(data["location"]))
+            values = given["location"] + pt.dot(given["root"], u)
+            m, scale, line, slopes, means, t, zeta, shares = parts_of(values, list(sizes.values()))
+            in_logs = takes_log_noise(problem)
+            log_volume = scale.sum() if in_logs else 0.0
+            if problem.noise != "known":
+                scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
+            beta = line[problem.fit_intercept :]
+            away = pt.dot(beta, given["z"]) + pt.dot(m, given["w"]) - given["y"]
+            at_means = line[:1] if problem.fit_intercept else away.reshape((1,))
+            slopes, means = slopes.reshape((q, k)), means.reshape((count, q))
+            logits = pt.dot(contrasts_of(count), shares)
+            log_shares = logits - pt.logsumexp(logits)
+            own_t, own_zeta = t.reshape((count, q)), zeta.reshape((count, -1))
+
+            # Rows are [1, z, w, y - m0'w] about their means, the covariance of the errors of the last, and counts.
+            columns = given["factor"].T
+            change = m - given["m"]
+            ones, w, y = parts_of(columns[: k + q + 2], [k + 1, q, 1])
+            left = w - pt.dot(slopes, ones[1:])
+            of_y = pt.concatenate([at_means, beta]) + pt.concatenate([[0.0], pt.dot(change, slopes)])
+            residuals = [left[j][None, :] - means[:, j][:, None] for j in range(q)]
+            residuals.append((y[0] - pt.dot(of_y, ones))[None, :] - pt.dot(means, change)[:, None])
+            T = [true_covariance(own_t[c], own_zeta[c]) for c in range(count)]
+            common = pt.stack([common_part(problem, change, scale, T[c]) for c in range(count)])
+            of_errors = error_part(problem, columns[k + q + 2 : -1], q + 1, scale)
+            entries = {
+                (a, b): of_errors[a * (q + 1) + b][None, :] + common[:, a * (q + 1) + b][:, None]
+                for a in range(q + 1)
+                for b in range(a + 1)
+            }
+            square, determinant = eliminated(residuals, entries)
+            of_rows = pt.logsumexp(log_shares[:, None] - 0.5 * (square + pt.log(determinant)), axis=0)
+            terms = [pt.dot(columns[-1], of_rows), log_volume]
+
+            terms += [spread_prior(own_t[c], own_zeta[c]) for c in range(count)]
+            terms.append(-0.5 * pt.square(slopes / MEAN_SCALE).sum())
+            terms.append(-0.5 * pt.square(means.mean(axis=0) / MEAN_SCALE).sum())
+            apart = pt.dot(contrasts_of(count).T, means)
+            terms.append(-0.5 * pt.square(apart / COMPONENT_SCALE).sum())
+            terms.append(SHARE_CONCENTRATION * log_shares.sum())
+            parameters = {role: of_role(given, role) for role in priors}
+            coef = pt.concatenate([m, beta]) / given["unit"]
+            terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
+            if problem.fit_intercept:
+                intercept = at_means - away
+                terms.append(
+                    prior_density(priors["intercept_prior"], parameters["intercept_prior"], intercept)
+                )
+            if problem.noise != "known":
+                noise = getattr(pm, str(problem.noise_prior.scale_distribution))
+                terms.append(pm.logp(noise.dist(**parameters["noise_prior"]), scale))
+            pm.Potential("log_posterior", sum(terms))
+    return model
