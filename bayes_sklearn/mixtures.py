@@ -1,10 +1,14 @@
 """Mixtures of normal distributions, one a row: density, distribution function, quantiles and CRPS.
 
-Every function takes the mixture's weights, (G,), and each row's component means and standard deviations, (n, G)
-each or broadcastable to it. A standard deviation of zero is a point mass.
+Every function takes the mixture's weights, (G,) or, but for the CRPS, (n, G), and each row's component means and
+standard deviations, (n, G) each or broadcastable to it. A standard deviation of zero is a point mass.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +25,48 @@ _FEW = 128
 # Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.75)^2)), the tails'
 # reach, and the number of points from which on components are points themselves (an error of its inverse square).
 _SPACING, _REACH, _MOST_POINTS = 0.75, 6.0, 2**20
+
+
+class Mixture(Protocol):
+    """Distributions of some rows, one a row: what a family of mixtures has to know, at one value a row, (n,)."""
+
+    def log_density(self, value: Array) -> Array:
+        """Return the log density at each row's value, (n,)."""
+
+    def cdf(self, value: Array) -> Array:
+        """Return the probability at or below each row's value, (n,)."""
+
+    def quantile(self, probability: Array) -> Array:
+        """Return the value at which each row's distribution function is its probability, (n,)."""
+
+    def crps(self, value: Array) -> Array:
+        """Return the continuous ranked probability score of each row at its value, (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class NormalMixture:
+    """The functions of this module as a `Mixture`."""
+
+    weights: Array
+    means: Array
+    sds: Array
+
+    def log_density(self, value: Array) -> Array:
+        return log_density(value, self.weights, self.means, self.sds)
+
+    def cdf(self, value: Array) -> Array:
+        return cdf(value, self.weights, self.means, self.sds)
+
+    def quantile(self, probability: Array) -> Array:
+        return quantile(probability, self.weights, self.means, self.sds)
+
+    def crps(self, value: Array) -> Array:
+        return crps(value, self.weights, self.means, self.sds)
+
+
+def average(values: Array, weights: Array) -> Array:
+    """Return each row's weighted sum, (n,); weights are (G,) for all rows, or (n, G)."""
+    return values @ weights if weights.ndim == 1 else np.einsum("ng,ng->n", values, weights)
 
 
 def _standardised(value: Array, means: Array, sds: Array) -> tuple[Array, Array]:
@@ -41,49 +87,89 @@ def log_density(value: Array, weights: Array, means: Array, sds: Array) -> Array
 def cdf(value: Array, weights: Array, means: Array, sds: Array) -> Array:
     """Return the distribution function of each row's mixture at its value, (n,)."""
     # Weights sum to one but for rounding.
-    return np.minimum(ndtr(_standardised(value, means, sds)[0]) @ weights, 1.0)
+    return np.minimum(average(ndtr(_standardised(value, means, sds)[0]), weights), 1.0)
 
 
 def quantile(probability: Array, weights: Array, means: Array, sds: Array) -> Array:
     """Return the value at which each row's distribution function is its probability, (n,).
 
-    Newton's method on the normal scale, ndtri(cdf(x)) = ndtri(q): a straight line for one component and nearly
-    so for a mixture, in the tails, too. The quantile lies between the components' quantiles, which bracket it.
+    Newton's method on the normal scale: a straight line for one component and nearly so for a mixture, in the tails,
+    too. The quantile lies between the components' quantiles, which bracket it.
     """
-    probability = np.broadcast_to(np.asarray(probability, dtype=np.float64), len(means))
-    # The upper half is solved as the lower half of the mirrored mixture, so that its tail keeps its digits.
+    shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
+
+    def solve(rows: NDArray[np.intp], sign: Array, tail: Array) -> Array:
+        centres, widths = np.broadcast_to(means, shape)[rows] * sign[:, None], np.broadcast_to(sds, shape)[rows]
+        return _lower_quantile(tail, weights if weights.ndim == 1 else weights[rows], centres, widths)
+
+    return by_lower_half(np.broadcast_to(np.asarray(probability, dtype=np.float64), shape[:1]), solve)
+
+
+def by_lower_half(
+    probability: Array, solve: Callable[[NDArray[np.intp], Array, Array], Array]
+) -> Array:
+    """Return quantiles, the upper half as those of the mirrored distribution, so that its tail keeps its digits.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n,)
+    solve : callable
+        Of (rows, sign, tail): the quantiles of probability `tail`, at most 1/2, of the rows named, those of sign -1
+        mirrored.
+    """
     sign = np.where(probability > 0.5, -1.0, 1.0)
     tail = np.where(probability > 0.5, 1.0 - probability, probability)
-    target = ndtri(tail)
-    means, sds = np.broadcast_arrays(means * sign[:, None], sds)
     answer = np.where(probability == 0.0, -np.inf, np.inf)
-    open_rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
-    answer[open_rows] = sign[open_rows] * _lower_quantile(
-        target[open_rows], weights, means[open_rows], sds[open_rows]
-    )
+    rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
+    answer[rows] = sign[rows] * solve(rows, sign[rows], tail[rows])
     return answer
 
 
-def _lower_quantile(target: Array, weights: Array, means: Array, sds: Array) -> Array:
-    """Solve ndtri(cdf(x)) = target for targets at or below zero."""
+def _lower_quantile(tail: Array, weights: Array, means: Array, sds: Array) -> Array:
+    """Return quantiles of probabilities at or below 1/2."""
+    target = ndtri(tail)
     component_quantiles = means + sds * target[:, None]
     lower, upper = component_quantiles.min(axis=1), component_quantiles.max(axis=1)
-    mean = means @ weights
-    sd = np.sqrt(np.square(sds) @ weights + np.square(means - mean[:, None]) @ weights)
-    x = np.clip(mean + target * sd, lower, upper)
+    mean = average(means, weights)
+    sd = np.sqrt(average(np.square(sds), weights) + average(np.square(means - mean[:, None]), weights))
+
+    def evaluate(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        everything = len(rows) == len(means)
+        z, widths = _standardised(x, *((means, sds) if everything else (means[rows], sds[rows])))
+        here = weights if weights.ndim == 1 or everything else weights[rows]
+        probability = average(ndtr(z), here)
+        near = np.exp(-0.5 * z**2) * here
+        return probability, (near / widths).sum(axis=1)
+
+    return newton_on_normal_scale(target, mean + target * sd, lower, upper, evaluate)
+
+
+def newton_on_normal_scale(
+    target: Array,
+    start: Array,
+    lower: Array,
+    upper: Array,
+    evaluate: Callable[[Array, NDArray[np.intp]], tuple[Array, Array]],
+) -> Array:
+    """Solve ndtri(cdf(x)) = target by Newton's method, kept within a bracket that shrinks, (n,).
+
+    Parameters
+    ----------
+    target, start, lower, upper : ndarray of shape (n,)
+    evaluate : callable
+        Of (x, rows): the distribution function at x of the rows named, and sqrt(2 pi) times the density.
+    """
+    x = np.clip(start, lower, upper)
     answer = x.copy()
     rows = np.arange(len(x))
     for _ in range(_MAX_STEPS):
-        z, widths = _standardised(x, means, sds)
-        probability = ndtr(z) @ weights
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            near = np.exp(-0.5 * z**2) * weights
-            slope = (near / widths).sum(axis=1)
+            probability, slope = evaluate(x, rows)
             height = ndtri(probability)
             step = (target - height) * np.exp(-0.5 * height**2) / slope
+            proposal = x + step
         below = height < target
         lower, upper = np.where(below, x, lower), np.where(below, upper, x)
-        proposal = x + step
         inside = (proposal >= lower) & (proposal <= upper)
         proposal = np.where(inside, proposal, 0.5 * (lower + upper))
         answer[rows] = proposal
@@ -93,7 +179,6 @@ def _lower_quantile(target: Array, weights: Array, means: Array, sds: Array) -> 
             break
         rows, x, target = rows[going], proposal[going], target[going]
         lower, upper = lower[going], upper[going]
-        means, sds = means[going], sds[going]
     return answer
 
 

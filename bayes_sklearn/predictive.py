@@ -1,6 +1,7 @@
 """The predictive distribution: every prediction derives from it.
 
-One normal mixture a row, evaluated in blocks of rows, so that nothing of size rows x nodes exists.
+One mixture a row, evaluated in blocks of rows, so that nothing of size rows x nodes exists. What family of mixtures
+it is (normal here) is known to the object that `_mixture` returns alone.
 Equations (n) are those of ``docs/maths.md``.
 """
 
@@ -16,11 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from . import mixtures
 from .checks import check_coverage, check_n_samples
 from .errors import Parts
 from .inference.compressed import Rows
 from .inference.posterior import Posterior, line_mean, line_mean_and_variance, row_blocks
+from .mixtures import Mixture, NormalMixture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,12 +62,13 @@ class PredictiveDistribution(ABC):
         """Return random draws, (n, n_samples)."""
 
     @abstractmethod
-    def _weights(self) -> Array:
-        """Return the mixtures' weights, (G,)."""
+    def _mixture(self, rows: slice) -> Mixture:
+        """Return the distributions of some rows."""
 
+    @property
     @abstractmethod
-    def _components(self, rows: slice) -> tuple[Array, Array]:
-        """Return the components' means and standard deviations at some rows, (rows, G) each."""
+    def _width(self) -> int:
+        """How many numbers a row takes while its mixture is evaluated."""
 
     @property
     def variance_parts(self) -> dict[str, Array]:
@@ -77,9 +79,13 @@ class PredictiveDistribution(ABC):
         """Return the standard deviations, (n,)."""
         return np.sqrt(self.var())
 
+    def mean_and_std(self) -> tuple[Array, Array]:
+        """Return `mean()` and `std()`, in one pass over the rows where there is one."""
+        return self.mean(), self.std()
+
     def logpdf(self, y: ArrayLike) -> Array:
         """Return the log density at y."""
-        return self._by_row(mixtures.log_density, y)
+        return self._by_row(lambda mixture, value: mixture.log_density(value), y)
 
     def pdf(self, y: ArrayLike) -> Array:
         """Return the density at y."""
@@ -87,7 +93,7 @@ class PredictiveDistribution(ABC):
 
     def cdf(self, y: ArrayLike) -> Array:
         """Return the probability of a target at or below y."""
-        return self._by_row(mixtures.cdf, y)
+        return self._by_row(lambda mixture, value: mixture.cdf(value), y)
 
     def ppf(self, q: ArrayLike) -> Array:
         """Return the quantiles of probability q.
@@ -101,7 +107,7 @@ class PredictiveDistribution(ABC):
         numeric = probabilities.dtype.kind in "iuf"
         if not (numeric and ((probabilities >= 0.0) & (probabilities <= 1.0)).all()):
             raise ValueError(f"quantiles must be probabilities in [0, 1], got {q!r}.")
-        return self._by_row(mixtures.quantile, probabilities)
+        return self._by_row(lambda mixture, probability: mixture.quantile(probability), probabilities)
 
     def interval(self, coverage: float = 0.95) -> tuple[Array, Array]:
         """Return the lower and upper limits of equal-tailed intervals, (n,) each.
@@ -117,7 +123,7 @@ class PredictiveDistribution(ABC):
 
     def crps(self, y: ArrayLike) -> Array:
         """Return the continuous ranked probability score of each row at y (lower is better, in y's unit)."""
-        return self._by_row(mixtures.crps, y)
+        return self._by_row(lambda mixture, value: mixture.crps(value), y)
 
     def to_frame(self, coverage: float = 0.95, *, variance_parts: bool = False) -> pd.DataFrame:
         """Return a data frame: y_pred, std and the limits of an interval.
@@ -143,19 +149,18 @@ class PredictiveDistribution(ABC):
             columns |= {f"var_{name}": part for name, part in self.variance_parts.items()}
         return pd.DataFrame(columns, index=self.index)
 
-    def _by_row(self, function: Callable[..., Array], value: ArrayLike) -> Array:
-        """Apply a function of (value, weights, means, sds) to blocks of rows."""
+    def _by_row(self, function: Callable[[Mixture, Array], Array], value: ArrayLike) -> Array:
+        """Apply a function of (mixture, value) to blocks of rows."""
         values = np.asarray(value, dtype=np.float64)
         if values.ndim and values.shape[-1] not in (1, len(self)):
             raise ValueError(f"Expected one value for each of {len(self)} rows, got shape {values.shape}.")
         shape = np.broadcast_shapes(values.shape, (len(self),))
         stacked = np.broadcast_to(values, shape).reshape(int(np.prod(shape[:-1])), len(self))
         answer = np.empty(stacked.shape)
-        weights = self._weights()
-        for rows in row_blocks(len(self), 8 * len(weights)):
-            means, sds = self._components(rows)
+        for rows in row_blocks(len(self), self._width):
+            mixture = self._mixture(rows)
             for i in range(len(stacked)):
-                answer[i, rows] = function(stacked[i, rows], weights, means, sds)
+                answer[i, rows] = function(mixture, stacked[i, rows])
         return answer.reshape(shape)
 
 
@@ -188,11 +193,12 @@ class NormalPredictive(PredictiveDistribution):
         standard = check_random_state(random_state).standard_normal((len(self), n_samples))
         return self._mean[:, None] + standard * self._std[:, None]
 
-    def _weights(self) -> Array:
-        return np.ones(1)
+    def _mixture(self, rows: slice) -> Mixture:
+        return NormalMixture(np.ones(1), self._mean[rows, None], self._std[rows, None])
 
-    def _components(self, rows: slice) -> tuple[Array, Array]:
-        return self._mean[rows, None], self._std[rows, None]
+    @property
+    def _width(self) -> int:
+        return 8
 
 
 class LinearPredictive(PredictiveDistribution):
@@ -303,10 +309,15 @@ class LinearPredictive(PredictiveDistribution):
                 answer[rows] += sd * rng.standard_normal(sd.shape)
         return answer
 
-    def _weights(self) -> Array:
-        return self._posterior.weights
+    def _mixture(self, rows: slice) -> Mixture:
+        return NormalMixture(self._posterior.weights, *self._components(rows))
+
+    @property
+    def _width(self) -> int:
+        return 8 * len(self._posterior.weights)
 
     def _components(self, rows: slice) -> tuple[Array, Array]:
+        """Return the components' means and standard deviations at some rows, (rows, G) each."""
         means, variances = self._posterior.linear(self._design(rows))
         if self._noise or self._feature_error is not None:
             variances = variances + self._noise_variance(rows)
