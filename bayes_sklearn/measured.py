@@ -14,6 +14,8 @@ from .checks import check_n_samples
 from .errors import Parts
 from .inference.line import Line
 from .inference.posterior import Posterior, row_blocks
+from .inference.true_mixture import TrueMixture
+from .mixtures import Mixture, NormalMixture
 from .predictive import LinearPredictive
 
 __all__ = ["MeasuredPredictive", "line_distribution"]
@@ -40,11 +42,11 @@ def line_distribution(
     """
     if error is None or not error.any():
         return LinearPredictive(posterior, X, features, {}, seed, index)
-    if error.ndim == 3:
-        if len(error) and (error != error[0]).any():
-            return MeasuredPredictive(error, posterior, X, features, {}, seed, index)
-        error = error[0]
-    measured, feature_error = posterior.measured(error)
+    common = error if error.ndim == 2 else error[0] if (error == error[0]).all() else None
+    if common is None or isinstance(posterior.true_features, TrueMixture):
+        of_rows = np.broadcast_to(error, (len(X), *error.shape[-2:]))
+        return MeasuredPredictive(of_rows, posterior, X, features, {}, seed, index)
+    measured, feature_error = posterior.measured(common)
     return LinearPredictive(measured, X, features, {}, seed, index, feature_error)
 
 
@@ -133,7 +135,10 @@ class MeasuredPredictive(LinearPredictive):
         _, parameters, feature_error = self._line_moments()
         return {"parameters": parameters, "feature_error": feature_error}
 
-    def _components(self, rows: slice) -> tuple[Array, Array]:
+    def _mixture(self, rows: slice) -> Mixture:
         line = self._line(rows)
-        variances = line.parameters + line.feature_error + self._noise_variance(rows)
-        return line.mean, np.sqrt(variances)
+        return NormalMixture(*line.mixture(self._posterior.weights, self._noise_variance(rows)))
+
+    @property
+    def _width(self) -> int:
+        return max(self._true.numbers(), super()._width)

@@ -1,6 +1,6 @@
 """Mixtures of normal distributions, one a row: density, distribution function, quantiles and CRPS.
 
-Every function takes the mixture's weights, (G,) or, but for the CRPS, (n, G), and each row's component means and
+Every function takes the mixture's weights, (G,) for all rows or (n, G), and each row's component means and
 standard deviations, (n, G) each or broadcastable to it. A standard deviation of zero is a point mass.
 """
 
@@ -99,15 +99,16 @@ def quantile(probability: Array, weights: Array, means: Array, sds: Array) -> Ar
     shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
 
     def solve(rows: NDArray[np.intp], sign: Array, tail: Array) -> Array:
-        centres, widths = np.broadcast_to(means, shape)[rows] * sign[:, None], np.broadcast_to(sds, shape)[rows]
+        centres, widths = (
+            np.broadcast_to(means, shape)[rows] * sign[:, None],
+            np.broadcast_to(sds, shape)[rows],
+        )
         return _lower_quantile(tail, weights if weights.ndim == 1 else weights[rows], centres, widths)
 
     return by_lower_half(np.broadcast_to(np.asarray(probability, dtype=np.float64), shape[:1]), solve)
 
 
-def by_lower_half(
-    probability: Array, solve: Callable[[NDArray[np.intp], Array, Array], Array]
-) -> Array:
+def by_lower_half(probability: Array, solve: Callable[[NDArray[np.intp], Array, Array], Array]) -> Array:
     """Return quantiles, the upper half as those of the mirrored distribution, so that its tail keeps its digits.
 
     Parameters
@@ -189,8 +190,8 @@ def crps(value: Array, weights: Array, means: Array, sds: Array) -> Array:
     J. Am. Stat. Assoc. 102, eq. 21): in closed form for few components, by quadrature for many.
     """
     means, sds = np.broadcast_arrays(means, sds)
-    to_value = _mean_distance(value[:, None] - means, sds) @ weights
-    between = _half_distance if len(weights) <= _FEW else _half_distance_of_many
+    to_value = average(_mean_distance(value[:, None] - means, sds), weights)
+    between = _half_distance if weights.shape[-1] <= _FEW else _half_distance_of_many
     return to_value - between(weights, means, sds)
 
 
@@ -201,12 +202,12 @@ def _half_distance(weights: Array, means: Array, sds: Array) -> Array:
     """
     between = np.zeros(len(means))
     # A column at a time: memory stays rows x components.
-    for g in range(len(weights)):
+    for g in range(weights.shape[-1]):
         distance = _mean_distance(
             means[:, g : g + 1] - means[:, g + 1 :], np.hypot(sds[:, g : g + 1], sds[:, g + 1 :])
         )
-        between += weights[g] * (distance @ weights[g + 1 :])
-    return between + (sds @ np.square(weights)) * _INVERSE_ROOT_PI
+        between += weights[..., g] * average(distance, weights[..., g + 1 :])
+    return between + average(sds, np.square(weights)) * _INVERSE_ROOT_PI
 
 
 def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
@@ -220,12 +221,13 @@ def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
     lower, upper = (means - _REACH * sds).min(axis=1), (means + _REACH * sds).max(axis=1)
     spacing = _SPACING * sds.min(axis=1)
     for row in range(len(means)):
+        own = weights if weights.ndim == 1 else weights[row]
         if upper[row] - lower[row] <= _MOST_POINTS * spacing[row]:
-            probability = _cdf_on_grid(weights, means[row], sds[row], lower[row], spacing[row])
+            probability = _cdf_on_grid(own, means[row], sds[row], lower[row], spacing[row])
             between[row] = spacing[row] * float((probability * (1.0 - probability)).sum())
         else:
             order = np.argsort(means[row])
-            below = np.cumsum(weights[order])[:-1]
+            below = np.cumsum(own[order])[:-1]
             between[row] = float((below * (1.0 - below)) @ np.diff(means[row, order]))
     return between
 
