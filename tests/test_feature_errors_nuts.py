@@ -20,6 +20,7 @@ from bayes_sklearn.inference import (
     Rows,
     SamplerSettings,
     importance,
+    importance_sampling,
     nuts,
     pymc_features,
     solve,
@@ -287,23 +288,6 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
     assert_allclose(found, found[0], rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "case", [Case(with_target=True), Case("additive", q=2, k=1, correlation=0.5)], ids=str
-)
-def test_derivatives_that_are_written_out_are_those_of_the_density(case: Case) -> None:
-    problem = case.problem
-    arrays = measured_data(problem, 0).arrays
-    model = pymc_features.sampler_model(problem, arrays)
-    sampled = density_of(lambda m: [m.logp(jacobian=False)], model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gradient = model.compile_fn(model.dlogp(jacobian=False), mode="FAST_COMPILE")
-    u = 0.7 * np.random.default_rng(7).normal(size=np.size(arrays["location"]))
-    step = 1e-5 * np.eye(len(u))
-    expected = [(sampled({"u": u + h}) - sampled({"u": u - h})) / 2e-5 for h in step]
-    assert_allclose(gradient({"u": u}), expected, rtol=1e-6, atol=1e-6)
-
-
 def test_pseudo_rows_have_the_sums_of_all() -> None:
     """Also of rows whose features are constant or equal, where sums of squares have no full rank."""
     problem = Case(errors="kinds", n=40, k=2).problem
@@ -342,8 +326,8 @@ def test_auto_goes_on_with_nuts_where_importance_sampling_is_not_to_be_trusted(
     X, y = table()
     trusted = BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y, X_err=0.5)
     assert trusted.inference_ == "importance"
-    monkeypatch.setattr(importance, "_K_HAT", -np.inf)
-    monkeypatch.setattr(importance, "_EFFECTIVE", np.inf)
+    monkeypatch.setattr(importance_sampling, "_K_HAT", -np.inf)
+    monkeypatch.setattr(importance_sampling, "_EFFECTIVE", np.inf)
     model = BayesianErrorsInVariablesRegressor(random_state=0)
     with pytest.warns(
         UserWarning, match=r"k-hat is .* effective sample size is .* goes on with 'nuts'"
@@ -365,7 +349,7 @@ def test_auto_goes_on_with_nuts_where_importance_sampling_is_not_to_be_trusted(
 
 
 def test_an_engine_s_doubt_is_a_warning_and_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importance, "_K_HAT", -np.inf)
+    monkeypatch.setattr(importance_sampling, "_K_HAT", -np.inf)
     with pytest.warns(ConvergenceWarning, match="k-hat"):
         posterior = solve(Case().problem, "importance", SamplerSettings())
     assert_allclose(posterior.weights.sum(), 1.0)
@@ -403,3 +387,25 @@ def test_to_pymc_refuses_what_true_features_can_t_be_written_for(given: dict[str
     X, y = table()
     with pytest.raises(ValueError, match=match):
         BayesianErrorsInVariablesRegressor(weight_type="frequency").to_pymc(X, y, **given)
+
+
+def test_draws_from_the_prior_are_of_one_copy_of_each_row() -> None:
+    X, y = table()
+    weight = np.arange(20.0) % 4
+    y_err = np.where(weight > 0.0, np.geomspace(1.0, 1e4, 20), 1.0)
+    model = BayesianErrorsInVariablesRegressor(
+        weight_type="frequency", noise="known", standardize=False, draws=500, chains=1, random_state=0
+    ).fit(X, y, weight, y_err=y_err, X_err=0.5)
+    exported = model.to_arviz(X, y, weight, y_err=y_err, X_err=0.5, prior=True)
+    used = np.flatnonzero(weight)
+    drawn = exported.prior_predictive["y"]
+    for values in (drawn, exported.posterior_predictive["y"], exported.observed_data["y"]):
+        assert_allclose(values["obs"], used)
+    assert drawn.shape == (1, 500, len(used))
+    # The rows' own errors make nearly all of the spread of most.
+    few = y_err[used] > 30.0
+    assert_allclose(np.asarray(drawn)[0].std(axis=0)[few], y_err[used][few], rtol=0.2)
+    with pytest.raises(
+        ValueError, match=r"whole frequencies in sample_weight, got 0.5. Round them, or .*prior=True"
+    ):
+        model.to_arviz(X, y, weight + 0.5, y_err=y_err, X_err=0.5, prior=True)
