@@ -51,6 +51,12 @@ class Case:
     coef: str = "normal"
     standardize: bool = True
     scale: str = "half-normal"
+    size: float = 1.0
+    """Of the features' errors."""
+    target_noise: float = 1.0
+    """What the target's noise is multiplied by; its errors stay as they are."""
+    accept: float = 0.95
+    """What the sampler aims at."""
 
     def __str__(self) -> str:
         default = Case()
@@ -63,7 +69,7 @@ class Case:
         n, q, p = self.n, self.q, self.q + self.k
         rng = np.random.default_rng([n, q, self.k])
         true = rng.normal(size=(n, p)) + 0.5 * rng.normal(size=(n, 1))
-        sd, y_err = rng.uniform(0.25, 0.75, (n, q)), rng.uniform(0.2, 0.6, n)
+        sd, y_err = self.size * rng.uniform(0.25, 0.75, (n, q)), rng.uniform(0.2, 0.6, n)
         if self.errors != "rows":
             kind = np.arange(n) % (3 if self.errors == "kinds" else 1)
             sd, y_err = sd[kind], y_err[kind]
@@ -74,7 +80,8 @@ class Case:
         if self.with_target:
             joint[:, :q, q] = joint[:, q, :q] = 0.5 * sd * y_err[:, None]
         drawn = np.einsum("nij,nj->ni", np.linalg.cholesky(joint), rng.normal(size=(n, q + 1)))
-        X, y = true.copy(), 1.0 + true @ np.linspace(1.0, -0.5, p) + drawn[:, q]
+        X = true.copy()
+        y = 1.0 + true @ np.linspace(1.0, -0.5, p) + self.target_noise * drawn[:, q]
         X[:, p - q :] += drawn[:, :q]  # the noisy features are the last
         U, c = joint[:, :q, :q], joint[:, :q, q]
         if self.errors == "common":
@@ -106,8 +113,8 @@ def parameters(posterior: Posterior) -> tuple[Array, Array]:
     factors = true.coefficients()[1]
     scales = np.sqrt(np.diagonal(true.variance, axis1=1, axis2=2))
     known = [posterior.noise_scale[:, None], scales]
-    if scales.shape[1] > 1:
-        known.append((true.variance[:, 0, 1] / scales[:, 0] / scales[:, 1])[:, None])
+    a, b = np.tril_indices(scales.shape[1], -1)
+    known.append(true.variance[:, a, b] / scales[:, a] / scales[:, b])
     means = np.concatenate([posterior.location, true.theta, *known], axis=1)
     within = [np.square(factors).sum(axis=2), np.square(true.root).sum(axis=2), *map(np.zeros_like, known)]
     return means, np.concatenate(within, axis=1)
@@ -124,13 +131,23 @@ def parameters(posterior: Posterior) -> tuple[Array, Array]:
         Case(q=2, k=1, n=60, correlation=0.5, standardize=False),
         Case("additive", k=2, n=60, errors="common"),
         Case("known"),
+        # Errors as large as the features' spread, for many rows and for few.
+        Case(size=2.2, n=200),
+        Case(size=2.2),
+        Case(q=2, k=1, n=60, size=1.5, with_target=True),
+        # Targets of hardly any noise.
+        Case("none", n=50, target_noise=0.01),
+        Case(target_noise=0.01),
+        Case("additive", k=2, n=60, errors="kinds", target_noise=0.0),
+        Case(q=3, k=1, n=80),
+        Case(q=3, k=1, n=50, errors="common", correlation=0.5, size=1.5, accept=0.98),
     ],
     ids=str,
 )
 def test_draws_have_the_means_and_variances_of_importance_sampling(case: Case) -> None:
     problem = case.problem
     weighted = importance.solve(problem, SamplerSettings(seed=1))
-    drawn = nuts.solve(problem, SamplerSettings(seed=2))
+    drawn = nuts.solve(problem, SamplerSettings(seed=2, nuts_kwargs={"target_accept": case.accept}))
     assert drawn.chains is not None
     assert drawn.true_features is not None
     assert drawn.true_features.root.shape[2] == 0

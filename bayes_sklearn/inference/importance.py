@@ -102,6 +102,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     own = {name: values[noisy] for name, values in parameters.items()}
     jacobian = -float(np.log(unit).sum())
     gaussian = prior.gaussian("coef_prior", p)
+    m_mean, m_sd = prior.gaussian_like("coef_prior", p)
     beta = np.zeros((2, 0)) if gaussian is None else np.array(gaussian)[:, exact] * units.exact
     intercept = None
     if problem.intercept_prior is not None:
@@ -126,6 +127,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         cross_covariance=with_target,
         standard_error=error,
         noise=problem.noise,
+        m_like=(m_mean[noisy] * unit, m_sd[noisy] * unit),
     ), units
 
 
