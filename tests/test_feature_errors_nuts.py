@@ -189,10 +189,15 @@ def test_one_model_serves_data_of_any_size_with_errors_in_any_feature() -> None:
     assert nuts.structure(exact) not in keys
 
 
-def test_mixtures_are_refused_with_the_reason() -> None:
-    model = BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(), inference="nuts")
-    with pytest.raises(ValueError, match="beside errors in X it doesn't take the scales"):
-        model.fit(np.arange(6.0)[:, None], np.arange(6.0), X_err=0.5)
+@pytest.mark.parametrize("inference", ["auto", "nuts"])
+def test_mixtures_are_refused_with_reason_and_remedy(inference: str) -> None:
+    model = BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(), inference=inference)
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    with pytest.raises(
+        ValueError, match=r"beside errors in X it doesn't take the scales.*use Laplace\(\).*to_pymc"
+    ):
+        model.fit(X, y, X_err=0.5)
+    assert "x_true" in model.to_pymc(X, y, X_err=0.5).named_vars
 
 
 # --- what is sampled is the readable model -------------------------------------------------------

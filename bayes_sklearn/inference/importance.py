@@ -28,7 +28,9 @@ def why_not(problem: Problem) -> str | None:
     if errors is None:
         return "it is for features measured with error, and none has one"
     if isinstance(problem.coef_prior, ScaleMixture):
-        return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+        return (
+            f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
+        )
     exact = len(errors.noisy) < problem.rows.n_features
     if exact and problem.coef_prior.gaussian("coef_prior", problem.rows.n_features) is None:
         return (

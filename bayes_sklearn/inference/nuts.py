@@ -76,7 +76,10 @@ _STATISTICS = {
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     if problem.feature_errors is not None and isinstance(problem.coef_prior, ScaleMixture):
-        return f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+        return (
+            f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}: use Laplace(),"
+            " StudentT() or Normal(), or sample the model that to_pymc returns"
+        )
     role = missing_distribution(problem)
     return None if role is None else f"PyMC has no distribution for {role}={getattr(problem, role)!r}"
 
