@@ -209,12 +209,13 @@ class ExportMixin:
               true ones integrated out; ``observed_data`` (``y``); ``constant_data`` (``X``; ``y_err``, the
               standard errors that were used; ``counts``; ``sample_weight``, the frequencies). Rows of weight zero are
               left out.
-            - With `prior`: ``prior`` and ``prior_predictive``, ``draws`` draws from `to_pymc`.
+            - With `prior`: ``prior`` and ``prior_predictive``, ``draws`` draws from `to_pymc`, of one copy of each
+              row.
 
         Raises
         ------
         ValueError, TypeError
-            For bad input, naming the argument; with ``prior=True``, for flat priors.
+            For bad input, naming the argument; with ``prior=True``, for flat priors and what `to_pymc` refuses.
 
         Notes
         -----
@@ -440,11 +441,16 @@ class ExportMixin:
                 " out."
             )
         drawn = prior_draws(described.to_pymc(), [*names, "y"], self.draws, self._seed)
+        target, frequency = drawn["y"], problem.rows.frequency
+        if problem.feature_errors is not None and frequency is not None:
+            # Copies of a row have true features of their own: the first stands for it.
+            times = frequency[frequency > 0.0].astype(np.intp)
+            target = target[:, np.cumsum(times) - times]
         dims: dict[str, tuple[str, ...]] = dict.fromkeys(names, _SAMPLED)
         dims |= {name: (*_SAMPLED, "feature") for name in names if drawn[name].ndim == 2}
         return {
             "prior": {name: (dims[name], drawn[name][None]) for name in names},
-            "prior_predictive": {"y": ((*_SAMPLED, "obs"), drawn["y"][None])},
+            "prior_predictive": {"y": ((*_SAMPLED, "obs"), target[None])},
         }
 
     def _attributes(self) -> dict[str, str]:

@@ -123,9 +123,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     chains : int, default=4
         Number of chains.
     nuts_kwargs : dict, default=None
-        What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9), ``cores``
-        (all there are; one in a worker), ``nuts_sampler`` ("nutpie"; "pymc", "numpyro" or "blackjax" where
-        installed, which compile anew for every fit), and anything else that the sampler takes.
+        What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
+        with errors of features 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler`` ("nutpie";
+        "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything else that
+        the sampler takes.
     random_state : int, RandomState instance or None, default=None
         Settles, in fit, the seed of NUTS and of the draws made later by `sample_y` and `to_arviz`.
     verbose : bool, default=False

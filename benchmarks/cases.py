@@ -11,7 +11,7 @@ import numpy as np
 
 from . import adapters, feature_cases, nuts_cases
 from .adapters import Adapter
-from .data import Table, measured, phones, scattered, shares, sparse
+from .data import Table, measured, one_error, phones, scattered, shares, sparse
 from .fresh import import_seconds, run_probe
 from .measure import Result, as_time, ratios, seconds, timed
 from .sampling import horseshoe, laplace, nuts_refit
@@ -137,6 +137,12 @@ def _refits(rows: int) -> dict[str, Case]:
     }
 
 
+def _noisy_refits(rows: int) -> dict[str, Case]:
+    work = nuts_cases.refit(one_error, nuts_refit("scaled", laplace))
+    size, tiny = {"rows": rows, "columns": 4}, {"rows": 30, "columns": 4}
+    return {f"nuts-refit-errors-in-x-{_short(rows)}": Case(work, size, tiny, needs_pymc=True)}
+
+
 def _errors_in_x(
     label: str, rows: int, columns: int, with_error: int, common: bool = False
 ) -> dict[str, Case]:
@@ -192,6 +198,8 @@ CASES: dict[str, Case] = {
         {"rows": 30, "columns": 10},
         needs_pymc=True,
     ),
+    **_noisy_refits(1_000),
+    **_noisy_refits(20_000),
     "nuts-search": Case(
         nuts_cases.search, {**_NUTS, "candidates": 20}, {**_NUTS_TINY, "candidates": 2}, needs_pymc=True
     ),

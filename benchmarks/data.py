@@ -48,6 +48,11 @@ def noisy(rows: int, columns: int, with_error: int, *, common: bool, seed: int =
     return NoisyTable(true + X_err * rng.normal(size=true.shape), y, y_err, np.ones(rows), X_err)
 
 
+def one_error(rows: int, columns: int, seed: int = 0) -> NoisyTable:
+    """Return what `noisy` does with the same errors for all rows, one feature measured with error."""
+    return noisy(rows, columns, 1, common=True, seed=seed)
+
+
 def measured(rows: int, columns: int, seed: int = 0) -> Table:
     """Return a linear target with errors between 0.2 and 2, and frequencies of 1 to 4."""
     return _linear(rows, np.linspace(1.0, -1.0, columns), seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.priors import CoefficientPrior, Horseshoe, Laplace
 
-from .data import Table
+from .data import NoisyTable, Table
 
 __all__ = [
     "ADAPTERS",
@@ -55,7 +56,8 @@ def nuts_refit(noise: str, prior: Callable[[float], CoefficientPrior]) -> Sampli
         )
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            model.fit(table.X, table.y, y_err=table.y_err)
+            errors = {"X_err": table.X_err} if isinstance(table, NoisyTable) else {}
+            model.fit(table.X, table.y, y_err=table.y_err, **errors)
         return {"warned": any(issubclass(one.category, ConvergenceWarning) for one in told)}
 
     return _in_turns(fit)
@@ -146,7 +148,10 @@ def _in_turns(fit: Fit) -> Sampling:
 
 
 def _rows(table: Table, rows: slice) -> Table:
-    return Table(table.X[rows], table.y[rows], table.y_err[rows], table.weight[rows])
+    names = ["X", "y", "y_err", "weight"]
+    if isinstance(table, NoisyTable) and table.X_err.ndim == 2:
+        names.append("X_err")
+    return replace(table, **{name: getattr(table, name)[rows] for name in names})
 
 
 ADAPTERS: dict[str, Callable[..., Sampling]] = {

@@ -56,6 +56,12 @@ TARGETS: dict[str, Target] = {
     "nuts-refit-additive-20000": Target("NUTS refit, additive noise, 20,000 x 4", 0.5, "s"),
     "nuts-refit-additive-1e6": Target("NUTS refit, additive noise, 1,000,000 x 4", 0.5, "s"),
     "nuts-refit-horseshoe": Target("NUTS refit, Horseshoe, 2,000 x 10", 0.5, "s"),
+    "nuts-refit-errors-in-x-1000": Target(
+        "NUTS refit, one of four features with one error for all, 1,000 rows", 0.5, "s"
+    ),
+    "nuts-refit-errors-in-x-20000": Target(
+        "NUTS refit, one of four features with one error for all, 20,000 rows", 0.5, "s"
+    ),
     "nuts-search": Target("100 fits by plain PyMC / a search of 100 by NUTS, 2,000 x 4", 10.0, at_least=True),
     "errors-in-x-50": Target("fit, one feature with errors by row, 50 rows", 0.05, "s"),
     "errors-in-x-1000": Target("fit, one feature with errors by row, 1,000 rows", 0.25, "s"),

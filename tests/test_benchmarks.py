@@ -53,6 +53,8 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "nuts-refit-additive-20000": ({"rows": 20_000, "columns": 4}, 0.5, False),
     "nuts-refit-additive-1e6": (LARGE, 0.5, False),
     "nuts-refit-horseshoe": ({"rows": 2000, "columns": 10}, 0.5, False),
+    "nuts-refit-errors-in-x-1000": ({"rows": 1000, "columns": 4}, 0.5, False),
+    "nuts-refit-errors-in-x-20000": ({"rows": 20_000, "columns": 4}, 0.5, False),
     "nuts-search": (SEARCHED, 10.0, True),
     "errors-in-x-50": ({"rows": 50, "columns": 1, "with_error": 1}, 0.05, False),
     "errors-in-x-1000": ({"rows": 1000, "columns": 1, "with_error": 1}, 0.25, False),
@@ -133,12 +135,13 @@ class Refitted:
     def __init__(self, **parameters: Any) -> None:
         self.parameters = parameters
 
-    def fit(self, X: Any, y: Any, *, y_err: Any) -> None:
+    def fit(self, X: Any, y: Any, *, y_err: Any, **errors: Any) -> None:
         assert len(X) == len(y) == len(y_err)
-        FITTED.append((float(y[0]), len(y), self.parameters))
+        assert all(name == "X_err" and (error[0] > 0.0) for name, error in errors.items())
+        FITTED.append((float(y[0]), len(y), bool(errors), self.parameters))
 
 
-FITTED: list[tuple[float, int, dict[str, Any]]] = []
+FITTED: list[tuple[float, int, bool, dict[str, Any]]] = []
 
 
 @pytest.mark.parametrize("name", sorted(REFITS))
@@ -147,11 +150,12 @@ def test_a_refit_has_other_rows_and_another_prior(name: str, monkeypatch: pytest
     monkeypatch.setattr(sampling, "BayesianErrorsInVariablesRegressor", Refitted)
     result = CASES[name].run(**CASES[name].tiny, repeats=3)
     assert len(result.values) == 3
-    first_y, rows, parameters = zip(*FITTED, strict=True)
+    first_y, rows, with_errors, parameters = zip(*FITTED, strict=True)
     assert set(rows) == {CASES[name].tiny["rows"]}
     assert all(a != b for a, b in pairwise(first_y))
     assert len({repr(one["coef_prior"]) for one in parameters}) == len(FITTED) == 4
     assert {one["noise"] for one in parameters} == {"additive" if "additive" in name else "scaled"}
+    assert set(with_errors) == {"errors-in-x" in name}
     kind = "Horseshoe" if "horseshoe" in name else "Laplace"
     assert {type(one["coef_prior"]).__name__ for one in parameters} == {kind}
     assert not {"draws", "chains", "nuts_kwargs"} & set(parameters[0]), "as it comes"

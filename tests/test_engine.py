@@ -159,6 +159,22 @@ def test_groups_of_equal_errors_stand_for_their_rows() -> None:
         assert_allclose(grouped.log_error, direct.log_error, rtol=1e-12)
 
 
+@pytest.mark.parametrize("others", [3, 100, 300], ids="then {} others".format)
+def test_errors_that_only_later_rows_have_count(others: int) -> None:
+    """Whether rows can be grouped by their errors is first looked for in 1,024 of them."""
+    X, y, _ = measured(1500)
+    e = np.tile([0.3, 0.6], 750)
+    e[1024:] = np.resize(np.linspace(0.1, 2.0, others), 476)
+    rows = Rows(X, y, None, None)
+    assert group(rows, e, compress(rows, e), 64).exact == (others == 3)
+    order = np.random.default_rng(0).permutation(1500)
+    model, mixed = Regressor(noise="additive"), Regressor(noise="additive")
+    model.fit(X, y, y_err=e)
+    mixed.fit(X[order], y[order], y_err=e[order])
+    for name in ("coef_", "coef_std_", "intercept_", "noise_scale_", "log_marginal_likelihood_"):
+        assert_allclose(getattr(model, name), getattr(mixed, name), rtol=1e-9)
+
+
 def test_nearly_collinear_columns_under_flat_priors_keep_their_prediction_errors() -> None:
     rng = np.random.default_rng(0)
     a, y = rng.normal(size=50), rng.normal(size=50)

@@ -20,6 +20,7 @@ from bayes_sklearn.inference import (
     Rows,
     SamplerSettings,
     importance,
+    importance_sampling,
     nuts,
     pymc_features,
     solve,
@@ -50,6 +51,12 @@ class Case:
     coef: str = "normal"
     standardize: bool = True
     scale: str = "half-normal"
+    size: float = 1.0
+    """Of the features' errors."""
+    target_noise: float = 1.0
+    """What the target's noise is multiplied by; its errors stay as they are."""
+    accept: float = 0.95
+    """What the sampler aims at."""
 
     def __str__(self) -> str:
         default = Case()
@@ -62,7 +69,7 @@ class Case:
         n, q, p = self.n, self.q, self.q + self.k
         rng = np.random.default_rng([n, q, self.k])
         true = rng.normal(size=(n, p)) + 0.5 * rng.normal(size=(n, 1))
-        sd, y_err = rng.uniform(0.25, 0.75, (n, q)), rng.uniform(0.2, 0.6, n)
+        sd, y_err = self.size * rng.uniform(0.25, 0.75, (n, q)), rng.uniform(0.2, 0.6, n)
         if self.errors != "rows":
             kind = np.arange(n) % (3 if self.errors == "kinds" else 1)
             sd, y_err = sd[kind], y_err[kind]
@@ -73,7 +80,8 @@ class Case:
         if self.with_target:
             joint[:, :q, q] = joint[:, q, :q] = 0.5 * sd * y_err[:, None]
         drawn = np.einsum("nij,nj->ni", np.linalg.cholesky(joint), rng.normal(size=(n, q + 1)))
-        X, y = true.copy(), 1.0 + true @ np.linspace(1.0, -0.5, p) + drawn[:, q]
+        X = true.copy()
+        y = 1.0 + true @ np.linspace(1.0, -0.5, p) + self.target_noise * drawn[:, q]
         X[:, p - q :] += drawn[:, :q]  # the noisy features are the last
         U, c = joint[:, :q, :q], joint[:, :q, q]
         if self.errors == "common":
@@ -105,8 +113,8 @@ def parameters(posterior: Posterior) -> tuple[Array, Array]:
     factors = true.coefficients()[1]
     scales = np.sqrt(np.diagonal(true.variance, axis1=1, axis2=2))
     known = [posterior.noise_scale[:, None], scales]
-    if scales.shape[1] > 1:
-        known.append((true.variance[:, 0, 1] / scales[:, 0] / scales[:, 1])[:, None])
+    a, b = np.tril_indices(scales.shape[1], -1)
+    known.append(true.variance[:, a, b] / scales[:, a] / scales[:, b])
     means = np.concatenate([posterior.location, true.theta, *known], axis=1)
     within = [np.square(factors).sum(axis=2), np.square(true.root).sum(axis=2), *map(np.zeros_like, known)]
     return means, np.concatenate(within, axis=1)
@@ -123,13 +131,23 @@ def parameters(posterior: Posterior) -> tuple[Array, Array]:
         Case(q=2, k=1, n=60, correlation=0.5, standardize=False),
         Case("additive", k=2, n=60, errors="common"),
         Case("known"),
+        # Errors as large as the features' spread, for many rows and for few.
+        Case(size=2.2, n=200),
+        Case(size=2.2),
+        Case(q=2, k=1, n=60, size=1.5, with_target=True),
+        # Targets of hardly any noise.
+        Case("none", n=50, target_noise=0.01),
+        Case(target_noise=0.01),
+        Case("additive", k=2, n=60, errors="kinds", target_noise=0.0),
+        Case(q=3, k=1, n=80),
+        Case(q=3, k=1, n=50, errors="common", correlation=0.5, size=1.5, accept=0.98),
     ],
     ids=str,
 )
 def test_draws_have_the_means_and_variances_of_importance_sampling(case: Case) -> None:
     problem = case.problem
     weighted = importance.solve(problem, SamplerSettings(seed=1))
-    drawn = nuts.solve(problem, SamplerSettings(seed=2))
+    drawn = nuts.solve(problem, SamplerSettings(seed=2, nuts_kwargs={"target_accept": case.accept}))
     assert drawn.chains is not None
     assert drawn.true_features is not None
     assert drawn.true_features.root.shape[2] == 0
@@ -171,10 +189,15 @@ def test_one_model_serves_data_of_any_size_with_errors_in_any_feature() -> None:
     assert nuts.structure(exact) not in keys
 
 
-def test_mixtures_are_refused_with_the_reason() -> None:
-    model = BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(), inference="nuts")
-    with pytest.raises(ValueError, match="beside errors in X it doesn't take the scales"):
-        model.fit(np.arange(6.0)[:, None], np.arange(6.0), X_err=0.5)
+@pytest.mark.parametrize("inference", ["auto", "nuts"])
+def test_mixtures_are_refused_with_reason_and_remedy(inference: str) -> None:
+    model = BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(), inference=inference)
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    with pytest.raises(
+        ValueError, match=r"beside errors in X it doesn't take the scales.*use Laplace\(\).*to_pymc"
+    ):
+        model.fit(X, y, X_err=0.5)
+    assert "x_true" in model.to_pymc(X, y, X_err=0.5).named_vars
 
 
 # --- what is sampled is the readable model -------------------------------------------------------
@@ -287,23 +310,6 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
     assert_allclose(found, found[0], rtol=0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "case", [Case(with_target=True), Case("additive", q=2, k=1, correlation=0.5)], ids=str
-)
-def test_derivatives_that_are_written_out_are_those_of_the_density(case: Case) -> None:
-    problem = case.problem
-    arrays = measured_data(problem, 0).arrays
-    model = pymc_features.sampler_model(problem, arrays)
-    sampled = density_of(lambda m: [m.logp(jacobian=False)], model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gradient = model.compile_fn(model.dlogp(jacobian=False), mode="FAST_COMPILE")
-    u = 0.7 * np.random.default_rng(7).normal(size=np.size(arrays["location"]))
-    step = 1e-5 * np.eye(len(u))
-    expected = [(sampled({"u": u + h}) - sampled({"u": u - h})) / 2e-5 for h in step]
-    assert_allclose(gradient({"u": u}), expected, rtol=1e-6, atol=1e-6)
-
-
 def test_pseudo_rows_have_the_sums_of_all() -> None:
     """Also of rows whose features are constant or equal, where sums of squares have no full rank."""
     problem = Case(errors="kinds", n=40, k=2).problem
@@ -342,8 +348,8 @@ def test_auto_goes_on_with_nuts_where_importance_sampling_is_not_to_be_trusted(
     X, y = table()
     trusted = BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y, X_err=0.5)
     assert trusted.inference_ == "importance"
-    monkeypatch.setattr(importance, "_K_HAT", -np.inf)
-    monkeypatch.setattr(importance, "_EFFECTIVE", np.inf)
+    monkeypatch.setattr(importance_sampling, "_K_HAT", -np.inf)
+    monkeypatch.setattr(importance_sampling, "_EFFECTIVE", np.inf)
     model = BayesianErrorsInVariablesRegressor(random_state=0)
     with pytest.warns(
         UserWarning, match=r"k-hat is .* effective sample size is .* goes on with 'nuts'"
@@ -365,7 +371,7 @@ def test_auto_goes_on_with_nuts_where_importance_sampling_is_not_to_be_trusted(
 
 
 def test_an_engine_s_doubt_is_a_warning_and_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importance, "_K_HAT", -np.inf)
+    monkeypatch.setattr(importance_sampling, "_K_HAT", -np.inf)
     with pytest.warns(ConvergenceWarning, match="k-hat"):
         posterior = solve(Case().problem, "importance", SamplerSettings())
     assert_allclose(posterior.weights.sum(), 1.0)
@@ -403,3 +409,25 @@ def test_to_pymc_refuses_what_true_features_can_t_be_written_for(given: dict[str
     X, y = table()
     with pytest.raises(ValueError, match=match):
         BayesianErrorsInVariablesRegressor(weight_type="frequency").to_pymc(X, y, **given)
+
+
+def test_draws_from_the_prior_are_of_one_copy_of_each_row() -> None:
+    X, y = table()
+    weight = np.arange(20.0) % 4
+    y_err = np.where(weight > 0.0, np.geomspace(1.0, 1e4, 20), 1.0)
+    model = BayesianErrorsInVariablesRegressor(
+        weight_type="frequency", noise="known", standardize=False, draws=500, chains=1, random_state=0
+    ).fit(X, y, weight, y_err=y_err, X_err=0.5)
+    exported = model.to_arviz(X, y, weight, y_err=y_err, X_err=0.5, prior=True)
+    used = np.flatnonzero(weight)
+    drawn = exported.prior_predictive["y"]
+    for values in (drawn, exported.posterior_predictive["y"], exported.observed_data["y"]):
+        assert_allclose(values["obs"], used)
+    assert drawn.shape == (1, 500, len(used))
+    # The rows' own errors make nearly all of the spread of most.
+    few = y_err[used] > 30.0
+    assert_allclose(np.asarray(drawn)[0].std(axis=0)[few], y_err[used][few], rtol=0.2)
+    with pytest.raises(
+        ValueError, match=r"whole frequencies in sample_weight, got 0.5. Round them, or .*prior=True"
+    ):
+        model.to_arviz(X, y, weight + 0.5, y_err=y_err, X_err=0.5, prior=True)

@@ -364,7 +364,7 @@ def test_nodes_are_worth_most_of_their_number_where_data_behave(n: int, q: int, 
 
 def test_rounds_are_added_where_nodes_are_worth_little() -> None:
     """Correlated features with error leave the smallest variance of the true ones open: far from Gaussian."""
-    nodes = solve_structural(measured(100, 0.8, q=3, correlation=0.95))
+    nodes = solve_structural(measured(30, 0.3, q=3, correlation=0.95))
     assert len(nodes.sample.weights) > 4096
     assert nodes.sample.effective_size > 1000.0
     assert nodes.sample.k_hat < 0.7

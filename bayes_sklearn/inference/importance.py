@@ -31,7 +31,9 @@ def why_not(problem: Problem) -> str | None:
     if errors is None:
         return "it is for features measured with error, and none has one"
     if isinstance(problem.coef_prior, ScaleMixture):
-        return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+        return (
+            f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
+        )
     exact = len(errors.noisy) < problem.rows.n_features
     if exact and problem.coef_prior.gaussian("coef_prior", problem.rows.n_features) is None:
         return (
@@ -117,6 +119,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     own = {name: values[noisy] for name, values in parameters.items()}
     jacobian = -float(np.log(unit).sum())
     gaussian = prior.gaussian("coef_prior", p)
+    m_mean, m_sd = prior.gaussian_like("coef_prior", p)
     beta = np.zeros((2, 0)) if gaussian is None else np.array(gaussian)[:, exact] * units.exact
     intercept = None
     if problem.intercept_prior is not None:
@@ -141,6 +144,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         cross_covariance=with_target,
         standard_error=error,
         noise=problem.noise,
+        m_like=(m_mean[noisy] * unit, m_sd[noisy] * unit),
     ), units
 
 

@@ -165,7 +165,11 @@ def fitted(points: Array, log_weights: Array, before: Component) -> Component:
         return before
     center = weights @ points
     deviation = np.sqrt(weights)[:, None] * (points - center)
-    return Component(center, np.asarray(np.linalg.cholesky(deviation.T @ deviation), dtype=np.float64))
+    try:
+        root = np.linalg.cholesky(deviation.T @ deviation)
+    except np.linalg.LinAlgError:  # draws that hardly differ
+        return before
+    return Component(center, np.asarray(root, dtype=np.float64))
 
 
 def tempered(log_weights: Array, dimensions: int) -> Array | None:

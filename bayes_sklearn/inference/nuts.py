@@ -42,6 +42,8 @@ COMPILED = CompiledModels(size=32)
 """The compiled models of this process."""
 
 _TUNE, _TARGET_ACCEPT = 500, 0.9
+# With errors of features: where the true features' spread may be small, the posterior is bent.
+_TARGET_ACCEPT_BENT = 0.95
 # Seconds between looks whether the sampler is done: it can be interrupted in between.
 _POLL = 0.002
 # Draws that are in hand at once where coefficients are drawn given their scales.
@@ -75,7 +77,10 @@ _STATISTICS = {
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     if problem.feature_errors is not None and isinstance(problem.coef_prior, ScaleMixture):
-        return f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+        return (
+            f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}: use Laplace(),"
+            " StudentT() or Normal(), or sample the model that to_pymc returns"
+        )
     role = missing_distribution(problem)
     return None if role is None else f"PyMC has no distribution for {role}={getattr(problem, role)!r}"
 
@@ -93,7 +98,8 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     ConvergenceWarning
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
-    options = _Options.of(settings)
+    accept = _TARGET_ACCEPT if problem.feature_errors is None else _TARGET_ACCEPT_BENT
+    options = _Options.of(settings, accept)
     if problem.feature_errors is None:
         posterior = _of_exact_features(problem, settings, options)
     else:
@@ -139,7 +145,7 @@ class _Options:
     others: Mapping[str, Any]
 
     @classmethod
-    def of(cls, settings: SamplerSettings) -> _Options:
+    def of(cls, settings: SamplerSettings, target_accept: float) -> _Options:
         given = dict(settings.nuts_kwargs or {})
         for name, place in _ELSEWHERE.items():
             if name in given:
@@ -153,7 +159,7 @@ class _Options:
             raise ValueError(
                 f"nuts_kwargs: nuts_sampler={sampler!r} is not installed. Install it, or use 'nutpie'."
             )
-        tune, accept = given.pop("tune", _TUNE), given.pop("target_accept", _TARGET_ACCEPT)
+        tune, accept = given.pop("tune", _TUNE), given.pop("target_accept", target_accept)
         cores = given.pop("cores", None)
         if not _is_whole(tune, 1):
             raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {tune!r}.")

@@ -350,8 +350,9 @@ def _repeated(frequency: Array | None, n: int) -> NDArray[np.intp]:
     times = np.rint(frequency)
     if (times != frequency).any():
         raise ValueError(
-            "Each copy of a row has true features of its own, so that to_pymc needs whole frequencies in"
-            f" sample_weight, got {frequency[times != frequency][0]:g}. Leave sample_weight out, or round it."
+            "Each copy of a row has true features of its own, so that to_pymc, and to_arviz for prior=True, need"
+            f" whole frequencies in sample_weight, got {frequency[times != frequency][0]:g}. Round them, or leave"
+            " sample_weight or prior=True out."
         )
     return np.repeat(np.arange(n), times.astype(np.intp))
 
@@ -362,5 +363,6 @@ def _check_definite(covariance: Array, spread: Array) -> None:
     if least.min() <= 0.0:
         raise ValueError(
             "A feature with errors has none in some rows, or some combination of features has none: PyMC has no"
-            " density for a measurement without error. Give these rows a small error."
+            " density for a measurement without error. Give these rows a small error in X_err or X_cov, or leave"
+            " prior=True out."
         )

@@ -104,6 +104,8 @@ class StructuralProblem:
     standard_error: Array | float | None = None
     """e, known error of y; None: 1 for "scaled", 0 for "additive"."""
     noise: Literal["scaled", "additive", "known"] = "scaled"
+    m_like: tuple[Array, Array] | None = None
+    """(q,) means and standard deviations of a Gaussian about as wide as m's prior; None: zeros and ones."""
 
     @property
     def n_noisy(self) -> int:
@@ -163,13 +165,8 @@ class StructuralProblem:
             Whether the true features have to do with the target: where errors are large, a density may have a
             second mode where they have not.
         """
-        rows, q = self.gathered, self.n_noisy
-        total = self.total_weight
-        deviations = rows.rows[:, -1 - q :]
-        spread: Array = deviations.T @ deviations / total if total > 0.0 else np.eye(q + 1)
-        total, spread = max(total, 1.0), spread + 1e-12 * np.eye(q + 1)
-        errors = rows.counts @ rows.errors / total if len(rows.counts) else np.ones(rows.errors.shape[1])
-        slope = rows.reference.m
+        q, total = self.n_noisy, max(self.total_weight, 1.0)
+        (spread, errors), slope = self.moments, self.gathered.reference.m
         # What the errors leave of the features' spread, at least a tenth of it in every direction.
         values, vectors = np.linalg.eigh(spread[:q, :q])
         whiten = vectors / np.sqrt(values)
@@ -314,6 +311,15 @@ class StructuralProblem:
         return omega
 
     @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """Mean products of (w - w0, y - y0), (q + 1, q + 1), and mean errors, as `gathered` has them."""
+        rows, q, total = self.gathered, self.n_noisy, self.total_weight
+        if total == 0.0:
+            return np.eye(q + 1), np.ones(rows.errors.shape[1])
+        deviations = rows.rows[:, -1 - q :]
+        return deviations.T @ deviations / total + 1e-12 * np.eye(q + 1), rows.counts @ rows.errors / total
+
+    @cached_property
     def gathered(self) -> GatheredRows:
         """The rows, those with the same errors summed."""
         # Rows that do not count may have errors that nothing can be divided by.
@@ -409,7 +415,7 @@ class _NormalEquations(NamedTuple):
         prior_root = shear / sd[:, None]
         prior_precision = prior_root.T @ prior_root
         ahead = np.where(flat, 0.0, mean - self.reference)
-        lower, exists = _cholesky(self.gram + prior_precision)
+        lower, exists = cholesky(self.gram + prior_precision)
         inverse: Array = np.asarray(np.linalg.inv(lower), dtype=np.float64)
         right = np.where(exists[:, None], self.right + ahead @ prior_precision, 0.0)
         whitened = (inverse @ right[:, :, None])[:, :, 0]
@@ -421,7 +427,7 @@ class _NormalEquations(NamedTuple):
         return (theta, root), np.where(exists, log_integral, -np.inf)
 
 
-def _cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
+def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Return Cholesky factors, (G, D, D), the identity in the place of one that does not exist, and which do."""
     exists: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))
     lower = np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape).copy()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .importance_sampling import Component, Sample, find_mode, fitted, sample
 from .structural import Conditional, StructuralProblem
+from .structural_coordinates import Following
 
 Array = NDArray[np.float64]
 
@@ -66,18 +67,20 @@ def solve_structural(
     StructuralNodes
         It is for the caller to look at the sample's `doubts`.
     """
-    rng = np.random.default_rng(seed)
+    rng, following = np.random.default_rng(seed), Following.of(problem)
     if n_nodes is None:
         n_nodes = _NODES if problem.n_distinct_errors * _NODES <= _MANY else _NODES // 2
         while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > _ROOT_NUMBERS:
             n_nodes //= 2
-    starts, n_search = _starts(problem)
+    found_starts, n_search = _starts(problem)
+    starts = [following.component(start) for start in found_starts]
     near = [np.abs(start.center) < _SEPARATE * start.scale for start in starts]
     conditionals: list[Conditional] = []
 
-    def log_density(points: Array) -> Array:
+    def log_density(coordinates: Array) -> Array:
+        points, log_volume = following.points(coordinates)
         conditionals.append(problem.condition(points))
-        return conditionals[-1].log_evidence + problem.log_prior(points)
+        return conditionals[-1].log_evidence + problem.log_prior(points) + log_volume
 
     found = sample(
         log_density,
@@ -87,6 +90,7 @@ def solve_structural(
         images=_as_matrices(problem.signs(np.any(near, axis=0))),
         widen=lambda points, log_weights, component: _folded(problem, points, log_weights, component),
     )
+    found = found._replace(points=following.points(found.points)[0])
     psi = problem.psi(found.points)
     return StructuralNodes(
         sample=found,
