@@ -39,6 +39,8 @@ _LOWEST = -4.0
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
+    if problem.likelihood.name != "normal":
+        return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"
     if problem.gaussian_prior is None:
@@ -70,9 +72,9 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     ConvergenceWarning
         Where the coefficients fit the target without error, so that nothing bounds the noise from below.
     """
-    prior = problem.gaussian_prior
-    if prior is None:
-        raise ValueError(f"The exact engine can't take this: {why_not(problem)}.")
+    prior, reason = problem.gaussian_prior, why_not(problem)
+    if prior is None or reason is not None:
+        raise ValueError(f"The exact engine can't take this: {reason}.")
     check_proper(problem)
     if problem.noise == "additive":
         return _additive(problem, *prior, approximate=approximate)

@@ -1,4 +1,6 @@
-"""The importance engine: features measured with error, all that is linear and Gaussian integrated out.
+"""The importance engine: features measured with error, and other likelihoods than the normal one.
+
+With features measured with error all that is linear and Gaussian is integrated out.
 
 Equations (n) are those of ``docs/maths.md``.
 """
@@ -11,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..priors import Flat, ScaleMixture
+from .importance_sampling import Sample
 from .posterior import Factors, Posterior
 from .problem import NotTrusted, Problem, SamplerSettings, check_proper
+from .regression_nodes import solve_regression
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .true_features import TrueFeatures
@@ -25,8 +29,10 @@ NAME = "importance"
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     errors = problem.feature_errors
+    if problem.likelihood.name != "normal":
+        return _why_not_regression(problem)
     if errors is None:
-        return "it is for features measured with error, and none has one"
+        return "it is for features measured with error and for other likelihoods than the normal one"
     if isinstance(problem.coef_prior, ScaleMixture):
         return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
     exact = len(errors.noisy) < problem.rows.n_features
@@ -53,11 +59,28 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     reason = why_not(problem)
     if reason is not None:
         raise ValueError(f"The importance engine can't take this: {reason}.")
+    if problem.feature_errors is None:
+        check_proper(problem.gaussian_like())
+        posterior, found = solve_regression(problem, seed=settings.seed)
+        return _trusted(posterior, found)
     check_proper(problem)
     structural, units = structural_problem(problem)
     nodes = solve_structural(structural, seed=settings.seed)
-    posterior = posterior_of(problem, nodes, units)
-    doubts = nodes.sample.doubts
+    return _trusted(posterior_of(problem, nodes, units), nodes.sample)
+
+
+def _why_not_regression(problem: Problem) -> str | None:
+    """Return why this engine can't take a problem with another likelihood than the normal one, or None."""
+    if problem.feature_errors is not None:
+        return f"it takes errors in X with the normal likelihood, not with {problem.likelihood!r}"
+    if isinstance(problem.coef_prior, ScaleMixture):
+        return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+    return None
+
+
+def _trusted(posterior: Posterior, found: Sample) -> Posterior:
+    """Return a posterior whose nodes pass the gates; raise `NotTrusted` for another."""
+    doubts = found.doubts
     if doubts:
         raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
     return posterior

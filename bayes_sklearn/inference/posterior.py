@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -141,6 +141,8 @@ class Posterior:
     """Where the nodes are a sampler's draws: of which chain, and what it says of them."""
     true_features: TrueFeatures | None = None
     """Where features are measured with error: how the true ones are distributed."""
+    auxiliary: Mapping[str, Array] = field(default_factory=dict)
+    """By name, (G,) each: the nodes' values of the likelihood's further parameters, in no unit of the data."""
 
     @cached_property
     def mean(self) -> Array:
