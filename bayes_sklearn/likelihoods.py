@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, expit, gammaln, psi, zeta
+from scipy.special import betaln, expit, psi, zeta
 from sklearn.base import BaseEstimator
 
 from .priors import Beta, Gamma, Prior, ScalePrior, UnitPrior
@@ -494,8 +494,9 @@ def _log_choose(successes: Array, failures: Array) -> Array:
 
 
 # The logarithm of Gamma(A + m) / (Gamma(A) A^m) = prod_{j < m} (1 + j q) with q = 1 / A. For q up to 1/8 it is
-# Stirling's series, in which nothing cancels but small numbers; above, gamma functions.
-_DIRECT = 0.125
+# Stirling's series, in which nothing cancels but small numbers; above, factors are taken out first.
+_SHIFT = 8
+_DIRECT = 1.0 / _SHIFT
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 # Where 1 / A is less, the product is one.
 _NONE = 1e-30
@@ -511,6 +512,8 @@ def log_rising(q: Array, m: Array | float) -> Array:
     q, m : ndarray
         Not negative; broadcast with each other.
     """
+    if np.all((m == 0.0) | (np.asarray(m) == 1.0)):
+        return np.zeros(np.broadcast_shapes(np.shape(q), np.shape(m)))
     direct = q > _DIRECT
     if not direct.any():
         return _log_rising_small(q, m)
@@ -545,9 +548,14 @@ def _stirling(t: Array) -> Array:
 
 
 def _log_rising_large(q: Array, m: Array) -> Array:
-    a = 1.0 / q
-    # Gamma(A) = Gamma(A + 1) / A: A may be next to nothing.
-    return np.where(m > 0.0, gammaln(a + m) - gammaln(a + 1.0) + (m - 1.0) * np.log(q), 0.0)
+    # The first factors of either gamma function are taken out, until Stirling's series holds for what is left.
+    a = np.maximum(1.0 / q, _TINY)
+    above, below = a.copy(), a + m
+    for i in range(1, _SHIFT):
+        above *= a + i
+        below *= a + m + i
+    shifted = 1.0 / (a + _SHIFT)
+    return _log_rising_small(shifted, m) + np.log(above / below) - m * np.log(shifted * a)
 
 
 class Rising(NamedTuple):

@@ -30,8 +30,9 @@ _MANY = 2**22
 # Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
 _NODES_AT_ONCE = 256
 _BLOCK_NUMBERS = 2**16
-# Degrees of freedom of the proposals.
-_DEGREES_OF_FREEDOM = 30.0
+# Degrees of freedom of the proposals, as many as dimensions within these bounds: in few dimensions heavy tails cost
+# little and are worth having.
+_DEGREES_OF_FREEDOM = (7.0, 30.0)
 # Newton's method ends where the density can rise by no more than this, or after so many steps.
 _CONVERGED = 1e-6
 _MAX_STEPS = 100
@@ -162,7 +163,9 @@ class RegressionDensity:
             value += float(middle)
             gradient[i] += (upper - lower) / (2.0 * _STEP)
             hessian[i, i] += (upper - 2.0 * middle + lower) / _STEP**2
-        fallback[k:, k:] = np.diag(np.minimum(np.diag(hessian)[k:], 0.0))
+            # About a step of one in a logarithm, or of the coordinate's own size.
+            size = max(abs(point[i]), abs(self.start[i])) if parameter.coordinate.folded else 1.0
+            fallback[i, i] = -max(abs(hessian[i, i]), 1.0 / size**2)
         return Derivatives(value, gradient, hessian, fallback)
 
     def _row_blocks(self, length: int) -> Iterator[tuple[slice, Array, Array]]:
@@ -221,18 +224,23 @@ class RegressionDensity:
             curvature[entries] = (weights * (np.square(nodes) - 1.0)) @ (logs - mean) / np.square(width)
         return value, gradient, curvature
 
+    @cached_property
     def start(self) -> Array:
-        """Return a point to search from: least squares, for likelihoods of target less line."""
-        problem, point = self.problem, np.zeros(self.size)
-        scale = 1.0
+        """(d,) a point to search from: least squares, for likelihoods of target less line."""
+        problem, k = self.problem, self.n_coefficients
+        point, scale = np.zeros(self.size), 1.0
         if problem.likelihood.link == "identity":
-            k = self.n_coefficients
             factor = problem.factor[0]
-            target = factor[:, -1] - factor[:, -1 - k : -1] @ self.offset
-            point[:k] = self.basis.T @ (factor[:, -1 - k : -1].T @ target)
-            residual = target - factor[:, -1 - k : -1] @ (self.basis @ point[:k])
+            design = factor[:, -1 - k : -1]
+            target = factor[:, -1] - design @ self.offset
+            point[:k] = self.basis.T @ (design.T @ target)
+            residual = target - design @ (self.basis @ point[:k])
             scale = max(float(np.linalg.norm(residual) / np.sqrt(problem.total_weight)), problem.resolution())
-        for i, parameter in enumerate(problem.auxiliary, start=self.n_coefficients):
+            if problem.noise == "additive":
+                # One over the typical error is the factor's first entry.
+                typical = float(np.sqrt(problem.total_weight) / factor[0, 0])
+                scale = typical * np.sqrt(max(scale**2 - 1.0, 0.1))
+        for i, parameter in enumerate(problem.auxiliary, start=k):
             value = scale if parameter.name == "noise_scale" else parameter.start
             point[i] = float(parameter.coordinate.of(np.array(value)))
         return point
@@ -259,7 +267,7 @@ def find_laplace(density: RegressionDensity) -> Component:
     k = density.n_coefficients
     gaussian = density.problem.gaussian_prior is not None
     first = density if gaussian else RegressionDensity(density.problem.gaussian_like())
-    component = _climb(first, first.start(), np.ones(k))
+    component = _climb(first, first.start, np.ones(k))
     for _ in range(0 if gaussian else 2):
         width = np.linalg.norm(density.basis @ component.root[:k], axis=1)
         component = _climb(density, component.center, width)
@@ -329,7 +337,7 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         n_nodes,
         np.random.default_rng(seed),
         images=_reflections(near),
-        degrees_of_freedom=_DEGREES_OF_FREEDOM,
+        degrees_of_freedom=float(np.clip(density.size, *_DEGREES_OF_FREEDOM)),
     )
     return _posterior(density, found), found
 
