@@ -1,7 +1,7 @@
 """Likelihoods: how a measured target is distributed about the regression line.
 
-Every likelihood is a plain scikit-learn estimator, as the priors are. It says what it needs (a link, further parameters
-with their priors) and gives the log density of each row with its derivatives; engines know no more of it.
+Every likelihood is a plain scikit-learn estimator, as the priors are. It says what it needs (a link, further
+parameters with their priors) and gives the log density of each row with its derivatives; engines know no more of it.
 Equations (n) are those of ``docs/maths.md``.
 """
 
@@ -83,7 +83,9 @@ class Auxiliary(NamedTuple):
 
     def log_prior(self, coordinate: Array) -> Array:
         """Return the prior's log density in the coordinate."""
-        return self.prior.log_density(self.coordinate.value(coordinate)) + self.coordinate.log_slope(coordinate)
+        return self.prior.log_density(self.coordinate.value(coordinate)) + self.coordinate.log_slope(
+            coordinate
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,8 @@ class Observations:
     noise: Noise = "scaled"
     trials: Array | float = 1.0
     """Counts behind the shares, (n,) or one."""
+    resolution: float = 0.0
+    """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
 
     def take(self, index: slice) -> Observations:
         """Return these rows alone."""
@@ -216,7 +220,7 @@ class _Additive(Likelihood):
         if data.noise == "known":
             return square
         own = np.square(values["noise_scale"])
-        return own * square if data.noise == "scaled" else own + square
+        return (own + data.resolution**2) * square if data.noise == "scaled" else own + square
 
     def _log_variance(self, coordinates: Array, data: Observations) -> tuple[Array, Array, Array]:
         """Return the log of the rows' squared scales, and its derivatives in the noise scale's coordinate."""
@@ -226,7 +230,10 @@ class _Additive(Likelihood):
             return np.log(square), zero, zero
         c = coordinates[0]
         if data.noise == "scaled":
-            return 2.0 * c + np.log(square), zero + 2.0, zero
+            own = np.exp(2.0 * c)
+            variance = own + data.resolution**2
+            share = own / variance
+            return np.log(variance) + np.log(square), zero + 2.0 * share, zero + 4.0 * share * (1.0 - share)
         variance = c**2 + square
         slope = 2.0 * c / variance
         return np.log(variance), slope, 2.0 / variance - np.square(slope)
@@ -286,7 +293,9 @@ class StudentTLikelihood(_Additive):
             return
         nu = np.asarray(self.nu)
         if nu.ndim or nu.dtype.kind not in "iuf":
-            raise TypeError(f"{argument}__nu must be a number or a prior such as Gamma(2, 0.1), got {self.nu!r}.")
+            raise TypeError(
+                f"{argument}__nu must be a number or a prior such as Gamma(2, 0.1), got {self.nu!r}."
+            )
         if not (np.isfinite(nu) and nu > 0.0):
             raise ValueError(
                 f"{argument}__nu must be positive and finite, got {self.nu!r}. For normal noise, use 'normal'."
@@ -305,7 +314,7 @@ class StudentTLikelihood(_Additive):
         return scale if prior is None else (*scale, Auxiliary("nu", prior, Coordinate("log"), 10.0))
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        nu = np.asarray(values["nu"] if "nu" in values else self.nu, dtype=np.float64)
+        nu = np.asarray(values.get("nu", self.nu), dtype=np.float64)
         variance = self._variance(values, data)
         # log_rising is what the gamma functions leave of nu / 2's power: next to nothing for a large nu.
         constant = log_rising(2.0 / nu, 0.5) - 0.5 * _LOG_TWO_PI - 0.5 * np.log(variance)
@@ -475,7 +484,9 @@ def counts(data: Observations) -> tuple[Array, Array]:
     trials = np.asarray(data.trials, dtype=np.float64)
     successes = data.y * trials
     whole = np.rint(successes)
-    successes = np.where(np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes)
+    successes = np.where(
+        np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
+    )
     return successes, trials - successes
 
 
@@ -580,9 +591,7 @@ def rising_derivatives(q: Array, m: Array) -> Rising:
     if direct.any():
         slope, bend = np.array(slope), np.array(bend)
         slope[direct], bend[direct] = _rising_slopes_large(q[direct], m[direct])
-    return Rising(
-        log_rising(q, m), slope, bend, q * slope, q * slope + np.square(q) * bend, slope + q * bend
-    )
+    return Rising(log_rising(q, m), slope, bend, q * slope, q * slope + np.square(q) * bend, slope + q * bend)
 
 
 def _rising_slopes_small(q: Array, m: Array) -> tuple[Array, Array]:

@@ -82,7 +82,9 @@ class Prior(BaseEstimator):
             wanted = "give one number" if size == 1 else wanted
             raise ValueError(f"{key} has shape {array.shape}; {wanted}.")
         if not np.isfinite(array).all():
-            raise ValueError(f"{key} must be finite, got {value!r}. For no prior information, use {self._vague}.")
+            raise ValueError(
+                f"{key} must be finite, got {value!r}. For no prior information, use {self._vague}."
+            )
         if positive and not (array > 0.0).all():
             raise ValueError(
                 f"{key} must be positive, got {value!r}. For no prior information, use {self._vague}."
@@ -548,4 +550,4 @@ class Beta(UnitPrior):
 
     def log_density(self, share: Array) -> Array:
         inside = xlogy(self.alpha - 1.0, share) + xlog1py(self.beta - 1.0, -share)
-        return inside - betaln(self.alpha, self.beta)
+        return np.asarray(inside - betaln(self.alpha, self.beta), dtype=np.float64)

@@ -6,7 +6,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.linalg.lapack import dtrtri
-from sklearn.exceptions import ConvergenceWarning
 
 from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
-from .problem import Problem, SamplerSettings, check_proper
+from .problem import Problem, SamplerSettings, check_proper, warn_of_no_noise
 from .quadrature import peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
@@ -216,14 +214,7 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     intervals = peak_intervals(log_density, lower, upper, problem.tail)
     log_scale, density, log_weights = trapezoid(log_density, intervals)
     if density[log_scale.argmin()] > density.max() - _CUT_OFF:
-        warnings.warn(
-            "The features fit the target without error (a constant target, or more columns than distinct"
-            " rows?), so the data do not bound the noise from below: its scale is cut off at the resolution of"
-            " the data, and the intervals are not to be trusted. Use fewer features, a narrower coef_prior, or"
-            " give y_err.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+        warn_of_no_noise()
     keep = _matter(log_weights, log_scale)
     log_scale, log_weights, density = log_scale[keep], log_weights[keep], density[keep]
     variance = np.exp(2.0 * log_scale)

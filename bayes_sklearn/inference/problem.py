@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
+from sklearn.exceptions import ConvergenceWarning
 
 from ..feature_errors import FeatureErrors
 from ..likelihoods import Auxiliary, Likelihood, Noise, NormalLikelihood, Observations, counts
@@ -24,7 +25,16 @@ from .separation import separating_direction
 
 Array = NDArray[np.float64]
 
-__all__ = ["Engine", "Noise", "NotTrusted", "Problem", "SamplerSettings", "Scaling", "check_proper"]
+__all__ = [
+    "Engine",
+    "Noise",
+    "NotTrusted",
+    "Problem",
+    "SamplerSettings",
+    "Scaling",
+    "check_proper",
+    "warn_of_no_noise",
+]
 
 # A residual below this share of the target's spread is rounding, not noise.
 _RESOLUTION = 1e-8
@@ -193,6 +203,7 @@ class Problem:
             error / self.error_unit,
             self.noise,
             1.0 if self.trials is None else self.trials,
+            self.resolution(),
         )
 
     def design_blocks(self) -> Iterator[tuple[slice, Array]]:
@@ -336,6 +347,18 @@ class Engine(Protocol):
 
     def solve(self, problem: Problem, settings: SamplerSettings) -> Posterior:
         """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""
+
+
+def warn_of_no_noise() -> None:
+    """Warn that nothing bounds the noise scale from below."""
+    warnings.warn(
+        "The features fit the target without error (a constant target, or more columns than distinct"
+        " rows?), so the data do not bound the noise from below: its scale is cut off at the resolution of"
+        " the data, and the intervals are not to be trusted. Use fewer features, a narrower coef_prior, or"
+        " give y_err.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
 
 
 def check_proper(problem: Problem) -> None:

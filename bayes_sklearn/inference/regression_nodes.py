@@ -20,7 +20,7 @@ from scipy.linalg.lapack import dtrtri
 from ..priors import CoefficientPrior
 from .importance_sampling import Component, Sample, sample
 from .posterior import Posterior, SharedBasis
-from .problem import Problem
+from .problem import Problem, warn_of_no_noise
 
 Array = NDArray[np.float64]
 
@@ -36,10 +36,14 @@ _DEGREES_OF_FREEDOM = (7.0, 30.0)
 # Newton's method ends where the density can rise by no more than this, or after so many steps.
 _CONVERGED = 1e-6
 _MAX_STEPS = 100
+# Newton's longest step in a coordinate that is a logarithm.
+_LONGEST = 3.0
 # Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
 _SEPARATE = 8.0
 # Curvatures below this share of the largest are raised to it.
 _LEAST_CURVATURE = 1e-10
+# Noise scales of so many times the data's resolution are rounding.
+_AT_THE_END = 3.0
 # Step of differences in an auxiliary coordinate.
 _STEP = 1e-4
 # Gauss-Hermite points over which a prior that is not Gaussian is averaged.
@@ -62,7 +66,7 @@ class RegressionDensity:
 
     @cached_property
     def offset(self) -> Array:
-        """(P,)"""
+        """(P,) B where gamma is zero."""
         mean, sd = self.wide
         return np.where(np.isfinite(sd), mean, 0.0)
 
@@ -92,6 +96,11 @@ class RegressionDensity:
         return np.array([False] * self.n_coefficients + auxiliary)
 
     @property
+    def logarithmic(self) -> NDArray[np.bool_]:
+        """(d,) coordinates that are logarithms."""
+        return ~self.folded & (np.arange(self.size) >= self.n_coefficients)
+
+    @property
     def log_volume(self) -> float:
         """Log of the volume of B by that of gamma."""
         return float(np.log(np.abs(np.diag(self.basis))).sum())
@@ -108,7 +117,12 @@ class RegressionDensity:
         }
 
     def __call__(self, points: Array) -> Array:
-        """Return the log density at points, (G,)."""
+        """Return the log density at points, (G,); minus infinity where it fails."""
+        with np.errstate(all="ignore"):
+            log_density = self._log_density(points)
+        return np.where(np.isfinite(log_density), log_density, -np.inf)
+
+    def _log_density(self, points: Array) -> Array:
         problem, k = self.problem, self.n_coefficients
         log_density = self._coefficient_prior(self.coefficients(points))
         for i, parameter in enumerate(problem.auxiliary):
@@ -124,7 +138,7 @@ class RegressionDensity:
                 here = {name: value[nodes] for name, value in values.items()}
                 of_rows = problem.likelihood.log_density(eta, here, observed)
                 log_density[nodes] += of_rows @ self._frequency(block, len(rows))
-        return np.where(np.isnan(log_density), -np.inf, log_density)
+        return log_density
 
     def derivatives(self, point: Array, smoothing: Array) -> Derivatives:
         """Return the log density, its gradient and Hessian at a point, a block of rows at a time.
@@ -136,6 +150,10 @@ class RegressionDensity:
             Standard deviations of B, over which priors that are not Gaussian are averaged: what counts of one with a
             kink is what it is over the posterior's width.
         """
+        with np.errstate(all="ignore"):
+            return self._derivatives(point, smoothing)
+
+    def _derivatives(self, point: Array, smoothing: Array) -> Derivatives:
         problem, k, d = self.problem, self.n_coefficients, self.size
         value, gradient, hessian, fallback = 0.0, np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
         data = problem.observations()
@@ -257,6 +275,10 @@ class Derivatives(NamedTuple):
     fallback: Array
     """(d, d) a negative semidefinite matrix to take its place."""
 
+    @property
+    def finite(self) -> bool:
+        return all(bool(np.isfinite(part).all()) for part in self)
+
 
 def find_laplace(density: RegressionDensity) -> Component:
     """Return the normal approximation at the mode.
@@ -284,10 +306,11 @@ def _climb(density: RegressionDensity, point: Array, smoothing: Array) -> Compon
         rise = float(along @ along)
         if rise < _CONVERGED:
             break
-        step, share = root @ along, 1.0
+        step = root @ along
+        share = min(1.0, _LONGEST / max(float(np.abs(step[density.logarithmic]).max(initial=0.0)), 1e-300))
         while share > 1e-9:
             there = density.derivatives(point + share * step, smoothing)
-            if np.isfinite(there.value) and there.value > here.value + 1e-4 * share * rise:
+            if there.finite and there.value > here.value + 1e-4 * share * rise:
                 break
             share *= 0.5
         else:
@@ -339,7 +362,12 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         images=_reflections(near),
         degrees_of_freedom=float(np.clip(density.size, *_DEGREES_OF_FREEDOM)),
     )
-    return _posterior(density, found), found
+    posterior = _posterior(density, found)
+    if not found.doubts and problem.noise == "scaled" and problem.likelihood.link == "identity":
+        at_the_end = posterior.noise_scale < _AT_THE_END * problem.resolution()
+        if posterior.weights @ at_the_end > 1e-3:
+            warn_of_no_noise()
+    return posterior, found
 
 
 def _reflections(near: NDArray[np.bool_]) -> Array:

@@ -41,7 +41,7 @@ def separating_direction(blocks: Iterable[tuple[Array, Array, Array]], size: int
     for design, successes, failures in blocks:
         both = (successes > 0.0) & (failures > 0.0)
         if both.any():
-            triangle = np.linalg.qr(np.concatenate([triangle, design[both]]), mode="r")
+            triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, design[both]]), mode="r"))
         sign = np.where(successes > 0.0, 1.0, -1.0)[~both, None]
         one_sided.append(design[~both] * sign)
     free = _null_space(triangle, size)
