@@ -21,7 +21,7 @@ from ..likelihoods import Auxiliary, Likelihood, Noise, NormalLikelihood, Observ
 from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
 from .compressed import Compressed, Groups, Rows, compress, group
 from .posterior import Posterior, row_blocks
-from .separation import separating_direction
+from .separation import is_separated
 
 Array = NDArray[np.float64]
 
@@ -426,22 +426,20 @@ def _check_determined(design: Array, n_rows: int) -> None:
 
 def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:
     """Refuse flat coefficients along which the likelihood of shares does not fall."""
-    direction = separating_direction(_flat_blocks(problem, flat), int(np.count_nonzero(flat)))
-    if direction is None:
-        return
-    largest = float(np.abs(direction).max())
-    intercept = problem.fit_intercept and flat[0] and abs(direction[0]) > (1.0 - 1e-6) * largest
-    if intercept and np.count_nonzero(np.abs(direction) > 1e-6 * largest) == 1:
-        outcome = "a success" if direction[0] > 0.0 else "a failure"
-        raise ValueError(
-            f"The posterior is improper: every trial is {outcome}, so that nothing bounds the intercept. Use"
-            " intercept_prior=Normal(...)."
-        )
-    raise ValueError(
-        "The posterior is improper: the columns with a flat prior separate successes from failures, so that nothing"
-        " bounds their coefficients. Use coef_prior=Normal(...) (and for the intercept intercept_prior=Normal(...)),"
-        " or drop the columns that separate."
+    shares = (
+        problem.rows.y if problem.rows.frequency is None else problem.rows.y[problem.rows.frequency > 0.0]
     )
+    if problem.fit_intercept and flat[0] and (shares == shares[0]).all() and shares[0] in (0.0, 1.0):
+        raise ValueError(
+            f"The posterior is improper: every trial is a {'success' if shares[0] else 'failure'}, so that nothing"
+            " bounds the intercept. Use intercept_prior=Normal(...), and coef_prior=Normal(...)."
+        )
+    if is_separated(lambda: _flat_blocks(problem, flat), int(np.count_nonzero(flat))):
+        raise ValueError(
+            "The posterior is improper: the columns with a flat prior separate successes from failures, so that"
+            " nothing bounds their coefficients. Use coef_prior=Normal(...) (and for the intercept"
+            " intercept_prior=Normal(...)), or drop the columns that separate."
+        )
 
 
 def _flat_blocks(problem: Problem, flat: NDArray[np.bool_]) -> Iterator[tuple[Array, Array, Array]]:
