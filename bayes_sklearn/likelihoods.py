@@ -371,14 +371,13 @@ class BinomialLikelihood(Likelihood):
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         successes, failures = counts(data)
-        log_share = _log_expit(eta)
         # The counts of the other outcome stand alone where the line is large: nothing cancels.
         value = np.maximum(eta, 0.0)
         value *= -failures
         value += np.minimum(eta, 0.0) * successes
-        log_share -= np.minimum(eta, 0.0)
-        log_share *= successes + failures
-        value += log_share
+        rest = _log_one_plus(eta)
+        rest *= successes + failures
+        value -= rest
         value += _log_choose(successes, failures)
         return value
 
@@ -491,12 +490,17 @@ def counts(data: Observations) -> tuple[Array, Array]:
 
 
 def _log_expit(eta: Array) -> Array:
-    """Return log(1 / (1 + exp(-eta))) by the fast functions, accurate in both tails."""
-    size = np.abs(eta)
+    """Return log(1 / (1 + exp(-eta))), accurate in both tails."""
+    return np.minimum(eta, 0.0) - _log_one_plus(eta)
+
+
+def _log_one_plus(eta: Array) -> Array:
+    """Return log(1 + exp(-abs(eta)))."""
+    size = np.abs(np.atleast_1d(eta))
     np.negative(size, out=size)
     np.exp(size, out=size)
     np.log1p(size, out=size)
-    return np.minimum(eta, 0.0) - size
+    return size.reshape(np.shape(eta))
 
 
 def _log_choose(successes: Array, failures: Array) -> Array:

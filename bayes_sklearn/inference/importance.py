@@ -32,7 +32,7 @@ def why_not(problem: Problem) -> str | None:
     if problem.likelihood.name != "normal":
         return _why_not_regression(problem)
     if errors is None:
-        return "it is for features measured with error and for other likelihoods than the normal one"
+        return "with the normal likelihood it is for features measured with error, and none has one"
     if isinstance(problem.coef_prior, ScaleMixture):
         return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
     exact = len(errors.noisy) < problem.rows.n_features
