@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from sklearn.base import clone
 
+from bayes_sklearn.gamma_ratios import log_rising, rising_derivatives
 from bayes_sklearn.likelihoods import (
     LIKELIHOODS,
     BetaBinomialLikelihood,
@@ -23,8 +24,6 @@ from bayes_sklearn.likelihoods import (
     Observations,
     StudentTLikelihood,
     counts,
-    log_rising,
-    rising_derivatives,
 )
 from bayes_sklearn.priors import Beta, Flat, Gamma, HalfNormal, InverseGamma, Normal
 

@@ -269,14 +269,13 @@ def test_degrees_of_freedom_against_a_grid() -> None:
     assert posterior.log_evidence == pytest.approx(grid.log_total, abs=evidence_error(sample))
 
 
-@pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
+@pytest.mark.parametrize(
+    ("noise", "errors"), [("scaled", True), ("additive", True), ("known", True), ("scaled", False)]
+)
 @pytest.mark.parametrize("likelihood", [NormalLikelihood(), StudentTLikelihood(nu=1e6)])
-@pytest.mark.parametrize("errors", [True, False])
 def test_normal_noise_is_the_exact_engines(noise: Any, likelihood: Likelihood, errors: bool) -> None:
     problem = heavy(n=30, p=3, noise=noise, likelihood=likelihood, frequency=1.0 + np.arange(30.0) % 2)
     if not errors:
-        if noise == "known":
-            pytest.skip("nothing is known")
         problem = build(problem.rows.X, problem.rows.y, likelihood, noise=noise)
     truth = exact.solve(replace(problem, likelihood=NormalLikelihood()), SamplerSettings())
     posterior, sample = solve_regression(problem)
@@ -305,17 +304,16 @@ def test_flat_priors_on_star98_find_the_generalised_linear_model() -> None:
         return np.append(B[0] - problem.scaling.x_mean @ coef, coef)
 
     mode = on_the_data(density.coefficients(laplace.center[None])[0])
-    # Newton's method ends a thousandth of a standard deviation away or nearer.
-    assert (np.abs(mode - peer.params) < 2e-3 * peer.bse).all()
+    assert (np.abs(mode - peer.params) < 1e-5 * peer.bse).all()
     posterior, sample = solve_regression(problem)
     posterior = problem.scaling.to_data(posterior, problem.noise_unit)
     mean, sd = moments(posterior)
     assert sample.effective_size > 3000.0
     assert posterior.log_evidence is None
-    # Mean and mode differ by the skewness, 1% of a standard deviation here, and by Monte Carlo error.
+    # Mean and mode differ by the skewness, 1.6% of a standard deviation here, and by Monte Carlo error.
     away = np.abs(mean[1:] - peer.params.to_numpy()[1:]) / peer.bse.to_numpy()[1:]
-    assert (away < 0.03 + Z / np.sqrt(sample.effective_size)).all()
-    assert_allclose(sd[1:], peer.bse[1:], rtol=0.02 + Z / np.sqrt(2.0 * sample.effective_size))
+    assert (away < 0.02 + Z / np.sqrt(sample.effective_size)).all()
+    assert_allclose(sd[1:], peer.bse[1:], rtol=0.003 + Z / np.sqrt(2.0 * sample.effective_size))
 
 
 def test_star98_is_overdispersed() -> None:

@@ -157,7 +157,7 @@ class RegressionDensity:
         problem, k, d = self.problem, self.n_coefficients, self.size
         value, gradient, hessian, fallback = 0.0, np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
         data = problem.observations()
-        for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // (4 * d)):
+        for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // 4):
             found = problem.likelihood.derivatives(start + rows @ point[:k], point[k:], data.take(block))
             weight = self._frequency(block, len(rows))
             value += float(found.value @ weight)
