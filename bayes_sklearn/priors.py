@@ -1,4 +1,4 @@
-"""Prior distributions: what the user says about coefficients, intercept and noise scale.
+"""Prior distributions: what the user says about coefficients, intercept, noise scale and other parameters.
 
 Every prior is a plain scikit-learn estimator: it prints, clones, nests in a grid search and is checked at fit.
 Parameter names and meanings are PyMC's. With ``standardize=True`` (the default) all of them are in units of the
@@ -13,15 +13,17 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, ndtr, stdtrit
+from scipy.special import betaln, gammaln, ndtr, stdtrit, xlog1py, xlogy
 from sklearn.base import BaseEstimator
 
 Array = NDArray[np.float64]
 
 __all__ = [
+    "Beta",
     "CoefficientPrior",
     "Exponential",
     "Flat",
+    "Gamma",
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
@@ -32,6 +34,7 @@ __all__ = [
     "ScaleMixture",
     "ScalePrior",
     "StudentT",
+    "UnitPrior",
 ]
 
 
@@ -40,6 +43,10 @@ class Prior(BaseEstimator):
 
     _positive: ClassVar[tuple[str, ...]] = ()
     """Parameters that have to be positive; the others may be any finite number."""
+    _single: ClassVar[bool] = False
+    """Whether the prior is of one number, so that its parameters can't be arrays."""
+    _vague: ClassVar[str] = "Flat()"
+    """What says least, for messages."""
 
     def check(self, argument: str, size: int) -> Mapping[str, Array]:
         """Return every parameter as an array of shape (size,).
@@ -70,14 +77,18 @@ class Prior(BaseEstimator):
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{key} must be a number or an array of numbers, got {value!r}.")
-        if array.ndim and (isinstance(self, ScalePrior) or array.shape != (size,)):
+        if array.ndim and (self._single or array.shape != (size,)):
             wanted = f"there are {size} features: give one number for all, or one a feature"
             wanted = "give one number" if size == 1 else wanted
             raise ValueError(f"{key} has shape {array.shape}; {wanted}.")
         if not np.isfinite(array).all():
-            raise ValueError(f"{key} must be finite, got {value!r}. For no prior information, use Flat().")
+            raise ValueError(
+                f"{key} must be finite, got {value!r}. For no prior information, use {self._vague}."
+            )
         if positive and not (array > 0.0).all():
-            raise ValueError(f"{key} must be positive, got {value!r}. For no prior information, use Flat().")
+            raise ValueError(
+                f"{key} must be positive, got {value!r}. For no prior information, use {self._vague}."
+            )
         return np.broadcast_to(array.astype(np.float64), (size,)).copy()
 
 
@@ -145,8 +156,9 @@ class MixtureTerms(NamedTuple):
 
 
 class ScalePrior(Prior, ABC):
-    """A prior for a positive scale."""
+    """A prior for a positive number, such as the noise scale."""
 
+    _single = True
     scale_distribution: ClassVar[str | None] = None
     """PyMC's distribution with the same parameters; None: there is none."""
     tail_power: ClassVar[float] = np.inf
@@ -161,6 +173,19 @@ class ScalePrior(Prior, ABC):
     def tail(self) -> float:
         """Return the power of the scale with which the density falls in its upper tail."""
         return self.tail_power
+
+
+class UnitPrior(Prior, ABC):
+    """A prior for a number between 0 and 1, such as an intraclass correlation."""
+
+    _single = True
+    _vague = "Beta(1, 1)"
+    unit_distribution: ClassVar[str | None] = None
+    """PyMC's distribution with the same parameters; None: there is none."""
+
+    @abstractmethod
+    def log_density(self, share: Array) -> Array:
+        """Return the normalised log density at numbers between 0 and 1."""
 
 
 class Normal(CoefficientPrior):
@@ -481,3 +506,48 @@ class InverseGamma(ScalePrior):
 
     def tail(self) -> float:
         return self.alpha + 1.0
+
+
+class Gamma(ScalePrior):
+    """Gamma distribution, for the degrees of freedom of heavy-tailed noise, or for the noise scale.
+
+    Parameters
+    ----------
+    alpha : float, default=2.0
+        Shape, positive.
+    beta : float, default=0.1
+        Rate, positive: the mean is alpha / beta.
+    """
+
+    _positive = ("alpha", "beta")
+    scale_distribution = "Gamma"
+    vanishes_at_zero = True
+
+    def __init__(self, alpha: float = 2.0, beta: float = 0.1):
+        self.alpha = alpha
+        self.beta = beta
+
+    def log_density(self, scale: Array) -> Array:
+        constant = self.alpha * np.log(self.beta) - gammaln(self.alpha)
+        return constant + xlogy(self.alpha - 1.0, scale) - self.beta * scale
+
+
+class Beta(UnitPrior):
+    """Beta distribution, for a number between 0 and 1 such as the dispersion of a beta-binomial likelihood.
+
+    Parameters
+    ----------
+    alpha, beta : float, default=1.0
+        Shapes, positive: the mean is alpha / (alpha + beta).
+    """
+
+    _positive = ("alpha", "beta")
+    unit_distribution = "Beta"
+
+    def __init__(self, alpha: float = 1.0, beta: float = 1.0):
+        self.alpha = alpha
+        self.beta = beta
+
+    def log_density(self, share: Array) -> Array:
+        inside = xlogy(self.alpha - 1.0, share) + xlog1py(self.beta - 1.0, -share)
+        return np.asarray(inside - betaln(self.alpha, self.beta), dtype=np.float64)

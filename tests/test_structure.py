@@ -45,6 +45,7 @@ def test_the_engine_room_imports_nothing_above_it() -> None:
                 "priors",
                 "errors",
                 "feature_errors",
+                "likelihoods",
                 "predictive",
             }, module
 

@@ -6,7 +6,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.linalg.lapack import dtrtri
-from sklearn.exceptions import ConvergenceWarning
 
 from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
-from .problem import Problem, SamplerSettings, check_proper
+from .problem import Problem, SamplerSettings, check_proper, warn_of_no_noise
 from .quadrature import peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
@@ -39,6 +37,8 @@ _LOWEST = -4.0
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
+    if problem.likelihood.name != "normal":
+        return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"
     if problem.gaussian_prior is None:
@@ -70,9 +70,9 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     ConvergenceWarning
         Where the coefficients fit the target without error, so that nothing bounds the noise from below.
     """
-    prior = problem.gaussian_prior
-    if prior is None:
-        raise ValueError(f"The exact engine can't take this: {why_not(problem)}.")
+    prior, reason = problem.gaussian_prior, why_not(problem)
+    if prior is None or reason is not None:
+        raise ValueError(f"The exact engine can't take this: {reason}.")
     check_proper(problem)
     if problem.noise == "additive":
         return _additive(problem, *prior, approximate=approximate)
@@ -214,14 +214,7 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     intervals = peak_intervals(log_density, lower, upper, problem.tail)
     log_scale, density, log_weights = trapezoid(log_density, intervals)
     if density[log_scale.argmin()] > density.max() - _CUT_OFF:
-        warnings.warn(
-            "The features fit the target without error (a constant target, or more columns than distinct"
-            " rows?), so the data do not bound the noise from below: its scale is cut off at the resolution of"
-            " the data, and the intervals are not to be trusted. Use fewer features, a narrower coef_prior, or"
-            " give y_err.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+        warn_of_no_noise()
     keep = _matter(log_weights, log_scale)
     log_scale, log_weights, density = log_scale[keep], log_weights[keep], density[keep]
     variance = np.exp(2.0 * log_scale)

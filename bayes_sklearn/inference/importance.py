@@ -1,4 +1,6 @@
-"""The importance engine: features measured with error, all that is linear and Gaussian integrated out.
+"""The importance engine: features measured with error, and other likelihoods than the normal one.
+
+With features measured with error all that is linear and Gaussian is integrated out.
 
 Equations (n) are those of ``docs/maths.md``.
 """
@@ -11,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..priors import Flat, ScaleMixture
+from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
 from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings, check_proper
+from .regression_nodes import solve_regression
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .true_features import TrueFeatures
@@ -28,8 +32,10 @@ NAME = "importance"
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     errors = problem.feature_errors
+    if problem.likelihood.name != "normal":
+        return _why_not_regression(problem)
     if errors is None:
-        return "it is for features measured with error, and none has one"
+        return "with the normal likelihood it is for features measured with error, and none has one"
     if isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
@@ -58,16 +64,32 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     reason = why_not(problem)
     if reason is not None:
         raise ValueError(f"The importance engine can't take this: {reason}.")
+    if problem.feature_errors is None:
+        check_proper(problem.gaussian_like())
+        posterior, found = solve_regression(problem, seed=settings.seed)
+        return _trusted(posterior, found)
     check_proper(problem)
     structural, units = structural_problem(problem)
     if problem.n_components == 1:
         nodes = solve_structural(structural, seed=settings.seed)
-        posterior, doubts = posterior_of(problem, nodes, units), nodes.sample.doubts
-    else:
-        mixture = MixtureProblem(structural, problem.n_components)
-        sample = solve_mixture(mixture, settings.seed)
-        posterior = mixture_posterior(problem, mixture, sample.points, sample.weights, units)
-        doubts = sample.doubts
+        return _trusted(posterior_of(problem, nodes, units), nodes.sample)
+    mixture = MixtureProblem(structural, problem.n_components)
+    found = solve_mixture(mixture, settings.seed)
+    return _trusted(mixture_posterior(problem, mixture, found.points, found.weights, units), found)
+
+
+def _why_not_regression(problem: Problem) -> str | None:
+    """Return why this engine can't take a problem with another likelihood than the normal one, or None."""
+    if problem.feature_errors is not None:
+        return f"it takes errors in X with the normal likelihood, not with {problem.likelihood!r}"
+    if isinstance(problem.coef_prior, ScaleMixture):
+        return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+    return None
+
+
+def _trusted(posterior: Posterior, found: Sample) -> Posterior:
+    """Return a posterior whose nodes pass the gates; raise `NotTrusted` for another."""
+    doubts = found.doubts
     if doubts:
         raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
     return posterior

@@ -6,22 +6,35 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
+from sklearn.exceptions import ConvergenceWarning
 
 from ..feature_errors import FeatureErrors
+from ..likelihoods import Auxiliary, Likelihood, Noise, NormalLikelihood, Observations, counts
 from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
 from .compressed import Compressed, Groups, Rows, compress, group
-from .posterior import Posterior
+from .posterior import Posterior, row_blocks
+from .separation import is_separated
 
 Array = NDArray[np.float64]
-Noise = Literal["scaled", "additive", "known"]
+
+__all__ = [
+    "Engine",
+    "Noise",
+    "NotTrusted",
+    "Problem",
+    "SamplerSettings",
+    "Scaling",
+    "check_proper",
+    "warn_of_no_noise",
+]
 
 # A residual below this share of the target's spread is rounding, not noise.
 _RESOLUTION = 1e-8
@@ -51,6 +64,10 @@ class Scaling:
         if not fit_intercept:
             mean = np.zeros(p + 1)
         return cls(mean[:-1], scale[:-1], float(mean[-1]), float(scale[-1]))
+
+    def of_features(self) -> Scaling:
+        """Return the scaling of the features alone: where the target has a link, it has its own scale."""
+        return replace(self, y_mean=0.0, y_scale=1.0)
 
     @property
     def is_identity(self) -> bool:
@@ -102,6 +119,9 @@ class Problem:
     """Known errors of features, in the data's units; None: all features are exact."""
     n_components: int = 1
     """Normal distributions whose mixture the true features behind those with errors follow."""
+    likelihood: Likelihood = field(default_factory=NormalLikelihood)
+    trials: Array | None = None
+    """(n,) counts behind the shares, for likelihoods that take them; None: one each."""
 
     @classmethod
     def build(
@@ -115,18 +135,26 @@ class Problem:
         intercept_prior: CoefficientPrior | None,
         noise_prior: ScalePrior,
         feature_errors: FeatureErrors | None = None,
+        likelihood: Likelihood | None = None,
+        trials: Array | None = None,
         like: Problem | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
         `like` is a problem of the same rows under other errors, whose moments are taken.
-        Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model.
+        Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model. Shares of
+        trials have no known errors but what the trials say.
         """
+        likelihood = NormalLikelihood() if likelihood is None else likelihood
+        if likelihood.takes_trials:
+            standard_error = None
         if standard_error is None:
             noise = "scaled"
         unit = 1.0 if standard_error is None else standard_error
         state = compress(rows, unit, like=None if like is None else like.state)
         scaling = Scaling.of(state, standardize, intercept_prior is not None)
+        if likelihood.link != "identity":
+            scaling = scaling.of_features()
         return cls(
             rows,
             standard_error,
@@ -137,6 +165,8 @@ class Problem:
             intercept_prior,
             noise_prior,
             feature_errors,
+            likelihood,
+            trials if likelihood.takes_trials else None,
         )
 
     @property
@@ -161,6 +191,32 @@ class Problem:
         """The data's value of a noise scale of one."""
         multiplies = self.errors_known and self.noise != "additive"
         return 1.0 if multiplies else self.scaling.y_scale
+
+    @cached_property
+    def auxiliary(self) -> tuple[Auxiliary, ...]:
+        """The likelihood's parameters beside B."""
+        return self.likelihood.auxiliary(self.noise, self.noise_prior)
+
+    def observations(self) -> Observations:
+        """Return what the likelihood sees of the rows, in the model's units."""
+        error = 1.0 if self.standard_error is None else np.asarray(self.standard_error, dtype=np.float64)
+        return Observations(
+            (self.rows.y - self.scaling.y_mean) / self.scaling.y_scale,
+            error / self.error_unit,
+            self.noise,
+            1.0 if self.trials is None else self.trials,
+            self.resolution(),
+        )
+
+    def design_blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Yield [1, x], or x without an intercept, in the model's units, a block of rows at a time."""
+        first = int(self.fit_intercept)
+        for block in row_blocks(len(self.rows.y), self.rows.n_features + first):
+            x = np.asarray(self.rows.take(block), dtype=np.float64)
+            design = np.ones((len(x), x.shape[1] + first))
+            np.subtract(x, self.scaling.x_mean, out=design[:, first:])
+            design[:, first:] /= self.scaling.x_scale
+            yield block, design
 
     @property
     def log_jacobian(self) -> float:
@@ -241,8 +297,7 @@ class Problem:
     def priors_proper(self) -> bool:
         """Whether every prior integrates to one, so that there is a marginal likelihood."""
         priors: list[Prior | None] = [self.coef_prior, self.intercept_prior]
-        if self.noise != "known":
-            priors.append(self.noise_prior)
+        priors += [parameter.prior for parameter in self.auxiliary]
         return not any(isinstance(prior, Flat) for prior in priors)
 
     def resolution(self) -> float:
@@ -296,6 +351,18 @@ class Engine(Protocol):
         """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""
 
 
+def warn_of_no_noise() -> None:
+    """Warn that nothing bounds the noise scale from below."""
+    warnings.warn(
+        "The features fit the target without error (a constant target, or more columns than distinct"
+        " rows?), so the data do not bound the noise from below: its scale is cut off at the resolution of"
+        " the data, and the intervals are not to be trusted. Use fewer features, a narrower coef_prior, or"
+        " give y_err.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
 def check_proper(problem: Problem) -> None:
     """Refuse a problem whose posterior can't be normalised, (12).
 
@@ -312,7 +379,9 @@ def check_proper(problem: Problem) -> None:
         factor, _ = problem.factor
         design = factor[:, :-1] if problem.fit_intercept else factor[:, 1:-1]
         _check_determined(design[:, flat], problem.state.n_rows)
-    if problem.noise == "known":
+        if problem.likelihood.takes_trials:
+            _check_overlap(problem, flat)
+    if "noise_scale" not in [parameter.name for parameter in problem.auxiliary]:
         return
     if not problem.tail > 2.0:
         _check_tail(problem, int(np.count_nonzero(flat)))
@@ -355,3 +424,30 @@ def _check_determined(design: Array, n_rows: int) -> None:
             f"The posterior is improper: {reason}, so the data leave some combination of them free."
             " Use coef_prior=Normal(...), or drop columns."
         )
+
+
+def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:
+    """Refuse flat coefficients along which the likelihood of shares does not fall."""
+    shares = (
+        problem.rows.y if problem.rows.frequency is None else problem.rows.y[problem.rows.frequency > 0.0]
+    )
+    if problem.fit_intercept and flat[0] and (shares == shares[0]).all() and shares[0] in (0.0, 1.0):
+        raise ValueError(
+            f"The posterior is improper: every trial is a {'success' if shares[0] else 'failure'}, so that nothing"
+            " bounds the intercept. Use intercept_prior=Normal(...), and coef_prior=Normal(...)."
+        )
+    if is_separated(lambda: _flat_blocks(problem, flat), int(np.count_nonzero(flat))):
+        raise ValueError(
+            "The posterior is improper: the columns with a flat prior separate successes from failures, so that"
+            " nothing bounds their coefficients. Use coef_prior=Normal(...) (and for the intercept"
+            " intercept_prior=Normal(...)), or drop the columns that separate."
+        )
+
+
+def _flat_blocks(problem: Problem, flat: NDArray[np.bool_]) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield the columns of [1, x] that have a flat prior, in the model's units, successes and failures."""
+    data = problem.observations()
+    for block, design in problem.design_blocks():
+        successes, failures = counts(data.take(block))
+        used = slice(None) if problem.rows.frequency is None else problem.rows.frequency[block] > 0.0
+        yield design[used][:, flat], successes[used], failures[used]

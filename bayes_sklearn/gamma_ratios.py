@@ -1,0 +1,137 @@
+"""Ratios of gamma functions without the loss of digits that their difference of logarithms has.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import psi, zeta
+
+Array = NDArray[np.float64]
+
+# Up to q = 1 / 8 Stirling's series is used, above so many factors are taken out of each gamma function first, (32).
+_SHIFT = 8
+_DIRECT = 1.0 / _SHIFT
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+# Where q is less, the ratio is one.
+_NONE = 1e-30
+# (log(1 + z) - z) / z^2 is taken by its series below this z.
+_SMALL, _TERMS = 0.05, 14
+# 1 / q is kept this far from zero.
+_TINY = 1e-100
+
+
+def log_rising(q: Array, m: Array | float) -> Array:
+    """Return log(Gamma(1/q + m) q^m / Gamma(1/q)), the log of prod_{j < m} (1 + j q) for whole m.
+
+    Parameters
+    ----------
+    q, m : ndarray
+        Not negative; broadcast with each other.
+    """
+    if np.all((m == 0.0) | (np.asarray(m) == 1.0)):
+        return np.zeros(np.broadcast_shapes(np.shape(q), np.shape(m)))
+    direct = q > _DIRECT
+    if not direct.any():
+        return _log_rising_small(q, m)
+    q, m = np.broadcast_arrays(q, np.asarray(m, dtype=np.float64))
+    direct = np.broadcast_to(direct, q.shape)
+    value = np.array(_log_rising_small(np.where(direct, 0.0, q), m))
+    value[direct] = _log_rising_large(q[direct], m[direct])
+    return value
+
+
+def _log_rising_small(q: Array, m: Array | float) -> Array:
+    q = np.maximum(q, _NONE)
+    z = m * q
+    log = np.log1p(z)
+    last = q / (1.0 + z)
+    value = (log - z) / q
+    value += (m - 0.5) * log
+    value += _stirling(last)
+    value -= _stirling(q)
+    return value
+
+
+def _stirling(t: Array) -> Array:
+    """Return what Stirling's formula leaves of the log gamma function at 1 / t."""
+    square = np.square(t)
+    total = np.full(np.shape(t), _STIRLING[-1])
+    for coefficient in _STIRLING[-2::-1]:
+        total *= square
+        total += coefficient
+    total *= t
+    return total
+
+
+def _log_rising_large(q: Array, m: Array) -> Array:
+    # The first factors of either gamma function are taken out, until Stirling's series holds for what is left.
+    a = np.maximum(1.0 / q, _TINY)
+    above, below = a.copy(), a + m
+    for i in range(1, _SHIFT):
+        above *= a + i
+        below *= a + m + i
+    shifted = 1.0 / (a + _SHIFT)
+    return _log_rising_small(shifted, m) + np.log(above / below) - m * np.log(shifted * a)
+
+
+class Rising(NamedTuple):
+    """`log_rising` and its derivatives in q."""
+
+    value: Array
+    slope: Array
+    bend: Array
+    log_slope: Array
+    """In log q."""
+    log_bend: Array
+    """In log q, twice."""
+    cross: Array
+    """Of `log_slope`, in q."""
+
+
+def rising_derivatives(q: Array, m: Array) -> Rising:
+    """Return `log_rising` and its first two derivatives."""
+    q, m = np.broadcast_arrays(q, m)
+    direct = q > _DIRECT
+    slope, bend = _rising_slopes_small(np.where(direct, 0.0, q), m)
+    if direct.any():
+        slope, bend = np.array(slope), np.array(bend)
+        slope[direct], bend[direct] = _rising_slopes_large(q[direct], m[direct])
+    return Rising(log_rising(q, m), slope, bend, q * slope, q * slope + np.square(q) * bend, slope + q * bend)
+
+
+def _rising_slopes_small(q: Array, m: Array) -> tuple[Array, Array]:
+    z = m * q
+    rest = 1.0 / (1.0 + z)
+    # w = (log(1 + z) - z) / z^2 and its derivative.
+    small = np.abs(z) < _SMALL
+    near, far = np.where(small, z, 0.0), np.where(small, 1.0, z)
+    w, dw = np.zeros_like(z), np.zeros_like(z)
+    for i in range(_TERMS, -1, -1):
+        dw = dw * near + w
+        w = w * near + (-1.0) ** (i + 1) / (i + 2)
+    w = np.where(small, w, (np.log1p(far) - far) / np.square(far))
+    dw = np.where(small, dw, (-1.0 / (1.0 + far) - 2.0 * w) / far)
+    first, last = _stirling_slopes(q), _stirling_slopes(q * rest)
+    slope = m**2 * (-rest - w) + (m - 0.5) * m * rest + last[0] * rest**2 - first[0]
+    bend = m**3 * (rest**2 - dw) - (m - 0.5) * m**2 * rest**2
+    bend += last[1] * rest**4 - 2.0 * m * last[0] * rest**3 - first[1]
+    return slope, bend
+
+
+def _stirling_slopes(t: Array) -> tuple[Array, Array]:
+    """Return the first two derivatives of `_stirling`."""
+    first = sum((2 * k + 1) * c * t ** (2 * k) for k, c in enumerate(_STIRLING))
+    second = sum(2 * k * (2 * k + 1) * c * t ** (2 * k - 1) for k, c in enumerate(_STIRLING) if k)
+    return np.asarray(first), np.asarray(second)
+
+
+def _rising_slopes_large(q: Array, m: Array) -> tuple[Array, Array]:
+    a = np.maximum(1.0 / q, _TINY)
+    rise = a * (psi(a + m) - psi(a))
+    fall = np.square(a) * (zeta(2.0, a + m) - zeta(2.0, a))
+    return a * (m - rise), np.square(a) * (2.0 * rise + fall - m)

@@ -1,0 +1,509 @@
+"""Likelihoods: how a measured target is distributed about the regression line.
+
+Every likelihood is a plain scikit-learn estimator, as the priors are. It says what it needs (a link, further
+parameters with their priors) and gives the log density of each row with its derivatives; engines know no more of it.
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaln, expit
+from sklearn.base import BaseEstimator
+
+from .gamma_ratios import log_rising, rising_derivatives
+from .priors import Beta, Gamma, Prior, ScalePrior, UnitPrior
+
+Array = NDArray[np.float64]
+Noise = Literal["scaled", "additive", "known"]
+Link = Literal["identity", "logit"]
+
+__all__ = [
+    "LIKELIHOODS",
+    "BetaBinomialLikelihood",
+    "BinomialLikelihood",
+    "Likelihood",
+    "NormalLikelihood",
+    "StudentTLikelihood",
+]
+
+_LOG_TWO_PI = float(np.log(2.0 * np.pi))
+# Numbers whose logarithm is taken stay this far from zero.
+_TINY = 1e-100
+
+
+class Coordinate(NamedTuple):
+    """How a parameter is given by any real number, in which its posterior is about normal."""
+
+    kind: Literal["log", "folded", "folded_odds"]
+    """Value exp(c), abs(c), or c^2 / (1 + c^2)."""
+
+    @property
+    def folded(self) -> bool:
+        """Whether c and -c are the same value."""
+        return self.kind != "log"
+
+    def value(self, coordinate: Array) -> Array:
+        """Return the parameter."""
+        if self.kind == "log":
+            return np.exp(coordinate)
+        size = np.maximum(np.abs(coordinate), _TINY)
+        return size if self.kind == "folded" else size / (size + 1.0 / size)
+
+    def of(self, value: Array) -> Array:
+        """Return the (positive) coordinate of a value."""
+        if self.kind == "log":
+            return np.log(value)
+        return value if self.kind == "folded" else np.sqrt(value / (1.0 - value))
+
+    def log_slope(self, coordinate: Array) -> Array:
+        """Return the log of the derivative of the value in the coordinate's size."""
+        if self.kind == "log":
+            return coordinate
+        if self.kind == "folded":
+            return np.zeros_like(coordinate)
+        size = np.maximum(np.abs(coordinate), _TINY)
+        return np.log(2.0 * size) - 2.0 * np.log1p(np.square(size))
+
+
+class Auxiliary(NamedTuple):
+    """A parameter of the likelihood beside the regression line."""
+
+    name: str
+    """"noise_scale", or the key of `Posterior.auxiliary`."""
+    prior: ScalePrior | UnitPrior
+    coordinate: Coordinate
+    start: float
+    """A value to start from."""
+
+    def log_prior(self, coordinate: Array) -> Array:
+        """Return the prior's log density in the coordinate."""
+        return self.prior.log_density(self.coordinate.value(coordinate)) + self.coordinate.log_slope(
+            coordinate
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What a likelihood sees of the rows."""
+
+    y: Array
+    """(n,) target, in the model's units."""
+    standard_error: Array | float = 1.0
+    """Known errors of the target, (n,) or one, in the model's units; 1 where none are known."""
+    noise: Noise = "scaled"
+    trials: Array | float = 1.0
+    """Counts behind the shares, (n,) or one."""
+    resolution: float = 0.0
+    """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
+
+    def take(self, index: slice) -> Observations:
+        """Return these rows alone."""
+        return replace(
+            self,
+            y=self.y[index],
+            standard_error=_taken(self.standard_error, index),
+            trials=_taken(self.trials, index),
+        )
+
+
+def _taken(values: Array | float, index: slice) -> Array | float:
+    return values[index] if isinstance(values, np.ndarray) and values.ndim else values
+
+
+class Derivatives(NamedTuple):
+    """Each row's log density at one point and its derivatives in (eta, coordinates of the auxiliary parameters)."""
+
+    value: Array
+    """(n,)"""
+    gradient: Array
+    """(1 + A, n)"""
+    hessian: Array
+    """(1 + A, 1 + A, n)"""
+    curvature: Array
+    """(n,) a positive number to take for minus the second derivative in eta where that is not."""
+
+
+class Likelihood(BaseEstimator, ABC):
+    """How a target is distributed, given the regression line (through a link) and further parameters."""
+
+    name: ClassVar[str]
+    link: ClassVar[Link] = "identity"
+    """What turns the target's mean (or location) into the regression line."""
+
+    def check(self, argument: str) -> None:
+        """Refuse parameters that are none.
+
+        Parameters
+        ----------
+        argument : str
+            The estimator's argument that holds this likelihood, for the message.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+
+    @property
+    def takes_trials(self) -> bool:
+        """Whether the target is a share of a number of trials."""
+        return self.link == "logit"
+
+    @abstractmethod
+    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        """Return the parameters beside the regression line that have to be found.
+
+        Parameters
+        ----------
+        noise : {"scaled", "additive", "known"}
+        noise_prior : ScalePrior
+            Of the noise scale, for likelihoods that have one.
+        """
+
+    @abstractmethod
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return each row's log density (of a share: the log probability of its count).
+
+        Parameters
+        ----------
+        eta : ndarray of shape (..., n)
+            The regression line.
+        values : mapping of str to ndarray
+            The auxiliary parameters, of a shape that broadcasts with `eta`; those that are fixed are left out.
+        data : Observations
+
+        Returns
+        -------
+        ndarray of shape (..., n)
+        """
+
+    @abstractmethod
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        """Return each row's log density and its first and second derivatives.
+
+        Parameters
+        ----------
+        eta : ndarray of shape (n,)
+        coordinates : ndarray of shape (A,)
+            Of the auxiliary parameters, in the order of `auxiliary`.
+        data : Observations
+        """
+
+
+def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
+    """Return a prior or the default, checked."""
+    if prior is None:
+        return default
+    if not isinstance(prior, kind):
+        raise TypeError(f"{key} must be a prior such as {fitting}, got {prior!r}.")
+    prior.check(key, 1)
+    return prior
+
+
+class _Additive(Likelihood):
+    """A likelihood of target less line, with a scale: of the noise's kind, (1)."""
+
+    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        if noise == "known":
+            return ()
+        kind: Literal["log", "folded"] = "log" if noise == "scaled" else "folded"
+        return (Auxiliary("noise_scale", noise_prior, Coordinate(kind), 1.0),)
+
+    def _variance(self, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return the rows' squared scales, broadcasting with the line."""
+        square = np.square(np.asarray(data.standard_error))
+        if data.noise == "known":
+            return square
+        own = np.square(values["noise_scale"])
+        return (own + data.resolution**2) * square if data.noise == "scaled" else own + square
+
+    def _log_variance(self, coordinates: Array, data: Observations) -> tuple[Array, Array, Array]:
+        """Return the log of the rows' squared scales, and its derivatives in the noise scale's coordinate."""
+        square = np.broadcast_to(np.square(np.asarray(data.standard_error)), data.y.shape)
+        zero = np.zeros(data.y.shape)
+        if data.noise == "known":
+            return np.log(square), zero, zero
+        c = coordinates[0]
+        if data.noise == "scaled":
+            own = np.exp(2.0 * c)
+            variance = own + data.resolution**2
+            share = own / variance
+            return np.log(variance) + np.log(square), zero + 2.0 * share, zero + 4.0 * share * (1.0 - share)
+        variance = c**2 + square
+        slope = 2.0 * c / variance
+        return np.log(variance), slope, 2.0 / variance - np.square(slope)
+
+
+class NormalLikelihood(_Additive):
+    """Normal noise: what all of the closed forms are for."""
+
+    name = "normal"
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        variance = self._variance(values, data)
+        return -0.5 * (np.square(data.y - eta) / variance + np.log(variance) + _LOG_TWO_PI)
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        log_variance, slope, bend = self._log_variance(coordinates, data)
+        precision = np.exp(-log_variance)
+        residual = data.y - eta
+        square = np.square(residual) * precision
+        in_variance = 0.5 * (square - 1.0)
+        size = 1 + (data.noise != "known")
+        gradient = np.array([residual * precision, in_variance * slope])[:size]
+        across = -residual * precision * slope
+        own = in_variance * bend - 0.5 * square * np.square(slope)
+        hessian = np.array([[-precision, across], [across, own]])[:size, :size]
+        return Derivatives(-0.5 * (square + log_variance + _LOG_TWO_PI), gradient, hessian, precision)
+
+
+class StudentTLikelihood(_Additive):
+    """Student's t noise, for targets some of which are wildly off.
+
+    The known errors and the noise scale are those of the distribution's scale, not of its standard deviation.
+
+    Parameters
+    ----------
+    nu : float or ScalePrior, default=None
+        Degrees of freedom: a positive number, or a prior; None: ``Gamma(2, 0.1)`` (Juarez & Steel 2010, Journal of
+        Business & Economic Statistics 28:52-66).
+
+    Examples
+    --------
+    >>> from bayes_sklearn.likelihoods import StudentTLikelihood
+    >>> StudentTLikelihood(nu=4)
+    StudentTLikelihood(nu=4)
+    """
+
+    name = "student_t"
+
+    def __init__(self, nu: float | ScalePrior | None = None):
+        self.nu = nu
+
+    def check(self, argument: str) -> None:
+        if self.nu is None or isinstance(self.nu, Prior):
+            _prior_of(self.nu, Gamma(), ScalePrior, f"{argument}__nu", "Gamma(2, 0.1), or a number")
+            if self.nu is not None and self.nu.tail() <= 1.0:
+                raise ValueError(f"{argument}__nu needs a prior that integrates to one, got {self.nu!r}.")
+            return
+        nu = np.asarray(self.nu)
+        if nu.ndim or nu.dtype.kind not in "iuf":
+            raise TypeError(
+                f"{argument}__nu must be a number or a prior such as Gamma(2, 0.1), got {self.nu!r}."
+            )
+        if not (np.isfinite(nu) and nu > 0.0):
+            raise ValueError(
+                f"{argument}__nu must be positive and finite, got {self.nu!r}. For normal noise, use 'normal'."
+            )
+
+    @property
+    def nu_prior(self) -> ScalePrior | None:
+        """The prior of nu, None where it is fixed."""
+        if self.nu is None:
+            return Gamma()
+        return self.nu if isinstance(self.nu, ScalePrior) else None
+
+    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        scale = super().auxiliary(noise, noise_prior)
+        prior = self.nu_prior
+        return scale if prior is None else (*scale, Auxiliary("nu", prior, Coordinate("log"), 10.0))
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        nu = np.asarray(values.get("nu", self.nu), dtype=np.float64)
+        variance = self._variance(values, data)
+        # (33)
+        constant = log_rising(2.0 / nu, 0.5) - 0.5 * _LOG_TWO_PI - 0.5 * np.log(variance)
+        tail = np.square(data.y - eta)
+        tail /= nu * variance
+        np.log1p(tail, out=tail)
+        tail *= -0.5 * (nu + 1.0)
+        tail += constant
+        return tail
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        log_variance, slope, bend = self._log_variance(coordinates, data)
+        has_scale, prior = data.noise != "known", self.nu_prior
+        nu = float(self.nu) if prior is None else float(np.exp(coordinates[-1]))  # type: ignore[arg-type]
+        precision = np.exp(-log_variance)
+        residual = data.y - eta
+        pull = residual * precision
+        u = residual * pull
+        share = nu / (nu + u)
+        weight = (nu + 1.0) / (nu + u)
+        tail = np.log1p(u / nu)
+        rising = rising_derivatives(np.array(2.0 / nu), np.array(0.5))
+        value = rising.value - 0.5 * (_LOG_TWO_PI + log_variance + (nu + 1.0) * tail)
+        # In eta, in the log variance, in log nu.
+        in_variance = 0.5 * (weight * u - 1.0)
+        in_nu = 0.5 * (weight * u - nu * tail) - rising.log_slope
+        eta_eta = -weight * precision * (2.0 * share - 1.0)
+        eta_variance = -weight * pull * share
+        variance_variance = -0.5 * u * weight * share
+        less = share * (u - 1.0) / (nu + u)
+        eta_nu, variance_nu = pull * less, 0.5 * u * less
+        nu_nu = 0.5 * (u * less - nu * tail + share * u) + rising.log_bend
+        kept = [0, *([1] if has_scale else []), *([2] if prior is not None else [])]
+        gradient = np.array([weight * pull, in_variance * slope, in_nu])
+        across = eta_variance * slope
+        own = variance_variance * np.square(slope) + in_variance * bend
+        mixed = variance_nu * slope
+        hessian = np.array([[eta_eta, across, eta_nu], [across, own, mixed], [eta_nu, mixed, nu_nu]])
+        return Derivatives(value, gradient[kept], hessian[np.ix_(kept, kept)], weight * precision)
+
+
+class BinomialLikelihood(Likelihood):
+    """Counts among trials, each a success with the same probability: the share's log odds follow the line.
+
+    The target is the share, k / n. Shares that are rounded, so that k is not whole, are taken as they are, with gamma
+    functions for factorials.
+    """
+
+    name = "binomial"
+    link = "logit"
+
+    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        return ()
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        successes, failures = counts(data)
+        # The counts of the other outcome stand alone where the line is large: nothing cancels.
+        value = np.maximum(eta, 0.0)
+        value *= -failures
+        value += np.minimum(eta, 0.0) * successes
+        rest = _log_one_plus(eta)
+        rest *= successes + failures
+        value -= rest
+        value += _log_choose(successes, failures)
+        return value
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        successes, failures = counts(data)
+        share, rest = expit(eta), expit(-eta)
+        curvature = (successes + failures) * share * rest
+        gradient = successes * rest - failures * share
+        value = self.log_density(eta, {}, data)
+        return Derivatives(value, gradient[None], -curvature[None, None], curvature)
+
+
+class BetaBinomialLikelihood(Likelihood):
+    """Counts among trials whose share itself varies from row to row: a beta distribution about the line's share.
+
+    With mean share mu and dispersion rho, the intraclass correlation of two trials of a row, the beta distribution
+    has alpha = mu (1 - rho) / rho and beta = (1 - mu) (1 - rho) / rho. Rows of one trial say nothing of rho.
+
+    Parameters
+    ----------
+    dispersion_prior : UnitPrior, default=None
+        Prior of the dispersion; None: ``Beta(1, 9)``.
+    """
+
+    name = "beta_binomial"
+    link = "logit"
+
+    def __init__(self, dispersion_prior: UnitPrior | None = None):
+        self.dispersion_prior = dispersion_prior
+
+    def check(self, argument: str) -> None:
+        self._prior(f"{argument}__dispersion_prior")
+
+    def _prior(self, key: str = "dispersion_prior") -> UnitPrior:
+        prior: UnitPrior = _prior_of(self.dispersion_prior, Beta(1.0, 9.0), UnitPrior, key, "Beta(1, 9)")
+        return prior
+
+    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        return (Auxiliary("dispersion", self._prior(), Coordinate("folded_odds"), 0.05),)
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        successes, failures = counts(data)
+        trials = successes + failures
+        dispersion = np.asarray(values["dispersion"])
+        odds = dispersion / (1.0 - dispersion)
+        log_share = _log_expit(eta)
+        log_rest = log_share - eta
+        value = log_rising(odds * np.exp(-log_share), successes)
+        value += log_rising(odds * np.exp(-log_rest), failures)
+        value -= log_rising(odds, trials)
+        log_share *= successes
+        log_rest *= failures
+        value += log_share
+        value += log_rest
+        value += _log_choose(successes, failures)
+        return value
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        successes, failures = counts(data)
+        root = float(coordinates[0])
+        odds = root**2
+        log_share = _log_expit(eta)
+        log_rest = log_share - eta
+        share, rest = np.exp(log_share), np.exp(log_rest)
+        up = rising_derivatives(odds / share, successes)
+        down = rising_derivatives(odds / rest, failures)
+        both = rising_derivatives(np.full(np.shape(eta), odds), successes + failures)
+        value = successes * log_share + failures * log_rest + up.value + down.value - both.value
+        won, lost = successes - up.log_slope, failures - down.log_slope
+        in_eta = won * rest - lost * share
+        eta_eta = up.log_bend * rest**2 + down.log_bend * share**2 - share * rest * (won + lost)
+        # In the odds of the dispersion, then in their root.
+        in_odds = up.slope / share + down.slope / rest - both.slope
+        eta_odds = down.cross * share / rest - up.cross * rest / share
+        odds_odds = up.bend / share**2 + down.bend / rest**2 - both.bend
+        in_root, eta_root = 2.0 * root * in_odds, 2.0 * root * eta_odds
+        root_root = 2.0 * in_odds + 4.0 * odds * odds_odds
+        trials = successes + failures
+        correlated = 1.0 + odds * (trials - 1.0) / (1.0 + odds)
+        curvature = trials * share * rest / np.maximum(correlated, 0.5)
+        return Derivatives(
+            value + _log_choose(successes, failures),
+            np.array([in_eta, in_root]),
+            np.array([[eta_eta, eta_root], [eta_root, root_root]]),
+            curvature,
+        )
+
+
+LIKELIHOODS: Mapping[str, Likelihood] = {
+    likelihood.name: likelihood
+    for likelihood in (
+        NormalLikelihood(),
+        StudentTLikelihood(),
+        BinomialLikelihood(),
+        BetaBinomialLikelihood(),
+    )
+}
+"""The likelihoods with their defaults, by name."""
+
+
+def counts(data: Observations) -> tuple[Array, Array]:
+    """Return successes and failures, whole where rounding alone keeps them from it."""
+    trials = np.asarray(data.trials, dtype=np.float64)
+    successes = data.y * trials
+    whole = np.rint(successes)
+    successes = np.where(
+        np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
+    )
+    return successes, trials - successes
+
+
+def _log_expit(eta: Array) -> Array:
+    """Return log(1 / (1 + exp(-eta))), accurate in both tails."""
+    return np.minimum(eta, 0.0) - _log_one_plus(eta)
+
+
+def _log_one_plus(eta: Array) -> Array:
+    """Return log(1 + exp(-abs(eta)))."""
+    size = np.abs(np.atleast_1d(eta))
+    np.negative(size, out=size)
+    np.exp(size, out=size)
+    np.log1p(size, out=size)
+    return size.reshape(np.shape(eta))
+
+
+def _log_choose(successes: Array, failures: Array) -> Array:
+    """Return the log of the binomial coefficient."""
+    return -betaln(successes + 1.0, failures + 1.0) - np.log1p(successes + failures)
