@@ -99,15 +99,16 @@ def quantile(probability: Array, weights: Array, means: Array, sds: Array) -> Ar
     shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
 
     def solve(rows: NDArray[np.intp], sign: Array, tail: Array) -> Array:
-        centres, widths = np.broadcast_to(means, shape)[rows] * sign[:, None], np.broadcast_to(sds, shape)[rows]
+        centres, widths = (
+            np.broadcast_to(means, shape)[rows] * sign[:, None],
+            np.broadcast_to(sds, shape)[rows],
+        )
         return _lower_quantile(tail, weights if weights.ndim == 1 else weights[rows], centres, widths)
 
     return by_lower_half(np.broadcast_to(np.asarray(probability, dtype=np.float64), shape[:1]), solve)
 
 
-def by_lower_half(
-    probability: Array, solve: Callable[[NDArray[np.intp], Array, Array], Array]
-) -> Array:
+def by_lower_half(probability: Array, solve: Callable[[NDArray[np.intp], Array, Array], Array]) -> Array:
     """Return quantiles, the upper half as those of the mirrored distribution, so that its tail keeps its digits.
 
     Parameters

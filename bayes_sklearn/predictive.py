@@ -336,7 +336,7 @@ class LinearPredictive(PredictiveDistribution):
             feature_error = None if feature_error is None else feature_error[nodes]
         total = np.zeros((len(range(len(self))[rows]), len(scale)))
         for fixed, multiplied in self._noise.values():
-            total += _column(fixed, rows) + _column(multiplied, rows) * np.square(scale)
+            total += column(fixed, rows) + column(multiplied, rows) * np.square(scale)
         return total if feature_error is None else total + feature_error
 
     def _mean_noise(self) -> Array | float:
@@ -352,7 +352,8 @@ class LinearPredictive(PredictiveDistribution):
         return {name: (fixed, multiplied * mean_square) for name, (fixed, multiplied) in self._noise.items()}
 
 
-def _column(value: Array | float, rows: slice) -> Array | float:
+def column(value: Array | float, rows: slice) -> Array | float:
+    """Return one number for all rows, or those of some rows as a column."""
     return value[rows, None] if isinstance(value, np.ndarray) and value.ndim else value
 
 
