@@ -275,8 +275,7 @@ class LinearPredictive(PredictiveDistribution):
         return parts
 
     def _generator(self, random_state: int | np.random.RandomState | None) -> np.random.Generator:
-        state = check_random_state(self._seed if random_state is None else random_state)
-        return np.random.default_rng(state.randint(2**31 - 1, size=4))
+        return generator(self._seed if random_state is None else random_state)
 
     def _line_parts(self) -> dict[str, Array]:
         """Return what makes the variance of the line, (n,) each."""
@@ -350,6 +349,11 @@ class LinearPredictive(PredictiveDistribution):
         """Return each part as its posterior mean: (fixed, multiplied * E[s**2])."""
         mean_square = float(self._posterior.weights @ np.square(self._posterior.noise_scale))
         return {name: (fixed, multiplied * mean_square) for name, (fixed, multiplied) in self._noise.items()}
+
+
+def generator(random_state: int | np.random.RandomState) -> np.random.Generator:
+    """Return a NumPy generator for what scikit-learn takes as a random state."""
+    return np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
 
 
 def column(value: Array | float, rows: slice) -> Array | float:

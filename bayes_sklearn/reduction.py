@@ -12,7 +12,16 @@ from .mixtures import average
 
 Array = NDArray[np.float64]
 
-__all__ = ["effective_size", "gauss_rule", "matched", "moments", "smoothed", "spread_out", "systematic"]
+__all__ = [
+    "bandwidth",
+    "effective_size",
+    "gauss_rule",
+    "matched",
+    "moments",
+    "on_grid",
+    "spread_out",
+    "systematic",
+]
 
 # Of a Gaussian that a node holds: its moments are kept up to the 13th.
 _NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
@@ -96,25 +105,23 @@ def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     return mean[:, None] + sd[:, None] * points, np.square(vectors[:, 0, :])
 
 
-def smoothed(values: Array, weights: Array, size: int) -> tuple[Array, Array, Array]:
-    """Return weights and means, (n, size) each, and standard deviation, (n,), of Gaussians that smooth each row.
+def bandwidth(weights: Array) -> float:
+    """Return the standard deviation of a kernel that smooths a sample, in the sample's own.
 
-    A kernel estimate with the sample's mean and variance: the centres are shrunk to make room for the kernel (West
-    1993, J. R. Stat. Soc. B 55:409-422), so that a Gaussian sample stays Gaussian. The sample is first put on an even
-    grid of `size` points, each node on the two about it.
+    Where centres are shrunk about their mean to make room for the kernel (West 1993, J. R. Stat. Soc. B 55:409-422),
+    so that mean and variance stay, a Gaussian sample stays Gaussian.
     """
-    mean, sd = moments(values, weights)
-    bandwidth = min(_BANDWIDTH * effective_size(weights) ** -0.2, 1.0)
-    if values.shape[1] <= size:
-        masses, centres = np.broadcast_to(weights, values.shape), values
-    else:
-        masses, centres = _on_grid(values, weights, size)
-    return masses, matched(centres, masses, mean, np.sqrt(1.0 - bandwidth**2) * sd), bandwidth * sd
+    return min(_BANDWIDTH * effective_size(weights) ** -0.2, 1.0)
 
 
-def _on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
-    """Return weights and positions, (n, size) each, of an even grid that each row's sample is put on, linearly."""
-    n = len(values)
+def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
+    """Return weights and positions, (n, size) each, of an even grid that each row's sample is put on, linearly.
+
+    Samples of no more than `size` nodes stay as they are.
+    """
+    n, nodes = values.shape
+    if nodes <= size:
+        return np.broadcast_to(weights, values.shape), values
     lowest, highest = values.min(axis=1), values.max(axis=1)
     spacing = np.maximum((highest - lowest) / (size - 1), _TINY)
     place = (values - lowest[:, None]) / spacing[:, None]

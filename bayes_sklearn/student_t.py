@@ -118,7 +118,7 @@ class StudentTMixture:
             u = np.arange(-end, end + spacing, spacing)
             z = (scale * np.sinh(u)[:, None] - away) / self.scales[row, used]
             # Of F and 1 - F the smaller, so that the tails keep their digits.
-            smaller = stdtr(self.nu[used], -np.sign(u)[:, None] * z) @ self.weights[used]
+            smaller = stdtr(self.nu[used], np.where(u > 0.0, -1.0, 1.0)[:, None] * z) @ self.weights[used]
             answer[row] = spacing * scale * float((smaller * (1.0 - smaller)) @ np.cosh(u))
         return answer
 
