@@ -16,7 +16,7 @@ from scipy.special import expit
 from .checks import check_n_samples
 from .inference.compressed import Rows
 from .inference.posterior import Posterior, row_blocks
-from .mixtures import Mixture, average
+from .mixtures import Mixture
 from .predictive import PredictiveDistribution, generator
 from .reduction import bandwidth, gauss_rule, matched, moments, on_grid, spread_out
 from .share_mixtures import BetaMixture, LatticeMixture, LogitNormalMixture, Stacked
@@ -246,14 +246,14 @@ class SharePredictive(PredictiveDistribution):
                     parts.append((here, _line(eta[here], weights)))
                     continue
                 make = self._wide if is_wide else self._narrow
-                components = make(eta[here], weights, dispersion, inverse[here])
+                components = make(eta[here], weights, dispersion)
                 if is_known:
                     parts.append((here, LatticeMixture(counts[here], *components)))
                 else:
                     parts.append((here, BetaMixture(*components)))
         return parts[0][1] if len(parts) == 1 else Stacked(len(eta), tuple(parts))
 
-    def _wide(self, eta: Array, weights: Array, dispersion: Array | None, inverse: Array) -> _Components:
+    def _wide(self, eta: Array, weights: Array, dispersion: Array | None) -> _Components:
         """Return components for rows whose noise is wider than the log odds' distribution."""
         if dispersion is None:
             points, masses = gauss_rule(eta, weights, _BINOMIAL_POINTS)
@@ -270,15 +270,13 @@ class SharePredictive(PredictiveDistribution):
                 found.append((mass * share * masses, points, np.full_like(points, level)))
         return _components(*(np.concatenate(columns, axis=1) for columns in zip(*found, strict=True)))
 
-    def _narrow(self, eta: Array, weights: Array, dispersion: Array | None, inverse: Array) -> _Components:
-        """Return components for rows whose noise is narrower: a kernel makes up for what it lacks in width."""
-        mean, sd = moments(eta, weights)
-        masses, centres = on_grid(eta, weights, _NARROW_POINTS)
-        noise = (inverse[:, None] + self._least_dispersion) / (expit(centres) * expit(-centres))
-        kernel = np.maximum(np.square(bandwidth(weights) * sd)[:, None] - noise, 0.0)
-        centres = matched(centres, masses, mean, np.sqrt(np.square(sd) - average(kernel, masses)))
+    def _narrow(self, eta: Array, weights: Array, dispersion: Array | None) -> _Components:
+        """Return components for rows whose noise is narrower: smoothed as the line is."""
+        masses, centres, kernel = _smoothed(eta, weights, _NARROW_POINTS)
         # The kernel is a beta distribution with the mean and variance that a Gaussian one has as shares.
-        points, rule, _ = spread_out(centres, np.sqrt(kernel), np.ones(centres.shape[1]))
+        points, rule, _ = spread_out(
+            centres, np.broadcast_to(kernel, centres.shape), np.ones(centres.shape[1])
+        )
         points, rule = points.reshape(*centres.shape, -1), rule.reshape(centres.shape[1], -1)[0]
         shares = expit(points)
         share, rest = shares @ rule, expit(-points) @ rule
@@ -315,11 +313,16 @@ class SharePredictive(PredictiveDistribution):
 
 def _line(eta: Array, weights: Array) -> Mixture:
     """Return the distributions of the mean shares."""
+    return LogitNormalMixture(*_smoothed(eta, weights, _KERNEL_POINTS))
+
+
+def _smoothed(eta: Array, weights: Array, size: int) -> tuple[Array, Array, Array]:
+    """Return weights and means, (n, size) each, and standard deviations, (n, 1), of Gaussians that smooth the nodes."""
     mean, sd = moments(eta, weights)
-    masses, centres = on_grid(eta, weights, _KERNEL_POINTS)
+    masses, centres = on_grid(eta, weights, size)
     kernel = bandwidth(weights) * sd
     centres = matched(centres, masses, mean, np.sqrt(np.square(sd) - np.square(kernel)))
-    return LogitNormalMixture(masses, centres, kernel[:, None])
+    return masses, centres, kernel[:, None]
 
 
 def _components(weights: Array, eta: Array, dispersion: Array) -> _Components:
