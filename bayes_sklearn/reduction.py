@@ -1,6 +1,6 @@
 """Fewer points for a row's weighted sample: what stands for thousands of nodes where each would cost too much.
 
-Values are (n, G), a weighted sample a row; the weights, (G,), are those of all rows.
+Values are (n, G), a weighted sample a row; the weights sum to one, (G,) for all rows or (n, G).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from .mixtures import Mixture, average, by_lower_half, newton_on_normal_scale
 
 Array = NDArray[np.float64]
 
-__all__ = ["BetaMixture", "LatticeMixture", "LogitNormalMixture", "Stacked", "log_rising"]
+__all__ = ["BetaMixture", "LatticeMixture", "LogitNormalMixture", "Pair", "Stacked", "log_rising"]
 
 _ROOT_TWO_PI = np.sqrt(2.0 * np.pi)
 # No float has its share beyond.
@@ -127,7 +127,7 @@ class BetaMixture:
 
     def cdf(self, value: Array) -> Array:
         y = np.clip(value, 0.0, 1.0)[:, None]
-        below: Array = betainc(self._alpha, self._beta, y)
+        below = np.asarray(betainc(self._alpha, self._beta, y), dtype=np.float64)
         return np.minimum(average(below, self.weights), 1.0)
 
     def quantile(self, probability: Array) -> Array:
@@ -147,7 +147,7 @@ class BetaMixture:
                 density = np.exp(
                     -a * np.logaddexp(0.0, -column) - b * np.logaddexp(0.0, column) - constant[here]
                 )
-                below: Array = betainc(a, b, expit(column))
+                below = np.asarray(betainc(a, b, expit(column)), dtype=np.float64)
                 return average(below, weights[here]), average(density, weights[here]) * _ROOT_TWO_PI
 
             end = np.full(len(rows), _LOGIT_END)
@@ -412,6 +412,26 @@ class _Cells:
         squares = lengths * low**2 + low * mass * (lengths + 1.0)
         squares += mass**2 * (lengths + 1.0) * (2.0 * lengths + 1.0) / (6.0 * lengths)
         return float(squares.sum()) - 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A mixture for the density, of many components, and one of few that stand for them for the rest."""
+
+    many: Mixture
+    few: Mixture
+
+    def log_density(self, value: Array) -> Array:
+        return self.many.log_density(value)
+
+    def cdf(self, value: Array) -> Array:
+        return self.few.cdf(value)
+
+    def quantile(self, probability: Array) -> Array:
+        return self.few.quantile(probability)
+
+    def crps(self, value: Array) -> Array:
+        return self.few.crps(value)
 
 
 @dataclass(frozen=True, eq=False)

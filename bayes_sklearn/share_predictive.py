@@ -19,7 +19,7 @@ from .inference.posterior import Posterior, row_blocks
 from .mixtures import Mixture
 from .predictive import PredictiveDistribution, generator
 from .reduction import bandwidth, gauss_rule, matched, moments, on_grid, spread_out
-from .share_mixtures import BetaMixture, LatticeMixture, LogitNormalMixture, Stacked
+from .share_mixtures import BetaMixture, LatticeMixture, LogitNormalMixture, Pair, Stacked
 
 Array = NDArray[np.float64]
 
@@ -30,9 +30,10 @@ _BLOCK_ROWS = 64
 # Points of the kernel estimate where the log odds vary more than the noise, and of Gauss rules where they do not: the
 # ratio of the two from which on the first is taken.
 _KERNEL_POINTS, _NARROW_POINTS, _RATIO = 129, 65, 0.7
-_BINOMIAL_POINTS, _BETA_POINTS = 12, 7
-# The dispersion's distribution: strata, and points of a Gauss rule in each.
-_STRATA, _DISPERSION_POINTS = 3, 2
+_BINOMIAL_POINTS, _BETA_POINTS, _GRID = 12, 5, 257
+# Strata of the dispersion, each at its mean, for its correlation with the log odds; and, where these matter more, the
+# points of a Gauss rule for it.
+_STRATA, _DISPERSION_POINTS = 8, 2
 _TINY, _LEAST_DISPERSION = 1e-300, 1e-10
 
 
@@ -247,28 +248,29 @@ class SharePredictive(PredictiveDistribution):
                     continue
                 make = self._wide if is_wide else self._narrow
                 components = make(eta[here], weights, dispersion)
+                # Densities, which scores take the log of, are of all nodes where they are smooth enough by the noise.
+                full = _every_node(eta[here], weights, dispersion) if is_wide else components
                 if is_known:
-                    parts.append((here, LatticeMixture(counts[here], *components)))
+                    every: Mixture = LatticeMixture(counts[here], *full)
+                    parts.append((here, Pair(every, LatticeMixture(counts[here], *components))))
                 else:
-                    parts.append((here, BetaMixture(*components)))
+                    parts.append((here, Pair(BetaMixture(*full), BetaMixture(*components))))
         return parts[0][1] if len(parts) == 1 else Stacked(len(eta), tuple(parts))
 
     def _wide(self, eta: Array, weights: Array, dispersion: Array | None) -> _Components:
         """Return components for rows whose noise is wider than the log odds' distribution."""
         if dispersion is None:
-            points, masses = gauss_rule(eta, weights, _BINOMIAL_POINTS)
+            points, masses = _rule(eta, weights, _BINOMIAL_POINTS)
             return _components(masses, points, np.zeros_like(points))
-        if len(weights) <= _STRATA * _DISPERSION_POINTS * _BETA_POINTS:
-            shape = eta.shape
-            return _components(np.broadcast_to(weights, shape), eta, np.broadcast_to(dispersion, shape))
+        if len(weights) <= _STRATA * _BETA_POINTS:
+            return _every_node(eta, weights, dispersion)
         found = []
         for nodes in self._strata:
             mass = weights[nodes].sum()
-            points, masses = gauss_rule(eta[:, nodes], weights[nodes] / mass, _BETA_POINTS)
-            levels, shares = gauss_rule(dispersion[None, nodes], weights[nodes] / mass, _DISPERSION_POINTS)
-            for level, share in zip(levels[0], shares[0], strict=True):
-                found.append((mass * share * masses, points, np.full_like(points, level)))
-        return _components(*(np.concatenate(columns, axis=1) for columns in zip(*found, strict=True)))
+            points, masses = _rule(eta[:, nodes], weights[nodes] / mass, _BETA_POINTS)
+            level = float(weights[nodes] @ dispersion[nodes]) / mass
+            found.append(_components(mass * masses, points, np.full_like(points, level)))
+        return _Components(*(np.concatenate(columns, axis=1) for columns in zip(*found, strict=True)))
 
     def _narrow(self, eta: Array, weights: Array, dispersion: Array | None) -> _Components:
         """Return components for rows whose noise is narrower: smoothed as the line is."""
@@ -317,12 +319,24 @@ def _line(eta: Array, weights: Array) -> Mixture:
 
 
 def _smoothed(eta: Array, weights: Array, size: int) -> tuple[Array, Array, Array]:
-    """Return weights and means, (n, size) each, and standard deviations, (n, 1), of Gaussians that smooth the nodes."""
+    """Return weights and means, (n, size) each, and sds, (n, 1), of Gaussians that smooth the nodes."""
     mean, sd = moments(eta, weights)
     masses, centres = on_grid(eta, weights, size)
     kernel = bandwidth(weights) * sd
     centres = matched(centres, masses, mean, np.sqrt(np.square(sd) - np.square(kernel)))
     return masses, centres, kernel[:, None]
+
+
+def _rule(eta: Array, weights: Array, size: int) -> tuple[Array, Array]:
+    """Return points and weights, (n, size) each, of a Gauss rule of the nodes, put on a fine grid first."""
+    masses, centres = on_grid(eta, weights, _GRID)
+    return gauss_rule(matched(centres, masses, *moments(eta, weights)), masses, size)
+
+
+def _every_node(eta: Array, weights: Array, dispersion: Array | None) -> _Components:
+    """Return the nodes themselves as components."""
+    levels = np.zeros(1) if dispersion is None else dispersion
+    return _components(np.broadcast_to(weights, eta.shape), eta, np.broadcast_to(levels, eta.shape))
 
 
 def _components(weights: Array, eta: Array, dispersion: Array) -> _Components:
