@@ -43,6 +43,9 @@ WHOLE_TOLERANCE = 0.25
 # Every count up to here is a cell of its own; beyond, cells in the middle are a part of a component's sd long.
 _EXACT, _EDGE, _CELL, _GROWTH, _FAR = 2048, 512, 1.0 / 16.0, 0.01, 14.0
 _TINY = 1e-300
+LEAST_DISPERSION = 1e-10
+# Up to here Stirling's series has all digits.
+_SMALL = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,8 @@ class LogitNormalMixture:
         return np.where(inside, density - np.log(share) - np.log1p(-share), -np.inf)
 
     def cdf(self, value: Array) -> Array:
-        return mixtures.cdf(logit(np.clip(value, 0.0, 1.0)), self.weights, self.means, self.sds)
+        below = mixtures.cdf(logit(np.clip(value, 0.0, 1.0)), self.weights, self.means, self.sds)
+        return np.where(value >= 1.0, 1.0, below)
 
     def quantile(self, probability: Array) -> Array:
         return expit(mixtures.quantile(probability, self.weights, self.means, self.sds))
@@ -97,7 +101,7 @@ class BetaMixture:
     weights, share, rest : ndarray of shape (n, M)
         `rest` is 1 - share.
     dispersion : ndarray of shape (n, M)
-        rho, in (0, 1).
+        rho, in [0, 1); below 1e-10 it is taken as that.
     """
 
     weights: Array
@@ -106,12 +110,16 @@ class BetaMixture:
     dispersion: Array
 
     @cached_property
+    def _precision(self) -> Array:
+        return (1.0 - self.dispersion) / np.maximum(self.dispersion, LEAST_DISPERSION)
+
+    @cached_property
     def _alpha(self) -> Array:
-        return self.share * (1.0 - self.dispersion) / self.dispersion
+        return np.maximum(self.share * self._precision, _TINY)
 
     @cached_property
     def _beta(self) -> Array:
-        return self.rest * (1.0 - self.dispersion) / self.dispersion
+        return np.maximum(self.rest * self._precision, _TINY)
 
     def log_density(self, value: Array) -> Array:
         inside = (value >= 0.0) & (value <= 1.0)
@@ -211,12 +219,18 @@ def log_rising(q: Array, m: Array | float) -> Array:
     By gamma functions for large q, by what Stirling's series leaves of them for small q, where they would cancel.
     """
     q = np.maximum(q, _TINY)
-    small = np.minimum(q, 0.02)
-    grown = m * small
-    value = (1.0 / small + m - 0.5) * np.log1p(grown) - m
-    value += _stirling(small / (1.0 + grown)) - _stirling(small)
-    large = np.maximum(q, 0.02)
-    return np.where(q > 0.02, gammaln(1.0 / large + m) - gammaln(1.0 / large) + m * np.log(large), value)
+    is_small = q <= _SMALL
+    if is_small.all():
+        return _log_rising_small(q, m)
+    inverse = 1.0 / np.maximum(q, _SMALL)
+    value = gammaln(inverse + m) - gammaln(inverse) - m * np.log(inverse)
+    return np.where(is_small, _log_rising_small(np.minimum(q, _SMALL), m), value) if is_small.any() else value
+
+
+def _log_rising_small(q: Array, m: Array | float) -> Array:
+    grown = m * q
+    value = (1.0 / q + m - 0.5) * np.log1p(grown) - m
+    return value + _stirling(q / (1.0 + grown)) - _stirling(q)
 
 
 def _stirling(inverse: Array) -> Array:

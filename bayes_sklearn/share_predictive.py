@@ -19,7 +19,7 @@ from .inference.posterior import Posterior, row_blocks
 from .mixtures import Mixture
 from .predictive import PredictiveDistribution, generator
 from .reduction import bandwidth, gauss_rule, matched, moments, on_grid, spread_out
-from .share_mixtures import BetaMixture, LatticeMixture, LogitNormalMixture, Pair, Stacked
+from .share_mixtures import LEAST_DISPERSION, BetaMixture, LatticeMixture, LogitNormalMixture, Pair, Stacked
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ _BINOMIAL_POINTS, _BETA_POINTS, _GRID = 12, 5, 257
 # Strata of the dispersion, each at its mean, for its correlation with the log odds; and, where these matter more, the
 # points of a Gauss rule for it.
 _STRATA, _DISPERSION_POINTS = 8, 2
-_TINY, _LEAST_DISPERSION = 1e-300, 1e-10
+_TINY = 1e-300
 
 
 class _Components(NamedTuple):
@@ -235,8 +235,8 @@ class SharePredictive(PredictiveDistribution):
         mean, sd = moments(eta, weights)
         # The noise at the share within two standard deviations at which it is least on the scale of the log odds.
         nearest = np.maximum(np.abs(mean) - 2.0 * sd, 0.0)
-        noise = np.sqrt((inverse + self._least_dispersion) / (expit(nearest) * expit(-nearest)))
-        wide = sd <= _RATIO * noise
+        width = sd * np.sqrt(expit(nearest) * expit(-nearest))
+        wide = width <= _RATIO * np.sqrt(inverse + self._least_dispersion)
         parts: list[tuple[NDArray[np.intp], Mixture]] = []
         for is_known in (True, False):
             for is_wide in (True, False):
@@ -287,7 +287,7 @@ class SharePredictive(PredictiveDistribution):
             return _Components(masses, share, rest, added)
         levels, parts = gauss_rule(dispersion[None], weights, _DISPERSION_POINTS)
         found = [
-            (part * masses, share, rest, np.maximum(level + (1.0 - level) * added, _LEAST_DISPERSION))
+            (part * masses, share, rest, level + (1.0 - level) * added)
             for level, part in zip(levels[0], parts[0], strict=True)
         ]
         return _Components(*(np.concatenate(columns, axis=1) for columns in zip(*found, strict=True)))
@@ -345,5 +345,5 @@ def _components(weights: Array, eta: Array, dispersion: Array) -> _Components:
 
 def _drawn_beta(share: Array, rest: Array, dispersion: Array, rng: np.random.Generator) -> Array:
     """Return draws from beta distributions about shares; the share itself where there is no dispersion."""
-    precision = (1.0 - dispersion) / np.maximum(dispersion, _LEAST_DISPERSION)
+    precision = (1.0 - dispersion) / np.maximum(dispersion, LEAST_DISPERSION)
     return rng.beta(np.maximum(share * precision, _TINY), np.maximum(rest * precision, _TINY))
