@@ -275,8 +275,7 @@ class LinearPredictive(PredictiveDistribution):
         return parts
 
     def _generator(self, random_state: int | np.random.RandomState | None) -> np.random.Generator:
-        state = check_random_state(self._seed if random_state is None else random_state)
-        return np.random.default_rng(state.randint(2**31 - 1, size=4))
+        return generator(self._seed if random_state is None else random_state)
 
     def _line_parts(self) -> dict[str, Array]:
         """Return what makes the variance of the line, (n,) each."""
@@ -336,7 +335,7 @@ class LinearPredictive(PredictiveDistribution):
             feature_error = None if feature_error is None else feature_error[nodes]
         total = np.zeros((len(range(len(self))[rows]), len(scale)))
         for fixed, multiplied in self._noise.values():
-            total += _column(fixed, rows) + _column(multiplied, rows) * np.square(scale)
+            total += column(fixed, rows) + column(multiplied, rows) * np.square(scale)
         return total if feature_error is None else total + feature_error
 
     def _mean_noise(self) -> Array | float:
@@ -352,7 +351,13 @@ class LinearPredictive(PredictiveDistribution):
         return {name: (fixed, multiplied * mean_square) for name, (fixed, multiplied) in self._noise.items()}
 
 
-def _column(value: Array | float, rows: slice) -> Array | float:
+def generator(random_state: int | np.random.RandomState) -> np.random.Generator:
+    """Return a NumPy generator for what scikit-learn takes as a random state."""
+    return np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
+
+
+def column(value: Array | float, rows: slice) -> Array | float:
+    """Return one number for all rows, or those of some rows as a column."""
     return value[rows, None] if isinstance(value, np.ndarray) and value.ndim else value
 
 

@@ -1,0 +1,136 @@
+"""Fewer points for a row's weighted sample: what stands for thousands of nodes where each would cost too much.
+
+Values are (n, G), a weighted sample a row; the weights sum to one, (G,) for all rows or (n, G).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .mixtures import average
+
+Array = NDArray[np.float64]
+
+__all__ = [
+    "bandwidth",
+    "effective_size",
+    "gauss_rule",
+    "matched",
+    "moments",
+    "on_grid",
+    "spread_out",
+    "systematic",
+]
+
+# Of a Gaussian that a node holds: its moments are kept up to the 13th.
+_NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
+_MASSES = _MASSES / _MASSES.sum()
+# Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
+_BANDWIDTH = 1.06
+_TINY = np.finfo(np.float64).tiny
+
+
+def effective_size(weights: Array) -> float:
+    """Return how many equally weighted draws the weights are worth (Kish 1965)."""
+    return float(weights.sum() ** 2 / np.square(weights).sum())
+
+
+def systematic(weights: Array, first: Array, second: Array, size: int) -> NDArray[np.intp]:
+    """Return `size` nodes that stand for all with equal weights, evenly spaced in two quantities, (G,) each.
+
+    Systematic resampling along a path through strata of the first, up and down in the second by turns.
+    """
+    by_first = np.argsort(first, kind="stable")
+    strata = int(np.sqrt(size))
+    stratum = np.empty(len(weights), dtype=np.intp)
+    stratum[by_first] = np.minimum(np.cumsum(weights[by_first]) * strata, strata - 1)
+    path = np.lexsort((np.where(stratum % 2 == 0, second, -second), stratum))
+    below = np.cumsum(weights[path])
+    levels = (np.arange(size) + 0.5) / size * below[-1]
+    return path[np.searchsorted(below, levels)]
+
+
+def moments(values: Array, weights: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation of each row's sample, (n,) each."""
+    mean = average(values, weights)
+    return mean, np.sqrt(average(np.square(values - mean[:, None]), weights))
+
+
+def matched(values: Array, weights: Array, mean: Array, sd: Array) -> Array:
+    """Return values shifted and stretched to a mean and a standard deviation a row, (n,) each."""
+    here, spread = moments(values, weights)
+    return mean[:, None] + (values - here[:, None]) * (sd / np.maximum(spread, _TINY))[:, None]
+
+
+def spread_out(means: Array, sds: Array, weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Return points and weights for a sample whose nodes are Gaussians, and the node that each point is of.
+
+    Every node becomes the points of a Gauss-Hermite rule.
+    """
+    points = means[:, :, None] + sds[:, :, None] * _NODES
+    nodes = np.repeat(np.arange(len(weights)), len(_NODES))
+    return points.reshape(len(means), -1), np.outer(weights, _MASSES).ravel(), nodes
+
+
+def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
+    """Return points and weights, (n, size) each, that keep each row's first 2 size - 1 moments.
+
+    The Gauss quadrature of the sample itself, from the three-term recurrence of its orthogonal polynomials (Golub &
+    Welsch 1969, Math. Comp. 23:221-230). Samples of no more than `size` nodes are their own rule.
+    """
+    n, nodes = values.shape
+    if nodes <= size:
+        return values, np.broadcast_to(weights, values.shape)
+    mean, sd = moments(values, weights)
+    z = (values - mean[:, None]) / np.maximum(sd, _TINY)[:, None]
+    diagonal, off = np.zeros((n, size)), np.zeros((n, size))
+    before, here = np.zeros_like(z), np.ones_like(z)
+    for k in range(size):
+        # `here` has unit norm under the weights; where the sample has fewer points than `size` nothing is left.
+        weighted = z * here
+        diagonal[:, k] = average(weighted * here, weights)
+        if k == size - 1:
+            break
+        weighted -= diagonal[:, k, None] * here
+        weighted -= off[:, k, None] * before
+        norm = np.sqrt(average(np.square(weighted), weights))
+        off[:, k + 1] = np.where(norm > 1e-10, norm, 0.0)
+        before, here = here, weighted / np.where(norm > 1e-10, norm, np.inf)[:, None]
+    jacobi = np.zeros((n, size, size))
+    index = np.arange(size)
+    jacobi[:, index, index] = diagonal
+    jacobi[:, index[1:], index[:-1]] = off[:, 1:]
+    points, vectors = np.linalg.eigh(jacobi)
+    return mean[:, None] + sd[:, None] * points, np.square(vectors[:, 0, :])
+
+
+def bandwidth(weights: Array) -> float:
+    """Return the standard deviation of a kernel that smooths a sample, in the sample's own.
+
+    Where centres are shrunk about their mean to make room for the kernel (West 1993, J. R. Stat. Soc. B 55:409-422),
+    so that mean and variance stay, a Gaussian sample stays Gaussian.
+    """
+    return min(_BANDWIDTH * effective_size(weights) ** -0.2, 1.0)
+
+
+def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
+    """Return weights and positions, (n, size) each, of an even grid that each row's sample is put on, linearly.
+
+    Samples of no more than `size` nodes stay as they are.
+    """
+    n, nodes = values.shape
+    if nodes <= size:
+        return np.broadcast_to(weights, values.shape), values
+    lowest, highest = values.min(axis=1), values.max(axis=1)
+    spacing = np.maximum((highest - lowest) / (size - 1), _TINY)
+    place = (values - lowest[:, None]) / spacing[:, None]
+    cell = np.minimum(place.astype(np.intp), size - 2)
+    place -= cell
+    upper = place * weights
+    cell += np.arange(n)[:, None] * size
+    flat = cell.ravel()
+    below = np.bincount(flat, (weights - upper).ravel(), n * size)
+    above = np.bincount(flat + 1, upper.ravel(), n * size)
+    masses = np.asarray(below + above, dtype=np.float64)
+    return masses.reshape(n, size), lowest[:, None] + spacing[:, None] * np.arange(size)

@@ -1,0 +1,474 @@
+"""Mixtures of distributions of shares, one a row: logit-normal, beta and, of observed shares k / n, beta-binomial.
+
+A component's share is kept along with what it leaves of one, so that neither end loses digits. Weights are (n, M).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import (
+    betainc,
+    betaln,
+    digamma,
+    expit,
+    gammaln,
+    logit,
+    logsumexp,
+    ndtri,
+    polygamma,
+    xlog1py,
+    xlogy,
+)
+
+from . import mixtures
+from .mixtures import Mixture, average, by_lower_half, newton_on_normal_scale
+
+Array = NDArray[np.float64]
+
+__all__ = ["BetaMixture", "LatticeMixture", "LogitNormalMixture", "Pair", "Stacked", "log_rising"]
+
+_ROOT_TWO_PI = np.sqrt(2.0 * np.pi)
+# No float has its share beyond.
+_LOGIT_END = 745.0
+_LEGENDRE, _LEGENDRE_WEIGHTS = np.polynomial.legendre.leggauss(64)
+_REACH = 7.0
+# Of the trapezoid rule for the spread of beta mixtures.
+_SPACING, _BETA_REACH, _SHARE_END, _MOST_POINTS = 0.25, 10.0, 30.0, 1000
+# A share times its count may miss a whole number by rounding of the share.
+WHOLE_TOLERANCE = 0.25
+# Every count up to here is a cell of its own; beyond, cells in the middle are a part of a component's sd long.
+_EXACT, _EDGE, _CELL, _GROWTH, _FAR = 2048, 512, 1.0 / 16.0, 0.01, 14.0
+_TINY = 1e-300
+LEAST_DISPERSION = 1e-10
+# Up to here Stirling's series has all digits.
+_SMALL = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class LogitNormalMixture:
+    """Shares whose log odds are mixtures of normal distributions.
+
+    Parameters
+    ----------
+    weights, means : ndarray of shape (n, M)
+    sds : ndarray of shape (n, 1) or (n, M)
+    """
+
+    weights: Array
+    means: Array
+    sds: Array
+
+    def log_density(self, value: Array) -> Array:
+        inside = (value > 0.0) & (value < 1.0)
+        share = np.where(inside, value, 0.5)
+        density = mixtures.log_density(logit(share), self.weights, self.means, self.sds)
+        return np.where(inside, density - np.log(share) - np.log1p(-share), -np.inf)
+
+    def cdf(self, value: Array) -> Array:
+        below = mixtures.cdf(logit(np.clip(value, 0.0, 1.0)), self.weights, self.means, self.sds)
+        return np.where(value >= 1.0, 1.0, below)
+
+    def quantile(self, probability: Array) -> Array:
+        return expit(mixtures.quantile(probability, self.weights, self.means, self.sds))
+
+    def crps(self, value: Array) -> Array:
+        """Return the integrals of F^2 below the value and of (1 - F)^2 above it, by Gauss-Legendre rules."""
+        lower = (self.means - _REACH * self.sds).min(axis=1)
+        upper = (self.means + _REACH * self.sds).max(axis=1)
+        middle = np.clip(logit(np.clip(value, 0.0, 1.0)), lower, upper)
+        # Beyond the ends F is 0 or 1.
+        score = np.maximum(expit(lower) - value, 0.0) + np.maximum(value - expit(upper), 0.0)
+        for start, end, above in ((lower, middle, False), (middle, upper, True)):
+            half = 0.5 * (end - start)
+            for place, weight in zip(_LEGENDRE, _LEGENDRE_WEIGHTS, strict=True):
+                x = start + half * (1.0 + place)
+                probability = mixtures.cdf(x, self.weights, self.means, self.sds)
+                square = np.square(1.0 - probability if above else probability)
+                score += half * weight * square * expit(x) * expit(-x)
+        return score
+
+
+@dataclass(frozen=True, eq=False)
+class BetaMixture:
+    """Mixtures of beta distributions by mean share and dispersion: alpha = share (1 - rho) / rho.
+
+    Parameters
+    ----------
+    weights, share, rest : ndarray of shape (n, M)
+        `rest` is 1 - share.
+    dispersion : ndarray of shape (n, M)
+        rho, in [0, 1); below 1e-10 it is taken as that.
+    """
+
+    weights: Array
+    share: Array
+    rest: Array
+    dispersion: Array
+
+    @cached_property
+    def _precision(self) -> Array:
+        return (1.0 - self.dispersion) / np.maximum(self.dispersion, LEAST_DISPERSION)
+
+    @cached_property
+    def _alpha(self) -> Array:
+        return np.maximum(self.share * self._precision, _TINY)
+
+    @cached_property
+    def _beta(self) -> Array:
+        return np.maximum(self.rest * self._precision, _TINY)
+
+    def log_density(self, value: Array) -> Array:
+        inside = (value >= 0.0) & (value <= 1.0)
+        y = np.where(inside, value, 0.5)[:, None]
+        terms = xlogy(self._alpha - 1.0, y) + xlog1py(self._beta - 1.0, -y) - betaln(self._alpha, self._beta)
+        highest = np.where((self.weights > 0.0), terms, -np.inf).max(axis=1)
+        finite = np.isfinite(highest)
+        with np.errstate(invalid="ignore"):
+            total = average(np.exp(terms - np.where(finite, highest, 0.0)[:, None]), self.weights)
+        # At 0 and 1 a component's density may be infinite, or all of them zero.
+        density = np.where(finite, highest + np.log(np.where(finite, total, 1.0)), highest)
+        return np.where(inside, density, -np.inf)
+
+    def cdf(self, value: Array) -> Array:
+        y = np.clip(value, 0.0, 1.0)[:, None]
+        below = np.asarray(betainc(self._alpha, self._beta, y), dtype=np.float64)
+        return np.minimum(average(below, self.weights), 1.0)
+
+    def quantile(self, probability: Array) -> Array:
+        """Solve on the scale of the log odds, mirrored by exchange of alpha and beta."""
+
+        def solve(rows: NDArray[np.intp], sign: Array, tail: Array) -> Array:
+            up = (sign > 0.0)[:, None]
+            alpha, beta = self._alpha[rows], self._beta[rows]
+            alpha, beta = np.where(up, alpha, beta), np.where(up, beta, alpha)
+            weights, constant = self.weights[rows], betaln(alpha, beta)
+            means, sds = _log_odds_moments(alpha, beta)
+            mean = average(means, weights)
+            sd = np.sqrt(average(np.square(sds) + np.square(means - mean[:, None]), weights))
+
+            def evaluate(x: Array, here: NDArray[np.intp]) -> tuple[Array, Array]:
+                a, b, column = alpha[here], beta[here], x[:, None]
+                density = np.exp(
+                    -a * np.logaddexp(0.0, -column) - b * np.logaddexp(0.0, column) - constant[here]
+                )
+                below = np.asarray(betainc(a, b, expit(column)), dtype=np.float64)
+                return average(below, weights[here]), average(density, weights[here]) * _ROOT_TWO_PI
+
+            end = np.full(len(rows), _LOGIT_END)
+            return newton_on_normal_scale(ndtri(tail), mean + ndtri(tail) * sd, -end, end, evaluate)
+
+        return expit(by_lower_half(np.broadcast_to(probability, len(self.weights)), solve))
+
+    def crps(self, value: Array) -> Array:
+        """Return the mean distance of a draw from the value, in closed form, less half that of two draws."""
+        y = np.clip(value, 0.0, 1.0)[:, None]
+        below = 2.0 * betainc(self._alpha, self._beta, y) - 1.0
+        partial = 1.0 - 2.0 * betainc(self._alpha + 1.0, self._beta, y)
+        to_value = average(y * below + self.share * partial, self.weights)
+        return to_value + np.abs(value - y[:, 0]) - self._half_distance()
+
+    def _half_distance(self) -> Array:
+        """Return the integral of F (1 - F), by the trapezoid rule in the log odds.
+
+        F itself, on the rule's points, is summed up from the density, with the first term of the Euler-Maclaurin
+        formula: an incomplete beta function costs as much as fifty densities.
+        """
+        alpha, beta = self._alpha, self._beta
+        means, sds = _log_odds_moments(alpha, beta)
+        lower = np.clip((means - _BETA_REACH * sds).min(axis=1), -_SHARE_END, _SHARE_END)
+        upper = np.clip((means + _BETA_REACH * sds).max(axis=1), -_SHARE_END, _SHARE_END)
+        finest = _SPACING * np.minimum(sds.min(axis=1), 1.0)
+        points = int(np.clip(np.ceil(((upper - lower) / finest).max()), 2, _MOST_POINTS))
+        spacing = (upper - lower) / points
+        constant = betaln(alpha, beta)
+        summed, total = self.cdf(expit(lower)), np.zeros(len(means))
+        for j in range(points + 1):
+            x = lower + j * spacing
+            log_share, log_rest = -np.logaddexp(0.0, -x), -np.logaddexp(0.0, x)
+            share, rest = np.exp(log_share), np.exp(log_rest)
+            terms = alpha * log_share[:, None]
+            terms += beta * log_rest[:, None]
+            terms -= constant
+            terms = np.exp(terms, out=terms)
+            terms *= self.weights
+            density = terms.sum(axis=1)
+            slope = np.einsum("nm,nm->n", terms, alpha) * rest - np.einsum("nm,nm->n", terms, beta) * share
+            correction = spacing**2 / 12.0 * slope
+            if j == 0:
+                summed += correction
+            else:
+                summed += 0.5 * spacing * density
+            probability = np.clip(summed - correction, 0.0, 1.0)
+            summed += 0.5 * spacing * density
+            total += probability * (1.0 - probability) * share * rest
+        return total * spacing
+
+
+def _log_odds_moments(alpha: Array, beta: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation of the log odds of beta distributions."""
+    return digamma(alpha) - digamma(beta), np.sqrt(polygamma(1, alpha) + polygamma(1, beta))
+
+
+def log_rising(q: Array, m: Array | float) -> Array:
+    """Return log(Gamma(1/q + m) q^m / Gamma(1/q)), the log of prod_{j < m} (1 + j q) for whole m; 0 at q = 0.
+
+    By gamma functions for large q, by what Stirling's series leaves of them for small q, where they would cancel.
+    """
+    q = np.maximum(q, _TINY)
+    is_small = q <= _SMALL
+    if is_small.all():
+        return _log_rising_small(q, m)
+    inverse = 1.0 / np.maximum(q, _SMALL)
+    value = gammaln(inverse + m) - gammaln(inverse) - m * np.log(inverse)
+    return np.where(is_small, _log_rising_small(np.minimum(q, _SMALL), m), value) if is_small.any() else value
+
+
+def _log_rising_small(q: Array, m: Array | float) -> Array:
+    grown = m * q
+    value = (1.0 / q + m - 0.5) * np.log1p(grown) - m
+    return value + _stirling(q / (1.0 + grown)) - _stirling(q)
+
+
+def _stirling(inverse: Array) -> Array:
+    """Return Stirling's series at 1 / inverse."""
+    square = np.square(inverse)
+    return inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1260.0))
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeMixture:
+    """Observed shares k / n: mixtures of beta-binomial distributions, of binomial ones where the dispersion is 0.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n,)
+        The numbers n behind the shares, positive.
+    weights, share, rest, dispersion : ndarray of shape (n, M)
+        As for `BetaMixture`.
+    """
+
+    counts: Array
+    weights: Array
+    share: Array
+    rest: Array
+    dispersion: Array
+
+    def log_pmf(self, successes: Array) -> Array:
+        """Return the log probability of k successes, (n, K), by gamma functions where k is not whole."""
+        counts, k = self.counts[:, None], successes
+        inside = (k >= 0.0) & (k <= counts)
+        k = np.where(inside, k, 0.0)
+        terms = self._log_terms(k)
+        choose = gammaln(counts + 1.0) - gammaln(k + 1.0) - gammaln(counts - k + 1.0)
+        return np.where(inside, choose + logsumexp(terms, b=self.weights[:, None, :], axis=2), -np.inf)
+
+    def _log_terms(self, k: Array) -> Array:
+        """Return each component's log probability but for the binomial coefficient, (n, K, M)."""
+        share, rest = (np.maximum(x[:, None, :], _TINY) for x in (self.share, self.rest))
+        counts, k = self.counts[:, None, None], k[:, :, None]
+        terms = k * np.log(share) + (counts - k) * np.log(rest)
+        dispersion = self.dispersion[:, None, :]
+        if dispersion.any():
+            q = dispersion / (1.0 - dispersion)
+            terms += log_rising(q / share, k) + log_rising(q / rest, counts - k) - log_rising(q, counts)
+        return terms
+
+    def log_density(self, value: Array) -> Array:
+        """Return the log probability of the lattice cell about each value per unit of share, log pmf + log n."""
+        return self.log_pmf((value * self.counts)[:, None])[:, 0] + np.log(self.counts)
+
+    def cdf(self, value: Array) -> Array:
+        """Return the probability at or below each value; one that misses k / n by rounding is taken as k / n."""
+        successes = np.floor(value * self.counts + WHOLE_TOLERANCE)
+        pairs = zip(self._cells, successes, strict=True)
+        return np.array([cells.cdf(k) for cells, k in pairs])
+
+    def quantile(self, probability: Array) -> Array:
+        """Return the least k / n with at least each probability at or below it."""
+        pairs = zip(self._cells, np.broadcast_to(probability, len(self.counts)), strict=True)
+        return np.array([cells.quantile(p) for cells, p in pairs]) / self.counts
+
+    def crps(self, value: Array) -> Array:
+        pairs = zip(self._cells, value, strict=True)
+        return np.array([cells.crps(y) for cells, y in pairs])
+
+    @cached_property
+    def _cells(self) -> list[_Cells]:
+        return [self._row_cells(row) for row in range(len(self.counts))]
+
+    def _row_cells(self, row: int) -> _Cells:
+        """Return one row's probabilities of every count, or, for large n, of runs of counts."""
+        count, one = int(self.counts[row]), slice(row, row + 1)
+        mine = LatticeMixture(
+            self.counts[one], self.weights[one], self.share[one], self.rest[one], self.dispersion[one]
+        )
+        if count <= _EXACT:
+            edges, masses = np.arange(count + 2.0), mine._every_mass(count)
+        else:
+            edges = mine._edges()
+            masses = mine._masses(edges)
+        below = np.concatenate([[0.0], np.cumsum(masses)])
+        return _Cells(edges, below / below[-1], count)
+
+    def _every_mass(self, count: int) -> Array:
+        """Return the one row's probabilities of 0 to n."""
+        k = np.arange(count + 1.0)
+        share, rest = np.maximum(self.share[0], _TINY), np.maximum(self.rest[0], _TINY)
+        terms = np.multiply.outer(k, np.log(share) - np.log(rest))
+        terms += count * np.log(rest)
+        if self.dispersion.any():
+            q = self.dispersion[0] / (1.0 - self.dispersion[0])
+            for per_step, backwards in ((q / share, False), (q / rest, True)):
+                # The products of `log_rising`, for all whole m at once.
+                rising = np.multiply.outer(k[:-1], per_step)
+                np.cumsum(np.log1p(rising, out=rising), axis=0, out=rising)
+                if backwards:
+                    terms[:-1] += rising[::-1]
+                else:
+                    terms[1:] += rising
+            terms -= log_rising(q, float(count))
+        log_factorial = gammaln(k + 1.0)
+        terms += (log_factorial[-1] - log_factorial - log_factorial[::-1])[:, None]
+        return np.exp(terms, out=terms) @ self.weights[0]
+
+    def _masses(self, edges: Array) -> Array:
+        """Return the one row's probabilities of cells: of longer ones by Simpson's rule."""
+        lengths = np.diff(edges)
+        middle, long = edges[:-1] + 0.5 * (lengths - 1.0), lengths > 1.0
+        masses = np.exp(self.log_pmf(middle[None, :])[0]) * lengths
+        half = 0.5 * lengths[long]
+        ends = [np.exp(self.log_pmf((middle[long] + side * half)[None, :])[0]) for side in (-1.0, 1.0)]
+        masses[long] = (4.0 * masses[long] + lengths[long] * (ends[0] + ends[1])) / 6.0
+        return masses
+
+    def _edges(self) -> Array:
+        """Return edges of cells for the one row's large n: single counts at both ends, runs between."""
+        count = self.counts[0]
+        share, rest, dispersion = self.share[0], self.rest[0], self.dispersion[0]
+        variance = share * rest * (dispersion + (1.0 - dispersion) / count)
+        mean = float(self.weights[0] @ share)
+        total = float(self.weights[0] @ (variance + np.square(share - mean)))
+        finest = max(1.0, _CELL * count * float(np.sqrt(variance[self.weights[0] > 1e-12].min())))
+        start = min(_EDGE, count // 2)
+        lowest = count * (mean - _FAR * np.sqrt(total))
+        highest = count * (mean + _FAR * np.sqrt(total))
+        edges, x = list(np.arange(start + 1.0)), float(start)
+        while x < count + 1.0 - start:
+            coarse = _GROWTH * min(x, count - x)
+            if lowest <= x <= highest:
+                coarse = min(coarse, finest)
+            x = min(x + max(1.0, np.floor(coarse)), count + 1.0 - start)
+            edges.append(x)
+        return np.array([*edges, *np.arange(edges[-1] + 1.0, count + 2.0)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """One row's distribution of the count: even over the counts of a cell, most cells holding a single one."""
+
+    edges: Array
+    """(C + 1,) first count of each cell, and one beyond the last."""
+    below: Array
+    """(C + 1,) probability of all counts below each edge."""
+    count: int
+
+    def cdf(self, successes: float) -> float:
+        return float(np.interp(successes + 1.0, self.edges, self.below))
+
+    def quantile(self, probability: float) -> float:
+        # A probability that the distribution function reaches but for rounding counts as reached.
+        target = probability * (1.0 - 1e-13)
+        cell = int(np.clip(np.searchsorted(self.below, target, side="left") - 1, 0, len(self.edges) - 2))
+        low, high = self.below[cell : cell + 2]
+        start, end = self.edges[cell : cell + 2]
+        if end - start == 1.0 or high == low:
+            return float(start)
+        return float(min(start + np.ceil((target - low) / (high - low) * (end - start)) - 1.0, end - 1.0))
+
+    def crps(self, value: float) -> float:
+        """Return the integral of (F - 1{x >= value})^2, exact for the steps at k / n."""
+        place = min(max(value, 0.0), 1.0) * self.count
+        whole = np.floor(place)
+        to_place = self._sum_below(whole) + (place - whole) * self.cdf(whole)
+        all_below = self._sum_below(float(self.count))
+        inside = self._squares - 2.0 * (all_below - to_place) + self.count - place
+        return float(inside / self.count + abs(value - place / self.count))
+
+    def _sum_below(self, successes: float) -> float:
+        """Return the sum of F over the counts below one."""
+        cell = int(np.searchsorted(self.edges, successes, side="right")) - 1
+        partial = self._partial(
+            self.below[cell : cell + 2], np.diff(self.edges[cell : cell + 2]), successes - self.edges[cell]
+        )
+        return float(self._sums[cell] + (partial if cell < len(self.edges) - 1 else 0.0))
+
+    @cached_property
+    def _sums(self) -> Array:
+        lengths = np.diff(self.edges)
+        low, mass = self.below[:-1], np.diff(self.below)
+        return np.concatenate([[0.0], np.cumsum(lengths * low + 0.5 * mass * (lengths + 1.0))])
+
+    @staticmethod
+    def _partial(below: Array, length: Array, steps: float) -> float:
+        if len(below) < 2:
+            return 0.0
+        return float(steps * below[0] + 0.5 * (below[1] - below[0]) * steps * (steps + 1.0) / length[0])
+
+    @cached_property
+    def _squares(self) -> float:
+        """The sum of F^2 over the counts below n."""
+        lengths = np.diff(self.edges)
+        low, mass = self.below[:-1], np.diff(self.below)
+        squares = lengths * low**2 + low * mass * (lengths + 1.0)
+        squares += mass**2 * (lengths + 1.0) * (2.0 * lengths + 1.0) / (6.0 * lengths)
+        return float(squares.sum()) - 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A mixture for the density, of many components, and one of few that stand for them for the rest."""
+
+    many: Mixture
+    few: Mixture
+
+    def log_density(self, value: Array) -> Array:
+        return self.many.log_density(value)
+
+    def cdf(self, value: Array) -> Array:
+        return self.few.cdf(value)
+
+    def quantile(self, probability: Array) -> Array:
+        return self.few.quantile(probability)
+
+    def crps(self, value: Array) -> Array:
+        return self.few.crps(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """Mixtures of several kinds, each for some of the rows."""
+
+    n: int
+    parts: tuple[tuple[NDArray[np.intp], Mixture], ...]
+
+    def log_density(self, value: Array) -> Array:
+        return self._join([(rows, part.log_density(value[rows])) for rows, part in self.parts])
+
+    def cdf(self, value: Array) -> Array:
+        return self._join([(rows, part.cdf(value[rows])) for rows, part in self.parts])
+
+    def quantile(self, probability: Array) -> Array:
+        return self._join([(rows, part.quantile(probability[rows])) for rows, part in self.parts])
+
+    def crps(self, value: Array) -> Array:
+        return self._join([(rows, part.crps(value[rows])) for rows, part in self.parts])
+
+    def _join(self, answers: list[tuple[NDArray[np.intp], Array]]) -> Array:
+        joined = np.empty(self.n)
+        for rows, answer in answers:
+            joined[rows] = answer
+        return joined
