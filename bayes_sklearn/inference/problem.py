@@ -165,8 +165,8 @@ class Problem:
             intercept_prior,
             noise_prior,
             feature_errors,
-            likelihood,
-            trials if likelihood.takes_trials else None,
+            likelihood=likelihood,
+            trials=trials if likelihood.takes_trials else None,
         )
 
     @property
