@@ -41,8 +41,9 @@ _TINY = 1e-100
 class Coordinate(NamedTuple):
     """How a parameter is given by any real number, in which its posterior is about normal."""
 
-    kind: Literal["log", "folded", "folded_odds"]
-    """Value exp(c), abs(c), or c^2 / (1 + c^2)."""
+    kind: Literal["log", "folded_log", "folded_odds"]
+    """Value exp(c); unit sinh(abs(c)), about linear below the unit and exponential above; or c^2 / (1 + c^2)."""
+    unit: float = 1.0
 
     @property
     def folded(self) -> bool:
@@ -54,20 +55,20 @@ class Coordinate(NamedTuple):
         if self.kind == "log":
             return np.exp(coordinate)
         size = np.maximum(np.abs(coordinate), _TINY)
-        return size if self.kind == "folded" else size / (size + 1.0 / size)
+        return self.unit * np.sinh(size) if self.kind == "folded_log" else size / (size + 1.0 / size)
 
     def of(self, value: Array) -> Array:
         """Return the (positive) coordinate of a value."""
         if self.kind == "log":
             return np.log(value)
-        return value if self.kind == "folded" else np.sqrt(value / (1.0 - value))
+        return np.arcsinh(value / self.unit) if self.kind == "folded_log" else np.sqrt(value / (1.0 - value))
 
     def log_slope(self, coordinate: Array) -> Array:
         """Return the log of the derivative of the value in the coordinate's size."""
         if self.kind == "log":
             return coordinate
-        if self.kind == "folded":
-            return np.zeros_like(coordinate)
+        if self.kind == "folded_log":
+            return np.log(self.unit * np.cosh(coordinate))
         size = np.maximum(np.abs(coordinate), _TINY)
         return np.log(2.0 * size) - 2.0 * np.log1p(np.square(size))
 
@@ -102,6 +103,8 @@ class Observations:
     """Counts behind the shares, (n,) or one."""
     resolution: float = 0.0
     """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
+    visible: float = 1.0
+    """Scatter that is about the least that can be told from none, where it is added to errors."""
 
     def take(self, index: slice) -> Observations:
         """Return these rows alone."""
@@ -156,12 +159,12 @@ class Likelihood(BaseEstimator, ABC):
         return self.link == "logit"
 
     @abstractmethod
-    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         """Return the parameters beside the regression line that have to be found.
 
         Parameters
         ----------
-        noise : {"scaled", "additive", "known"}
+        data : Observations
         noise_prior : ScalePrior
             Of the noise scale, for likelihoods that have one.
         """
@@ -209,11 +212,11 @@ def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fittin
 class _Additive(Likelihood):
     """A likelihood of target less line, with a scale: of the noise's kind, (1)."""
 
-    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        if noise == "known":
+    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        if data.noise == "known":
             return ()
-        kind: Literal["log", "folded"] = "log" if noise == "scaled" else "folded"
-        return (Auxiliary("noise_scale", noise_prior, Coordinate(kind), 1.0),)
+        coordinate = Coordinate("log") if data.noise == "scaled" else Coordinate("folded_log", data.visible)
+        return (Auxiliary("noise_scale", noise_prior, coordinate, 1.0),)
 
     def _variance(self, values: Mapping[str, Array], data: Observations) -> Array:
         """Return the rows' squared scales, broadcasting with the line."""
@@ -235,9 +238,10 @@ class _Additive(Likelihood):
             variance = own + data.resolution**2
             share = own / variance
             return np.log(variance) + np.log(square), zero + 2.0 * share, zero + 4.0 * share * (1.0 - share)
-        variance = c**2 + square
-        slope = 2.0 * c / variance
-        return np.log(variance), slope, 2.0 / variance - np.square(slope)
+        scale, growth = data.visible * np.sinh(c), data.visible * np.cosh(c)
+        variance = scale**2 + square
+        slope = 2.0 * scale * growth / variance
+        return np.log(variance), slope, 2.0 * (growth**2 + scale**2) / variance - np.square(slope)
 
 
 class NormalLikelihood(_Additive):
@@ -309,8 +313,8 @@ class StudentTLikelihood(_Additive):
             return Gamma()
         return self.nu if isinstance(self.nu, ScalePrior) else None
 
-    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        scale = super().auxiliary(noise, noise_prior)
+    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        scale = super().auxiliary(data, noise_prior)
         prior = self.nu_prior
         return scale if prior is None else (*scale, Auxiliary("nu", prior, Coordinate("log"), 10.0))
 
@@ -367,7 +371,7 @@ class BinomialLikelihood(Likelihood):
     name = "binomial"
     link = "logit"
 
-    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         return ()
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
@@ -416,7 +420,7 @@ class BetaBinomialLikelihood(Likelihood):
         prior: UnitPrior = _prior_of(self.dispersion_prior, Beta(1.0, 9.0), UnitPrior, key, "Beta(1, 9)")
         return prior
 
-    def auxiliary(self, noise: Noise, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         return (Auxiliary("dispersion", self._prior(), Coordinate("folded_odds"), 0.05),)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:

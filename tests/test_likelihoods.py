@@ -184,7 +184,7 @@ def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observation
         return eta, Observations(share, trials=trials)
     y = rng.normal(size=60) * 3.0
     y[0] = 1e3
-    return eta, Observations(y, rng.uniform(0.3, 2.0, 60), noise, resolution=0.1)
+    return eta, Observations(y, rng.uniform(0.3, 2.0, 60), noise, resolution=0.1, visible=0.6)
 
 
 CASES = [
@@ -201,7 +201,7 @@ CASES = [
 @pytest.mark.parametrize("size", [0.02, 0.9, 3.0])
 def test_derivatives_are_those_of_the_density(likelihood: Likelihood, noise: Any, size: float) -> None:
     eta, data = observations(likelihood, noise)
-    parameters = likelihood.auxiliary(noise, HalfNormal())
+    parameters = likelihood.auxiliary(data, HalfNormal())
     point = np.array(
         [
             float(parameter.coordinate.of(np.array(0.3 * size if parameter.name == "dispersion" else size)))
@@ -251,9 +251,9 @@ def test_the_dispersion_has_derivatives_where_there_is_none() -> None:
     assert_allclose(found.hessian[1, 1], 2.0 * slope, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ["log", "folded", "folded_odds"])
+@pytest.mark.parametrize("kind", ["log", "folded_log", "folded_odds"])
 def test_coordinates_go_there_and_back(kind: Any) -> None:
-    coordinate = Coordinate(kind)
+    coordinate = Coordinate(kind, unit=0.3 if kind == "folded_log" else 1.0)
     values = np.array([1e-6, 0.1, 0.9])
     points = coordinate.of(values)
     assert_allclose(coordinate.value(points), values, rtol=1e-12)
@@ -277,8 +277,13 @@ def test_coordinates_go_there_and_back(kind: Any) -> None:
 )
 @pytest.mark.parametrize("noise", ["scaled", "additive"])
 def test_priors_are_normalised_in_their_coordinates(likelihood: Likelihood, prior: Any, noise: Any) -> None:
-    for parameter in likelihood.auxiliary(noise, prior):
-        lower, upper = (0.0, 1e3) if parameter.coordinate.folded else (-30.0, 30.0)
+    data = Observations(np.zeros(1), noise=noise, visible=0.2)
+    for parameter in likelihood.auxiliary(data, prior):
+        lower, upper = (
+            (0.0, 30.0 if parameter.name == "noise_scale" else 1e3)
+            if parameter.coordinate.folded
+            else (-30.0, 30.0)
+        )
         pieces = (
             np.append(lower, np.geomspace(1e-3, upper, 12)) if lower == 0.0 else np.linspace(lower, upper, 12)
         )

@@ -96,7 +96,7 @@ def settle(density: RegressionDensity, smoothing: Array) -> tuple[FollowingNoise
 def _settle_from(
     density: RegressionDensity, point: Array, smoothing: Array
 ) -> tuple[FollowingNoise, Component]:
-    """Find, in turns, gamma's mode given the auxiliary parameters, and the mode of these with gamma integrated out."""
+    """Find in turns gamma's mode given the auxiliary parameters, and their mode with gamma integrated out."""
     k = density.n_coefficients
     guess = np.where(density.folded[k:], _GUESS * np.abs(point[k:]), _GUESS)
     root = np.diag(guess)

@@ -195,7 +195,7 @@ class Problem:
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
         """The likelihood's parameters beside B."""
-        return self.likelihood.auxiliary(self.noise, self.noise_prior)
+        return self.likelihood.auxiliary(self.observations(), self.noise_prior)
 
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
@@ -206,7 +206,13 @@ class Problem:
             self.noise,
             1.0 if self.trials is None else self.trials,
             self.resolution(),
+            (2.0 / self.total_weight) ** 0.25 * self.typical_error,
         )
+
+    @property
+    def typical_error(self) -> float:
+        """A typical known error (one over them is the triangle's first entry), in the model's units."""
+        return float(np.sqrt(self.total_weight) / self.factor[0][0, 0])
 
     def design_blocks(self) -> Iterator[tuple[slice, Array]]:
         """Yield [1, x], or x without an intercept, in the model's units, a block of rows at a time."""

@@ -230,15 +230,10 @@ class RegressionDensity:
             curvature[entries] = (weights * (np.square(nodes) - 1.0)) @ (logs - mean) / np.square(width)
         return value, gradient, curvature
 
-    @property
-    def typical_error(self) -> float:
-        """A typical known error, in the model's units: one over the first entry of the rows' triangle."""
-        return float(np.sqrt(self.problem.total_weight) / self.problem.factor[0][0, 0])
-
     def typical_variance(self, points: Array) -> Array:
         """Return a typical row's squared noise at points, up to a factor, (G,)."""
         scale = self.values(points)["noise_scale"]
-        floor = self.typical_error if self.problem.noise == "additive" else self.problem.resolution()
+        floor = self.problem.typical_error if self.problem.noise == "additive" else self.problem.resolution()
         return np.square(scale) + floor**2
 
     @cached_property
@@ -254,7 +249,7 @@ class RegressionDensity:
             residual = target - design @ (self.basis @ point[:k])
             scale = max(float(np.linalg.norm(residual) / np.sqrt(problem.total_weight)), problem.resolution())
             if problem.noise == "additive":
-                scale = self.typical_error * np.sqrt(max(scale**2 - 1.0, 0.1))
+                scale = problem.typical_error * np.sqrt(max(scale**2 - 1.0, 0.1))
         for i, parameter in enumerate(problem.auxiliary, start=k):
             value = scale if parameter.name == "noise_scale" else parameter.start
             point[i] = float(parameter.coordinate.of(np.array(value)))

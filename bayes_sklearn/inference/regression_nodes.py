@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .importance_sampling import Component, Sample, sample
+from .importance_sampling import Component, Sample, fitted, sample
 from .noise_coordinates import FollowingNoise, settle
 from .posterior import Posterior, SharedBasis
 from .problem import Problem, warn_of_no_noise
@@ -25,6 +25,8 @@ _MANY = 2**22
 _DEGREES_OF_FREEDOM = (7.0, 30.0)
 # Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
 _SEPARATE = 8.0
+# One less than so many away is covered down to zero.
+_CLOSE = 5.0
 # Noise scales of so many times the data's resolution are rounding.
 _AT_THE_END = 3.0
 
@@ -77,6 +79,7 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         n_nodes,
         np.random.default_rng(seed),
         images=_reflections(near),
+        widen=lambda points, log_weights, component: _widened(density.folded, points, log_weights, component),
         degrees_of_freedom=float(np.clip(density.size, *_DEGREES_OF_FREEDOM)),
     )
     if coordinates is not None:
@@ -87,6 +90,15 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         if posterior.weights @ at_the_end > 1e-3:
             warn_of_no_noise()
     return posterior, found
+
+
+def _widened(folded: NDArray[np.bool_], points: Array, log_weights: Array, component: Component) -> Component:
+    """Return the t fitted to the draws and their images, where those are not far from each other.
+
+    What is left of the density where a parameter is zero would else be in the tail of every proposal.
+    """
+    images = _reflections(folded & (np.abs(component.center) < _CLOSE * component.scale))
+    return fitted(np.concatenate(list(points @ images)), np.tile(log_weights, len(images)), component)
 
 
 def _reflections(near: NDArray[np.bool_]) -> Array:
