@@ -1,10 +1,18 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
 from .feature_distribution import Mixture
+from .likelihoods import (
+    BetaBinomialLikelihood,
+    BinomialLikelihood,
+    NormalLikelihood,
+    StudentTLikelihood,
+)
 from .predictive import PredictiveDistribution, predictive_distribution
 from .priors import (
+    Beta,
     Exponential,
     Flat,
+    Gamma,
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
@@ -20,8 +28,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BayesianErrorsInVariablesRegressor",
+    "Beta",
+    "BetaBinomialLikelihood",
+    "BinomialLikelihood",
     "Exponential",
     "Flat",
+    "Gamma",
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
@@ -30,7 +42,9 @@ __all__ = [
     "Laplace",
     "Mixture",
     "Normal",
+    "NormalLikelihood",
     "PredictiveDistribution",
     "StudentT",
+    "StudentTLikelihood",
     "predictive_distribution",
 ]

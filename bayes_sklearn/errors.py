@@ -20,9 +20,11 @@ __all__ = [
     "CountErrors",
     "NoiseModel",
     "TargetErrors",
+    "new_counts",
     "observed_share",
     "pooled_share",
     "resolve_target_errors",
+    "resolve_trials",
     "root_mean_square",
 ]
 
@@ -234,6 +236,76 @@ class CountErrors:
         return error
 
 
+def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | None:
+    """Return the trials behind shares, (n,); None: one each.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Target.
+    errors : TargetErrors
+    likelihood : str
+        Its name, for messages.
+
+    Raises
+    ------
+    ValueError
+        Where the target is no share of known trials.
+    """
+    setting = f"likelihood={likelihood!r}"
+    if errors.kind == "standard_error":
+        raise ValueError(
+            f"y_err is given, but under {setting} the error of a share follows from its count: leave y_err (or"
+            " y_err_column) out, or use likelihood='normal'."
+        )
+    check_shares(y, setting)
+    if errors.counts is not None:
+        return errors.counts
+    used = y if errors.frequency is None else y[errors.frequency > 0.0]
+    if ((used > 0.0) & (used < 1.0)).any():
+        raise ValueError(
+            f"{setting} needs the counts behind shares that are not 0 or 1: give them as sample_weight with"
+            " weight_type='counts', or in count_column."
+        )
+    return None
+
+
+def new_counts(
+    n: int, likelihood: str, counts: object, y_err: object, columns: Mapping[str, Array]
+) -> Array | None:
+    """Return the counts behind new shares, (n,) or one for all, 0 where not known; None: none are stated.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+    """
+    if y_err is not None or "y_err_column" in columns:
+        raise ValueError(
+            f"y_err is given, but under likelihood={likelihood!r} the error of a new share follows from its count:"
+            " give counts instead, or leave it out for the share that underlies."
+        )
+    stated = _stated(n, {"counts": (counts, "count_column")}, columns)
+    if "counts" in stated:
+        check_counts(stated["counts"], "counts")
+    return stated.get("counts")
+
+
+def _stated(
+    n: int, given: Mapping[str, tuple[object, str]], columns: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return what new rows state by argument or by column of X."""
+    stated = {}
+    for name, (value, column) in given.items():
+        if value is not None and column in columns:
+            raise ValueError(f"{name} is given, but X holds it, too, in its {column}: leave {name} out.")
+        if column in columns:
+            stated[name] = check_vector(columns[column], n, column, positive=name == "y_err")
+        elif value is not None:
+            stated[name] = check_vector(value, n, name, positive=name == "y_err")
+    return stated
+
+
 def pooled_share(y: Array, counts: Array, frequency: Array | None) -> float:
     """Return all successes over all counts, with half a success and half a failure added."""
     weight = counts if frequency is None else counts * frequency
@@ -280,15 +352,8 @@ class NoiseModel:
         TypeError, ValueError
             Naming the argument.
         """
-        stated = {}
-        for name, value in (("counts", counts), ("y_err", y_err)):
-            column = "count_column" if name == "counts" else "y_err_column"
-            if value is not None and column in columns:
-                raise ValueError(f"{name} is given, but X holds it, too, in its {column}: leave {name} out.")
-            if column in columns:
-                stated[name] = check_vector(columns[column], n, column, positive=name == "y_err")
-            elif value is not None:
-                stated[name] = check_vector(value, n, name, positive=name == "y_err")
+        given = {"counts": (counts, "count_column"), "y_err": (y_err, "y_err_column")}
+        stated = _stated(n, given, columns)
         if len(stated) == 2:
             raise ValueError(
                 "Both counts and y_err are given: a new measurement's error comes from one of them."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from .inference import (
     solve,
     solve_in_turn,
 )
+from .likelihoods import Likelihood, NormalLikelihood
 
 Array = NDArray[np.float64]
 
@@ -44,6 +45,9 @@ class Specification:
     feature_errors: FeatureErrors | None = None
     n_components: int | None = 1
     """Of the true features' distribution; None: as many as the data speak for."""
+    likelihood: Likelihood = field(default_factory=NormalLikelihood)
+    trials: Array | None = None
+    """(n,) counts behind shares whose likelihood takes them; None: one each."""
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
@@ -53,6 +57,8 @@ class Specification:
             noise=self.noise,
             standardize=self.standardize,
             feature_errors=self.feature_errors,
+            likelihood=self.likelihood,
+            trials=self.trials,
             like=like,
             **self.priors,
         )
@@ -93,11 +99,11 @@ def fit(
     problem = settled.problem
     if problem.feature_errors is not None:
         return _with_feature_errors(settled, inference, settings)
-    engine = choose(problem, inference)
     if settled.posterior is not None:
-        return Fit(problem, settled.posterior, engine, settled.count_errors, None)
-    posterior, count_errors = solve(problem, engine, settings), settled.count_errors
-    if errors.counts is None or model.count_error == "observed":
+        return Fit(problem, settled.posterior, choose(problem, inference), settled.count_errors, None)
+    posterior, engine = solve_in_turn(problem, inference, settings)
+    count_errors = settled.count_errors
+    if errors.counts is None or model.count_error == "observed" or model.likelihood.takes_trials:
         return Fit(problem, posterior, engine, count_errors, None)
     standard_error = np.asarray(problem.standard_error)
     for _ in range(_REFITS):
@@ -127,7 +133,8 @@ def _with_feature_errors(settled: Settled, inference: str, settings: SamplerSett
     reliability[true.noisy] = true.reliability(
         posterior.weights, errors.mean_variance(rows.frequency), covariance
     )
-    naive = solve(problem.without_feature_errors().gaussian_like(), "exact", settings)
+    without = problem.without_feature_errors().gaussian_like()
+    naive = solve(without, choose(without, "auto"), settings)
     return Fit(
         problem, posterior, engine, settled.count_errors, Attenuation(naive.mean[1:].copy(), reliability)
     )
@@ -161,7 +168,7 @@ def _with_errors(
 ) -> Settled:
     """Return the problem with the target's errors settled."""
     count_errors = CountErrors(model.error_floor)
-    if errors.counts is None:
+    if errors.counts is None or model.likelihood.takes_trials:
         return Settled(model.problem(rows, errors.standard_error, None), None, count_errors)
     counts = errors.counts
     if model.count_error == "observed":
@@ -176,8 +183,7 @@ def _with_errors(
         nonlocal problem, engine
         problem = model.problem(rows, standard_error, problem)
         engine = engine or choose(problem, inference)
-        like = problem if engine == "exact" else problem.without_feature_errors().gaussian_like()
-        return solve(like, "exact", settings)
+        return solve(problem if engine == "exact" else problem.exact_like(), "exact", settings)
 
     posterior, _, count_errors = reweight(
         solve_at,

@@ -18,7 +18,7 @@ from scipy.special import betaln, expit
 from sklearn.base import BaseEstimator
 
 from .gamma_ratios import log_rising, rising_derivatives
-from .priors import Beta, Gamma, Prior, ScalePrior, UnitPrior
+from .priors import Beta, Gamma, Normal, Prior, ScalePrior, UnitPrior
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known"]
@@ -31,19 +31,24 @@ __all__ = [
     "Likelihood",
     "NormalLikelihood",
     "StudentTLikelihood",
+    "resolve_likelihood",
 ]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Numbers whose logarithm is taken stay this far from zero.
 _TINY = 1e-100
+# The log odds of a typical row: shares from 0.7% to 99.3% lie within two standard deviations.
+_LOG_ODDS = Normal(0.0, 2.5)
 
 
 class Coordinate(NamedTuple):
     """How a parameter is given by any real number, in which its posterior is about normal."""
 
     kind: Literal["log", "folded_log", "folded_odds"]
-    """Value exp(c); unit sinh(abs(c)), about linear below the unit and exponential above; or c^2 / (1 + c^2)."""
+    """Value lower + exp(c); unit sinh(abs(c)), linear below the unit and exponential above; or c^2 / (1 + c^2)."""
     unit: float = 1.0
+    lower: float = 0.0
+    """What a value given by its logarithm has to exceed."""
 
     @property
     def folded(self) -> bool:
@@ -53,14 +58,14 @@ class Coordinate(NamedTuple):
     def value(self, coordinate: Array) -> Array:
         """Return the parameter."""
         if self.kind == "log":
-            return np.exp(coordinate)
+            return self.lower + np.exp(coordinate)
         size = np.maximum(np.abs(coordinate), _TINY)
         return self.unit * np.sinh(size) if self.kind == "folded_log" else size / (size + 1.0 / size)
 
     def of(self, value: Array) -> Array:
         """Return the (positive) coordinate of a value."""
         if self.kind == "log":
-            return np.log(value)
+            return np.log(value - self.lower)
         return np.arcsinh(value / self.unit) if self.kind == "folded_log" else np.sqrt(value / (1.0 - value))
 
     def log_slope(self, coordinate: Array) -> Array:
@@ -79,15 +84,15 @@ class Auxiliary(NamedTuple):
     name: str
     """"noise_scale", or the key of `Posterior.auxiliary`."""
     prior: ScalePrior | UnitPrior
+    """Of what it exceeds its least value by."""
     coordinate: Coordinate
     start: float
     """A value to start from."""
 
     def log_prior(self, coordinate: Array) -> Array:
         """Return the prior's log density in the coordinate."""
-        return self.prior.log_density(self.coordinate.value(coordinate)) + self.coordinate.log_slope(
-            coordinate
-        )
+        above = self.coordinate.value(coordinate) - self.coordinate.lower
+        return self.prior.log_density(above) + self.coordinate.log_slope(coordinate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +144,8 @@ class Likelihood(BaseEstimator, ABC):
     name: ClassVar[str]
     link: ClassVar[Link] = "identity"
     """What turns the target's mean (or location) into the regression line."""
+    intercept_prior: ClassVar[Normal] = Normal()
+    """The default prior of the intercept."""
 
     def check(self, argument: str) -> None:
         """Refuse parameters that are none.
@@ -275,8 +282,11 @@ class StudentTLikelihood(_Additive):
     Parameters
     ----------
     nu : float or ScalePrior, default=None
-        Degrees of freedom: a positive number, or a prior; None: ``Gamma(2, 0.1)`` (Juarez & Steel 2010, Journal of
-        Business & Economic Statistics 28:52-66).
+        Degrees of freedom: a positive number, or the prior of what they exceed `lower` by; None: ``Gamma(2, 0.1)``
+        (Juarez & Steel 2010, Journal of Business & Economic Statistics 28:52-66).
+    lower : float, default=2.0
+        What degrees of freedom that are not given exceed. With 2 or less the noise has no variance, so that as soon
+        as the posterior admits them standard deviations of predictions are infinite.
 
     Examples
     --------
@@ -287,10 +297,14 @@ class StudentTLikelihood(_Additive):
 
     name = "student_t"
 
-    def __init__(self, nu: float | ScalePrior | None = None):
+    def __init__(self, nu: float | ScalePrior | None = None, lower: float = 2.0):
         self.nu = nu
+        self.lower = lower
 
     def check(self, argument: str) -> None:
+        lower = np.asarray(self.lower)
+        if lower.ndim or lower.dtype.kind not in "iuf" or not 0.0 <= lower < np.inf:
+            raise ValueError(f"{argument}__lower must be a number from 0, got {self.lower!r}.")
         if self.nu is None or isinstance(self.nu, Prior):
             _prior_of(self.nu, Gamma(), ScalePrior, f"{argument}__nu", "Gamma(2, 0.1), or a number")
             if self.nu is not None and self.nu.tail() <= 1.0:
@@ -316,7 +330,11 @@ class StudentTLikelihood(_Additive):
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         scale = super().auxiliary(data, noise_prior)
         prior = self.nu_prior
-        return scale if prior is None else (*scale, Auxiliary("nu", prior, Coordinate("log"), 10.0))
+        return (
+            scale
+            if prior is None
+            else (*scale, Auxiliary("nu", prior, Coordinate("log", lower=self.lower), 10.0 + self.lower))
+        )
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         nu = np.asarray(values.get("nu", self.nu), dtype=np.float64)
@@ -333,7 +351,9 @@ class StudentTLikelihood(_Additive):
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         log_variance, slope, bend = self._log_variance(coordinates, data)
         has_scale, prior = data.noise != "known", self.nu_prior
-        nu = float(self.nu) if prior is None else float(np.exp(coordinates[-1]))  # type: ignore[arg-type]
+        nu = float(self.nu) if prior is None else self.lower + float(np.exp(coordinates[-1]))  # type: ignore[arg-type]
+        # The slope of log nu in its coordinate.
+        rise = 1.0 if prior is None else 1.0 - self.lower / nu
         precision = np.exp(-log_variance)
         residual = data.y - eta
         pull = residual * precision
@@ -352,6 +372,8 @@ class StudentTLikelihood(_Additive):
         less = share * (u - 1.0) / (nu + u)
         eta_nu, variance_nu = pull * less, 0.5 * u * less
         nu_nu = 0.5 * (u * less - nu * tail + share * u) + rising.log_bend
+        nu_nu = rise * (rise * nu_nu + (1.0 - rise) * in_nu)
+        in_nu, eta_nu, variance_nu = rise * in_nu, rise * eta_nu, rise * variance_nu
         kept = [0, *([1] if has_scale else []), *([2] if prior is not None else [])]
         gradient = np.array([weight * pull, in_variance * slope, in_nu])
         across = eta_variance * slope
@@ -370,6 +392,7 @@ class BinomialLikelihood(Likelihood):
 
     name = "binomial"
     link = "logit"
+    intercept_prior = _LOG_ODDS
 
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         return ()
@@ -409,6 +432,7 @@ class BetaBinomialLikelihood(Likelihood):
 
     name = "beta_binomial"
     link = "logit"
+    intercept_prior = _LOG_ODDS
 
     def __init__(self, dispersion_prior: UnitPrior | None = None):
         self.dispersion_prior = dispersion_prior
@@ -481,6 +505,27 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
     )
 }
 """The likelihoods with their defaults, by name."""
+
+
+def resolve_likelihood(likelihood: object) -> Likelihood:
+    """Return the likelihood that the estimator's argument of this name asks for, checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument.
+    """
+    names = ", ".join(map(repr, LIKELIHOODS))
+    if isinstance(likelihood, str):
+        if likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood must be one of {names}, got {likelihood!r}.")
+        return LIKELIHOODS[likelihood]
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(
+            f"likelihood must be one of {names}, or an object such as StudentTLikelihood(nu=4), got {likelihood!r}."
+        )
+    likelihood.check("likelihood")
+    return likelihood
 
 
 def counts(data: Observations) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .predictive import LinearPredictive
+from .predictive import PredictiveDistribution
 
 Array = NDArray[np.float64]
 
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 class PredictionMixin:
     """Predictions of an estimator that has `predict_distribution`."""
 
-    predict_distribution: Callable[..., LinearPredictive]
+    predict_distribution: Callable[..., PredictiveDistribution]
 
     def predict(
         self,

@@ -58,6 +58,10 @@ class PredictiveDistribution(ABC):
         """Return the variances, (n,)."""
 
     @abstractmethod
+    def covariance(self) -> Array:
+        """Return the covariance of the rows with each other, (n, n)."""
+
+    @abstractmethod
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         """Return random draws, (n, n_samples)."""
 
@@ -187,6 +191,9 @@ class NormalPredictive(PredictiveDistribution):
 
     def std(self) -> Array:
         return self._std
+
+    def covariance(self) -> Array:
+        return np.diag(self.var())
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         check_n_samples(n_samples)

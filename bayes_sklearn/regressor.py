@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -23,6 +23,7 @@ from .errors import (
     NoiseModel,
     TargetErrors,
     resolve_target_errors,
+    resolve_trials,
     root_mean_square,
 )
 from .exports import ExportMixin
@@ -30,9 +31,10 @@ from .feature_distribution import Mixture, resolve_components
 from .feature_errors import FeatureErrors, resolve_feature_errors, warn_if_nothing_is_left
 from .fitting import Fit, Specification, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
-from .measured import line_distribution
+from .likelihoods import Likelihood, resolve_likelihood
+from .new_rows import new_rows
 from .prediction import PredictionMixin
-from .predictive import LinearPredictive
+from .predictive import PredictiveDistribution
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
 from .summary import summarise
 
@@ -43,11 +45,7 @@ Array = NDArray[np.float64]
 
 __all__ = ["BayesianErrorsInVariablesRegressor"]
 
-_DEFAULT_PRIORS: dict[str, type[Prior]] = {
-    "coef_prior": Normal,
-    "intercept_prior": Normal,
-    "noise_prior": HalfNormal,
-}
+_ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
 
@@ -61,6 +59,8 @@ class _Data(NamedTuple):
     feature_errors: FeatureErrors | None
     index: Any
     """Row labels, or None."""
+    trials: Array | None
+    """Behind shares whose likelihood takes them."""
 
 
 class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, RegressorMixin, BaseEstimator):
@@ -181,6 +181,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "likelihood": "no_validation",
         "coef_prior": "no_validation",
         "intercept_prior": "no_validation",
         "noise_prior": "no_validation",
@@ -212,6 +213,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     def __init__(
         self,
         *,
+        likelihood: str | Likelihood = "normal",
         coef_prior: CoefficientPrior | None = None,
         intercept_prior: CoefficientPrior | None = None,
         noise_prior: ScalePrior | None = None,
@@ -232,6 +234,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ):
+        self.likelihood = likelihood
         self.coef_prior = coef_prior
         self.intercept_prior = intercept_prior
         self.noise_prior = noise_prior
@@ -269,9 +272,10 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         """
         for key in tuple(params):
             role, _, name = key.partition("__")
-            if name and role in _DEFAULT_PRIORS and params.get(role, getattr(self, role)) is None:
+            if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
+                likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
                 # Tried first, so that a name it does not have leaves nothing behind.
-                params[role] = _DEFAULT_PRIORS[role]().set_params(**{name: params[key]})
+                params[role] = _default_prior(role, likelihood).set_params(**{name: params[key]})
         super().set_params(**params)
         return self
 
@@ -363,7 +367,9 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             y_err=y_err,
             **columns.held(table),
         )
-        if self.noise == "known" and errors.kind == "none":
+        likelihood = resolve_likelihood(self.likelihood)
+        trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
+        if self.noise == "known" and errors.kind == "none" and not likelihood.takes_trials:
             raise ValueError(
                 "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
                 " with weight_type='counts', or count_column); or use noise='scaled'."
@@ -380,7 +386,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             noisy = of_features.noisy
             measured = np.asarray(rows.take(slice(None))[:, noisy], dtype=np.float64)
             warn_if_nothing_is_left(of_features, measured, columns.feature_names[noisy], errors.frequency)
-        return _Data(rows, columns, errors, of_features, index)
+        return _Data(rows, columns, errors, of_features, index, trials)
 
     def _specification(self, data: _Data) -> Specification:
         """Return what the parameters say of the model, priors checked."""
@@ -398,6 +404,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             float(self.error_floor),
             data.feature_errors,
             resolve_components(self.x_distribution),
+            resolve_likelihood(self.likelihood),
+            data.trials,
         )
 
     def _sampler_settings(self) -> SamplerSettings:
@@ -414,7 +422,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         """Return a role's prior, its default where it is None, checked."""
         prior = getattr(self, role)
         if prior is None:
-            return _DEFAULT_PRIORS[role]()
+            return _default_prior(role, resolve_likelihood(self.likelihood))
         if not isinstance(prior, kind):
             wanted = "the noise scale" if kind is ScalePrior else "coefficients"
             fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
@@ -432,7 +440,14 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
         self.coef_names_ = data.columns.feature_names
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
-        self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
+        for name in ("noise_scale_", "dispersion_", "nu_"):
+            self.__dict__.pop(name, None)
+        likelihood = fitted.problem.likelihood
+        self._likelihood = likelihood
+        if not likelihood.takes_trials:
+            self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
+        for name, values in posterior.auxiliary.items():
+            setattr(self, f"{name}_", float(posterior.weights @ values))
         self.weight_type_ = errors.weight_type
         self.overdispersion_ = fitted.count_errors.overdispersion
         self.inference_ = fitted.engine
@@ -462,7 +477,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         include_noise: bool = True,
-    ) -> LinearPredictive:
+    ) -> PredictiveDistribution:
         """Return the predictive distribution, from which all else derives.
 
         Parameters
@@ -480,12 +495,21 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         with remedies():
             table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         columns = self._columns
-        stated = self._noise_model.check(len(table), counts, y_err, columns.held(table))
         errors = self._new_feature_errors(table, X_err, X_cov)
-        line = line_distribution(self._posterior, table, columns.features, self._seed, errors, index)
-        if not include_noise:
-            return line
-        return line.with_noise(self._noise_model.parts(line.mean() if "counts" in stated else None, **stated))
+        return new_rows(
+            self._likelihood,
+            self._posterior,
+            self._noise_model,
+            table,
+            columns.features,
+            counts=counts,
+            y_err=y_err,
+            columns=columns.held(table),
+            feature_error=errors,
+            include_noise=include_noise,
+            seed=self._seed,
+            index=index,
+        )
 
     def _new_feature_errors(self, table: NDArray[Any], X_err: Any, X_cov: Any) -> Array | None:
         """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None."""
@@ -524,7 +548,8 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             without taking them into account, and ``reliability``.
         """
         check_is_fitted(self)
-        table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation)
+        noise = not self._likelihood.takes_trials
+        table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation, noise=noise)
         return table if self.fit_intercept else table.drop(index="intercept")
 
     @contextmanager
@@ -539,9 +564,17 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
             raise
 
 
+def _default_prior(role: str, likelihood: Likelihood) -> Prior:
+    """Return the prior of a role for which none is given."""
+    if role == "noise_prior":
+        return HalfNormal()
+    return clone(likelihood.intercept_prior) if role == "intercept_prior" else Normal()
+
+
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
     """Warn where known errors had to be multiplied by a lot."""
-    if model.noise == "scaled" and kind != "none" and model.noise_scale_ > _ERRORS_TOO_SMALL:
+    scaled = model.noise == "scaled" and kind != "none" and not model._likelihood.takes_trials
+    if scaled and model.noise_scale_ > _ERRORS_TOO_SMALL:
         warnings.warn(
             f"The stated errors look too small: the noise scale is {model.noise_scale_:.3g} times them. Check their"
             " unit, or add what they leave out (noise='additive', a larger error_floor); the prior HalfNormal(1)"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import mixtures
 from .checks import check_coverage
@@ -16,9 +17,16 @@ from .inference._compat import diagnostics
 if TYPE_CHECKING:
     import pandas as pd
 
+Array = NDArray[np.float64]
+
 
 def summarise(
-    posterior: Posterior, names: Sequence[str], coverage: float, attenuation: Attenuation | None = None
+    posterior: Posterior,
+    names: Sequence[str],
+    coverage: float,
+    attenuation: Attenuation | None = None,
+    *,
+    noise: bool = True,
 ) -> pd.DataFrame:
     """Return means, standard deviations and equal-tailed limits; of a sampler's draws, how far to trust them, too.
 
@@ -32,12 +40,15 @@ def summarise(
         Of the limits, between 0 and 1.
     attenuation : Attenuation, optional
         Where features have errors: what they would do to a fit that knew nothing of them.
+    noise : bool, default=True
+        Whether there is a noise scale.
 
     Returns
     -------
     pandas.DataFrame
-        Rows: ``intercept``, the coefficients, ``noise_scale``. Of draws there are columns ``ess_bulk``, ``ess_tail``
-        and ``r_hat``, NaN for what is constant, and ``attrs`` ``divergences`` and ``energy_information``.
+        Rows: ``intercept``, the coefficients, ``noise_scale``, other parameters of the likelihood. Of draws there
+        are columns ``ess_bulk``, ``ess_tail`` and ``r_hat``, NaN for what is constant, and ``attrs`` ``divergences``
+        and ``energy_information``.
 
     Raises
     ------
@@ -57,29 +68,37 @@ def summarise(
         for tail in tails
     ]
     deviations = np.linalg.norm(posterior.root @ functionals.T, axis=0)
-    scale = posterior.noise_scale
-    scale_mean = posterior.weights @ scale
-    scale_sd = np.sqrt(posterior.weights @ np.square(scale - scale_mean))
-    scale_limits = posterior.noise_quantiles(tails)
+    others = ({"noise_scale": posterior.noise_scale} if noise else {}) | dict(posterior.auxiliary)
+    values = np.reshape(list(others.values()), (len(others), len(posterior.weights)))
+    own_means = values @ posterior.weights
+    own_deviations = np.sqrt(np.square(values - own_means[:, None]) @ posterior.weights)
+    own_limits = np.reshape([_quantiles(posterior, name, tails, others) for name in others], (-1, 2))
     label = f"{100.0 * coverage:g}%"
     table = pd.DataFrame(
         {
-            "mean": np.append(functionals @ posterior.mean, scale_mean),
-            "sd": np.append(deviations, scale_sd),
-            f"lower_{label}": np.append(limits[0], scale_limits[0]),
-            f"upper_{label}": np.append(limits[1], scale_limits[1]),
+            "mean": np.append(functionals @ posterior.mean, own_means),
+            "sd": np.append(deviations, own_deviations),
+            f"lower_{label}": np.append(limits[0], own_limits[:, 0]),
+            f"upper_{label}": np.append(limits[1], own_limits[:, 1]),
         },
-        index=["intercept", *names, "noise_scale"],
+        index=["intercept", *names, *others],
     )
     if attenuation is not None:
         for measure, of_features in attenuation._asdict().items():
-            table[measure] = np.concatenate([[np.nan], of_features, [np.nan]])
+            table[measure] = np.concatenate([[np.nan], of_features, np.full(len(others), np.nan)])
     chains = posterior.chains
     if chains is not None:
-        values = np.column_stack([posterior.location @ functionals.T, scale])
-        found = diagnostics({"row": chains.split(values)})
-        constant = np.ptp(values, axis=0) == 0.0
+        draws = np.column_stack([posterior.location @ functionals.T, values.T])
+        found = diagnostics({"row": chains.split(draws)})
+        constant = np.ptp(draws, axis=0) == 0.0
         for measure in ("ess_bulk", "ess_tail", "r_hat"):
             table[measure] = np.where(constant, np.nan, found[measure]["row"])
         table.attrs |= {"divergences": chains.n_divergent, "energy_information": chains.energy_information}
     return table
+
+
+def _quantiles(posterior: Posterior, name: str, probabilities: Array, values: Mapping[str, Array]) -> Array:
+    if name == "noise_scale":
+        return posterior.noise_quantiles(probabilities)
+    weights = posterior.weights
+    return np.asarray(np.quantile(values[name], probabilities, method="inverted_cdf", weights=weights))

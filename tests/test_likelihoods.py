@@ -204,7 +204,12 @@ def test_derivatives_are_those_of_the_density(likelihood: Likelihood, noise: Any
     parameters = likelihood.auxiliary(data, HalfNormal())
     point = np.array(
         [
-            float(parameter.coordinate.of(np.array(0.3 * size if parameter.name == "dispersion" else size)))
+            float(
+                parameter.coordinate.of(
+                    parameter.coordinate.lower
+                    + np.array(0.3 * size if parameter.name == "dispersion" else size)
+                )
+            )
             for parameter in parameters
         ]
     )

@@ -281,6 +281,10 @@ class Problem:
         coef_prior = like(self.coef_prior, "coef_prior", self.rows.n_features)
         return replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior)
 
+    def exact_like(self) -> Problem:
+        """Return a problem like this one that has a closed form: normal noise, Gaussian priors, exact features."""
+        return replace(self.without_feature_errors().gaussian_like(), likelihood=NormalLikelihood())
+
     def without_feature_errors(self) -> Problem:
         """Return this problem with its features taken as exact."""
         return replace(self, feature_errors=None, n_components=1)

@@ -1,0 +1,86 @@
+"""From a fitted posterior to the distribution of new rows: which class of predictive distribution, and its noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import NoiseModel, new_counts
+from .inference.posterior import Posterior
+from .likelihoods import Likelihood
+from .measured import line_distribution
+from .predictive import PredictiveDistribution
+from .share_predictive import SharePredictive
+from .student_t import StudentTPredictive
+
+Array = NDArray[np.float64]
+
+__all__ = ["new_rows"]
+
+
+def new_rows(
+    likelihood: Likelihood,
+    posterior: Posterior,
+    noise_model: NoiseModel,
+    X: NDArray[np.floating],
+    features: NDArray[np.intp] | None,
+    *,
+    counts: object = None,
+    y_err: object = None,
+    columns: Mapping[str, Array],
+    feature_error: Array | None,
+    include_noise: bool,
+    seed: int,
+    index: Any = None,
+) -> PredictiveDistribution:
+    """Return the distribution of new measurements, or of the line.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    posterior : Posterior
+        On the data's scale.
+    noise_model : NoiseModel
+        For noise that is added to the line.
+    X : ndarray of shape (n, k)
+    features : ndarray of intp or None
+        Columns of X that are features; None: all.
+    counts, y_err : optional
+        As given to predict.
+    columns : mapping of str to ndarray
+        Columns of X that hold them, by the estimator's arguments.
+    feature_error : ndarray of shape (q, q) or (n, q, q), optional
+        Covariances of the errors of the rows' features; None: they are true.
+    include_noise : bool
+    seed, index
+        As for `LinearPredictive`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input, naming the argument.
+    """
+    if likelihood.takes_trials:
+        known = new_counts(len(X), likelihood.name, counts, y_err, columns)
+        dispersion = posterior.auxiliary.get("dispersion") if include_noise else None
+        return SharePredictive(
+            posterior,
+            X,
+            features,
+            seed,
+            index,
+            dispersion=dispersion,
+            counts=known if include_noise else None,
+        )
+    stated = noise_model.check(len(X), counts, y_err, columns)
+    line = line_distribution(posterior, X, features, seed, feature_error, index)
+    if not include_noise:
+        return line
+    noise = noise_model.parts(line.mean() if "counts" in stated else None, **stated)
+    if likelihood.name == "student_t":
+        nu = posterior.auxiliary.get("nu", likelihood.nu)
+        return StudentTPredictive(nu, posterior, X, features, noise, seed, index)
+    return line.with_noise(noise)
