@@ -223,7 +223,7 @@ class Normal(CoefficientPrior):
 
 
 class StudentT(CoefficientPrior):
-    """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large. Sampled by NUTS.
+    """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large. Needs sampling.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ class StudentT(CoefficientPrior):
 
 
 class Laplace(CoefficientPrior):
-    """Laplace (double exponential) prior for coefficients or the intercept. Sampled by NUTS.
+    """Laplace (double exponential) prior for coefficients or the intercept. Needs sampling.
 
     The posterior's mode is the lasso's; its mean, which is reported, has no zeros.
 

@@ -37,16 +37,15 @@ def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Co
     Under priors that are not Gaussian it is found more than once: over which width they are averaged is what the time
     before, with Gaussians about as wide, shows.
     """
-    k = density.n_coefficients
+    k, point = density.n_coefficients, density.start
     follows = "noise_scale" in [parameter.name for parameter in density.problem.auxiliary]
-    gaussian = density.problem.gaussian_prior is not None
-    first = density if gaussian else RegressionDensity(density.problem.gaussian_like())
-    component = climb(first, first.start, np.ones(k), k if follows else None)
     width = np.ones(k)
-    for _ in range(0 if gaussian else 2):
-        width = np.linalg.norm(density.basis @ component.root[:k, :k], axis=1)
-        component = climb(density, component.center, width, k if follows else None)
-    return settle(density, width) if follows else (None, component)
+    if density.problem.gaussian_prior is None:
+        like = RegressionDensity(density.problem.gaussian_like())
+        for of in (like, density):
+            component = climb(of, point, width, k if follows else None)
+            point, width = component.center, np.linalg.norm(density.basis @ component.root[:k, :k], axis=1)
+    return settle(density, width) if follows else (None, climb(density, point, width))
 
 
 def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0) -> tuple[Posterior, Sample]:
