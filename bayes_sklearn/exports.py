@@ -23,6 +23,7 @@ from .errors import (
     TargetErrors,
     observed_share,
     resolve_target_errors,
+    resolve_trials,
 )
 from .fitting import Specification, settle
 from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model
@@ -30,6 +31,7 @@ from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean, row_blocks
 from .inference.true_features import TrueFeatures
 from .inference.true_mixture import TrueMixture
+from .likelihoods import Likelihood, Observations
 from .priors import Flat
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ class _Observed(NamedTuple):
     """(n, q, q) covariances of the errors of those features that have any."""
     constant: dict[str, Array]
     """(n,) what else was given with each row."""
+    trials: Array | float
+    """Behind shares, (n,) or one for all."""
 
 
 class _Draws(NamedTuple):
@@ -82,6 +86,8 @@ class _Draws(NamedTuple):
     """(G,)"""
     true_features: TrueFeatures | TrueMixture | None = None
     """Where features are measured with error: a node for each draw."""
+    auxiliary: Mapping[str, Array] = {}
+    """Further parameters of the likelihood, (G,) each."""
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one value a draw, (G, ...), as (chain, draw, ...)."""
@@ -99,6 +105,7 @@ class ExportMixin:
     coef_names_: NDArray[np.object_]
     _posterior: Posterior
     _noise_model: NoiseModel
+    _likelihood: Likelihood
     _columns: Columns
     _seed: int
     _standardized: bool
@@ -200,13 +207,15 @@ class ExportMixin:
             The first with ArviZ 0.x, the second with ArviZ 1.x. Groups, all on the data's own scale:
 
             - ``posterior``: ``coef`` (chain, draw, feature), ``intercept`` (chain, draw; at x = 0), ``sigma``
-              (chain, draw; the noise scale, absent under ``noise="known"``), and the scales of a mixture prior. After
+              (chain, draw; the noise scale, absent under ``noise="known"`` and where y is a share of trials),
+              ``nu`` or ``dispersion`` where the likelihood has them, and the scales of a mixture prior. After
               NUTS they are its draws; an exact posterior is drawn from, independently, ``chains`` times ``draws``
               times, with the seed that fit settled: the same draws every time.
             - ``sample_stats`` (chain, draw), after NUTS.
             - With X and y: ``posterior_predictive`` and ``log_likelihood``, both of ``y`` (chain, draw, obs), the
               latter of one copy of each row, and, where features have errors, given what was measured of them, the
-              true ones integrated out; ``observed_data`` (``y``); ``constant_data`` (``X``; ``y_err``, the
+              true ones integrated out (of a share k / n: the log of its probability times n, a density per unit of
+              share, so that models of shares can be compared); ``observed_data`` (``y``); ``constant_data`` (``X``; ``y_err``, the
               standard errors that were used; ``counts``; ``sample_weight``, the frequencies). Rows of weight zero are
               left out.
             - With `prior`: ``prior`` and ``prior_predictive``, ``draws`` draws from `to_pymc`, of one copy of each
@@ -303,7 +312,11 @@ class ExportMixin:
             y_err=y_err,
             **columns.held(table),
         )
-        self._noise_model.check(len(target), errors.counts, errors.standard_error, {})
+        trials = None
+        if self._likelihood.takes_trials:
+            trials = resolve_trials(target, errors, self._likelihood.name)
+        else:
+            self._noise_model.check(len(target), errors.counts, errors.standard_error, {})
         rows = Rows(table, target, columns.features, errors.frequency)
         standard_error = self._standard_error(rows, errors)
         given = {"counts": errors.counts}
@@ -318,6 +331,7 @@ class ExportMixin:
             None if standard_error is None else np.broadcast_to(standard_error, target.shape)[used].copy(),
             None if feature_error is None else feature_error[used],
             {name: values[used].copy() for name, values in given.items() if values is not None},
+            1.0 if trials is None else trials[used].copy(),
         )
 
     def _check_errors_given(self, sample_weight: object, y_err: object) -> None:
@@ -353,7 +367,7 @@ class ExportMixin:
 
     def _standard_error(self, rows: Rows, errors: TargetErrors) -> Array | float | None:
         """Return the target's standard errors, those of shares as in fit, (13)."""
-        if errors.counts is None:
+        if errors.counts is None or self._likelihood.takes_trials:
             return errors.standard_error
         count_errors = replace(self._noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
         if count_errors.pooled is None:
@@ -371,8 +385,11 @@ class ExportMixin:
         if self.fit_intercept:
             intercept = draws.location[:, 0] - coef @ self._posterior.center
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
-        if self._noise_model.noise != "known":
+        if self._noise_model.noise != "known" and not self._likelihood.takes_trials:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
+        variables |= {
+            name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.auxiliary.items()
+        }
         if self._posterior.chains is not None:
             # As `readable_model` calls them.
             prefix = "coef_standardized" if self._standardized else "coef"
@@ -398,6 +415,8 @@ class ExportMixin:
 
     def _predicted(self, observed: _Observed, draws: _Draws, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return new measurements of the rows and the log density of those observed, (G, n) each, (14)."""
+        if self._likelihood.name != "normal":
+            return self._predicted_by_likelihood(observed, draws, rng)
         n, size = len(observed.y), len(draws.location)
         parts = self._noise_model.parts(y_err=observed.standard_error).values()
         fixed, multiplied = (
@@ -423,6 +442,27 @@ class ExportMixin:
                 np.square(observed.y - mean) / variance + np.log(2.0 * np.pi * variance)
             )
             mean += np.sqrt(variance) * rng.standard_normal(mean.shape)
+        return predicted, log_likelihood
+
+    def _predicted_by_likelihood(
+        self, observed: _Observed, draws: _Draws, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Do as `_predicted`, under any likelihood, (31)."""
+        n, size, error = len(observed.y), len(draws.location), observed.standard_error
+        data = Observations(
+            observed.y,
+            1.0 if error is None else error,
+            self._noise_model.noise if error is not None else "scaled",
+            observed.trials,
+        )
+        values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
+        predicted, log_likelihood = np.empty((size, n)), np.empty((size, n))
+        design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
+        for block in row_blocks(size, n):
+            here = {name: value[block, None] for name, value in values.items()}
+            eta = draws.location[block] @ design.T
+            log_likelihood[block] = self._likelihood.log_density(eta, here, data) + np.log(observed.trials)
+            predicted[block] = self._likelihood.draw(eta, here, data, rng)
         return predicted, log_likelihood
 
     def _of_prior(self, described: _Described, names: list[str]) -> dict[str, Variables]:
@@ -495,7 +535,11 @@ def _draws(posterior: Posterior, chains: int, draws: int, rng: np.random.Generat
     """Return a sampler's draws as they are, or independent ones from an exact posterior."""
     if posterior.chains is not None:
         return _Draws(
-            posterior.chains.count, posterior.location, posterior.noise_scale, posterior.true_features
+            posterior.chains.count,
+            posterior.location,
+            posterior.noise_scale,
+            posterior.true_features,
+            posterior.auxiliary,
         )
     size = chains * draws
     if posterior.true_features is not None:
@@ -503,6 +547,11 @@ def _draws(posterior: Posterior, chains: int, draws: int, rng: np.random.Generat
         true = posterior.true_features.drawn(nodes, rng)
         drawn, _ = replace(posterior, true_features=true).measured(None)
         return _Draws(chains, drawn.location, posterior.noise_scale[nodes], true)
+    if posterior.log_noise_density is None and len(posterior.weights) > 1:
+        nodes = rng.choice(len(posterior.weights), size=size, p=posterior.weights)
+        auxiliary = {name: values[nodes] for name, values in posterior.auxiliary.items()}
+        location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
+        return _Draws(chains, location, posterior.noise_scale[nodes], auxiliary=auxiliary)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
     scale = posterior.noise_quantiles(rng.random(size))

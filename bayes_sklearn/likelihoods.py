@@ -194,6 +194,15 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     @abstractmethod
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        """Return a new measurement of each row: arguments and shape as those of `log_density`.
+
+        Of shares, the number of trials is rounded.
+        """
+
+    @abstractmethod
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         """Return each row's log density and its first and second derivatives.
 
@@ -259,6 +268,11 @@ class NormalLikelihood(_Additive):
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         variance = self._variance(values, data)
         return -0.5 * (np.square(data.y - eta) / variance + np.log(variance) + _LOG_TWO_PI)
+
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        return eta + np.sqrt(self._variance(values, data)) * rng.standard_normal(eta.shape)
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         log_variance, slope, bend = self._log_variance(coordinates, data)
@@ -348,6 +362,12 @@ class StudentTLikelihood(_Additive):
         tail += constant
         return tail
 
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        nu = np.asarray(values.get("nu", self.nu), dtype=np.float64)
+        return eta + np.sqrt(self._variance(values, data)) * rng.standard_t(nu, eta.shape)
+
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         log_variance, slope, bend = self._log_variance(coordinates, data)
         has_scale, prior = data.noise != "known", self.nu_prior
@@ -409,6 +429,11 @@ class BinomialLikelihood(Likelihood):
         value += _log_choose(successes, failures)
         return value
 
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        return _drawn_shares(expit(eta), data, rng)
+
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         successes, failures = counts(data)
         share, rest = expit(eta), expit(-eta)
@@ -463,6 +488,14 @@ class BetaBinomialLikelihood(Likelihood):
         value += log_rest
         value += _log_choose(successes, failures)
         return value
+
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        dispersion = np.maximum(values["dispersion"], _TINY)
+        precision = (1.0 - dispersion) / dispersion
+        alpha, beta = (np.maximum(expit(line) * precision, _TINY) for line in (eta, -eta))
+        return _drawn_shares(rng.beta(alpha, beta), data, rng)
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         successes, failures = counts(data)
@@ -537,6 +570,12 @@ def counts(data: Observations) -> tuple[Array, Array]:
         np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
     )
     return successes, trials - successes
+
+
+def _drawn_shares(probability: Array, data: Observations, rng: np.random.Generator) -> Array:
+    """Return shares of successes among the rows' trials."""
+    trials = np.maximum(np.rint(data.trials), 1.0)
+    return rng.binomial(trials.astype(np.int64), probability) / trials
 
 
 def _log_expit(eta: Array) -> Array:

@@ -11,6 +11,7 @@ from scipy.special import expit
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn import StudentTLikelihood
 from bayes_sklearn.priors import (
     Exponential,
     Flat,
@@ -53,6 +54,19 @@ class Counted(Regressor):
         return tags
 
 
+class Successes(Counted):
+    """Makes successes and failures of whatever the checks give, their sample weights being frequencies."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        target = np.asarray(y)
+        if target.dtype.kind == "O":
+            with contextlib.suppress(TypeError, ValueError):
+                target = target.astype(np.float64)
+        if target.dtype.kind in "iuf" and target.ndim in (1, 2) and np.isfinite(target).all():
+            y = np.where(expit(target) > 0.6, 1.0, 0.0)
+        return Regressor.fit(self, X, y, sample_weight)
+
+
 class KnownErrors(Regressor):
     """States a standard error for every target the checks give."""
 
@@ -84,6 +98,14 @@ CONFIGURATIONS = [
     Counted(weight_type="counts"),
     Counted(weight_type="counts", noise="additive"),
     Counted(weight_type="counts", noise="known"),
+    Regressor(likelihood="student_t"),
+    Regressor(likelihood=StudentTLikelihood(nu=4.0), noise="additive"),
+    KnownErrors(likelihood="student_t", noise="additive"),
+    Counted(likelihood="student_t"),
+    # Of targets within their domain: shares with counts, and single successes.
+    Counted(likelihood="binomial", weight_type="counts"),
+    Counted(likelihood="beta_binomial", weight_type="counts"),
+    Successes(likelihood="binomial"),
 ]
 
 

@@ -191,7 +191,9 @@ def test_binomial_against_a_grid(prior: Any, trials: int) -> None:
     posterior, sample = solve_regression(problem)
     mean, sd = np.array([grid.mean_and_sd(values) for values in grid.values]).T
     assert_agree((posterior, sample), mean, sd)
-    assert posterior.log_evidence == pytest.approx(grid.log_total, abs=evidence_error(sample))
+    # A density per unit of share.
+    expected = grid.log_total + 15.0 * np.log(trials)
+    assert posterior.log_evidence == pytest.approx(expected, abs=evidence_error(sample))
     assert (posterior.noise_scale == 1.0).all()
     assert posterior.auxiliary == {}
 
@@ -226,7 +228,8 @@ def test_beta_binomial_against_a_grid(dispersion: float, prior: Any) -> None:
     mean, sd = grid.mean_and_sd(grid.values[1] ** 2)
     found = float(posterior.weights @ posterior.auxiliary["dispersion"])
     assert found == pytest.approx(mean, abs=Z * sd / np.sqrt(sample.effective_size))
-    assert posterior.log_evidence == pytest.approx(grid.log_total, abs=evidence_error(sample))
+    expected = grid.log_total + 20.0 * np.log(12.0)
+    assert posterior.log_evidence == pytest.approx(expected, abs=evidence_error(sample))
 
 
 @pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
@@ -255,18 +258,20 @@ def test_student_t_against_a_grid(noise: Any, errors: float) -> None:
         assert found == pytest.approx(mean, abs=Z * sd / np.sqrt(sample.effective_size))
 
 
-def test_degrees_of_freedom_against_a_grid() -> None:
-    problem = heavy(n=25, p=1, intercept_prior=None, noise="known", standardize=False)
+@pytest.mark.parametrize("lower", [0.0, 2.0])
+def test_degrees_of_freedom_against_a_grid(lower: float) -> None:
+    likelihood = StudentTLikelihood(lower=lower)
+    problem = heavy(n=25, p=1, intercept_prior=None, noise="known", standardize=False, likelihood=likelihood)
     posterior, sample = solve_regression(problem)
     m = line_grid(problem)[1]
-    log_nu = np.linspace(-4.0, 6.0, 400)
-    nu = np.exp(log_nu)
-    logs = stats.norm.logpdf(m)[:, None] + stats.gamma.logpdf(nu, 2.0, scale=10.0) + log_nu
+    log_above = np.linspace(-5.0, 6.0, 500)
+    nu = lower + np.exp(log_above)
+    logs = stats.norm.logpdf(m)[:, None] + stats.gamma.logpdf(nu - lower, 2.0, scale=10.0) + log_above
     rows = zip(problem.rows.X[:, 0], problem.rows.y, np.asarray(problem.standard_error), strict=True)
     for xi, yi, ei in rows:
         logs = logs + stats.t.logpdf(yi, nu, m[:, None] * xi, ei)
-    grid = Grid(logs, m, log_nu)
-    mean, sd = grid.mean_and_sd(np.exp(grid.values[1]))
+    grid = Grid(logs, m, log_above)
+    mean, sd = grid.mean_and_sd(lower + np.exp(grid.values[1]))
     found = float(posterior.weights @ posterior.auxiliary["nu"])
     assert found == pytest.approx(mean, abs=Z * sd / np.sqrt(sample.effective_size))
     assert posterior.log_evidence == pytest.approx(grid.log_total, abs=evidence_error(sample))

@@ -226,7 +226,14 @@ class Problem:
 
     @property
     def log_jacobian(self) -> float:
-        """What turns a log density of the model's target into one of the data's."""
+        """What turns a log density of the model's target into one of the data's.
+
+        The probability of a count becomes a density of the share, so that models of shares are on one scale.
+        """
+        if self.trials is not None:
+            frequency = np.ones(len(self.trials)) if self.rows.frequency is None else self.rows.frequency
+            used = frequency > 0.0
+            return float(frequency[used] @ np.log(self.trials[used]))
         return -self.total_weight * float(np.log(self.scaling.y_scale))
 
     @cached_property
