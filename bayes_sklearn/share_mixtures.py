@@ -40,8 +40,10 @@ _REACH = 7.0
 _SPACING, _BETA_REACH, _SHARE_END, _MOST_POINTS = 0.25, 10.0, 30.0, 1000
 # A share times its count may miss a whole number by rounding of the share.
 WHOLE_TOLERANCE = 0.25
-# Every count up to here is a cell of its own; beyond, cells in the middle are a part of a component's sd long.
-_EXACT, _EDGE, _CELL, _GROWTH, _FAR = 2048, 512, 1.0 / 16.0, 0.01, 14.0
+# Every count up to here is a cell of its own; beyond, so many at both ends, and cells in the middle are parts of a
+# component's sd, of the whole one and of the distance from the ends, with wider ones beyond some sds.
+_EXACT, _EDGE, _CELL, _WHOLE_CELL, _GROWTH = 2048, 128, 1.0 / 4.0, 1.0 / 16.0, 0.05
+_FAR, _FAR_GROWTH = 10.0, 0.5
 _TINY = 1e-300
 LEAST_DISPERSION = 1e-10
 # Up to here Stirling's series has all digits.
@@ -338,32 +340,44 @@ class LatticeMixture:
     def _masses(self, edges: Array) -> Array:
         """Return the one row's probabilities of cells: of longer ones by Simpson's rule."""
         lengths = np.diff(edges)
-        middle, long = edges[:-1] + 0.5 * (lengths - 1.0), lengths > 1.0
+        middle, long = edges[:-1] + 0.5 * (lengths - 1.0), np.flatnonzero(lengths > 1.0)
         masses = np.exp(self.log_pmf(middle[None, :])[0]) * lengths
-        half = 0.5 * lengths[long]
-        ends = [np.exp(self.log_pmf((middle[long] + side * half)[None, :])[0]) for side in (-1.0, 1.0)]
-        masses[long] = (4.0 * masses[long] + lengths[long] * (ends[0] + ends[1])) / 6.0
+        # A cell of counts a to b is the interval from a - 1/2 to b + 1/2; neighbours share an end.
+        used = np.unique([long, long + 1])
+        ends = np.zeros(len(edges))
+        ends[used] = np.exp(self.log_pmf(edges[None, used] - 0.5)[0])
+        masses[long] = (4.0 * masses[long] + lengths[long] * (ends[long] + ends[long + 1])) / 6.0
         return masses
 
     def _edges(self) -> Array:
-        """Return edges of cells for the one row's large n: single counts at both ends, runs between."""
+        """Return edges of cells for the one row's large n: single counts at both ends, runs between.
+
+        Runs are short against a component's standard deviation thereabouts, against the whole one, and against the
+        distance from both ends, where densities may be powers of it.
+        """
         count = self.counts[0]
-        share, rest, dispersion = self.share[0], self.rest[0], self.dispersion[0]
-        variance = share * rest * (dispersion + (1.0 - dispersion) / count)
-        mean = float(self.weights[0] @ share)
-        total = float(self.weights[0] @ (variance + np.square(share - mean)))
-        finest = max(1.0, _CELL * count * float(np.sqrt(variance[self.weights[0] > 1e-12].min())))
-        start = min(_EDGE, count // 2)
-        lowest = count * (mean - _FAR * np.sqrt(total))
-        highest = count * (mean + _FAR * np.sqrt(total))
-        edges, x = list(np.arange(start + 1.0)), float(start)
-        while x < count + 1.0 - start:
-            coarse = _GROWTH * min(x, count - x)
-            if lowest <= x <= highest:
-                coarse = min(coarse, finest)
-            x = min(x + max(1.0, np.floor(coarse)), count + 1.0 - start)
+        kept = self.weights[0] > 1e-9
+        weights, share, rest, dispersion = (
+            x[0, kept] for x in (self.weights, self.share, self.rest, self.dispersion)
+        )
+        relative = dispersion + (1.0 - dispersion) / count
+        mean = float(weights @ share)
+        sd = float(np.sqrt(weights @ (share * rest * relative + np.square(share - mean))))
+        order = np.argsort(share)
+        lowest, highest = mean - _FAR * sd, mean + _FAR * sd
+        edges, x = list(np.arange(_EDGE + 1.0)), float(_EDGE)
+        last = count + 1.0 - _EDGE
+        while x < last:
+            here = x / count
+            length = _FAR_GROWTH * min(x, count - x)
+            if lowest <= here <= highest:
+                component = np.sqrt(here * (1.0 - here) * np.interp(here, share[order], relative[order]))
+                length = min(_GROWTH * min(x, count - x), count * min(_CELL * component, _WHOLE_CELL * sd))
+            elif here < lowest:
+                length = min(length, lowest * count - x + 1.0)
+            x = min(x + max(1.0, np.floor(length)), last)
             edges.append(x)
-        return np.array([*edges, *np.arange(edges[-1] + 1.0, count + 2.0)])
+        return np.array([*edges, *np.arange(last + 1.0, count + 2.0)])
 
 
 @dataclass(frozen=True, eq=False)

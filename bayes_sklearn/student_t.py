@@ -25,7 +25,7 @@ __all__ = ["StudentTMixture", "StudentTPredictive"]
 
 # Where every node would cost an incomplete beta function: groups of nodes that are alike in their noise, and points
 # of the line in each.
-_GROUPS, _POINTS = 64, 2
+_GROUPS, _POINTS = 43, 3
 # Rows of a block; what is done group by group is then not lost in calls.
 _BLOCK_ROWS = 64
 # Of the quadrature of F (1 - F): its spacing, in the smallest scale, and what it leaves out of the tails.

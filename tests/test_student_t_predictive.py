@@ -160,8 +160,8 @@ def test_few_nodes_stand_for_many() -> None:
     for q in (0.001, 0.025, 0.3, 0.5, 0.9, 0.975):
         at = found.ppf(q)
         reached = stats.t.cdf(at[:, None], nu, lines, posterior.noise_scale) @ posterior.weights
-        # What 128 points for 4,096 nodes cost: a fifth of a tail of one in a thousand, little of wider ones.
-        assert_allclose(reached, q, rtol=0.2 if q < 0.01 else 0.02, atol=1e-3 if q > 0.1 else 0.0)
+        # What 129 points for 4,096 nodes cost: a tenth of a tail of one in a thousand, 1% of wider ones.
+        assert_allclose(reached, q, rtol=0.15 if q < 0.01 else 0.01)
         assert_allclose(found.cdf(at), q, rtol=1e-6)
     full = StudentTMixture(
         posterior.weights, nu, lines[:1], np.broadcast_to(posterior.noise_scale, (1, 4096))
