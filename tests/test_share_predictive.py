@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
+from bayes_sklearn.count_mixtures import LatticeMixture, log_rising
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.metrics import crps, log_predictive_density, pit, pit_error
 from bayes_sklearn.reduction import gauss_rule, strata
-from bayes_sklearn.share_mixtures import BetaMixture, LatticeMixture, log_rising
+from bayes_sklearn.share_mixtures import BetaMixture
 from bayes_sklearn.share_predictive import SharePredictive
 
 Array = NDArray[np.float64]
