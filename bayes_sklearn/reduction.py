@@ -20,7 +20,7 @@ __all__ = [
     "moments",
     "on_grid",
     "spread_out",
-    "systematic",
+    "strata",
 ]
 
 # Of a Gaussian that a node holds: its moments are kept up to the 13th.
@@ -36,19 +36,20 @@ def effective_size(weights: Array) -> float:
     return float(weights.sum() ** 2 / np.square(weights).sum())
 
 
-def systematic(weights: Array, first: Array, second: Array, size: int) -> NDArray[np.intp]:
-    """Return `size` nodes that stand for all with equal weights, evenly spaced in two quantities, (G,) each.
+def strata(weights: Array, first: Array, second: Array, size: int) -> list[NDArray[np.intp]]:
+    """Return at most `size` groups of nodes of about equal weight that are alike in two quantities, (G,) each.
 
-    Systematic resampling along a path through strata of the first, up and down in the second by turns.
+    They are cut, one after the other, from a path through strata of the first quantity that goes up and down in the
+    second by turns. The nodes of a group are in the path's order.
     """
     by_first = np.argsort(first, kind="stable")
-    strata = int(np.sqrt(size))
-    stratum = np.empty(len(weights), dtype=np.intp)
-    stratum[by_first] = np.minimum(np.cumsum(weights[by_first]) * strata, strata - 1)
-    path = np.lexsort((np.where(stratum % 2 == 0, second, -second), stratum))
-    below = np.cumsum(weights[path])
-    levels = (np.arange(size) + 0.5) / size * below[-1]
-    return path[np.searchsorted(below, levels)]
+    bands = max(int(np.sqrt(size)), 1)
+    band = np.empty(len(weights), dtype=np.intp)
+    band[by_first] = np.minimum(np.cumsum(weights[by_first]) * bands, bands - 1)
+    path = np.lexsort((np.where(band % 2 == 0, second, -second), band))
+    group = np.minimum(np.cumsum(weights[path]) * size, size - 1).astype(np.intp)
+    starts = np.flatnonzero(np.diff(group)) + 1
+    return [nodes for nodes in np.split(path, starts) if weights[nodes].any()]
 
 
 def moments(values: Array, weights: Array) -> tuple[Array, Array]:
@@ -70,7 +71,7 @@ def spread_out(means: Array, sds: Array, weights: Array) -> tuple[Array, Array, 
     """
     points = means[:, :, None] + sds[:, :, None] * _NODES
     nodes = np.repeat(np.arange(len(weights)), len(_NODES))
-    return points.reshape(len(means), -1), np.outer(weights, _MASSES).ravel(), nodes
+    return points.reshape(len(means), len(nodes)), np.outer(weights, _MASSES).ravel(), nodes
 
 
 def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from .checks import check_n_samples
+from .count_mixtures import LatticeMixture
 from .inference.compressed import Rows
 from .inference.posterior import Posterior, row_blocks
 from .mixtures import Mixture
 from .predictive import PredictiveDistribution, generator
 from .reduction import bandwidth, gauss_rule, matched, moments, on_grid, spread_out
-from .share_mixtures import LEAST_DISPERSION, BetaMixture, LatticeMixture, LogitNormalMixture, Pair, Stacked
+from .share_mixtures import LEAST_DISPERSION, BetaMixture, LogitNormalMixture, Pair, Stacked
 
 Array = NDArray[np.float64]
 
@@ -27,12 +28,13 @@ __all__ = ["SharePredictive"]
 
 # Rows of a block; what is done row by row is then not lost in calls.
 _BLOCK_ROWS = 64
-# Points of the kernel estimate where the log odds vary more than the noise, and of Gauss rules where they do not: the
-# ratio of the two from which on the first is taken.
-_KERNEL_POINTS, _NARROW_POINTS, _RATIO = 129, 65, 0.7
+# The log odds' standard deviation over the noise's, up to which a row's noise counts as wide.
+_RATIO = 0.7
+# Points of the kernel estimate for the mean share, and for rows whose noise is narrow.
+_KERNEL_POINTS, _NARROW_POINTS = 129, 65
+# Points of the Gauss rules for rows whose noise is wide, and of the grid that nodes are put on first.
 _BINOMIAL_POINTS, _BETA_POINTS, _GRID = 12, 5, 257
-# Strata of the dispersion, each at its mean, for its correlation with the log odds; and, where these matter more, the
-# points of a Gauss rule for it.
+# The dispersion: strata, each at its mean, where the noise is wide; points of a Gauss rule where it is narrow.
 _STRATA, _DISPERSION_POINTS = 8, 2
 _TINY = 1e-300
 
@@ -54,11 +56,12 @@ class SharePredictive(PredictiveDistribution):
     new observed share k / n, which is discrete. A count of 0 is one that is not known: that row's distribution is of
     its underlying share.
 
-    Means and variances are sums over the posterior's nodes. The rest is of fewer points that stand for a row's nodes.
-    Where the noise (of a finite count, and of the dispersion) is wider than what the posterior leaves open of the log
-    odds, they are the points of a Gauss quadrature, which keeps 13 or 23 moments. Elsewhere, and without noise, they
-    are Gaussians on the scale of the log odds that smooth the nodes and keep their mean and variance, so that
-    densities and quantiles are smooth; where the log odds are Gaussian these are the logit-normal's.
+    Means, variances and, with noise that is wide enough, densities are sums over the posterior's nodes, (23). The
+    rest is of fewer points that stand for a row's nodes. Where the noise (of a finite count, and of the dispersion)
+    is wider than what the posterior leaves open of the log odds, they are the points of a Gauss quadrature.
+    Elsewhere, and without noise, they are Gaussians on the scale of the log odds that smooth the nodes and keep
+    their mean and variance, so that densities and quantiles are smooth; where the log odds are Gaussian these are
+    the logit-normal's.
 
     Parameters
     ----------

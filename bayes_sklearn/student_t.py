@@ -15,18 +15,21 @@ from scipy.special import gammaln, logsumexp, ndtri, stdtr, stdtrit
 from .checks import check_n_samples
 from .errors import Parts
 from .inference.posterior import Posterior, row_blocks
-from .mixtures import Mixture, by_lower_half, newton_on_normal_scale
+from .mixtures import Mixture, average, by_lower_half, newton_on_normal_scale
 from .predictive import LinearPredictive, column
-from .reduction import matched, moments, spread_out, systematic
+from .reduction import gauss_rule, spread_out, strata
 
 Array = NDArray[np.float64]
 
 __all__ = ["StudentTMixture", "StudentTPredictive"]
 
-# Nodes that stand for all where each would cost an incomplete beta function.
-_FEW = 128
+# Where every node would cost an incomplete beta function: groups of nodes that are alike in their noise, and points
+# of the line in each.
+_GROUPS, _POINTS = 43, 3
+# Rows of a block; what is done group by group is then not lost in calls.
+_BLOCK_ROWS = 64
 # Of the quadrature of F (1 - F): its spacing, in the smallest scale, and what it leaves out of the tails.
-_SPACING, _LEFT_OUT, _MOST_POINTS = 0.75, 1e-8, 2000
+_SPACING, _NORMAL_END, _LEFT_OUT, _MOST_POINTS = 0.5, 7.0, 1e-8, 2000
 _ROOT_TWO_PI = np.sqrt(2.0 * np.pi)
 
 
@@ -36,19 +39,20 @@ class StudentTMixture:
 
     Parameters
     ----------
-    weights, nu : ndarray of shape (G,)
+    weights : ndarray of shape (G,) or (n, G)
+    nu : ndarray of shape (G,)
     locations, scales : ndarray of shape (n, G)
         Scales are positive.
-    few : ndarray of intp, optional
-        Components that stand for all, with equal weights, in all but the density: the locations' mean and variance
-        at each row are kept.
+    groups : list of ndarray of intp, optional
+        Groups of components alike in scale and nu. In all but the density, a few points with the distribution of a
+        group's locations and the noise of one of its members stand for it.
     """
 
     weights: Array
     nu: Array
     locations: Array
     scales: Array
-    few: NDArray[np.intp] | None = None
+    groups: list[NDArray[np.intp]] | None = None
 
     def log_density(self, value: Array) -> Array:
         z = (value[:, None] - self.locations) / self.scales
@@ -57,16 +61,15 @@ class StudentTMixture:
     def cdf(self, value: Array) -> Array:
         mixture = self._thinned()
         z = (value[:, None] - mixture.locations) / mixture.scales
-        return np.minimum(stdtr(mixture.nu, z) @ mixture.weights, 1.0)
+        return np.minimum(_average(stdtr(mixture.nu, z), mixture.weights), 1.0)
 
     def quantile(self, probability: Array) -> Array:
         mixture = self._thinned()
 
         def solve(rows: NDArray[np.intp], sign: Array, tail: Array) -> Array:
             locations = mixture.locations[rows] * sign[:, None]
-            return StudentTMixture(
-                mixture.weights, mixture.nu, locations, mixture.scales[rows]
-            )._lower_quantile(tail)
+            weights = mixture.weights if mixture.weights.ndim == 1 else mixture.weights[rows]
+            return StudentTMixture(weights, mixture.nu, locations, mixture.scales[rows])._lower_quantile(tail)
 
         return by_lower_half(np.broadcast_to(probability, len(self.locations)), solve)
 
@@ -78,11 +81,13 @@ class StudentTMixture:
         def evaluate(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
             scales = self.scales[rows]
             z = (x[:, None] - self.locations[rows]) / scales
-            density = (np.exp(_log_density(z, self.nu)) / scales) @ self.weights
-            return stdtr(self.nu, z) @ self.weights, density * _ROOT_TWO_PI
+            weights = self.weights if self.weights.ndim == 1 else self.weights[rows]
+            density = average(np.exp(_log_density(z, self.nu)) / scales, weights)
+            return _average(stdtr(self.nu, z), weights), density * _ROOT_TWO_PI
 
         lower, upper = quantiles.min(axis=1), quantiles.max(axis=1)
-        return newton_on_normal_scale(ndtri(tail), quantiles @ self.weights, lower, upper, evaluate)
+        start = average(quantiles, self.weights)
+        return newton_on_normal_scale(ndtri(tail), start, lower, upper, evaluate)
 
     def crps(self, value: Array) -> Array:
         """Return the mean distance of a draw from the value less half the mean distance of two draws, (n,).
@@ -90,46 +95,64 @@ class StudentTMixture:
         The first in closed form (Jordan, Krüger & Lerch 2019, J. Stat. Software 90(12), appendix A.2), the second as
         the integral of F (1 - F). Infinite where nu may be 1 or less.
         """
-        if (self.nu[self.weights > 0.0] <= 1.0).any():
-            return np.full(len(value), np.inf)
         mixture = self._thinned()
         nu = mixture.nu
+        if (nu <= 1.0).any():
+            return np.full(len(value), np.inf)
         z = (value[:, None] - mixture.locations) / mixture.scales
         distance = z * (2.0 * stdtr(nu, z) - 1.0)
         distance += 2.0 * np.exp(_log_density(z, nu)) * (nu + np.square(z)) / (nu - 1.0)
-        to_value = (mixture.scales * distance) @ mixture.weights
-        return to_value - mixture._half_distance()
+        return average(mixture.scales * distance, mixture.weights) - mixture._half_distance()
 
     def _half_distance(self) -> Array:
         """Return half the mean distance of two draws, (n,).
 
-        The trapezoid rule in u, x = center + scale sinh(u), in which the tails are exponential.
+        The trapezoid rule in u, x = center + 2 scale sinh(u), in which the tails are exponential.
         """
         answer = np.empty(len(self.locations))
-        center = self.locations @ self.weights
-        used = self.weights > 0.0
-        lightest = self.nu[used].min() - 1.0
-        for row in range(len(answer)):
-            away = self.locations[row, used] - center[row]
-            scale, largest = self.scales[row, used].min(), self.scales[row, used].max()
-            reach = np.hypot(np.abs(away).max(), scale)
-            end = np.arcsinh((reach + largest) / scale) + np.log(1.0 / _LEFT_OUT) / lightest
-            spacing = max(_SPACING * scale / reach, 2.0 * end / _MOST_POINTS)
+        every = np.broadcast_to(self.weights, self.locations.shape)
+        center, lightest = average(self.locations, self.weights), self.nu.min() - 1.0
+        for row, weights in enumerate(every):
+            away, scales = self.locations[row] - center[row], self.scales[row]
+            unit, farthest = 2.0 * scales.min(), np.abs(away).max()
+            # Beyond the normal's end the tails are powers.
+            end = np.arcsinh((farthest + _NORMAL_END * scales.max()) / unit) - np.log(_LEFT_OUT) / lightest
+            spacing = max(0.5 * _SPACING * unit / np.hypot(farthest, unit), 2.0 * end / _MOST_POINTS)
             u = np.arange(-end, end + spacing, spacing)
-            z = (scale * np.sinh(u)[:, None] - away) / self.scales[row, used]
             # Of F and 1 - F the smaller, so that the tails keep their digits.
-            smaller = stdtr(self.nu[used], np.where(u > 0.0, -1.0, 1.0)[:, None] * z) @ self.weights[used]
-            answer[row] = spacing * scale * float((smaller * (1.0 - smaller)) @ np.cosh(u))
+            z = np.where(u > 0.0, -1.0, 1.0)[:, None] * (unit * np.sinh(u)[:, None] - away) / scales
+            smaller = stdtr(self.nu, z) @ weights
+            answer[row] = spacing * unit * float((smaller * (1.0 - smaller)) @ np.cosh(u))
         return answer
 
     def _thinned(self) -> StudentTMixture:
-        """Return the mixture of the few components that stand for all."""
-        if self.few is None:
-            return self
-        weights = np.full(len(self.few), 1.0 / len(self.few))
-        mean, sd = moments(self.locations, self.weights)
-        locations = matched(self.locations[:, self.few], weights, mean, sd)
-        return StudentTMixture(weights, self.nu[self.few], locations, self.scales[:, self.few])
+        """Return the mixture of the few components that stand for all, none of them without weight."""
+        if self.groups is None:
+            used = np.broadcast_to(self.weights, self.locations.shape).any(axis=0)
+            if used.all():
+                return self
+            return StudentTMixture(
+                self.weights[..., used], self.nu[used], self.locations[:, used], self.scales[:, used]
+            )
+        weights, locations, members = [], [], []
+        for nodes in self.groups:
+            mass = self.weights[nodes].sum()
+            points, masses = gauss_rule(self.locations[:, nodes], self.weights[nodes] / mass, _POINTS)
+            weights.append(mass * masses)
+            locations.append(points)
+            below = np.cumsum(self.weights[nodes])
+            members += [nodes[np.searchsorted(below, 0.5 * below[-1])]] * points.shape[1]
+        return StudentTMixture(
+            np.concatenate(weights, axis=1),
+            self.nu[members],
+            np.concatenate(locations, axis=1),
+            self.scales[:, members],
+        )
+
+
+def _average(values: object, weights: Array) -> Array:
+    """Return each row's weighted sum of what a SciPy function returned."""
+    return average(np.asarray(values, dtype=np.float64), weights)
 
 
 def _log_density(z: Array, nu: Array) -> Array:
@@ -176,12 +199,11 @@ class StudentTPredictive(LinearPredictive):
             _, weights, self._nodes = spread_out(
                 np.zeros((0, len(weights))), np.zeros((0, len(weights))), weights
             )
-        self._few: NDArray[np.intp] | None = None
-        if len(weights) > _FEW:
-            # Evenly spaced in far and near quantiles of the noise; the same at every row, none of which then depends
-            # on others.
+        self._groups: list[NDArray[np.intp]] | None = None
+        if len(weights) > _GROUPS * _POINTS:
+            # Alike in far and near quantiles of the noise; the same at every row, so that no row depends on others.
             far, near = (posterior.noise_scale * stdtrit(self._nu, level) for level in (0.995, 0.75))
-            self._few = systematic(weights, far[self._nodes], near[self._nodes], _FEW)
+            self._groups = strata(weights, far[self._nodes], near[self._nodes], _GROUPS)
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         check_n_samples(n_samples)
@@ -205,11 +227,11 @@ class StudentTPredictive(LinearPredictive):
                 variances = variances + self._feature_error
             locations, weights, nodes = spread_out(locations, np.sqrt(variances), weights)
             scales, nu = scales[:, nodes], nu[nodes]
-        return StudentTMixture(weights, nu, locations, scales, self._few)
+        return StudentTMixture(weights, nu, locations, scales, self._groups)
 
     @property
     def _width(self) -> int:
-        return 8 * len(self._nodes)
+        return 2**17 // _BLOCK_ROWS
 
     def _squared_scale(self, rows: slice) -> Array:
         """Return the squared scale of the noise at every node, (rows, G)."""
