@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
+from .gamma_ratios import log_rising
+
 Array = NDArray[np.float64]
 
-__all__ = ["LatticeMixture", "log_rising"]
+__all__ = ["LatticeMixture"]
 
 # A share times its count may miss a whole number by rounding of the share.
 _WHOLE_TOLERANCE = 0.25
@@ -23,34 +25,6 @@ _WHOLE_TOLERANCE = 0.25
 _EXACT, _EDGE, _CELL, _WHOLE_CELL, _GROWTH = 2048, 128, 1.0 / 4.0, 1.0 / 16.0, 0.05
 _FAR, _FAR_GROWTH = 10.0, 0.5
 _TINY = 1e-300
-# Up to here Stirling's series has all digits.
-_SMALL = 0.02
-
-
-def log_rising(q: Array, m: Array | float) -> Array:
-    """Return log(Gamma(1/q + m) q^m / Gamma(1/q)), the log of prod_{j < m} (1 + j q) for whole m; 0 at q = 0.
-
-    By gamma functions for large q, by what Stirling's series leaves of them for small q, where they would cancel.
-    """
-    q = np.maximum(q, _TINY)
-    is_small = q <= _SMALL
-    if is_small.all():
-        return _log_rising_small(q, m)
-    inverse = 1.0 / np.maximum(q, _SMALL)
-    value = gammaln(inverse + m) - gammaln(inverse) - m * np.log(inverse)
-    return np.where(is_small, _log_rising_small(np.minimum(q, _SMALL), m), value) if is_small.any() else value
-
-
-def _log_rising_small(q: Array, m: Array | float) -> Array:
-    grown = m * q
-    value = (1.0 / q + m - 0.5) * np.log1p(grown) - m
-    return value + _stirling(q / (1.0 + grown)) - _stirling(q)
-
-
-def _stirling(inverse: Array) -> Array:
-    """Return Stirling's series at 1 / inverse."""
-    square = np.square(inverse)
-    return inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1260.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -215,9 +215,9 @@ class ExportMixin:
             - With X and y: ``posterior_predictive`` and ``log_likelihood``, both of ``y`` (chain, draw, obs), the
               latter of one copy of each row, and, where features have errors, given what was measured of them, the
               true ones integrated out (of a share k / n: the log of its probability times n, a density per unit of
-              share, so that models of shares can be compared); ``observed_data`` (``y``); ``constant_data`` (``X``; ``y_err``, the
-              standard errors that were used; ``counts``; ``sample_weight``, the frequencies). Rows of weight zero are
-              left out.
+              share, so that models of shares can be compared); ``observed_data`` (``y``); ``constant_data`` (``X``;
+              ``y_err``, the standard errors that were used; ``counts``; ``sample_weight``, the frequencies). Rows of
+              weight zero are left out.
             - With `prior`: ``prior`` and ``prior_predictive``, ``draws`` draws from `to_pymc`, of one copy of each
               row.
 

@@ -101,10 +101,12 @@ def pit(
     Parameters
     ----------
     y_true, y_pred, y_std
-        As in `log_predictive_density`, errors too; a distribution has a method ``cdf``.
+        As in `log_predictive_density`, errors too; a distribution has a method ``cdf``, or ``pit``, which of
+        observed shares, that are discrete, takes half of the probability of the value itself.
     """
     # The weights of a mixture add up to 1 within rounding only.
-    return np.clip(_elementwise("cdf", y_true, y_pred, y_std), 0.0, 1.0)
+    method = "pit" if callable(getattr(y_pred, "pit", None)) else "cdf"
+    return np.clip(_elementwise(method, y_true, y_pred, y_std), 0.0, 1.0)
 
 
 def pit_error(pit_values: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -345,6 +347,8 @@ class ProbabilisticScorer:
             # The `score` of a search of several metrics skips what its scorers ask for.
             raise ValueError(f"{self!r} was given sample_weight by that name; call it with {renamed[0]}=...")
         distribution = predictive_distribution(estimator, X, **predict_params)
+        # Others' distributions know of no such thing.
+        distribution = getattr(distribution, "of_measurements", lambda: distribution)()
         return _SCORES[self.score](y, distribution, sample_weight, self.coverage)
 
     def set_score_request(self, **requests: bool | str | None) -> ProbabilisticScorer:

@@ -74,6 +74,7 @@ def new_rows(
             index,
             dispersion=dispersion,
             counts=known if include_noise else None,
+            counts_in_fit=1.0 if noise_model.kind == "none" else None,
         )
     stated = noise_model.check(len(X), counts, y_err, columns)
     line = line_distribution(posterior, X, features, seed, feature_error, index)

@@ -99,6 +99,14 @@ class PredictiveDistribution(ABC):
         """Return the probability of a target at or below y."""
         return self._by_row(lambda mixture, value: mixture.cdf(value), y)
 
+    def pit(self, y: ArrayLike) -> Array:
+        """Return the probability integral transform at y: of a continuous distribution, its `cdf`."""
+        return self.cdf(y)
+
+    def of_measurements(self) -> PredictiveDistribution:
+        """Return the distribution of what is measured, which scores are of."""
+        return self
+
     def ppf(self, q: ArrayLike) -> Array:
         """Return the quantiles of probability q.
 

@@ -5,12 +5,14 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from .checks import check_n_samples
@@ -56,7 +58,7 @@ class SharePredictive(PredictiveDistribution):
     new observed share k / n, which is discrete. A count of 0 is one that is not known: that row's distribution is of
     its underlying share.
 
-    Means, variances and, with noise that is wide enough, densities are sums over the posterior's nodes, (23). The
+    Means, variances and, with noise that is wide enough, densities are sums over the posterior's nodes, (37). The
     rest is of fewer points that stand for a row's nodes. Where the noise (of a finite count, and of the dispersion)
     is wider than what the posterior leaves open of the log odds, they are the points of a Gauss quadrature.
     Elsewhere, and without noise, they are Gaussians on the scale of the log odds that smooth the nodes and keep
@@ -82,6 +84,8 @@ class SharePredictive(PredictiveDistribution):
         Whole numbers behind the new shares, 0 where not known.
     feature_error : ndarray of shape (G,), optional
         Variance of the log odds that errors of the features add, at every node.
+    counts_in_fit : float, optional
+        The count behind every row of the fit; None: they differ.
     """
 
     def __init__(
@@ -95,7 +99,9 @@ class SharePredictive(PredictiveDistribution):
         dispersion: Array | None = None,
         counts: Array | float | None = None,
         feature_error: Array | None = None,
+        counts_in_fit: float | None = None,
     ):
+        self._counts_in_fit = counts_in_fit
         self._posterior = posterior
         self._rows = Rows(X, np.empty(0), features)
         self._seed = seed
@@ -121,6 +127,37 @@ class SharePredictive(PredictiveDistribution):
     def mean_and_std(self) -> tuple[Array, Array]:
         mean, *parts = self._moments()
         return mean, np.sqrt(np.sum(parts, axis=0))
+
+    def pit(self, y: ArrayLike) -> Array:
+        """Return the probability of less than y and half of that of y itself, where shares are discrete."""
+        below = self.cdf(y)
+        known = self._counts > 0.0
+        if not known.any():
+            return below
+        of_cell = self.pdf(y) / np.maximum(self._counts, 1.0)
+        return np.where(known, below - 0.5 * of_cell, below)
+
+    def of_measurements(self) -> SharePredictive:
+        """Return the distribution of observed shares, which scores are of.
+
+        Warns
+        -----
+        UserWarning
+            Where counts are not known: a score is then that of the underlying share.
+        """
+        if self._counts.all():
+            return self
+        if self._counts_in_fit is None:
+            warnings.warn(
+                "Shares are scored without the counts behind them, as if they were the shares that underlie: keep the"
+                " counts in a column of X (count_column), or give the scorer counts (metadata routing).",
+                UserWarning,
+                stacklevel=3,
+            )
+            return self
+        other = copy(self)
+        other._counts = np.where(self._counts > 0.0, self._counts, self._counts_in_fit)
+        return other
 
     @property
     def variance_parts(self) -> dict[str, Array]:

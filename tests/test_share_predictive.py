@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
-from bayes_sklearn.count_mixtures import LatticeMixture, log_rising
+from bayes_sklearn.count_mixtures import LatticeMixture
+from bayes_sklearn.gamma_ratios import log_rising
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.metrics import crps, log_predictive_density, pit, pit_error
 from bayes_sklearn.reduction import gauss_rule, strata
