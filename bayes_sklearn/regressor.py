@@ -74,17 +74,23 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
 
     Parameters
     ----------
+    likelihood : {"normal", "student_t", "binomial", "beta_binomial"} or Likelihood, default="normal"
+        How the target is distributed about the line. "student_t": with heavy tails, for outliers. "binomial" and
+        "beta_binomial": y is a share, the counts behind it (``sample_weight`` or ``count_column``; one each where
+        there are none and all y are 0 or 1) are the trials, and the line is that of its log odds; the second lets
+        shares vary by more than their counts explain. An object has the likelihood's own parameters:
+        ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
     coef_prior : Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``Normal(0, 1)``. Parameters may be arrays with one value a feature.
         With ``standardize=True`` it is a prior on standardised features and target.
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
-        Prior of the intercept; None is ``Normal(0, 1)``. With ``standardize=True`` it is about the target's mean,
+        Prior of the intercept; None is ``Normal(0, 1)``, of log odds ``Normal(0, 2.5)``. With ``standardize=True`` it is about the target's mean,
         at the features' means, in units of the target's standard deviation.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target.
     noise : {"scaled", "additive", "known"}, default="scaled"
-        How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
+        Of likelihoods with noise that is added to the line: how the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
         ``sqrt(s**2 + y_err**2)``, or ``y_err`` alone. Without known errors it is s in every row.
     weight_type : {"auto", "counts", "frequency"}, default="auto"
         What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
@@ -110,13 +116,13 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
         ``Mixture(n_components=...)``.
     standardize : bool, default=True
-        Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1. All
+        (Of log odds, the target is not.) Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1. All
         attributes and predictions are on the data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and draws nothing.
-        "importance" is for errors of features. "nuts" takes any. "auto" is the first of them that can take the model
+        "importance" is for errors of features, and for other likelihoods than the normal one. "nuts" takes any. "auto" is the first of them that can take the model
         and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
@@ -135,7 +141,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
     Attributes
     ----------
     coef_ : ndarray of shape (n_coefficients,)
-        Posterior means of the coefficients, on the data's scale.
+        Posterior means of the coefficients, on the data's scale; of shares, on that of their log odds.
     coef_std_ : ndarray of shape (n_coefficients,)
         Their posterior standard deviations.
     coef_names_ : ndarray of shape (n_coefficients,)
@@ -147,10 +153,13 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         and where other noise stands for it.
     noise_scale_ : float
         Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"``, else in the
-        target's unit; 1 under ``noise="known"``.
+        target's unit; 1 under ``noise="known"``. Absent where y is a share of trials.
+    nu_, dispersion_ : float
+        Posterior means of the degrees of freedom under "student_t", where they are not fixed, and of the intraclass
+        correlation under "beta_binomial".
     log_marginal_likelihood_ : float
-        Log density of the target under the model, given features, errors and scaling. Absent under flat priors, and
-        where another engine than the exact one ran.
+        Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
+        probability of k. Absent under flat priors, with errors of features, and after NUTS.
     reliability_ : ndarray of shape (n_coefficients,)
         Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
         has an error.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import adapters, feature_cases, nuts_cases
+from . import adapters, feature_cases, nuts_cases, share_cases
 from .adapters import Adapter
 from .data import Table, measured, one_error, phones, scattered, shares, sparse
 from .fresh import import_seconds, run_probe
@@ -212,6 +212,14 @@ CASES: dict[str, Case] = {
         feature_cases.against_latent,
         {"rows": 1_000, "draws": 1000, "tune": 1000},
         {"rows": 30, "draws": 20, "tune": 20},
+        needs_pymc=True,
+    ),
+    "star98-binomial": Case(share_cases.fit("binomial"), {"rows": 303}, {"rows": 60}),
+    "star98-beta-binomial": Case(share_cases.fit("beta_binomial"), {"rows": 303}, {"rows": 60}),
+    "star98-pymc": Case(
+        share_cases.against_pymc,
+        {"rows": 303, "draws": 1000, "tune": 1000},
+        {"rows": 60, "draws": 20, "tune": 20},
         needs_pymc=True,
     ),
 }

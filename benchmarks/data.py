@@ -48,6 +48,21 @@ def noisy(rows: int, columns: int, with_error: int, *, common: bool, seed: int =
     return NoisyTable(true + X_err * rng.normal(size=true.shape), y, y_err, np.ones(rows), X_err)
 
 
+def star98(rows: int) -> tuple[Array, Array, Array]:
+    """Return features, shares and counts of the first rows of California's star98 table (303 x 20), of statsmodels.
+
+    Raises
+    ------
+    ImportError
+        Where statsmodels, which may distribute the table, is not installed.
+    """
+    from statsmodels.datasets import star98 as source
+
+    table = source.load_pandas()
+    above, below = (table.endog[name].to_numpy(dtype=np.float64)[:rows] for name in ("NABOVE", "NBELOW"))
+    return table.exog.to_numpy(dtype=np.float64)[:rows], above / (above + below), above + below
+
+
 def one_error(rows: int, columns: int, seed: int = 0) -> NoisyTable:
     """Return what `noisy` does with the same errors for all rows, one feature measured with error."""
     return noisy(rows, columns, 1, common=True, seed=seed)

@@ -71,4 +71,7 @@ TARGETS: dict[str, Target] = {
     "errors-in-x-latent-1000": Target(
         "PyMC with latent true features / fit, errors by row, 1,000 rows", 50.0, at_least=True
     ),
+    "star98-binomial": Target("fit, binomial, star98, 303 x 20", 0.3, "s"),
+    "star98-beta-binomial": Target("fit, beta-binomial, star98, 303 x 20", None, "s"),
+    "star98-pymc": Target("PyMC / fit, binomial, star98, 303 x 20", None),
 }

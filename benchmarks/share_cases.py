@@ -1,0 +1,56 @@
+"""The cases of other likelihoods: star98's shares by importance sampling, and PyMC on the same model."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+
+from bayes_sklearn import BayesianErrorsInVariablesRegressor
+
+from .data import star98
+from .fresh import run_probe
+from .measure import Result, as_time, seconds, timed
+
+__all__ = ["against_pymc", "fit"]
+
+
+def fit(likelihood: str) -> Callable[..., Result]:
+    """Return a case that takes the seconds of a fit, and says what its nodes are worth."""
+
+    def run(rows: int, repeats: int) -> Result:
+        return seconds(_fit(likelihood, rows), repeats)
+
+    return run
+
+
+def against_pymc(rows: int, draws: int, tune: int, repeats: int) -> Result:
+    """Time PyMC on the binomial model, in a new process, over a fit.
+
+    A first, short run, which leaves compiled code in PyTensor's cache, is discarded.
+    """
+    work = _fit("binomial", rows)
+    run_probe("star98_probe", rows, 2, 2)
+    found = run_probe("star98_probe", rows, draws, tune)
+    timed(work)
+    own = [timed(work) for _ in range(repeats)]
+    X, share, counts = star98(rows)
+    model = _model("binomial").fit(X, share, sample_weight=counts)
+    apart = np.max(np.abs(found["coef"] - model.coef_) / model.coef_std_)
+    return Result(
+        tuple(found["seconds"] / time for time in own),
+        f"{as_time(statistics.median(own))} / {as_time(found['seconds'])}",
+        f"by {found['sampler']}; compiling took {as_time(found['seconds'] - found['sampling'])} of it; posterior"
+        f" means agree to {apart:.2f} standard deviations",
+    )
+
+
+def _model(likelihood: str) -> BayesianErrorsInVariablesRegressor:
+    return BayesianErrorsInVariablesRegressor(likelihood=likelihood, weight_type="counts", random_state=0)
+
+
+def _fit(likelihood: str, rows: int) -> Callable[[], object]:
+    X, share, counts = star98(rows)
+    model = _model(likelihood)
+    return lambda: model.fit(X, share, sample_weight=counts)
