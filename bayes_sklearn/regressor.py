@@ -84,14 +84,16 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         Prior of the coefficients; None is ``Normal(0, 1)``. Parameters may be arrays with one value a feature.
         With ``standardize=True`` it is a prior on standardised features and target.
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
-        Prior of the intercept; None is ``Normal(0, 1)``, of log odds ``Normal(0, 2.5)``. With ``standardize=True`` it is about the target's mean,
-        at the features' means, in units of the target's standard deviation.
+        Prior of the intercept; None is ``Normal(0, 1)``. With ``standardize=True`` it is about the target's mean,
+        at the features' means, in units of the target's standard deviation. Of log odds None is
+        ``Normal(0, 2.5)``, at the features' means.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target.
     noise : {"scaled", "additive", "known"}, default="scaled"
-        Of likelihoods with noise that is added to the line: how the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
-        ``sqrt(s**2 + y_err**2)``, or ``y_err`` alone. Without known errors it is s in every row.
+        How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
+        ``sqrt(s**2 + y_err**2)``, or ``y_err`` alone. Without known errors it is s in every row. Of no meaning for
+        shares of trials.
     weight_type : {"auto", "counts", "frequency"}, default="auto"
         What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
         the weight the count behind it, which gives the share's standard error. "auto" takes counts where all y
@@ -116,14 +118,14 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
         ``Mixture(n_components=...)``.
     standardize : bool, default=True
-        (Of log odds, the target is not.) Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1. All
-        attributes and predictions are on the data's own scale, either way.
+        Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1; of features
+        alone where y is a share of trials. All attributes and predictions are on the data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and draws nothing.
-        "importance" is for errors of features, and for other likelihoods than the normal one. "nuts" takes any. "auto" is the first of them that can take the model
-        and trusts its answer; ``inference_`` says which.
+        "importance" is for errors of features, and for other likelihoods than the normal one. "nuts" takes any.
+        "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
     chains : int, default=4
