@@ -17,8 +17,17 @@ from .inference.posterior import Posterior, row_blocks
 from .inference.true_mixture import TrueMixture
 from .mixtures import Mixture, NormalMixture
 from .predictive import LinearPredictive
+from .share_predictive import SharePredictive
+from .student_t import StudentTPredictive
 
-__all__ = ["MeasuredPredictive", "line_distribution"]
+__all__ = [
+    "MeasuredPredictive",
+    "MeasuredSharePredictive",
+    "MeasuredStudentTPredictive",
+    "by_row",
+    "common_error",
+    "line_distribution",
+]
 
 Array = NDArray[np.float64]
 
@@ -42,12 +51,25 @@ def line_distribution(
     """
     if error is None or not error.any():
         return LinearPredictive(posterior, X, features, {}, seed, index)
-    common = error if error.ndim == 2 else error[0] if (error == error[0]).all() else None
-    if common is None or isinstance(posterior.true_features, TrueMixture):
-        of_rows = np.broadcast_to(error, (len(X), *error.shape[-2:]))
-        return MeasuredPredictive(of_rows, posterior, X, features, {}, seed, index)
+    common = common_error(posterior, error)
+    if common is None:
+        return MeasuredPredictive(by_row(error, len(X)), posterior, X, features, {}, seed, index)
     measured, feature_error = posterior.measured(common)
     return LinearPredictive(measured, X, features, {}, seed, index, feature_error)
+
+
+def common_error(posterior: Posterior, error: Array) -> Array | None:
+    """Return the covariance that all rows' errors have, (q, q); None where they differ, or give no one line."""
+    if isinstance(posterior.true_features, TrueMixture):
+        return None
+    if error.ndim == 2:
+        return error
+    return error[0] if (error == error[:1]).all() else None
+
+
+def by_row(error: Array, n: int) -> Array:
+    """Return the covariances of the rows' errors, (n, q, q)."""
+    return np.broadcast_to(error, (n, *error.shape[-2:]))
 
 
 class MeasuredPredictive(LinearPredictive):
@@ -142,3 +164,80 @@ class MeasuredPredictive(LinearPredictive):
     @property
     def _width(self) -> int:
         return max(self._true.numbers(), super()._width)
+
+
+class MeasuredStudentTPredictive(StudentTPredictive, MeasuredPredictive):
+    """As `StudentTPredictive`, for rows whose features have errors of their own.
+
+    Parameters
+    ----------
+    nu : float or ndarray of shape (G,)
+        As for `StudentTPredictive`.
+    error : ndarray of shape (n, q, q)
+        Covariances of the features' errors.
+    posterior, X, features, noise, seed, index
+        As for `LinearPredictive`.
+    """
+
+    def __init__(
+        self,
+        nu: Array | float,
+        error: Array,
+        posterior: Posterior,
+        X: NDArray[np.floating],
+        features: NDArray[np.intp] | None,
+        noise: Parts,
+        seed: int,
+        index: Any = None,
+    ):
+        MeasuredPredictive.__init__(self, error, posterior, X, features, noise, seed, index)
+        self._prepare(nu, line_spread=True)
+
+    def _node_lines(self, rows: slice) -> tuple[Array, Array]:
+        line = self._line(rows)
+        return line.mean, line.parameters + line.feature_error
+
+    def _drawn_line(
+        self, rows: slice, coefficients: Array, nodes: NDArray[np.intp], rng: np.random.Generator
+    ) -> Array:
+        mean, variance = self._true.drawn(nodes, rng).line(self._features(rows), self._error[rows]).drawn(rng)
+        return mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
+
+
+class MeasuredSharePredictive(SharePredictive):
+    """As `SharePredictive`, for rows whose features have errors of their own.
+
+    Parameters
+    ----------
+    error : ndarray of shape (n, q, q)
+        Covariances of the features' errors.
+    posterior, X, features, seed, index, **others
+        As for `SharePredictive`; the posterior knows how the true features are distributed.
+    """
+
+    def __init__(
+        self,
+        error: Array,
+        posterior: Posterior,
+        X: NDArray[np.floating],
+        features: NDArray[np.intp] | None,
+        seed: int,
+        index: Any = None,
+        **others: Any,
+    ):
+        super().__init__(posterior, X, features, seed, index, **others)
+        if posterior.true_features is None:
+            raise ValueError("The posterior knows nothing of true features.")
+        self._error, self._true = error, posterior.true_features
+        self._line_spread = self._has_feature_error = True
+
+    def _eta(self, rows: slice) -> tuple[Array, Array]:
+        line = self._true.line(np.asarray(self._rows.take(rows), dtype=np.float64), self._error[rows])
+        return line.mean, line.parameters + line.feature_error
+
+    def _drawn_eta(
+        self, rows: slice, coefficients: Array, nodes: NDArray[np.intp], rng: np.random.Generator
+    ) -> Array:
+        X = np.asarray(self._rows.take(rows), dtype=np.float64)
+        mean, variance = self._true.drawn(nodes, rng).line(X, self._error[rows]).drawn(rng)
+        return mean + np.sqrt(variance) * rng.standard_normal(mean.shape)

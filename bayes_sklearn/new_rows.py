@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from .errors import NoiseModel, new_counts
 from .inference.posterior import Posterior
 from .likelihoods import Likelihood
-from .measured import line_distribution
+from .measured import (
+    MeasuredSharePredictive,
+    MeasuredStudentTPredictive,
+    by_row,
+    common_error,
+    line_distribution,
+)
 from .predictive import PredictiveDistribution
 from .share_predictive import SharePredictive
 from .student_t import StudentTPredictive
@@ -63,25 +69,35 @@ def new_rows(
     TypeError, ValueError
         For bad input, naming the argument.
     """
+    # Features that are true have no error.
+    error = feature_error if feature_error is not None and feature_error.any() else None
+    common = None if error is None else common_error(posterior, error)
     if likelihood.takes_trials:
         known = new_counts(len(X), likelihood.name, counts, y_err, columns)
-        dispersion = posterior.auxiliary.get("dispersion") if include_noise else None
-        return SharePredictive(
-            posterior,
-            X,
-            features,
-            seed,
-            index,
-            dispersion=dispersion,
-            counts=known if include_noise else None,
-            counts_in_fit=1.0 if noise_model.kind == "none" else None,
-        )
+        what: dict[str, Any] = {
+            "dispersion": posterior.auxiliary.get("dispersion") if include_noise else None,
+            "counts": known if include_noise else None,
+            "counts_in_fit": 1.0 if noise_model.kind == "none" else None,
+        }
+        if error is not None and common is None:
+            return MeasuredSharePredictive(by_row(error, len(X)), posterior, X, features, seed, index, **what)
+        of_features = None
+        if common is not None:
+            posterior, of_features = posterior.measured(common)
+        return SharePredictive(posterior, X, features, seed, index, feature_error=of_features, **what)
     stated = noise_model.check(len(X), counts, y_err, columns)
     line = line_distribution(posterior, X, features, seed, feature_error, index)
     if not include_noise:
         return line
     noise = noise_model.parts(line.mean() if "counts" in stated else None, **stated)
-    if likelihood.name == "student_t":
-        nu = posterior.auxiliary.get("nu", likelihood.nu)
-        return StudentTPredictive(nu, posterior, X, features, noise, seed, index)
-    return line.with_noise(noise)
+    if likelihood.name != "student_t":
+        return line.with_noise(noise)
+    nu = posterior.auxiliary.get("nu", likelihood.nu)
+    if error is not None and common is None:
+        return MeasuredStudentTPredictive(
+            nu, by_row(error, len(X)), posterior, X, features, noise, seed, index
+        )
+    of_features = None
+    if common is not None:
+        posterior, of_features = posterior.measured(common)
+    return StudentTPredictive(nu, posterior, X, features, noise, seed, index, of_features)

@@ -111,6 +111,7 @@ class SharePredictive(PredictiveDistribution):
             np.asarray(0.0 if counts is None else counts, dtype=np.float64), len(X)
         )
         self._feature_error = feature_error
+        self._has_feature_error = feature_error is not None
         self._line_spread = feature_error is not None or bool(
             posterior.covariances.root(posterior.weights).any()
         )
@@ -169,7 +170,7 @@ class SharePredictive(PredictiveDistribution):
         """
         _, parameters, feature_error, scatter, finite_count = self._moments()
         parts = {"parameters": parameters}
-        if self._feature_error is not None:
+        if self._has_feature_error:
             parts["feature_error"] = feature_error
         return parts | {
             "scatter": scatter,
@@ -198,9 +199,7 @@ class SharePredictive(PredictiveDistribution):
         coefficients, nodes = self._posterior.draw(n_samples, rng)
         answer = np.empty((len(self), n_samples))
         for rows in row_blocks(len(self), n_samples + coefficients.shape[1]):
-            eta = self._design(rows) @ coefficients.T
-            if self._feature_error is not None:
-                eta += np.sqrt(self._feature_error[nodes]) * rng.standard_normal(eta.shape)
+            eta = self._drawn_eta(rows, coefficients, nodes, rng)
             share = expit(eta)
             if self._dispersion is not None:
                 share = _drawn_beta(share, expit(-eta), self._dispersion[nodes], rng)
@@ -220,6 +219,15 @@ class SharePredictive(PredictiveDistribution):
         """Return the means and variances of the log odds at every node, (rows, G) each."""
         means, variances = self._posterior.linear(self._design(rows))
         return means, variances if self._feature_error is None else variances + self._feature_error
+
+    def _drawn_eta(
+        self, rows: slice, coefficients: Array, nodes: NDArray[np.intp], rng: np.random.Generator
+    ) -> Array:
+        """Return draws of the log odds, (rows, draws), the coefficients at the nodes named being these."""
+        eta = self._design(rows) @ coefficients.T
+        if self._feature_error is not None:
+            eta += np.sqrt(self._feature_error[nodes]) * rng.standard_normal(eta.shape)
+        return eta
 
     def _points(self, rows: slice) -> tuple[Array, Array, Array | None]:
         """Return a sample of the log odds at some rows, (rows, S), weights and dispersions, (S,) each."""

@@ -190,10 +190,15 @@ class StudentTPredictive(LinearPredictive):
         feature_error: Array | None = None,
     ):
         super().__init__(posterior, X, features, noise, seed, index, feature_error)
-        self._nu = np.broadcast_to(np.asarray(nu, dtype=np.float64), posterior.weights.shape)
+        spread = bool(posterior.covariances.root(posterior.weights).any())
+        self._prepare(nu, line_spread=feature_error is not None or spread)
+
+    def _prepare(self, nu: Array | float, *, line_spread: bool) -> None:
+        """Settle which points stand for the nodes; those at which the line is Gaussian become a quadrature rule's."""
+        posterior = self._posterior
         weights = posterior.weights
-        # Nodes at which the line itself is Gaussian become points of a quadrature rule.
-        self._line_spread = feature_error is not None or bool(posterior.covariances.root(weights).any())
+        self._nu = np.broadcast_to(np.asarray(nu, dtype=np.float64), weights.shape)
+        self._line_spread = line_spread
         self._nodes = np.arange(len(weights))
         if self._line_spread:
             _, weights, self._nodes = spread_out(
@@ -211,20 +216,30 @@ class StudentTPredictive(LinearPredictive):
         coefficients, nodes = self._posterior.draw(n_samples, rng)
         answer = np.empty((len(self), n_samples))
         for rows in row_blocks(len(self), n_samples + coefficients.shape[1]):
-            answer[rows] = self._design(rows) @ coefficients.T
+            answer[rows] = self._drawn_line(rows, coefficients, nodes, rng)
             scale = np.sqrt(self._squared_scale(rows)[:, nodes])
             answer[rows] += scale * rng.standard_t(self._nu[nodes], scale.shape)
-            if self._feature_error is not None:
-                answer[rows] += np.sqrt(self._feature_error[nodes]) * rng.standard_normal(scale.shape)
         return answer
+
+    def _node_lines(self, rows: slice) -> tuple[Array, Array]:
+        """Return the means and variances of the line at every node, (rows, G) each."""
+        means, variances = self._posterior.linear(self._design(rows))
+        return means, variances if self._feature_error is None else variances + self._feature_error
+
+    def _drawn_line(
+        self, rows: slice, coefficients: Array, nodes: NDArray[np.intp], rng: np.random.Generator
+    ) -> Array:
+        """Return draws of the line, (rows, draws), the coefficients at the nodes named being these."""
+        line = self._design(rows) @ coefficients.T
+        if self._feature_error is not None:
+            line += np.sqrt(self._feature_error[nodes]) * rng.standard_normal(line.shape)
+        return line
 
     def _mixture(self, rows: slice) -> Mixture:
         weights, nu = self._posterior.weights, self._nu
-        locations, variances = self._posterior.linear(self._design(rows))
+        locations, variances = self._node_lines(rows)
         scales = np.sqrt(self._squared_scale(rows))
         if self._line_spread:
-            if self._feature_error is not None:
-                variances = variances + self._feature_error
             locations, weights, nodes = spread_out(locations, np.sqrt(variances), weights)
             scales, nu = scales[:, nodes], nu[nodes]
         return StudentTMixture(weights, nu, locations, scales, self._groups)
