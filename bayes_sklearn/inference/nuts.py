@@ -76,6 +76,8 @@ _STATISTICS = {
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
+    if problem.likelihood.name != "normal":
+        return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None and isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}: use Laplace(),"
