@@ -271,11 +271,9 @@ class ExportMixin:
         model = other._specification(data)
         # Whatever engine is asked for: it is the same model.
         problem = settle(data.rows, data.errors, model, "auto", SamplerSettings()).problem
-        role = pymc_model.missing_distribution(problem)
-        if role is not None:
-            raise ValueError(
-                f"PyMC has no distribution for {role}={getattr(problem, role)!r}: use one of bayes_sklearn's priors."
-            )
+        missing = pymc_model.missing_distribution(problem)
+        if missing is not None:
+            raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
         return _Described(problem, data.columns.feature_names.tolist(), _labels(data.index, len(data.rows.y)))
 
     def _observed(

@@ -20,8 +20,11 @@ from .problem import Problem
 from .pymc_model import (
     coefficients,
     intercept_at_mean,
-    noise_variables,
+    likelihood_variables,
+    observed_data,
+    observed_distribution,
     of_role,
+    plain_data,
     prior_density,
     priors_of,
     unpacked,
@@ -266,13 +269,10 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
         if problem.n_components > 1:
             coords["component"] = list(range(problem.n_components))
         with pm.Model(coords=coords) as model:
-            y_err: Any = None
-            if problem.standard_error is not None:
-                every = np.broadcast_to(np.asarray(problem.standard_error, dtype=np.float64), rows.y.shape)
-                y_err = pm.Data("y_err", every[used].copy(), dims="obs")
+            data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            scale, sigma = noise_variables(problem, suffix)
-            coef = coefficients(problem, suffix, scale)
+            values, sigma = likelihood_variables(problem, suffix)
+            coef = coefficients(problem, suffix, values, data)
             if suffix:
                 coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
 
@@ -296,20 +296,20 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             else:
                 pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
 
-            known = 0.0 if y_err is None else y_err**2
-            multiple = sigma if problem.noise == "scaled" else 1.0
-            if with_target is not None:
+            if with_target is None:
+                seen = {**values, "noise_scale": sigma}
+                distribution, parameters = observed_distribution(problem, line, seen, data)
+            else:
                 # What the features' errors say of the target's: E[eps | u] = c' U^-1 u.
                 c = with_target[used] if with_target.ndim == 2 else with_target
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
+                multiple = sigma if problem.noise == "scaled" else 1.0
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
-                known = known - (told * c).sum(axis=1)
-            variance: Any = known
-            if problem.noise == "additive":
-                variance = sigma**2 + known
-            elif problem.noise == "scaled":
-                variance = sigma**2 * (1.0 if y_err is None else known)
-            pm.Normal("y", line, pt.sqrt(variance), observed=rows.y[used], dims="obs")
+                known = data.standard_error**2 - (told * c).sum(axis=1)
+                variance = multiple**2 * known + (sigma**2 if problem.noise == "additive" else 0.0)
+                distribution, parameters = pm.Normal, {"mu": line, "sigma": pt.sqrt(variance)}
+            y = problem.likelihood.outcome(plain_data(problem, used))
+            distribution("y", **parameters, observed=y, dims="obs")
     return model
 
 
