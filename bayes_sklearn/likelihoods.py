@@ -636,3 +636,70 @@ class BetaBinomialLikelihood(_OfShares):
         q = pt.stack([odds * pt.exp(-log_share), odds * pt.exp(-log_rest), odds + pt.zeros_like(eta)])
         rising = log_rising_graph(q, pt.stack([successes, failures, data.trials]))
         return successes * log_share + failures * log_rest + rising[0] + rising[1] - rising[2]
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        correlated = 1.0 + (data.trials - 1.0) * values["dispersion"]
+        return super().information(values, data, share) / correlated
+
+
+LIKELIHOODS: Mapping[str, Likelihood] = {
+    likelihood.name: likelihood
+    for likelihood in (
+        NormalLikelihood(),
+        StudentTLikelihood(),
+        BinomialLikelihood(),
+        BetaBinomialLikelihood(),
+    )
+}
+"""The likelihoods with their defaults, by name."""
+
+
+def resolve_likelihood(likelihood: object) -> Likelihood:
+    """Return the likelihood that the estimator's argument of this name asks for, checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument.
+    """
+    names = ", ".join(map(repr, LIKELIHOODS))
+    if isinstance(likelihood, str):
+        if likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood must be one of {names}, got {likelihood!r}.")
+        return LIKELIHOODS[likelihood]
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(
+            f"likelihood must be one of {names}, or an object such as StudentTLikelihood(nu=4), got {likelihood!r}."
+        )
+    likelihood.check("likelihood")
+    return likelihood
+
+
+def counts(data: Observations) -> tuple[Array, Array]:
+    """Return successes and failures, whole where rounding alone keeps them from it."""
+    trials = np.asarray(data.trials, dtype=np.float64)
+    successes = data.y * trials
+    whole = np.rint(successes)
+    successes = np.where(
+        np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
+    )
+    return successes, trials - successes
+
+
+def _log_expit(eta: Array) -> Array:
+    """Return log(1 / (1 + exp(-eta))), accurate in both tails."""
+    return np.minimum(eta, 0.0) - _log_one_plus(eta)
+
+
+def _log_one_plus(eta: Array) -> Array:
+    """Return log(1 + exp(-abs(eta)))."""
+    size = np.abs(np.atleast_1d(eta))
+    np.negative(size, out=size)
+    np.exp(size, out=size)
+    np.log1p(size, out=size)
+    return size.reshape(np.shape(eta))
+
+
+def _log_choose(successes: Array, failures: Array) -> Array:
+    """Return the log of the binomial coefficient."""
+    return -betaln(successes + 1.0, failures + 1.0) - np.log1p(successes + failures)
