@@ -86,8 +86,8 @@ def auxiliary_arrays(
     return {
         "place": place,
         "spread_of_auxiliary": spread,
-        "unit": np.array([parameter.coordinate.unit for parameter in auxiliary]),
-        "lower": np.array([parameter.coordinate.lower for parameter in auxiliary]),
+        "coordinate_unit": np.array([parameter.coordinate.unit for parameter in auxiliary]),
+        "coordinate_lower": np.array([parameter.coordinate.lower for parameter in auxiliary]),
     }
 
 

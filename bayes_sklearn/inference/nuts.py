@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ..priors import ScaleMixture
-from . import exact, pymc_features, pymc_likelihoods, pymc_mixture
+from . import exact, pymc_features, pymc_latent, pymc_likelihoods, pymc_mixture
 from ._compat import diagnostics, one_blas_thread, quietly
 from .compiled import CompiledModels
 from .coordinates import CompressedData, compressed_data
 from .feature_coordinates import measured_data
+from .latent_coordinates import latent_data
 from .likelihood_coordinates import likelihood_data
 from .mixture_coordinates import mixture_data
 from .posterior import Chains, Posterior, SharedBasis
@@ -78,7 +79,10 @@ _STATISTICS = {
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     if problem.likelihood.name != "normal" and problem.feature_errors is not None:
-        return f"with errors in X it takes the normal likelihood, not {problem.likelihood!r}"
+        if problem.n_components > 1:
+            return f"x_distribution='mixture' takes the normal likelihood, not {problem.likelihood!r}"
+        if problem.feature_errors.with_target is not None:
+            return f"Xy_cov takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None and isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}: use Laplace(),"
@@ -103,7 +107,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     """
     accept = _TARGET_ACCEPT if problem.feature_errors is None else _TARGET_ACCEPT_BENT
     options = _Options.of(settings, accept)
-    if problem.feature_errors is None and problem.likelihood.name != "normal":
+    if problem.likelihood.name != "normal":
         posterior = _of_another_likelihood(problem, settings, options)
     elif problem.feature_errors is None:
         posterior = _of_exact_features(problem, settings, options)
@@ -130,6 +134,10 @@ def _of_exact_features(problem: Problem, settings: SamplerSettings, options: _Op
 
 
 def _of_another_likelihood(problem: Problem, settings: SamplerSettings, options: _Options) -> Posterior:
+    if problem.feature_errors is not None:
+        data = latent_data(problem, settings.seed)
+        draws = _sample(problem, data.arrays, settings, options)
+        return data.posterior(problem, draws.values, Chains(settings.chains, draws.statistics, {}))
     draws = _sample(problem, likelihood_data(problem), settings, options)
     p, size = problem.rows.n_features, settings.chains * settings.draws
     location = np.zeros((size, p + 1))
@@ -232,8 +240,9 @@ def _sample(
 
 
 def _model(problem: Problem, arrays: Mapping[str, Array | float]) -> pm.Model:
-    if problem.feature_errors is None and problem.likelihood.name != "normal":
-        return pymc_likelihoods.sampler_model(problem, arrays)
+    if problem.likelihood.name != "normal":
+        of_likelihood = pymc_likelihoods if problem.feature_errors is None else pymc_latent
+        return of_likelihood.sampler_model(problem, arrays)
     if problem.feature_errors is None:
         return sampler_model(problem, arrays)
     of_features = pymc_features if problem.n_components == 1 else pymc_mixture

@@ -90,10 +90,10 @@ def likelihood_values(
         return values, terms
     coordinates = given["place"] + pt.dot(given["spread_of_auxiliary"], u)
     for i, parameter in enumerate(problem.auxiliary):
-        above, log_slope = parameter.for_sampler.graph(coordinates[i], given["unit"][i])
+        above, log_slope = parameter.for_sampler.graph(coordinates[i], given["coordinate_unit"][i])
         role = "noise_prior" if parameter.name == "noise_scale" else f"{parameter.name}_prior"
         terms += [positive_density(parameter.prior, role, of_role(given, role), above), log_slope]
-        values[parameter.name] = pm.Deterministic(parameter.name, above + given["lower"][i])
+        values[parameter.name] = pm.Deterministic(parameter.name, above + given["coordinate_lower"][i])
     return values, terms
 
 

@@ -63,7 +63,8 @@ def structure(problem: Problem) -> tuple[object, ...]:
     errors = problem.feature_errors
     of_features = None if errors is None else (len(errors.noisy), problem.n_components)
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
-    return problem.noise, problem.rows.n_features, of_features, likelihood, kinds
+    latent = None if errors is None or problem.likelihood.name == "normal" else problem.total_weight
+    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds
 
 
 @dataclass(frozen=True)
