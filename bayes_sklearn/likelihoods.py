@@ -242,7 +242,9 @@ class Likelihood(BaseEstimator, ABC):
         return {}
 
     @abstractmethod
-    def distribution(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[str, dict[str, Any]]:
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
         """Return what PyMC calls this likelihood, and its parameters.
 
         Parameters
@@ -312,7 +314,11 @@ class _Additive(Likelihood):
         own, error = values["noise_scale"], data.standard_error
         if data.noise == "additive":
             return pt.sqrt(own**2 + error**2)
-        own = own if isinstance(data.resolution, float) and not data.resolution else pt.sqrt(own**2 + data.resolution**2)
+        own = (
+            own
+            if isinstance(data.resolution, float) and not data.resolution
+            else pt.sqrt(own**2 + data.resolution**2)
+        )
         return own if isinstance(error, float) and error == 1.0 else own * error
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
@@ -366,7 +372,9 @@ class NormalLikelihood(_Additive):
         hessian = np.array([[-precision, across], [across, own]])[:size, :size]
         return Derivatives(-0.5 * (square + log_variance + _LOG_TWO_PI), gradient, hessian, precision)
 
-    def distribution(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[str, dict[str, Any]]:
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
         return "Normal", {"mu": eta, "sigma": self._scale(values, data)}
 
 
@@ -482,7 +490,9 @@ class StudentTLikelihood(_Additive):
     def constants(self) -> Mapping[str, float]:
         return {} if self.nu_prior is not None else {"nu": float(self.nu)}  # type: ignore[arg-type]
 
-    def distribution(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[str, dict[str, Any]]:
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
         return "StudentT", {"nu": values["nu"], "mu": eta, "sigma": self._scale(values, data)}
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
@@ -535,7 +545,9 @@ class BinomialLikelihood(_OfShares):
         value = self.log_density(eta, {}, data)
         return Derivatives(value, gradient[None], -curvature[None, None], curvature)
 
-    def distribution(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[str, dict[str, Any]]:
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
         return "Binomial", {"n": data.trials, "logit_p": eta}
 
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
@@ -618,7 +630,9 @@ class BetaBinomialLikelihood(_OfShares):
             curvature,
         )
 
-    def distribution(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[str, dict[str, Any]]:
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
         import pymc as pm
 
         share, total = pm.math.sigmoid(eta), (1.0 - values["dispersion"]) / values["dispersion"]

@@ -24,6 +24,7 @@ from .posterior import Chains, Posterior
 from .problem import Problem
 from .pymc_features import check_definite, repeated
 from .structural_nodes import solve_structural
+from .true_features import TrueFeatures
 
 Array = NDArray[np.float64]
 
@@ -89,11 +90,13 @@ def latent_data(problem: Problem, seed: int) -> LatentData:
     covariance = np.zeros((len(ones), q + 1, q + 1))
     covariance[:, :q, :q] = U
     covariance[:, q, :q] = covariance[:, :q, q] = -(U @ m)
-    covariance[:, q, q] = m @ np.broadcast_to(U, (len(ones), q, q)) @ m + np.square(error)
+    covariance[:, q, q] = m @ np.broadcast_to(U, (len(ones), q, q)) @ m
     left = np.column_stack([structural.w, structural.y - structural.w @ m])
     left -= ones @ np.vstack([reference.w, reference.y]).T
-    arrays = measured.arrays | of_likelihood(problem)
+    arrays = of_likelihood(problem) | measured.arrays
     arrays |= auxiliary_arrays(problem.auxiliary, coordinates, root)
+    for parameter, c in zip(problem.auxiliary, coordinates, strict=True):
+        arrays[f"typical_{parameter.name}"] = float(parameter.coordinate.value(c))
     if problem.has_noise_scale:
         arrays["resolution"] = problem.resolution()
     arrays["factor"] = np.column_stack(
@@ -102,7 +105,7 @@ def latent_data(problem: Problem, seed: int) -> LatentData:
             left,
             covariance.reshape(len(ones), -1),
             structural.y,
-            1.0 / np.square(error),
+            np.square(error),
             row_columns(problem.observations()),
         ]
     )
@@ -114,7 +117,9 @@ def one_each(problem: Problem) -> Problem:
     rows, errors = problem.rows, problem.feature_errors
     if errors is None:
         raise ValueError("No feature has an error.")
-    used = repeated(rows.frequency, len(rows.y), f"likelihood={problem.likelihood!r} beside errors in X needs")
+    used = repeated(
+        rows.frequency, len(rows.y), f"likelihood={problem.likelihood!r} beside errors in X needs"
+    )
 
     def of_rows(values: Array, ndim: int) -> Array:
         return values[used] if values.ndim > ndim else values
@@ -157,7 +162,9 @@ def _line_given_measurements(working: Problem, seed: int) -> tuple[Array, Array]
     structural, units = structural_problem(pilot)
     nodes = solve_structural(structural, _NODES, seed)
     posterior = posterior_of(pilot, nodes, units)
-    true, weights = posterior.true_features, posterior.weights
+    true, weights, errors = posterior.true_features, posterior.weights, working.feature_errors
+    if not isinstance(true, TrueFeatures) or errors is None:  # for the type checker
+        raise AssertionError
     mean = replace(
         true,
         coef=(weights @ true.coef)[None],
@@ -165,7 +172,7 @@ def _line_given_measurements(working: Problem, seed: int) -> tuple[Array, Array]
         theta=(weights @ true.theta)[None],
         root=np.zeros((1, true.theta.shape[1], 0)),
     )
-    scaling, errors = working.scaling, working.feature_errors
+    scaling = working.scaling
     x_scale = scaling.x_scale[errors.noisy]
     error = np.broadcast_to(
         errors.covariance / (x_scale[:, None] * x_scale), (len(working.rows.y), *errors.covariance.shape[-2:])

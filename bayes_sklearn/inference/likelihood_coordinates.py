@@ -48,8 +48,10 @@ class Approximation:
         point = component.center
         if following is not None:
             point = np.append(following.center, point[k:])
-        covariance = component.root[k:] @ component.root[k:].T
-        return cls(density, following, point, np.linalg.cholesky(covariance) if len(covariance) else covariance)
+        root: Array = component.root[k:] @ component.root[k:].T
+        if len(root):
+            root = np.asarray(np.linalg.cholesky(root), dtype=np.float64)
+        return cls(density, following, point, root)
 
     def basis(self) -> Array:
         """Return a root of the covariance of the coefficients, in the model's units, given the other parameters."""
@@ -99,7 +101,9 @@ def of_likelihood(problem: Problem) -> dict[str, Array | float]:
 
 def row_columns(data: Observations) -> Array:
     """Return what the likelihood sees of every row, (n, 3): target, standard error and trials."""
-    every = (np.broadcast_to(np.asarray(part), data.y.shape) for part in (data.y, data.standard_error, data.trials))
+    every = (
+        np.broadcast_to(np.asarray(part), data.y.shape) for part in (data.y, data.standard_error, data.trials)
+    )
     return np.column_stack(list(every))
 
 
@@ -124,14 +128,16 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
         arrays["floor"] = problem.typical_error if problem.noise == "additive" else problem.resolution()
     if mixture:
         arrays |= _quadratic(problem, found, start)
-        start = np.zeros(k)
+        start = density.offset
     elif found.following is not None:
         arrays["share"], arrays["pull"] = found.following.share, found.following.pull
     arrays["start"], arrays["spread"] = start, spread
     rows = problem.rows
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
     design = np.concatenate([block for _, block in problem.design_blocks()])
-    columns = np.column_stack([design @ spread, design @ start, row_columns(problem.observations()), frequency])
+    columns = np.column_stack(
+        [design @ spread, design @ start, row_columns(problem.observations()), frequency]
+    )
     arrays["factor"] = columns[frequency > 0.0]
     return arrays
 
@@ -146,11 +152,11 @@ def _quadratic(problem: Problem, found: Approximation, B: Array) -> dict[str, Ar
     # The curvature that is taken for the Hessian is never indefinite.
     curvature = -inverse.T @ at.fallback[:k, :k] @ inverse + np.diag(np.minimum(bend, 0.0))
     curvature = 0.5 * (curvature + curvature.T)
-    pull = inverse.T @ at.gradient[:k] - slope + curvature @ B
+    pull = inverse.T @ at.gradient[:k] - slope + curvature @ (B - density.offset)
     arrays: dict[str, Array | float] = {"curvature": curvature, "rows_pull": pull}
     arrays["pooled"] = pooled_share(problem)
     if problem.fit_intercept:
-        mean, sd = density.wide
+        _, sd = density.wide
         own = float(np.linalg.norm(found.basis()[0]))
         arrays["intercept_scale"] = min(float(sd[0]), _WIDE * own)
     return arrays

@@ -142,7 +142,9 @@ def _of_another_likelihood(problem: Problem, settings: SamplerSettings, options:
     p, size = problem.rows.n_features, settings.chains * settings.draws
     location = np.zeros((size, p + 1))
     location[:, int(not problem.fit_intercept) :] = draws.values["B"].reshape(size, -1)
-    auxiliary = {parameter.name: draws.values[parameter.name].reshape(size) for parameter in problem.auxiliary}
+    auxiliary = {
+        parameter.name: draws.values[parameter.name].reshape(size) for parameter in problem.auxiliary
+    }
     scales = {name: values for name, values in draws.values.items() if name not in ("u", "B", *auxiliary)}
     return Posterior(
         weights=np.full(size, 1.0 / size),

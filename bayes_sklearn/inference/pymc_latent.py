@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..likelihoods import Observations
 from ._compat import quietly
 from .problem import Problem
 from .pymc_features import common_part, structural_parameters
@@ -55,8 +56,11 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             columns = given["factor"].T
             ones, left = columns[:width], columns[width : width + q + 1]
             covariance, rest = columns[width + q + 1 : -5], columns[-5:]
+            seen = observations(problem, given, rest[2:])
+            target, variance = rest[0], rest[1] * _less_information(problem, given, values, seen)
             left = left - pt.dot(found.deviation, ones)
             omega = covariance + common_part(found.change, found.T).dimshuffle(0, "x")
+            omega = pt.inc_subtensor(omega[-1], variance)
             deviations, log_density = _true_deviations(found, left, omega, own)
             x = pt.dot(found.latent, ones) + pt.stack(deviations)
             pm.Deterministic("x_true", x.T)
@@ -64,12 +68,27 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             # The line in (1, z) of y - m0'w, and what the true features differ from theirs by.
             eta = pt.dot(given["line"] + found.deviation[q] + pt.dot(given["m"], found.latent), ones)
             eta = eta + pt.dot(m, pt.stack(deviations))
-            of_rows = problem.likelihood.graph(eta, values, observations(problem, given, rest[2:]))
-            # What the coordinates took for a normal density.
-            taken = 0.5 * rest[1] * pt.square(rest[0] - eta)
+            of_rows = problem.likelihood.graph(eta, values, seen)
+            # Less the normal density that the coordinates take in its place.
+            taken = 0.5 * (pt.square(target - eta) / variance + pt.log(variance))
             terms += [*priors, log_density, (of_rows + taken).sum(), -0.5 * pt.square(own).sum()]
             pm.Potential("log_posterior", sum(terms))
     return model
+
+
+def _less_information(
+    problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any], seen: Observations
+) -> Any:
+    """Return by how much less the rows say than where the coordinates are from, (38).
+
+    With that the true features' coordinates follow the likelihood's own parameters.
+    """
+    if not problem.auxiliary:
+        return 1.0
+    typical = {parameter.name: given[f"typical_{parameter.name}"] for parameter in problem.auxiliary}
+    # Whatever the shares are: the ratio does not depend on them.
+    then, now = (problem.likelihood.information(at, seen, 0.5) for at in ({**values, **typical}, values))
+    return then / now
 
 
 def _true_deviations(found: Any, left: Any, omega: Any, own: Any) -> tuple[list[Any], Any]:

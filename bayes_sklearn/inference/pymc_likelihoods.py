@@ -59,13 +59,14 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 scales = problem.coef_prior.scales(u[k + others :], parameters["coef_prior"], unit)
                 for name, value in scales.named.items():
                     pm.Deterministic(name, value)
-                own, B, more = _given_scales(problem, given, values, scales.sd, u[:k])
+                own, more = _given_scales(problem, given, values, scales.sd, u[:k])
                 terms += [scales.log_density, *more]
             else:
                 own, more = _following(problem, given, values, u[:k])
-                B = given["start"] + pt.dot(given["spread"], own)
-                terms += [*more, prior_density(prior, parameters["coef_prior"], B[problem.fit_intercept :])]
-            pm.Deterministic("B", B)
+                terms += more
+            B = pm.Deterministic("B", given["start"] + pt.dot(given["spread"], own))
+            if not mixture:
+                terms.append(prior_density(prior, parameters["coef_prior"], B[problem.fit_intercept :]))
             if problem.fit_intercept:
                 terms.append(prior_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1]))
             eta = pt.dot(own, columns[:k]) + columns[k]
@@ -74,9 +75,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     return model
 
 
-def likelihood_values(
-    problem: Problem, given: Mapping[str, Any], u: Any
-) -> tuple[dict[str, Any], list[Any]]:
+def likelihood_values(problem: Problem, given: Mapping[str, Any], u: Any) -> tuple[dict[str, Any], list[Any]]:
     """Return the likelihood's parameters by name, and their log prior densities in the coordinates.
 
     They become variables of the PyMC model in hand.
@@ -99,9 +98,7 @@ def likelihood_values(
 
 def observations(problem: Problem, given: Mapping[str, Any], columns: Any) -> Observations:
     """Return what the likelihood sees of the rows, as `likelihood_coordinates.row_columns` has it, in PyTensor."""
-    return Observations(
-        columns[0], columns[1], problem.noise, columns[2], given.get("resolution", 0.0)
-    )
+    return Observations(columns[0], columns[1], problem.noise, columns[2], given.get("resolution", 0.0))
 
 
 def _rows_say(given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
@@ -125,8 +122,8 @@ def _following(
 
 def _given_scales(
     problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any], sd: Any, u: Any
-) -> tuple[Any, Any, list[Any]]:
-    """Return the coefficients given their scales, twice, and the log of their prior density and of the volume, (37)."""
+) -> tuple[Any, list[Any]]:
+    """Return the coefficients given their scales, and the logs of their prior density and of the volume, (37)."""
     import pytensor.tensor as pt
 
     first = int(problem.fit_intercept)
@@ -139,5 +136,4 @@ def _given_scales(
     whitened = pt.linalg.solve_triangular(root, more * sd * given["rows_pull"], lower=True)
     scaled = pt.linalg.solve_triangular(root.T, whitened + u, lower=False)
     volume = -pt.log(pt.diagonal(root)).sum()
-    B = sd * scaled
-    return B, B, [volume, -0.5 * pt.square(scaled[first:]).sum()]
+    return sd * scaled, [volume, -0.5 * pt.square(scaled[first:]).sum()]

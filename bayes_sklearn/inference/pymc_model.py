@@ -297,7 +297,9 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             if suffix:
                 coef = pm.Deterministic("coef", coef * (scaling.y_scale / scaling.x_scale), dims="feature")
             line = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
-            distribution, parameters = observed_distribution(problem, line, {**values, "noise_scale": sigma}, data)
+            distribution, parameters = observed_distribution(
+                problem, line, {**values, "noise_scale": sigma}, data
+            )
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
             if (frequency[used] != 1.0).any():
@@ -357,7 +359,9 @@ def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any],
         if other.name == "noise_scale":
             continue
         lower = other.coordinate.lower
-        above = _positive_variable(other.prior, f"{other.name}_prior", f"{other.name}{'_above' if lower else ''}")
+        above = _positive_variable(
+            other.prior, f"{other.name}_prior", f"{other.name}{'_above' if lower else ''}"
+        )
         values[other.name] = pm.Deterministic(other.name, above + lower) if lower else above
     return values, sigma
 
