@@ -145,6 +145,10 @@ class ExportMixin:
             fit. Coordinates: the names of the features, and the row labels of a data frame, else the rows' positions.
             Rows of weight zero are left out; frequencies enter as a `pymc.Potential`.
 
+            Other likelihoods have their parameters beside these: ``nu`` (what it exceeds its least value by is
+            ``nu_above``) or ``dispersion``. Under binomial ones ``y`` are counts, of ``trials``: rounded to whole
+            numbers, as PyMC has no others; there is no ``sigma``.
+
             With errors of features: the true ones, ``x_true`` (``obs``, ``noisy``), distributed about
             ``mu + Gamma z``, z the exact features ``X_exact`` about their mean, in units of their spread, with scales
             ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed

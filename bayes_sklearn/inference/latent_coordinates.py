@@ -196,8 +196,8 @@ def _auxiliary(
         total = np.zeros(len(points))
         for i, point in enumerate(points):
             pairs = list(zip(problem.auxiliary, point, strict=True))
-            values = {parameter.name: parameter.coordinate.value(c) for parameter, c in pairs}
             with np.errstate(all="ignore"):
+                values = {parameter.name: parameter.coordinate.value(c) for parameter, c in pairs}
                 of_rows = problem.likelihood.log_density(eta, values, data) + log_weights[:, None]
                 total[i] = logsumexp(of_rows, axis=0).sum() + sum(
                     float(parameter.log_prior(c)) for parameter, c in pairs
