@@ -152,6 +152,10 @@ class ExportMixin:
             fit. Coordinates: the names of the features, and the row labels of a data frame, else the rows' positions.
             Rows of weight zero are left out; frequencies enter as a `pymc.Potential`.
 
+            Other likelihoods have their parameters beside these: ``nu`` (what it exceeds its least value by is
+            ``nu_above``) or ``dispersion``. Under binomial ones ``y`` are counts, of ``trials``: rounded to whole
+            numbers, as PyMC has no others; there is no ``sigma``.
+
             With errors of features: the true ones, ``x_true`` (``obs``, ``noisy``), distributed about
             ``mu + Gamma z``, z the exact features ``X_exact`` about their mean, in units of their spread, with scales
             ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed
@@ -280,11 +284,9 @@ class ExportMixin:
         model = other._specification(data)
         # Whatever engine is asked for: it is the same model.
         problem = settle(data.rows, data.errors, model, "auto", SamplerSettings()).problem
-        role = pymc_model.missing_distribution(problem)
-        if role is not None:
-            raise ValueError(
-                f"PyMC has no distribution for {role}={getattr(problem, role)!r}: use one of bayes_sklearn's priors."
-            )
+        missing = pymc_model.missing_distribution(problem)
+        if missing is not None:
+            raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
         return _Described(problem, data.columns.feature_names.tolist(), _labels(data.index, len(data.rows.y)))
 
     def _observed(

@@ -159,6 +159,11 @@ def settle(
     settled = _with_errors(rows, errors, model, inference, settings)
     if model.feature_errors is None or model.n_components == 1:
         return settled
+    if model.n_components is None and model.likelihood.name != "normal":
+        raise ValueError(
+            f"x_distribution='mixture' takes the normal likelihood, not {model.likelihood!r}: use"
+            " x_distribution='normal'."
+        )
     count = model.n_components or number_of_components(settled.problem)
     return settled._replace(problem=replace(settled.problem, n_components=count))
 

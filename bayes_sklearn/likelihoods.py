@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln, expit
 from sklearn.base import BaseEstimator
 
-from .gamma_ratios import log_rising, rising_derivatives
+from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
 from .priors import Beta, Gamma, Normal, Prior, ScalePrior, UnitPrior
 
 Array = NDArray[np.float64]
@@ -44,8 +44,9 @@ _LOG_ODDS = Normal(0.0, 2.5)
 class Coordinate(NamedTuple):
     """How a parameter is given by any real number, in which its posterior is about normal."""
 
-    kind: Literal["log", "folded_log", "folded_odds"]
-    """Value lower + exp(c); unit sinh(abs(c)), linear below the unit and exponential above; or c^2 / (1 + c^2)."""
+    kind: Literal["log", "log_odds", "folded_log", "folded_odds"]
+    """Value lower + exp(c); 1 / (1 + exp(-c)); unit sinh(abs(c)), linear below the unit and exponential above; or
+    c^2 / (1 + c^2)."""
     unit: float = 1.0
     lower: float = 0.0
     """What a value given by its logarithm has to exceed."""
@@ -53,12 +54,14 @@ class Coordinate(NamedTuple):
     @property
     def folded(self) -> bool:
         """Whether c and -c are the same value."""
-        return self.kind != "log"
+        return self.kind.startswith("folded")
 
     def value(self, coordinate: Array) -> Array:
         """Return the parameter."""
         if self.kind == "log":
             return self.lower + np.exp(coordinate)
+        if self.kind == "log_odds":
+            return expit(coordinate)
         size = np.maximum(np.abs(coordinate), _TINY)
         return self.unit * np.sinh(size) if self.kind == "folded_log" else size / (size + 1.0 / size)
 
@@ -66,16 +69,32 @@ class Coordinate(NamedTuple):
         """Return the (positive) coordinate of a value."""
         if self.kind == "log":
             return np.log(value - self.lower)
+        if self.kind == "log_odds":
+            return np.log(value) - np.log1p(-value)
         return np.arcsinh(value / self.unit) if self.kind == "folded_log" else np.sqrt(value / (1.0 - value))
 
     def log_slope(self, coordinate: Array) -> Array:
         """Return the log of the derivative of the value in the coordinate's size."""
         if self.kind == "log":
             return coordinate
+        if self.kind == "log_odds":
+            return _log_expit(coordinate) + _log_expit(-coordinate)
         if self.kind == "folded_log":
             return np.log(self.unit * np.cosh(coordinate))
         size = np.maximum(np.abs(coordinate), _TINY)
         return np.log(2.0 * size) - 2.0 * np.log1p(np.square(size))
+
+    def graph(self, coordinate: Any, unit: Any) -> tuple[Any, Any]:
+        """Return what the parameter exceeds `lower` by and `log_slope`, in PyTensor; `unit` stands for its own."""
+        import pytensor.tensor as pt
+
+        if self.kind == "log":
+            return pt.exp(coordinate), coordinate
+        if self.kind == "log_odds":
+            return pt.sigmoid(coordinate), -pt.softplus(coordinate) - pt.softplus(-coordinate)
+        if self.kind == "folded_log":
+            return unit * pt.sinh(pt.abs(coordinate)), pt.log(unit) + pt.log(pt.cosh(coordinate))
+        raise ValueError(f"A sampler has no coordinate {self.kind!r}.")
 
 
 class Auxiliary(NamedTuple):
@@ -88,6 +107,18 @@ class Auxiliary(NamedTuple):
     coordinate: Coordinate
     start: float
     """A value to start from."""
+
+    @property
+    def for_sampler(self) -> Coordinate:
+        """The coordinate in which a sampler moves: one whose density has neither a wall nor a cusp at zero.
+
+        In signed coordinates chains pass through zero, which they can't where the density falls to nothing there.
+        """
+        if self.coordinate.kind == "folded_odds":
+            return Coordinate("log_odds")
+        if self.coordinate.folded and isinstance(self.prior, ScalePrior) and self.prior.vanishes_at_zero:
+            return Coordinate("log")
+        return self.coordinate
 
     def log_prior(self, coordinate: Array) -> Array:
         """Return the prior's log density in the coordinate."""
@@ -214,6 +245,55 @@ class Likelihood(BaseEstimator, ABC):
         data : Observations
         """
 
+    @property
+    def constants(self) -> Mapping[str, float]:
+        """Parameters that `distribution` takes and that are fixed, by name."""
+        return {}
+
+    @abstractmethod
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        """Return what PyMC calls this likelihood, and its parameters.
+
+        Parameters
+        ----------
+        eta : TensorVariable of shape (n,)
+        values : mapping of str to TensorVariable or float
+            The auxiliary parameters, `constants` among them.
+        data : Observations
+            With tensors for arrays, or arrays.
+        """
+
+    def outcome(self, data: Observations) -> Any:
+        """Return what `distribution` is of: the target."""
+        return data.y
+
+    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
+        """Return each row's log density but for what depends on the data alone, (n,), in PyTensor.
+
+        Parameters
+        ----------
+        eta, values, data
+            As for `distribution`.
+        """
+        import pymc as pm
+
+        name, parameters = self.distribution(eta, values, data)
+        return pm.logp(getattr(pm, name).dist(**parameters), data.y)
+
+    @abstractmethod
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        """Return each row's Fisher information of the line, (n,), where the line is constant.
+
+        Parameters
+        ----------
+        values, data
+            As for `distribution`.
+        share : float
+            The pooled share, for likelihoods of shares.
+        """
+
 
 def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
     """Return a prior or the default, checked."""
@@ -233,6 +313,25 @@ class _Additive(Likelihood):
             return ()
         coordinate = Coordinate("log") if data.noise == "scaled" else Coordinate("folded_log", data.visible)
         return (Auxiliary("noise_scale", noise_prior, coordinate, 1.0),)
+
+    def _scale(self, values: Mapping[str, Any], data: Observations) -> Any:
+        """Return the rows' scales in PyTensor."""
+        import pytensor.tensor as pt
+
+        if data.noise == "known":
+            return data.standard_error
+        own, error = values["noise_scale"], data.standard_error
+        if data.noise == "additive":
+            return pt.sqrt(own**2 + error**2)
+        own = (
+            own
+            if isinstance(data.resolution, float) and not data.resolution
+            else pt.sqrt(own**2 + data.resolution**2)
+        )
+        return own if isinstance(error, float) and error == 1.0 else own * error
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        return 1.0 / self._scale(values, data) ** 2
 
     def _variance(self, values: Mapping[str, Array], data: Observations) -> Array:
         """Return the rows' squared scales, broadcasting with the line."""
@@ -286,6 +385,11 @@ class NormalLikelihood(_Additive):
         own = in_variance * bend - 0.5 * square * np.square(slope)
         hessian = np.array([[-precision, across], [across, own]])[:size, :size]
         return Derivatives(-0.5 * (square + log_variance + _LOG_TWO_PI), gradient, hessian, precision)
+
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        return "Normal", {"mu": eta, "sigma": self._scale(values, data)}
 
 
 class StudentTLikelihood(_Additive):
@@ -402,8 +506,34 @@ class StudentTLikelihood(_Additive):
         hessian = np.array([[eta_eta, across, eta_nu], [across, own, mixed], [eta_nu, mixed, nu_nu]])
         return Derivatives(value, gradient[kept], hessian[np.ix_(kept, kept)], weight * precision)
 
+    @property
+    def constants(self) -> Mapping[str, float]:
+        return {} if self.nu_prior is not None else {"nu": float(self.nu)}  # type: ignore[arg-type]
 
-class BinomialLikelihood(Likelihood):
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        return "StudentT", {"nu": values["nu"], "mu": eta, "sigma": self._scale(values, data)}
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        return super().information(values, data, share) * (values["nu"] + 1.0) / (values["nu"] + 3.0)
+
+
+class _OfShares(Likelihood):
+    """A likelihood of counts among trials."""
+
+    link = "logit"
+    intercept_prior = _LOG_ODDS
+
+    def outcome(self, data: Observations) -> Any:
+        """Return the counts, rounded to whole ones: PyMC has distributions of no others."""
+        return np.rint(data.y * np.asarray(data.trials)).astype(np.int64)
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        return data.trials * share * (1.0 - share)
+
+
+class BinomialLikelihood(_OfShares):
     """Counts among trials, each a success with the same probability: the share's log odds follow the line.
 
     The target is the share, k / n. Shares that are rounded, so that k is not whole, are taken as they are, with gamma
@@ -411,8 +541,6 @@ class BinomialLikelihood(Likelihood):
     """
 
     name = "binomial"
-    link = "logit"
-    intercept_prior = _LOG_ODDS
 
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         return ()
@@ -442,8 +570,18 @@ class BinomialLikelihood(Likelihood):
         value = self.log_density(eta, {}, data)
         return Derivatives(value, gradient[None], -curvature[None, None], curvature)
 
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        return "Binomial", {"n": data.trials, "logit_p": eta}
 
-class BetaBinomialLikelihood(Likelihood):
+    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
+        import pytensor.tensor as pt
+
+        return data.trials * (data.y * eta - pt.softplus(eta))
+
+
+class BetaBinomialLikelihood(_OfShares):
     """Counts among trials whose share itself varies from row to row: a beta distribution about the line's share.
 
     With mean share mu and dispersion rho, the intraclass correlation of two trials of a row, the beta distribution
@@ -456,8 +594,6 @@ class BetaBinomialLikelihood(Likelihood):
     """
 
     name = "beta_binomial"
-    link = "logit"
-    intercept_prior = _LOG_ODDS
 
     def __init__(self, dispersion_prior: UnitPrior | None = None):
         self.dispersion_prior = dispersion_prior
@@ -526,6 +662,31 @@ class BetaBinomialLikelihood(Likelihood):
             np.array([[eta_eta, eta_root], [eta_root, root_root]]),
             curvature,
         )
+
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        import pymc as pm
+
+        share, total = pm.math.sigmoid(eta), (1.0 - values["dispersion"]) / values["dispersion"]
+        return "BetaBinomial", {"n": data.trials, "alpha": share * total, "beta": (1.0 - share) * total}
+
+    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
+        import pytensor.tensor as pt
+
+        successes = data.trials * data.y
+        failures = data.trials - successes
+        odds = values["dispersion"] / (1.0 - values["dispersion"])
+        log_rest = -pt.softplus(eta)
+        log_share = log_rest + eta
+        # One expression for the three: what it takes to compile goes with the number of operations.
+        q = pt.stack([odds * pt.exp(-log_share), odds * pt.exp(-log_rest), odds + pt.zeros_like(eta)])
+        rising = log_rising_graph(q, pt.stack([successes, failures, data.trials]))
+        return successes * log_share + failures * log_rest + rising[0] + rising[1] - rising[2]
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        correlated = 1.0 + (data.trials - 1.0) * values["dispersion"]
+        return super().information(values, data, share) / correlated
 
 
 LIKELIHOODS: Mapping[str, Likelihood] = {

@@ -136,7 +136,8 @@ class ScaleMixture(CoefficientPrior):
         parameters : mapping of str to TensorVariable
             What `check` returns.
         unit : TensorVariable of shape ()
-            Standard deviation of a typical row's noise, by the square root of the number of rows.
+            Standard deviation of a typical row's noise, by the square root of the number of rows; one over
+            the root of what all rows say of a constant line.
         """
 
     @abstractmethod

@@ -23,6 +23,7 @@ from bayes_sklearn.priors import (
     CoefficientPrior,
     Exponential,
     Flat,
+    Gamma,
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
@@ -66,6 +67,7 @@ SCALE_PRIORS: dict[str, ScalePrior] = {
     "half-cauchy": HalfCauchy(beta=0.5),
     "exponential": Exponential(lam=1.7),
     "inverse-gamma": InverseGamma(alpha=2.5, beta=1.2),
+    "gamma": Gamma(alpha=2.5, beta=1.4),
     "flat": Flat(),
 }
 

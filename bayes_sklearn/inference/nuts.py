@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ..priors import ScaleMixture
-from . import exact, pymc_features, pymc_mixture
+from . import exact, pymc_features, pymc_latent, pymc_likelihoods, pymc_mixture
 from ._compat import diagnostics, one_blas_thread, quietly
 from .compiled import CompiledModels
 from .coordinates import CompressedData, compressed_data
 from .feature_coordinates import measured_data
+from .latent_coordinates import latent_data
+from .likelihood_coordinates import likelihood_data
 from .mixture_coordinates import mixture_data
 from .posterior import Chains, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
@@ -76,13 +78,18 @@ _STATISTICS = {
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
+    if problem.likelihood.name != "normal" and problem.feature_errors is not None:
+        if problem.n_components > 1:
+            return f"x_distribution='mixture' takes the normal likelihood, not {problem.likelihood!r}"
+        if problem.feature_errors.with_target is not None:
+            return f"Xy_cov takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None and isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}: use Laplace(),"
             " StudentT() or Normal(), or sample the model that to_pymc returns"
         )
-    role = missing_distribution(problem)
-    return None if role is None else f"PyMC has no distribution for {role}={getattr(problem, role)!r}"
+    missing = missing_distribution(problem)
+    return None if missing is None else f"PyMC has no distribution for {missing}"
 
 
 def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
@@ -100,7 +107,9 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     """
     accept = _TARGET_ACCEPT if problem.feature_errors is None else _TARGET_ACCEPT_BENT
     options = _Options.of(settings, accept)
-    if problem.feature_errors is None:
+    if problem.likelihood.name != "normal":
+        posterior = _of_another_likelihood(problem, settings, options)
+    elif problem.feature_errors is None:
         posterior = _of_exact_features(problem, settings, options)
     else:
         data = (measured_data if problem.n_components == 1 else mixture_data)(problem, settings.seed)
@@ -122,6 +131,30 @@ def _of_exact_features(problem: Problem, settings: SamplerSettings, options: _Op
         if data.holds(draws.values.get("s")):
             break
     return _posterior(problem, data, draws, settings)
+
+
+def _of_another_likelihood(problem: Problem, settings: SamplerSettings, options: _Options) -> Posterior:
+    if problem.feature_errors is not None:
+        data = latent_data(problem, settings.seed)
+        draws = _sample(problem, data.arrays, settings, options)
+        return data.posterior(problem, draws.values, Chains(settings.chains, draws.statistics, {}))
+    draws = _sample(problem, likelihood_data(problem), settings, options)
+    p, size = problem.rows.n_features, settings.chains * settings.draws
+    location = np.zeros((size, p + 1))
+    location[:, int(not problem.fit_intercept) :] = draws.values["B"].reshape(size, -1)
+    auxiliary = {
+        parameter.name: draws.values[parameter.name].reshape(size) for parameter in problem.auxiliary
+    }
+    scales = {name: values for name, values in draws.values.items() if name not in ("u", "B", *auxiliary)}
+    return Posterior(
+        weights=np.full(size, 1.0 / size),
+        location=location,
+        covariances=SharedBasis(np.zeros((p + 1, 0)), np.zeros((size, 0))),
+        noise_scale=auxiliary.pop("noise_scale", np.ones(size)),
+        center=np.zeros(p),
+        chains=Chains(settings.chains, draws.statistics, scales),
+        auxiliary=auxiliary,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +242,9 @@ def _sample(
 
 
 def _model(problem: Problem, arrays: Mapping[str, Array | float]) -> pm.Model:
+    if problem.likelihood.name != "normal":
+        of_likelihood = pymc_likelihoods if problem.feature_errors is None else pymc_latent
+        return of_likelihood.sampler_model(problem, arrays)
     if problem.feature_errors is None:
         return sampler_model(problem, arrays)
     of_features = pymc_features if problem.n_components == 1 else pymc_mixture
@@ -363,8 +399,9 @@ def _check_convergence(
         return
     first = 0 if problem.fit_intercept else 1
     draws = {"coefficients": chains.split(posterior.location[:, first:])}
-    if problem.noise != "known":
+    if problem.has_noise_scale:
         draws["noise scale"] = chains.split(posterior.noise_scale)
+    draws |= {name: chains.split(values) for name, values in posterior.auxiliary.items()}
     if posterior.true_features is not None:
         variances = np.diagonal(posterior.true_features.variance, axis1=1, axis2=2)
         draws["true features' spread"] = chains.split(np.sqrt(variances))

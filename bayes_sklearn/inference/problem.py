@@ -174,6 +174,11 @@ class Problem:
         return self.standard_error is not None
 
     @property
+    def has_noise_scale(self) -> bool:
+        """Whether the noise has a scale that has to be found."""
+        return self.noise != "known" and not self.likelihood.takes_trials
+
+    @property
     def fit_intercept(self) -> bool:
         return self.intercept_prior is not None
 

@@ -7,7 +7,7 @@ features and target is Gaussian, of few dimensions. `structural` states the mode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,12 @@ from .problem import Problem
 from .pymc_model import (
     coefficients,
     intercept_at_mean,
-    noise_variables,
+    likelihood_variables,
+    observed_data,
+    observed_distribution,
     of_role,
+    plain_data,
+    positive_density,
     prior_density,
     priors_of,
     unpacked,
@@ -58,52 +62,86 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         q, width = np.shape(data["latent"])
-        n_line = width - (not problem.fit_intercept)
         with pm.Model() as model:
-            given, priors = unpacked(data), priors_of(problem)
+            given = unpacked(data)
             u = pm.Flat("u", shape=np.size(data["location"]))
-            values = given["location"] + pt.dot(given["root"], u)
-            of_w, of_y, change, t, scale, zeta = parts_of(
-                values, [q * width, n_line, q, q, problem.noise != "known", q * (q - 1) // 2]
-            )
-            latent = given["latent"] + of_w.reshape((q, width))
-            if problem.fit_intercept:
-                entries = of_y + given["line"] - pt.dot(change, latent)
-                slopes = entries[1:]
-            else:
-                # An intercept of zero is one that follows from the features' mean.
-                at_zero = pt.dot(change, latent)
-                of_y = pt.concatenate([at_zero[:1], of_y])
-                slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
-            in_logs = takes_log_noise(problem)
-            log_volume = scale.sum() if in_logs else 0.0
-            if problem.noise != "known":
-                scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
-
+            found, terms = structural_parameters(problem, given, u, (q, width))
             # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
             columns = given["factor"].T
             own = columns[width : width + q + 1]
-            of_rows = pt.concatenate([of_w, of_y]).reshape((q + 1, width))
             log_likelihood = _log_density(
-                own - pt.dot(of_rows, columns[:width]),
-                _omega(problem, columns[width + q + 1 : -1], change, scale, true_covariance(t, zeta)),
+                own - pt.dot(found.deviation, columns[:width]),
+                _omega(problem, columns[width + q + 1 : -1], found),
                 columns[-1],
             )
-
-            away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
-            terms = [log_likelihood, log_volume, spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
-            parameters = {role: of_role(given, role) for role in priors}
-            coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
-            terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
-            if problem.fit_intercept:
-                terms.append(
-                    prior_density(priors["intercept_prior"], parameters["intercept_prior"], entries[:1])
-                )
-            if problem.noise != "known":
-                noise = getattr(pm, str(problem.noise_prior.scale_distribution))
-                terms.append(pm.logp(noise.dist(**parameters["noise_prior"]), scale))
-            pm.Potential("log_posterior", sum(terms))
+            pm.Potential("log_posterior", sum([log_likelihood, *terms]))
     return model
+
+
+class StructuralParameters(NamedTuple):
+    """Of the structural model, from the vector that is sampled, in PyTensor."""
+
+    latent: Any
+    """(q, k + 1) mu and Gamma."""
+    change: Any
+    """(q,) m - m0."""
+    deviation: Any
+    """(q + 1, k + 1) lines of w and of y - m0'w in (1, z), less those of the references."""
+    T: Any
+    noise_scale: Any
+    """None where the noise is known."""
+
+
+def structural_parameters(
+    problem: Problem, given: Mapping[str, Any], u: Any, shape: tuple[int, int]
+) -> tuple[StructuralParameters, list[Any]]:
+    """Return the parameters and their log prior densities.
+
+    With another likelihood than the normal one, a normal target of known noise stands for it.
+
+    Parameters
+    ----------
+    problem : Problem
+    given : mapping of str to TensorVariable
+        As `feature_coordinates.measured_data` makes them.
+    u : TensorVariable
+    shape : tuple of int
+        (q, k + 1).
+    """
+    import pytensor.tensor as pt
+
+    (q, width), priors = shape, priors_of(problem)
+    has_scale = problem.noise != "known" and problem.likelihood.name == "normal"
+    values = given["location"] + pt.dot(given["root"], u)
+    n_line = width - (not problem.fit_intercept)
+    of_w, of_y, change, t, scale, zeta = parts_of(
+        values, [q * width, n_line, q, q, has_scale, q * (q - 1) // 2]
+    )
+    latent = given["latent"] + of_w.reshape((q, width))
+    if problem.fit_intercept:
+        entries = of_y + given["line"] - pt.dot(change, latent)
+        slopes = entries[1:]
+    else:
+        # An intercept of zero is one that follows from the features' mean.
+        at_zero = pt.dot(change, latent)
+        of_y = pt.concatenate([at_zero[:1], of_y])
+        slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
+    away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
+    terms = [spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+    coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
+    terms.append(prior_density(problem.coef_prior, of_role(given, "coef_prior"), coef))
+    if problem.fit_intercept:
+        intercept = of_role(given, "intercept_prior")
+        terms.append(prior_density(priors["intercept_prior"], intercept, entries[:1]))
+    noise_scale: Any = None
+    if has_scale:
+        in_logs = takes_log_noise(problem)
+        noise_scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
+        terms.append(scale[0] if in_logs else 0.0)
+        noise_prior = of_role(given, "noise_prior")
+        terms.append(positive_density(problem.noise_prior, "noise_prior", noise_prior, noise_scale))
+    deviation = pt.concatenate([of_w, of_y]).reshape((q + 1, width))
+    return StructuralParameters(latent, change, deviation, true_covariance(t, zeta), noise_scale), terms
 
 
 def parts_of(values: Any, sizes: list[int]) -> list[Any]:
@@ -129,11 +167,12 @@ def true_covariance(t: Any, zeta: Any) -> Any:
     return pt.dot(root, root.T)
 
 
-def _omega(problem: Problem, errors: Any, change: Any, scale: Any, T: Any) -> Any:
+def _omega(problem: Problem, errors: Any, found: StructuralParameters) -> Any:
     """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows)."""
-    return error_part(problem, errors, change.type.shape[0] + 1, scale) + common_part(
-        problem, change, scale, T
-    ).dimshuffle(0, "x")
+    scale, order = found.noise_scale, found.change.type.shape[0] + 1
+    scatter = scale if problem.noise == "additive" else 0.0
+    common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
+    return error_part(problem, errors, order, scale) + common
 
 
 def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
@@ -144,7 +183,7 @@ def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
     return without + scale * with_scale + scale**2 * with_square
 
 
-def common_part(problem: Problem, change: Any, scale: Any, T: Any) -> Any:
+def common_part(change: Any, T: Any, scatter: Any = 0.0) -> Any:
     """Return J T J' with J = [I; (m - m0)'] of the true features, and additive noise, ((q + 1)^2,).
 
     Where the errors are small m is near m0, and no digits are lost.
@@ -153,9 +192,7 @@ def common_part(problem: Problem, change: Any, scale: Any, T: Any) -> Any:
 
     order = change.type.shape[0] + 1
     J = pt.concatenate([np.eye(order - 1), change[None, :]])
-    common = pt.dot(J, pt.dot(T, J.T))
-    if problem.noise == "additive":
-        common = common + scale**2 * np.diag(np.eye(order)[-1])
+    common = pt.dot(J, pt.dot(T, J.T)) + scatter**2 * np.diag(np.eye(order)[-1])
     return common.reshape((order**2,))
 
 
@@ -242,7 +279,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
     if errors is None:
         raise ValueError("No feature has an error.")
-    used = _repeated(rows.frequency, len(rows.y))
+    used = repeated(rows.frequency, len(rows.y), "to_pymc, and to_arviz for prior=True, need")
     noisy = errors.noisy
     exact = np.setdiff1d(np.arange(rows.n_features), noisy)
     measured = np.asarray(rows.take(used), dtype=np.float64)
@@ -251,7 +288,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     units = units_of(problem)
     spread = units.noisy * scaling.x_scale[noisy]
     center = measured[:, noisy].mean(axis=0)
-    _check_definite(covariance, spread)
+    check_definite(covariance, spread)
     with quietly():
         import pymc as pm
         import pytensor.tensor as pt
@@ -266,13 +303,10 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
         if problem.n_components > 1:
             coords["component"] = list(range(problem.n_components))
         with pm.Model(coords=coords) as model:
-            y_err: Any = None
-            if problem.standard_error is not None:
-                every = np.broadcast_to(np.asarray(problem.standard_error, dtype=np.float64), rows.y.shape)
-                y_err = pm.Data("y_err", every[used].copy(), dims="obs")
+            data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            scale, sigma = noise_variables(problem, suffix)
-            coef = coefficients(problem, suffix, scale)
+            values, sigma = likelihood_variables(problem, suffix)
+            coef = coefficients(problem, suffix, values, data)
             if suffix:
                 coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
 
@@ -296,20 +330,20 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             else:
                 pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
 
-            known = 0.0 if y_err is None else y_err**2
-            multiple = sigma if problem.noise == "scaled" else 1.0
-            if with_target is not None:
+            if with_target is None:
+                seen = {**values, "noise_scale": sigma}
+                distribution, parameters = observed_distribution(problem, line, seen, data)
+            else:
                 # What the features' errors say of the target's: E[eps | u] = c' U^-1 u.
                 c = with_target[used] if with_target.ndim == 2 else with_target
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
+                multiple = sigma if problem.noise == "scaled" else 1.0
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
-                known = known - (told * c).sum(axis=1)
-            variance: Any = known
-            if problem.noise == "additive":
-                variance = sigma**2 + known
-            elif problem.noise == "scaled":
-                variance = sigma**2 * (1.0 if y_err is None else known)
-            pm.Normal("y", line, pt.sqrt(variance), observed=rows.y[used], dims="obs")
+                known = data.standard_error**2 - (told * c).sum(axis=1)
+                variance = multiple**2 * known + (sigma**2 if problem.noise == "additive" else 0.0)
+                distribution, parameters = pm.Normal, {"mu": line, "sigma": pt.sqrt(variance)}
+            y = problem.likelihood.outcome(plain_data(problem, used))
+            distribution("y", **parameters, observed=y, dims="obs")
     return model
 
 
@@ -343,21 +377,33 @@ def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> A
     return pm.Mixture("x_true", shares, normals, dims=dims)
 
 
-def _repeated(frequency: Array | None, n: int) -> NDArray[np.intp]:
-    """Return the positions of the rows, each as often as its frequency says."""
+def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:
+    """Return the positions of the rows, each as often as its frequency says.
+
+    Parameters
+    ----------
+    frequency : ndarray of shape (n,) or None
+    n : int
+    whose : str
+        What needs whole frequencies, for the message.
+
+    Raises
+    ------
+    ValueError
+        Where a frequency is not whole.
+    """
     if frequency is None:
         return np.arange(n)
     times = np.rint(frequency)
     if (times != frequency).any():
         raise ValueError(
-            "Each copy of a row has true features of its own, so that to_pymc, and to_arviz for prior=True, need"
-            f" whole frequencies in sample_weight, got {frequency[times != frequency][0]:g}. Round them, or leave"
-            " sample_weight or prior=True out."
+            f"Each copy of a row has true features of its own, so that {whose} whole frequencies in sample_weight,"
+            f" got {frequency[times != frequency][0]:g}. Round them, or leave sample_weight or prior=True out."
         )
     return np.repeat(np.arange(n), times.astype(np.intp))
 
 
-def _check_definite(covariance: Array, spread: Array) -> None:
+def check_definite(covariance: Array, spread: Array) -> None:
     """Refuse errors that leave a feature, or a combination of them, exact in some rows."""
     least = np.linalg.eigvalsh(covariance / (spread[:, None] * spread))[..., 0]
     if least.min() <= 0.0:

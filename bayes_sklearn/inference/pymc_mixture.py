@@ -72,7 +72,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             residuals = [left[j][None, :] - means[:, j][:, None] for j in range(q)]
             residuals.append((y[0] - pt.dot(of_y, ones))[None, :] - pt.dot(means, change)[:, None])
             T = [true_covariance(own_t[c], own_zeta[c]) for c in range(count)]
-            common = pt.stack([common_part(problem, change, scale, T[c]) for c in range(count)])
+            scatter = scale if problem.noise == "additive" else 0.0
+            common = pt.stack([common_part(change, T[c], scatter) for c in range(count)])
             of_errors = error_part(problem, columns[k + q + 2 : -1], q + 1, scale)
             entries = {
                 (a, b): of_errors[a * (q + 1) + b][None, :] + common[:, a * (q + 1) + b][:, None]

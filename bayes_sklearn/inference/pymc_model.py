@@ -8,13 +8,14 @@ what its PyMC distribution is, or, as a mixture, how its scales are distributed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..priors import CoefficientPrior, ScaleMixture
+from ..likelihoods import Likelihood, Observations
+from ..priors import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
 from ._compat import quietly
 from .problem import Problem
 
@@ -23,38 +24,47 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Where a clipped argument of the arc cosine stops: its derivative is infinite at 1.
 _INSIDE = 1.0 - 1e-9
 
 
 def missing_distribution(problem: Problem) -> str | None:
-    """Return the argument whose prior PyMC has no distribution for, or None."""
+    """Return the argument whose prior PyMC has no distribution for, with that prior, or None."""
     for role, prior in priors_of(problem).items():
         if isinstance(prior, ScaleMixture) and role == "coef_prior":
             continue
-        name = prior.scale_distribution if role == "noise_prior" else prior.distribution
-        if name is None:
-            return role
+        if _name_in_pymc(prior, role) is None:
+            return f"{role}={prior!r}"
     return None
+
+
+def _name_in_pymc(prior: Prior, role: str) -> str | None:
+    """Return PyMC's name of a prior's distribution."""
+    if isinstance(prior, UnitPrior):
+        return prior.unit_distribution
+    if isinstance(prior, CoefficientPrior) and role in ("coef_prior", "intercept_prior"):
+        return prior.distribution
+    return prior.scale_distribution if isinstance(prior, ScalePrior) else None
 
 
 def prior_parameters(problem: Problem) -> dict[str, Array | float]:
     """Return every number in the priors by ``role_parameter``, broadcast to one a feature where it may be."""
-    sizes = {"coef_prior": problem.rows.n_features, "intercept_prior": 1, "noise_prior": 1}
+    sizes = {"coef_prior": problem.rows.n_features}
     return {
         f"{role}_{name}": value if role == "coef_prior" else np.asarray(value).item()
         for role, prior in priors_of(problem).items()
-        for name, value in prior.check(role, sizes[role]).items()
+        for name, value in prior.check(role, sizes.get(role, 1)).items()
     }
 
 
 def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
-    kinds = {role: type(prior) for role, prior in priors_of(problem).items()}
+    kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
     errors = problem.feature_errors
     of_features = None if errors is None else (len(errors.noisy), problem.n_components)
-    return problem.noise, problem.rows.n_features, of_features, *(kinds.get(role) for role in _ROLES)
+    likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
+    latent = None if errors is None or problem.likelihood.name == "normal" else problem.total_weight
+    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds
 
 
 @dataclass(frozen=True)
@@ -234,9 +244,18 @@ def priors_of(problem: Problem) -> dict[str, Any]:
     priors: dict[str, Any] = {"coef_prior": problem.coef_prior}
     if problem.fit_intercept:
         priors["intercept_prior"] = problem.intercept_prior
-    if problem.noise != "known":
+    if problem.has_noise_scale:
         priors["noise_prior"] = problem.noise_prior
+    others = () if problem.likelihood.name == "normal" else problem.auxiliary
+    priors |= {f"{other.name}_prior": other.prior for other in others if other.name != "noise_scale"}
     return priors
+
+
+def positive_density(prior: Prior, role: str, parameters: Mapping[str, Any], value: Any) -> Any:
+    """Return the log density of a scale or of another parameter of the likelihood under its prior."""
+    import pymc as pm
+
+    return pm.logp(getattr(pm, str(_name_in_pymc(prior, role))).dist(**parameters), value)
 
 
 def of_role(given: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -271,54 +290,121 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
         coords = {"feature": list(feature_names), "obs": [obs[int(i)] for i in used]}
         with pm.Model(coords=coords) as model:
             X = pm.Data("X", np.asarray(rows.take(used), dtype=np.float64), dims=("obs", "feature"))
-            y_err: Any = None
-            if problem.standard_error is not None:
-                every = np.broadcast_to(np.asarray(problem.standard_error, dtype=np.float64), rows.y.shape)
-                y_err = pm.Data("y_err", every[used].copy(), dims="obs")
+            data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            scale, sigma = noise_variables(problem, suffix)
-            coef_scale = scaling.y_scale / scaling.x_scale
-            coef = coefficients(problem, suffix, scale)
+            values, sigma = likelihood_variables(problem, suffix)
+            coef = coefficients(problem, suffix, values, data)
             if suffix:
-                coef = pm.Deterministic("coef", coef * coef_scale, dims="feature")
-            mu = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
-            sd = {
-                "scaled": lambda: sigma if y_err is None else sigma * y_err,
-                "additive": lambda: pt.sqrt(sigma**2 + y_err**2),
-                "known": lambda: y_err,
-            }[problem.noise]()
-            y = rows.y[used]
-            pm.Normal("y", mu, sd, observed=y, dims="obs")
+                coef = pm.Deterministic("coef", coef * (scaling.y_scale / scaling.x_scale), dims="feature")
+            line = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
+            distribution, parameters = observed_distribution(
+                problem, line, {**values, "noise_scale": sigma}, data
+            )
+            y = problem.likelihood.outcome(plain_data(problem, used))
+            distribution("y", **parameters, observed=y, dims="obs")
             if (frequency[used] != 1.0).any():
                 weight = pm.Data("frequency", frequency[used], dims="obs")
-                pm.Potential("repeats", ((weight - 1.0) * pm.logp(pm.Normal.dist(mu, sd), y)).sum())
+                repeats = (weight - 1.0) * pm.logp(distribution.dist(**parameters), y)
+                pm.Potential("repeats", repeats.sum())
     return model
 
 
-def noise_variables(problem: Problem, suffix: str) -> tuple[Any, Any]:
-    """Return the noise scale in the model's unit and in the data's."""
+def plain_data(problem: Problem, used: NDArray[np.intp]) -> Observations:
+    """Return what the likelihood sees of some rows, in the data's units."""
+
+    def of_rows(values: Array | float | None) -> Array | float:
+        if values is None:
+            return 1.0
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), problem.rows.y.shape)[used].copy()
+
+    error = of_rows(problem.standard_error)
+    return Observations(problem.rows.y[used], error, problem.noise, of_rows(problem.trials))
+
+
+def observed_data(problem: Problem, used: NDArray[np.intp]) -> Observations:
+    """Return what the likelihood sees of some rows, as data of the PyMC model in hand."""
     import pymc as pm
 
-    if problem.noise == "known":
-        return None, None
-    parameters = problem.noise_prior.check("noise_prior", 1)
-    distribution = getattr(pm, str(problem.noise_prior.scale_distribution))
-    suffix = suffix if problem.noise_unit != 1.0 else ""
-    scale = distribution(
-        f"sigma{suffix}", **{name: np.asarray(value).item() for name, value in parameters.items()}
-    )
-    return scale, pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
+    data = plain_data(problem, used)
+    if problem.standard_error is not None:
+        data = replace(data, standard_error=pm.Data("y_err", data.standard_error, dims="obs"))
+    if problem.likelihood.takes_trials:
+        trials = np.broadcast_to(data.trials, data.y.shape).astype(np.int64)
+        data = replace(data, trials=pm.Data("trials", trials, dims="obs"))
+    return data
 
 
-def coefficients(problem: Problem, suffix: str, scale: Any) -> Any:
+def observed_distribution(
+    problem: Problem, line: Any, values: Mapping[str, Any], data: Observations
+) -> tuple[Any, dict[str, Any]]:
+    """Return PyMC's distribution of the target, and its parameters."""
+    import pymc as pm
+
+    name, parameters = problem.likelihood.distribution(line, values, data)
+    return getattr(pm, name), parameters
+
+
+def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any], Any]:
+    """Return the likelihood's parameters by name, and the noise scale in the data's unit."""
+    import pymc as pm
+
+    values: dict[str, Any] = dict(problem.likelihood.constants)
+    sigma: Any = None
+    if problem.has_noise_scale:
+        suffix = suffix if problem.noise_unit != 1.0 else ""
+        scale = _positive_variable(problem.noise_prior, "noise_prior", f"sigma{suffix}")
+        sigma = pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
+        values["noise_scale"] = scale
+    for other in () if problem.likelihood.name == "normal" else problem.auxiliary:
+        if other.name == "noise_scale":
+            continue
+        lower = other.coordinate.lower
+        above = _positive_variable(
+            other.prior, f"{other.name}_prior", f"{other.name}{'_above' if lower else ''}"
+        )
+        values[other.name] = pm.Deterministic(other.name, above + lower) if lower else above
+    return values, sigma
+
+
+def _positive_variable(prior: Prior, role: str, name: str) -> Any:
+    import pymc as pm
+
+    parameters = {key: np.asarray(value).item() for key, value in prior.check(role, 1).items()}
+    return getattr(pm, str(_name_in_pymc(prior, role)))(name, **parameters)
+
+
+def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data: Observations) -> Any:
     """Return the coefficients in the model's units."""
     prior, p = problem.coef_prior, problem.rows.n_features
     if not isinstance(prior, ScaleMixture):
         return _variable(prior, "coef_prior", p, f"coef{suffix}", dims="feature")
-    given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
-    return prior.variables(
-        f"coef{suffix}", prior.check("coef_prior", p), _unit(problem, given, scale), "feature"
-    )
+    if problem.likelihood.name == "normal":
+        given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
+        unit = _unit(problem, given, values.get("noise_scale"))
+    else:
+        frequency = problem.rows.frequency
+        weight = 1.0 if frequency is None else frequency[frequency > 0.0]
+        in_model = replace(data, standard_error=data.standard_error / problem.error_unit)
+        unit = unit_of(problem.likelihood, values, in_model, pooled_share(problem), weight)
+    return prior.variables(f"coef{suffix}", prior.check("coef_prior", p), unit, "feature")
+
+
+def pooled_share(problem: Problem) -> float:
+    """Return the share of all rows together, with half a success and half a failure more."""
+    weight = np.broadcast_to(1.0 if problem.trials is None else problem.trials, problem.rows.y.shape)
+    if problem.rows.frequency is not None:
+        weight = weight * problem.rows.frequency
+    return float((weight @ problem.rows.y + 0.5) / (weight.sum() + 1.0))
+
+
+def unit_of(
+    likelihood: Likelihood, values: Mapping[str, Any], data: Observations, share: Any, weight: Any
+) -> Any:
+    """Return one over the root of what the rows together say of a constant line, (17)."""
+    import pytensor.tensor as pt
+
+    information = weight * likelihood.information(values, data, share) + pt.zeros_like(data.y)
+    return 1.0 / pt.sqrt(information.sum())
 
 
 def intercept_at_mean(problem: Problem, suffix: str, coef: Any) -> Any:
