@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .checks import remedies
@@ -41,6 +42,8 @@ Array = NDArray[np.float64]
 Variables = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 
 _SAMPLED = ("chain", "draw")
+# Points of the quadrature over what the errors of features leave open of the line.
+_HERMITE = 15
 _PRIOR_ROLES = {"coef_prior": "Normal()", "intercept_prior": "Normal()", "noise_prior": "HalfNormal()"}
 
 
@@ -459,6 +462,22 @@ class ExportMixin:
         )
         values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
         predicted, log_likelihood = np.empty((size, n)), np.empty((size, n))
+        true, feature_error = draws.true_features, observed.feature_error
+        if true is not None and feature_error is not None:
+            nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE)
+            log_weights = np.log(weights / weights.sum())
+            for rows in row_blocks(n, true.numbers()):
+                line, of_rows = true.line(observed.X[rows], feature_error[rows]), data.take(rows)
+                mean, sd = line.mean.T, np.sqrt(line.feature_error).T
+                of_draws = {name: value[:, None] for name, value in values.items()}
+                logs = [
+                    log_weight + self._likelihood.log_density(mean + node * sd, of_draws, of_rows)
+                    for node, log_weight in zip(nodes, log_weights, strict=True)
+                ]
+                log_likelihood[:, rows] = logsumexp(logs, axis=0)
+                eta = mean + sd * rng.standard_normal(mean.shape)
+                predicted[:, rows] = self._likelihood.draw(eta, of_draws, of_rows, rng)
+            return predicted, log_likelihood + np.log(observed.trials)
         design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
         for block in row_blocks(size, n):
             here = {name: value[block, None] for name, value in values.items()}
@@ -488,6 +507,11 @@ class ExportMixin:
             # Copies of a row have true features of their own: the first stands for it.
             times = frequency[frequency > 0.0].astype(np.intp)
             target = target[:, np.cumsum(times) - times]
+        if problem.likelihood.takes_trials:
+            # PyMC's are counts.
+            trials = np.ones(len(problem.rows.y)) if problem.trials is None else problem.trials
+            used = slice(None) if frequency is None else np.flatnonzero(frequency)
+            target = target / trials[used]
         dims: dict[str, tuple[str, ...]] = dict.fromkeys(names, _SAMPLED)
         dims |= {name: (*_SAMPLED, "feature") for name in names if drawn[name].ndim == 2}
         return {

@@ -668,8 +668,10 @@ class BetaBinomialLikelihood(_OfShares):
     ) -> tuple[str, dict[str, Any]]:
         import pymc as pm
 
-        share, total = pm.math.sigmoid(eta), (1.0 - values["dispersion"]) / values["dispersion"]
-        return "BetaBinomial", {"n": data.trials, "alpha": share * total, "beta": (1.0 - share) * total}
+        total = (1.0 - values["dispersion"]) / values["dispersion"]
+        # Draws from a wide prior have log odds whose share is zero in double precision.
+        alpha, beta = (pm.math.maximum(pm.math.sigmoid(line) * total, _TINY) for line in (eta, -eta))
+        return "BetaBinomial", {"n": data.trials, "alpha": alpha, "beta": beta}
 
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
         import pytensor.tensor as pt

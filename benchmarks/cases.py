@@ -216,7 +216,7 @@ CASES: dict[str, Case] = {
     ),
     "star98-binomial": Case(share_cases.fit("binomial"), {"rows": 303}, {"rows": 60}),
     "star98-beta-binomial": Case(share_cases.fit("beta_binomial"), {"rows": 303}, {"rows": 60}),
-    "star98-pymc": Case(
+    "star98-sampled": Case(
         share_cases.against_pymc,
         {"rows": 303, "draws": 1000, "tune": 1000},
         {"rows": 60, "draws": 20, "tune": 20},

@@ -73,5 +73,5 @@ TARGETS: dict[str, Target] = {
     ),
     "star98-binomial": Target("fit, binomial, star98, 303 x 20", 0.3, "s"),
     "star98-beta-binomial": Target("fit, beta-binomial, star98, 303 x 20", None, "s"),
-    "star98-pymc": Target("PyMC / fit, binomial, star98, 303 x 20", None),
+    "star98-sampled": Target("PyMC / fit, binomial, star98, 303 x 20", None),
 }

@@ -414,3 +414,15 @@ def test_bad_input_to_predictions() -> None:
         model.predict_interval(X, counts=-1)
     with pytest.raises(ValueError, match="counts"):
         model.predict_interval(X, counts=2.5)
+
+
+@pytest.mark.parametrize("likelihood", ["student_t", "binomial", "beta_binomial"])
+def test_prior_draws_are_of_shares(likelihood: str) -> None:
+    model, X, y, counts = fitted(likelihood, draws=200)
+    data = model.to_arviz(X, y, counts, prior=True)
+    assert set(data.prior.data_vars) == set(data.posterior.data_vars)
+    drawn = np.asarray(data.prior_predictive["y"])[0]
+    assert drawn.shape == (200, 80)
+    if likelihood != "student_t":
+        assert ((drawn >= 0.0) & (drawn <= 1.0)).all()
+        assert_allclose(drawn * counts, np.rint(drawn * counts), atol=1e-9)

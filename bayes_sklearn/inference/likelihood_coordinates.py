@@ -143,7 +143,7 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
 
 
 def _quadratic(problem: Problem, found: Approximation, B: Array) -> dict[str, Array | float]:
-    """Return what places coefficients given a mixture's scales: the rows. log density about its mode, (37)."""
+    """Return what places coefficients given a mixture's scales: the rows' log density about its mode, (37)."""
     density, k = found.density, found.density.n_coefficients
     smoothing = np.ones(k)
     at = density.derivatives(found.point, smoothing)

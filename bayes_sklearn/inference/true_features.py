@@ -50,7 +50,7 @@ class TrueFeatures:
 
     def drawn(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> TrueFeatures:
         """Return one draw of theta from each node named: nodes without a covariance."""
-        standard = rng.standard_normal((len(nodes), self.theta.shape[1]))
+        standard = rng.standard_normal((len(nodes), self.root.shape[2]))
         theta = self.theta[nodes] + np.einsum("gij,gj->gi", self.root[nodes], standard)
         return replace(
             self,
