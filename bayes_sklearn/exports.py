@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .checks import remedies
 from .columns import Columns
+from .draws import Draws, Observed, draws_of, held_against
 from .errors import (
     FITTED_PRIOR_COUNT,
     NoiseModel,
@@ -29,10 +29,8 @@ from .errors import (
 from .fitting import Specification, settle
 from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model
 from .inference._compat import inference_data, prior_draws
-from .inference.posterior import line_mean, row_blocks
-from .inference.true_features import TrueFeatures
-from .inference.true_mixture import TrueMixture
-from .likelihoods import Likelihood, Observations
+from .inference.posterior import line_mean
+from .likelihoods import Likelihood
 from .priors import Flat
 
 if TYPE_CHECKING:
@@ -42,8 +40,6 @@ Array = NDArray[np.float64]
 Variables = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 
 _SAMPLED = ("chain", "draw")
-# Points of the quadrature over what the errors of features leave open of the line.
-_HERMITE = 15
 _PRIOR_ROLES = {"coef_prior": "Normal()", "intercept_prior": "Normal()", "noise_prior": "HalfNormal()"}
 
 
@@ -61,40 +57,6 @@ class _Described(NamedTuple):
         of_errors = self.problem.feature_errors is not None
         readable_model = pymc_features.readable_model if of_errors else pymc_model.readable_model
         return readable_model(self.problem, self.feature_names, obs)
-
-
-class _Observed(NamedTuple):
-    """Rows that a fitted model is held against, those of weight zero left out."""
-
-    X: Array
-    """(n, p) features."""
-    y: Array
-    labels: NDArray[Any]
-    standard_error: Array | None
-    feature_error: Array | None
-    """(n, q, q) covariances of the errors of those features that have any."""
-    constant: dict[str, Array]
-    """(n,) what else was given with each row."""
-    trials: Array | float
-    """Behind shares, (n,) or one for all."""
-
-
-class _Draws(NamedTuple):
-    """Draws from a posterior, chain after chain."""
-
-    chains: int
-    location: Array
-    """(G, P) of the coefficients B, about the posterior's center."""
-    noise_scale: Array
-    """(G,)"""
-    true_features: TrueFeatures | TrueMixture | None = None
-    """Where features are measured with error: a node for each draw."""
-    auxiliary: Mapping[str, Array] = {}
-    """Further parameters of the likelihood, (G,) each."""
-
-    def split(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return one value a draw, (G, ...), as (chain, draw, ...)."""
-        return values.reshape(self.chains, -1, *values.shape[1:])
 
 
 class ExportMixin:
@@ -251,7 +213,7 @@ class ExportMixin:
         _check_together(X, y, sample_weight=sample_weight, y_err=y_err, **of_features, prior=prior or None)
         # One stream each, so that data change no draw of the parameters.
         rng, noise_rng = np.random.default_rng(self._seed).spawn(2)
-        draws = _draws(self._posterior, self.chains, self.draws, rng)
+        draws = draws_of(self._posterior, self.chains, self.draws, rng)
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
         groups: dict[str, Variables] = {"posterior": self._parameters(draws)}
         if self._posterior.chains is not None:
@@ -294,7 +256,7 @@ class ExportMixin:
 
     def _observed(
         self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
-    ) -> _Observed:
+    ) -> Observed:
         """Check data against the fitted model, and settle their errors."""
         columns, index = self._columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
         with remedies():
@@ -329,7 +291,7 @@ class ExportMixin:
             given["sample_weight"] = errors.frequency
         every = slice(None)
         used = every if errors.frequency is None else np.flatnonzero(errors.frequency)
-        return _Observed(
+        return Observed(
             np.array(rows.take(used), dtype=np.float64),
             target[used].copy(),
             _labels(index, len(target))[used],
@@ -383,7 +345,7 @@ class ExportMixin:
             count_errors.bernoulli_variance(share, errors.counts), errors.counts
         )
 
-    def _parameters(self, draws: _Draws) -> Variables:
+    def _parameters(self, draws: Draws) -> Variables:
         """Return the variables of the group posterior."""
         coef = draws.location[:, 1:]
         variables: Variables = {"coef": ((*_SAMPLED, "feature"), draws.split(coef.copy()))}
@@ -403,9 +365,12 @@ class ExportMixin:
                 variables[f"{prefix}_{name}"] = (dims, values.copy())
         return variables
 
-    def _of_data(self, observed: _Observed, draws: _Draws, rng: np.random.Generator) -> dict[str, Variables]:
+    def _of_data(self, observed: Observed, draws: Draws, rng: np.random.Generator) -> dict[str, Variables]:
         """Return the groups that are about data."""
-        predicted, log_likelihood = self._predicted(observed, draws, rng)
+        center = self._posterior.center
+        predicted, log_likelihood = held_against(
+            self._likelihood, self._noise_model, observed, draws, center, rng
+        )
         dims = (*_SAMPLED, "obs")
         constant: Variables = {"X": (("obs", "feature"), observed.X)}
         if observed.standard_error is not None:
@@ -417,74 +382,6 @@ class ExportMixin:
             "observed_data": {"y": (("obs",), observed.y)},
             "constant_data": constant,
         }
-
-    def _predicted(self, observed: _Observed, draws: _Draws, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return new measurements of the rows and the log density of those observed, (G, n) each, (14)."""
-        if self._likelihood.name != "normal":
-            return self._predicted_by_likelihood(observed, draws, rng)
-        n, size = len(observed.y), len(draws.location)
-        parts = self._noise_model.parts(y_err=observed.standard_error).values()
-        fixed, multiplied = (
-            np.broadcast_to(sum(part, np.zeros(())), (n,)) for part in zip(*parts, strict=True)
-        )
-        predicted, log_likelihood = np.empty((size, n)), np.empty((size, n))
-        true, feature_error = draws.true_features, observed.feature_error
-        if true is not None and feature_error is not None:
-            scale = np.square(draws.noise_scale)
-            for rows in row_blocks(n, true.numbers()):
-                line = true.line(observed.X[rows], feature_error[rows])
-                noise = fixed[rows, None] + multiplied[rows, None] * scale
-                log_likelihood[:, rows] = line.log_density(observed.y[rows], noise).T
-                mean, variance = line.drawn(rng)
-                predicted[:, rows] = (mean + np.sqrt(variance + noise) * rng.standard_normal(noise.shape)).T
-            return predicted, log_likelihood
-        design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
-        # A few draws at a time: nothing else is as large as the answer.
-        for block in row_blocks(size, n):
-            mean = np.matmul(draws.location[block], design.T, out=predicted[block])
-            variance = fixed + multiplied * np.square(draws.noise_scale[block, None])
-            log_likelihood[block] = -0.5 * (
-                np.square(observed.y - mean) / variance + np.log(2.0 * np.pi * variance)
-            )
-            mean += np.sqrt(variance) * rng.standard_normal(mean.shape)
-        return predicted, log_likelihood
-
-    def _predicted_by_likelihood(
-        self, observed: _Observed, draws: _Draws, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
-        """Do as `_predicted`, under any likelihood, (31)."""
-        n, size, error = len(observed.y), len(draws.location), observed.standard_error
-        data = Observations(
-            observed.y,
-            1.0 if error is None else error,
-            self._noise_model.noise if error is not None else "scaled",
-            observed.trials,
-        )
-        values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
-        predicted, log_likelihood = np.empty((size, n)), np.empty((size, n))
-        true, feature_error = draws.true_features, observed.feature_error
-        if true is not None and feature_error is not None:
-            nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE)
-            log_weights = np.log(weights / weights.sum())
-            for rows in row_blocks(n, true.numbers()):
-                line, of_rows = true.line(observed.X[rows], feature_error[rows]), data.take(rows)
-                mean, sd = line.mean.T, np.sqrt(line.feature_error).T
-                of_draws = {name: value[:, None] for name, value in values.items()}
-                logs = [
-                    log_weight + self._likelihood.log_density(mean + node * sd, of_draws, of_rows)
-                    for node, log_weight in zip(nodes, log_weights, strict=True)
-                ]
-                log_likelihood[:, rows] = logsumexp(logs, axis=0)
-                eta = mean + sd * rng.standard_normal(mean.shape)
-                predicted[:, rows] = self._likelihood.draw(eta, of_draws, of_rows, rng)
-            return predicted, log_likelihood + np.log(observed.trials)
-        design = np.column_stack([np.ones(n), observed.X - self._posterior.center])
-        for block in row_blocks(size, n):
-            here = {name: value[block, None] for name, value in values.items()}
-            eta = draws.location[block] @ design.T
-            log_likelihood[block] = self._likelihood.log_density(eta, here, data) + np.log(observed.trials)
-            predicted[block] = self._likelihood.draw(eta, here, data, rng)
-        return predicted, log_likelihood
 
     def _of_prior(self, described: _Described, names: list[str]) -> dict[str, Variables]:
         """Return the groups of the prior: the parameters of these names, and the target."""
@@ -555,33 +452,3 @@ def _labels(index: Any, n: int) -> NDArray[Any]:
     labels = np.asarray(index)
     # Files hold text, not objects.
     return np.array([str(label) for label in labels]) if labels.dtype.kind == "O" else labels
-
-
-def _draws(posterior: Posterior, chains: int, draws: int, rng: np.random.Generator) -> _Draws:
-    """Return a sampler's draws as they are, or independent ones from an exact posterior."""
-    if posterior.chains is not None:
-        return _Draws(
-            posterior.chains.count,
-            posterior.location,
-            posterior.noise_scale,
-            posterior.true_features,
-            posterior.auxiliary,
-        )
-    size = chains * draws
-    if posterior.true_features is not None:
-        nodes = rng.choice(len(posterior.weights), size=size, p=posterior.weights)
-        true = posterior.true_features.drawn(nodes, rng)
-        drawn, _ = replace(posterior, true_features=true).measured(None)
-        return _Draws(chains, drawn.location, posterior.noise_scale[nodes], true)
-    if posterior.log_noise_density is None and len(posterior.weights) > 1:
-        nodes = rng.choice(len(posterior.weights), size=size, p=posterior.weights)
-        auxiliary = {name: values[nodes] for name, values in posterior.auxiliary.items()}
-        location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
-        return _Draws(chains, location, posterior.noise_scale[nodes], auxiliary=auxiliary)
-    # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
-    # next: it is drawn at either neighbour, the nearer the more often.
-    scale = posterior.noise_quantiles(rng.random(size))
-    order = np.argsort(posterior.noise_scale)
-    position = np.interp(np.log(scale), np.log(posterior.noise_scale[order]), np.arange(len(order)))
-    nodes = order[np.floor(position + rng.random(size)).astype(np.intp).clip(max=len(order) - 1)]
-    return _Draws(chains, posterior.location[nodes] + posterior.covariances.draw(nodes, rng), scale)
