@@ -1,5 +1,6 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
+from .audit import ErrorAudit, audit_errors
 from .feature_distribution import Mixture
 from .likelihoods import (
     BetaBinomialLikelihood,
@@ -31,6 +32,7 @@ __all__ = [
     "Beta",
     "BetaBinomialLikelihood",
     "BinomialLikelihood",
+    "ErrorAudit",
     "Exponential",
     "Flat",
     "Gamma",
@@ -46,5 +48,6 @@ __all__ = [
     "PredictiveDistribution",
     "StudentT",
     "StudentTLikelihood",
+    "audit_errors",
     "predictive_distribution",
 ]

@@ -410,9 +410,30 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
     >>> predictive_distribution(model, [[4.0]]).interval(0.9)[0].shape
     (1,)
     """
+    regressor, X = final_regressor(estimator, X)
+    if hasattr(regressor, "predict_distribution"):
+        return regressor.predict_distribution(X, **predict_params)
+    predict = getattr(regressor, "predict", None)
+    if predict is None or "return_std" not in inspect.signature(predict).parameters:
+        raise TypeError(
+            f"{type(regressor).__name__} has no predictive distribution: its predict takes no return_std. Use"
+            " BayesianErrorsInVariablesRegressor, BayesianRidge, ARDRegression or GaussianProcessRegressor."
+        )
+    mean, std = regressor.predict(X, return_std=True, **predict_params)
+    return NormalPredictive(mean, std)
+
+
+def final_regressor(estimator: Any, X: Any) -> tuple[Any, Any]:
+    """Return the regressor at the end of fitted searches and Pipelines, and X as it gets it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `predictive_distribution`.
+    """
     name = type(estimator).__name__
     if hasattr(estimator, "predict_distribution"):
-        return estimator.predict_distribution(X, **predict_params)
+        return estimator, X
     if hasattr(estimator, "transformer_") or name == "TransformedTargetRegressor":
         raise TypeError(
             "TransformedTargetRegressor gives no predictive distribution: standard deviations don't pass through its"
@@ -420,18 +441,11 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
             " target itself), or transform y before fit and the limits of intervals after predict."
         )
     if hasattr(estimator, "best_estimator_"):
-        return predictive_distribution(estimator.best_estimator_, X, **predict_params)
+        return final_regressor(estimator.best_estimator_, X)
     if hasattr(estimator, "cv_results_") or (hasattr(estimator, "refit") and not estimator.refit):
         raise ValueError(f"{name} was fitted with refit=False: there is no refitted model to predict with.")
     if hasattr(estimator, "steps") and hasattr(estimator, "named_steps"):
         if len(estimator.steps) > 1:
             X = estimator[:-1].transform(X)
-        return predictive_distribution(estimator.steps[-1][1], X, **predict_params)
-    predict = getattr(estimator, "predict", None)
-    if predict is None or "return_std" not in inspect.signature(predict).parameters:
-        raise TypeError(
-            f"{name} has no predictive distribution: its predict takes no return_std. Use"
-            " BayesianErrorsInVariablesRegressor, BayesianRidge, ARDRegression or GaussianProcessRegressor."
-        )
-    mean, std = estimator.predict(X, return_std=True, **predict_params)
-    return NormalPredictive(mean, std)
+        return final_regressor(estimator.steps[-1][1], X)
+    return estimator, X

@@ -477,6 +477,7 @@ class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, Regressor
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
         of_features = data.feature_errors
         self._errors_go_together = of_features is not None and of_features.with_target is not None
+        self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
 
     def predict_distribution(

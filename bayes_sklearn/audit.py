@@ -1,0 +1,442 @@
+"""Are the stated errors right? Their size and its pattern, beside how far rows lie from the line."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from sklearn.utils import check_array, check_consistent_length
+
+from . import metrics
+from .checks import remedies
+from .predictive import final_regressor
+from .stated_errors import Kind, StandardizedRows, standardize_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+Verdict = Literal["about right", "too small", "too large", "extra-binomial variation", "extra scatter"]
+
+__all__ = ["Dispersion", "ErrorAudit", "audit_errors"]
+
+_FEWEST_ROWS = 10
+_GROUPS = 10
+_FAR_OFF = 4.0
+# Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n); see `metrics.pit_error`.
+_CALIBRATED = 0.3133
+
+
+@dataclass(frozen=True, eq=False)
+class Dispersion:
+    """Mean squared standardised residual, of all rows or by groups of them; 1 where the stated errors are right.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (k,)
+        Range of what the rows are grouped by.
+    n_rows : ndarray of shape (k,)
+    value : ndarray of shape (k,)
+        The dispersion.
+    standard_error : ndarray of shape (k,)
+        Of the dispersion.
+    lower, upper : ndarray of shape (k,)
+        Limits of its 95% confidence interval.
+    """
+
+    low: Array
+    high: Array
+    n_rows: NDArray[np.intp]
+    value: Array
+    standard_error: Array
+    lower: Array
+    upper: Array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ErrorAudit:
+    """What an audit of stated errors found, see `audit_errors`; print it, or take `to_frame`.
+
+    Attributes
+    ----------
+    verdict : {"about right", "too small", "too large", "extra-binomial variation", "extra scatter"}
+    message : str
+        The verdict in a few sentences, with what to do.
+    dispersion, standard_error : float
+        Mean squared standardised residual of all rows, and its standard error.
+    interval : tuple of float
+        Limits of its 95% confidence interval.
+    factor : tuple of float
+        What the stated errors would have to be multiplied by, and its 95% confidence interval.
+    by : dict of str to Dispersion
+        The dispersion by deciles of "count", "stated error" and "prediction"; what all rows have in common is left
+        out.
+    trend : float
+        z score of how dispersion grows with the count, or falls with the stated error; NaN where all are the same.
+    p_dispersion, p_trend : float
+        Probability of a dispersion as far from 1, and of a trend as strong, where the stated errors are right.
+    noise_scale : tuple of float or None
+        Posterior mean of the noise scale and its 95% credible interval; None but under ``noise="scaled"``.
+    coverage : float
+        Share of rows inside their predicted 95% intervals.
+    pit : ndarray of shape (n,)
+        Probability integral transform of the rows under their predictions, uniform where these are calibrated.
+    pit_error : float
+        Its distance from uniform, see `metrics.pit_error`.
+    residuals : ndarray of shape (n,)
+        Standardised by the stated errors and the line's uncertainty.
+    kind : {"counts", "standard_error", "predicted"}
+        What states the errors; "predicted": nothing, the predictions' standard deviations are judged.
+    n_rows : int
+        Rows used.
+    held_out : bool
+        Whether the rows are others than those of fit.
+    false_alarm_rate : float
+        Probability of a verdict other than "about right" where the stated errors are right.
+    """
+
+    verdict: Verdict
+    message: str
+    dispersion: float
+    standard_error: float
+    interval: tuple[float, float]
+    by: dict[str, Dispersion]
+    trend: float
+    p_dispersion: float
+    p_trend: float
+    noise_scale: tuple[float, float, float] | None
+    coverage: float
+    pit: Array
+    pit_error: float
+    residuals: Array
+    kind: Kind
+    n_rows: int
+    held_out: bool
+    false_alarm_rate: float
+
+    @property
+    def factor(self) -> tuple[float, float, float]:
+        lower, upper = self.interval
+        return float(np.sqrt(self.dispersion)), float(np.sqrt(lower)), float(np.sqrt(upper))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the dispersion of all rows and by deciles as a data frame, one line a group."""
+        import pandas as pd
+
+        lines = [
+            {
+                "by": "all rows",
+                "low": np.nan,
+                "high": np.nan,
+                "n_rows": self.n_rows,
+                "dispersion": self.dispersion,
+                "standard_error": self.standard_error,
+                "lower_95%": self.interval[0],
+                "upper_95%": self.interval[1],
+            }
+        ]
+        for name, found in self.by.items():
+            columns = (
+                found.low,
+                found.high,
+                found.n_rows,
+                found.value,
+                found.standard_error,
+                found.lower,
+                found.upper,
+            )
+            lines += [dict(zip(lines[0], (name, *line), strict=True)) for line in zip(*columns, strict=True)]
+        return pd.DataFrame(lines)
+
+    def __str__(self) -> str:
+        import pandas as pd
+
+        source = {"counts": "counts", "standard_error": "y_err", "predicted": "predictions"}[self.kind]
+        rows = "held out" if self.held_out else "of the fit"
+        lower, upper = self.interval
+        lines = [
+            f"Audit of the errors from {source}: {self.n_rows} rows {rows}",
+            f"Verdict: {self.verdict}",
+            "",
+            *textwrap.wrap(self.message, 88),
+            "",
+            f"dispersion   {self.dispersion:.2f} (95%: {lower:.2f} to {upper:.2f}); 1 where the errors are right",
+        ]
+        if self.noise_scale is not None:
+            mean, low, high = self.noise_scale
+            lines.append(f"noise scale  {mean:.2f} (95%: {low:.2f} to {high:.2f}); what the fit multiplies them by")
+        lines += [
+            f"predictions  95% intervals hold {100.0 * self.coverage:.1f}% of the rows",
+            f"PIT error    {self.pit_error:.3f}; {_CALIBRATED / np.sqrt(self.n_rows):.3f} expected of calibrated"
+            " predictions",
+        ]
+        table = self.to_frame().iloc[1:]
+        with pd.option_context("display.width", 120):
+            for name, part in table.groupby("by", sort=False):
+                shown = part[["low", "high", "n_rows", "dispersion", "lower_95%", "upper_95%"]]
+                formats = {
+                    column: (lambda v: f"{v:.3g}") if column in ("low", "high") else (lambda v: f"{v:.2f}")
+                    for column in shown.columns.drop("n_rows")
+                }
+                lines += ["", f"by {name}", shown.to_string(index=False, formatters=formats)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def audit_errors(
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    *,
+    y_err: ArrayLike | float | None = None,
+    X_err: ArrayLike | float | None = None,
+    X_cov: ArrayLike | None = None,
+    held_out: bool = False,
+    pit: ArrayLike | None = None,
+    false_alarm_rate: float = 0.05,
+) -> ErrorAudit:
+    """Judge whether the errors that rows state are right.
+
+    What is judged are the errors as stated: ``y_err``, or what counts give (binomial, plus the estimator's
+    ``error_floor``). What the fit made of them, by its noise scale or extra-binomial variation, is left out, since
+    it absorbs errors that are wrong; the line's own uncertainty is taken into account.
+
+    *The rule.* Where the stated errors are right, the sum of the squared standardised residuals follows a
+    chi-squared distribution (matched in mean and variance to binomial errors, where there are counts). Outside its
+    central part, the errors are "too small" or "too large". Where the dispersion is above 1 and grows with the
+    logarithm of the count, the verdict is "extra-binomial variation"; where it falls with that of ``y_err``, "extra
+    scatter": the rows vary by something that the errors leave out, and no factor would mend them. Each of the two
+    tests gives half of the false alarms allowed.
+
+    Parameters
+    ----------
+    estimator : fitted regressor, Pipeline or search
+        A regressor other than `BayesianErrorsInVariablesRegressor` has no stated errors; then the standard
+        deviations that it predicts are judged, on held-out rows.
+    X : array-like of shape (n, k)
+    y : array-like of shape (n,)
+    sample_weight : array-like of shape (n,), optional
+        As in fit: counts if fit took its weights as counts (``weight_type_``), else how often each row counts.
+    y_err : float or array-like of shape (n,), optional
+        Standard errors of y, if no column of X holds them.
+    X_err, X_cov : array-like, optional
+        Errors of the features, as in fit.
+    held_out : bool, default=False
+        Whether the rows are new. False: they are those of the fit, to which the line has adapted.
+    pit : array-like of shape (n,), optional
+        Probability integral transform of the rows, leave-one-out, say. None: that of predictions for them.
+    false_alarm_rate : float, default=0.05
+        Probability of a verdict other than "about right" where the stated errors are right.
+
+    Returns
+    -------
+    ErrorAudit
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input, naming the argument; and where no errors are stated.
+
+    References
+    ----------
+    .. [1] Williams (1982), "Extra-binomial variation in logistic linear models", Applied Statistics 31, 144-148.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, audit_errors
+    >>> from bayes_sklearn.datasets import make_role_modeling
+    >>> phones = make_role_modeling(random_state=0)
+    >>> model = BayesianErrorsInVariablesRegressor(weight_type="counts")
+    >>> model = model.fit(phones.data, phones.target, phones.counts)
+    >>> audit_errors(model, phones.data, phones.target, phones.counts).verdict
+    'about right'
+    """
+    if not isinstance(false_alarm_rate, Real) or not 0.0 < float(false_alarm_rate) < 1.0:
+        raise ValueError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate!r}; 5% is 0.05.")
+    with remedies():
+        target = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        if target.ndim != 1:
+            raise ValueError(f"y has shape {target.shape}: give one number a row.")
+        check_consistent_length(X, target)
+    errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "held_out": held_out}
+    rows = standardize_rows(estimator, X, target, sample_weight, **errors)
+    n = len(rows.residual)
+    if n < _FEWEST_ROWS:
+        raise ValueError(f"X has {n} rows that can be judged: an audit needs at least {_FEWEST_ROWS}.")
+    frequency = np.ones(n) if rows.frequency is None else rows.frequency
+    overall = _dispersion(rows, frequency, np.zeros(n, dtype=np.intp), np.zeros(n))
+    value, error = float(overall.value[0]), float(overall.standard_error[0])
+    degrees = 2.0 * (value / error) ** 2
+    p_dispersion = 2.0 * min(stats.chi2.sf(degrees * value, degrees), stats.chi2.cdf(degrees * value, degrees))
+    trend = _trend(rows, frequency, value)
+    p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
+    verdict = _verdict(rows.kind, value, p_dispersion, p_trend, float(false_alarm_rate))
+    interval = (float(overall.lower[0]), float(overall.upper[0]))
+    regressor, _ = final_regressor(estimator, X)
+    values = _pit(rows, target, pit)
+    lower, upper = (limit[rows.used] for limit in rows.distribution.interval(0.95))
+    seen = target[rows.used]
+    return ErrorAudit(
+        verdict=verdict,
+        message=_message(verdict, rows, regressor, value, interval),
+        dispersion=value,
+        standard_error=error,
+        interval=interval,
+        by=_by_decile(rows, frequency),
+        trend=trend,
+        p_dispersion=float(p_dispersion),
+        p_trend=p_trend,
+        noise_scale=_noise_scale(regressor, rows.kind),
+        coverage=metrics.interval_coverage(seen, lower, upper, sample_weight=frequency),
+        pit=values,
+        pit_error=metrics.pit_error(values, sample_weight=frequency),
+        residuals=rows.residual,
+        kind=rows.kind,
+        n_rows=n,
+        held_out=bool(held_out),
+        false_alarm_rate=float(false_alarm_rate),
+    )
+
+
+def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
+    """Return the PIT values of the rows used: those given, or of the predictions for them."""
+    if given is None:
+        return metrics.pit(y, rows.distribution)[rows.used]
+    values = np.asarray(given, dtype=np.float64)
+    if values.shape != y.shape or not ((values >= 0.0) & (values <= 1.0)).all():
+        raise ValueError(f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns.")
+    return values[rows.used]
+
+
+def _dispersion(
+    rows: StandardizedRows, frequency: Array, group: NDArray[np.intp], variable: Array
+) -> Dispersion:
+    """Return the dispersion by group, groups numbered from 0."""
+    k = int(group.max()) + 1
+
+    def total(values: Array) -> Array:
+        return np.bincount(group, frequency * values, minlength=k)
+
+    size = total(np.ones(len(group)))
+    value = total(np.square(rows.residual)) / size
+    # Rows that the line adapts to have one degree of freedom less for every one of its numbers.
+    degrees = 2.0 * size * total(rows.degrees) / total(rows.square_variance)
+    within = [variable[group == i] for i in range(k)]
+    return Dispersion(
+        np.array([part.min() for part in within]),
+        np.array([part.max() for part in within]),
+        np.bincount(group, minlength=k),
+        value,
+        value * np.sqrt(2.0 / degrees),
+        degrees * value / stats.chi2.isf(0.025, degrees),
+        degrees * value / stats.chi2.isf(0.975, degrees),
+    )
+
+
+def _by_decile(rows: StandardizedRows, frequency: Array) -> dict[str, Dispersion]:
+    variables = {"stated error": rows.stated, "prediction": rows.prediction}
+    if rows.counts is not None:
+        variables = {"count": rows.counts, **variables}
+    found = {}
+    for name, variable in variables.items():
+        edges = np.unique(np.quantile(variable, np.arange(1, _GROUPS) / _GROUPS))
+        _, group = np.unique(np.searchsorted(edges, variable), return_inverse=True)
+        if group.max() > 0:
+            found[name] = _dispersion(rows, frequency, group, variable)
+    return found
+
+
+def _trend(rows: StandardizedRows, frequency: Array, dispersion: float) -> float:
+    """Return the z score of how the dispersion grows with the log count, or the log of 1 / stated error."""
+    size = np.log(rows.counts) if rows.counts is not None else -np.log(rows.stated)
+    if np.ptp(size) <= 1e-9 * np.abs(size).max():
+        return float("nan")
+    away = size - np.average(size, weights=frequency)
+    # A common factor of all errors is divided out.
+    slope = (frequency * away) @ (np.square(rows.residual) / dispersion)
+    return float(slope / np.sqrt((frequency * np.square(away)) @ rows.square_variance))
+
+
+def _verdict(kind: Kind, dispersion: float, p_dispersion: float, p_trend: float, rate: float) -> Verdict:
+    if p_trend < 0.5 * rate and dispersion > 1.0 and kind != "predicted":
+        return "extra-binomial variation" if kind == "counts" else "extra scatter"
+    if p_dispersion >= 0.5 * rate:
+        return "about right"
+    return "too small" if dispersion > 1.0 else "too large"
+
+
+def _noise_scale(regressor: Any, kind: Kind) -> tuple[float, float, float] | None:
+    """Return posterior mean and 95% limits of the multiple of stated errors, where there is one."""
+    if kind == "predicted" or regressor.noise != "scaled" or not hasattr(regressor, "noise_scale_"):
+        return None
+    lower, upper = regressor._posterior.noise_quantiles(np.array([0.025, 0.975]))
+    return regressor.noise_scale_, float(lower), float(upper)
+
+
+def _message(
+    verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersion: float, interval: tuple[float, float]
+) -> str:
+    """Return the verdict in a few sentences: what was seen, what it means, what to do."""
+    factor, lower, upper = np.sqrt([dispersion, *interval])
+    told = "the predicted standard deviations" if rows.kind == "predicted" else "the stated errors"
+    seen = (
+        f"Rows lie {factor:.2f} times as far from the line as {told} let one expect (95% interval {lower:.2f} to"
+        f" {upper:.2f})"
+    )
+    scaled = rows.kind != "predicted" and regressor.noise == "scaled"
+    absorbed = " The fit multiplies them by its noise scale, so that its predictions allow for that." * (
+        scaled and hasattr(regressor, "noise_scale_")
+    )
+    if verdict == "about right":
+        pattern = "" if rows.kind == "predicted" else ", with no pattern that speaks against them"
+        return f"{seen}: they are about right{pattern}."
+    if verdict == "too large":
+        remedy = {
+            "counts": "Are the counts larger than stated, or error_floor too large?",
+            "standard_error": "Check their unit, and whether they are standard errors and not limits of intervals.",
+            "predicted": "Predicted intervals are wider than they need to be.",
+        }
+        return f"{seen}: they are too large. {remedy[rows.kind]}{absorbed}"
+    if verdict == "extra-binomial variation":
+        return f"{seen}, and the more so the larger the count: shares vary by more than their counts explain.{_extra(regressor)}"
+    if verdict == "extra scatter":
+        added = "" if regressor.noise == "additive" else " noise='additive' estimates it."
+        return (
+            f"{seen}, and the more so the smaller the error: rows scatter about the line by something that the"
+            f" errors leave out.{added or ' The fit allows for it by additive noise.'}"
+        )
+    far = int(np.sum(np.abs(rows.residual) > _FAR_OFF))
+    remedy = {
+        "counts": "Are the counts smaller than stated, or trials of one share not independent?",
+        "standard_error": "Check their unit, what they leave out, and whether the line is curved.",
+        "predicted": "Predicted intervals are too narrow.",
+    }
+    outliers = ""
+    if far:
+        rest = np.abs(rows.residual) <= _FAR_OFF
+        rows_lie = "1 row lies" if far == 1 else f"{far} rows lie"
+        outliers = (
+            f" {rows_lie} more than {_FAR_OFF:g} errors off; without them the dispersion is"
+            f" {np.mean(np.square(rows.residual[rest])):.2f}. If they are blunders, use likelihood='student_t'."
+        )
+    return f"{seen}: they are too small. {remedy[rows.kind]}{outliers}{absorbed}"
+
+
+def _extra(regressor: Any) -> str:
+    """Return what the fit does about extra-binomial variation, or what to do."""
+    correlation = getattr(regressor, "dispersion_", getattr(regressor, "overdispersion_", 0.0))
+    if correlation > 0.0:
+        return (
+            f" The fit allows for it: it takes the trials behind one share to be correlated by {correlation:.3g}."
+        )
+    return (
+        " The fit does not allow for it: use likelihood='beta_binomial', or count_error='fitted' with"
+        " noise='scaled'."
+    )

@@ -1,0 +1,287 @@
+"""How far rows lie from the line, in units of the errors that are stated of them: what an audit of errors looks at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from .checks import check_vector
+from .errors import FITTED_PRIOR_COUNT
+from .predictive import PredictiveDistribution, final_regressor, predictive_distribution
+from .regressor import BayesianErrorsInVariablesRegressor
+
+Array = NDArray[np.float64]
+Kind = Literal["counts", "standard_error", "predicted"]
+
+__all__ = ["StandardizedRows", "standardize_rows", "stated_error"]
+
+# Leverages of rows of the fit add up to at most the number of parameters; they are known roughly where errors
+# follow from predicted shares.
+_ROUGHLY = 2.0
+_LARGEST_LEVERAGE = 0.95
+
+
+class StandardizedRows(NamedTuple):
+    """Rows beside what was stated and predicted of them, (n,) each; rows of weight or count 0 are left out."""
+
+    used: NDArray[np.bool_]
+    """(rows given,) which of them these are."""
+    residual: Array
+    """Standard normal where the stated errors are right."""
+    square_variance: Array
+    """Variance of its square where the stated errors are right; 2 for normal errors, more for small counts."""
+    leverage: Array
+    """What of a row's variance, as fitted, is the line's."""
+    degrees: Array
+    """Degrees of freedom of its residual: less than 1 for what the line shares with other rows."""
+    stated: Array
+    """Standard error that is stated of the row."""
+    counts: Array | None
+    prediction: Array
+    frequency: Array | None
+    kind: Kind
+    """What states the errors; "predicted": nothing does, they are the predictions' standard deviations."""
+    distribution: PredictiveDistribution
+    """Of all rows given, as measurements."""
+
+
+def standardize_rows(
+    estimator: Any,
+    X: Any,
+    y: Array,
+    sample_weight: ArrayLike | None = None,
+    *,
+    y_err: ArrayLike | float | None = None,
+    X_err: Any = None,
+    X_cov: Any = None,
+    held_out: bool = False,
+) -> StandardizedRows:
+    """Return the distances of rows from the line in units of their stated errors.
+
+    A row's residual is divided by ``sqrt(b (1 + h))``, with b the variance that its stated errors give (those of
+    features included) and h the line's variance over the row's noise variance, both as fitted. That ratio does not
+    depend on the noise scale, which would absorb stated errors that are wrong. Of a row that was fitted the line
+    has followed the row: its residual from the line without it is r / (1 - h), and the divisor of r is
+    ``sqrt(b (1 - h))``.
+
+    Parameters
+    ----------
+    estimator, X, y, sample_weight, y_err, X_err, X_cov, held_out
+        As for `audit_errors`, y checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+    """
+    regressor, table = final_regressor(estimator, X)
+    if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
+        return _of_predictions(regressor, table, y, sample_weight, y_err, X_err, X_cov, held_out)
+    n, model = len(y), regressor
+    frequency, counts = None, None
+    if sample_weight is not None:
+        weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
+        if getattr(model, "weight_type_", None) == "counts":
+            counts = weight
+        else:
+            frequency = weight
+    errors = {name: given for name, given in (("X_err", X_err), ("X_cov", X_cov)) if given is not None}
+    distribution = predictive_distribution(model, table, counts=counts, y_err=y_err, **errors)
+    held = model._columns.held(np.asarray(table, dtype=np.float64))
+    counts = held.get("count_column", counts)
+    y_err = held.get("y_err_column", y_err)
+    _check_stated(model, counts, y_err, bool(errors) or bool(model._columns.errors), held_out)
+    used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
+    if counts is not None:
+        used &= counts > 0.0
+    mean, parts = distribution.mean(), distribution.variance_parts
+    line, of_features = parts["parameters"], parts.get("feature_error", np.zeros(n))
+    likelihood = model._likelihood
+    if likelihood.takes_trials:
+        trials = np.asarray(counts)
+        bernoulli = parts["scatter"] + trials * parts["finite_count"]
+        stated = np.sqrt(bernoulli / np.maximum(trials, 1.0))
+        noise = parts["scatter"] + parts["finite_count"]
+    else:
+        stated = np.broadcast_to(stated_error(model, mean, counts, y_err), (n,))
+        noise = _noise_in_fit(model, mean, counts, parts)
+    leverage = line / (noise + of_features)
+    n_parameters = len(model.coef_) + int(model.fit_intercept)
+    if not held_out:
+        _check_of_fit(leverage[used] if frequency is None else (leverage * frequency)[used], n_parameters)
+        leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
+    base = np.square(stated) + of_features
+    with np.errstate(invalid="ignore"):  # rows left out
+        residual = (y - mean) / np.sqrt(base * (1.0 + leverage if held_out else 1.0 - leverage))
+    if likelihood.name == "student_t":
+        nu = getattr(model, "nu_", likelihood.nu)
+        residual = np.sign(residual) * stats.norm.isf(stats.t.sf(np.abs(residual), nu))
+    square_variance = np.full(n, 2.0)
+    if counts is not None:
+        trials = np.maximum(counts, 1.0)
+        bernoulli = _bernoulli(model, mean, counts)
+        binomial = bernoulli / trials / base
+        square_variance += np.square(binomial) * (1.0 - 6.0 * bernoulli) / (trials * bernoulli)
+    return StandardizedRows(
+        used,
+        residual[used],
+        square_variance[used],
+        leverage[used],
+        _degrees(leverage[used], n_parameters, held_out),
+        stated[used],
+        None if counts is None else counts[used],
+        mean[used],
+        None if frequency is None else frequency[used],
+        "standard_error" if counts is None else "counts",
+        distribution,
+    )
+
+
+def stated_error(
+    model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array | None, y_err: Any
+) -> Array:
+    """Return the standard errors that rows state, before any noise scale or extra-binomial variation.
+
+    Parameters
+    ----------
+    model : BayesianErrorsInVariablesRegressor
+        Fitted, with a likelihood whose noise is added to the line.
+    share : ndarray of shape (n,)
+        Predicted shares, at which counts give their errors.
+    counts : ndarray of shape (n,), optional
+    y_err : float or ndarray of shape (n,), optional
+        Where there are no counts.
+    """
+    if counts is None:
+        return np.asarray(y_err, dtype=np.float64)
+    binomial = replace(model._noise_model.count_errors, overdispersion=0.0)
+    return binomial.standard_error(binomial.bernoulli_variance(share, counts), counts)
+
+
+def _noise_in_fit(
+    model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array | None, parts: dict[str, Array]
+) -> Array:
+    """Return the noise variance that rows had in the fit; errors of predicted shares are taken a little differently."""
+    if counts is None:
+        return parts["scatter"] + parts["target_error"]
+    posterior, noise_model = model._posterior, model._noise_model
+    in_fit = replace(
+        noise_model, count_errors=replace(noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
+    )
+    square = float(posterior.weights @ np.square(posterior.noise_scale))
+    of_noise = in_fit.parts(share, counts).values()
+    return np.sum([np.broadcast_to(fixed + multiplied * square, len(share)) for fixed, multiplied in of_noise], axis=0)
+
+
+def _check_of_fit(leverage: Array, n_parameters: int) -> None:
+    """Refuse rows at which the line is more uncertain than at rows of its fit."""
+    if leverage.sum() > _ROUGHLY * max(n_parameters, 1):
+        raise ValueError(
+            "The line is more uncertain at these rows than at rows that it was fitted to: they are not the rows of"
+            " fit, or y_err or sample_weight are not those of fit. Say held_out=True of new rows."
+        )
+
+
+def _degrees(leverage: Array, n_parameters: int, held_out: bool) -> Array:
+    """Return the degrees of freedom of the rows' residuals.
+
+    Those of new rows are correlated by the one line they are held against, which adds 2 |H|^2 to the variance of
+    their sum of squares; |H|^2 is (sum h)^2 / P where all directions are about equally uncertain.
+    """
+    if not held_out:
+        return 1.0 - leverage
+    common = leverage.sum() ** 2 / (max(n_parameters, 1) * len(leverage))
+    return np.full(len(leverage), 1.0 / (1.0 + common))
+
+
+def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
+    """Return p (1 - p) at predicted shares, (n,)."""
+    if model._likelihood.takes_trials:
+        p = np.clip(share, 1e-12, 1.0 - 1e-12)
+        return p * (1.0 - p)
+    return model._noise_model.count_errors.bernoulli_variance(share, counts)
+
+
+def _check_stated(
+    model: BayesianErrorsInVariablesRegressor, counts: Any, y_err: Any, features: bool, held_out: bool
+) -> None:
+    """Refuse rows that state no errors to judge."""
+    kind = model._noise_model.kind
+    if kind == "counts" and counts is None:
+        raise ValueError(
+            "The model was fitted with counts behind its shares, but the rows state none: give sample_weight, as in"
+            " fit."
+        )
+    if kind == "standard_error" and y_err is None and counts is None:
+        raise ValueError(
+            "The model was fitted with errors of y, but the rows state none: give y_err, as in fit."
+        )
+    if kind == "none" and y_err is None and counts is None:
+        raise ValueError(
+            "No errors are stated that could be judged: fit with y_err, or with the counts behind shares. How well"
+            " predictions are calibrated show CalibrationDisplay and PITDisplay."
+        )
+    if model._likelihood.takes_trials and np.all(np.asarray(counts) <= 1.0):
+        raise ValueError(
+            "Every count in sample_weight is 1: single outcomes have no error that could be right or wrong."
+        )
+    if not held_out and model._posterior.true_features is not None and not features:
+        raise ValueError(
+            "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows whose"
+            " features are true, say held_out=True."
+        )
+    if model._errors_go_together:
+        raise ValueError(
+            "The model was fitted with Xy_cov: an audit of errors that X and y share is not available."
+        )
+
+
+def _of_predictions(
+    regressor: Any,
+    X: Any,
+    y: Array,
+    sample_weight: ArrayLike | None,
+    y_err: object,
+    X_err: object,
+    X_cov: object,
+    held_out: bool,
+) -> StandardizedRows:
+    """Judge the standard deviations that any other regressor predicts."""
+    name = type(regressor).__name__
+    for argument, given in (("y_err", y_err), ("X_err", X_err), ("X_cov", X_cov)):
+        if given is not None:
+            raise ValueError(
+                f"{argument} is given, but {name} takes no stated errors: leave it out to judge the standard"
+                " deviations that it predicts."
+            )
+    if not held_out:
+        raise ValueError(
+            f"{name} takes no stated errors, and its predicted standard deviations were fitted to these rows: judge"
+            " them on other rows, and say held_out=True."
+        )
+    n = len(y)
+    distribution = predictive_distribution(regressor, X)
+    mean, std = distribution.mean_and_std()
+    frequency = None
+    used = np.ones(n, dtype=bool)
+    if sample_weight is not None:
+        frequency = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
+        used = frequency > 0.0
+        frequency = frequency[used]
+    return StandardizedRows(
+        used,
+        ((y - mean) / std)[used],
+        np.full(used.sum(), 2.0),
+        np.zeros(used.sum()),
+        np.ones(used.sum()),
+        std[used],
+        None,
+        mean[used],
+        frequency,
+        "predicted",
+        distribution,
+    )
