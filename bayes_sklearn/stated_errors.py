@@ -1,4 +1,4 @@
-"""How far rows lie from the line, in units of the errors that are stated of them: what an audit of errors looks at."""
+"""How far rows lie from the line, in units of their stated errors: what an audit of errors looks at."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def stated_error(
 def _noise_in_fit(
     model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array | None, parts: dict[str, Array]
 ) -> Array:
-    """Return the noise variance that rows had in the fit; errors of predicted shares are taken a little differently."""
+    """Return the noise variance that rows had in the fit, where count errors are less those of a row's own share."""
     if counts is None:
         return parts["scatter"] + parts["target_error"]
     posterior, noise_model = model._posterior, model._noise_model
@@ -285,3 +285,27 @@ def _of_predictions(
         "predicted",
         distribution,
     )
+
+
+def error_bars(estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: Any) -> Array | None:
+    """Return the standard errors of measurements at these rows, (n,); None where nothing states them.
+
+    Parameters
+    ----------
+    estimator, X
+        As for `predictive_distribution`.
+    counts, y_err : optional
+        As for predict; columns of X may hold them, too.
+    """
+    regressor, table = final_regressor(estimator, X)
+    n = len(table)
+    if isinstance(regressor, BayesianErrorsInVariablesRegressor):
+        held = regressor._columns.held(np.asarray(table, dtype=np.float64))
+        counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
+        if counts is not None:
+            behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
+            share = regressor.predict(table)
+            if not regressor._likelihood.takes_trials:
+                return stated_error(regressor, share, behind, None)
+            return np.sqrt(share * (1.0 - share) / np.maximum(behind, 1.0))
+    return None if y_err is None else np.broadcast_to(check_vector(y_err, n, "y_err"), (n,))

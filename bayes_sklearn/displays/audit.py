@@ -1,0 +1,123 @@
+"""An audit of stated errors, drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..audit import ErrorAudit, audit_errors
+from .axes import BLUE, GREY, LIGHT, Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["AuditDisplay"]
+
+
+class AuditDisplay(Display):
+    """Dispersion by decile, with error bars; the verdict is the title.
+
+    Parameters
+    ----------
+    audit : ErrorAudit
+
+    Attributes
+    ----------
+    points_ : ErrorbarContainer
+        After `plot`: dispersion by decile and its 95% intervals.
+    overall_ : Line2D
+        After `plot`: the dispersion of all rows.
+    band_ : Polygon
+        After `plot`: its 95% interval.
+    """
+
+    def __init__(self, audit: ErrorAudit):
+        self.audit = audit
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        by: Literal["count", "stated error", "prediction"] | None = None,
+        ax: Axes | None = None,
+        **audit_params: Any,
+    ) -> Self:
+        """Audit, and draw.
+
+        Parameters
+        ----------
+        estimator, X, y, sample_weight
+            As for `audit_errors`.
+        by : {"count", "stated error", "prediction"}, optional
+            As for `plot`.
+        ax : matplotlib Axes, optional
+        **audit_params
+            What else `audit_errors` takes: ``y_err``, ``X_err``, ``held_out``, ...
+        """
+        return cls(audit_errors(estimator, X, y, sample_weight, **audit_params)).plot(ax, by=by)
+
+    def plot(
+        self, ax: Axes | None = None, *, by: Literal["count", "stated error", "prediction"] | None = None
+    ) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+        by : {"count", "stated error", "prediction"}, optional
+            What to group rows by; None: the first of these in which rows differ.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Where rows can't be grouped by it.
+        """
+        found = self.audit.by
+        by = by or next(iter(found), None)  # type: ignore[arg-type]
+        if by not in found:
+            raise ValueError(f"by must be one of {', '.join(map(repr, found)) or 'none'}, got {by!r}.")
+        groups = found[by]
+        ax = self._open(ax, (6.4, 4.6))
+        lower, upper = self.audit.interval
+        self.band_ = ax.axhspan(lower, upper, color=LIGHT, linewidth=0.0, zorder=0)
+        self.overall_ = ax.axhline(
+            self.audit.dispersion, color=GREY, linewidth=1.2, label="all rows, 95% interval", zorder=1
+        )
+        ax.axhline(1.0, color="black", linewidth=0.9, linestyle="--", label="stated errors are right", zorder=1)
+        place = np.arange(len(groups.value))
+        self.points_ = ax.errorbar(
+            place,
+            groups.value,
+            yerr=[groups.value - groups.lower, groups.upper - groups.value],
+            fmt="o",
+            color=BLUE,
+            capsize=2.5,
+            label="tenths of the rows, 95% intervals",
+        )
+        ax.set_yscale("log")
+        ticks = [tick for tick in (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30, 100, 300, 1000)]
+        low, high = min(0.5, groups.lower.min(), lower), max(2.0, groups.upper.max(), upper)
+        shown = [tick for tick in ticks if low <= tick <= high]
+        ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
+        ax.set_yticks([], minor=True)
+        labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]
+        ax.set_xticks(place, labels, fontsize="small")
+        ax.set_xlabel(f"{by}: least and largest of each tenth of the rows")
+        ax.set_ylabel("dispersion (mean squared distance from\nthe line, in stated errors)")
+        told = "predicted" if self.audit.kind == "predicted" else "stated"
+        verdict = self.audit.verdict
+        title = verdict.capitalize() if verdict.startswith("extra") else f"The {told} errors are {verdict}"
+        self._legend(columns=3)
+        ax.set_title(title, pad=26.0)
+        return self

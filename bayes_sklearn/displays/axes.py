@@ -1,0 +1,66 @@
+"""What all displays share: where they draw, their colours, and matplotlib, which comes in here alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["BLUE", "GREEN", "GREY", "LIGHT", "ORANGE", "PARTS", "Display", "percent"]
+
+# Okabe & Ito's colours, which colour-blind people can tell apart.
+BLUE, ORANGE, GREEN, GREY, LIGHT = "#0072B2", "#D55E00", "#009E73", "#666666", "#d9d9d9"
+PARTS = {
+    "parameters": "#0072B2",
+    "feature_error": "#CC79A7",
+    "scatter": "#E69F00",
+    "target_error": "#56B4E9",
+    "finite_count": "#009E73",
+    "total": "#666666",
+}
+
+
+class Display:
+    """Something that can be drawn.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        After `plot`: where it was drawn.
+    figure_ : matplotlib.figure.Figure
+        After `plot`: the figure around it.
+    """
+
+    ax_: Any
+    figure_: Any
+
+    def _open(self, ax: Axes | None, size: tuple[float, float] = (6.0, 4.5)) -> Any:
+        """Return the axes to draw in: those given, or those of a new figure.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                "Displays need matplotlib, which is not installed: pip install bayes_sklearn[plot]"
+            ) from error
+        if ax is None:
+            _, ax = plt.subplots(figsize=size, layout="constrained")
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return ax
+
+    def _legend(self, columns: int = 2) -> None:
+        """Put the legend above the axes, where it covers no data."""
+        self.ax_.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False)
+
+
+def percent(probability: float) -> str:
+    """Return a probability as a percentage."""
+    return f"{100.0 * probability:g}%"

@@ -1,0 +1,241 @@
+"""Calibration: do predicted probabilities come true?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from .. import metrics
+from ..predictive import PredictiveDistribution, predictive_distribution
+from .axes import BLUE, GREY, LIGHT, Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
+__all__ = ["CalibrationDisplay", "PITDisplay"]
+
+
+class _OfPIT(Display):
+    """A display of probability integral transforms.
+
+    Parameters
+    ----------
+    pit : array-like of shape (n,)
+        Predictive cdf of each row at what was measured, as `bayes_sklearn.metrics.pit` returns.
+    """
+
+    def __init__(self, pit: ArrayLike):
+        values = np.asarray(pit, dtype=np.float64)
+        if values.ndim != 1 or not len(values) or not ((values >= 0.0) & (values <= 1.0)).all():
+            raise ValueError("pit must be numbers in [0, 1], one a row: give what `metrics.pit` returns.")
+        self.pit = values
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: ArrayLike, *, ax: Axes | None = None, **predict_params: Any
+    ) -> Self:
+        """Draw for a fitted regressor, Pipeline or search, best on rows held out.
+
+        Parameters
+        ----------
+        estimator : fitted regressor
+            Any whose predict takes ``return_std``.
+        X : array-like of shape (n, k)
+        y : array-like of shape (n,)
+        ax : matplotlib Axes, optional
+        **predict_params
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, as for `predictive_distribution`.
+        """
+        distribution = predictive_distribution(estimator, X, **predict_params)
+        return cls.from_predictions(y, distribution.of_measurements(), ax=ax)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike | PredictiveDistribution,
+        y_std: ArrayLike | None = None,
+        *,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw for predictions: a distribution, or means and standard deviations.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n,)
+        y_pred : PredictiveDistribution, or array-like of shape (n,)
+        y_std : array-like of shape (n,), optional
+            With means.
+        ax : matplotlib Axes, optional
+        """
+        return cls(metrics.pit(y_true, y_pred, y_std)).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+
+        Returns
+        -------
+        self
+        """
+        raise NotImplementedError
+
+
+class CalibrationDisplay(_OfPIT):
+    """How many rows predicted intervals hold, against how many they should.
+
+    The band is where the curve of calibrated, independent predictions is at one coverage in 95% of cases (binomial).
+
+    Parameters
+    ----------
+    pit : array-like of shape (n,)
+        Predictive cdf of each row at what was measured, as `bayes_sklearn.metrics.pit` returns.
+
+    Attributes
+    ----------
+    nominal, observed : ndarray of shape (99,)
+        Coverage that the intervals claim, and share of rows that they hold.
+    band : ndarray of shape (99, 2)
+        Binomial limits of the observed coverage.
+    line_ : Line2D
+        After `plot`: the curve.
+    band_ : PolyCollection
+        After `plot`: the band.
+    """
+
+    def __init__(self, pit: ArrayLike):
+        super().__init__(pit)
+        n = len(self.pit)
+        self.nominal = np.arange(1, 100) / 100.0
+        # An equal-tailed interval holds the rows whose PIT is at most half of its coverage away from 1/2.
+        needed = np.sort(np.abs(2.0 * self.pit - 1.0))
+        self.observed = np.searchsorted(needed, self.nominal + 1e-12, side="right") / n
+        self.band = np.column_stack([stats.binom.ppf(q, n, self.nominal) / n for q in (0.025, 0.975)])
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        ax = self._open(ax, (5.0, 5.2))
+        percentage = 100.0 * self.nominal
+        self.band_ = ax.fill_between(
+            percentage,
+            *(100.0 * self.band.T),
+            color=LIGHT,
+            linewidth=0.0,
+            label=f"95% of the time, if calibrated (n = {len(self.pit)})",
+        )
+        ax.plot([0.0, 100.0], [0.0, 100.0], color=GREY, linewidth=0.8, linestyle="--")
+        (self.line_,) = ax.plot(percentage, 100.0 * self.observed, color=BLUE, linewidth=1.8, label="observed")
+        ax.set(xlim=(0.0, 100.0), ylim=(0.0, 100.0), aspect="equal")
+        ax.set_xlabel("coverage that predicted intervals claim (%)")
+        ax.set_ylabel("measurements inside the intervals (%)")
+        ax.text(96.0, 4.0, "intervals too narrow", ha="right", color=GREY)
+        ax.text(4.0, 96.0, "intervals too wide", va="top", color=GREY)
+        self._legend()
+        return self
+
+
+class PITDisplay(_OfPIT):
+    """Where measurements lie within their predicted distributions: evenly, where predictions are calibrated.
+
+    Parameters
+    ----------
+    pit : array-like of shape (n,)
+        Predictive cdf of each row at what was measured, as `bayes_sklearn.metrics.pit` returns.
+
+    Attributes
+    ----------
+    bars_ : BarContainer
+        After ``plot(kind="histogram")``.
+    line_ : Line2D
+        After ``plot(kind="ecdf_difference")``.
+    band_ : PolyCollection
+        After `plot`: where calibrated predictions are.
+    """
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["histogram", "ecdf_difference"] = "histogram",
+        bins: int = 10,
+    ) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+        kind : {"histogram", "ecdf_difference"}, default="histogram"
+            "histogram": rows by bin; calibrated predictions have each bar in the band in 95% of cases (binomial).
+            "ecdf_difference": the empirical distribution function less the uniform one; that of calibrated
+            predictions is inside the band everywhere in 95% of cases (Kolmogorov & Smirnov).
+        bins : int, default=10
+            Of the histogram.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For another kind.
+        """
+        n = len(self.pit)
+        if kind not in ("histogram", "ecdf_difference"):
+            raise ValueError(f"kind must be 'histogram' or 'ecdf_difference', got {kind!r}.")
+        ax = self._open(ax)
+        if kind == "histogram":
+            heights, edges = np.histogram(self.pit, bins=bins, range=(0.0, 1.0))
+            self.bars_ = ax.bar(
+                edges[:-1],
+                heights,
+                np.diff(edges),
+                align="edge",
+                color=BLUE,
+                alpha=0.75,
+                edgecolor="white",
+                label="measurements",
+            )
+            lower, upper = stats.binom.ppf([0.025, 0.975], n, 1.0 / bins)
+            self.band_ = ax.fill_between(
+                [0.0, 1.0],
+                lower,
+                upper,
+                color=GREY,
+                alpha=0.3,
+                linewidth=0.0,
+                label="95% of the time, if calibrated",
+            )
+            ax.axhline(n / bins, color=GREY, linewidth=0.8, linestyle="--")
+            ax.set_ylabel("number of measurements")
+        else:
+            u = np.sort(self.pit)
+            # The difference falls with u and jumps at every value.
+            steps = np.repeat(np.arange(n + 1) / n, 2)
+            at = np.concatenate([[0.0], np.repeat(u, 2), [1.0]])
+            (self.line_,) = ax.plot(at, steps - at, color=BLUE, linewidth=1.5, label="measurements")
+            limit = stats.kstwo.ppf(0.95, n)
+            self.band_ = ax.fill_between(
+                [0.0, 1.0],
+                -limit,
+                limit,
+                color=LIGHT,
+                linewidth=0.0,
+                zorder=0.5,
+                label="95% of the time, if calibrated",
+            )
+            ax.axhline(0.0, color=GREY, linewidth=0.8, linestyle="--")
+            ax.set_ylabel("share of measurements below,\nless the probability predicted")
+        ax.set_xlim(0.0, 1.0)
+        ax.set_xlabel("predicted probability of a value below the measurement (PIT)")
+        self._legend()
+        return self

@@ -1,0 +1,176 @@
+"""Coefficients: what is known of them with the data, beside what was known without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.utils.validation import check_is_fitted
+
+from ..priors import CoefficientPrior, Flat, Laplace, Normal, StudentT
+from ..regressor import BayesianErrorsInVariablesRegressor
+from .axes import BLUE, GREY, LIGHT, Display, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
+__all__ = ["CoefficientDisplay"]
+
+
+class CoefficientDisplay(Display):
+    """Posterior of each coefficient against its prior.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the p coefficients.
+    mean : ndarray of shape (p,)
+        Posterior means.
+    interval : ndarray of shape (p, 2)
+        Limits of posterior intervals.
+    prior_interval : ndarray of shape (p, 2)
+        Limits of prior intervals; infinite under a flat prior, NaN where the prior has no closed form.
+    coverage : float
+        Of both.
+    unit : str
+        Of the coefficients, for the axis.
+
+    Attributes
+    ----------
+    posterior_ : ErrorbarContainer
+        After `plot`: posterior means and intervals.
+    prior_ : BarContainer
+        After `plot`: prior intervals.
+    """
+
+    def __init__(
+        self,
+        names: Any,
+        mean: Array,
+        interval: Array,
+        prior_interval: Array,
+        coverage: float = 0.95,
+        unit: str = "unit of target per unit of feature",
+    ):
+        self.names = list(names)
+        self.mean = mean
+        self.interval = interval
+        self.prior_interval = prior_interval
+        self.coverage = coverage
+        self.unit = unit
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BayesianErrorsInVariablesRegressor,
+        *,
+        coverage: float = 0.95,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the coefficients of a fitted BayesianErrorsInVariablesRegressor, or of a Pipeline or search with one.
+
+        They are drawn in the units in which their priors are stated: with ``standardize=True``, in standard
+        deviations of the target per standard deviation of the feature, so that they can be compared.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+        coverage : float, default=0.95
+        ax : matplotlib Axes, optional
+
+        Raises
+        ------
+        TypeError
+            For another regressor, whose priors are not known.
+        """
+        model = estimator
+        while not isinstance(model, BayesianErrorsInVariablesRegressor):
+            if hasattr(model, "best_estimator_"):
+                model = model.best_estimator_
+            elif hasattr(model, "steps"):
+                model = model.steps[-1][1]
+            else:
+                raise TypeError(
+                    f"CoefficientDisplay takes a BayesianErrorsInVariablesRegressor, not {type(model).__name__}:"
+                    " what another's priors are is not known."
+                )
+        check_is_fitted(model)
+        scaling = model._scaling
+        scale = scaling.x_scale / scaling.y_scale
+        p = len(model.coef_)
+        table = model.summary(coverage).iloc[int(model.fit_intercept) :][:p]
+        prior: CoefficientPrior = model._prior("coef_prior", CoefficientPrior, p)
+        target = "log odds" if model._likelihood.takes_trials else "sd of target"
+        unit = f"{target} per sd of feature"
+        if not model.standardize:
+            unit = f"{target if target == 'log odds' else 'unit of target'} per unit of feature"
+        return cls(
+            model.coef_names_,
+            table["mean"].to_numpy() * scale,
+            table.iloc[:, 2:4].to_numpy() * scale[:, None],
+            _prior_interval(prior, p, coverage),
+            coverage,
+            unit,
+        ).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+
+        Returns
+        -------
+        self
+        """
+        p = len(self.mean)
+        ax = self._open(ax, (6.0, min(1.8 + 0.35 * p, 14.0)))
+        place = np.arange(p)
+        drawn = np.isfinite(self.prior_interval).all(axis=1)
+        label = f"prior, {percent(self.coverage)} interval"
+        self.prior_ = ax.barh(
+            place[drawn],
+            np.ptp(self.prior_interval[drawn], axis=1),
+            left=self.prior_interval[drawn, 0],
+            height=0.55,
+            color=LIGHT,
+            label=label if drawn.any() else "_",
+        )
+        self.posterior_ = ax.errorbar(
+            self.mean,
+            place,
+            xerr=np.abs(self.interval.T - self.mean),
+            fmt="o",
+            color=BLUE,
+            markersize=4.5,
+            elinewidth=2.0,
+            label=f"posterior, mean and {percent(self.coverage)} interval",
+        )
+        ax.axvline(0.0, color=GREY, linewidth=0.8, zorder=0.5)
+        ax.set_yticks(place, self.names)
+        ax.set_ylim(p - 0.5, -0.5)  # first feature on top
+        ax.set_xlabel(f"coefficient ({self.unit})")
+        ax.tick_params(axis="y", length=0)
+        self._legend()
+        return self
+
+
+def _prior_interval(prior: CoefficientPrior, size: int, coverage: float) -> Array:
+    """Return the limits of equal-tailed prior intervals, (size, 2)."""
+    half = 0.5 * (1.0 + coverage)
+    of = prior.check("coef_prior", size)
+    if isinstance(prior, Normal):
+        center, away = of["mu"], of["sigma"] * stats.norm.ppf(half)
+    elif isinstance(prior, StudentT):
+        center, away = of["mu"], of["sigma"] * stats.t.ppf(half, of["nu"])
+    elif isinstance(prior, Laplace):
+        center, away = of["mu"], of["b"] * stats.laplace.ppf(half)
+    else:
+        center, away = np.zeros(size), np.full(size, np.inf if isinstance(prior, Flat) else np.nan)
+    return np.column_stack([center - away, center + away])

@@ -1,0 +1,291 @@
+"""The regression line in one feature, among the data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_consistent_length
+
+from ..checks import check_coverage, check_vector, remedies
+from ..columns import find_column
+from ..predictive import PredictiveDistribution, final_regressor, predictive_distribution
+from ..regressor import BayesianErrorsInVariablesRegressor
+from ..stated_errors import error_bars
+from .axes import BLUE, GREY, Display, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
+__all__ = ["RegressionLineDisplay"]
+
+
+class RegressionLineDisplay(Display):
+    """The line in one feature with its credible band, among data with their error bars.
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n,)
+        Data.
+    grid : ndarray of shape (m,)
+        Values of the feature.
+    mean : ndarray of shape (m,)
+        The line there.
+    interval : ndarray of shape (m, 2)
+        Limits of its band.
+    x_err, y_err : ndarray of shape (n,), optional
+        Standard errors of the data.
+    coverage : float
+        Of the band.
+    feature : str
+        Name, for the axis.
+    target : str
+        Name, for the axis.
+    of_line : bool
+        Whether the band is the line's; else it is new measurements'.
+
+    Attributes
+    ----------
+    line_ : Line2D
+        After `plot`: the line.
+    band_ : PolyCollection
+        After `plot`: its band.
+    points_ : ErrorbarContainer
+        After `plot`: the data.
+    """
+
+    def __init__(
+        self,
+        x: Array,
+        y: Array,
+        grid: Array,
+        mean: Array,
+        interval: Array,
+        *,
+        x_err: Array | None = None,
+        y_err: Array | None = None,
+        coverage: float = 0.95,
+        feature: str = "feature",
+        target: str = "target",
+        of_line: bool = True,
+    ):
+        self.x = x
+        self.y = y
+        self.grid = grid
+        self.mean = mean
+        self.interval = interval
+        self.x_err = x_err
+        self.y_err = y_err
+        self.coverage = coverage
+        self.feature = feature
+        self.target = target
+        self.of_line = of_line
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        feature: str | int = 0,
+        *,
+        counts: ArrayLike | float | None = None,
+        y_err: ArrayLike | float | None = None,
+        x_err: ArrayLike | float | None = None,
+        coverage: float = 0.95,
+        adjust: bool = True,
+        grid_resolution: int = 100,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw for a fitted regressor, Pipeline or search.
+
+        Parameters
+        ----------
+        estimator : fitted regressor
+            Any whose predict takes ``return_std``.
+        X : array-like of shape (n, k)
+            Rows to draw.
+        y : array-like of shape (n,)
+        feature : str or int, default=0
+            The column of X to draw against; the others are held at their means.
+        counts, y_err : optional
+            As for predict, for the error bars of y, if no column of X holds them.
+        x_err : float or array-like of shape (n,), optional
+            Standard errors of this feature, for its error bars, if no column of X holds them. The line is that of
+            the true feature.
+        coverage : float, default=0.95
+            Of the band.
+        adjust : bool, default=True
+            Whether what the other features do, by the model, is taken out of y, so that points scatter about the
+            line as they do about the model.
+        grid_resolution : int, default=100
+            At how many values the line is computed.
+        ax : matplotlib Axes, optional
+
+        Raises
+        ------
+        ValueError
+            Where there is no such column.
+        """
+        check_coverage(coverage)
+        names = [str(name) for name in X.columns] if hasattr(X, "columns") else None
+        table = X if names else np.asarray(X, dtype=np.float64)
+        n, k = table.shape
+        place = find_column(feature, names, k, "feature")
+        with remedies():
+            target = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+            check_consistent_length(X, target)
+        held = _HeldColumns.of(estimator, table, names)
+        if place in held.all:
+            raise ValueError(f"feature={feature!r} holds errors or counts: it is no feature.")
+        x = np.asarray(_column(table, place), dtype=np.float64)
+        grid = np.linspace(x.min(), x.max(), grid_resolution)
+        line, of_line = _line(estimator, _at_means(table, held, place, grid))
+        label = str(getattr(y, "name", None) or "target")
+        if adjust and k - len(held.all) > 1:
+            of_rows, _ = _line(estimator, held.emptied(table))
+            at_means, _ = _line(estimator, _at_means(table, held, place, x))
+            target = target - of_rows.mean() + at_means.mean()
+            label += " (others at their means)"
+        if x_err is None and place in held.errors:
+            x_err = _column(table, held.errors[place])
+        return cls(
+            x,
+            target,
+            grid,
+            line.mean(),
+            np.column_stack(line.interval(coverage)),
+            x_err=None if x_err is None else np.broadcast_to(check_vector(x_err, n, "x_err"), (n,)),
+            y_err=error_bars(estimator, table, counts, y_err),
+            coverage=coverage,
+            feature=names[place] if names else f"x{place}",
+            target=label,
+            of_line=of_line,
+        ).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+
+        Returns
+        -------
+        self
+        """
+        ax = self._open(ax)
+        bars = [
+            f"{name} \N{PLUS-MINUS SIGN} standard error"
+            for name, err in (("x", self.x_err), ("y", self.y_err))
+            if err is not None
+        ]
+        self.points_ = ax.errorbar(
+            self.x,
+            self.y,
+            xerr=self.x_err,
+            yerr=self.y_err,
+            fmt="o",
+            color=GREY,
+            markersize=3.0,
+            elinewidth=0.6,
+            alpha=0.6,
+            zorder=1,
+            label=", ".join(bars) or "data",
+        )
+        what = "credible band of the line" if self.of_line else "interval of new measurements"
+        self.band_ = ax.fill_between(
+            self.grid,
+            *self.interval.T,
+            color=BLUE,
+            alpha=0.25,
+            linewidth=0.0,
+            zorder=2,
+            label=f"{percent(self.coverage)} {what}",
+        )
+        (self.line_,) = ax.plot(self.grid, self.mean, color=BLUE, linewidth=1.8, zorder=3, label="line")
+        ax.set_xlabel(self.feature)
+        ax.set_ylabel(self.target)
+        self._legend(columns=3)
+        return self
+
+
+class _HeldColumns(NamedTuple):
+    """Positions of the columns of X that hold errors and counts."""
+
+    errors: dict[int, int]
+    """Of a feature to that of its error."""
+    counts: list[int]
+    others: list[int]
+
+    @classmethod
+    def of(cls, estimator: Any, table: Any, names: list[str] | None) -> _HeldColumns:
+        regressor, last = final_regressor(estimator, table)
+        if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
+            return cls({}, [], [])
+        columns = regressor._columns
+
+        def found(position: int) -> int | None:
+            """Return where a column of the regressor is in X: by its name, since transformers may move it."""
+            if last is table:
+                return position
+            name = columns.names[position]
+            return names.index(name) if names and name in names else None
+
+        places = {setting: found(position) for setting, position in columns.special.items()}
+        pairs = [(found(feature), found(column)) for feature, column in columns.errors.items()]
+        return cls(
+            {feature: column for feature, column in pairs if feature is not None and column is not None},
+            [place for setting, place in places.items() if setting == "count_column" and place is not None],
+            [place for setting, place in places.items() if setting != "count_column" and place is not None],
+        )
+
+    @property
+    def all(self) -> set[int]:
+        return {*self.errors.values(), *self.counts, *self.others}
+
+    def emptied(self, table: Any) -> Any:
+        """Return rows whose features are true and whose counts are not known: both say so by 0."""
+        for place in (*self.errors.values(), *self.counts):
+            table = _replaced(table, place, np.zeros(len(table)))
+        return table
+
+
+def _at_means(table: Any, held: _HeldColumns, place: int, values: Array) -> Any:
+    """Return rows with these values of one feature and the others at their means."""
+    n = len(values)
+    if hasattr(table, "iloc"):
+        means = {}
+        for i, name in enumerate(table.columns):
+            column = table.iloc[:, i]
+            number = column.dtype.kind in "biuf"
+            means[name] = np.full(n, column.mean()) if number else [column.mode().iloc[0]] * n
+        rows = type(table)(means)
+    else:
+        rows = np.tile(table.mean(axis=0), (n, 1))
+    return held.emptied(_replaced(rows, place, values))
+
+
+def _column(table: Any, place: int) -> Any:
+    return table.iloc[:, place].to_numpy() if hasattr(table, "iloc") else table[:, place]
+
+
+def _replaced(table: Any, place: int, values: Array) -> Any:
+    """Return a copy with another column."""
+    if hasattr(table, "iloc"):
+        return table.assign(**{table.columns[place]: values})
+    table = table.copy()
+    table[:, place] = values
+    return table
+
+
+def _line(estimator: Any, X: Any) -> tuple[PredictiveDistribution, bool]:
+    """Return the distribution of the line at rows, and whether it is; of others, that of measurements."""
+    regressor, _ = final_regressor(estimator, X)
+    if hasattr(regressor, "predict_distribution"):
+        return predictive_distribution(estimator, X, include_noise=False), True
+    return predictive_distribution(estimator, X), False
