@@ -1,4 +1,4 @@
-"""Are the stated errors right? Their size and its pattern, beside how far rows lie from the line."""
+"""Whether stated errors are right: their size and its pattern, beside how far rows lie from the line."""
 
 from __future__ import annotations
 
@@ -169,7 +169,9 @@ class ErrorAudit:
         ]
         if self.noise_scale is not None:
             mean, low, high = self.noise_scale
-            lines.append(f"noise scale  {mean:.2f} (95%: {low:.2f} to {high:.2f}); what the fit multiplies them by")
+            lines.append(
+                f"noise scale  {mean:.2f} (95%: {low:.2f} to {high:.2f}); what the fit multiplies them by"
+            )
         lines += [
             f"predictions  95% intervals hold {100.0 * self.coverage:.1f}% of the rows",
             f"PIT error    {self.pit_error:.3f}; {_CALIBRATED / np.sqrt(self.n_rows):.3f} expected of calibrated"
@@ -274,7 +276,9 @@ def audit_errors(
     overall = _dispersion(rows, frequency, np.zeros(n, dtype=np.intp), np.zeros(n))
     value, error = float(overall.value[0]), float(overall.standard_error[0])
     degrees = 2.0 * (value / error) ** 2
-    p_dispersion = 2.0 * min(stats.chi2.sf(degrees * value, degrees), stats.chi2.cdf(degrees * value, degrees))
+    p_dispersion = 2.0 * min(
+        stats.chi2.sf(degrees * value, degrees), stats.chi2.cdf(degrees * value, degrees)
+    )
     trend = _trend(rows, frequency, value)
     p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
     verdict = _verdict(rows.kind, value, p_dispersion, p_trend, float(false_alarm_rate))
@@ -311,7 +315,9 @@ def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
         return metrics.pit(y, rows.distribution)[rows.used]
     values = np.asarray(given, dtype=np.float64)
     if values.shape != y.shape or not ((values >= 0.0) & (values <= 1.0)).all():
-        raise ValueError(f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns.")
+        raise ValueError(
+            f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns."
+        )
     return values[rows.used]
 
 
@@ -322,7 +328,7 @@ def _dispersion(
     k = int(group.max()) + 1
 
     def total(values: Array) -> Array:
-        return np.bincount(group, frequency * values, minlength=k)
+        return np.asarray(np.bincount(group, frequency * values, minlength=k), dtype=np.float64)
 
     size = total(np.ones(len(group)))
     value = total(np.square(rows.residual)) / size
@@ -405,7 +411,8 @@ def _message(
         }
         return f"{seen}: they are too large. {remedy[rows.kind]}{absorbed}"
     if verdict == "extra-binomial variation":
-        return f"{seen}, and the more so the larger the count: shares vary by more than their counts explain.{_extra(regressor)}"
+        more = "and the more so the larger the count: shares vary by more than their counts explain."
+        return f"{seen}, {more}{_extra(regressor)}"
     if verdict == "extra scatter":
         added = "" if regressor.noise == "additive" else " noise='additive' estimates it."
         return (
@@ -433,9 +440,7 @@ def _extra(regressor: Any) -> str:
     """Return what the fit does about extra-binomial variation, or what to do."""
     correlation = getattr(regressor, "dispersion_", getattr(regressor, "overdispersion_", 0.0))
     if correlation > 0.0:
-        return (
-            f" The fit allows for it: it takes the trials behind one share to be correlated by {correlation:.3g}."
-        )
+        return f" The fit allows for it: it takes the trials behind one share to be correlated by {correlation:.3g}."
     return (
         " The fit does not allow for it: use likelihood='beta_binomial', or count_error='fitted' with"
         " noise='scaled'."

@@ -118,7 +118,7 @@ def standardize_rows(
     with np.errstate(invalid="ignore"):  # rows left out
         residual = (y - mean) / np.sqrt(base * (1.0 + leverage if held_out else 1.0 - leverage))
     if likelihood.name == "student_t":
-        nu = getattr(model, "nu_", likelihood.nu)
+        nu = float(getattr(model, "nu_", likelihood.nu))
         residual = np.sign(residual) * stats.norm.isf(stats.t.sf(np.abs(residual), nu))
     square_variance = np.full(n, 2.0)
     if counts is not None:
@@ -174,7 +174,9 @@ def _noise_in_fit(
     )
     square = float(posterior.weights @ np.square(posterior.noise_scale))
     of_noise = in_fit.parts(share, counts).values()
-    return np.sum([np.broadcast_to(fixed + multiplied * square, len(share)) for fixed, multiplied in of_noise], axis=0)
+    return np.sum(
+        [np.broadcast_to(fixed + multiplied * square, len(share)) for fixed, multiplied in of_noise], axis=0
+    )
 
 
 def _check_of_fit(leverage: Array, n_parameters: int) -> None:
@@ -304,7 +306,7 @@ def error_bars(estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: 
         counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
         if counts is not None:
             behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
-            share = regressor.predict(table)
+            share = regressor.predict_distribution(table).mean()
             if not regressor._likelihood.takes_trials:
                 return stated_error(regressor, share, behind, None)
             return np.sqrt(share * (1.0 - share) / np.maximum(behind, 1.0))

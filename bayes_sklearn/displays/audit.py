@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AuditDisplay"]
 
+_TICKS = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+
 
 class AuditDisplay(Display):
     """Dispersion by decile, with error bars; the verdict is the title.
@@ -92,9 +94,9 @@ class AuditDisplay(Display):
         lower, upper = self.audit.interval
         self.band_ = ax.axhspan(lower, upper, color=LIGHT, linewidth=0.0, zorder=0)
         self.overall_ = ax.axhline(
-            self.audit.dispersion, color=GREY, linewidth=1.2, label="all rows, 95% interval", zorder=1
+            self.audit.dispersion, color=GREY, linewidth=1.2, label="all rows (band: 95%)", zorder=1
         )
-        ax.axhline(1.0, color="black", linewidth=0.9, linestyle="--", label="stated errors are right", zorder=1)
+        ax.axhline(1.0, color="black", linewidth=0.9, linestyle="--", label="errors are right", zorder=1)
         place = np.arange(len(groups.value))
         self.points_ = ax.errorbar(
             place,
@@ -103,21 +105,20 @@ class AuditDisplay(Display):
             fmt="o",
             color=BLUE,
             capsize=2.5,
-            label="tenths of the rows, 95% intervals",
+            label="tenths of the rows (bars: 95%)",
         )
         ax.set_yscale("log")
-        ticks = [tick for tick in (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30, 100, 300, 1000)]
         low, high = min(0.5, groups.lower.min(), lower), max(2.0, groups.upper.max(), upper)
-        shown = [tick for tick in ticks if low <= tick <= high]
+        shown = [tick for tick in _TICKS if low <= tick <= high]
         ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
         ax.set_yticks([], minor=True)
         labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]
         ax.set_xticks(place, labels, fontsize="small")
         ax.set_xlabel(f"{by}: least and largest of each tenth of the rows")
         ax.set_ylabel("dispersion (mean squared distance from\nthe line, in stated errors)")
-        told = "predicted" if self.audit.kind == "predicted" else "stated"
+        judged = "predicted standard deviations" if self.audit.kind == "predicted" else "stated errors"
         verdict = self.audit.verdict
-        title = verdict.capitalize() if verdict.startswith("extra") else f"The {told} errors are {verdict}"
+        title = verdict.capitalize() if verdict.startswith("extra") else f"The {judged} are {verdict}"
         self._legend(columns=3)
-        ax.set_title(title, pad=26.0)
+        ax.set_title(title, pad=22.0)
         return self

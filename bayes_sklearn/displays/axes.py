@@ -34,6 +34,7 @@ class Display:
 
     ax_: Any
     figure_: Any
+    line_: Any
 
     def _open(self, ax: Axes | None, size: tuple[float, float] = (6.0, 4.5)) -> Any:
         """Return the axes to draw in: those given, or those of a new figure.
@@ -56,9 +57,11 @@ class Display:
         self.ax_, self.figure_ = ax, ax.figure
         return ax
 
-    def _legend(self, columns: int = 2) -> None:
+    def _legend(self, columns: int = 1) -> None:
         """Put the legend above the axes, where it covers no data."""
-        self.ax_.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, frameon=False)
+        self.ax_.legend(
+            loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize="small"
+        )
 
 
 def percent(probability: float) -> str:

@@ -1,4 +1,4 @@
-"""Calibration: do predicted probabilities come true?"""
+"""Calibration: whether predicted probabilities come true."""
 
 from __future__ import annotations
 
@@ -132,13 +132,15 @@ class CalibrationDisplay(_OfPIT):
             label=f"95% of the time, if calibrated (n = {len(self.pit)})",
         )
         ax.plot([0.0, 100.0], [0.0, 100.0], color=GREY, linewidth=0.8, linestyle="--")
-        (self.line_,) = ax.plot(percentage, 100.0 * self.observed, color=BLUE, linewidth=1.8, label="observed")
+        (self.line_,) = ax.plot(
+            percentage, 100.0 * self.observed, color=BLUE, linewidth=1.8, label="observed"
+        )
         ax.set(xlim=(0.0, 100.0), ylim=(0.0, 100.0), aspect="equal")
         ax.set_xlabel("coverage that predicted intervals claim (%)")
         ax.set_ylabel("measurements inside the intervals (%)")
         ax.text(96.0, 4.0, "intervals too narrow", ha="right", color=GREY)
         ax.text(4.0, 96.0, "intervals too wide", va="top", color=GREY)
-        self._legend()
+        self._legend(columns=2)
         return self
 
 
@@ -205,7 +207,7 @@ class PITDisplay(_OfPIT):
                 edgecolor="white",
                 label="measurements",
             )
-            lower, upper = stats.binom.ppf([0.025, 0.975], n, 1.0 / bins)
+            lower, upper = (stats.binom.ppf(q, n, 1.0 / bins) for q in (0.025, 0.975))
             self.band_ = ax.fill_between(
                 [0.0, 1.0],
                 lower,
@@ -237,5 +239,5 @@ class PITDisplay(_OfPIT):
             ax.set_ylabel("share of measurements below,\nless the probability predicted")
         ax.set_xlim(0.0, 1.0)
         ax.set_xlabel("predicted probability of a value below the measurement (PIT)")
-        self._legend()
+        self._legend(columns=2)
         return self

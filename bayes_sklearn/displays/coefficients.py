@@ -152,6 +152,7 @@ class CoefficientDisplay(Display):
             elinewidth=2.0,
             label=f"posterior, mean and {percent(self.coverage)} interval",
         )
+        ax.use_sticky_edges = False  # a margin beside the bars
         ax.axvline(0.0, color=GREY, linewidth=0.8, zorder=0.5)
         ax.set_yticks(place, self.names)
         ax.set_ylim(p - 0.5, -0.5)  # first feature on top

@@ -149,7 +149,7 @@ class RegressionLineDisplay(Display):
             of_rows, _ = _line(estimator, held.emptied(table))
             at_means, _ = _line(estimator, _at_means(table, held, place, x))
             target = target - of_rows.mean() + at_means.mean()
-            label += " (others at their means)"
+            label += " (other features at their means)"
         if x_err is None and place in held.errors:
             x_err = _column(table, held.errors[place])
         return cls(
@@ -207,10 +207,11 @@ class RegressionLineDisplay(Display):
             zorder=2,
             label=f"{percent(self.coverage)} {what}",
         )
-        (self.line_,) = ax.plot(self.grid, self.mean, color=BLUE, linewidth=1.8, zorder=3, label="line")
+        name = "line" if self.x_err is None else "line in the true feature"
+        (self.line_,) = ax.plot(self.grid, self.mean, color=BLUE, linewidth=1.8, zorder=3, label=name)
         ax.set_xlabel(self.feature)
         ax.set_ylabel(self.target)
-        self._legend(columns=3)
+        self._legend()
         return self
 
 

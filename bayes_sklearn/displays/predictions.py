@@ -56,7 +56,12 @@ class PredictionDisplay(Display):
     """
 
     def __init__(
-        self, y_true: Array, y_pred: Array, interval: Array, y_err: Array | None = None, coverage: float = 0.95
+        self,
+        y_true: Array,
+        y_pred: Array,
+        interval: Array,
+        y_err: Array | None = None,
+        coverage: float = 0.95,
     ):
         self.y_true = y_true
         self.y_pred = y_pred
@@ -131,7 +136,9 @@ class PredictionDisplay(Display):
         """
         if isinstance(y_pred, PredictiveDistribution):
             if y_std is not None:
-                raise ValueError("y_std is given, but y_pred is a distribution, which has its own: leave it out.")
+                raise ValueError(
+                    "y_std is given, but y_pred is a distribution, which has its own: leave it out."
+                )
             distribution = y_pred
         elif y_std is None:
             raise ValueError("y_std is missing: give it along with means, or a distribution as y_pred.")
@@ -179,6 +186,8 @@ class PredictionDisplay(Display):
         self
         """
         ax = self._open(ax, (5.4, 5.4))
+        from matplotlib.colors import to_rgba
+
         n = len(self.y_true)
         held = (self.interval[:, 0] <= self.y_true) & (self.y_true <= self.interval[:, 1])
         rows = np.arange(n)
@@ -198,7 +207,7 @@ class PredictionDisplay(Display):
                 zorder=1,
                 label="measurement \N{PLUS-MINUS SIGN} its standard error",
             )
-        share = percent(round(float(held.mean()), 3))
+        share = round(float(held.mean()), 3)
         self.inside_, self.outside_ = (
             ax.errorbar(
                 self.y_true[part],
@@ -208,20 +217,24 @@ class PredictionDisplay(Display):
                 color=color,
                 markersize=3.0,
                 elinewidth=0.7,
-                alpha=0.8,
+                ecolor=to_rgba(color, 0.35),
                 zorder=2,
                 label=label,
             )
             for part, color, label in (
-                (self.inside, BLUE, f"{percent(self.coverage)} interval holds the measurement ({share})"),
-                (self.outside, ORANGE, "interval misses it"),
+                (
+                    self.inside,
+                    BLUE,
+                    f"{percent(self.coverage)} interval holds the measurement ({percent(share)} of rows)",
+                ),
+                (self.outside, ORANGE, f"interval misses it ({percent(round(1.0 - share, 3))})"),
             )
         )
         ends = self.y_true.min(), self.y_true.max()
         ax.plot(ends, ends, color="black", linewidth=0.8, linestyle="--", zorder=3)
         ax.set_xlabel("measured")
         ax.set_ylabel("predicted" if len(rows) == n else f"predicted ({len(rows)} of {n} rows)")
-        self._legend(columns=1)
+        self._legend()
         return self
 
 
@@ -338,7 +351,9 @@ class VarianceDisplay(Display):
         by_rows = kind == "rows" or (kind == "auto" and n <= _MOST_ROWS_APART)
         order = np.argsort(self.by, kind="stable")
         groups = [order[i : i + 1] for i in range(n)] if by_rows else np.array_split(order, min(10, n))
-        parts = {name: np.array([part[group].mean() for group in groups]) for name, part in self.parts.items()}
+        parts = {
+            name: np.array([part[group].mean() for group in groups]) for name, part in self.parts.items()
+        }
         total = np.sum(list(parts.values()), axis=0)
         ax = self._open(ax, (6.4, 4.6))
         bottom = np.zeros(len(groups))
@@ -364,6 +379,10 @@ class VarianceDisplay(Display):
             ranges = [(self.by[group].min(), self.by[group].max()) for group in groups]
             ax.set_xticks(place, [f"{low:.3g}\n{high:.3g}" for low, high in ranges], fontsize="small")
             ax.set_xlabel(f"{self.by_name}: least and largest of each tenth of the rows")
-        ax.set_ylabel("share of the variance (%)" if share else "variance of a new measurement")
+        ax.set_ylabel(
+            "share of the variance (%)"
+            if share
+            else "variance of a new measurement\n(squared unit of the target)"
+        )
         self._legend(columns=3)
         return self
