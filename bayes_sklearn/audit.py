@@ -333,7 +333,8 @@ def _dispersion(
     size = total(np.ones(len(group)))
     value = total(np.square(rows.residual)) / size
     # Rows that the line adapts to have one degree of freedom less for every one of its numbers.
-    degrees = 2.0 * size * total(rows.degrees) / total(rows.square_variance)
+    relative_variance = total(rows.square_variance) / (size * total(rows.degrees)) + rows.common_variance
+    degrees = 2.0 / relative_variance
     within = [variable[group == i] for i in range(k)]
     return Dispersion(
         np.array([part.min() for part in within]),

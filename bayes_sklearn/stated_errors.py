@@ -23,6 +23,8 @@ __all__ = ["StandardizedRows", "standardize_rows", "stated_error"]
 # follow from predicted shares.
 _ROUGHLY = 2.0
 _LARGEST_LEVERAGE = 0.95
+# Points that stand for the posterior of the degrees of freedom.
+_NU_POINTS = 32
 
 
 class StandardizedRows(NamedTuple):
@@ -37,7 +39,9 @@ class StandardizedRows(NamedTuple):
     leverage: Array
     """What of a row's variance, as fitted, is the line's."""
     degrees: Array
-    """Degrees of freedom of its residual: less than 1 for what the line shares with other rows."""
+    """Degrees of freedom of its residual: less than 1 where the line has adapted to the row."""
+    common_variance: float
+    """Relative variance of the residuals' mean square by what all rows share: the line, if they are new, and nu."""
     stated: Array
     """Standard error that is stated of the row."""
     counts: Array | None
@@ -117,9 +121,10 @@ def standardize_rows(
     base = np.square(stated) + of_features
     with np.errstate(invalid="ignore"):  # rows left out
         residual = (y - mean) / np.sqrt(base * (1.0 + leverage if held_out else 1.0 - leverage))
+    common = _common_variance(leverage[used], n_parameters) if held_out else 0.0
     if likelihood.name == "student_t":
-        nu = float(getattr(model, "nu_", likelihood.nu))
-        residual = np.sign(residual) * stats.norm.isf(stats.t.sf(np.abs(residual), nu))
+        residual, of_nu = _without_heavy_tails(model, residual, used)
+        common += of_nu
     square_variance = np.full(n, 2.0)
     if counts is not None:
         trials = np.maximum(counts, 1.0)
@@ -131,7 +136,8 @@ def standardize_rows(
         residual[used],
         square_variance[used],
         leverage[used],
-        _degrees(leverage[used], n_parameters, held_out),
+        (np.ones(n) if held_out else 1.0 - leverage)[used],
+        common,
         stated[used],
         None if counts is None else counts[used],
         mean[used],
@@ -188,16 +194,26 @@ def _check_of_fit(leverage: Array, n_parameters: int) -> None:
         )
 
 
-def _degrees(leverage: Array, n_parameters: int, held_out: bool) -> Array:
-    """Return the degrees of freedom of the rows' residuals.
+def _common_variance(leverage: Array, n_parameters: int) -> float:
+    """Return the relative variance of new rows' mean square that comes of the one line they are held against.
 
-    Those of new rows are correlated by the one line they are held against, which adds 2 |H|^2 to the variance of
-    their sum of squares; |H|^2 is (sum h)^2 / P where all directions are about equally uncertain.
+    It is 2 |H|^2 / n^2, and |H|^2 is (sum h)^2 / P where all directions are about equally uncertain.
     """
-    if not held_out:
-        return 1.0 - leverage
-    common = leverage.sum() ** 2 / (max(n_parameters, 1) * len(leverage))
-    return np.full(len(leverage), 1.0 / (1.0 + common))
+    return float(2.0 * leverage.mean() ** 2 / max(n_parameters, 1))
+
+
+def _without_heavy_tails(
+    model: BayesianErrorsInVariablesRegressor, residual: Array, used: NDArray[np.bool_]
+) -> tuple[Array, float]:
+    """Return residuals that are normal where these are Student's, and the mean square's relative variance by nu."""
+    nu = model._posterior.auxiliary.get("nu")
+    values = np.array([model._likelihood.nu]) if nu is None else nu
+    weights = np.ones(1) if nu is None else model._posterior.weights
+    probabilities = (np.arange(_NU_POINTS) + 0.5) / _NU_POINTS
+    points = np.quantile(values, probabilities, method="inverted_cdf", weights=weights)
+    squares = np.square(stats.norm.isf(stats.t.sf(np.abs(residual), points[:, None])))
+    level = squares[:, used].mean(axis=1)
+    return np.sign(residual) * np.sqrt(squares.mean(axis=0)), float(level.var() / level.mean() ** 2)
 
 
 def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
@@ -280,6 +296,7 @@ def _of_predictions(
         np.full(used.sum(), 2.0),
         np.zeros(used.sum()),
         np.ones(used.sum()),
+        0.0,
         std[used],
         None,
         mean[used],
