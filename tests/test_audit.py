@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn import ErrorAudit, Flat, audit_errors, metrics
+from bayes_sklearn import ErrorAudit, Flat, StudentTLikelihood, audit_errors, metrics
 from bayes_sklearn.datasets import make_role_modeling
 from bayes_sklearn.stated_errors import standardize_rows
 
@@ -99,6 +99,8 @@ def test_errors_off_by_a_factor_of_1_5_fail_the_right_way(
     assert found["about right"] == 0
 
 
+# A line is a poor model of some of these shares.
+@pytest.mark.filterwarnings("ignore:Errors at the fitted shares:sklearn.exceptions.ConvergenceWarning")
 def test_counts_stated_too_large_give_errors_too_small() -> None:
     found = verdicts(of_shares, times=2)
     assert REPLICATES - found["too small"] <= stats.binom.isf(CHANCE, REPLICATES, 0.025)
@@ -118,10 +120,10 @@ def test_scatter_that_errors_leave_out_is_named(noise: str) -> None:
 
 @pytest.mark.parametrize("likelihood", ["binomial", "beta_binomial"])
 def test_other_likelihoods_of_shares_give_the_same_verdicts(likelihood: str) -> None:
-    right = verdicts(of_shares, replicates=12, likelihood=likelihood)
-    assert 12 - right["about right"] <= stats.binom.isf(CHANCE, 12, 0.05)
-    extra = verdicts(of_shares, replicates=6, likelihood=likelihood, overdispersion=0.02)
-    assert extra["extra-binomial variation"] == 6
+    right = verdicts(of_shares, replicates=6, likelihood=likelihood)
+    assert 6 - right["about right"] <= stats.binom.isf(CHANCE, 6, 0.05)
+    extra = verdicts(of_shares, replicates=3, likelihood=likelihood, overdispersion=0.02)
+    assert extra["extra-binomial variation"] == 3
 
 
 def test_heavy_tails_that_the_fit_knows_of_are_no_wrong_errors() -> None:
@@ -130,7 +132,7 @@ def test_heavy_tails_that_the_fit_knows_of_are_no_wrong_errors() -> None:
         X = rng.normal(size=(N, 2))
         y_err = rng.uniform(0.5, 2.0, N)
         y = X.sum(axis=1) + factor * y_err * rng.standard_t(4.0, size=N)
-        model = Regressor(likelihood="student_t", random_state=0).fit(X, y, y_err=y_err)
+        model = Regressor(likelihood=StudentTLikelihood(nu=4), random_state=0).fit(X, y, y_err=y_err)
         return audit_errors(model, X, y, y_err=y_err)
 
     right = verdicts(audit, replicates=20)

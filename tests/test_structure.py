@@ -55,10 +55,12 @@ def test_importing_fitting_and_predicting_load_nothing_heavy() -> None:
 import sys
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.datasets import make_role_modeling
+import bayes_sklearn.displays
 import bayes_sklearn.metrics
 phones = make_role_modeling(random_state=0)
 model = BayesianErrorsInVariablesRegressor(weight_type="counts").fit(phones.data, phones.target, phones.counts)
 model.predict_interval(phones.data); model.summary(); model.sample_y(phones.data); model._repr_html_()
+bayes_sklearn.audit_errors(model, phones.data, phones.target, phones.counts).verdict
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
     loaded = subprocess.run(
