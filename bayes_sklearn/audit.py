@@ -423,21 +423,31 @@ def _message(
             f"{seen}, and the more so the smaller the error: rows scatter about the line by something that the"
             f" errors leave out.{added or ' The fit allows for it by additive noise.'}"
         )
-    far = int(np.sum(np.abs(rows.residual) > _FAR_OFF))
     remedy = {
         "counts": "Are the counts smaller than stated, or trials of one share not independent?",
         "standard_error": "Check their unit, what they leave out, and whether the line is curved.",
         "predicted": "Predicted intervals are too narrow.",
     }
-    outliers = ""
-    if far:
-        rest = np.abs(rows.residual) <= _FAR_OFF
-        rows_lie = "1 row lies" if far == 1 else f"{far} rows lie"
-        outliers = (
-            f" {rows_lie} more than {_FAR_OFF:g} errors off; without them the dispersion is"
-            f" {np.mean(np.square(rows.residual[rest])):.2f}. If they are blunders, use likelihood='student_t'."
+    return f"{seen}: they are too small. {remedy[rows.kind]}{_outliers(rows, dispersion)}{absorbed}"
+
+
+def _outliers(rows: StandardizedRows, dispersion: float) -> str:
+    """Return a word on rows that are far off, where most of the excess comes from them."""
+    off = np.abs(rows.residual) > _FAR_OFF
+    if not off.any() or off.all():
+        return ""
+    rest = float(
+        np.average(
+            np.square(rows.residual[~off]), weights=None if rows.frequency is None else rows.frequency[~off]
         )
-    return f"{seen}: they are too small. {remedy[rows.kind]}{outliers}{absorbed}"
+    )
+    if rest - 1.0 > 0.5 * (dispersion - 1.0):
+        return ""
+    lie = "1 row lies" if off.sum() == 1 else f"{off.sum()} rows lie"
+    return (
+        f" {lie} more than {_FAR_OFF:g} errors off; without them the dispersion is {rest:.2f}. If they are blunders,"
+        " use likelihood='student_t'."
+    )
 
 
 def _extra(regressor: Any) -> str:
