@@ -229,8 +229,9 @@ def elpd_data(
             if pareto_k is None
             else xr.DataArray(pareto_k, coords=coords, dims=["obs"], name="pareto_shape")
         )
+        old = az.__version__.startswith("0.")
         common: dict[str, Any] = {
-            "se": float(np.sqrt(len(values) * np.var(values))),
+            "se": float(np.sqrt(len(values) * np.var(values, ddof=0 if old else 1))),
             "n_samples": n_samples,
             "n_data_points": len(values),
             "warning": bool(pareto_k is not None and (pareto_k > good_k).any()),
@@ -238,7 +239,7 @@ def elpd_data(
             "good_k": good_k,
         }
         elpd = float(np.sum(values))
-        if az.__version__.startswith("0."):
+        if old:
             smoothed = {} if k is None else {"pareto_k": k}
             # The first name says what it is.
             fields = {"elpd_loo": elpd, "p_loo": p, **common, "loo_i": pointwise, **smoothed}
