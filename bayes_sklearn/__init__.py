@@ -24,11 +24,13 @@ from .priors import (
     StudentT,
 )
 from .regressor import BayesianErrorsInVariablesRegressor
+from .search import BayesianErrorsInVariablesRegressorCV
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BayesianErrorsInVariablesRegressor",
+    "BayesianErrorsInVariablesRegressorCV",
     "Beta",
     "BetaBinomialLikelihood",
     "BinomialLikelihood",

@@ -240,6 +240,22 @@ class ExportMixin:
         **params: Any,
     ) -> _Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
+        problem, names, labels = self._settled(X, y, sample_weight, y_err, of_features, **params)
+        missing = pymc_model.missing_distribution(problem)
+        if missing is not None:
+            raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
+        return _Described(problem, names, labels)
+
+    def _settled(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: Any,
+        y_err: Any,
+        of_features: Mapping[str, Any],
+        **params: Any,
+    ) -> _Described:
+        """Return what `_described` does, whether PyMC has the priors' distributions or not."""
         # Reading data sets attributes: those of a shallow copy, so that the estimator stays as it is.
         other = copy(self)
         for name, value in params.items():
@@ -249,10 +265,20 @@ class ExportMixin:
         model = other._specification(data)
         # Whatever engine is asked for: it is the same model.
         problem = settle(data.rows, data.errors, model, "auto", SamplerSettings()).problem
-        missing = pymc_model.missing_distribution(problem)
-        if missing is not None:
-            raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
         return _Described(problem, data.columns.feature_names.tolist(), _labels(data.index, len(data.rows.y)))
+
+    def _training_problem(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: Any,
+        y_err: Any,
+        of_features: Mapping[str, Any],
+    ) -> tuple[Problem, NDArray[Any]]:
+        """Return the problem of the training rows, given again, and the labels of those that count."""
+        found = self._settled(X, y, sample_weight, y_err, of_features, weight_type=self.weight_type_)
+        frequency = found.problem.rows.frequency
+        return found.problem, found.labels if frequency is None else found.labels[frequency > 0.0]
 
     def _observed(
         self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]

@@ -31,6 +31,7 @@ from .feature_distribution import Mixture, resolve_components
 from .feature_errors import FeatureErrors, resolve_feature_errors, warn_if_nothing_is_left
 from .fitting import Fit, Specification, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
+from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
 from .new_rows import new_rows
 from .prediction import PredictionMixin
@@ -63,7 +64,9 @@ class _Data(NamedTuple):
     """Behind shares whose likelihood takes them."""
 
 
-class BayesianErrorsInVariablesRegressor(PredictionMixin, ExportMixin, RegressorMixin, BaseEstimator):
+class BayesianErrorsInVariablesRegressor(
+    PredictionMixin, LeaveOneOutMixin, ExportMixin, RegressorMixin, BaseEstimator
+):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the

@@ -11,10 +11,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
@@ -153,3 +155,96 @@ def prior_draws(model: Any, names: Sequence[str], draws: int, seed: int) -> dict
             draws=draws, model=model, var_names=list(names), random_seed=seed, return_inferencedata=False
         )
     return {name: np.asarray(drawn[name]) for name in names}
+
+
+class Smoothed(NamedTuple):
+    """Leave-one-out by Pareto-smoothed importance sampling, (n,) each."""
+
+    log_density: Array
+    """Of each row given the others."""
+    log_density_with: Array
+    """Of each row given all."""
+    pareto_k: Array
+    good_k: float
+    """Above it values are not to be trusted."""
+    n_samples: int
+
+
+def psis_loo(data: Any) -> Smoothed:
+    """Return leave-one-out of ArviZ's container of draws, by its group ``log_likelihood``."""
+    with quietly():
+        import arviz as az
+
+        found = az.loo(data, pointwise=True, var_name="y")
+    values = found.loo_i if az.__version__.startswith("0.") else found.elpd_i
+    draws = np.asarray(data["log_likelihood"]["y"])
+    draws = draws.reshape(-1, draws.shape[-1])
+    return Smoothed(
+        np.asarray(values),
+        logsumexp(draws, axis=0) - np.log(len(draws)),
+        np.asarray(found.pareto_k),
+        float(found.good_k),
+        len(draws),
+    )
+
+
+def elpd_data(
+    values: Array,
+    labels: NDArray[Any],
+    *,
+    p: float,
+    n_samples: int,
+    pareto_k: Array | None = None,
+    good_k: float = 0.7,
+) -> Any:
+    """Return leave-one-out as the object that ``az.compare`` takes.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Log densities, a row.
+    labels : ndarray of shape (n,)
+        Of the rows.
+    p : float
+        Effective number of parameters.
+    n_samples : int
+        Draws that were used.
+    pareto_k : ndarray of shape (n,), optional
+        Shape parameters, where importance ratios were smoothed.
+    good_k : float, default=0.7
+        Above it values are not to be trusted.
+
+    Returns
+    -------
+    arviz.ELPDData
+    """
+    with quietly():
+        import arviz as az
+        import xarray as xr
+
+        coords = {"obs": labels}
+        pointwise = xr.DataArray(values, coords=coords, dims=["obs"], name="loo_i")
+        k = (
+            None
+            if pareto_k is None
+            else xr.DataArray(pareto_k, coords=coords, dims=["obs"], name="pareto_shape")
+        )
+        old = az.__version__.startswith("0.")
+        common: dict[str, Any] = {
+            "se": float(np.sqrt(len(values) * np.var(values, ddof=0 if old else 1))),
+            "n_samples": n_samples,
+            "n_data_points": len(values),
+            "warning": bool(pareto_k is not None and (pareto_k > good_k).any()),
+            "scale": "log",
+            "good_k": good_k,
+        }
+        elpd = float(np.sum(values))
+        if old:
+            smoothed = {} if k is None else {"pareto_k": k}
+            # The first name says what it is.
+            fields = {"elpd_loo": elpd, "p_loo": p, **common, "loo_i": pointwise, **smoothed}
+            return az.ELPDData(data=list(fields.values()), index=list(fields))
+        from arviz_stats import utils
+
+        kind = getattr(utils, "ELPDDataLOO", None) or partial(utils.ELPDData, kind="loo")
+        return kind(elpd=elpd, p=p, **common, elpd_i=pointwise, pareto_k=k)

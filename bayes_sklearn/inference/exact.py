@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.linalg.lapack import dtrtri
+from scipy.special import lambertw
 
 from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
@@ -146,6 +147,18 @@ class _Conditional:
         return np.concatenate([np.repeat(v, self.n_flat, axis=1), v / (self.singular**2 + v)], axis=1)
 
 
+class Nodes(NamedTuple):
+    """Noise scales, and the Gaussians for B at them."""
+
+    log_density: Array
+    """(G,) of the integrand's coordinate given the data, up to a constant."""
+    noise_scale: Array
+    """(G,)"""
+    location: Array
+    """(G, P)"""
+    covariances: NodeCovariances
+
+
 class _Node(NamedTuple):
     """The Gaussian for B at one noise scale, and how well it explains the data."""
 
@@ -184,64 +197,146 @@ def _inverse(triangle: Array) -> Array:
 
 def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Solve with s = 1: one node, nothing to integrate."""
+    node = known_node(problem, prior_mean, prior_sd)
+    constant = float(node.log_density[0])
+    return _posterior(problem, np.zeros(1), node.noise_scale, node.location, node.covariances, None, constant)
+
+
+def known_node(problem: Problem, prior_mean: Array, prior_sd: Array) -> Nodes:
+    """Return the one node of noise "known"."""
     factor, log_error = problem.factor
     node = _node(factor, prior_mean, prior_sd)
-    covariances = Factors(node.root[None])
-    constant = node.log_evidence - log_error
-    return _posterior(problem, np.zeros(1), np.ones(1), node.location[None], covariances, None, constant)
+    evidence = np.array([node.log_evidence - log_error])
+    return Nodes(evidence, np.ones(1), node.location[None], Factors(node.root[None]))
 
 
 def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Integrate over log s: a node costs P operations, whatever the number of rows."""
-    factor, log_error = problem.factor
-    conditional = _Conditional.of(factor, prior_mean, prior_sd)
-
-    N, residual = problem.total_weight, conditional.residual
-    # The likelihood's own peak, -N log s - residual / (2 s**2), is of order N: taken about its top, it keeps its
-    # digits for any N.
-    top = 0.5 * float(np.log(residual / N)) if residual > 0.0 else 0.0
-
-    def log_density(log_scale: Array) -> Array:
-        scale, away = np.exp(log_scale), log_scale - top
-        misfit = -N * (away + 0.5 * np.expm1(-2.0 * away)) if residual > 0.0 else -N * away
-        explained = conditional.log_explained(scale**2)
-        return misfit + explained + problem.noise_prior.log_density(scale) + log_scale
-
-    constant = -N * top - log_error - (0.5 * N if residual > 0.0 else 0.0)
-    lower = float(np.log(problem.resolution()))
-    magnitude = float(np.linalg.norm(factor[:, -1]) / np.sqrt(N))
+    integrand = ScaledIntegrand(problem, prior_mean, prior_sd)
+    factor = problem.factor[0]
+    magnitude = float(np.linalg.norm(factor[:, -1]) / np.sqrt(problem.total_weight))
+    lower = integrand.lower
     upper = float(np.log(max(magnitude, np.exp(lower)))) + 3.0
-    intervals = peak_intervals(log_density, lower, upper, problem.tail)
-    log_scale, density, log_weights = trapezoid(log_density, intervals)
+    intervals = peak_intervals(integrand.log_density, lower, upper, problem.tail)
+    log_scale, density, log_weights = trapezoid(integrand.log_density, intervals)
     if density[log_scale.argmin()] > density.max() - _CUT_OFF:
         warn_of_no_noise()
     keep = _matter(log_weights, log_scale)
-    log_scale, log_weights, density = log_scale[keep], log_weights[keep], density[keep]
-    variance = np.exp(2.0 * log_scale)
-    covariances = SharedBasis(conditional.basis, conditional.variances(variance))
-    location = conditional.location(variance)
-    return _posterior(problem, log_weights, np.exp(log_scale), location, covariances, density, constant)
+    nodes = integrand.nodes(log_scale[keep], density[keep])
+    return _posterior(
+        problem,
+        log_weights[keep],
+        nodes.noise_scale,
+        nodes.location,
+        nodes.covariances,
+        nodes.log_density,
+        integrand.constant,
+    )
+
+
+class ScaledIntegrand:
+    """The integrand of (11) under noise "scaled", in u = log s."""
+
+    def __init__(self, problem: Problem, prior_mean: Array, prior_sd: Array):
+        factor, log_error = problem.factor
+        self._conditional = _Conditional.of(factor, prior_mean, prior_sd)
+        self._noise_prior = problem.noise_prior
+        self._total_weight = N = problem.total_weight
+        self._residual = residual = self._conditional.residual
+        # The likelihood's own peak, -N log s - residual / (2 s**2), is of order N: taken about its top, it keeps its
+        # digits for any N.
+        self._top = 0.5 * float(np.log(residual / N)) if residual > 0.0 else 0.0
+        self.constant = -N * self._top - log_error - (0.5 * N if residual > 0.0 else 0.0)
+        """What the log density leaves out."""
+        self.lower = float(np.log(problem.resolution()))
+        """Nothing is below it."""
+
+    def coordinate(self, noise_scale: Array) -> Array:
+        """Return u at noise scales."""
+        return np.log(noise_scale)
+
+    def log_density(self, u: Array) -> Array:
+        """Return the log density of u given the data, up to a constant."""
+        scale, away = np.exp(u), u - self._top
+        misfit = -self._total_weight * (away + (0.5 * np.expm1(-2.0 * away) if self._residual > 0.0 else 0.0))
+        return misfit + self._conditional.log_explained(scale**2) + self._noise_prior.log_density(scale) + u
+
+    def nodes(self, u: Array, log_density: Array | None = None) -> Nodes:
+        """Return B's Gaussians; the density is computed where it is not known."""
+        scale = np.exp(u)
+        covariances = SharedBasis(self._conditional.basis, self._conditional.variances(scale**2))
+        density = self.log_density(u) if log_density is None else log_density
+        return Nodes(density, scale, self._conditional.location(scale**2), covariances)
+
+
+class AdditiveIntegrand:
+    """The integrand of (11) under noise "additive"; every value of s weights the rows anew, by a factorisation."""
+
+    lower = _LOWEST
+    """Nothing is below it."""
+
+    def __init__(self, problem: Problem, prior_mean: Array, prior_sd: Array):
+        self._problem, self._prior = problem, (prior_mean, prior_sd)
+        factor, _ = problem.factor
+        # Below this the scatter is lost among the known errors; one over them is the factor's first entry, (11).
+        self.lost = (2.0 / problem.total_weight) ** 0.25 * np.sqrt(problem.total_weight) / float(factor[0, 0])
+        groups = problem.groups
+        self.exact_groups = groups if groups is not None and groups.exact else None
+        """Where rows share few errors, what stands for them."""
+
+    def coordinate(self, noise_scale: Array) -> Array:
+        """Return u at noise scales: the inverse of `_scatter`."""
+        away = np.log(noise_scale / self.lost)
+        return away + np.real(lambertw(np.exp(-away)))
+
+    def found(self, u: Array, source: Groups | None) -> tuple[Array, list[_Node]]:
+        """Return the log density of u given the data, up to a constant, and B's Gaussians."""
+        scale, values, nodes = _scatter(u, self.lost), np.empty(len(u)), []
+        for i, scatter in enumerate(scale):
+            at, log_error = self._problem.factor_at(scatter, source)
+            nodes.append(_node(at, *self._prior))
+            values[i] = nodes[-1].log_evidence - log_error
+        prior = self._problem.noise_prior.log_density(scale)
+        return values + prior + np.log(scale) + np.log1p(np.exp(-u)), nodes
+
+    def nodes(self, u: Array) -> Nodes:
+        """Return B's Gaussians and the density."""
+        density, nodes = self.found(u, self.exact_groups)
+        covariances = Factors(np.array([node.root for node in nodes]))
+        return Nodes(
+            density, _scatter(u, self.lost), np.array([node.location for node in nodes]), covariances
+        )
+
+
+Integrand = ScaledIntegrand | AdditiveIntegrand
+
+
+def integrand(problem: Problem) -> Integrand:
+    """Return the integrand over the noise scale, of a problem that this engine takes and that has such a scale."""
+    prior, reason = problem.gaussian_prior, why_not(problem)
+    if prior is None or reason is not None:
+        raise ValueError(f"The exact engine can't take this: {reason}.")
+    return (
+        AdditiveIntegrand(problem, *prior)
+        if problem.noise == "additive"
+        else ScaledIntegrand(problem, *prior)
+    )
 
 
 def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approximate: bool) -> Posterior:
     """Integrate over s where every value of it weights the rows anew: a node costs a factorisation."""
-    factor, _ = problem.factor
-    # Below this the scatter is lost among the known errors; one over them is the factor's first entry, (11).
-    lost = (2.0 / problem.total_weight) ** 0.25 * np.sqrt(problem.total_weight) / float(factor[0, 0])
+    integrand = AdditiveIntegrand(problem, prior_mean, prior_sd)
     groups = problem.groups
-    rows = groups if groups is not None and (groups.exact or approximate) else None
+    rows = groups if approximate else integrand.exact_groups
     nodes: list[_Node] = []
 
     def log_density(u: Array, source: Groups | None) -> Array:
-        scale, values = _scatter(u, lost), np.empty(len(u))
-        for i, scatter in enumerate(scale):
-            at, log_error = problem.factor_at(scatter, source)
-            nodes.append(_node(at, prior_mean, prior_sd))
-            values[i] = nodes[-1].log_evidence - log_error
-        return values + problem.noise_prior.log_density(scale) + np.log(scale) + np.log1p(np.exp(-u))
+        values, found = integrand.found(u, source)
+        nodes.extend(found)
+        return values
 
     spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
-    upper = float(np.log(max(spread / problem.scaling.y_scale / lost, 1.0))) + 3.0
+    upper = float(np.log(max(spread / problem.scaling.y_scale / integrand.lost, 1.0))) + 3.0
     # Where the nodes have to be is found on the groups, what they weigh on the rows.
     for source in (groups, rows):
         intervals = peak_intervals(partial(log_density, source=source), _LOWEST, upper, problem.tail)
@@ -251,7 +346,7 @@ def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approxima
         if source is rows or density[ends].max() < density.max() - _FALLEN:
             break
         nodes.clear()
-    scale = _scatter(u, lost)
+    scale = _scatter(u, integrand.lost)
     keep = np.flatnonzero(_matter(log_weights, np.log(scale)))
     location = np.array([nodes[i].location for i in keep])
     covariances = Factors(np.array([nodes[i].root for i in keep]))

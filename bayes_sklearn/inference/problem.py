@@ -278,6 +278,23 @@ class Problem:
             return None
         return np.append(intercept[0], coef[0]), np.append(intercept[1], coef[1])
 
+    def with_priors(
+        self,
+        coef_prior: CoefficientPrior,
+        intercept_prior: CoefficientPrior | None,
+        noise_prior: ScalePrior,
+    ) -> Problem:
+        """Return the problem of the same rows under other priors; what was made of the rows is kept."""
+        if (intercept_prior is None) != (self.intercept_prior is None):
+            raise ValueError(
+                "Whether there is an intercept is no matter of priors: the scaling depends on it."
+            )
+        other = replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior, noise_prior=noise_prior)
+        for name in ("factor", "groups"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
     def gaussian_like(self) -> Problem:
         """Return this problem with Gaussian priors about as wide in the place of those that are not."""
 

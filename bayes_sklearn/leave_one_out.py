@@ -1,0 +1,157 @@
+"""Leave-one-out of a fitted estimator, as ArviZ has it.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .inference import Posterior, Problem
+from .inference._compat import elpd_data, psis_loo
+from .inference.leave_one_out import LeaveOneOut, leave_one_out
+
+Array = NDArray[np.float64]
+
+__all__ = ["LeaveOneOutMixin"]
+
+# Posterior means that differ by more than this, in standard deviations, are not of the same rows.
+_SAME = 1e-4
+
+
+class LeaveOneOutMixin:
+    """`loo` of an estimator that keeps a `Posterior`."""
+
+    inference_: str
+    _posterior: Posterior
+    _errors_go_together: bool
+    _check_errors_given: Callable[[object, object], None]
+    _training_problem: Callable[..., tuple[Problem, NDArray[Any]]]
+    to_arviz: Callable[..., Any]
+
+    def loo(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+    ) -> Any:
+        """Return how well each training row is predicted by the model fitted to the others.
+
+        Parameters
+        ----------
+        X, y, sample_weight, y_err, X_err, X_cov
+            The training rows, as given to `fit`: the model does not keep them.
+
+        Returns
+        -------
+        arviz.ELPDData
+            For ``az.compare``, with values a row, of the log density of y in its own unit (of a share k / n: the log
+            of its probability times n), sums of them, their standard error, and the effective number of parameters:
+            ``loo_i``, ``elpd_loo``, ``se`` and ``p_loo`` with ArviZ 0.x; ``elpd_i``, ``elpd``, ``se`` and ``p`` with
+            ArviZ 1.x.
+
+            After an exact fit they are exact: no refits, no draws and no ``pareto_k`` (``n_samples`` is the number
+            of nodes of the noise scale). Otherwise they are Pareto-smoothed, by ArviZ, from the draws of `to_arviz`,
+            with the true features integrated out.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument; for rows that are not the training rows (exact fits); where the
+            posterior without one of the rows is improper; for frequencies below one and for models fitted with
+            ``Xy_cov`` (other than exact fits).
+
+        Warns
+        -----
+        UserWarning
+            Where Pareto k is too large for the values to be trusted.
+
+        Notes
+        -----
+        What is left out is one copy of a row: of a row of frequency k, k - 1 stay. Its value is multiplied by k, so
+        that sums are those of a table that has the row k times; standard errors take rows as the units that might
+        have come out otherwise. Of a row of frequency below one, all is left out. Rows of weight zero have no value.
+
+        Standardising and the errors of shares stay as they were settled with all rows. See (41) to (44) in
+        ``docs/maths.md``; PSIS: Vehtari, Gelman & Gabry 2017, Statistics and Computing 27:1413-1432.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y = [[0.0], [1.0], [3.0], [4.0]], [0.1, 0.9, 3.2, 3.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y)
+        >>> model.loo(X, y)["n_data_points"]
+        4
+        """
+        check_is_fitted(self)
+        if self._errors_go_together:
+            raise ValueError(
+                "Leave-one-out is not available for a model fitted with Xy_cov: predictions don't have the covariance"
+                " of the features' errors with the target's."
+            )
+        validate_data(self, X, y, reset=False, skip_check_array=True)
+        self._check_errors_given(sample_weight, y_err)
+        if self.inference_ != "exact":
+            data = self.to_arviz(X, y, sample_weight, y_err=y_err, X_err=X_err, X_cov=X_cov)
+            return self._smoothed(data)
+        problem, labels = self._training_problem(X, y, sample_weight, y_err, {"X_err": X_err, "X_cov": X_cov})
+        found = leave_one_out(problem, self._posterior.noise_scale / problem.noise_unit)
+        self._check_same(problem, found)
+        values = found.frequency * found.log_density
+        p = float(found.frequency @ (found.log_density_with - found.log_density))
+        return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
+
+    def _smoothed(self, data: Any) -> Any:
+        """Return leave-one-out of draws, by Pareto-smoothed importance sampling."""
+        constant = data["constant_data"]
+        frequency = np.asarray(constant["sample_weight"]) if "sample_weight" in constant else np.ones(1)
+        if (frequency < 1.0).any():
+            raise ValueError(
+                "sample_weight has frequencies below one, and leave-one-out by importance sampling leaves out whole"
+                " copies of rows: multiply the weights, or use inference='exact' where it can take the model."
+            )
+        found = psis_loo(data)
+        high = int(np.count_nonzero(found.pareto_k > found.good_k))
+        if high:
+            warnings.warn(
+                f"Leave-one-out is not to be trusted: Pareto k is above {found.good_k:.2f} in {high} rows, which the"
+                " model predicts badly without them. Look at them (pareto_k), or use likelihood='student_t'.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return elpd_data(
+            frequency * found.log_density,
+            np.asarray(constant["X"]["obs"]),
+            p=float(np.sum(frequency * (found.log_density_with - found.log_density))),
+            n_samples=found.n_samples,
+            pareto_k=found.pareto_k,
+            good_k=found.good_k,
+        )
+
+    def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
+        """Refuse rows that do not give the posterior that the model has."""
+        scaling, fitted = problem.scaling, self._posterior
+        coef = found.location[-len(scaling.x_scale) :] * scaling.y_scale / scaling.x_scale
+        mean = np.append(0.0, coef)
+        if problem.fit_intercept:
+            mean[0] = (
+                scaling.y_mean + found.location[0] * scaling.y_scale + coef @ (fitted.center - scaling.x_mean)
+            )
+        apart = np.abs(mean - fitted.mean) / np.maximum(
+            np.linalg.norm(fitted.root, axis=0), np.finfo(float).tiny
+        )
+        if not apart.max() < _SAME:
+            raise ValueError(
+                "These are not the rows that the model was fitted to (or its parameters were changed since): give"
+                " `loo` the X, y, weights and errors of fit."
+            )
