@@ -74,8 +74,8 @@ class ErrorAudit:
     factor : tuple of float
         What the stated errors would have to be multiplied by, and its 95% confidence interval.
     by : dict of str to Dispersion
-        The dispersion by deciles of "count", "stated error" and "prediction"; what all rows have in common is left
-        out.
+        The dispersion by deciles of "count", "stated error" (or "predicted std") and "prediction"; what all rows
+        have in common is left out.
     trend : float
         z score of how dispersion grows with the count, or falls with the stated error; NaN where all are the same.
     p_dispersion, p_trend : float
@@ -351,7 +351,8 @@ def _dispersion(
 
 
 def _by_decile(rows: StandardizedRows, frequency: Array) -> dict[str, Dispersion]:
-    variables = {"stated error": rows.stated, "prediction": rows.prediction}
+    error = "predicted std" if rows.kind == "predicted" else "stated error"
+    variables = {error: rows.stated, "prediction": rows.prediction}
     if rows.counts is not None:
         variables = {"count": rows.counts, **variables}
     found = {}
