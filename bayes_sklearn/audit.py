@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,18 +16,17 @@ from . import metrics
 from .checks import remedies
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
+from .verdicts import Verdict, decide, explain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-Verdict = Literal["about right", "too small", "too large", "extra-binomial variation", "extra scatter"]
 
 __all__ = ["Dispersion", "ErrorAudit", "audit_errors"]
 
 _FEWEST_ROWS = 10
 _GROUPS = 10
-_FAR_OFF = 4.0
 # Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n); see `metrics.pit_error`.
 _CALIBRATED = 0.3133
 
@@ -74,8 +73,8 @@ class ErrorAudit:
     factor : tuple of float
         What the stated errors would have to be multiplied by, and its 95% confidence interval.
     by : dict of str to Dispersion
-        The dispersion by deciles of "count", "stated error" and "prediction"; what all rows have in common is left
-        out.
+        The dispersion by deciles of "count", "stated error" (or "predicted std") and "prediction"; what all rows
+        have in common is left out.
     trend : float
         z score of how dispersion grows with the count, or falls with the stated error; NaN where all are the same.
     p_dispersion, p_trend : float
@@ -284,7 +283,7 @@ def audit_errors(
     )
     trend = _trend(rows, frequency, value)
     p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
-    verdict = _verdict(rows.kind, value, p_dispersion, p_trend, float(false_alarm_rate))
+    verdict = decide(rows.kind, value, p_dispersion, p_trend, float(false_alarm_rate))
     interval = (float(overall.lower[0]), float(overall.upper[0]))
     regressor, _ = final_regressor(estimator, X)
     values = _pit(rows, target, pit)
@@ -292,7 +291,7 @@ def audit_errors(
     seen = target[rows.used]
     return ErrorAudit(
         verdict=verdict,
-        message=_message(verdict, rows, regressor, value, interval),
+        message=explain(verdict, rows, regressor, value, interval),
         dispersion=value,
         standard_error=error,
         interval=interval,
@@ -351,7 +350,8 @@ def _dispersion(
 
 
 def _by_decile(rows: StandardizedRows, frequency: Array) -> dict[str, Dispersion]:
-    variables = {"stated error": rows.stated, "prediction": rows.prediction}
+    error = "predicted std" if rows.kind == "predicted" else "stated error"
+    variables = {error: rows.stated, "prediction": rows.prediction}
     if rows.counts is not None:
         variables = {"count": rows.counts, **variables}
     found = {}
@@ -374,88 +374,9 @@ def _trend(rows: StandardizedRows, frequency: Array, dispersion: float) -> float
     return float(slope / np.sqrt((frequency * np.square(away)) @ rows.square_variance))
 
 
-def _verdict(kind: Kind, dispersion: float, p_dispersion: float, p_trend: float, rate: float) -> Verdict:
-    if p_trend < 0.5 * rate and dispersion > 1.0 and kind != "predicted":
-        return "extra-binomial variation" if kind == "counts" else "extra scatter"
-    if p_dispersion >= 0.5 * rate:
-        return "about right"
-    return "too small" if dispersion > 1.0 else "too large"
-
-
 def _noise_scale(regressor: Any, kind: Kind) -> tuple[float, float, float] | None:
     """Return posterior mean and 95% limits of the multiple of stated errors, where there is one."""
     if kind == "predicted" or regressor.noise != "scaled" or not hasattr(regressor, "noise_scale_"):
         return None
     lower, upper = regressor._posterior.noise_quantiles(np.array([0.025, 0.975]))
     return regressor.noise_scale_, float(lower), float(upper)
-
-
-def _message(
-    verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersion: float, interval: tuple[float, float]
-) -> str:
-    """Return the verdict in a few sentences: what was seen, what it means, what to do."""
-    factor, lower, upper = np.sqrt([dispersion, *interval])
-    told = "the predicted standard deviations" if rows.kind == "predicted" else "the stated errors"
-    seen = (
-        f"Rows lie {factor:.2f} times as far from the line as {told} let one expect (95% interval {lower:.2f} to"
-        f" {upper:.2f})"
-    )
-    scaled = rows.kind != "predicted" and regressor.noise == "scaled"
-    absorbed = " The fit multiplies them by its noise scale, so that its predictions allow for that." * (
-        scaled and hasattr(regressor, "noise_scale_")
-    )
-    if verdict == "about right":
-        pattern = "" if rows.kind == "predicted" else ", with no pattern that speaks against them"
-        return f"{seen}: they are about right{pattern}."
-    if verdict == "too large":
-        remedy = {
-            "counts": "Are the counts larger than stated, or error_floor too large?",
-            "standard_error": "Check their unit, and whether they are standard errors and not limits of intervals.",
-            "predicted": "Predicted intervals are wider than they need to be.",
-        }
-        return f"{seen}: they are too large. {remedy[rows.kind]}{absorbed}"
-    if verdict == "extra-binomial variation":
-        more = "and the more so the larger the count: shares vary by more than their counts explain."
-        return f"{seen}, {more}{_extra(regressor)}"
-    if verdict == "extra scatter":
-        added = "" if regressor.noise == "additive" else " noise='additive' estimates it."
-        return (
-            f"{seen}, and the more so the smaller the error: rows scatter about the line by something that the"
-            f" errors leave out.{added or ' The fit allows for it by additive noise.'}"
-        )
-    remedy = {
-        "counts": "Are the counts smaller than stated, or trials of one share not independent?",
-        "standard_error": "Check their unit, what they leave out, and whether the line is curved.",
-        "predicted": "Predicted intervals are too narrow.",
-    }
-    return f"{seen}: they are too small. {remedy[rows.kind]}{_outliers(rows, dispersion)}{absorbed}"
-
-
-def _outliers(rows: StandardizedRows, dispersion: float) -> str:
-    """Return a word on rows that are far off, where most of the excess comes from them."""
-    off = np.abs(rows.residual) > _FAR_OFF
-    if not off.any() or off.all():
-        return ""
-    rest = float(
-        np.average(
-            np.square(rows.residual[~off]), weights=None if rows.frequency is None else rows.frequency[~off]
-        )
-    )
-    if rest - 1.0 > 0.5 * (dispersion - 1.0):
-        return ""
-    lie = "1 row lies" if off.sum() == 1 else f"{off.sum()} rows lie"
-    return (
-        f" {lie} more than {_FAR_OFF:g} errors off; without them the dispersion is {rest:.2f}. If they are blunders,"
-        " use likelihood='student_t'."
-    )
-
-
-def _extra(regressor: Any) -> str:
-    """Return what the fit does about extra-binomial variation, or what to do."""
-    correlation = getattr(regressor, "dispersion_", getattr(regressor, "overdispersion_", 0.0))
-    if correlation > 0.0:
-        return f" The fit allows for it: it takes the trials behind one share to be correlated by {correlation:.3g}."
-    return (
-        " The fit does not allow for it: use likelihood='beta_binomial', or count_error='fitted' with"
-        " noise='scaled'."
-    )

@@ -146,8 +146,23 @@ def test_pit_of_shares_takes_counts_into_account() -> None:
     model = Regressor(likelihood="binomial", weight_type="counts", random_state=0)
     model.fit(COUNTED.X, COUNTED.y, COUNTED.counts)
     display = PITDisplay.from_estimator(model, COUNTED.X, COUNTED.y, counts=COUNTED.counts)
-    expected = model.predict_distribution(COUNTED.X, counts=COUNTED.counts).pit(COUNTED.y)
-    assert_allclose(display.pit, expected, atol=1e-12)
+    distribution = model.predict_distribution(COUNTED.X, counts=COUNTED.counts)
+    assert_allclose(display.pit, distribution.pit(COUNTED.y), atol=1e-12)
+    assert_allclose(display.width, distribution.pdf(COUNTED.y) / COUNTED.counts, atol=1e-6)
+    assert_allclose(sum(bar.get_height() for bar in display.bars_), 120)
+
+
+def test_calibrated_shares_of_few_counts_look_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    k = rng.binomial(3, 0.2, 2000)
+    mass = stats.binom.pmf(k, 3, 0.2)
+    display = CalibrationDisplay(stats.binom.cdf(k, 3, 0.2) - 0.5 * mass, mass)
+    assert_allclose(display.observed, display.nominal, atol=0.03)
+    assert np.abs(CalibrationDisplay(display.pit).observed - display.nominal).max() > 0.2
+    bars = PITDisplay(display.pit, mass).plot().bars_
+    assert_allclose([bar.get_height() for bar in bars], 200, atol=30)
+    difference = PITDisplay(display.pit, mass).plot(kind="ecdf_difference").line_.get_ydata()
+    assert np.abs(difference).max() < 0.03
 
 
 def test_coefficients_are_in_the_units_of_their_priors() -> None:
@@ -325,6 +340,7 @@ def test_displays_draw_where_they_are_told() -> None:
     [
         (lambda: PITDisplay([0.5, 2.0]), "pit must be numbers"),
         (lambda: CalibrationDisplay([]), "pit must be numbers"),
+        (lambda: CalibrationDisplay([0.5], [0.1, 0.2]), "width must be 1 numbers"),
         (lambda: PredictionDisplay.from_predictions(Y, Y), "y_std is missing"),
         (lambda: PredictionDisplay.from_predictions(Y, Y, E[:3]), "y_std has shape"),
         (lambda: PredictionDisplay.from_predictions(Y, Y, E, coverage=95), "coverage must lie"),

@@ -46,7 +46,7 @@ class AuditDisplay(Display):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        by: Literal["count", "stated error", "prediction"] | None = None,
+        by: Literal["count", "stated error", "predicted std", "prediction"] | None = None,
         ax: Axes | None = None,
         **audit_params: Any,
     ) -> Self:
@@ -56,7 +56,7 @@ class AuditDisplay(Display):
         ----------
         estimator, X, y, sample_weight
             As for `audit_errors`.
-        by : {"count", "stated error", "prediction"}, optional
+        by : {"count", "stated error", "predicted std", "prediction"}, optional
             As for `plot`.
         ax : matplotlib Axes, optional
         **audit_params
@@ -65,7 +65,10 @@ class AuditDisplay(Display):
         return cls(audit_errors(estimator, X, y, sample_weight, **audit_params)).plot(ax, by=by)
 
     def plot(
-        self, ax: Axes | None = None, *, by: Literal["count", "stated error", "prediction"] | None = None
+        self,
+        ax: Axes | None = None,
+        *,
+        by: Literal["count", "stated error", "predicted std", "prediction"] | None = None,
     ) -> Self:
         """Draw.
 
@@ -73,7 +76,7 @@ class AuditDisplay(Display):
         ----------
         ax : matplotlib Axes, optional
             None: in a new figure.
-        by : {"count", "stated error", "prediction"}, optional
+        by : {"count", "stated error", "predicted std", "prediction"}, optional
             What to group rows by; None: the first of these in which rows differ.
 
         Returns
@@ -115,8 +118,8 @@ class AuditDisplay(Display):
         labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]
         ax.set_xticks(place, labels, fontsize="small")
         ax.set_xlabel(f"{by}: least and largest of each tenth of the rows")
-        ax.set_ylabel("dispersion (mean squared distance from\nthe line, in stated errors)")
         judged = "predicted standard deviations" if self.audit.kind == "predicted" else "stated errors"
+        ax.set_ylabel(f"dispersion (mean squared distance from\nthe line, in {judged})")
         verdict = self.audit.verdict
         title = verdict.capitalize() if verdict.startswith("extra") else f"The {judged} are {verdict}"
         self._legend(columns=3)

@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 
 __all__ = ["CalibrationDisplay", "PITDisplay"]
 
+# The weights of a mixture add up to 1 within rounding only.
+_ROUNDING = 1e-9
+
 
 class _OfPIT(Display):
     """A display of probability integral transforms.
@@ -27,13 +30,31 @@ class _OfPIT(Display):
     ----------
     pit : array-like of shape (n,)
         Predictive cdf of each row at what was measured, as `bayes_sklearn.metrics.pit` returns.
+    width : array-like of shape (n,), optional
+        Predicted probability of exactly what was measured, where that is discrete (shares of few counts): such a row
+        is spread evenly over as much about its PIT value, as in [1]_; else it would look too well predicted.
+
+    References
+    ----------
+    .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
     """
 
-    def __init__(self, pit: ArrayLike):
+    def __init__(self, pit: ArrayLike, width: ArrayLike | None = None):
         values = np.asarray(pit, dtype=np.float64)
         if values.ndim != 1 or not len(values) or not ((values >= 0.0) & (values <= 1.0)).all():
             raise ValueError("pit must be numbers in [0, 1], one a row: give what `metrics.pit` returns.")
         self.pit = values
+        self.width = np.zeros(len(values)) if width is None else np.asarray(width, dtype=np.float64)
+        if self.width.shape != values.shape or not (self.width >= 0.0).all():
+            raise ValueError(f"width must be {len(values)} numbers from 0, one for each value of pit.")
+
+    def _share_below(self, levels: Array) -> Array:
+        """Return the share of rows at or below each level."""
+        known = self.width == 0.0
+        at_points = np.searchsorted(np.sort(self.pit[known]), levels, side="right")
+        low, width = (self.pit - 0.5 * self.width)[~known], self.width[~known]
+        spread = np.array([np.clip((level - low) / width, 0.0, 1.0).sum() for level in levels])
+        return (at_points + spread) / len(self.pit)
 
     @classmethod
     def from_estimator(
@@ -73,7 +94,13 @@ class _OfPIT(Display):
             With means.
         ax : matplotlib Axes, optional
         """
-        return cls(metrics.pit(y_true, y_pred, y_std)).plot(ax)
+        pit = metrics.pit(y_true, y_pred, y_std)
+        width = None
+        if isinstance(y_pred, PredictiveDistribution):
+            # PIT values of discrete distributions lie in the middle of the jump of the cdf.
+            width = np.maximum(2.0 * (y_pred.cdf(np.asarray(y_true, dtype=np.float64).ravel()) - pit), 0.0)
+            width[width < _ROUNDING] = 0.0
+        return cls(pit, width).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
@@ -99,6 +126,9 @@ class CalibrationDisplay(_OfPIT):
     ----------
     pit : array-like of shape (n,)
         Predictive cdf of each row at what was measured, as `bayes_sklearn.metrics.pit` returns.
+    width : array-like of shape (n,), optional
+        Predicted probability of exactly what was measured, where that is discrete (shares of few counts): such a row
+        is spread evenly over as much about its PIT value, as in [1]_; else it would look too well predicted.
 
     Attributes
     ----------
@@ -110,15 +140,19 @@ class CalibrationDisplay(_OfPIT):
         After `plot`: the curve.
     band_ : PolyCollection
         After `plot`: the band.
+
+    References
+    ----------
+    .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
     """
 
-    def __init__(self, pit: ArrayLike):
-        super().__init__(pit)
+    def __init__(self, pit: ArrayLike, width: ArrayLike | None = None):
+        super().__init__(pit, width)
         n = len(self.pit)
         self.nominal = np.arange(1, 100) / 100.0
         # An equal-tailed interval holds the rows whose PIT is at most half of its coverage away from 1/2.
-        needed = np.sort(np.abs(2.0 * self.pit - 1.0))
-        self.observed = np.searchsorted(needed, self.nominal + 1e-12, side="right") / n
+        within = [self._share_below(0.5 + side * self.nominal) for side in (-0.5, 0.5)]
+        self.observed = within[1] - within[0]
         self.band = np.column_stack([stats.binom.ppf(q, n, self.nominal) / n for q in (0.025, 0.975)])
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -151,6 +185,9 @@ class PITDisplay(_OfPIT):
     ----------
     pit : array-like of shape (n,)
         Predictive cdf of each row at what was measured, as `bayes_sklearn.metrics.pit` returns.
+    width : array-like of shape (n,), optional
+        Predicted probability of exactly what was measured, where that is discrete (shares of few counts): such a row
+        is spread evenly over as much about its PIT value, as in [1]_; else it would look too well predicted.
 
     Attributes
     ----------
@@ -160,6 +197,10 @@ class PITDisplay(_OfPIT):
         After ``plot(kind="ecdf_difference")``.
     band_ : PolyCollection
         After `plot`: where calibrated predictions are.
+
+    References
+    ----------
+    .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
     """
 
     def plot(
@@ -196,7 +237,10 @@ class PITDisplay(_OfPIT):
             raise ValueError(f"kind must be 'histogram' or 'ecdf_difference', got {kind!r}.")
         ax = self._open(ax)
         if kind == "histogram":
-            heights, edges = np.histogram(self.pit, bins=bins, range=(0.0, 1.0))
+            edges = np.linspace(0.0, 1.0, bins + 1)
+            below = self._share_below(edges)
+            below[0] = 0.0  # a PIT of 0 is in the first bin
+            heights = n * np.diff(below)
             self.bars_ = ax.bar(
                 edges[:-1],
                 heights,
@@ -220,10 +264,13 @@ class PITDisplay(_OfPIT):
             ax.axhline(n / bins, color=GREY, linewidth=0.8, linestyle="--")
             ax.set_ylabel("number of measurements")
         else:
-            u = np.sort(self.pit)
-            # The difference falls with u and jumps at every value.
-            steps = np.repeat(np.arange(n + 1) / n, 2)
-            at = np.concatenate([[0.0], np.repeat(u, 2), [1.0]])
+            if self.width.any():
+                at = np.linspace(0.0, 1.0, 501)
+                steps = self._share_below(at)
+            else:
+                # The difference falls and jumps at every value.
+                at = np.concatenate([[0.0], np.repeat(np.sort(self.pit), 2), [1.0]])
+                steps = np.repeat(np.arange(n + 1) / n, 2)
             (self.line_,) = ax.plot(at, steps - at, color=BLUE, linewidth=1.5, label="measurements")
             limit = stats.kstwo.ppf(0.95, n)
             self.band_ = ax.fill_between(
