@@ -88,8 +88,10 @@ class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
     Notes
     -----
     Errors at fitted shares (counts with ``count_error="fitted"``) depend on the fit: each candidate then settles its
-    own, in a few passes over the rows. These errors know the target, so that both scores are a little too good, alike
-    for all candidates but those that differ in ``count_error`` or ``error_floor``. With ``noise="additive"`` each costs some 100 factorisations of the rows.
+    own, in a few passes over the rows. They know the target, so that scores are a little too good; prefer
+    cross-validation to choose ``count_error`` or ``error_floor`` by a small difference. With ``noise="additive"`` a
+    candidate costs some 100 factorisations of the rows.
+
     Leave-one-out takes one pass over the rows a candidate, in blocks.
 
     Examples
