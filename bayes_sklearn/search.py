@@ -88,7 +88,10 @@ class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
     Notes
     -----
     Errors at fitted shares (counts with ``count_error="fitted"``) depend on the fit: each candidate then settles its
-    own, in a few passes over the rows. With ``noise="additive"`` each costs some 100 factorisations of the rows.
+    own, in a few passes over the rows. They know the target, so that scores are a little too good; prefer
+    cross-validation to choose ``count_error`` or ``error_floor`` by a small difference. With ``noise="additive"`` a
+    candidate costs some 100 factorisations of the rows.
+
     Leave-one-out takes one pass over the rows a candidate, in blocks.
 
     Examples
@@ -115,7 +118,7 @@ class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         estimator: BayesianErrorsInVariablesRegressor | None = None,
-        param_grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]] | None = None,
+        param_grid: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         *,
         scoring: str = "loo",
     ):

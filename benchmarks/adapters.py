@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, BayesianErrorsInVariablesRegressorCV
 
 from .data import Table
 from .measure import Work
@@ -21,6 +21,7 @@ __all__ = [
     "Adapter",
     "exact_reference",
     "our_search",
+    "prior_search",
     "ridge_search",
 ]
 
@@ -72,6 +73,13 @@ def our_search(candidates: int) -> Adapter:
     """Return an adapter that searches over the prior's width, on the bare default estimator."""
     grid = {"coef_prior__sigma": np.geomspace(1e-3, 1e3, candidates)}
     search = GridSearchCV(BayesianErrorsInVariablesRegressor(), grid, cv=5)
+    return lambda table: lambda: search.fit(table.X, table.y)
+
+
+def prior_search(candidates: int, scoring: str) -> Adapter:
+    """Return an adapter that searches over the prior's width without refits."""
+    grid = {"coef_prior__sigma": np.geomspace(1e-3, 1e3, candidates)}
+    search = BayesianErrorsInVariablesRegressorCV(param_grid=grid, scoring=scoring)
     return lambda table: lambda: search.fit(table.X, table.y)
 
 

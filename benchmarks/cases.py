@@ -52,6 +52,17 @@ def search(rows: int, columns: int, candidates: int, repeats: int) -> Result:
     return ratios(adapters.our_search(candidates)(table), adapters.ridge_search(candidates)(table), repeats)
 
 
+def prior_search(scoring: str) -> Callable[..., Result]:
+    """Return a case that times a search without refits beside the 300 fits of Ridge's."""
+
+    def run(rows: int, columns: int, candidates: int, repeats: int) -> Result:
+        table = measured(rows, columns)
+        ours, peer = adapters.prior_search(candidates, scoring), adapters.ridge_search(candidates)
+        return ratios(ours(table), peer(table), repeats)
+
+    return run
+
+
 def intervals(rows: int, columns: int, repeats: int) -> Result:
     return seconds(adapters.intervals(measured(rows, columns)), repeats)
 
@@ -155,6 +166,8 @@ def _short(rows: int) -> str:
 
 
 _LARGE, _TINY = {"rows": 1_000_000, "columns": 4}, {"rows": 400, "columns": 4}
+_SEARCHED = {"rows": 2_000, "columns": 10, "candidates": 60}
+_SEARCHED_TINY = {"rows": 60, "columns": 2, "candidates": 2}
 _SAMPLED_TINY = {"rows": 30, "draws": 20, "tune": 20}
 _NUTS = {"rows": 2_000, "columns": 4, "draws": 1000, "tune": 500}
 _NUTS_TINY = {"rows": 30, "columns": 4, "draws": 20, "tune": 20}
@@ -164,11 +177,9 @@ CASES: dict[str, Case] = {
     **_fits(1_000_000, 20),
     **_fits(2_000, 10),
     "fit-counts-1e6x4": Case(against(shares, adapters.fit_counts, adapters.linear_fit_weight), _LARGE, _TINY),
-    "search": Case(
-        search,
-        {"rows": 2_000, "columns": 10, "candidates": 60},
-        {"rows": 60, "columns": 2, "candidates": 2},
-    ),
+    "search": Case(search, _SEARCHED, _SEARCHED_TINY),
+    "search-loo": Case(prior_search("loo"), _SEARCHED, _SEARCHED_TINY),
+    "search-evidence": Case(prior_search("marginal_likelihood"), _SEARCHED, _SEARCHED_TINY),
     "predict-std": Case(against(measured, adapters.predict_std, adapters.linear_predict), _LARGE, _TINY),
     "intervals": Case(intervals, {"rows": 100_000, "columns": 4}, _TINY),
     "memory-fit-y-err": Case(memory("fit_y_err", "linear_fit_y_err"), _LARGE, _TINY),

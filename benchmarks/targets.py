@@ -37,6 +37,8 @@ TARGETS: dict[str, Target] = {
     "fit-frequency-2000x10": Target("fit with frequencies / LinearRegression, 2,000 x 10", 2.0),
     "fit-counts-1e6x4": Target("fit with counts, fitted errors / LinearRegression, 1,000,000 x 4", 1.6),
     "search": Target("GridSearchCV of 300 fits / Ridge's, 2,000 x 10", 2.0),
+    "search-loo": Target("60 priors by exact leave-one-out / Ridge's 300 fits, 2,000 x 10", 1.0),
+    "search-evidence": Target("60 priors by marginal likelihood / Ridge's 300 fits, 2,000 x 10", 1.0),
     "predict-std": Target("predict with std / LinearRegression.predict, 1,000,000 x 4", 4.0),
     "intervals": Target("100,000 intervals", 1.0, "s"),
     "memory-fit-y-err": Target("extra memory of a fit with y_err, columns of n", 4.0, "columns"),

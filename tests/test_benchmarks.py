@@ -37,6 +37,8 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "fit-frequency-2000x10": ({"rows": 2000, "columns": 10}, 2.0, False),
     "fit-counts-1e6x4": (LARGE, 1.6, False),
     "search": ({"rows": 2000, "columns": 10, "candidates": 60}, 2.0, False),
+    "search-loo": ({"rows": 2000, "columns": 10, "candidates": 60}, 1.0, False),
+    "search-evidence": ({"rows": 2000, "columns": 10, "candidates": 60}, 1.0, False),
     "predict-std": (LARGE, 4.0, False),
     "intervals": ({"rows": 100_000, "columns": 4}, 1.0, False),
     "memory-fit-y-err": (LARGE, 4.0, False),
