@@ -8,7 +8,7 @@ are negated and say so by ``neg_``::
     cross_validate(regressor, X, y, scoring=SCORERS)
     GridSearchCV(regressor, grid, scoring={"crps": neg_crps_scorer}, refit="crps")
 
-All are closed forms. A `sample_weight` of k counts a row k times, 0 leaves it out.
+All are closed forms, of [1]_, [2]_ and [3]_. A `sample_weight` of k counts a row k times, 0 leaves it out.
 
 References
 ----------
