@@ -8,16 +8,18 @@ are negated and say so by ``neg_``::
     cross_validate(regressor, X, y, scoring=SCORERS)
     GridSearchCV(regressor, grid, scoring={"crps": neg_crps_scorer}, refit="crps")
 
-All are closed forms, of [1]_, [2]_ and [3]_. A `sample_weight` of k counts a row k times, 0 leaves it out.
+All are closed forms. A `sample_weight` of k counts a row k times, 0 leaves it out.
 
 References
 ----------
-.. [1] Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation",
-   Journal of the American Statistical Association 102, 359-378.
-.. [2] Gneiting, Balabdaoui & Raftery (2007), "Probabilistic forecasts, calibration and
-   sharpness", Journal of the Royal Statistical Society B 69, 243-268.
-.. [3] Winkler (1972), "A decision-theoretic approach to interval estimation", Journal of the
-   American Statistical Association 67, 187-191.
+[1] Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation",
+Journal of the American Statistical Association 102, 359-378.
+
+[2] Gneiting, Balabdaoui & Raftery (2007), "Probabilistic forecasts, calibration and
+sharpness", Journal of the Royal Statistical Society B 69, 243-268.
+
+[3] Winkler (1972), "A decision-theoretic approach to interval estimation", Journal of the
+American Statistical Association 67, 187-191.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ sphinx_gallery_conf = {
     "filename_pattern": rf"/{_examples}\.py$",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    "capture_repr": ("_repr_html_",),
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,

@@ -3,8 +3,8 @@ A line through points with error bars in x
 ==========================================
 
 An error in a feature does not cancel out: it pulls the slope towards zero, the more the larger it is beside the
-feature's own spread. How large errors are is often known, from the data sheet of an instrument or from repeated readings.
-Then the slope can be put right.
+feature's own spread. How large errors are is often known, from the data sheet of an instrument or from repeated
+readings. Then the slope can be put right.
 """
 
 import matplotlib.pyplot as plt
@@ -35,8 +35,13 @@ corrected.summary().round(2)
 
 line = np.linspace(0.0, 10.0, 100)
 fig, ax = plt.subplots(figsize=(7, 5), layout="constrained")
-ax.errorbar(x, y, y_err, x_err, "o", color="0.45", ecolor="0.8", ms=4, lw=1, label="measured, with standard errors")
-for model, color, name in ((naive, "tab:orange", "x taken as exact"), (corrected, "tab:blue", "errors of x stated")):
+ax.errorbar(
+    x, y, y_err, x_err, "o", color="0.45", ecolor="0.8", ms=4, lw=1, label="measured, with standard errors"
+)
+for model, color, name in (
+    (naive, "tab:orange", "x taken as exact"),
+    (corrected, "tab:blue", "errors of x stated"),
+):
     low, high = model.predict_interval(line[:, None], include_noise=False).T
     label = f"{name}: slope {model.coef_[0]:.2f} ± {model.coef_std_[0]:.2f}"
     ax.fill_between(line, low, high, color=color, alpha=0.2, lw=0)
@@ -55,7 +60,13 @@ at_reading = corrected.predict_interval(line[:, None], X_err=1.0)
 
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.fill_between(line, *at_reading.T, color="tab:green", alpha=0.2, lw=0)
-ax.plot(line, corrected.predict(line[:, None], X_err=1.0), color="tab:green", lw=2, label="at a reading with error 1")
+ax.plot(
+    line,
+    corrected.predict(line[:, None], X_err=1.0),
+    color="tab:green",
+    lw=2,
+    label="at a reading with error 1",
+)
 ax.fill_between(line, *at_true.T, color="tab:blue", alpha=0.3, lw=0)
 ax.plot(line, corrected.predict(line[:, None]), color="tab:blue", lw=2, label="at a true x")
 ax.set(xlabel="new x", ylabel="new y, with 95% limits", xlim=(0, 10))

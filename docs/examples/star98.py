@@ -3,8 +3,8 @@ Real shares: California's star98
 ================================
 
 The share of pupils above the national median in mathematics, in 303 school districts. The data come with statsmodels
-(``pip install statsmodels``), which documents their source and rights; they are not shipped here. Each district's share
-has a count of pupils behind it, from 33 to 38,852: a good case for errors that follow from counts, and for
+(``pip install statsmodels``), which documents their source and rights; they are not shipped here. Each district's
+share has a count of pupils behind it, from 33 to 38,852: a good case for errors that follow from counts, and for
 extra-binomial variation, since districts differ by more than their 20 features and chance explain.
 """
 
