@@ -12,12 +12,14 @@ All are closed forms. A `sample_weight` of k counts a row k times, 0 leaves it o
 
 References
 ----------
-.. [1] Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation",
-   Journal of the American Statistical Association 102, 359-378.
-.. [2] Gneiting, Balabdaoui & Raftery (2007), "Probabilistic forecasts, calibration and
-   sharpness", Journal of the Royal Statistical Society B 69, 243-268.
-.. [3] Winkler (1972), "A decision-theoretic approach to interval estimation", Journal of the
-   American Statistical Association 67, 187-191.
+[1] Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation",
+Journal of the American Statistical Association 102, 359-378.
+
+[2] Gneiting, Balabdaoui & Raftery (2007), "Probabilistic forecasts, calibration and
+sharpness", Journal of the Royal Statistical Society B 69, 243-268.
+
+[3] Winkler (1972), "A decision-theoretic approach to interval estimation", Journal of the
+American Statistical Association 67, 187-191.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ class BayesianErrorsInVariablesRegressor(
         The engine that ran.
     n_features_in_ : int
         Number of columns of X, those that hold counts or errors included.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where all are strings.
 
     See Also

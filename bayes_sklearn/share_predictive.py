@@ -58,7 +58,7 @@ class SharePredictive(PredictiveDistribution):
     new observed share k / n, which is discrete. A count of 0 is one that is not known: that row's distribution is of
     its underlying share.
 
-    Means, variances and, with noise that is wide enough, densities are sums over the posterior's nodes, (39). The
+    Means, variances and, with noise that is wide enough, densities are sums over the posterior's nodes, (40). The
     rest is of fewer points that stand for a row's nodes. Where the noise (of a finite count, and of the dispersion)
     is wider than what the posterior leaves open of the log odds, they are the points of a Gauss quadrature.
     Elsewhere, and without noise, they are Gaussians on the scale of the log odds that smooth the nodes and keep

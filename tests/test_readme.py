@@ -17,7 +17,14 @@ from bayes_sklearn.datasets import make_role_modeling
 from reference_model import _quietly as quietly
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/guide.md", "docs/maths.md", "CHANGELOG.md")
+PAGES = (
+    "README.md",
+    "docs/guide.md",
+    "docs/maths.md",
+    "docs/contributing.md",
+    "docs/api/index.md",
+    "CHANGELOG.md",
+)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -26,7 +33,7 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/contributing.md"])
 def test_examples_give_the_output_shown(page: str) -> None:
     source = "\n".join(block for block in blocks(page, "python") if block.startswith(">>> "))
     test = doctest.DocTestParser().get_doctest(source, {}, page, page, 0)
@@ -58,6 +65,12 @@ def test_links_lead_somewhere(page: str) -> None:
         if anchor:
             titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_equation_has_a_number_of_its_own() -> None:
+    numbers = re.findall(r"\\tag\{(\w+)\}", (ROOT / "docs/maths.md").read_text(encoding="utf-8"))
+    assert len(numbers) > 30
+    assert len(set(numbers)) == len(numbers)
 
 
 def test_the_reference_model_of_the_guide_has_the_density_it_claims(monkeypatch: pytest.MonkeyPatch) -> None:

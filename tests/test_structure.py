@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import FunctionType
 
 import bayes_sklearn
+from bayes_sklearn import datasets, metrics
 
 PACKAGE = Path(bayes_sklearn.__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 HEAVY = {"pymc", "pytensor", "nutpie", "arviz", "matplotlib", "dask", "numba"}
 
 
@@ -48,6 +52,27 @@ def test_the_engine_room_imports_nothing_above_it() -> None:
                 "likelihoods",
                 "predictive",
             }, module
+
+
+def test_the_map_of_the_code_has_one_line_for_every_module() -> None:
+    text = (DOCS / "contributing.md").read_text(encoding="utf-8")
+    mapped = re.findall(r"^- `([\w/]+\.py)`: \S", text.partition("## A map of the code")[2], re.MULTILINE)
+    modules = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
+    assert sorted(mapped) == sorted(modules)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
+    documented = set(re.findall(r"\.\. auto(?:class|function):: (\w+)", pages))
+    assert set(bayes_sklearn.__all__) | set(datasets.__all__) <= documented
+    scores = {
+        name
+        for name, value in vars(metrics).items()
+        if isinstance(value, type | FunctionType) and value.__module__ == metrics.__name__ and name[0] != "_"
+    }
+    assert len(scores) > 5
+    assert scores <= documented
+    assert all(f"{name}_scorer" in pages for name in metrics.SCORERS)
 
 
 def test_importing_fitting_and_predicting_load_nothing_heavy() -> None:

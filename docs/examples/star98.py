@@ -1,14 +1,12 @@
-"""California's star98: 303 school districts, their share of pupils above the national median in mathematics.
-
-The data come with statsmodels (``pip install statsmodels``), which documents their source and rights; they are not
-shipped here. Each district's share has a count of pupils behind it, from 33 to 38,852: a good case for errors that
-follow from counts, and for extra-binomial variation, since districts differ by more than their 20 features and chance
-explain.
-
-Run it with ``python docs/examples/star98.py``.
 """
+Real shares: California's star98
+================================
 
-from __future__ import annotations
+The share of pupils above the national median in mathematics, in 303 school districts. The data come with statsmodels
+(``pip install statsmodels``), which documents their source and rights; they are not shipped here. Each district's
+share has a count of pupils behind it, from 33 to 38,852: a good case for errors that follow from counts, and for
+extra-binomial variation, since districts differ by more than their 20 features and chance explain.
+"""
 
 import pandas as pd
 import statsmodels.api as sm
@@ -18,35 +16,35 @@ from sklearn.model_selection import KFold, cross_validate
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, Normal
 from bayes_sklearn.metrics import SCORERS
 
-SHOWN = ["log_predictive_density", "neg_crps", "interval_coverage", "neg_interval_width"]
+data = sm.datasets.star98.load_pandas()
+counts = data.endog.sum(axis=1)
+share = data.endog["NABOVE"] / counts
 
+# %%
+# The counts go into a column of the table, so that they are split and scored along with their rows.
 
-def main() -> None:
-    """Fit, tell what was found, and compare by cross-validation."""
-    data = sm.datasets.star98.load_pandas()
-    counts = data.endog.sum(axis=1)
-    share = data.endog["NABOVE"] / counts
-    table = data.exog.assign(pupils=counts)
+table = data.exog.assign(pupils=counts)
+model = BayesianErrorsInVariablesRegressor(count_column="pupils", coef_prior=Normal(sigma=0.5))
+model.fit(table, share)
+print(model.summary(coverage=0.9).round(5).to_string())
 
-    model = BayesianErrorsInVariablesRegressor(count_column="pupils", coef_prior=Normal(sigma=0.5))
-    model.fit(table, share)
-    print(model.summary(coverage=0.9).round(5).to_string())
-    print(
-        f"\nTwo pupils of one district agree more than chance has it: intraclass correlation"
-        f" {model.overdispersion_:.3f}.\n"
-    )
+# %%
+# Two pupils of one district agree more than chance has it:
 
-    folds = KFold(10, shuffle=True, random_state=0)
-    scoring = {name: SCORERS[name] for name in SHOWN}
-    ours = cross_validate(model, table, share, cv=folds, scoring=scoring)
-    weights = {"sample_weight": counts / counts.mean()}
-    ridge = cross_validate(BayesianRidge(), data.exog, share, cv=folds, scoring=scoring, params=weights)
-    scores = {
-        "BayesianErrorsInVariablesRegressor": [ours[f"test_{name}"].mean() for name in SHOWN],
-        "BayesianRidge": [ridge[f"test_{name}"].mean() for name in SHOWN],
-    }
-    print(pd.DataFrame(scores, index=SHOWN).T.round(3).to_string())
+print(f"intraclass correlation {model.overdispersion_:.3f}")
 
+# %%
+# How good are the predictions for districts that were left out, and do their 95% intervals hold? ``BayesianRidge``
+# gets the counts as weights, divided by their mean; its intervals don't know of them.
 
-if __name__ == "__main__":
-    main()
+folds = KFold(10, shuffle=True, random_state=0)
+shown = ["log_predictive_density", "neg_crps", "interval_coverage", "neg_interval_width"]
+scoring = {name: SCORERS[name] for name in shown}
+ours = cross_validate(model, table, share, cv=folds, scoring=scoring)
+weights = {"sample_weight": counts / counts.mean()}
+ridge = cross_validate(BayesianRidge(), data.exog, share, cv=folds, scoring=scoring, params=weights)
+scores = {
+    "BayesianErrorsInVariablesRegressor": [ours[f"test_{name}"].mean() for name in shown],
+    "BayesianRidge": [ridge[f"test_{name}"].mean() for name in shown],
+}
+print(pd.DataFrame(scores, index=shown).T.round(3).to_string())
