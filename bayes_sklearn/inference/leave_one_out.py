@@ -319,8 +319,7 @@ def _judge(table: _Table, members: Index, found: _Lattice | _Known, with_row: bo
     undetermined |= own < -_LARGEST
     if undetermined.any():
         undetermined &= share > _AGREE**2
-    undetermined = undetermined.any(axis=1)
-    return _Judged(density, with_row_density, undetermined, left, right, closer)
+    return _Judged(density, with_row_density, np.asarray(undetermined.any(axis=1)), left, right, closer)
 
 
 def _log_normal(square: Array, variance: Array) -> Array:
