@@ -290,12 +290,19 @@ def _judge(table: _Table, members: Index, found: _Lattice | _Known, with_row: bo
     square /= rest
     square /= variance
     # The row's own part of p(data | s), (42).
-    own = -0.5 * (left_out * (square + _LOG_TWO_PI + np.log(variance)) - np.log(rest))
+    whole = bool((left_out == 1.0).all())
+    if whole:
+        own = np.log(variance / rest)
+        own += square
+        own += _LOG_TWO_PI
+        own *= -0.5
+    else:
+        own = -0.5 * (left_out * (square + _LOG_TWO_PI + np.log(variance)) - np.log(rest))
     log_rest = weights - own
     top = log_rest.max(axis=1)
     share = np.exp(log_rest - top[:, None])
     total = share.sum(axis=1)
-    if (left_out == 1.0).all():
+    if whole:
         # A whole copy's part is the density that is asked for, (43).
         density = float(logsumexp(weights)) - top - np.log(total)
     else:
@@ -310,8 +317,9 @@ def _judge(table: _Table, members: Index, found: _Lattice | _Known, with_row: bo
     closer = inside & more_right & (np.abs(2.0 * share[:, ::2].sum(axis=1) - total) > _AGREE * total)
     # What nodes without weight say does not matter.
     undetermined |= own < -_LARGEST
-    undetermined = (undetermined & (share > _AGREE**2)).any(axis=1)
-    return _Judged(density, with_row_density, undetermined, left, right, closer)
+    if undetermined.any():
+        undetermined &= share > _AGREE**2
+    return _Judged(density, with_row_density, np.asarray(undetermined.any(axis=1)), left, right, closer)
 
 
 def _log_normal(square: Array, variance: Array) -> Array:
