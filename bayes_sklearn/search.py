@@ -75,10 +75,14 @@ class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
     cv_results_ : dict
         ``params``, a list of every candidate's parameters; ``param_NAME``, an array of the values of each;
         ``score`` and ``rank_score``, arrays of shape (n_candidates,).
-    coef_, intercept_ : ndarray of shape (n_coefficients,), float
+    coef_ : ndarray of shape (n_coefficients,)
         Of the best estimator.
-    n_features_in_, feature_names_in_ : int, ndarray of shape (n_features_in_,)
-        Of the best estimator; the second where all columns have names that are strings.
+    intercept_ : float
+        Of the best estimator.
+    n_features_in_ : int
+        Of the best estimator.
+    feature_names_in_ : ndarray of shape (n_columns,)
+        Of the best estimator, where all columns have names that are strings.
 
     See Also
     --------
