@@ -138,6 +138,49 @@ class LeaveOneOutMixin:
             good_k=found.good_k,
         )
 
+    def loo_pit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+    ) -> Array:
+        """Return the probability integral transform of each training row under the model fitted to the others.
+
+        Where the model is right the values are uniform on [0, 1]; see `metrics.pit` and `metrics.pit_error`.
+
+        Parameters
+        ----------
+        X, y, sample_weight, y_err
+            The training rows, as given to `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Of rows of weight zero NaN.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `loo`, and where the model was not fitted by the exact engine.
+        """
+        check_is_fitted(self)
+        if self.inference_ != "exact":
+            raise ValueError(
+                f"loo_pit is for exact fits, and this one is by {self.inference_!r}: use `metrics.pit` of predictions"
+                " for rows that were held out."
+            )
+        validate_data(self, X, y, reset=False, skip_check_array=True)
+        self._check_errors_given(sample_weight, y_err)
+        problem, _ = self._training_problem(X, y, sample_weight, y_err, {"X_err": None, "X_cov": None})
+        found = leave_one_out(problem, self._posterior.noise_scale / problem.noise_unit)
+        self._check_same(problem, found)
+        frequency = problem.rows.frequency
+        values = np.full(len(problem.rows.y), np.nan)
+        values[slice(None) if frequency is None else frequency > 0.0] = found.pit
+        return values
+
     def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
         """Refuse rows that do not give the posterior that the model has."""
         scaling, fitted = problem.scaling, self._posterior

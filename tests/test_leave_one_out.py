@@ -384,3 +384,41 @@ def test_xy_cov_has_no_leave_one_out() -> None:
     model.fit(data.X, data.y, y_err=data.y_err, X_err=data.X_err, Xy_cov=[0.05, 0.0])
     with pytest.raises(ValueError, match="Xy_cov"):
         model.loo(data.X, data.y, y_err=data.y_err, X_err=data.X_err)
+
+
+@pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
+def test_the_transform_of_a_row_is_that_of_a_fit_without_it(noise: str) -> None:
+    table = measured(n=25)
+    frequency = np.where(np.arange(25) % 5 == 0, 2.0, 1.0)
+    problem = build(table.X, table.y, table.y_err, frequency, noise=noise)
+    values = leave_one_out(problem, exact.solve(problem, SETTINGS).noise_scale).pit
+    rows, error = problem.rows, np.asarray(problem.standard_error)
+    for i in range(0, 25, 3):
+        others = replace(rows, frequency=frequency - (np.arange(25) == i))
+        without = replace(problem, rows=others, state=compress(others, error))
+        posterior = exact.solve(without, SETTINGS)
+        x = (table.X[i] - problem.scaling.x_mean) / problem.scaling.x_scale
+        mean, spread = posterior.linear(np.append(1.0, x)[None])
+        own = error[i] / problem.error_unit
+        scale = posterior.noise_scale
+        variance = {"scaled": (own * scale) ** 2, "additive": own**2 + scale**2, "known": own**2}[noise]
+        y = (table.y[i] - problem.scaling.y_mean) / problem.scaling.y_scale
+        expected = stats.norm.cdf((y - mean[0]) / np.sqrt(variance + spread[0])) @ posterior.weights
+        assert_allclose(values[i], expected, rtol=1e-7)
+
+
+def test_transforms_of_the_estimator_are_uniform() -> None:
+    table = measured(n=400)
+    weight = np.append(np.ones(399), 0.0)
+    model = Regressor(noise="known").fit(table.X, table.y, weight, y_err=table.y_err)
+    values = model.loo_pit(table.X, table.y, weight, y_err=table.y_err)
+    assert np.isnan(values[-1])
+    assert stats.kstest(values[:-1], "uniform").pvalue > 1e-4
+    inside = stats.norm.cdf(values[:-1])
+    assert inside.std() > 0.0
+
+
+def test_transforms_are_for_exact_fits(sampled: Regressor) -> None:
+    table = gentle()
+    with pytest.raises(ValueError, match="loo_pit"):
+        sampled.loo_pit(table.X, table.y, y_err=table.y_err)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr
 
 from . import exact
 from .compressed import compress
@@ -45,6 +45,8 @@ class LeaveOneOut(NamedTuple):
     """(n,) of each target given the other rows, and the other copies of its own, in the data's unit."""
     log_density_with: Array
     """(n,) of a copy of each target given all rows."""
+    pit: Array
+    """(n,) probability of less than each target given the other rows."""
     frequency: Array
     """(n,) how often each row counts."""
     location: Array
@@ -70,7 +72,7 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
     noise_scale : ndarray of shape (G,)
         The nodes of its posterior, in the model's units: where, and how close, nodes have to be.
     with_rows : bool, default=True
-        Whether ``log_density_with`` is wanted; it is NaN otherwise.
+        Whether ``log_density_with`` and ``pit`` are wanted; they are NaN otherwise.
 
     Raises
     ------
@@ -86,16 +88,18 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
     found = (
         _Known(problem) if problem.noise == "known" else _Lattice.of(exact.integrand(problem), noise_scale)
     )
-    density, density_with = np.full((2, len(table.rows)), np.nan)
+    density, density_with, pit = np.full((3, len(table.rows)), np.nan)
     weights = found.log_weights
     location = np.exp(weights - logsumexp(weights)) @ found.nodes.location
     pending, n_nodes, first = np.arange(len(table.rows)), len(weights), with_rows
     undetermined: list[Index] = []
     while len(pending):
         judged = _stacked(
-            [_judge(table, pending[block], found, first) for block in table.blocks(pending, found)]
+            [_judge(table, pending[block], found, first, with_rows) for block in table.blocks(pending, found)]
         )
         density[pending] = judged.log_density
+        if judged.pit is not None:
+            pit[pending] = judged.pit
         if judged.log_density_with is not None:
             density_with[:] = judged.log_density_with
         undetermined.append(pending[judged.undetermined])
@@ -106,17 +110,19 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
             break
     # Leverages sum to P at most, and rows that far out are few.
     for i in np.concatenate(undetermined):
-        density[i] = _refitted(problem, table, int(i))
+        density[i], pit[i] = _refitted(problem, table, int(i))
     jacobian = float(np.log(problem.scaling.y_scale))
-    return LeaveOneOut(density - jacobian, density_with - jacobian, table.frequency, location, n_nodes)
+    return LeaveOneOut(density - jacobian, density_with - jacobian, pit, table.frequency, location, n_nodes)
 
 
 def _stacked(parts: list[_Judged]) -> _Judged:
     """Return the blocks of rows as one."""
     with_row = [part.log_density_with for part in parts if part.log_density_with is not None]
+    pit = [part.pit for part in parts if part.pit is not None]
     return _Judged(
         np.concatenate([part.log_density for part in parts]),
         np.concatenate(with_row) if with_row else None,
+        np.concatenate(pit) if pit else None,
         np.concatenate([part.undetermined for part in parts]),
         np.concatenate([part.left for part in parts]),
         np.concatenate([part.right for part in parts]),
@@ -263,6 +269,7 @@ class _Judged(NamedTuple):
 
     log_density: Array
     log_density_with: Array | None
+    pit: Array | None
     undetermined: NDArray[np.bool_]
     """Whether too few digits are left."""
     left: NDArray[np.bool_]
@@ -273,12 +280,15 @@ class _Judged(NamedTuple):
     """... and in between."""
 
 
-def _judge(table: _Table, members: Index, found: _Lattice | _Known, with_row: bool) -> _Judged:
+def _judge(
+    table: _Table, members: Index, found: _Lattice | _Known, with_row: bool, with_pit: bool
+) -> _Judged:
     """Sum over the nodes for some rows, (41) to (44)."""
     design, nodes, weights = table.design(members), found.nodes, found.log_weights
     variance = table.variance(members, nodes.noise_scale)
     spread = nodes.covariances.quadratic(design)
-    square = np.square(table.y[members, None] - design @ nodes.location.T)
+    away = table.y[members, None] - design @ nodes.location.T
+    square = np.square(away)
     with_row_density = None
     if with_row:
         with_row_density = _log_mean(weights, _log_normal(square, variance + spread))
@@ -309,6 +319,11 @@ def _judge(table: _Table, members: Index, found: _Lattice | _Known, with_row: bo
         wider = rest + leverage
         copy = -0.5 * (square / wider + _LOG_TWO_PI + np.log(variance * wider / rest))
         density = logsumexp(log_rest + copy, axis=1) - top - np.log(total)
+    pit = None
+    if with_pit:
+        # From the mean without the row, in the standard deviation of a copy of it.
+        away /= np.sqrt(variance * rest * (rest + leverage))
+        pit = (share * ndtr(away)).sum(axis=1) / total
     more_left, more_right = found.ends
     left = more_left & (log_rest[:, 0] > top - _FALLEN)
     right = more_right & (log_rest[:, -1] > top - _FALLEN)
@@ -319,7 +334,7 @@ def _judge(table: _Table, members: Index, found: _Lattice | _Known, with_row: bo
     undetermined |= own < -_LARGEST
     if undetermined.any():
         undetermined &= share > _AGREE**2
-    return _Judged(density, with_row_density, np.asarray(undetermined.any(axis=1)), left, right, closer)
+    return _Judged(density, with_row_density, pit, np.asarray(undetermined.any(axis=1)), left, right, closer)
 
 
 def _log_normal(square: Array, variance: Array) -> Array:
@@ -332,8 +347,8 @@ def _log_mean(log_weights: Array, log_values: Array) -> Array:
     return np.asarray(logsumexp(log_weights + log_values, axis=-1)) - float(logsumexp(log_weights))
 
 
-def _refitted(problem: Problem, table: _Table, member: int) -> float:
-    """Return the log density of a row given the others by fitting them."""
+def _refitted(problem: Problem, table: _Table, member: int) -> tuple[float, float]:
+    """Return the log density of a row given the others, and the probability of less, by fitting them."""
     row, rows = table.rows[member], problem.rows
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency.copy()
     frequency[row] -= table.left_out[member]
@@ -346,16 +361,17 @@ def _refitted(problem: Problem, table: _Table, member: int) -> float:
         raise ValueError(
             f"Without row {row} of the table there is no leave-one-out: {improper}"
         ) from improper
-    if posterior.log_evidence is not None and table.left_out[member] == 1.0:
-        # Between two integrals, each with its own nodes: the mixture's tails would end with those of the others.
-        whole = exact.solve(problem, SamplerSettings()).log_evidence
-        if whole is not None:
-            return whole - posterior.log_evidence + float(np.log(problem.scaling.y_scale))
     members = np.array([member])
     design = np.zeros((1, posterior.location.shape[1]))
     design[:, -table.design(members).shape[1] :] = table.design(members)
     mean, spread = posterior.linear(design)
     variance = table.variance(members, posterior.noise_scale) + spread
-    return float(
-        _log_mean(np.log(posterior.weights), _log_normal(np.square(table.y[member] - mean), variance))[0]
-    )
+    away = table.y[member] - mean
+    pit = float((ndtr(away / np.sqrt(variance)) @ posterior.weights)[0])
+    if posterior.log_evidence is not None and table.left_out[member] == 1.0:
+        # Between two integrals, each with its own nodes: the mixture's tails would end with those of the others.
+        whole = exact.solve(problem, SamplerSettings()).log_evidence
+        if whole is not None:
+            return whole - posterior.log_evidence + float(np.log(problem.scaling.y_scale)), pit
+    log_density = _log_mean(np.log(posterior.weights), _log_normal(np.square(away), variance))
+    return float(log_density[0]), pit
