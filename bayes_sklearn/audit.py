@@ -84,7 +84,8 @@ class ErrorAudit:
     coverage : float
         Share of rows inside their predicted 95% intervals.
     pit : ndarray of shape (n,)
-        Probability integral transform of the rows under their predictions, uniform where these are calibrated.
+        Probability integral transform of the rows under their predictions, uniform where these are calibrated; of
+        the rows of an exact fit, under predictions from the others (leave-one-out).
     pit_error : float
         Its distance from uniform, see `metrics.pit_error`.
     residuals : ndarray of shape (n,)
@@ -235,7 +236,8 @@ def audit_errors(
     held_out : bool, default=False
         Whether the rows are new. False: they are those of the fit, to which the line has adapted.
     pit : array-like of shape (n,), optional
-        Probability integral transform of the rows, leave-one-out, say. None: that of predictions for them.
+        Probability integral transform of the rows. None: of the rows of an exact fit leave-one-out's (`loo_pit`),
+        else that of predictions for them.
     false_alarm_rate : float, default=0.05
         Probability of a verdict other than "about right" where the stated errors are right.
 
@@ -285,7 +287,9 @@ def audit_errors(
     p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
     verdict = decide(rows.kind, value, p_dispersion, p_trend, float(false_alarm_rate))
     interval = (float(overall.lower[0]), float(overall.upper[0]))
-    regressor, _ = final_regressor(estimator, X)
+    regressor, table = final_regressor(estimator, X)
+    if pit is None and not held_out and getattr(regressor, "inference_", None) == "exact":
+        pit = np.nan_to_num(regressor.loo_pit(table, target, sample_weight, y_err=y_err))
     values = _pit(rows, target, pit)
     lower, upper = (limit[rows.used] for limit in rows.distribution.interval(0.95))
     seen = target[rows.used]

@@ -252,11 +252,13 @@ def test_columns_pipelines_and_searches_give_the_same() -> None:
     assert_allclose(audit_errors(search, table, y).residuals, plain.residuals)
 
 
-def test_pit_values_are_those_of_predictions_or_given() -> None:
+def test_pit_values_are_leave_one_outs_or_those_of_predictions_or_given() -> None:
     X, y, e = measured(80)
     model = Regressor().fit(X, y, y_err=e)
     audit = audit_errors(model, X, y, y_err=e)
-    assert_allclose(audit.pit, metrics.pit(y, model.predict_distribution(X, y_err=e)))
+    assert_allclose(audit.pit, model.loo_pit(X, y, y_err=e))
+    new = audit_errors(model, X, y, y_err=e, held_out=True)
+    assert_allclose(new.pit, metrics.pit(y, model.predict_distribution(X, y_err=e)))
     assert audit.pit_error == metrics.pit_error(audit.pit)
     given = np.linspace(0.0, 1.0, 80)
     assert_allclose(audit_errors(model, X, y, y_err=e, pit=given).pit, given)
