@@ -73,16 +73,16 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
             posterior.auxiliary,
         )
     size = chains * draws
-    if posterior.true_features is not None:
-        nodes = rng.choice(len(posterior.weights), size=size, p=posterior.weights)
-        true = posterior.true_features.drawn(nodes, rng)
-        drawn, _ = replace(posterior, true_features=true).measured(None)
-        return Draws(chains, drawn.location, posterior.noise_scale[nodes], true)
     if posterior.log_noise_density is None and len(posterior.weights) > 1:
         nodes = rng.choice(len(posterior.weights), size=size, p=posterior.weights)
         auxiliary = {name: values[nodes] for name, values in posterior.auxiliary.items()}
-        location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
-        return Draws(chains, location, posterior.noise_scale[nodes], auxiliary=auxiliary)
+        true = posterior.true_features
+        if true is None:
+            location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
+        else:
+            true = true.drawn(nodes, rng)
+            location = replace(posterior, true_features=true).measured(None)[0].location
+        return Draws(chains, location, posterior.noise_scale[nodes], true, auxiliary)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
     scale = posterior.noise_quantiles(rng.random(size))

@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,52 +24,39 @@ __all__ = [
     "MeasuredPredictive",
     "MeasuredSharePredictive",
     "MeasuredStudentTPredictive",
-    "by_row",
-    "common_error",
-    "line_distribution",
+    "RowErrors",
 ]
 
 Array = NDArray[np.float64]
 
 
-def line_distribution(
-    posterior: Posterior,
-    X: NDArray[np.floating],
-    features: NDArray[np.intp] | None,
-    seed: int,
-    error: Array | None = None,
-    index: Any = None,
-) -> LinearPredictive:
-    """Return the distribution of the regression line at rows whose features are true, or measured with error.
+class RowErrors(NamedTuple):
+    """What errors of new rows' features make of the posterior's line, settled once for every likelihood."""
 
-    Parameters
-    ----------
-    posterior, X, features, seed, index
-        As for `LinearPredictive`.
-    error : ndarray of shape (q, q) or (n, q, q), optional
-        Covariances of the errors of those features that had errors in fit; None: the features are true.
-    """
-    if error is None or not error.any():
-        return LinearPredictive(posterior, X, features, {}, seed, index)
-    common = common_error(posterior, error)
-    if common is None:
-        return MeasuredPredictive(by_row(error, len(X)), posterior, X, features, {}, seed, index)
-    measured, feature_error = posterior.measured(common)
-    return LinearPredictive(measured, X, features, {}, seed, index, feature_error)
+    posterior: Posterior
+    """Of the line in features that are true, or measured with one covariance of errors for all rows."""
+    feature_error: Array | None
+    """(G,) variance that these leave at every node; None: the features are true, or have errors by row."""
+    by_row: Array | None
+    """(n, q, q) covariances of errors that differ from row to row, or under which there is no line."""
 
+    @classmethod
+    def of(cls, posterior: Posterior, error: Array | None, n: int) -> RowErrors:
+        """Settle the errors of n rows.
 
-def common_error(posterior: Posterior, error: Array) -> Array | None:
-    """Return the covariance that all rows' errors have, (q, q); None where they differ, or give no one line."""
-    if isinstance(posterior.true_features, TrueMixture):
-        return None
-    if error.ndim == 2:
-        return error
-    return error[0] if (error == error[:1]).all() else None
-
-
-def by_row(error: Array, n: int) -> Array:
-    """Return the covariances of the rows' errors, (n, q, q)."""
-    return np.broadcast_to(error, (n, *error.shape[-2:]))
+        Parameters
+        ----------
+        posterior : Posterior
+        error : ndarray of shape (q, q) or (n, q, q), optional
+            Covariances of the errors of those features that had errors in fit; None: the features are true.
+        n : int
+        """
+        if error is None or not error.any():
+            return cls(posterior, None, None)
+        common = error.ndim == 2 or bool((error == error[:1]).all())
+        if not common or isinstance(posterior.true_features, TrueMixture):
+            return cls(posterior, None, np.broadcast_to(error, (n, *error.shape[-2:])))
+        return cls(*posterior.measured(error if error.ndim == 2 else error[0]), None)
 
 
 class MeasuredPredictive(LinearPredictive):

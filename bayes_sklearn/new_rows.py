@@ -12,13 +12,12 @@ from .errors import NoiseModel, new_counts
 from .inference.posterior import Posterior
 from .likelihoods import Likelihood
 from .measured import (
+    MeasuredPredictive,
     MeasuredSharePredictive,
     MeasuredStudentTPredictive,
-    by_row,
-    common_error,
-    line_distribution,
+    RowErrors,
 )
-from .predictive import PredictiveDistribution
+from .predictive import LinearPredictive, PredictiveDistribution
 from .share_predictive import SharePredictive
 from .student_t import StudentTPredictive
 
@@ -69,9 +68,7 @@ def new_rows(
     TypeError, ValueError
         For bad input, naming the argument.
     """
-    # Features that are true have no error.
-    error = feature_error if feature_error is not None and feature_error.any() else None
-    common = None if error is None else common_error(posterior, error)
+    posterior, of_features, by_row = RowErrors.of(posterior, feature_error, len(X))
     if likelihood.takes_trials:
         known = new_counts(len(X), likelihood.name, counts, y_err, columns)
         what: dict[str, Any] = {
@@ -79,25 +76,20 @@ def new_rows(
             "counts": known if include_noise else None,
             "counts_in_fit": 1.0 if noise_model.kind == "none" else None,
         }
-        if error is not None and common is None:
-            return MeasuredSharePredictive(by_row(error, len(X)), posterior, X, features, seed, index, **what)
-        of_features = None
-        if common is not None:
-            posterior, of_features = posterior.measured(common)
+        if by_row is not None:
+            return MeasuredSharePredictive(by_row, posterior, X, features, seed, index, **what)
         return SharePredictive(posterior, X, features, seed, index, feature_error=of_features, **what)
     stated = noise_model.check(len(X), counts, y_err, columns)
-    line = line_distribution(posterior, X, features, seed, feature_error, index)
+    if by_row is None:
+        line = LinearPredictive(posterior, X, features, {}, seed, index, of_features)
+    else:
+        line = MeasuredPredictive(by_row, posterior, X, features, {}, seed, index)
     if not include_noise:
         return line
     noise = noise_model.parts(line.mean() if "counts" in stated else None, **stated)
-    if likelihood.name != "student_t":
+    nu = posterior.auxiliary.get("nu", likelihood.constants.get("nu"))
+    if nu is None:
         return line.with_noise(noise)
-    nu = posterior.auxiliary.get("nu", likelihood.nu)
-    if error is not None and common is None:
-        return MeasuredStudentTPredictive(
-            nu, by_row(error, len(X)), posterior, X, features, noise, seed, index
-        )
-    of_features = None
-    if common is not None:
-        posterior, of_features = posterior.measured(common)
+    if by_row is not None:
+        return MeasuredStudentTPredictive(nu, by_row, posterior, X, features, noise, seed, index)
     return StudentTPredictive(nu, posterior, X, features, noise, seed, index, of_features)

@@ -1,0 +1,159 @@
+"""New rows whose features have errors, under other likelihoods: errors by row, draws, and what ArviZ gets of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from scipy import integrate, stats
+from scipy.special import expit
+
+from bayes_sklearn.draws import Observed, draws_of, held_against
+from bayes_sklearn.errors import CountErrors, NoiseModel
+from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.true_features import TrueFeatures
+from bayes_sklearn.likelihoods import (
+    BetaBinomialLikelihood,
+    BinomialLikelihood,
+    Likelihood,
+    StudentTLikelihood,
+)
+from bayes_sklearn.new_rows import new_rows
+
+Array = NDArray[np.float64]
+
+SAMPLED = 300
+X = np.array([[0.4, -1.0], [2.0, 0.3], [-1.1, 0.8], [0.0, 0.0]])
+COMMON = np.array([[0.36]])
+LIKELIHOODS = [StudentTLikelihood(), BinomialLikelihood(), BetaBinomialLikelihood()]
+
+
+def posterior(likelihood: Likelihood) -> Posterior:
+    """Return nodes as a sampler gives them: points, with the true first feature's distribution."""
+    rng = np.random.default_rng(0)
+    centers = np.array([0.5, 0.3, -0.4, 0.2])  # mu, Gamma, alpha, beta
+    true = TrueFeatures(
+        noisy=np.array([0]),
+        n_features=2,
+        intercept=True,
+        coef=1.0 + 0.1 * rng.normal(size=(SAMPLED, 1)),
+        variance=np.exp(0.1 * rng.normal(size=(SAMPLED, 1, 1))),
+        theta=centers + 0.1 * rng.normal(size=(SAMPLED, 4)),
+        root=np.zeros((SAMPLED, 4, 0)),
+        x_mean=np.array([0.2, -0.1]),
+        x_scale=np.array([1.5, 0.8]),
+        y_mean=0.0,
+        y_scale=1.0,
+    )
+    auxiliary = {"student_t": "nu", "beta_binomial": "dispersion"}
+    values = {"nu": rng.uniform(3.0, 9.0, SAMPLED), "dispersion": rng.uniform(0.02, 0.1, SAMPLED)}
+    model = Posterior(
+        weights=np.full(SAMPLED, 1.0 / SAMPLED),
+        location=true.coefficients()[0],
+        covariances=SharedBasis(np.zeros((3, 0)), np.zeros((SAMPLED, 0))),
+        noise_scale=rng.uniform(0.4, 0.6, SAMPLED),
+        center=np.zeros(2),
+        true_features=true,
+        auxiliary={name: values[name] for kind, name in auxiliary.items() if kind == likelihood.name},
+    )
+    return model.measured(None)[0]
+
+
+def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
+    kind = "counts" if likelihood.takes_trials else "none"
+    return new_rows(
+        likelihood,
+        posterior(likelihood),
+        NoiseModel("scaled", kind, 0.0, CountErrors(0.0)),
+        X,
+        None,
+        columns={},
+        feature_error=error,
+        include_noise=True,
+        seed=1,
+        **given,
+    )
+
+
+def counted(likelihood: Likelihood) -> dict[str, Any]:
+    return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
+def test_errors_by_row_are_those_for_all_where_they_are_the_same(likelihood: Likelihood) -> None:
+    """The last row's differs, so that all rows are taken by row; the others have what one error for all gives."""
+    errors = np.broadcast_to(COMMON, (4, 1, 1)).copy()
+    errors[3] = 0.01
+    own, common = (predicted(likelihood, error, **counted(likelihood)) for error in (errors, COMMON))
+    assert type(own) is not type(common)
+    same = slice(0, 3)
+    assert_allclose(own.mean()[same], common.mean()[same], rtol=1e-10)
+    assert_allclose(own.mean_and_std()[1][same], common.std()[same], rtol=1e-10)
+    assert set(own.variance_parts) == set(common.variance_parts) >= {"feature_error"}
+    for name, part in own.variance_parts.items():
+        assert_allclose(part[same], common.variance_parts[name][same], rtol=1e-9, atol=1e-14)
+    assert own.variance_parts["feature_error"][3] < common.variance_parts["feature_error"][3]
+    value = np.array([0.2, 0.5, 0.4, 0.3])
+    assert_allclose(own.logpdf(value)[same], common.logpdf(value)[same], rtol=1e-8)
+    assert_allclose(own.cdf(value)[same], common.cdf(value)[same], atol=1e-8)
+    assert own.std()[3] < common.std()[3]
+    assert_allclose(np.diag(own.covariance()), own.var(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
+def test_draws_have_the_moments(likelihood: Likelihood) -> None:
+    """Of 20,000 draws, at z < 5; variances of heavy tails to a fifth."""
+    errors = np.array([0.36, 0.04, 1.0, 0.25]).reshape(4, 1, 1)
+    own = predicted(likelihood, errors, **counted(likelihood))
+    draws = own.sample(20_000, random_state=2)
+    assert (np.abs(draws.mean(axis=1) - own.mean()) < 5.0 * own.std() / np.sqrt(20_000)).all()
+    assert_allclose(draws.var(axis=1), own.var(), rtol=0.2 if likelihood.name == "student_t" else 0.06)
+
+
+def density(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Array:
+    """Return the density of a target, of a share per unit of share, by SciPy."""
+    if likelihood.name == "student_t":
+        return np.asarray(stats.t.pdf(y, at["nu"], eta, at["noise_scale"]))
+    k, share = np.rint(y * trials), expit(eta)
+    if likelihood.name == "binomial":
+        return np.asarray(trials * stats.binom.pmf(k, trials, share))
+    size = (1.0 - at["dispersion"]) / at["dispersion"]
+    return np.asarray(trials * stats.betabinom.pmf(k, trials, share * size, (1.0 - share) * size))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
+def test_true_features_are_integrated_out_of_the_log_likelihood(likelihood: Likelihood) -> None:
+    nodes = posterior(likelihood)
+    true: Any = nodes.true_features
+    trials = np.array([5.0, 20.0, 9.0, 40.0])
+    y = np.array([0.4, 0.55, 3.0 / 9.0, 0.3])
+    errors = np.broadcast_to(COMMON, (4, 1, 1))
+    observed = Observed(X, y, np.arange(4), None, errors, {}, trials if likelihood.takes_trials else 1.0)
+    draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
+    values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
+    noise = NoiseModel("scaled", "none", 0.0, CountErrors(0.0))
+    new, found = held_against(likelihood, noise, observed, draws, nodes.center, np.random.default_rng(4))
+    drawn: Any = draws.true_features
+    line = drawn.line(X, errors)
+    assert true.theta.shape == drawn.theta.shape
+    for draw in (0, 7, 123):
+        at = {name: value[draw] for name, value in values.items()}
+        for row in range(4):
+            mean, sd = line.mean[row, draw], np.sqrt(line.feature_error[row, draw])
+
+            eta = np.linspace(mean - 9.0 * sd, mean + 9.0 * sd, 2001)
+            whole = integrate.trapezoid(
+                density(likelihood, y[row], trials[row], eta, at) * stats.norm.pdf(eta, mean, sd), eta
+            )
+            assert_allclose(found[draw, row], np.log(whole), atol=1e-3)
+    if likelihood.takes_trials:
+        assert_allclose(new * trials, np.rint(new * trials), atol=1e-9)
+
+
+def test_nodes_without_a_covariance_can_be_drawn_from() -> None:
+    true: Any = posterior(BinomialLikelihood()).true_features
+    drawn = true.drawn(np.array([3, 3, 5]), np.random.default_rng(0))
+    assert_allclose(drawn.theta, true.theta[[3, 3, 5]])
