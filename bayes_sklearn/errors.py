@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,24 @@ from .checks import check_counts, check_shares, check_vector
 
 __all__ = [
     "PREDICTED_PRIOR_COUNT",
+    "Before",
     "CountErrors",
+    "ErrorKind",
     "NoiseModel",
     "TargetErrors",
+    "WeightType",
     "new_counts",
     "observed_share",
     "pooled_share",
     "resolve_target_errors",
     "resolve_trials",
     "root_mean_square",
+    "rules_out_counts",
 ]
 
 Array = NDArray[np.float64]
 WeightType = Literal["counts", "frequency"]
+ErrorKind = Literal["counts", "standard_error", "none"]
 Parts = dict[str, tuple["Array | float", "Array | float"]]
 
 # A share times its count may miss a whole number by rounding of the share; by more, it is no count.
@@ -54,12 +59,25 @@ class TargetErrors:
     """(n,) the number behind each share; None if there are none."""
     weight_type: WeightType
     """What sample_weight was taken to be."""
+    kind: ErrorKind
+    """Where errors come from."""
+    typical: float | None = None
+    """Root mean square of the standard errors, of rows that stand for others; None: it follows from them."""
 
     @property
-    def kind(self) -> Literal["counts", "standard_error", "none"]:
-        if self.counts is not None:
-            return "counts"
-        return "none" if self.standard_error is None else "standard_error"
+    def root_mean_square(self) -> float:
+        """Of the standard errors as given."""
+        if self.typical is not None:
+            return self.typical
+        return root_mean_square(self.standard_error, self.frequency)
+
+
+class Before(NamedTuple):
+    """What weights were taken to be in rows before."""
+
+    weight_type: WeightType
+    no_counts: bool
+    """Whether those rows rule out that they are counts."""
 
 
 def resolve_target_errors(
@@ -70,6 +88,8 @@ def resolve_target_errors(
     y_err: object = None,
     y_err_column: Array | None = None,
     count_column: Array | None = None,
+    batch: bool = False,
+    before: Before | None = None,
 ) -> TargetErrors:
     """Settle what weights, counts and standard errors mean, and check them.
 
@@ -85,6 +105,10 @@ def resolve_target_errors(
         As given to fit.
     y_err_column, count_column : ndarray of shape (n,), optional
         Columns of X that hold them.
+    batch : bool, default=False
+        Whether other rows come before or after: of these, none has to count.
+    before : Before, optional
+        What the weights of the rows before were.
 
     Returns
     -------
@@ -104,12 +128,15 @@ def resolve_target_errors(
     weight = None
     if sample_weight is not None:
         weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
-        _check_enough(weight, "sample_weight is")
+        if not batch:
+            _check_enough(weight, "sample_weight is")
     errors = _one_source(y_err=y_err, y_err_column=y_err_column)
     other = errors or ("count_column" if count_column is not None else None)
     if errors and count_column is not None:
         raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
-    kind = _weight_type(y, weight, weight_type, other)
+    kind = _weight_type(y, weight, weight_type, other, quiet=before is not None)
+    if before is not None:
+        kind = _as_before(kind, before, weight is not None or other is not None)
     if kind == "counts" and weight is None and other is None:
         warnings.warn(
             "weight_type='counts', but there are no counts: the shares are fitted as targets without known errors."
@@ -126,7 +153,8 @@ def resolve_target_errors(
     counts = None
     if count_column is not None:
         counts, name = check_vector(count_column, n, "count_column", scalar=False), "count_column"
-        _check_enough(counts, "The counts in count_column are")
+        if not batch:
+            _check_enough(counts, "The counts in count_column are")
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
     if counts is not None:
@@ -135,13 +163,38 @@ def resolve_target_errors(
         if not counts.all():  # a count of 0 is a row left out
             seen = (counts > 0.0).astype(np.float64)
             weight = seen if weight is None else weight * seen
-            _check_enough(weight, "The sample_weight of rows with a positive count is")
+            if not batch:
+                _check_enough(weight, "The sample_weight of rows with a positive count is")
     standard_error: Array | float | None = None
     if errors:
         given = y_err if y_err is not None else y_err_column
         checked = check_vector(given, n, errors, positive=True)
         standard_error = checked if checked.ndim else float(checked)
-    return TargetErrors(weight, standard_error, counts, kind)
+    stated: ErrorKind = "counts" if counts is not None else "standard_error" if errors else "none"
+    return TargetErrors(weight, standard_error, counts, kind, stated)
+
+
+def _as_before(kind: WeightType, before: Before, given: bool) -> WeightType:
+    """Return what weights are, where the rows before have settled it; a batch may not contradict them."""
+    if before.weight_type == "counts" and not given:
+        raise ValueError(
+            "The rows before came with counts, and these come without: give sample_weight, the counts behind the"
+            " shares in y."
+        )
+    if before.weight_type == "frequency" and kind == "counts" and not before.no_counts:
+        raise ValueError(
+            "The sample_weight of these rows looks like counts behind shares, but that of the rows before was taken"
+            " as frequencies (weight_type='auto' is settled by the first batch): set weight_type='counts' or"
+            " weight_type='frequency', and begin again with fit, or with partial_fit of a clone."
+        )
+    return before.weight_type
+
+
+def rules_out_counts(y: Array, weight: Array | None) -> bool:
+    """Return whether weights can't be the counts behind shares."""
+    if not 0.0 <= float(y.min(initial=0.0)) <= float(y.max(initial=0.0)) <= 1.0:
+        return True
+    return weight is not None and bool(weight.min() < 1.0 or (weight != np.rint(weight)).any())
 
 
 def _check_enough(weight: Array, subject: str) -> None:
@@ -159,7 +212,9 @@ def _one_source(**given: object) -> str | None:
     return names[0] if names else None
 
 
-def _weight_type(y: Array, weight: Array | None, setting: str, other: str | None) -> WeightType:
+def _weight_type(
+    y: Array, weight: Array | None, setting: str, other: str | None, *, quiet: bool
+) -> WeightType:
     """Return what sample_weight means, by the setting or, under "auto", by the look of it."""
     if setting != "auto":
         return "counts" if setting == "counts" else "frequency"
@@ -168,14 +223,12 @@ def _weight_type(y: Array, weight: Array | None, setting: str, other: str | None
     remedy = "Set weight_type='counts' or weight_type='frequency' to say which, and to silence this."
     plain = (
         other is not None
-        or weight.min() < 1.0
-        or bool((y < 0.0).any() or (y > 1.0).any())
-        or bool((weight != np.rint(weight)).any())
+        or rules_out_counts(y, weight)
         or bool((weight == 1.0).all())
         or bool(((y == 0.0) | (y == 1.0)).all())
     )
     if plain:
-        if weight.mean() > _MANY:
+        if weight.mean() > _MANY and not quiet:
             warnings.warn(
                 f"sample_weight is taken as frequencies (weight_type='frequency'), but its mean is"
                 f" {weight.mean():.3g}: every row would count so many times. {remedy}",
@@ -184,7 +237,7 @@ def _weight_type(y: Array, weight: Array | None, setting: str, other: str | None
             )
         return "frequency"
     successes = y * weight
-    if (np.abs(successes - np.rint(successes)) > _FAR_FROM_WHOLE).any():
+    if (np.abs(successes - np.rint(successes)) > _FAR_FROM_WHOLE).any() and not quiet:
         warnings.warn(
             "sample_weight is taken as the counts behind the shares in y (weight_type='counts'), but y *"
             f" sample_weight is not whole in some rows. {remedy}",
@@ -220,6 +273,10 @@ class CountErrors:
             p += self.prior_count * self.pooled
             p /= counts + self.prior_count
         return p * (1.0 - p)
+
+    def at_observed(self, y: Array, counts: Array) -> Array:
+        """Return the standard errors at the shares as observed, (n,)."""
+        return self.standard_error(self.bernoulli_variance(observed_share(y, counts), counts), counts)
 
     def standard_error(self, bernoulli_variance: Array, counts: Array) -> Array:
         """Return the standard errors, (n,); 1 where the count is 0, for a row that is left out."""

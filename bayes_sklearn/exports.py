@@ -298,12 +298,14 @@ class ExportMixin:
         target = np.asarray(target, dtype=np.float64)
         self._check_errors_given(sample_weight, y_err)
         feature_error = self._feature_error(table, of_features)
+        held = columns.held(table)
         errors = resolve_target_errors(
             target,
             sample_weight=sample_weight,
             weight_type=self.weight_type_,
             y_err=y_err,
-            **columns.held(table),
+            y_err_column=held.get("y_err_column"),
+            count_column=held.get("count_column"),
         )
         trials = None
         if self._likelihood.takes_trials:

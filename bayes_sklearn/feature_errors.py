@@ -38,6 +38,18 @@ class FeatureErrors:
         wider[..., place[:, None], place] = self.covariance
         return wider
 
+    def common(self) -> FeatureErrors | None:
+        """Return the errors that all rows have, or None where they differ."""
+        covariance, with_target = self.covariance, self.with_target
+        if covariance.ndim == 3:
+            covariance = covariance[0]
+        if with_target is not None and with_target.ndim == 2:
+            with_target = with_target[0]
+        same = (self.covariance == covariance).all() and np.all(self.with_target == with_target)
+        if not same:
+            return None
+        return FeatureErrors(self.noisy, covariance, with_target)
+
     def mean_variance(self, frequency: Array | None) -> Array:
         """Return the mean error variance of each noisy feature, (q,)."""
         variances = np.diagonal(self.covariance, axis1=-2, axis2=-1)
@@ -140,7 +152,7 @@ def warn_if_nothing_is_left(
                 f" ({np.sqrt(spread):.3g}): little is left to learn its coefficient from. Check their unit, or leave"
                 " the feature out.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
 

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CountErrors, TargetErrors, observed_share, pooled_share
+from .columns import Columns
+from .errors import CountErrors, TargetErrors, pooled_share
 from .feature_errors import FeatureErrors
 from .inference import (
+    Compressed,
     Noise,
     Posterior,
     Problem,
@@ -32,6 +34,21 @@ Array = NDArray[np.float64]
 _REFITS, _SETTLED = 3, 0.01
 
 
+class TrainingData(NamedTuple):
+    """What the estimator was given to fit, checked."""
+
+    rows: Rows
+    columns: Columns
+    errors: TargetErrors
+    feature_errors: FeatureErrors | None
+    index: Any = None
+    """Row labels, or None."""
+    trials: Array | None = None
+    """Behind shares whose likelihood takes them."""
+    state: Compressed | None = None
+    """Where the rows stand for others: the state of those."""
+
+
 @dataclass(frozen=True, eq=False)
 class Specification:
     """The model, as the estimator's parameters say it."""
@@ -48,6 +65,8 @@ class Specification:
     likelihood: Likelihood = field(default_factory=NormalLikelihood)
     trials: Array | None = None
     """(n,) counts behind shares whose likelihood takes them; None: one each."""
+    state: Compressed | None = None
+    """Of the rows that those to fit stand for; None: they stand for themselves."""
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
@@ -60,6 +79,7 @@ class Specification:
             likelihood=self.likelihood,
             trials=self.trials,
             like=like,
+            state=self.state,
             **self.priors,
         )
 
@@ -177,8 +197,7 @@ def _with_errors(
         return Settled(model.problem(rows, errors.standard_error, None), None, count_errors)
     counts = errors.counts
     if model.count_error == "observed":
-        bernoulli = count_errors.bernoulli_variance(observed_share(rows.y, counts), counts)
-        standard_error = count_errors.standard_error(bernoulli, counts)
+        standard_error = count_errors.at_observed(rows.y, counts)
         return Settled(model.problem(rows, standard_error, None), None, count_errors)
     pooled = pooled_share(rows.y, counts, rows.frequency)
     problem: Problem | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,16 +20,15 @@ from .checks import remedies
 from .columns import Columns
 from .errors import (
     PREDICTED_PRIOR_COUNT,
+    Before,
     NoiseModel,
-    TargetErrors,
     resolve_target_errors,
     resolve_trials,
-    root_mean_square,
 )
 from .exports import ExportMixin
 from .feature_distribution import Mixture, resolve_components
-from .feature_errors import FeatureErrors, resolve_feature_errors, warn_if_nothing_is_left
-from .fitting import Fit, Specification, fit
+from .feature_errors import resolve_feature_errors, warn_if_nothing_is_left
+from .fitting import Fit, Specification, TrainingData, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
@@ -37,6 +36,7 @@ from .new_rows import new_rows
 from .prediction import PredictionMixin
 from .predictive import PredictiveDistribution
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
+from .streaming import StreamingMixin
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -51,21 +51,8 @@ _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 _ERRORS_TOO_SMALL = 2.5
 
 
-class _Data(NamedTuple):
-    """What `fit` was given, checked."""
-
-    rows: Rows
-    columns: Columns
-    errors: TargetErrors
-    feature_errors: FeatureErrors | None
-    index: Any
-    """Row labels, or None."""
-    trials: Array | None
-    """Behind shares whose likelihood takes them."""
-
-
 class BayesianErrorsInVariablesRegressor(
-    PredictionMixin, LeaveOneOutMixin, ExportMixin, RegressorMixin, BaseEstimator
+    StreamingMixin, PredictionMixin, LeaveOneOutMixin, ExportMixin, RegressorMixin, BaseEstimator
 ):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
@@ -220,6 +207,7 @@ class BayesianErrorsInVariablesRegressor(
     __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "X_err", "X_cov", "Xy_cov"), True
     )
+    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "counts", "X_err", "X_cov"), True
     )
@@ -350,7 +338,7 @@ class BayesianErrorsInVariablesRegressor(
             settings = self._sampler_settings()
             fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
             self._expose(fitted, data, settings)
-            _warn_if_errors_too_small(self, data.errors.kind)
+            self._remember(data, fitted.problem.state)
         return self
 
     def _read(
@@ -360,12 +348,24 @@ class BayesianErrorsInVariablesRegressor(
         sample_weight: ArrayLike | None,
         y_err: ArrayLike | float | None,
         feature_errors: Mapping[str, Any],
-    ) -> _Data:
-        """Check the arguments of `fit`, and settle what the columns and weights are."""
+        *,
+        batch: bool = False,
+        before: Before | None = None,
+    ) -> TrainingData:
+        """Check the arguments of `fit`, and settle what the columns and weights are.
+
+        `batch` says that other rows come before or after these; `before`, what the weights of those before were.
+        """
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         with remedies():
             table, target = validate_data(
-                self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2, y_numeric=True
+                self,
+                X,
+                y,
+                reset=before is None,
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=1 if batch else 2,
+                y_numeric=True,
             )
         target = np.asarray(target, dtype=np.float64)
         columns = Columns.of(
@@ -374,12 +374,16 @@ class BayesianErrorsInVariablesRegressor(
             table.shape[1],
             self.error_columns,
         )
+        held = columns.held(table)
         errors = resolve_target_errors(
             target,
             sample_weight=sample_weight,
             weight_type=self.weight_type,
             y_err=y_err,
-            **columns.held(table),
+            batch=batch,
+            before=before,
+            y_err_column=held.get("y_err_column"),
+            count_column=held.get("count_column"),
         )
         likelihood = resolve_likelihood(self.likelihood)
         trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
@@ -396,13 +400,12 @@ class BayesianErrorsInVariablesRegressor(
             y_err=errors.standard_error,
             **feature_errors,
         )
-        if of_features is not None:
-            noisy = of_features.noisy
-            measured = np.asarray(rows.take(slice(None))[:, noisy], dtype=np.float64)
-            warn_if_nothing_is_left(of_features, measured, columns.feature_names[noisy], errors.frequency)
-        return _Data(rows, columns, errors, of_features, index, trials)
+        data = TrainingData(rows, columns, errors, of_features, index, trials)
+        if not batch:
+            _warn_if_nothing_is_left(data)
+        return data
 
-    def _specification(self, data: _Data) -> Specification:
+    def _specification(self, data: TrainingData) -> Specification:
         """Return what the parameters say of the model, priors checked."""
         intercept_prior = self._prior("intercept_prior", CoefficientPrior, 1)
         priors = {
@@ -420,6 +423,7 @@ class BayesianErrorsInVariablesRegressor(
             resolve_components(self.x_distribution),
             resolve_likelihood(self.likelihood),
             data.trials,
+            data.state,
         )
 
     def _sampler_settings(self) -> SamplerSettings:
@@ -446,7 +450,7 @@ class BayesianErrorsInVariablesRegressor(
         prior.check(role, size)
         return prior
 
-    def _expose(self, fitted: Fit, data: _Data, settings: SamplerSettings) -> None:
+    def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
         """Set the fitted attributes; no training rows are kept."""
         posterior, errors = fitted.posterior, data.errors
         mean = posterior.mean
@@ -474,14 +478,15 @@ class BayesianErrorsInVariablesRegressor(
         if fitted.attenuation is not None:
             self.reliability_ = fitted.attenuation.reliability.copy()
             self.n_components_ = fitted.problem.n_components
-        typical = root_mean_square(fitted.problem.standard_error, errors.frequency)
+        used = replace(errors, standard_error=fitted.problem.standard_error)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
-        self._noise_model = NoiseModel(self._noise, errors.kind, typical, at_predicted)
+        self._noise_model = NoiseModel(self._noise, errors.kind, used.root_mean_square, at_predicted)
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
         of_features = data.feature_errors
         self._errors_go_together = of_features is not None and of_features.with_target is not None
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
+        _warn_if_errors_too_small(self, errors.kind)
 
     def predict_distribution(
         self,
@@ -586,6 +591,15 @@ def _default_prior(role: str, likelihood: Likelihood) -> Prior:
     return clone(likelihood.intercept_prior) if role == "intercept_prior" else Normal()
 
 
+def _warn_if_nothing_is_left(data: TrainingData) -> None:
+    """Warn of features whose errors are as large as their spread."""
+    if data.feature_errors is not None:
+        noisy = data.feature_errors.noisy
+        measured = np.asarray(data.rows.take(slice(None))[:, noisy], dtype=np.float64)
+        names = data.columns.feature_names[noisy]
+        warn_if_nothing_is_left(data.feature_errors, measured, names, data.errors.frequency)
+
+
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
     """Warn where known errors had to be multiplied by a lot."""
     scaled = model.noise == "scaled" and kind != "none" and not model._likelihood.takes_trials
@@ -595,5 +609,5 @@ def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: s
             " unit, or add what they leave out (noise='additive', a larger error_floor); the prior HalfNormal(1)"
             " holds the scale down, so that intervals may be too narrow.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

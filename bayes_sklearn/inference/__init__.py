@@ -8,20 +8,24 @@ from typing import NamedTuple
 from sklearn.exceptions import ConvergenceWarning
 
 from . import exact, importance, nuts
-from .compressed import Rows
+from .compressed import Compressed, Rows
 from .importance import number_of_components
 from .posterior import Posterior
-from .problem import Engine, Noise, NotTrusted, Problem, SamplerSettings
+from .problem import Engine, ImproperPosterior, Noise, NotTrusted, Problem, SamplerSettings
 from .reweighting import reweight, reweight_again
+from .sufficient import Sufficient
 
 __all__ = [
     "ENGINES",
+    "Compressed",
     "Engine",
+    "ImproperPosterior",
     "Noise",
     "Posterior",
     "Problem",
     "Rows",
     "SamplerSettings",
+    "Sufficient",
     "choose",
     "number_of_components",
     "reweight",

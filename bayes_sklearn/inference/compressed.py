@@ -35,6 +35,8 @@ class Rows:
     """Columns of `X` that are features; None: all of them."""
     frequency: Array | None = None
     """(n,) how often each row counts, zeros allowed; None: once each."""
+    origin: Array | None = None
+    """(p + 1,) what was taken from features and target beforehand, so that they keep their digits; None: nothing."""
 
     @property
     def n_features(self) -> int:
@@ -45,10 +47,14 @@ class Rows:
         block = self.X[index]
         return block if self.features is None else block[:, self.features]
 
+    def here(self, place: Array) -> Array:
+        """Return a place, (p + 1,) in the data's units, as this table has it: less the origin."""
+        return place if self.origin is None else place - self.origin
+
     def subset(self, index: NDArray[np.intp]) -> Rows:
         """Return these rows alone (copied)."""
         frequency = None if self.frequency is None else self.frequency[index]
-        return Rows(self.take(index), self.y[index], None, frequency)
+        return Rows(self.take(index), self.y[index], None, frequency, self.origin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +75,24 @@ class Compressed:
     """(p + 1,) frequency-weighted mean of features and target, less the origin."""
     standard_deviation: Array
     """(p + 1,) frequency-weighted (population) standard deviation of features and target."""
+
+    @classmethod
+    def empty(cls, n_features: int) -> Compressed:
+        """Return the state of no rows."""
+        width = n_features + 2
+        zeros = np.zeros((3, width - 1))
+        return cls(zeros[0], np.zeros((width, width)), 0.0, 0, 0.0, zeros[1], zeros[2])
+
+    def with_error(self, standard_error: float) -> Compressed:
+        """Return the state of the same rows with errors so many times as large."""
+        log_error = self.log_error + self.total_weight * float(np.log(standard_error))
+        return replace(self, factor=self.factor / standard_error, log_error=log_error)
+
+    def about(self, origin: Array) -> Array:
+        """Return the factor about another origin: the shift is a change in the first row alone, (6)."""
+        factor = self.factor.copy()
+        factor[0, 1:] += factor[0, 0] * (self.origin - origin)
+        return factor
 
 
 def compress(
@@ -99,6 +123,7 @@ def compress(
     n, width = rows.X.shape[0], rows.n_features + 2
     length = min(n, max(_BLOCK_NUMBERS // width, 4 * width))
     origin = _origin(rows, length) if like is None else like.origin
+    here = rows.here(origin)
     # Columns of the block are rows of this buffer: LAPACK wants each of them contiguous.
     buffer = np.empty((width, length))
     triangle = np.zeros((width, width), order="F")
@@ -106,8 +131,8 @@ def compress(
     for index, size in _blocks(rows, standard_error, scatter, length):
         block = buffer.reshape(-1)[: width * size].reshape(width, size)
         block[0] = 1.0
-        np.subtract(rows.take(index).T, origin[:-1, None], out=block[1:-1])
-        np.subtract(rows.y[index], origin[-1], out=block[-1])
+        np.subtract(rows.take(index).T, here[:-1, None], out=block[1:-1])
+        np.subtract(rows.y[index], here[-1], out=block[-1])
         weight = None if rows.frequency is None else rows.frequency[index]
         if weight is not None:
             block *= np.sqrt(weight)
@@ -121,8 +146,7 @@ def compress(
             log_error -= float(logs.sum() if weight is None else weight @ logs)
         block *= precision
         triangle = _eliminate(triangle, block)
-    if triangle[0, 0] < 0.0:
-        triangle = -triangle
+    factor = _signed(triangle)
     if like is not None:
         state = like
     else:
@@ -135,7 +159,7 @@ def compress(
         state = Compressed(origin, triangle, float(total), n_rows, 0.0, mean, deviation)
     if np.ndim(standard_error) == 0:
         log_error = 0.5 * float(np.log(np.square(standard_error) + scatter**2)) * state.total_weight
-    return replace(state, factor=np.ascontiguousarray(triangle), log_error=log_error)
+    return replace(state, factor=factor, log_error=log_error)
 
 
 def _check_magnitude(origin: Array, mean: Array, deviation: Array) -> None:
@@ -163,13 +187,51 @@ def _eliminate(triangle: Array, block: Array) -> Array:
     return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
 
+def _signed(triangle: Array) -> Array:
+    """Return a triangle whose first entry is not negative, in C's order."""
+    return np.ascontiguousarray(-triangle if triangle[0, 0] < 0.0 else triangle)
+
+
+def merge(first: Compressed, second: Compressed) -> Compressed:
+    """Return the state of two tables' rows together, (6), about the mean of all: no digits are lost to the origin.
+
+    Means and deviations: Chan, Golub & LeVeque 1983, The American Statistician 37:242-247.
+    """
+    if not first.total_weight or not second.total_weight:
+        return first if first.total_weight else second
+    total = first.total_weight + second.total_weight
+    share = second.total_weight / total
+    apart = (second.origin - first.origin) + (second.mean - first.mean)
+    origin = first.origin + (first.mean + share * apart)
+    variance = (
+        (1.0 - share) * first.standard_deviation**2
+        + share * second.standard_deviation**2
+        + share * (1.0 - share) * apart**2
+    )
+    # The heavier first: where scales differ widely, that order keeps the digits, (5).
+    states = sorted([first, second], key=lambda state: -state.factor[0, 0])
+    upper, lower = (np.asfortranarray(state.about(origin)) for state in states)
+    size = len(upper)
+    triangle = np.asarray(dtpqrt(size, min(size, 8), upper, lower, overwrite_a=True, overwrite_b=True)[0])
+    return Compressed(
+        origin,
+        _signed(triangle),
+        total,
+        first.n_rows + second.n_rows,
+        first.log_error + second.log_error,
+        (first.origin - origin) + first.mean + share * apart,
+        np.sqrt(variance),
+    )
+
+
 def _origin(rows: Rows, length: int) -> Array:
     """Return the mean of the first block: near the data is all it has to be."""
     index: slice | NDArray[np.intp] = slice(length)
     if rows.frequency is not None:
         index = np.flatnonzero(rows.frequency)[:length]
     X, y = rows.take(index), rows.y[index]
-    return np.append(X.mean(axis=0, dtype=np.float64), y.mean())
+    mean = np.append(X.mean(axis=0, dtype=np.float64), y.mean())
+    return mean if rows.origin is None else mean + rows.origin
 
 
 def _blocks(
@@ -230,7 +292,7 @@ class Groups:
         triangle = _eliminate(empty, np.ascontiguousarray(scaled.reshape(-1, width).T))
         return replace(
             self.whole,
-            factor=np.ascontiguousarray(-triangle if triangle[0, 0] < 0.0 else triangle),
+            factor=_signed(triangle),
             log_error=float(self.weight @ np.log(error)),
         )
 
@@ -263,9 +325,7 @@ def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int)
     triangles, errors, weights = [], [], []
     for member in np.split(used, starts):
         part = compress(rows.subset(member), 1.0)
-        # All groups about one origin: the shift of the origin is a change in the first row alone, (6).
-        part.factor[0, 1:] += part.factor[0, 0] * (part.origin - whole.origin)
-        triangles.append(part.factor)
+        triangles.append(part.about(whole.origin))
         errors.append(float(np.exp(np.log(standard_error[member]).mean())))
         weights.append(part.total_weight)
     return Groups(np.concatenate(triangles), np.array(errors), np.array(weights), whole, distinct is not None)

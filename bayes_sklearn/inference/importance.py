@@ -121,7 +121,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     used = slice(None) if rows.frequency is None else np.flatnonzero(rows.frequency)
     p, noisy = rows.n_features, errors.noisy
     exact = np.setdiff1d(np.arange(p), noisy)
-    X = (np.asarray(rows.take(used), dtype=np.float64) - scaling.x_mean) / scaling.x_scale
+    center = rows.here(scaling.mean)
+    X = (np.asarray(rows.take(used), dtype=np.float64) - center[:-1]) / scaling.x_scale
     units = units_of(problem)
     unit = units.noisy
     in_data = unit * scaling.x_scale[noisy]
@@ -153,7 +154,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     return StructuralProblem(
         z=z,
         w=w,
-        y=(rows.y[used] - scaling.y_mean) / scaling.y_scale,
+        y=(rows.y[used] - center[-1]) / scaling.y_scale,
         feature_covariance=covariance,
         log_prior_m=lambda m: prior.coefficient_log_density(m / unit, own).sum(axis=1) + jacobian,
         log_prior_noise=problem.noise_prior.log_density,

@@ -243,10 +243,11 @@ def mapped_blocks(posterior: Posterior, rows: Rows, maps: Array) -> Iterator[tup
     # Long rows of a buffer, not short rows of X, are what NumPy runs through fast.
     length = min(n, max(1, _BLOCK_NUMBERS // (2 * (p + 2))))
     centred, mapped = np.empty((p, length)), np.empty((len(maps), length))
+    center = rows.here(np.append(posterior.center, 0.0))[:-1, None]
     for block in row_blocks(n, 2 * (p + 2)):
         size = block.stop - block.start
         x, out = centred[:, :size], mapped[:, :size]
-        np.subtract(rows.take(block).T, posterior.center[:, None], out=x)
+        np.subtract(rows.take(block).T, center, out=x)
         np.matmul(maps[:, 1:], x, out=out)
         out[:2] += maps[:2, :1]
         yield block, out

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 __all__ = [
     "Engine",
+    "ImproperPosterior",
     "Noise",
     "NotTrusted",
     "Problem",
@@ -70,6 +71,11 @@ class Scaling:
         return replace(self, y_mean=0.0, y_scale=1.0)
 
     @property
+    def mean(self) -> Array:
+        """(p + 1,) what is subtracted from features and target."""
+        return np.append(self.x_mean, self.y_mean)
+
+    @property
     def is_identity(self) -> bool:
         """Whether the model's units are the data's."""
         return (
@@ -81,10 +87,9 @@ class Scaling:
 
     def factor(self, state: Compressed, error_unit: float) -> Array:
         """Return the triangle of [1, x, y] in the model's units, errors in multiples of `error_unit`, (7)."""
-        center = np.append(self.x_mean, self.y_mean)
         scale = np.append(self.x_scale, self.y_scale)
         factor = state.factor.copy()
-        factor[0, 1:] += factor[0, 0] * (state.origin - center)
+        factor[0, 1:] += factor[0, 0] * (state.origin - self.mean)
         factor[:, 1:] /= scale
         return factor * error_unit
 
@@ -138,10 +143,12 @@ class Problem:
         likelihood: Likelihood | None = None,
         trials: Array | None = None,
         like: Problem | None = None,
+        state: Compressed | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
-        `like` is a problem of the same rows under other errors, whose moments are taken.
+        `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
+        stand for others, which were compressed before.
         Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model. Shares of
         trials have no known errors but what the trials say.
         """
@@ -150,8 +157,9 @@ class Problem:
             standard_error = None
         if standard_error is None:
             noise = "scaled"
-        unit = 1.0 if standard_error is None else standard_error
-        state = compress(rows, unit, like=None if like is None else like.state)
+        if state is None:
+            unit = 1.0 if standard_error is None else standard_error
+            state = compress(rows, unit, like=None if like is None else like.state)
         scaling = Scaling.of(state, standardize, intercept_prior is not None)
         if likelihood.link != "identity":
             scaling = scaling.of_features()
@@ -206,7 +214,7 @@ class Problem:
         """Return what the likelihood sees of the rows, in the model's units."""
         error = 1.0 if self.standard_error is None else np.asarray(self.standard_error, dtype=np.float64)
         return Observations(
-            (self.rows.y - self.scaling.y_mean) / self.scaling.y_scale,
+            (self.rows.y - self.rows.here(self.scaling.mean)[-1]) / self.scaling.y_scale,
             error / self.error_unit,
             self.noise,
             1.0 if self.trials is None else self.trials,
@@ -222,10 +230,11 @@ class Problem:
     def design_blocks(self) -> Iterator[tuple[slice, Array]]:
         """Yield [1, x], or x without an intercept, in the model's units, a block of rows at a time."""
         first = int(self.fit_intercept)
+        center = self.rows.here(self.scaling.mean)[:-1]
         for block in row_blocks(len(self.rows.y), self.rows.n_features + first):
             x = np.asarray(self.rows.take(block), dtype=np.float64)
             design = np.ones((len(x), x.shape[1] + first))
-            np.subtract(x, self.scaling.x_mean, out=design[:, first:])
+            np.subtract(x, center, out=design[:, first:])
             design[:, first:] /= self.scaling.x_scale
             yield block, design
 
@@ -362,6 +371,10 @@ class SamplerSettings:
     verbose: bool = False
 
 
+class ImproperPosterior(ValueError):  # noqa: N818 - a ValueError that callers can tell from others
+    """The data and priors leave something unbounded, so that there is no posterior."""
+
+
 class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller to go on, or to warn
     """An engine's own checks refuse its solution.
 
@@ -434,7 +447,7 @@ def _check_tail(problem: Problem, n_flat: int) -> None:
     )
     remedy = "Use a noise_prior with a lighter tail, such as HalfNormal(), or more rows."
     if not problem.tail > 0.0:
-        raise ValueError(
+        raise ImproperPosterior(
             f"The posterior is improper: {rows}, nothing bounds the noise scale from above. {remedy}"
         )
     warnings.warn(
@@ -459,7 +472,7 @@ def _check_determined(design: Array, n_rows: int) -> None:
             if n_rows <= columns
             else f"the {columns} columns with a flat prior are constant or collinear"
         )
-        raise ValueError(
+        raise ImproperPosterior(
             f"The posterior is improper: {reason}, so the data leave some combination of them free."
             " Use coef_prior=Normal(...), or drop columns."
         )
@@ -471,7 +484,7 @@ def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:
         problem.rows.y if problem.rows.frequency is None else problem.rows.y[problem.rows.frequency > 0.0]
     )
     if problem.fit_intercept and flat[0] and (shares == shares[0]).all() and shares[0] in (0.0, 1.0):
-        raise ValueError(
+        raise ImproperPosterior(
             f"The posterior is improper: every trial is a {'success' if shares[0] else 'failure'}, so that nothing"
             " bounds the intercept. Use intercept_prior=Normal(...), and coef_prior=Normal(...)."
         )

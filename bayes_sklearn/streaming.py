@@ -1,0 +1,347 @@
+"""Fits batch by batch, and of parts that were fitted elsewhere: all that is kept of rows are sums over them.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
+
+from .columns import Columns
+from .errors import Before, CountErrors, ErrorKind, TargetErrors, rules_out_counts
+from .feature_distribution import resolve_components
+from .feature_errors import FeatureErrors
+from .fitting import Fit, Specification, TrainingData, fit
+from .inference import Compressed, ImproperPosterior, SamplerSettings, Sufficient
+from .likelihoods import resolve_likelihood
+
+__all__ = ["Seen", "StreamingMixin"]
+
+# Parameters on which depends what is kept of rows.
+_SETTLED = ("noise", "count_error", "error_floor", "count_column", "y_err_column", "error_columns")
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """All that a fit needs of the rows that were seen; of the size of the model, not of the table."""
+
+    sufficient: Sufficient
+    columns: Columns
+    weights: Before
+    kind: ErrorKind
+    feature_errors: FeatureErrors | None
+    """The same for all rows."""
+    settled: dict[str, Any]
+    """Parameters on which it depends."""
+
+    @classmethod
+    def of(cls, model: Any, data: TrainingData, state: Compressed | None = None) -> Seen:
+        """Return what is kept of rows.
+
+        Parameters
+        ----------
+        model : BayesianErrorsInVariablesRegressor
+            Its parameters say what the errors are.
+        data : TrainingData
+        state : Compressed, optional
+            Of the rows under their standard errors, where it is known.
+
+        Raises
+        ------
+        ValueError
+            Where a fit needs the rows themselves, naming the reason and what to do instead.
+        """
+        reason = _why_not(model, data)
+        if reason is not None:
+            raise ValueError(f"Rows can't be added batch by batch: {reason}.")
+        errors, feature_errors = data.errors, data.feature_errors
+        standard_error = errors.standard_error
+        if errors.counts is not None:
+            standard_error = CountErrors(float(model.error_floor)).at_observed(data.rows.y, errors.counts)
+        by_kind = feature_errors is not None or (model.noise == "additive" and standard_error is not None)
+        try:
+            sufficient = Sufficient.of(data.rows, standard_error, by_kind=by_kind, whole=state)
+        except ValueError as error:
+            raise ValueError(f"Rows can't be added batch by batch: {error}.") from None
+        settled = {name: getattr(model, name) for name in _SETTLED}
+        common = None if feature_errors is None else feature_errors.common()
+        no_counts = errors.counts is None and rules_out_counts(data.rows.y, errors.frequency)
+        return cls(
+            sufficient, data.columns, Before(errors.weight_type, no_counts), errors.kind, common, settled
+        )
+
+    def merged(self, other: Seen) -> Seen:
+        """Return what is kept of these rows and others.
+
+        Raises
+        ------
+        ValueError
+            Where they don't go together.
+        """
+        if self.kind != other.kind:
+            said = {"counts": "counts", "standard_error": "standard errors of y", "none": "no errors of y"}
+            raise ValueError(
+                f"The rows before came with {said[self.kind]}, and these come with {said[other.kind]}: give y_err (or"
+                " the counts) with every batch, or with none."
+            )
+        if not _same(self.feature_errors, other.feature_errors):
+            raise ValueError(
+                "The errors of X are not those of the rows before, and batches can only be added up where all rows"
+                " have the same: give the same X_err (or X_cov) with every batch, or call fit with all rows."
+            )
+        try:
+            sufficient = self.sufficient.merged(other.sufficient)
+        except ValueError as error:
+            raise ValueError(f"Rows can't be added batch by batch: {error}.") from None
+        weights = self.weights._replace(no_counts=self.weights.no_counts or other.weights.no_counts)
+        return replace(self, sufficient=sufficient, weights=weights)
+
+    def data(self) -> TrainingData:
+        """Return rows to fit that stand for all."""
+        rows, standard_error, state, typical = self.sufficient.standing()
+        errors = TargetErrors(
+            rows.frequency, standard_error, None, self.weights.weight_type, self.kind, typical
+        )
+        return TrainingData(rows, self.columns, errors, self.feature_errors, state=state)
+
+
+def _why_not(model: Any, data: TrainingData) -> str | None:
+    """Return why a fit needs the rows themselves, in a clause that says what to do, or None."""
+    likelihood = resolve_likelihood(model.likelihood)
+    if likelihood.name != "normal":
+        return (
+            f"under {likelihood!r} the density of every row is its own. Call fit with all rows, or use"
+            " likelihood='normal'"
+        )
+    if data.errors.counts is not None and model.count_error == "fitted":
+        return (
+            "count_error='fitted' takes errors at the shares that all rows together let one expect. Use"
+            " count_error='observed', bayes_sklearn.distributed.fit, or fit with all rows"
+        )
+    if data.feature_errors is None:
+        return None
+    if resolve_components(model.x_distribution) != 1:
+        return (
+            "x_distribution='mixture' needs every row. Call fit with all rows, or use x_distribution='normal'"
+        )
+    if data.feature_errors.common() is None:
+        return "the errors of X differ from row to row. Call fit with all rows, or give one X_err for all"
+    return None
+
+
+def _same(first: FeatureErrors | None, second: FeatureErrors | None) -> bool:
+    """Return whether two tables' features have the same errors."""
+    if first is None or second is None:
+        return first is second
+
+    def equal(a: Any, b: Any) -> bool:
+        return a is b if a is None or b is None else np.array_equal(a, b)
+
+    return (
+        equal(first.noisy, second.noisy)
+        and equal(first.covariance, second.covariance)
+        and equal(first.with_target, second.with_target)
+    )
+
+
+class StreamingMixin:
+    """`partial_fit` and `merge` of an estimator that fits `TrainingData`."""
+
+    inference: str
+    _posterior: Any
+    _read: Callable[..., TrainingData]
+    _specification: Callable[[TrainingData], Specification]
+    _sampler_settings: Callable[[], SamplerSettings]
+    _expose: Callable[[Fit, TrainingData, SamplerSettings], None]
+    _untouched_on_error: Callable[[], AbstractContextManager[None]]
+    _seen: Seen | str
+    """What was seen of the rows; or why it can't be added to."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+    ) -> Self:
+        """Go on with a further batch of rows: exactly what `fit` gives for all rows so far, in any split and order.
+
+        After `fit` it goes on from the rows of that fit, unless that needed the rows themselves. Priors and other
+        parameters that have nothing to do with errors may be changed between batches.
+
+        Parameters
+        ----------
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov
+            The batch, as for `fit`; one row will do. The errors of X have to be the same for all rows.
+
+        Returns
+        -------
+        self
+            Not fitted yet where all rows so far don't make a posterior, or are but one; a warning says so.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit`; where the model needs the rows themselves (other likelihoods, fitted count errors, mixtures of
+            true features, errors of X that differ from row to row, and, under ``noise="additive"`` or errors of X,
+            more than 64 different ``y_err``); where the batch contradicts those before. What was seen before is kept.
+
+        Warns
+        -----
+        UserWarning, ConvergenceWarning
+            As `fit`; and where the rows so far don't make a fit yet.
+
+        Notes
+        -----
+        All that is kept of the rows is their triangle, (3), of (p + 2)^2 numbers, and where errors are not mere
+        weights one for each kind of them: (6) adds a batch to it, to rounding. A batch costs as much as its `fit`.
+        ``weight_type="auto"`` is settled by the first batch.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y = np.arange(6.0)[:, None], np.array([0.1, 0.9, 2.2, 2.8, 4.1, 5.0])
+        >>> model = BayesianErrorsInVariablesRegressor()
+        >>> for rows in (slice(0, 2), slice(2, 3), slice(3, 6)):
+        ...     model = model.partial_fit(X[rows], y[rows], y_err=0.1)
+        >>> bool(np.isclose(model.coef_[0], model.fit(X, y, y_err=0.1).coef_[0], rtol=1e-12))
+        True
+        """
+        before = getattr(self, "_seen", None)
+        with self._untouched_on_error():
+            self._check_can_go_on(before)
+            given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+            weights = None if before is None else before.weights
+            data = self._read(X, y, sample_weight, y_err, given, batch=True, before=weights)
+            seen = Seen.of(self, data)
+            self._learn(seen if before is None else before.merged(seen))
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def merge(self, *others: Any) -> Self:
+        """Go on with the rows that other models of the same parameters have seen, as `partial_fit` would.
+
+        Parameters
+        ----------
+        *others : BayesianErrorsInVariablesRegressor
+            Fitted, by `fit` or `partial_fit`, to other rows with the same features. They stay as they are.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where one is not fitted, or needed the rows themselves, as in `partial_fit`; where they have other
+            features, other kinds of errors or weights, or other parameters that say what errors are.
+
+        Warns
+        -----
+        UserWarning, ConvergenceWarning
+            As `partial_fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y = np.arange(6.0)[:, None], np.array([0.1, 0.9, 2.2, 2.8, 4.1, 5.0])
+        >>> first, second = (BayesianErrorsInVariablesRegressor().fit(X[i::2], y[i::2]) for i in (0, 1))
+        >>> whole = BayesianErrorsInVariablesRegressor().fit(X, y)
+        >>> bool(np.isclose(first.merge(second).coef_[0], whole.coef_[0], rtol=1e-12))
+        True
+        """
+        with self._untouched_on_error():
+            seen: Seen | None = None
+            for position, model in enumerate((self, *others)):
+                who = "this model" if position == 0 else f"model {position} to merge"
+                if not isinstance(model, StreamingMixin):
+                    raise TypeError(f"merge takes fitted models of {type(self).__name__}, got {model!r}.")
+                part = getattr(model, "_seen", None)
+                if part is None:
+                    raise ValueError(f"merge: {who} is not fitted. Call its fit or partial_fit first.")
+                model._check_can_go_on(part)
+                if seen is None:
+                    self._check_settled(seen := part)
+                    continue
+                self._check_settled(part)
+                if list(seen.columns.names) != list(part.columns.names):
+                    raise ValueError(
+                        f"merge: {who} has the features {list(part.columns.names)}, this one"
+                        f" {list(seen.columns.names)}: fit all of them to the same columns."
+                    )
+                kinds = part.weights.weight_type, seen.weights.weight_type
+                if kinds[0] != kinds[1]:
+                    raise ValueError(
+                        f"merge: {who} took its weights as {kinds[0]!r}, this one as {kinds[1]!r}: set weight_type,"
+                        " and fit again."
+                    )
+                seen = seen.merged(part)
+            if seen is not None:
+                self._learn(seen)
+        return self
+
+    def _check_can_go_on(self, seen: Seen | str | None) -> None:
+        """Refuse to add to a fit that needed the rows themselves, or whose errors were read otherwise."""
+        if isinstance(seen, str):
+            raise ValueError(f"This fit can't be added to. {seen}")
+        if seen is not None:
+            self._check_settled(seen)
+
+    def _check_settled(self, seen: Seen) -> None:
+        """Refuse rows that were seen under other parameters."""
+        for name, before in seen.settled.items():
+            now = getattr(self, name)
+            if now is not before and now != before:
+                raise ValueError(
+                    f"{name} was {before!r} for the rows seen before, and what is kept of them depends on it; now it"
+                    f" is {now!r}. Set it back, or begin again with fit."
+                )
+
+    def _remember(self, data: TrainingData, state: Compressed) -> None:
+        """Keep what it takes to go on from a fit; where that is not possible, why."""
+        try:
+            self._seen = Seen.of(self, data, state)
+        except ValueError as reason:
+            self._seen = str(reason)
+
+    def _learn(self, seen: Seen) -> None:
+        """Fit to what was seen."""
+        self._seen = seen
+        whole = seen.sufficient.whole
+        reason = f"of the rows so far {whole.n_rows} count" if whole.n_rows < 2 else None
+        settings = self._sampler_settings()
+        if reason is None:
+            data = seen.data()
+            try:
+                fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
+            except ImproperPosterior as error:
+                if hasattr(self, "_posterior"):
+                    raise
+                reason = str(error)
+            else:
+                self._expose(fitted, data, settings)
+        if reason is not None:
+            warnings.warn(
+                f"Not fitted yet: {reason[:1].lower()}{reason[1:].rstrip('.')}. Go on with partial_fit.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is a posterior; rows may have been seen that don't make one yet."""
+        return hasattr(self, "_posterior")
