@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from functools import partial, update_wrapper
+from types import MethodType
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,20 +61,21 @@ class Seen:
         ValueError
             Where a fit needs the rows themselves, naming the reason and what to do instead.
         """
-        reason = _why_not(model, data)
+        counted, of_features = data.errors.counts is not None, data.feature_errors
+        reason = _why_not(model, counted=counted, of_features=of_features)
         if reason is not None:
             raise ValueError(f"Rows can't be added batch by batch: {reason}.")
-        errors, feature_errors = data.errors, data.feature_errors
+        errors = data.errors
         standard_error = errors.standard_error
         if errors.counts is not None:
             standard_error = CountErrors(float(model.error_floor)).at_observed(data.rows.y, errors.counts)
-        by_kind = feature_errors is not None or (model.noise == "additive" and standard_error is not None)
+        by_kind = of_features is not None or (model.noise == "additive" and standard_error is not None)
         try:
             sufficient = Sufficient.of(data.rows, standard_error, by_kind=by_kind, whole=state)
         except ValueError as error:
             raise ValueError(f"Rows can't be added batch by batch: {error}.") from None
         settled = {name: getattr(model, name) for name in _SETTLED}
-        common = None if feature_errors is None else feature_errors.common()
+        common = None if of_features is None else of_features.common()
         no_counts = errors.counts is None and rules_out_counts(data.rows.y, errors.frequency)
         return cls(
             sufficient, data.columns, Before(errors.weight_type, no_counts), errors.kind, common, settled
@@ -113,26 +116,29 @@ class Seen:
         return TrainingData(rows, self.columns, errors, self.feature_errors, state=state)
 
 
-def _why_not(model: Any, data: TrainingData) -> str | None:
-    """Return why a fit needs the rows themselves, in a clause that says what to do, or None."""
+def _why_not(model: Any, *, counted: bool, of_features: FeatureErrors | None) -> str | None:
+    """Return why a fit needs the rows themselves, in a clause that says what to do, or None.
+
+    `counted` says whether errors follow from counts.
+    """
     likelihood = resolve_likelihood(model.likelihood)
     if likelihood.name != "normal":
         return (
             f"under {likelihood!r} the density of every row is its own. Call fit with all rows, or use"
             " likelihood='normal'"
         )
-    if data.errors.counts is not None and model.count_error == "fitted":
+    if counted and model.count_error == "fitted":
         return (
             "count_error='fitted' takes errors at the shares that all rows together let one expect. Use"
             " count_error='observed', bayes_sklearn.distributed.fit, or fit with all rows"
         )
-    if data.feature_errors is None:
+    if of_features is None:
         return None
     if resolve_components(model.x_distribution) != 1:
         return (
             "x_distribution='mixture' needs every row. Call fit with all rows, or use x_distribution='normal'"
         )
-    if data.feature_errors.common() is None:
+    if of_features.common() is None:
         return "the errors of X differ from row to row. Call fit with all rows, or give one X_err for all"
     return None
 
@@ -152,6 +158,39 @@ def _same(first: FeatureErrors | None, second: FeatureErrors | None) -> bool:
     )
 
 
+class _AvailableUnless:
+    """A method that an instance has unless there is a reason why not.
+
+    scikit-learn's `available_if` is the same, but for the reason, which its error does not say.
+    """
+
+    def __init__(self, why_not: Callable[[Any], str | None], method: Callable[..., Any]):
+        self.why_not, self.method = why_not, method
+        update_wrapper(cast("Callable[..., Any]", self), method)
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self.method
+        reason = self.why_not(instance)
+        if reason is not None:
+            raise AttributeError(reason, name=self.method.__name__, obj=instance)
+        return MethodType(self.method, instance)
+
+
+def _why_no_batches(model: Any) -> str | None:
+    """Return why a model can't go on with a batch, whatever the batch, or None."""
+    seen = getattr(model, "_seen", None)
+    if isinstance(seen, str):
+        return f"This fit can't be added to. {seen}"
+    try:
+        reason = _why_not(
+            model, counted=model.weight_type == "counts" or model.count_column is not None, of_features=None
+        )
+    except (TypeError, ValueError):  # a parameter that partial_fit itself refuses
+        return None
+    return None if reason is None else f"Rows can't be added batch by batch: {reason}."
+
+
 class StreamingMixin:
     """`partial_fit` and `merge` of an estimator that fits `TrainingData`."""
 
@@ -165,6 +204,7 @@ class StreamingMixin:
     _seen: Seen | str
     """What was seen of the rows; or why it can't be added to."""
 
+    @partial(_AvailableUnless, _why_no_batches)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -195,9 +235,12 @@ class StreamingMixin:
         Raises
         ------
         ValueError, TypeError
-            As `fit`; where the model needs the rows themselves (other likelihoods, fitted count errors, mixtures of
-            true features, errors of X that differ from row to row, and, under ``noise="additive"`` or errors of X,
-            more than 64 different ``y_err``); where the batch contradicts those before. What was seen before is kept.
+            As `fit`; where the batch contradicts those before; where it takes the rows themselves: fitted count
+            errors, mixtures of true features, errors of X that differ from row to row, and, under
+            ``noise="additive"`` or errors of X, more than 64 different ``y_err``. What was seen before is kept.
+        AttributeError
+            Where the parameters, or the fit before, rule it out: other likelihoods, fitted count errors. As
+            scikit-learn has it, such a model has no ``partial_fit``; the message says why.
 
         Warns
         -----
@@ -221,9 +264,10 @@ class StreamingMixin:
         >>> bool(np.isclose(model.coef_[0], model.fit(X, y, y_err=0.1).coef_[0], rtol=1e-12))
         True
         """
-        before = getattr(self, "_seen", None)
+        before: Seen | None = getattr(self, "_seen", None)
         with self._untouched_on_error():
-            self._check_can_go_on(before)
+            if before is not None:
+                self._check_settled(before)
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
             weights = None if before is None else before.weights
             data = self._read(X, y, sample_weight, y_err, given, batch=True, before=weights)
@@ -274,7 +318,8 @@ class StreamingMixin:
                 part = getattr(model, "_seen", None)
                 if part is None:
                     raise ValueError(f"merge: {who} is not fitted. Call its fit or partial_fit first.")
-                model._check_can_go_on(part)
+                if isinstance(part, str):
+                    raise ValueError(f"merge: {who} can't be added to. {part}")
                 if seen is None:
                     self._check_settled(seen := part)
                     continue
@@ -294,13 +339,6 @@ class StreamingMixin:
             if seen is not None:
                 self._learn(seen)
         return self
-
-    def _check_can_go_on(self, seen: Seen | str | None) -> None:
-        """Refuse to add to a fit that needed the rows themselves, or whose errors were read otherwise."""
-        if isinstance(seen, str):
-            raise ValueError(f"This fit can't be added to. {seen}")
-        if seen is not None:
-            self._check_settled(seen)
 
     def _check_settled(self, seen: Seen) -> None:
         """Refuse rows that were seen under other parameters."""

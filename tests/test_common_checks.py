@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.metaestimators import available_if
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import StudentTLikelihood
@@ -73,6 +74,10 @@ class KnownErrors(Regressor):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         return super().fit(X, y, sample_weight, y_err=0.5)
+
+    @available_if(lambda model: model.likelihood == "normal")
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        return super().partial_fit(X, y, sample_weight, y_err=0.5)
 
 
 CONFIGURATIONS = [
