@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from .errors import CountErrors, TargetErrors, pooled_share
 from .feature_errors import FeatureErrors
 from .inference import (
     Compressed,
+    CountedRows,
+    CountedTable,
     Noise,
     Posterior,
     Problem,
@@ -68,6 +70,11 @@ class Specification:
     state: Compressed | None = None
     """Of the rows that those to fit stand for; None: they stand for themselves."""
 
+    @property
+    def takes_fitted_errors(self) -> bool:
+        """Whether errors of shares are taken at the fitted ones."""
+        return self.count_error == "fitted" and not self.likelihood.takes_trials
+
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
         return Problem.build(
@@ -115,34 +122,72 @@ def fit(
     ValueError
         Where the posterior is improper, or no engine (that is asked for) can take the problem.
     """
-    settled = settle(rows, errors, model, inference, settings)
-    problem = settled.problem
+    counts = errors.counts
+    if counts is not None and model.takes_fitted_errors:
+        return fit_shares(SharesInMemory(rows, counts, model), model, inference, settings)
+    problem = settle(rows, errors, model, inference, settings).problem
     if problem.feature_errors is not None:
-        return _with_feature_errors(settled, inference, settings)
-    if settled.posterior is not None:
-        return Fit(problem, settled.posterior, choose(problem, inference), settled.count_errors, None)
+        return _with_feature_errors(problem, CountErrors(model.error_floor), inference, settings)
     posterior, engine = solve_in_turn(problem, inference, settings)
-    count_errors = settled.count_errors
-    if errors.counts is None or model.count_error == "observed" or model.likelihood.takes_trials:
-        return Fit(problem, posterior, engine, count_errors, None)
-    standard_error = np.asarray(problem.standard_error)
+    return Fit(problem, posterior, engine, CountErrors(model.error_floor), None)
+
+
+class Shares(CountedTable, Protocol):
+    """Shares with counts behind them, wherever they are."""
+
+    pooled: float
+    """All successes over all counts."""
+
+    def problem(self) -> Problem:
+        """Return the problem of the shares under the errors of now."""
+
+
+class SharesInMemory(CountedRows):
+    """Shares in one table."""
+
+    def __init__(self, rows: Rows, counts: Array, model: Specification):
+        super().__init__(rows, counts)
+        self.pooled = pooled_share(rows.y, counts, rows.frequency)
+        self._model = model
+        self._problem: Problem | None = None
+
+    def problem(self) -> Problem:
+        self._problem = self._model.problem(self.rows, self.standard_error, self._problem)
+        return self._problem
+
+
+def fit_shares(shares: Shares, model: Specification, inference: str, settings: SamplerSettings) -> Fit:
+    """Fit shares whose errors are taken at the fitted ones, (13)."""
+    settled = _settle_shares(shares, model, inference, settings)
+    problem, count_errors = settled.problem, settled.count_errors
+    if problem.feature_errors is not None:
+        problem = _with_components(problem, model)
+        return _with_feature_errors(problem, count_errors, inference, settings)
+    if settled.posterior is not None:
+        return Fit(problem, settled.posterior, choose(problem, inference), count_errors, None)
+    problem = _kept(problem)
+    posterior, engine = solve_in_turn(problem, inference, settings)
     for _ in range(_REFITS):
-        count_errors, standard_error, change = reweight_again(
-            posterior, rows, errors.counts, count_errors, standard_error, overdispersed=_overdispersed(model)
-        )
+        moved, change = reweight_again(posterior, shares, count_errors, overdispersed=_overdispersed(model))
         if change < _SETTLED:
             break
-        problem = model.problem(rows, standard_error, problem)
+        count_errors, problem = moved, _kept(shares.problem())
         posterior = solve(problem, engine, settings)
     return Fit(problem, posterior, engine, count_errors, None)
 
 
-def _with_feature_errors(settled: Settled, inference: str, settings: SamplerSettings) -> Fit:
+def _kept(problem: Problem) -> Problem:
+    """Return the problem with errors of its own: those of the table are moved on."""
+    return replace(problem, standard_error=np.array(problem.standard_error, copy=True))
+
+
+def _with_feature_errors(
+    problem: Problem, count_errors: CountErrors, inference: str, settings: SamplerSettings
+) -> Fit:
     """Fit a model of features with errors, and say what they do.
 
     Count errors stay those of the fit without feature errors: its shares are what measured features let one expect.
     """
-    problem = settled.problem
     posterior, engine = solve_in_turn(problem, inference, settings)
     true, errors, rows = posterior.true_features, problem.feature_errors, problem.rows
     if true is None or errors is None:  # for the type checker
@@ -155,9 +200,7 @@ def _with_feature_errors(settled: Settled, inference: str, settings: SamplerSett
     )
     without = problem.without_feature_errors().gaussian_like()
     naive = solve(without, choose(without, "auto"), settings)
-    return Fit(
-        problem, posterior, engine, settled.count_errors, Attenuation(naive.mean[1:].copy(), reliability)
-    )
+    return Fit(problem, posterior, engine, count_errors, Attenuation(naive.mean[1:].copy(), reliability))
 
 
 class Settled(NamedTuple):
@@ -176,50 +219,49 @@ def settle(
 
     Those fits are exact ones: where the engine is another, with Gaussian priors about as wide.
     """
-    settled = _with_errors(rows, errors, model, inference, settings)
+    count_errors, counts = CountErrors(model.error_floor), errors.counts
+    if counts is not None and model.takes_fitted_errors:
+        settled = _settle_shares(SharesInMemory(rows, counts, model), model, inference, settings)
+        return settled._replace(problem=_with_components(settled.problem, model))
+    standard_error = errors.standard_error
+    if counts is not None and not model.likelihood.takes_trials:
+        standard_error = count_errors.at_observed(rows.y, counts)
+    problem = _with_components(model.problem(rows, standard_error, None), model)
+    return Settled(problem, None, count_errors)
+
+
+def _settle_shares(
+    shares: Shares, model: Specification, inference: str, settings: SamplerSettings
+) -> Settled:
+    """Return the problem with errors at the fitted shares."""
+    count_errors = replace(CountErrors(model.error_floor), pooled=shares.pooled)
+    problem: Problem | None = None
+    engine = ""
+
+    def solve_now() -> Posterior:
+        nonlocal problem, engine
+        problem = shares.problem()
+        engine = engine or choose(problem, inference)
+        return solve(problem if engine == "exact" else problem.exact_like(), "exact", settings)
+
+    posterior, count_errors = reweight(
+        solve_now, shares, count_errors, shares.pooled, overdispersed=_overdispersed(model)
+    )
+    if problem is None:  # for the type checker: every reweighting fits
+        raise AssertionError
+    return Settled(problem, posterior if engine == "exact" else None, count_errors)
+
+
+def _with_components(problem: Problem, model: Specification) -> Problem:
+    """Return the problem with as many components of the true features' distribution as the model has."""
     if model.feature_errors is None or model.n_components == 1:
-        return settled
+        return problem
     if model.n_components is None and model.likelihood.name != "normal":
         raise ValueError(
             f"x_distribution='mixture' takes the normal likelihood, not {model.likelihood!r}: use"
             " x_distribution='normal'."
         )
-    count = model.n_components or number_of_components(settled.problem)
-    return settled._replace(problem=replace(settled.problem, n_components=count))
-
-
-def _with_errors(
-    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
-) -> Settled:
-    """Return the problem with the target's errors settled."""
-    count_errors = CountErrors(model.error_floor)
-    if errors.counts is None or model.likelihood.takes_trials:
-        return Settled(model.problem(rows, errors.standard_error, None), None, count_errors)
-    counts = errors.counts
-    if model.count_error == "observed":
-        standard_error = count_errors.at_observed(rows.y, counts)
-        return Settled(model.problem(rows, standard_error, None), None, count_errors)
-    pooled = pooled_share(rows.y, counts, rows.frequency)
-    problem: Problem | None = None
-    engine = ""
-
-    def solve_at(standard_error: Array) -> Posterior:
-        nonlocal problem, engine
-        problem = model.problem(rows, standard_error, problem)
-        engine = engine or choose(problem, inference)
-        return solve(problem if engine == "exact" else problem.exact_like(), "exact", settings)
-
-    posterior, _, count_errors = reweight(
-        solve_at,
-        rows,
-        counts,
-        replace(count_errors, pooled=pooled),
-        pooled,
-        overdispersed=_overdispersed(model),
-    )
-    if problem is None:  # for the type checker: every reweighting fits
-        raise AssertionError
-    return Settled(problem, posterior if engine == "exact" else None, count_errors)
+    return replace(problem, n_components=model.n_components or number_of_components(problem))
 
 
 def _overdispersed(model: Specification) -> bool:

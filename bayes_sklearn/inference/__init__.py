@@ -12,14 +12,18 @@ from .compressed import Compressed, Rows
 from .importance import number_of_components
 from .posterior import Posterior
 from .problem import Engine, ImproperPosterior, Noise, NotTrusted, Problem, SamplerSettings
-from .reweighting import reweight, reweight_again
+from .reweighting import CountedRows, CountedTable, Excess, Line, reweight, reweight_again
 from .sufficient import Sufficient
 
 __all__ = [
     "ENGINES",
     "Compressed",
+    "CountedRows",
+    "CountedTable",
     "Engine",
+    "Excess",
     "ImproperPosterior",
+    "Line",
     "Noise",
     "Posterior",
     "Problem",

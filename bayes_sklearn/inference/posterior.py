@@ -234,7 +234,7 @@ def row_blocks(n: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + length, n))
 
 
-def mapped_blocks(posterior: Posterior, rows: Rows, maps: Array) -> Iterator[tuple[slice, Array]]:
+def mapped_blocks(maps: Array, center: Array, rows: Rows) -> Iterator[tuple[slice, Array]]:
     """Yield maps @ (1, x - center) a block of rows at a time, (m, rows); the array is used again.
 
     Only the first two maps have a constant.
@@ -243,11 +243,11 @@ def mapped_blocks(posterior: Posterior, rows: Rows, maps: Array) -> Iterator[tup
     # Long rows of a buffer, not short rows of X, are what NumPy runs through fast.
     length = min(n, max(1, _BLOCK_NUMBERS // (2 * (p + 2))))
     centred, mapped = np.empty((p, length)), np.empty((len(maps), length))
-    center = rows.here(np.append(posterior.center, 0.0))[:-1, None]
+    here = rows.here(np.append(center, 0.0))[:-1, None]
     for block in row_blocks(n, 2 * (p + 2)):
         size = block.stop - block.start
         x, out = centred[:, :size], mapped[:, :size]
-        np.subtract(rows.take(block).T, center, out=x)
+        np.subtract(rows.take(block).T, here, out=x)
         np.matmul(maps[:, 1:], x, out=out)
         out[:2] += maps[:2, :1]
         yield block, out
@@ -256,7 +256,7 @@ def mapped_blocks(posterior: Posterior, rows: Rows, maps: Array) -> Iterator[tup
 def line_mean(posterior: Posterior, rows: Rows) -> Array:
     """Return the posterior mean of the regression line at every row, (n,)."""
     mean = np.empty(len(rows.X))
-    for block, mapped in mapped_blocks(posterior, rows, posterior.mean[None, :]):
+    for block, mapped in mapped_blocks(posterior.mean[None, :], posterior.center, rows):
         mean[block] = mapped[0]
     return mean
 
@@ -273,7 +273,7 @@ def line_mean_and_variance(
     mean, variance = np.empty((2, len(rows.X)))
     # The root is a triangle: only its first row has a constant.
     maps = np.concatenate([posterior.mean[None, :], posterior.root])
-    for block, mapped in mapped_blocks(posterior, rows, maps):
+    for block, mapped in mapped_blocks(maps, posterior.center, rows):
         mean[block] = mapped[0]
         here = variance[block]
         np.einsum("ij,ij->j", mapped[1:], mapped[1:], out=here)

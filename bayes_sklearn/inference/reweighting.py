@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from .posterior import Posterior, mapped_blocks, row_blocks
 
 Array = NDArray[np.float64]
 
+__all__ = ["CountedRows", "CountedTable", "Excess", "Line", "reweight", "reweight_again"]
+
 # Reweightings that every fit makes; the root mean square relative change of the errors at which another one is
 # not worth its passes over the data; the number at which it is doubtful that they settle.
 _REWEIGHTINGS = 2
@@ -28,26 +31,76 @@ _MAX_REWEIGHTINGS = 50
 _COLUMNS = 16
 
 
+class Line(NamedTuple):
+    """The posterior mean of the line, at which shares are taken."""
+
+    mean: Array
+    """(P,) of B."""
+    center: Array
+    """(p,) the point about which the intercept is stated."""
+
+    @classmethod
+    def of(cls, posterior: Posterior) -> Line:
+        return cls(posterior.mean, posterior.center)
+
+
+class Excess(NamedTuple):
+    """Sums over rows that say by how much shares vary more than their counts explain, (13)."""
+
+    used: float = 0.0
+    """Weighted squared residuals."""
+    single: float = 0.0
+    """Weighted p (1 - p) / n."""
+    scale: float = 0.0
+    """Weighted p (1 - p) (1 - 1 / n)."""
+    total: float = 0.0
+    """Frequencies."""
+
+    def plus(self, other: Excess) -> Excess:
+        return Excess(*map(sum, zip(self, other, strict=True)))
+
+    def correlation(self, n_features: int) -> float:
+        """Return the intraclass correlation: the moment estimate."""
+        free = self.total - n_features - 1.0
+        if free <= 0.0 or self.scale <= 0.0:  # nothing is left over, or every count is 1
+            return 0.0
+        return min(max((self.used * self.total / free - self.single) / self.scale, 0.0), 1.0)
+
+
+class CountedTable(Protocol):
+    """Rows of shares with counts behind them, whose errors can be moved."""
+
+    def begin(self, errors: CountErrors, share: float) -> None:
+        """Take the errors at one share for all rows."""
+
+    def look(self, line: Line, errors: CountErrors, step: float) -> float:
+        """Return the intraclass correlation that the line leaves; `move` comes next, with this step."""
+
+    def move(self, errors: CountErrors, step: float) -> float:
+        """Move the errors towards those at the shares of the line looked at.
+
+        Returns
+        -------
+        float
+            Their root mean square relative change, were the step one.
+        """
+
+
 def reweight(
-    fit: Callable[[Array], Posterior],
-    rows: Rows,
-    counts: Array,
+    fit: Callable[[], Posterior],
+    table: CountedTable,
     errors: CountErrors,
     start: float,
     *,
     overdispersed: bool,
-) -> tuple[Posterior, Array, CountErrors]:
+) -> tuple[Posterior, CountErrors]:
     """Fit with count errors at the fitted shares, (13).
 
     Parameters
     ----------
     fit : callable
-        From standard errors to the posterior, on the data's scale. The errors are written over afterwards: the
-        posterior must not keep them.
-    rows : Rows
-        The table; its target are shares.
-    counts : ndarray of shape (n,)
-        The counts behind them.
+        Returns the posterior under the table's errors, on the data's scale.
+    table : CountedTable
     errors : CountErrors
         How counts give errors.
     start : float
@@ -58,8 +111,6 @@ def reweight(
     Returns
     -------
     posterior : Posterior
-    standard_error : ndarray of shape (n,)
-        The errors of the last fit.
     errors : CountErrors
         With the extra-binomial variation found.
 
@@ -68,64 +119,45 @@ def reweight(
     ConvergenceWarning
         Where the errors keep moving.
     """
-    bernoulli, standard_error = np.empty_like(counts), np.empty_like(counts)
-    for block in row_blocks(len(counts), _COLUMNS):
-        bernoulli[block] = errors.bernoulli_variance(start, counts[block])
-        standard_error[block] = errors.standard_error(bernoulli[block], counts[block])
-    posterior = fit(standard_error)
+    table.begin(errors, start)
+    posterior = fit()
     step, change = 1.0, np.inf
     tried: list[tuple[float, float]] = []
     for reweighting in range(1, _MAX_REWEIGHTINGS + 1):
-        found = _shares(posterior, rows, counts, errors, standard_error, bernoulli)
+        found = table.look(Line.of(posterior), errors, step)
         if overdispersed:
             tried.append((errors.overdispersion, found))
             errors = replace(errors, overdispersion=_secant(tried[-2:]))
-        before, change = change, _errors(rows, counts, errors, bernoulli, standard_error, step)
+        before, change = change, table.move(errors, step)
         if change > before:  # it swings: smaller steps settle
             step = max(0.5 * step, 0.125)
-        posterior = fit(standard_error)
+        posterior = fit()
         # Changes shrink by about the same factor each time: the next one can be told.
         if reweighting >= _REWEIGHTINGS and change * min(change, before) <= _SETTLED * before:
-            return posterior, standard_error, errors
+            return posterior, errors
     warnings.warn(
         f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
         " 0 or 1, where a line is a poor model of a share. Use a larger error_floor, or other features.",
         ConvergenceWarning,
         stacklevel=2,
     )
-    return posterior, standard_error, errors
+    return posterior, errors
 
 
 def reweight_again(
-    posterior: Posterior,
-    rows: Rows,
-    counts: Array,
-    errors: CountErrors,
-    standard_error: Array,
-    *,
-    overdispersed: bool,
-) -> tuple[CountErrors, Array, float]:
-    """Return the errors at the shares that a posterior fits, and their root mean square relative change, (13).
+    posterior: Posterior, table: CountedTable, errors: CountErrors, *, overdispersed: bool
+) -> tuple[CountErrors, float]:
+    """Take the errors at the shares that a posterior fits; return how, and their relative change, (13).
 
     Parameters
     ----------
-    posterior, rows, counts, errors, overdispersed
-        As for `reweight`.
-    standard_error : ndarray of shape (n,)
-        The errors that the posterior was fitted with.
-
-    Returns
-    -------
-    errors : CountErrors
-    standard_error : ndarray of shape (n,)
-    change : float
+    posterior, table, errors, overdispersed
+        As for `reweight`; the table's errors are those that the posterior was fitted with.
     """
-    bernoulli, new = np.empty_like(counts), standard_error.copy()
-    found = _shares(posterior, rows, counts, errors, standard_error, bernoulli)
+    found = table.look(Line.of(posterior), errors, 1.0)
     if overdispersed:
         errors = replace(errors, overdispersion=found)
-    change = _errors(rows, counts, errors, bernoulli, new, 1.0)
-    return errors, new, change
+    return errors, table.move(errors, 1.0)
 
 
 def _secant(tried: list[tuple[float, float]]) -> float:
@@ -141,64 +173,67 @@ def _secant(tried: list[tuple[float, float]]) -> float:
     return min(max((found - slope * assumed) / (1.0 - slope), 0.0), 1.0)
 
 
-def _shares(
-    posterior: Posterior,
-    rows: Rows,
-    counts: Array,
-    errors: CountErrors,
-    standard_error: Array,
-    bernoulli: Array,
-) -> float:
-    """Write p (1 - p) at the fitted shares into `bernoulli`; return the intraclass correlation, (13).
+class CountedRows:
+    """A table in memory, with an error a row."""
 
-    The correlation is the weighted moment estimate from the squared residuals.
-    """
-    used, excess, scale, total = 0.0, 0.0, 0.0, 0.0
-    for block, mapped in mapped_blocks(posterior, rows, posterior.mean[None, :]):
-        n, share = counts[block], mapped[0]
-        variance = errors.bernoulli_variance(share, n)
-        bernoulli[block] = variance
-        # A squared residual has a standard deviation of the order of the error's square.
-        weight = np.reciprocal(standard_error[block])
-        weight *= weight
-        weight *= weight
-        if rows.frequency is not None:
-            weight *= rows.frequency[block]
-            total += float(rows.frequency[block].sum())
-        residual = np.subtract(rows.y[block], share, out=share)
-        residual *= residual
-        # By einsum: for a dot product this short BLAS would wake its threads and wait.
-        used += float(np.einsum("i,i->", weight, residual))
-        variance *= weight
-        single = float((variance / np.maximum(n, 1.0)).sum())
-        excess += single
-        scale += float(variance.sum()) - single
-    total = total if rows.frequency is not None else float(len(counts))
-    free = total - rows.n_features - 1.0
-    if free <= 0.0 or scale <= 0.0:  # nothing is left over, or every count is 1
-        return 0.0
-    return min(max((used * total / free - excess) / scale, 0.0), 1.0)
+    def __init__(self, rows: Rows, counts: Array):
+        self.rows, self.counts = rows, counts
+        self.standard_error = np.empty_like(counts)
+        """(n,)"""
+        self._bernoulli = np.empty_like(counts)
 
+    def begin(self, errors: CountErrors, share: float) -> None:
+        for block in row_blocks(len(self.counts), _COLUMNS):
+            counts = self.counts[block]
+            self._bernoulli[block] = errors.bernoulli_variance(share, counts)
+            self.standard_error[block] = errors.standard_error(self._bernoulli[block], counts)
 
-def _errors(
-    rows: Rows,
-    counts: Array,
-    errors: CountErrors,
-    bernoulli: Array,
-    standard_error: Array,
-    step: float,
-) -> float:
-    """Move the errors towards those at the fitted shares; return the root mean square relative change."""
-    square, total = 0.0, 0.0
-    for block in row_blocks(len(counts), _COLUMNS):
-        old, new = standard_error[block], errors.standard_error(bernoulli[block], counts[block])
-        relative = new / old
-        relative -= 1.0
-        if rows.frequency is None:
-            square += float(np.einsum("i,i->", relative, relative))
-            total += len(relative)
-        else:
-            square += float(np.einsum("i,i,i->", rows.frequency[block], relative, relative))
-            total += float(rows.frequency[block].sum())
-        standard_error[block] = new if step == 1.0 else old + step * (new - old)
-    return float(np.sqrt(square / total))
+    def look(self, line: Line, errors: CountErrors, step: float) -> float:
+        return self.excess(line, errors).correlation(self.rows.n_features)
+
+    def move(self, errors: CountErrors, step: float) -> float:
+        square, total = self.moved(errors, step)
+        return float(np.sqrt(square / total))
+
+    def excess(self, line: Line, errors: CountErrors) -> Excess:
+        """Take p (1 - p) at the line's shares; return the sums over the residuals."""
+        used, excess, scale, total = 0.0, 0.0, 0.0, 0.0
+        frequency = self.rows.frequency
+        for block, mapped in mapped_blocks(line.mean[None, :], line.center, self.rows):
+            n, share = self.counts[block], mapped[0]
+            variance = errors.bernoulli_variance(share, n)
+            self._bernoulli[block] = variance
+            # A squared residual has a standard deviation of the order of the error's square.
+            weight = np.reciprocal(self.standard_error[block])
+            weight *= weight
+            weight *= weight
+            if frequency is not None:
+                weight *= frequency[block]
+                total += float(frequency[block].sum())
+            residual = np.subtract(self.rows.y[block], share, out=share)
+            residual *= residual
+            # By einsum: for a dot product this short BLAS would wake its threads and wait.
+            used += float(np.einsum("i,i->", weight, residual))
+            variance *= weight
+            single = float((variance / np.maximum(n, 1.0)).sum())
+            excess += single
+            scale += float(variance.sum()) - single
+        return Excess(used, excess, scale, total if frequency is not None else float(len(self.counts)))
+
+    def moved(self, errors: CountErrors, step: float) -> tuple[float, float]:
+        """Move the errors; return the summed squares of their relative change, and the frequencies'."""
+        square, total = 0.0, 0.0
+        frequency = self.rows.frequency
+        for block in row_blocks(len(self.counts), _COLUMNS):
+            old = self.standard_error[block]
+            new = errors.standard_error(self._bernoulli[block], self.counts[block])
+            relative = new / old
+            relative -= 1.0
+            if frequency is None:
+                square += float(np.einsum("i,i->", relative, relative))
+                total += len(relative)
+            else:
+                square += float(np.einsum("i,i,i->", frequency[block], relative, relative))
+                total += float(frequency[block].sum())
+            self.standard_error[block] = new if step == 1.0 else old + step * (new - old)
+        return square, total
