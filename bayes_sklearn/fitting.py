@@ -159,7 +159,7 @@ def settle(
     settled = _with_errors(rows, errors, model, inference, settings)
     if model.feature_errors is None or model.n_components == 1:
         return settled
-    if model.n_components is None and model.likelihood.name != "normal":
+    if model.n_components is None and not model.likelihood.closed_form:
         raise ValueError(
             f"x_distribution='mixture' takes the normal likelihood, not {model.likelihood!r}: use"
             " x_distribution='normal'."

@@ -175,6 +175,8 @@ class Likelihood(BaseEstimator, ABC):
     name: ClassVar[str]
     link: ClassVar[Link] = "identity"
     """What turns the target's mean (or location) into the regression line."""
+    closed_form: ClassVar[bool] = False
+    """Whether the target is normal about the line given the noise scale: all that is linear then integrates out."""
     intercept_prior: ClassVar[Normal] = Normal()
     """The default prior of the intercept."""
 
@@ -363,6 +365,7 @@ class NormalLikelihood(_Additive):
     """Normal noise: what all of the closed forms are for."""
 
     name = "normal"
+    closed_form = True
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         variance = self._variance(values, data)

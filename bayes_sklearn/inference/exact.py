@@ -38,7 +38,7 @@ _LOWEST = -4.0
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if problem.likelihood.name != "normal":
+    if not problem.likelihood.closed_form:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"

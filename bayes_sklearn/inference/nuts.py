@@ -78,7 +78,7 @@ _STATISTICS = {
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if problem.likelihood.name != "normal" and problem.feature_errors is not None:
+    if not problem.likelihood.closed_form and problem.feature_errors is not None:
         if problem.n_components > 1:
             return f"x_distribution='mixture' takes the normal likelihood, not {problem.likelihood!r}"
         if problem.feature_errors.with_target is not None:
@@ -107,7 +107,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     """
     accept = _TARGET_ACCEPT if problem.feature_errors is None else _TARGET_ACCEPT_BENT
     options = _Options.of(settings, accept)
-    if problem.likelihood.name != "normal":
+    if not problem.likelihood.closed_form:
         posterior = _of_another_likelihood(problem, settings, options)
     elif problem.feature_errors is None:
         posterior = _of_exact_features(problem, settings, options)
@@ -242,7 +242,7 @@ def _sample(
 
 
 def _model(problem: Problem, arrays: Mapping[str, Array | float]) -> pm.Model:
-    if problem.likelihood.name != "normal":
+    if not problem.likelihood.closed_form:
         of_likelihood = pymc_likelihoods if problem.feature_errors is None else pymc_latent
         return of_likelihood.sampler_model(problem, arrays)
     if problem.feature_errors is None:
