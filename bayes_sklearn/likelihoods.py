@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import betaln, expit
 from sklearn.base import BaseEstimator
 
+from .auxiliary import Auxiliary, Coordinate, FoldedLog, FoldedOdds, Log
 from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
+from .log_odds import log_expit, log_one_plus
 from .priors import Beta, Gamma, Normal, Prior, ScalePrior, UnitPrior
 
 Array = NDArray[np.float64]
@@ -35,95 +37,10 @@ __all__ = [
 ]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
-# Numbers whose logarithm is taken stay this far from zero.
+# Numbers that are divided by, and shapes of distributions, stay this far from zero.
 _TINY = 1e-100
 # The log odds of a typical row: shares from 0.7% to 99.3% lie within two standard deviations.
 _LOG_ODDS = Normal(0.0, 2.5)
-
-
-class Coordinate(NamedTuple):
-    """How a parameter is given by any real number, in which its posterior is about normal."""
-
-    kind: Literal["log", "log_odds", "folded_log", "folded_odds"]
-    """Value lower + exp(c); 1 / (1 + exp(-c)); unit sinh(abs(c)), linear below the unit and exponential above; or
-    c^2 / (1 + c^2)."""
-    unit: float = 1.0
-    lower: float = 0.0
-    """What a value given by its logarithm has to exceed."""
-
-    @property
-    def folded(self) -> bool:
-        """Whether c and -c are the same value."""
-        return self.kind.startswith("folded")
-
-    def value(self, coordinate: Array) -> Array:
-        """Return the parameter."""
-        if self.kind == "log":
-            return self.lower + np.exp(coordinate)
-        if self.kind == "log_odds":
-            return expit(coordinate)
-        size = np.maximum(np.abs(coordinate), _TINY)
-        return self.unit * np.sinh(size) if self.kind == "folded_log" else size / (size + 1.0 / size)
-
-    def of(self, value: Array) -> Array:
-        """Return the (positive) coordinate of a value."""
-        if self.kind == "log":
-            return np.log(value - self.lower)
-        if self.kind == "log_odds":
-            return np.log(value) - np.log1p(-value)
-        return np.arcsinh(value / self.unit) if self.kind == "folded_log" else np.sqrt(value / (1.0 - value))
-
-    def log_slope(self, coordinate: Array) -> Array:
-        """Return the log of the derivative of the value in the coordinate's size."""
-        if self.kind == "log":
-            return coordinate
-        if self.kind == "log_odds":
-            return _log_expit(coordinate) + _log_expit(-coordinate)
-        if self.kind == "folded_log":
-            return np.log(self.unit * np.cosh(coordinate))
-        size = np.maximum(np.abs(coordinate), _TINY)
-        return np.log(2.0 * size) - 2.0 * np.log1p(np.square(size))
-
-    def graph(self, coordinate: Any, unit: Any) -> tuple[Any, Any]:
-        """Return what the parameter exceeds `lower` by and `log_slope`, in PyTensor; `unit` stands for its own."""
-        import pytensor.tensor as pt
-
-        if self.kind == "log":
-            return pt.exp(coordinate), coordinate
-        if self.kind == "log_odds":
-            return pt.sigmoid(coordinate), -pt.softplus(coordinate) - pt.softplus(-coordinate)
-        if self.kind == "folded_log":
-            return unit * pt.sinh(pt.abs(coordinate)), pt.log(unit) + pt.log(pt.cosh(coordinate))
-        raise ValueError(f"A sampler has no coordinate {self.kind!r}.")
-
-
-class Auxiliary(NamedTuple):
-    """A parameter of the likelihood beside the regression line."""
-
-    name: str
-    """"noise_scale", or the key of `Posterior.auxiliary`."""
-    prior: ScalePrior | UnitPrior
-    """Of what it exceeds its least value by."""
-    coordinate: Coordinate
-    start: float
-    """A value to start from."""
-
-    @property
-    def for_sampler(self) -> Coordinate:
-        """The coordinate in which a sampler moves: one whose density has neither a wall nor a cusp at zero.
-
-        In signed coordinates chains pass through zero, which they can't where the density falls to nothing there.
-        """
-        if self.coordinate.kind == "folded_odds":
-            return Coordinate("log_odds")
-        if self.coordinate.folded and isinstance(self.prior, ScalePrior) and self.prior.vanishes_at_zero:
-            return Coordinate("log")
-        return self.coordinate
-
-    def log_prior(self, coordinate: Array) -> Array:
-        """Return the prior's log density in the coordinate."""
-        above = self.coordinate.value(coordinate) - self.coordinate.lower
-        return self.prior.log_density(above) + self.coordinate.log_slope(coordinate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +230,7 @@ class _Additive(Likelihood):
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         if data.noise == "known":
             return ()
-        coordinate = Coordinate("log") if data.noise == "scaled" else Coordinate("folded_log", data.visible)
+        coordinate: Coordinate = Log() if data.noise == "scaled" else FoldedLog(data.visible)
         return (Auxiliary("noise_scale", noise_prior, coordinate, 1.0),)
 
     def _scale(self, values: Mapping[str, Any], data: Observations) -> Any:
@@ -452,9 +369,7 @@ class StudentTLikelihood(_Additive):
         scale = super().auxiliary(data, noise_prior)
         prior = self.nu_prior
         return (
-            scale
-            if prior is None
-            else (*scale, Auxiliary("nu", prior, Coordinate("log", lower=self.lower), 10.0 + self.lower))
+            scale if prior is None else (*scale, Auxiliary("nu", prior, Log(self.lower), 10.0 + self.lower))
         )
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
@@ -554,7 +469,7 @@ class BinomialLikelihood(_OfShares):
         value = np.maximum(eta, 0.0)
         value *= -failures
         value += np.minimum(eta, 0.0) * successes
-        rest = _log_one_plus(eta)
+        rest = log_one_plus(eta)
         rest *= successes + failures
         value -= rest
         value += _log_choose(successes, failures)
@@ -609,14 +524,14 @@ class BetaBinomialLikelihood(_OfShares):
         return prior
 
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        return (Auxiliary("dispersion", self._prior(), Coordinate("folded_odds"), 0.05),)
+        return (Auxiliary("dispersion", self._prior(), FoldedOdds(), 0.05),)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         successes, failures = counts(data)
         trials = successes + failures
         dispersion = np.asarray(values["dispersion"])
         odds = dispersion / (1.0 - dispersion)
-        log_share = _log_expit(eta)
+        log_share = log_expit(eta)
         log_rest = log_share - eta
         value = log_rising(odds * np.exp(-log_share), successes)
         value += log_rising(odds * np.exp(-log_rest), failures)
@@ -640,7 +555,7 @@ class BetaBinomialLikelihood(_OfShares):
         successes, failures = counts(data)
         root = float(coordinates[0])
         odds = root**2
-        log_share = _log_expit(eta)
+        log_share = log_expit(eta)
         log_rest = log_share - eta
         share, rest = np.exp(log_share), np.exp(log_rest)
         up = rising_derivatives(odds / share, successes)
@@ -742,20 +657,6 @@ def _drawn_shares(probability: Array, data: Observations, rng: np.random.Generat
     """Return shares of successes among the rows' trials."""
     trials = np.maximum(np.rint(data.trials), 1.0)
     return rng.binomial(trials.astype(np.int64), probability) / trials
-
-
-def _log_expit(eta: Array) -> Array:
-    """Return log(1 / (1 + exp(-eta))), accurate in both tails."""
-    return np.minimum(eta, 0.0) - _log_one_plus(eta)
-
-
-def _log_one_plus(eta: Array) -> Array:
-    """Return log(1 + exp(-abs(eta)))."""
-    size = np.abs(np.atleast_1d(eta))
-    np.negative(size, out=size)
-    np.exp(size, out=size)
-    np.log1p(size, out=size)
-    return size.reshape(np.shape(eta))
 
 
 def _log_choose(successes: Array, failures: Array) -> Array:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..likelihoods import Auxiliary, Observations
+from ..auxiliary import Auxiliary
+from ..likelihoods import Observations
 from ..priors import ScaleMixture
 from .noise_coordinates import FollowingNoise
 from .problem import Problem, check_proper

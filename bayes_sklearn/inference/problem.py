@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 from sklearn.exceptions import ConvergenceWarning
 
+from ..auxiliary import Auxiliary
 from ..feature_errors import FeatureErrors
-from ..likelihoods import Auxiliary, Likelihood, Noise, NormalLikelihood, Observations, counts
+from ..likelihoods import Likelihood, Noise, NormalLikelihood, Observations, counts
 from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
 from .compressed import Compressed, Groups, Rows, compress, group
 from .posterior import Posterior, row_blocks
