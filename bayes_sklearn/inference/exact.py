@@ -18,7 +18,8 @@ from scipy.special import lambertw
 
 from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
-from .problem import Problem, SamplerSettings, check_proper, warn_of_no_noise
+from .problem import Problem, SamplerSettings
+from .propriety import check_proper, warn_of_no_noise
 from .quadrature import peak_intervals, trapezoid
 
 Array = NDArray[np.float64]

@@ -17,7 +17,8 @@ from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
 from .posterior import Factors, Posterior, SharedBasis
-from .problem import NotTrusted, Problem, SamplerSettings, check_proper
+from .problem import NotTrusted, Problem, SamplerSettings
+from .propriety import check_proper
 from .regression_nodes import solve_regression
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
