@@ -101,7 +101,7 @@ def held_against(
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:
     """Return new measurements of the rows and the log density of those observed, (G, n) each, (14)."""
-    if likelihood.name != "normal":
+    if not likelihood.closed_form:
         return _by_likelihood(likelihood, noise_model.noise, observed, draws, center, rng)
     n, size = len(observed.y), len(draws.location)
     parts = noise_model.parts(y_err=observed.standard_error).values()

@@ -256,7 +256,7 @@ def _with_components(problem: Problem, model: Specification) -> Problem:
     """Return the problem with as many components of the true features' distribution as the model has."""
     if model.feature_errors is None or model.n_components == 1:
         return problem
-    if model.n_components is None and model.likelihood.name != "normal":
+    if model.n_components is None and not model.likelihood.closed_form:
         raise ValueError(
             f"x_distribution='mixture' takes the normal likelihood, not {model.likelihood!r}: use"
             " x_distribution='normal'."

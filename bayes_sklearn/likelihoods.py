@@ -1,298 +1,47 @@
 """Likelihoods: how a measured target is distributed about the regression line.
 
 Every likelihood is a plain scikit-learn estimator, as the priors are. It says what it needs (a link, further
-parameters with their priors) and gives the log density of each row with its derivatives; engines know no more of it.
+parameters with their priors) and gives the log density of each row with its derivatives; engines know no more of it
+than `Likelihood` says.
 Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, expit
-from sklearn.base import BaseEstimator
 
+from .auxiliary import Auxiliary, Coordinate, FoldedLog, FoldedOdds, Log
 from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
+from .likelihood_base import Derivatives, Likelihood, Noise, Observations, counts
+from .log_odds import log_expit, log_one_plus
 from .priors import Beta, Gamma, Normal, Prior, ScalePrior, UnitPrior
 
 Array = NDArray[np.float64]
-Noise = Literal["scaled", "additive", "known"]
-Link = Literal["identity", "logit"]
 
 __all__ = [
     "LIKELIHOODS",
     "BetaBinomialLikelihood",
     "BinomialLikelihood",
+    "Derivatives",
     "Likelihood",
+    "Noise",
     "NormalLikelihood",
+    "Observations",
     "StudentTLikelihood",
+    "counts",
     "resolve_likelihood",
 ]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
-# Numbers whose logarithm is taken stay this far from zero.
+# Numbers that are divided by, and shapes of distributions, stay this far from zero.
 _TINY = 1e-100
 # The log odds of a typical row: shares from 0.7% to 99.3% lie within two standard deviations.
 _LOG_ODDS = Normal(0.0, 2.5)
-
-
-class Coordinate(NamedTuple):
-    """How a parameter is given by any real number, in which its posterior is about normal."""
-
-    kind: Literal["log", "log_odds", "folded_log", "folded_odds"]
-    """Value lower + exp(c); 1 / (1 + exp(-c)); unit sinh(abs(c)), linear below the unit and exponential above; or
-    c^2 / (1 + c^2)."""
-    unit: float = 1.0
-    lower: float = 0.0
-    """What a value given by its logarithm has to exceed."""
-
-    @property
-    def folded(self) -> bool:
-        """Whether c and -c are the same value."""
-        return self.kind.startswith("folded")
-
-    def value(self, coordinate: Array) -> Array:
-        """Return the parameter."""
-        if self.kind == "log":
-            return self.lower + np.exp(coordinate)
-        if self.kind == "log_odds":
-            return expit(coordinate)
-        size = np.maximum(np.abs(coordinate), _TINY)
-        return self.unit * np.sinh(size) if self.kind == "folded_log" else size / (size + 1.0 / size)
-
-    def of(self, value: Array) -> Array:
-        """Return the (positive) coordinate of a value."""
-        if self.kind == "log":
-            return np.log(value - self.lower)
-        if self.kind == "log_odds":
-            return np.log(value) - np.log1p(-value)
-        return np.arcsinh(value / self.unit) if self.kind == "folded_log" else np.sqrt(value / (1.0 - value))
-
-    def log_slope(self, coordinate: Array) -> Array:
-        """Return the log of the derivative of the value in the coordinate's size."""
-        if self.kind == "log":
-            return coordinate
-        if self.kind == "log_odds":
-            return _log_expit(coordinate) + _log_expit(-coordinate)
-        if self.kind == "folded_log":
-            return np.log(self.unit * np.cosh(coordinate))
-        size = np.maximum(np.abs(coordinate), _TINY)
-        return np.log(2.0 * size) - 2.0 * np.log1p(np.square(size))
-
-    def graph(self, coordinate: Any, unit: Any) -> tuple[Any, Any]:
-        """Return what the parameter exceeds `lower` by and `log_slope`, in PyTensor; `unit` stands for its own."""
-        import pytensor.tensor as pt
-
-        if self.kind == "log":
-            return pt.exp(coordinate), coordinate
-        if self.kind == "log_odds":
-            return pt.sigmoid(coordinate), -pt.softplus(coordinate) - pt.softplus(-coordinate)
-        if self.kind == "folded_log":
-            return unit * pt.sinh(pt.abs(coordinate)), pt.log(unit) + pt.log(pt.cosh(coordinate))
-        raise ValueError(f"A sampler has no coordinate {self.kind!r}.")
-
-
-class Auxiliary(NamedTuple):
-    """A parameter of the likelihood beside the regression line."""
-
-    name: str
-    """"noise_scale", or the key of `Posterior.auxiliary`."""
-    prior: ScalePrior | UnitPrior
-    """Of what it exceeds its least value by."""
-    coordinate: Coordinate
-    start: float
-    """A value to start from."""
-
-    @property
-    def for_sampler(self) -> Coordinate:
-        """The coordinate in which a sampler moves: one whose density has neither a wall nor a cusp at zero.
-
-        In signed coordinates chains pass through zero, which they can't where the density falls to nothing there.
-        """
-        if self.coordinate.kind == "folded_odds":
-            return Coordinate("log_odds")
-        if self.coordinate.folded and isinstance(self.prior, ScalePrior) and self.prior.vanishes_at_zero:
-            return Coordinate("log")
-        return self.coordinate
-
-    def log_prior(self, coordinate: Array) -> Array:
-        """Return the prior's log density in the coordinate."""
-        above = self.coordinate.value(coordinate) - self.coordinate.lower
-        return self.prior.log_density(above) + self.coordinate.log_slope(coordinate)
-
-
-@dataclass(frozen=True, eq=False)
-class Observations:
-    """What a likelihood sees of the rows."""
-
-    y: Array
-    """(n,) target, in the model's units."""
-    standard_error: Array | float = 1.0
-    """Known errors of the target, (n,) or one, in the model's units; 1 where none are known."""
-    noise: Noise = "scaled"
-    trials: Array | float = 1.0
-    """Counts behind the shares, (n,) or one."""
-    resolution: float = 0.0
-    """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
-    visible: float = 1.0
-    """Scatter that is about the least that can be told from none, where it is added to errors."""
-
-    def take(self, index: slice) -> Observations:
-        """Return these rows alone."""
-        return replace(
-            self,
-            y=self.y[index],
-            standard_error=_taken(self.standard_error, index),
-            trials=_taken(self.trials, index),
-        )
-
-
-def _taken(values: Array | float, index: slice) -> Array | float:
-    return values[index] if isinstance(values, np.ndarray) and values.ndim else values
-
-
-class Derivatives(NamedTuple):
-    """Each row's log density at one point and its derivatives in (eta, coordinates of the auxiliary parameters)."""
-
-    value: Array
-    """(n,)"""
-    gradient: Array
-    """(1 + A, n)"""
-    hessian: Array
-    """(1 + A, 1 + A, n)"""
-    curvature: Array
-    """(n,) a positive number to take for minus the second derivative in eta where that is not."""
-
-
-class Likelihood(BaseEstimator, ABC):
-    """How a target is distributed, given the regression line (through a link) and further parameters."""
-
-    name: ClassVar[str]
-    link: ClassVar[Link] = "identity"
-    """What turns the target's mean (or location) into the regression line."""
-    intercept_prior: ClassVar[Normal] = Normal()
-    """The default prior of the intercept."""
-
-    def check(self, argument: str) -> None:
-        """Refuse parameters that are none.
-
-        Parameters
-        ----------
-        argument : str
-            The estimator's argument that holds this likelihood, for the message.
-
-        Raises
-        ------
-        TypeError, ValueError
-        """
-
-    @property
-    def takes_trials(self) -> bool:
-        """Whether the target is a share of a number of trials."""
-        return self.link == "logit"
-
-    @abstractmethod
-    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        """Return the parameters beside the regression line that have to be found.
-
-        Parameters
-        ----------
-        data : Observations
-        noise_prior : ScalePrior
-            Of the noise scale, for likelihoods that have one.
-        """
-
-    @abstractmethod
-    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        """Return each row's log density (of a share: the log probability of its count).
-
-        Parameters
-        ----------
-        eta : ndarray of shape (..., n)
-            The regression line.
-        values : mapping of str to ndarray
-            The auxiliary parameters, of a shape that broadcasts with `eta`; those that are fixed are left out.
-        data : Observations
-
-        Returns
-        -------
-        ndarray of shape (..., n)
-        """
-
-    @abstractmethod
-    def draw(
-        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
-    ) -> Array:
-        """Return a new measurement of each row: arguments and shape as those of `log_density`.
-
-        Of shares, the number of trials is rounded.
-        """
-
-    @abstractmethod
-    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
-        """Return each row's log density and its first and second derivatives.
-
-        Parameters
-        ----------
-        eta : ndarray of shape (n,)
-        coordinates : ndarray of shape (A,)
-            Of the auxiliary parameters, in the order of `auxiliary`.
-        data : Observations
-        """
-
-    @property
-    def constants(self) -> Mapping[str, float]:
-        """Parameters that `distribution` takes and that are fixed, by name."""
-        return {}
-
-    @abstractmethod
-    def distribution(
-        self, eta: Any, values: Mapping[str, Any], data: Observations
-    ) -> tuple[str, dict[str, Any]]:
-        """Return what PyMC calls this likelihood, and its parameters.
-
-        Parameters
-        ----------
-        eta : TensorVariable of shape (n,)
-        values : mapping of str to TensorVariable or float
-            The auxiliary parameters, `constants` among them.
-        data : Observations
-            With tensors for arrays, or arrays.
-        """
-
-    def outcome(self, data: Observations) -> Any:
-        """Return what `distribution` is of: the target."""
-        return data.y
-
-    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
-        """Return each row's log density but for what depends on the data alone, (n,), in PyTensor.
-
-        Parameters
-        ----------
-        eta, values, data
-            As for `distribution`.
-        """
-        import pymc as pm
-
-        name, parameters = self.distribution(eta, values, data)
-        return pm.logp(getattr(pm, name).dist(**parameters), data.y)
-
-    @abstractmethod
-    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
-        """Return each row's Fisher information of the line, (n,), where the line is constant.
-
-        Parameters
-        ----------
-        values, data
-            As for `distribution`.
-        share : float
-            The pooled share, for likelihoods of shares.
-        """
 
 
 def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
@@ -311,7 +60,7 @@ class _Additive(Likelihood):
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         if data.noise == "known":
             return ()
-        coordinate = Coordinate("log") if data.noise == "scaled" else Coordinate("folded_log", data.visible)
+        coordinate: Coordinate = Log() if data.noise == "scaled" else FoldedLog(data.visible)
         return (Auxiliary("noise_scale", noise_prior, coordinate, 1.0),)
 
     def _scale(self, values: Mapping[str, Any], data: Observations) -> Any:
@@ -363,6 +112,7 @@ class NormalLikelihood(_Additive):
     """Normal noise: what all of the closed forms are for."""
 
     name = "normal"
+    closed_form = True
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         variance = self._variance(values, data)
@@ -449,9 +199,7 @@ class StudentTLikelihood(_Additive):
         scale = super().auxiliary(data, noise_prior)
         prior = self.nu_prior
         return (
-            scale
-            if prior is None
-            else (*scale, Auxiliary("nu", prior, Coordinate("log", lower=self.lower), 10.0 + self.lower))
+            scale if prior is None else (*scale, Auxiliary("nu", prior, Log(self.lower), 10.0 + self.lower))
         )
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
@@ -551,7 +299,7 @@ class BinomialLikelihood(_OfShares):
         value = np.maximum(eta, 0.0)
         value *= -failures
         value += np.minimum(eta, 0.0) * successes
-        rest = _log_one_plus(eta)
+        rest = log_one_plus(eta)
         rest *= successes + failures
         value -= rest
         value += _log_choose(successes, failures)
@@ -606,14 +354,14 @@ class BetaBinomialLikelihood(_OfShares):
         return prior
 
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        return (Auxiliary("dispersion", self._prior(), Coordinate("folded_odds"), 0.05),)
+        return (Auxiliary("dispersion", self._prior(), FoldedOdds(), 0.05),)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         successes, failures = counts(data)
         trials = successes + failures
         dispersion = np.asarray(values["dispersion"])
         odds = dispersion / (1.0 - dispersion)
-        log_share = _log_expit(eta)
+        log_share = log_expit(eta)
         log_rest = log_share - eta
         value = log_rising(odds * np.exp(-log_share), successes)
         value += log_rising(odds * np.exp(-log_rest), failures)
@@ -637,7 +385,7 @@ class BetaBinomialLikelihood(_OfShares):
         successes, failures = counts(data)
         root = float(coordinates[0])
         odds = root**2
-        log_share = _log_expit(eta)
+        log_share = log_expit(eta)
         log_rest = log_share - eta
         share, rest = np.exp(log_share), np.exp(log_rest)
         up = rising_derivatives(odds / share, successes)
@@ -724,35 +472,10 @@ def resolve_likelihood(likelihood: object) -> Likelihood:
     return likelihood
 
 
-def counts(data: Observations) -> tuple[Array, Array]:
-    """Return successes and failures, whole where rounding alone keeps them from it."""
-    trials = np.asarray(data.trials, dtype=np.float64)
-    successes = data.y * trials
-    whole = np.rint(successes)
-    successes = np.where(
-        np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
-    )
-    return successes, trials - successes
-
-
 def _drawn_shares(probability: Array, data: Observations, rng: np.random.Generator) -> Array:
     """Return shares of successes among the rows' trials."""
     trials = np.maximum(np.rint(data.trials), 1.0)
     return rng.binomial(trials.astype(np.int64), probability) / trials
-
-
-def _log_expit(eta: Array) -> Array:
-    """Return log(1 / (1 + exp(-eta))), accurate in both tails."""
-    return np.minimum(eta, 0.0) - _log_one_plus(eta)
-
-
-def _log_one_plus(eta: Array) -> Array:
-    """Return log(1 + exp(-abs(eta)))."""
-    size = np.abs(np.atleast_1d(eta))
-    np.negative(size, out=size)
-    np.exp(size, out=size)
-    np.log1p(size, out=size)
-    return size.reshape(np.shape(eta))
 
 
 def _log_choose(successes: Array, failures: Array) -> Array:

@@ -67,6 +67,8 @@ def new_rows(
     ------
     TypeError, ValueError
         For bad input, naming the argument.
+    NotImplementedError
+        For noise of a likelihood that is not known here.
     """
     posterior, of_features, by_row = RowErrors.of(posterior, feature_error, len(X))
     if likelihood.takes_trials:
@@ -87,9 +89,11 @@ def new_rows(
     if not include_noise:
         return line
     noise = noise_model.parts(line.mean() if "counts" in stated else None, **stated)
+    if likelihood.closed_form:
+        return line.with_noise(noise)
     nu = posterior.auxiliary.get("nu", likelihood.constants.get("nu"))
     if nu is None:
-        return line.with_noise(noise)
+        raise NotImplementedError(f"There is no predictive distribution under {likelihood!r}.")
     if by_row is not None:
         return MeasuredStudentTPredictive(nu, by_row, posterior, X, features, noise, seed, index)
     return StudentTPredictive(nu, posterior, X, features, noise, seed, index, of_features)

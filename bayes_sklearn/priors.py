@@ -224,7 +224,10 @@ class Normal(CoefficientPrior):
 
 
 class StudentT(CoefficientPrior):
-    """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large. Needs sampling.
+    """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large.
+
+    The exact engine does not take it. Importance sampling does under other likelihoods than the normal one, and with
+    errors in X for coefficients, where all features have errors; NUTS does for any model.
 
     Parameters
     ----------
@@ -262,9 +265,12 @@ class StudentT(CoefficientPrior):
 
 
 class Laplace(CoefficientPrior):
-    """Laplace (double exponential) prior for coefficients or the intercept. Needs sampling.
+    """Laplace (double exponential) prior for coefficients or the intercept.
 
     The posterior's mode is the lasso's; its mean, which is reported, has no zeros.
+
+    The exact engine does not take it. Importance sampling does under other likelihoods than the normal one, and with
+    errors in X for coefficients, where all features have errors; NUTS does for any model.
 
     Parameters
     ----------
@@ -291,7 +297,7 @@ class Laplace(CoefficientPrior):
 
 
 class Horseshoe(ScaleMixture):
-    """Regularised horseshoe prior for coefficients of which few matter. Sampled by NUTS.
+    """Regularised horseshoe prior for coefficients of which few matter. NUTS alone takes it, without errors in X.
 
     Coefficients that the rows don't support are shrunk to almost nothing, the others hardly: coefficient j is
     Normal(0, tau lambda_j c / sqrt(c^2 + tau^2 lambda_j^2)) with lambda_j ~ HalfCauchy(1), tau ~ HalfCauchy(tau_0),

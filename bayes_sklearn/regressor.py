@@ -60,7 +60,8 @@ class BayesianErrorsInVariablesRegressor(
     count behind a share (``sample_weight`` or ``count_column``), or is not known at all. Coefficients, intercept
     and noise scale have priors. Under Normal priors their posterior is computed to rounding, without sampling, at
     about the price of least squares; under others it is sampled by NUTS, through PyMC. Features may have known
-    errors, too (``X_err``): the posterior is then found by importance sampling.
+    errors, too (``X_err``), and ``likelihood`` may say that noise has heavy tails or that the target is a share of
+    counted trials: the posterior is then found by importance sampling, where that can be trusted, else by NUTS.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class BayesianErrorsInVariablesRegressor(
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and draws nothing.
-        "importance" is for errors of features, and for other likelihoods than the normal one. "nuts" takes any.
+        "importance" is for errors of features, or for other likelihoods than the normal one. "nuts" takes any.
         "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.

@@ -122,7 +122,7 @@ def _why_not(model: Any, *, counted: bool, of_features: FeatureErrors | None) ->
     `counted` says whether errors follow from counts.
     """
     likelihood = resolve_likelihood(model.likelihood)
-    if likelihood.name != "normal":
+    if not likelihood.closed_form:
         return (
             f"under {likelihood!r} the density of every row is its own. Call fit with all rows, or use"
             " likelihood='normal'"

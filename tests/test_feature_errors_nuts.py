@@ -27,6 +27,7 @@ from bayes_sklearn.inference import (
 )
 from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.feature_coordinates import MeasuredData, measured_data
+from bayes_sklearn.inference.posterior import Chains
 from bayes_sklearn.priors import Flat, HalfNormal, Horseshoe, InverseGamma, Laplace, Normal, StudentT
 
 Array = NDArray[np.float64]
@@ -244,7 +245,7 @@ def mean_of_exact(problem: Problem, exact: NDArray[np.intp]) -> Array:
 
 def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict[str, Any], float]:
     """Values of the readable model's variables, and the log of the volume they take of the sampler's."""
-    posterior = data.posterior(problem, u[None], nuts.Chains(1, {}, {}))
+    posterior = data.posterior(problem, u[None], Chains(1, {}, {}))
     true, scaling = posterior.true_features, problem.scaling
     assert true is not None
     noisy, q = true.noisy, len(true.noisy)

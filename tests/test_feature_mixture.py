@@ -18,10 +18,11 @@ from sklearn.model_selection import GridSearchCV
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, HalfNormal, InverseGamma, Mixture, Normal
 from bayes_sklearn.feature_errors import resolve_feature_errors
-from bayes_sklearn.inference import Problem, Rows, SamplerSettings, importance, nuts, pymc_mixture, solve
+from bayes_sklearn.inference import Problem, Rows, SamplerSettings, importance, pymc_mixture, solve
 from bayes_sklearn.inference.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
 from bayes_sklearn.inference.mixture_coordinates import mixture_data
 from bayes_sklearn.inference.mixture_nodes import most_likely_number, solve_mixture
+from bayes_sklearn.inference.sampler import COMPILED
 from bayes_sklearn.inference.structural import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
 from bayes_sklearn.inference.structural_nodes import solve_structural
 
@@ -409,7 +410,7 @@ def test_a_compiled_model_serves_other_data() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             solve(Case(k=1, n=n).problem, "nuts", SamplerSettings(draws=50))
-        found.append(len(nuts.COMPILED))
+        found.append(len(COMPILED))
     assert found[0] == found[1]
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from sklearn.base import clone
 
+from bayes_sklearn.auxiliary import Coordinate, FoldedLog, FoldedOdds, Log, LogOdds
 from bayes_sklearn.gamma_ratios import log_rising, rising_derivatives
 from bayes_sklearn.likelihoods import (
     LIKELIHOODS,
     BetaBinomialLikelihood,
     BinomialLikelihood,
-    Coordinate,
     Likelihood,
     NormalLikelihood,
     Observations,
@@ -256,10 +256,12 @@ def test_the_dispersion_has_derivatives_where_there_is_none() -> None:
     assert_allclose(found.hessian[1, 1], 2.0 * slope, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ["log", "folded_log", "folded_odds"])
-def test_coordinates_go_there_and_back(kind: Any) -> None:
-    coordinate = Coordinate(kind, unit=0.3 if kind == "folded_log" else 1.0)
-    values = np.array([1e-6, 0.1, 0.9])
+COORDINATES = [Log(), Log(2.0), LogOdds(), FoldedLog(0.3), FoldedOdds()]
+
+
+@pytest.mark.parametrize("coordinate", COORDINATES, ids=str)
+def test_coordinates_go_there_and_back(coordinate: Coordinate) -> None:
+    values = coordinate.lower + np.array([1e-6, 0.1, 0.9])
     points = coordinate.of(values)
     assert_allclose(coordinate.value(points), values, rtol=1e-12)
     if coordinate.folded:
@@ -267,8 +269,22 @@ def test_coordinates_go_there_and_back(kind: Any) -> None:
     slope = (coordinate.value(points * (1.0 + 1e-6)) - coordinate.value(points * (1.0 - 1e-6))) / (
         2e-6 * points
     )
-    assert_allclose(np.exp(coordinate.log_slope(points)), slope, rtol=1e-8)
+    assert_allclose(np.exp(coordinate.log_slope(points)), slope, rtol=1e-8, atol=1e-11 * coordinate.lower)
     assert np.isfinite(coordinate.log_slope(np.zeros(1))).all()
+
+
+@pytest.mark.parametrize("coordinate", COORDINATES, ids=str)
+@pytest.mark.parametrize("vanishes", [False, True])
+def test_samplers_get_coordinates_without_walls_and_cusps(coordinate: Coordinate, vanishes: bool) -> None:
+    import pytensor.tensor as pt
+
+    smooth = coordinate.for_sampler(vanishes_at_zero=vanishes)
+    assert smooth.for_sampler(vanishes_at_zero=vanishes) == smooth
+    assert smooth.folded == (isinstance(coordinate, FoldedLog) and not vanishes)
+    points = np.array([-0.4, 0.7])
+    value, log_slope = (pt.as_tensor(part) for part in smooth.graph(points, smooth.unit))
+    assert_allclose(smooth.lower + value.eval(mode="FAST_COMPILE"), smooth.value(points), rtol=1e-14)
+    assert_allclose(log_slope.eval(mode="FAST_COMPILE"), smooth.log_slope(points), rtol=1e-13)
 
 
 @pytest.mark.parametrize(

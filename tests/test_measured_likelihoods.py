@@ -19,6 +19,7 @@ from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NormalLikelihood,
     StudentTLikelihood,
 )
 from bayes_sklearn.new_rows import new_rows
@@ -80,6 +81,14 @@ def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
 
 def counted(likelihood: Likelihood) -> dict[str, Any]:
     return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
+
+
+def test_noise_that_is_not_known_is_not_taken_for_normal() -> None:
+    class Own(NormalLikelihood):
+        name, closed_form = "own", False
+
+    with pytest.raises(NotImplementedError, match=r"no predictive distribution under Own\(\)"):
+        predicted(Own(), COMMON)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)

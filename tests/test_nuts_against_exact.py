@@ -18,6 +18,7 @@ from scipy.special import ndtr
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.inference import Noise, Posterior, Problem, Rows, SamplerSettings, nuts, solve
+from bayes_sklearn.inference.sampler import COMPILED
 from bayes_sklearn.priors import (
     Flat,
     HalfNormal,
@@ -335,7 +336,7 @@ def test_one_compiled_model_serves_data_of_any_size_and_priors_of_any_numbers() 
     assert len(keys) == 3
     model = Regressor(weight_type="frequency", inference="nuts", draws=1000, chains=2, random_state=0)
     model.fit(**Case().data())
-    before = len(nuts.COMPILED)
+    before = len(COMPILED)
     for case in (Case(n=25), Case(weights="fractional"), Case(ARRAYS, errors="none")):
         Regressor(**{**model.get_params(deep=False), **case.model}).fit(**case.data())
-    assert len(nuts.COMPILED) == before
+    assert len(COMPILED) == before

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_info
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Horseshoe, Laplace, Normal, StudentT
-from bayes_sklearn.inference import nuts
+from bayes_sklearn.inference import sampler
 from bayes_sklearn.inference.compiled import CompiledModels
 from bayes_sklearn.priors import CoefficientPrior
 
@@ -59,7 +59,7 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return compile_model(model, *args, **kwargs)
 
     monkeypatch.setattr(nutpie, "compile_pymc_model", counted)
-    monkeypatch.setattr(nuts, "COMPILED", CompiledModels(4))
+    monkeypatch.setattr(sampler, "COMPILED", CompiledModels(4))
     return found
 
 
@@ -269,7 +269,7 @@ def test_an_intercept_has_no_horseshoe() -> None:
 
 @pytest.mark.parametrize("sampler", ["numpyro", "blackjax"])
 def test_a_sampler_that_is_not_installed_is_named(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nuts.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sampler.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=f"nuts_sampler='{sampler}' is not installed"):
         sampled(nuts_kwargs={"nuts_sampler": sampler}).fit(X, Y)
 
@@ -280,7 +280,7 @@ def test_a_sampler_that_pymc_can_t_call_is_named(monkeypatch: pytest.MonkeyPatch
     def failing(*args: Any, **kwargs: Any) -> None:
         raise TypeError("kernel() got an unexpected keyword argument.")
 
-    monkeypatch.setattr(nuts.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(sampler.importlib.util, "find_spec", lambda name: True)
     monkeypatch.setattr(pymc, "sample", failing)
     with pytest.raises(
         ValueError, match=r"nuts_sampler='blackjax', as they are installed.*unexpected keyword"

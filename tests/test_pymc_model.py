@@ -17,7 +17,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
 
-from bayes_sklearn.inference import Posterior, Problem, Rows, SamplerSettings, exact, nuts, pymc_model
+from bayes_sklearn.inference import Posterior, Problem, Rows, SamplerSettings, exact, formulations, pymc_model
+from bayes_sklearn.inference.coordinates import CompressedData, compressed_data
 from bayes_sklearn.inference.posterior import SharedBasis
 from bayes_sklearn.priors import (
     CoefficientPrior,
@@ -187,14 +188,14 @@ class Sampler:
 
     problem: Problem
     start: Posterior
-    data: nuts.CompressedData
+    data: CompressedData
 
     @classmethod
     def of(cls, problem: Problem) -> "Sampler":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             start = exact.solve(problem.gaussian_like(), SamplerSettings(), approximate=True)
-        return cls(problem, start, nuts.compressed_data(problem, start))
+        return cls(problem, start, compressed_data(problem, start))
 
     @cached_property
     def evaluate(self) -> Callable[[Array], dict[str, Any]]:
@@ -363,7 +364,7 @@ def test_scatter_beyond_the_interpolated_range_is_noticed() -> None:
     lower, upper = sampler.data.limits
     assert sampler.data.holds(np.linspace(lower, upper, 50))
     assert not sampler.data.holds(np.array([lower, 1.001 * upper]))
-    wider = nuts.compressed_data(sampler.problem, sampler.start, widening=1)
+    wider = compressed_data(sampler.problem, sampler.start, widening=1)
     assert wider.limits[1] > 1.5 * upper
 
 
@@ -504,7 +505,7 @@ def test_coefficients_given_their_scales_have_the_gaussian_s_mean_and_covariance
 
     G = 100_000
     stacked = (np.broadcast_to(a, (G, *a.shape)) for a in (design, target, sd))
-    drawn = nuts._given_scales(*stacked, rng)
+    drawn = formulations._given_scales(*stacked, rng)
     white = np.linalg.solve(np.linalg.cholesky(covariance), (drawn - mean).T)
     assert np.abs(white.mean(axis=1) * np.sqrt(G)).max() < Z_BOUND
     products = np.einsum("ig,jg->ij", white, white) / G - np.eye(p)

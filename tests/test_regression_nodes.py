@@ -23,7 +23,8 @@ from bayes_sklearn.feature_errors import FeatureErrors
 from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact, importance, separation
 from bayes_sklearn.inference.importance_sampling import Sample
 from bayes_sklearn.inference.posterior import Posterior
-from bayes_sklearn.inference.problem import NotTrusted, check_proper
+from bayes_sklearn.inference.problem import NotTrusted
+from bayes_sklearn.inference.propriety import check_proper
 from bayes_sklearn.inference.regression_density import RegressionDensity
 from bayes_sklearn.inference.regression_nodes import find_proposal, solve_regression
 from bayes_sklearn.likelihoods import (

@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn.inference import nuts
+from bayes_sklearn.inference import sampler
 from bayes_sklearn.inference.compiled import CompiledModels
 from bayes_sklearn.metrics import neg_crps_scorer
 from bayes_sklearn.priors import CoefficientPrior, HalfNormal, Horseshoe, Laplace, Normal, StudentT
@@ -48,7 +48,7 @@ def compilations() -> Iterator[list[Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nutpie, "compile_pymc_model", counted)
-        patch.setattr(nuts, "COMPILED", CompiledModels(size=32))
+        patch.setattr(sampler, "COMPILED", CompiledModels(size=32))
         yield made
 
 
@@ -276,7 +276,7 @@ def _search(base: Regressor, grid: dict[str, list[float]], X: Array, y: Array, y
 
 def _assert_one_a_structure(compilations: list[Any]) -> None:
     """Every model in the cache was compiled once, and nothing else."""
-    assert len(compilations) == len(nuts.COMPILED) > 0
+    assert len(compilations) == len(sampler.COMPILED) > 0
 
 
 # --- bad parameters ------------------------------------------------------------------------------

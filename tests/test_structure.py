@@ -47,6 +47,7 @@ def test_the_engine_room_imports_nothing_above_it() -> None:
         if module.startswith("inference/"):
             assert {name for name in imported if not name.startswith("inference/")} <= {
                 "priors",
+                "auxiliary",
                 "errors",
                 "feature_errors",
                 "likelihoods",

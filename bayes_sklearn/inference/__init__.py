@@ -11,7 +11,8 @@ from . import exact, importance, nuts
 from .compressed import Compressed, Rows
 from .importance import number_of_components
 from .posterior import Posterior
-from .problem import Engine, ImproperPosterior, Noise, NotTrusted, Problem, SamplerSettings
+from .problem import Engine, Noise, NotTrusted, Problem, SamplerSettings
+from .propriety import ImproperPosterior
 from .reweighting import CountedRows, CountedTable, Excess, Line, reweight, reweight_again
 from .sufficient import Sufficient
 

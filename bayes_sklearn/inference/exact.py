@@ -18,7 +18,8 @@ from scipy.special import lambertw
 
 from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
-from .problem import Problem, SamplerSettings, check_proper, warn_of_no_noise
+from .problem import Problem, SamplerSettings
+from .propriety import check_proper, warn_of_no_noise
 from .quadrature import peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ _LOWEST = -4.0
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if problem.likelihood.name != "normal":
+    if not problem.likelihood.closed_form:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from .importance import Units, posterior_of, structural_problem
 from .importance_sampling import Sample, tempered
 from .posterior import Chains, Posterior, SharedBasis
-from .problem import Problem, check_proper
+from .problem import Problem
+from .propriety import check_proper
 from .pymc_model import prior_parameters
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural

@@ -17,7 +17,8 @@ from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
 from .posterior import Factors, Posterior, SharedBasis
-from .problem import NotTrusted, Problem, SamplerSettings, check_proper
+from .problem import NotTrusted, Problem, SamplerSettings
+from .propriety import check_proper
 from .regression_nodes import solve_regression
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
@@ -32,7 +33,7 @@ NAME = "importance"
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     errors = problem.feature_errors
-    if problem.likelihood.name != "normal":
+    if not problem.likelihood.closed_form:
         return _why_not_regression(problem)
     if errors is None:
         return "with the normal likelihood it is for features measured with error, and none has one"

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..likelihoods import Auxiliary, Observations
+from ..auxiliary import Auxiliary
+from ..likelihoods import Observations
 from ..priors import ScaleMixture
 from .noise_coordinates import FollowingNoise
-from .problem import Problem, check_proper
+from .problem import Problem
+from .propriety import check_proper
 from .pymc_model import pooled_share, prior_parameters
 from .regression_density import RegressionDensity, root_of
 from .regression_nodes import find_proposal

@@ -20,7 +20,8 @@ from .importance import Units, mixture_posterior, structural_problem
 from .mixture import MixtureProblem
 from .mixture_nodes import solve_mixture
 from .posterior import Chains, Posterior
-from .problem import Problem, check_proper
+from .problem import Problem
+from .propriety import check_proper
 from .structural_rows import PseudoRows, Reference
 
 Array = NDArray[np.float64]

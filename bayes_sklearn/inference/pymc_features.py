@@ -97,11 +97,10 @@ def structural_parameters(
 ) -> tuple[StructuralParameters, list[Any]]:
     """Return the parameters and their log prior densities.
 
-    With another likelihood than the normal one, a normal target of known noise stands for it.
-
     Parameters
     ----------
     problem : Problem
+        Its structure alone is taken from it.
     given : mapping of str to TensorVariable
         As `feature_coordinates.measured_data` makes them.
     u : TensorVariable
@@ -111,7 +110,7 @@ def structural_parameters(
     import pytensor.tensor as pt
 
     (q, width), priors = shape, priors_of(problem)
-    has_scale = problem.noise != "known" and problem.likelihood.name == "normal"
+    has_scale = problem.noise != "known"
     values = given["location"] + pt.dot(given["root"], u)
     n_line = width - (not problem.fit_intercept)
     of_w, of_y, change, t, scale, zeta = parts_of(

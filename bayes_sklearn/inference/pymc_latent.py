@@ -7,12 +7,13 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..likelihoods import Observations
+from ..likelihoods import NormalLikelihood, Observations
 from ._compat import quietly
 from .problem import Problem
 from .pymc_features import common_part, structural_parameters
@@ -51,7 +52,9 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             given = unpacked(data)
             u = pm.Flat("u", shape=size + others + n * q)
             values, terms = likelihood_values(problem, given, u[size : size + others])
-            found, priors = structural_parameters(problem, given, u[:size], (q, width))
+            # A normal target of known noise stands for the rows' densities.
+            working = replace(problem, noise="known", likelihood=NormalLikelihood())
+            found, priors = structural_parameters(working, given, u[:size], (q, width))
             own = u[size + others :].reshape((q, n))
             columns = given["factor"].T
             ones, left = columns[:width], columns[width : width + q + 1]

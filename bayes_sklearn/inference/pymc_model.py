@@ -63,7 +63,7 @@ def structure(problem: Problem) -> tuple[object, ...]:
     errors = problem.feature_errors
     of_features = None if errors is None else (len(errors.noisy), problem.n_components)
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
-    latent = None if errors is None or problem.likelihood.name == "normal" else problem.total_weight
+    latent = None if errors is None or problem.likelihood.closed_form else problem.total_weight
     return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds
 
 
@@ -246,8 +246,8 @@ def priors_of(problem: Problem) -> dict[str, Any]:
         priors["intercept_prior"] = problem.intercept_prior
     if problem.has_noise_scale:
         priors["noise_prior"] = problem.noise_prior
-    others = () if problem.likelihood.name == "normal" else problem.auxiliary
-    priors |= {f"{other.name}_prior": other.prior for other in others if other.name != "noise_scale"}
+    others = (other for other in problem.auxiliary if other.name != "noise_scale")
+    priors |= {f"{other.name}_prior": other.prior for other in others}
     return priors
 
 
@@ -355,7 +355,7 @@ def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any],
         scale = _positive_variable(problem.noise_prior, "noise_prior", f"sigma{suffix}")
         sigma = pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
         values["noise_scale"] = scale
-    for other in () if problem.likelihood.name == "normal" else problem.auxiliary:
+    for other in problem.auxiliary:
         if other.name == "noise_scale":
             continue
         lower = other.coordinate.lower
@@ -378,7 +378,7 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
     prior, p = problem.coef_prior, problem.rows.n_features
     if not isinstance(prior, ScaleMixture):
         return _variable(prior, "coef_prior", p, f"coef{suffix}", dims="feature")
-    if problem.likelihood.name == "normal":
+    if problem.likelihood.closed_form:  # as the compressed rows have it, which know no single row
         given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
         unit = _unit(problem, given, values.get("noise_scale"))
     else:

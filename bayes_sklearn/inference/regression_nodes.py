@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .importance_sampling import Component, Sample, fitted, sample
 from .noise_coordinates import FollowingNoise, settle
 from .posterior import Posterior, SharedBasis
-from .problem import Problem, warn_of_no_noise
+from .problem import Problem
+from .propriety import warn_of_no_noise
 from .regression_density import RegressionDensity, climb
 
 Array = NDArray[np.float64]

@@ -1,0 +1,197 @@
+"""How problems are put to a sampler: the numbers, the model that takes them, and what its draws are as a posterior.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..priors import ScaleMixture
+from . import exact, pymc_features, pymc_latent, pymc_likelihoods, pymc_mixture, pymc_model
+from .coordinates import CompressedData, compressed_data
+from .feature_coordinates import measured_data
+from .latent_coordinates import latent_data
+from .likelihood_coordinates import likelihood_data
+from .mixture_coordinates import mixture_data
+from .posterior import Posterior, SharedBasis
+from .problem import Problem, SamplerSettings
+from .sampler import Draws, SamplerModel
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+Array = NDArray[np.float64]
+
+__all__ = ["Formulation", "formulations"]
+
+# Times that the range of the scatter is widened where draws leave it.
+_WIDENINGS = 3
+# Draws that are in hand at once where coefficients are drawn given their scales.
+_BLOCK_NUMBERS = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Formulation:
+    """A problem as a sampler gets it."""
+
+    model: SamplerModel
+    posterior: Callable[[Draws], Posterior]
+    """Makes nodes of equal weight of draws."""
+    holds: Callable[[Draws], bool] = lambda draws: True
+    """Says whether the model is the problem's wherever draws are."""
+
+
+def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Yield the problem as a sampler gets it; again, for a wider range of parameters, where draws left the first.
+
+    Raises
+    ------
+    ValueError
+        Where the posterior is improper, or rows are not such as the model takes.
+    """
+    closed_form = problem.likelihood.closed_form
+    if problem.feature_errors is None:
+        of = _on_compressed_rows if closed_form else _on_rows
+    elif not closed_form:
+        of = _sampling_true_features
+    else:
+        of = _integrating_true_features if problem.n_components == 1 else _integrating_a_mixture
+    yield from of(problem, settings)
+
+
+def _model(
+    problem: Problem,
+    arrays: Mapping[str, Array | float],
+    build: Callable[[Problem, Mapping[str, Array | float]], pm.Model],
+) -> SamplerModel:
+    return SamplerModel(pymc_model.structure(problem), arrays, partial(build, problem, arrays))
+
+
+def _sampling_true_features(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Errors of features under a likelihood without closed form."""
+    data = latent_data(problem, settings.seed)
+    yield Formulation(
+        _model(problem, data.arrays, pymc_latent.sampler_model),
+        lambda draws: data.posterior(problem, draws.values, draws.chains),
+    )
+
+
+def _integrating_true_features(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Errors of features under the normal likelihood."""
+    data = measured_data(problem, settings.seed)
+    yield Formulation(
+        _model(problem, data.arrays, pymc_features.sampler_model),
+        lambda draws: data.posterior(problem, draws.flat("u"), draws.chains),
+    )
+
+
+def _integrating_a_mixture(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Errors of features whose true values are a mixture, under the normal likelihood."""
+    data = mixture_data(problem, settings.seed)
+    yield Formulation(
+        _model(problem, data.arrays, pymc_mixture.sampler_model),
+        lambda draws: data.posterior(problem, draws.flat("u"), draws.chains),
+    )
+
+
+def _on_rows(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Exact features under a likelihood without closed form."""
+    arrays = likelihood_data(problem)
+    yield Formulation(_model(problem, arrays, pymc_likelihoods.sampler_model), partial(_of_rows, problem))
+
+
+def _of_rows(problem: Problem, draws: Draws) -> Posterior:
+    """Return draws of `pymc_likelihoods.sampler_model` as nodes."""
+    auxiliary = {parameter.name: draws.flat(parameter.name) for parameter in problem.auxiliary}
+    scales = {name: values for name, values in draws.values.items() if name not in ("u", "B", *auxiliary)}
+    location = np.zeros((len(draws.flat("u")), problem.rows.n_features + 1))
+    location[:, int(not problem.fit_intercept) :] = draws.flat("B")
+    return _nodes(location, auxiliary.pop("noise_scale", None), draws, scales, auxiliary)
+
+
+def _on_compressed_rows(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Exact features under the normal likelihood; the range of additive noise may prove too narrow."""
+    pilot = problem.gaussian_like()
+    start = exact.solve(pilot, settings, approximate=True)
+    groups = pilot.groups if problem.noise == "additive" else None
+    for widening in range(_WIDENINGS):
+        data = compressed_data(problem, start, groups, widening)
+        yield Formulation(
+            _model(problem, data.arrays, pymc_model.sampler_model),
+            partial(_of_compressed_rows, problem, data, settings.seed),
+            partial(_inside, data),
+        )
+
+
+def _inside(data: CompressedData, draws: Draws) -> bool:
+    return data.holds(draws.values.get("s"))
+
+
+def _of_compressed_rows(problem: Problem, data: CompressedData, seed: int, draws: Draws) -> Posterior:
+    """Return draws of `pymc_model.sampler_model` as nodes; coefficients with scales are drawn given these."""
+    p, u = problem.rows.n_features, draws.flat("u")
+    scale = draws.flat("s") if "s" in draws.values else np.ones(len(u))
+    location = np.zeros((len(u), p + 1))
+    if "B" in draws.values:
+        B = draws.flat("B")
+        first = int(not problem.fit_intercept)
+        location[:, first : first + B.shape[1]] = B
+    scales: dict[str, Array] = {}
+    if isinstance(problem.coef_prior, ScaleMixture):
+        rng, sd = np.random.default_rng(seed), draws.flat("sd")
+        block = max(1, _BLOCK_NUMBERS // (p + 2) ** 2)
+        for start in range(0, len(u), block):
+            here = slice(start, start + block)
+            rows = data.rows(scale[here])
+            target = rows[:, :, -1]
+            if problem.fit_intercept:
+                target = target - rows[:, :, 0] * u[here, :1]
+            location[here, 1:] = _given_scales(rows[:, :, -1 - p : -1], target, sd[here], rng)
+        scales = {name: draws.values[name] for name in draws.values if name not in ("u", "B", "s", "sd")}
+    return _nodes(location, scale, draws, scales)
+
+
+def _given_scales(design: Array, target: Array, sd: Array, rng: np.random.Generator) -> Array:
+    """Draw coefficients given noise of unit variance and their own standard deviations, (19).
+
+    Parameters
+    ----------
+    design : ndarray of shape (G, K, p)
+    target : ndarray of shape (G, K)
+    sd : ndarray of shape (G, p)
+    """
+    scaled = design * sd[:, None, :]
+    prior = rng.standard_normal(sd.shape)
+    noise = rng.standard_normal(target.shape)
+    covariance = scaled @ scaled.transpose(0, 2, 1)
+    covariance += np.eye(target.shape[1])
+    misfit = target - np.einsum("gkp,gp->gk", scaled, prior) - noise
+    solved = np.linalg.solve(covariance, misfit[:, :, None])[:, :, 0]
+    return sd * (prior + np.einsum("gkp,gk->gp", scaled, solved))
+
+
+def _nodes(
+    location: Array,
+    noise_scale: Array | None,
+    draws: Draws,
+    scales: Mapping[str, Array],
+    auxiliary: Mapping[str, Array] | None = None,
+) -> Posterior:
+    """Return coefficients, (G, P), and what else was drawn as nodes of equal weight."""
+    size, P = location.shape
+    return Posterior(
+        weights=np.full(size, 1.0 / size),
+        location=location,
+        covariances=SharedBasis(np.zeros((P, 0)), np.zeros((size, 0))),
+        noise_scale=np.ones(size) if noise_scale is None else noise_scale,
+        center=np.zeros(P - 1),
+        chains=replace(draws.chains, scales=scales),
+        auxiliary=auxiliary or {},
+    )

@@ -1,0 +1,128 @@
+"""Whether a posterior can be normalised: what bounds coefficients and the noise scale.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+from sklearn.exceptions import ConvergenceWarning
+
+from ..likelihoods import counts
+from .problem import Problem
+from .separation import is_separated
+
+Array = NDArray[np.float64]
+
+__all__ = ["ImproperPosterior", "check_proper", "warn_of_no_noise"]
+
+
+class ImproperPosterior(ValueError):  # noqa: N818 - a ValueError that callers can tell from others
+    """The data and priors leave something unbounded, so that there is no posterior."""
+
+
+def warn_of_no_noise() -> None:
+    """Warn that nothing bounds the noise scale from below."""
+    warnings.warn(
+        "The features fit the target without error (a constant target, or more columns than distinct"
+        " rows?), so the data do not bound the noise from below: its scale is cut off at the resolution of"
+        " the data, and the intervals are not to be trusted. Use fewer features, a narrower coef_prior, or"
+        " give y_err.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def check_proper(problem: Problem) -> None:
+    """Refuse a problem whose posterior can't be normalised, (12).
+
+    Raises
+    ------
+    ValueError
+        Naming the prior that is to blame and what to use instead.
+    """
+    prior = problem.gaussian_prior
+    if prior is None:
+        return
+    flat = np.isinf(prior[1])
+    if flat.any():
+        factor, _ = problem.factor
+        design = factor[:, :-1] if problem.fit_intercept else factor[:, 1:-1]
+        _check_determined(design[:, flat], problem.state.n_rows)
+        if problem.likelihood.takes_trials:
+            _check_overlap(problem, flat)
+    if "noise_scale" not in [parameter.name for parameter in problem.auxiliary]:
+        return
+    if not problem.tail > 2.0:
+        _check_tail(problem, int(np.count_nonzero(flat)))
+
+
+def _check_tail(problem: Problem, n_flat: int) -> None:
+    """Refuse a noise scale that nothing bounds from above; warn of one without a variance."""
+    rows = (
+        f"with noise_prior={problem.noise_prior!r}, a total sample weight of {problem.total_weight:g} and"
+        f" {n_flat} flat coefficients"
+    )
+    remedy = "Use a noise_prior with a lighter tail, such as HalfNormal(), or more rows."
+    if not problem.tail > 0.0:
+        raise ImproperPosterior(
+            f"The posterior is improper: {rows}, nothing bounds the noise scale from above. {remedy}"
+        )
+    warnings.warn(
+        f"The variance of the noise is infinite: {rows}, its tail is too heavy for one. Quantiles and intervals are"
+        f" right, standard deviations are not. {remedy}",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _check_determined(design: Array, n_rows: int) -> None:
+    """Refuse flat coefficients that the rows do not determine."""
+    columns = design.shape[1]
+    norms = np.linalg.norm(design, axis=0)
+    determined = 0
+    if (norms > 0.0).all():
+        diagonal = np.abs(np.diag(qr(design / norms, mode="r", pivoting=True)[0]))
+        determined = int(np.count_nonzero(diagonal > 1e-12 * columns))
+    if determined < columns:
+        reason = (
+            f"{n_rows} rows do not determine {columns} coefficients with a flat prior"
+            if n_rows <= columns
+            else f"the {columns} columns with a flat prior are constant or collinear"
+        )
+        raise ImproperPosterior(
+            f"The posterior is improper: {reason}, so the data leave some combination of them free."
+            " Use coef_prior=Normal(...), or drop columns."
+        )
+
+
+def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:
+    """Refuse flat coefficients along which the likelihood of shares does not fall."""
+    shares = (
+        problem.rows.y if problem.rows.frequency is None else problem.rows.y[problem.rows.frequency > 0.0]
+    )
+    if problem.fit_intercept and flat[0] and (shares == shares[0]).all() and shares[0] in (0.0, 1.0):
+        raise ImproperPosterior(
+            f"The posterior is improper: every trial is a {'success' if shares[0] else 'failure'}, so that nothing"
+            " bounds the intercept. Use intercept_prior=Normal(...), and coef_prior=Normal(...)."
+        )
+    if is_separated(lambda: _flat_blocks(problem, flat), int(np.count_nonzero(flat))):
+        raise ImproperPosterior(
+            "The posterior is improper: the columns with a flat prior separate successes from failures, so that"
+            " nothing bounds their coefficients. Use coef_prior=Normal(...) (and for the intercept"
+            " intercept_prior=Normal(...)), or drop the columns that separate."
+        )
+
+
+def _flat_blocks(problem: Problem, flat: NDArray[np.bool_]) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield the columns of [1, x] that have a flat prior, in the model's units, successes and failures."""
+    data = problem.observations()
+    for block, design in problem.design_blocks():
+        successes, failures = counts(data.take(block))
+        used = slice(None) if problem.rows.frequency is None else problem.rows.frequency[block] > 0.0
+        yield design[used][:, flat], successes[used], failures[used]

@@ -1,0 +1,206 @@
+"""What engines know of a likelihood: what it sees of the rows, and what it says of them.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from .auxiliary import Auxiliary
+from .priors import Normal, ScalePrior
+
+Array = NDArray[np.float64]
+Noise = Literal["scaled", "additive", "known"]
+Link = Literal["identity", "logit"]
+
+__all__ = ["Derivatives", "Likelihood", "Link", "Noise", "Observations", "counts"]
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What a likelihood sees of the rows."""
+
+    y: Array
+    """(n,) target, in the model's units."""
+    standard_error: Array | float = 1.0
+    """Known errors of the target, (n,) or one, in the model's units; 1 where none are known."""
+    noise: Noise = "scaled"
+    trials: Array | float = 1.0
+    """Counts behind the shares, (n,) or one."""
+    resolution: float = 0.0
+    """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
+    visible: float = 1.0
+    """Scatter that is about the least that can be told from none, where it is added to errors."""
+
+    def take(self, index: slice) -> Observations:
+        """Return these rows alone."""
+        return replace(
+            self,
+            y=self.y[index],
+            standard_error=_taken(self.standard_error, index),
+            trials=_taken(self.trials, index),
+        )
+
+
+def _taken(values: Array | float, index: slice) -> Array | float:
+    return values[index] if isinstance(values, np.ndarray) and values.ndim else values
+
+
+def counts(data: Observations) -> tuple[Array, Array]:
+    """Return successes and failures, whole where rounding alone keeps them from it."""
+    trials = np.asarray(data.trials, dtype=np.float64)
+    successes = data.y * trials
+    whole = np.rint(successes)
+    successes = np.where(
+        np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
+    )
+    return successes, trials - successes
+
+
+class Derivatives(NamedTuple):
+    """Each row's log density at one point and its derivatives in (eta, coordinates of the auxiliary parameters)."""
+
+    value: Array
+    """(n,)"""
+    gradient: Array
+    """(1 + A, n)"""
+    hessian: Array
+    """(1 + A, 1 + A, n)"""
+    curvature: Array
+    """(n,) a positive number to take for minus the second derivative in eta where that is not."""
+
+
+class Likelihood(BaseEstimator, ABC):
+    """How a target is distributed, given the regression line (through a link) and further parameters."""
+
+    name: ClassVar[str]
+    link: ClassVar[Link] = "identity"
+    """What turns the target's mean (or location) into the regression line."""
+    closed_form: ClassVar[bool] = False
+    """Whether the target is normal about the line given the noise scale: all that is linear then integrates out."""
+    intercept_prior: ClassVar[Normal] = Normal()
+    """The default prior of the intercept."""
+
+    def check(self, argument: str) -> None:
+        """Refuse parameters that are none.
+
+        Parameters
+        ----------
+        argument : str
+            The estimator's argument that holds this likelihood, for the message.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+
+    @property
+    def takes_trials(self) -> bool:
+        """Whether the target is a share of a number of trials."""
+        return self.link == "logit"
+
+    @abstractmethod
+    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        """Return the parameters beside the regression line that have to be found.
+
+        Parameters
+        ----------
+        data : Observations
+        noise_prior : ScalePrior
+            Of the noise scale, for likelihoods that have one.
+        """
+
+    @abstractmethod
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return each row's log density (of a share: the log probability of its count).
+
+        Parameters
+        ----------
+        eta : ndarray of shape (..., n)
+            The regression line.
+        values : mapping of str to ndarray
+            The auxiliary parameters, of a shape that broadcasts with `eta`; those that are fixed are left out.
+        data : Observations
+
+        Returns
+        -------
+        ndarray of shape (..., n)
+        """
+
+    @abstractmethod
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        """Return a new measurement of each row: arguments and shape as those of `log_density`.
+
+        Of shares, the number of trials is rounded.
+        """
+
+    @abstractmethod
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        """Return each row's log density and its first and second derivatives.
+
+        Parameters
+        ----------
+        eta : ndarray of shape (n,)
+        coordinates : ndarray of shape (A,)
+            Of the auxiliary parameters, in the order of `auxiliary`.
+        data : Observations
+        """
+
+    @property
+    def constants(self) -> Mapping[str, float]:
+        """Parameters that `distribution` takes and that are fixed, by name."""
+        return {}
+
+    @abstractmethod
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        """Return what PyMC calls this likelihood, and its parameters.
+
+        Parameters
+        ----------
+        eta : TensorVariable of shape (n,)
+        values : mapping of str to TensorVariable or float
+            The auxiliary parameters, `constants` among them.
+        data : Observations
+            With tensors for arrays, or arrays.
+        """
+
+    def outcome(self, data: Observations) -> Any:
+        """Return what `distribution` is of: the target."""
+        return data.y
+
+    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
+        """Return each row's log density but for what depends on the data alone, (n,), in PyTensor.
+
+        Parameters
+        ----------
+        eta, values, data
+            As for `distribution`.
+        """
+        import pymc as pm
+
+        name, parameters = self.distribution(eta, values, data)
+        return pm.logp(getattr(pm, name).dist(**parameters), data.y)
+
+    @abstractmethod
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        """Return each row's Fisher information of the line, (n,), where the line is constant.
+
+        Parameters
+        ----------
+        values, data
+            As for `distribution`.
+        share : float
+            The pooled share, for likelihoods of shares.
+        """
