@@ -75,6 +75,15 @@ class Specification:
         """Whether errors of shares are taken at the fitted ones."""
         return self.count_error == "fitted" and not self.likelihood.takes_trials
 
+    @property
+    def overdispersed(self) -> bool:
+        """Whether extra-binomial variation is estimated.
+
+        Additive noise is such variation itself, and known errors leave no room for any; errors of features look like
+        it.
+        """
+        return self.noise == "scaled" and self.feature_errors is None
+
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
         return Problem.build(
@@ -168,7 +177,7 @@ def fit_shares(shares: Shares, model: Specification, inference: str, settings: S
     problem = _kept(problem)
     posterior, engine = solve_in_turn(problem, inference, settings)
     for _ in range(_REFITS):
-        moved, change = reweight_again(posterior, shares, count_errors, overdispersed=_overdispersed(model))
+        moved, change = reweight_again(posterior, shares, count_errors, overdispersed=model.overdispersed)
         if change < _SETTLED:
             break
         count_errors, problem = moved, _kept(shares.problem())
@@ -178,7 +187,8 @@ def fit_shares(shares: Shares, model: Specification, inference: str, settings: S
 
 def _kept(problem: Problem) -> Problem:
     """Return the problem with errors of its own: those of the table are moved on."""
-    return replace(problem, standard_error=np.array(problem.standard_error, copy=True))
+    error = problem.standard_error
+    return replace(problem, standard_error=error.copy()) if isinstance(error, np.ndarray) else problem
 
 
 def _with_feature_errors(
@@ -245,7 +255,7 @@ def _settle_shares(
         return solve(problem if engine == "exact" else problem.exact_like(), "exact", settings)
 
     posterior, count_errors = reweight(
-        solve_now, shares, count_errors, shares.pooled, overdispersed=_overdispersed(model)
+        solve_now, shares, count_errors, shares.pooled, overdispersed=model.overdispersed
     )
     if problem is None:  # for the type checker: every reweighting fits
         raise AssertionError
@@ -262,11 +272,3 @@ def _with_components(problem: Problem, model: Specification) -> Problem:
             " x_distribution='normal'."
         )
     return replace(problem, n_components=model.n_components or number_of_components(problem))
-
-
-def _overdispersed(model: Specification) -> bool:
-    """Return whether extra-binomial variation is estimated.
-
-    Additive noise is such variation itself, and known errors leave no room for any; errors of features look like it.
-    """
-    return model.noise == "scaled" and model.feature_errors is None

@@ -352,10 +352,12 @@ class BayesianErrorsInVariablesRegressor(
         *,
         batch: bool = False,
         before: Before | None = None,
+        reset: bool = True,
     ) -> TrainingData:
         """Check the arguments of `fit`, and settle what the columns and weights are.
 
-        `batch` says that other rows come before or after these; `before`, what the weights of those before were.
+        `batch` says that other rows come before or after these; `before`, what the weights of those before were;
+        `reset`, whether X says what the columns are, or has to have those of before.
         """
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         with remedies():
@@ -363,7 +365,7 @@ class BayesianErrorsInVariablesRegressor(
                 self,
                 X,
                 y,
-                reset=before is None,
+                reset=reset,
                 dtype=[np.float64, np.float32],
                 ensure_min_samples=1 if batch else 2,
                 y_numeric=True,

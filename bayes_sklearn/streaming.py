@@ -14,7 +14,7 @@ from types import MethodType
 from typing import Any, Self, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
 from .columns import Columns
@@ -24,6 +24,8 @@ from .feature_errors import FeatureErrors
 from .fitting import Fit, Specification, TrainingData, fit
 from .inference import Compressed, ImproperPosterior, SamplerSettings, Sufficient
 from .likelihoods import resolve_likelihood
+
+Array = NDArray[np.float64]
 
 __all__ = ["Seen", "StreamingMixin"]
 
@@ -45,7 +47,13 @@ class Seen:
     """Parameters on which it depends."""
 
     @classmethod
-    def of(cls, model: Any, data: TrainingData, state: Compressed | None = None) -> Seen:
+    def of(
+        cls,
+        model: Any,
+        data: TrainingData,
+        state: Compressed | None = None,
+        standard_error: Array | None = None,
+    ) -> Seen:
         """Return what is kept of rows.
 
         Parameters
@@ -55,23 +63,26 @@ class Seen:
         data : TrainingData
         state : Compressed, optional
             Of the rows under their standard errors, where it is known.
+        standard_error : ndarray of shape (n,), optional
+            Errors of shares, where they are settled already.
 
         Raises
         ------
         ValueError
             Where a fit needs the rows themselves, naming the reason and what to do instead.
         """
-        counted, of_features = data.errors.counts is not None, data.feature_errors
+        counted = data.errors.counts is not None and standard_error is None
+        of_features = data.feature_errors
         reason = _why_not(model, counted=counted, of_features=of_features)
         if reason is not None:
             raise ValueError(f"Rows can't be added batch by batch: {reason}.")
         errors = data.errors
-        standard_error = errors.standard_error
-        if errors.counts is not None:
-            standard_error = CountErrors(float(model.error_floor)).at_observed(data.rows.y, errors.counts)
-        by_kind = of_features is not None or (model.noise == "additive" and standard_error is not None)
+        known: Array | float | None = errors.standard_error if standard_error is None else standard_error
+        if counted and errors.counts is not None:
+            known = CountErrors(float(model.error_floor)).at_observed(data.rows.y, errors.counts)
+        by_kind = of_features is not None or (model.noise == "additive" and known is not None)
         try:
-            sufficient = Sufficient.of(data.rows, standard_error, by_kind=by_kind, whole=state)
+            sufficient = Sufficient.of(data.rows, known, by_kind=by_kind, whole=state)
         except ValueError as error:
             raise ValueError(f"Rows can't be added batch by batch: {error}.") from None
         settled = {name: getattr(model, name) for name in _SETTLED}
@@ -89,6 +100,16 @@ class Seen:
         ValueError
             Where they don't go together.
         """
+        names = list(self.columns.names), list(other.columns.names)
+        if names[0] != names[1]:
+            raise ValueError(
+                f"These rows have the columns {names[1]}, those before {names[0]}: give all of them the same columns."
+            )
+        if self.weights.weight_type != other.weights.weight_type:
+            raise ValueError(
+                f"The weights of these rows were taken as {other.weights.weight_type!r}, those of the rows before as"
+                f" {self.weights.weight_type!r}: set weight_type, and fit again."
+            )
         if self.kind != other.kind:
             said = {"counts": "counts", "standard_error": "standard errors of y", "none": "no errors of y"}
             raise ValueError(
@@ -270,7 +291,9 @@ class StreamingMixin:
                 self._check_settled(before)
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
             weights = None if before is None else before.weights
-            data = self._read(X, y, sample_weight, y_err, given, batch=True, before=weights)
+            data = self._read(
+                X, y, sample_weight, y_err, given, batch=True, before=weights, reset=before is None
+            )
             seen = Seen.of(self, data)
             self._learn(seen if before is None else before.merged(seen))
         return self
@@ -324,17 +347,6 @@ class StreamingMixin:
                     self._check_settled(seen := part)
                     continue
                 self._check_settled(part)
-                if list(seen.columns.names) != list(part.columns.names):
-                    raise ValueError(
-                        f"merge: {who} has the features {list(part.columns.names)}, this one"
-                        f" {list(seen.columns.names)}: fit all of them to the same columns."
-                    )
-                kinds = part.weights.weight_type, seen.weights.weight_type
-                if kinds[0] != kinds[1]:
-                    raise ValueError(
-                        f"merge: {who} took its weights as {kinds[0]!r}, this one as {kinds[1]!r}: set weight_type,"
-                        " and fit again."
-                    )
                 seen = seen.merged(part)
             if seen is not None:
                 self._learn(seen)
@@ -362,23 +374,24 @@ class StreamingMixin:
         self._seen = seen
         whole = seen.sufficient.whole
         reason = f"of the rows so far {whole.n_rows} count" if whole.n_rows < 2 else None
-        settings = self._sampler_settings()
         if reason is None:
-            data = seen.data()
             try:
-                fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
+                self._fit_seen(seen)
             except ImproperPosterior as error:
                 if hasattr(self, "_posterior"):
                     raise
                 reason = str(error)
-            else:
-                self._expose(fitted, data, settings)
         if reason is not None:
             warnings.warn(
                 f"Not fitted yet: {reason[:1].lower()}{reason[1:].rstrip('.')}. Go on with partial_fit.",
                 UserWarning,
                 stacklevel=4,
             )
+
+    def _fit_seen(self, seen: Seen) -> None:
+        data, settings = seen.data(), self._sampler_settings()
+        fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
+        self._expose(fitted, data, settings)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there is a posterior; rows may have been seen that don't make one yet."""

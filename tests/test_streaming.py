@@ -295,7 +295,7 @@ def test_models_that_don_t_go_together_are_not_merged() -> None:
     noisy = Regressor(random_state=0).fit(X, y, X_err=[0.01, 0.0, 0.0])
     for other, message in [
         (Regressor(), "model 1 to merge is not fitted"),
-        (half, r"model 1 to merge has the features \['x0', 'x1'\]"),
+        (half, r"These rows have the columns \['x0', 'x1'\], those before \['x0', 'x1', 'x2'\]"),
         (errors, "no errors of y, and these come with standard errors"),
         (noisy, "errors of X are not those"),
         (Regressor(noise="additive").fit(X, y), "noise was 'additive'"),
