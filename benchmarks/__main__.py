@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import platform
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from .cases import CASES, Case
-from .measure import Result
+from .measure import Result, as_number
 from .targets import TARGETS, Target
 
 _LINE = "{:<26} {:>9} {:>9} {:>9} {:>10}  {:<9} {}"
@@ -30,7 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(_machine())
     print("Medians of the ratios of pairs; the first pair is discarded.\n")
     print(_LINE.format("case", "median", "min", "max", "target", "", "what: ours / peer"))
-    failures = run(CASES, TARGETS, options.only, skip_pymc=options.skip_pymc, repeats=options.repeats)
+    kept = [["case", "what", "target", "measured", "from", "to", "verdict"]]
+
+    def keep(name: str, target: Target, result: Result) -> None:
+        if target.unit != "s":  # seconds say nothing of another machine
+            kept.append(_cells(name, target, result))
+
+    failures = run(
+        CASES,
+        TARGETS,
+        options.only,
+        skip_pymc=options.skip_pymc,
+        repeats=options.repeats,
+        record=keep,
+    )
+    if options.csv is not None:
+        with options.csv.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(kept)
     print(f"\n{_load()}")
     for failure in failures:
         print(f"\n{failure}", file=sys.stderr)
@@ -45,6 +63,7 @@ def run(
     skip_pymc: bool = False,
     repeats: int = _REPEATS,
     tiny: bool = False,
+    record: Callable[[str, Target, Result], None] = lambda *_: None,
 ) -> list[str]:
     """Run cases and print a line for each; return what crashed or vanished.
 
@@ -61,6 +80,8 @@ def run(
         Pairs that count.
     tiny : bool
         Whether to run at sizes that say nothing, to see that all runs.
+    record : callable
+        Told of every result.
 
     Returns
     -------
@@ -87,6 +108,7 @@ def run(
             print(_LINE.format(name, "", "", "", _bound(targets[name]), "CRASHED", ""), flush=True)
             continue
         print(_line(name, targets[name], result), flush=True)
+        record(name, targets[name], result)
     return failures
 
 
@@ -96,18 +118,22 @@ def _asked_for(name: str, only: Sequence[str], targets: Mapping[str, Target]) ->
 
 
 def _line(name: str, target: Target, result: Result) -> str:
-    sign = "> " if result.is_lower_bound else ""
-    median, low, high = (_number(value) for value in (result.median, min(result.values), max(result.values)))
-    verdict = target.verdict(result.median)
-    if result.is_lower_bound and verdict == "MISSED":
-        verdict = "unknown"
+    _, _, bound, median, low, high, verdict = _cells(name, target, result)
     what = f"{target.measures}: {result.times}" if result.times else target.measures
-    line = _LINE.format(name, sign + median, low, high, _bound(target), verdict, what)
+    line = _LINE.format(name, median, low, high, bound, verdict, what)
     return f"{line}\n{'':>27}{result.note}" if result.note else line
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
+def _cells(name: str, target: Target, result: Result) -> list[str]:
+    """Return what is told of a result, but for times that make ratios."""
+    sign = "> " if result.is_lower_bound else ""
+    median, low, high = (
+        as_number(value) for value in (result.median, min(result.values), max(result.values))
+    )
+    verdict = target.verdict(result.median)
+    if result.is_lower_bound and verdict == "MISSED":
+        verdict = "unknown"
+    return [name, target.measures, _bound(target), sign + median, low, high, verdict]
 
 
 def _bound(target: Target) -> str:
@@ -142,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repeats", type=int, default=_REPEATS, help="pairs that count (default: %(default)s)"
     )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write ratios and memory into a file, too")
     return parser
 
 

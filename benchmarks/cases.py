@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import adapters, feature_cases, nuts_cases, share_cases
+from . import adapters, feature_cases, nuts_cases, scaling, share_cases, streaming_cases
 from .adapters import Adapter
 from .data import Table, measured, one_error, phones, scattered, shares, sparse
 from .fresh import import_seconds, run_probe
@@ -161,11 +161,19 @@ def _errors_in_x(
     return {f"errors-in-x-{label}": Case(feature_cases.fit(common=common), size, {**size, "rows": 30})}
 
 
+def _streams(rows: int, batches: int) -> dict[str, Case]:
+    size = {"batches": batches, "rows": rows, "columns": 10}
+    work, tiny = streaming_cases.against_gradients, {**size, "batches": 2}
+    return {f"streaming-batches-of-{rows}": Case(work, size, tiny)}
+
+
 def _short(rows: int) -> str:
     return f"{rows:.0e}".replace("e+0", "e") if rows >= 10**6 else str(rows)
 
 
 _LARGE, _TINY = {"rows": 1_000_000, "columns": 4}, {"rows": 400, "columns": 4}
+_STREAMED = {"batches": 100, "rows": 100_000, "columns": 10}
+_STREAMED_TINY = {"batches": 3, "rows": 30, "columns": 10}
 _SEARCHED = {"rows": 2_000, "columns": 10, "candidates": 60}
 _SEARCHED_TINY = {"rows": 60, "columns": 2, "candidates": 2}
 _SAMPLED_TINY = {"rows": 30, "draws": 20, "tune": 20}
@@ -177,6 +185,22 @@ CASES: dict[str, Case] = {
     **_fits(1_000_000, 20),
     **_fits(2_000, 10),
     "fit-counts-1e6x4": Case(against(shares, adapters.fit_counts, adapters.linear_fit_weight), _LARGE, _TINY),
+    "streaming": Case(streaming_cases.against_fits(with_errors=False), _STREAMED, _STREAMED_TINY),
+    "streaming-y-err": Case(streaming_cases.against_fits(with_errors=True), _STREAMED, _STREAMED_TINY),
+    "streaming-distributed": Case(
+        streaming_cases.distributed_against_fits(with_errors=True), _STREAMED, _STREAMED_TINY
+    ),
+    # Not so few rows that they find room in what the process has.
+    "memory-streaming": Case(streaming_cases.memory, _STREAMED, {**_STREAMED, "batches": 2}),
+    **_streams(1, 100),
+    **_streams(100, 100),
+    **_streams(1_000, 100),
+    "scaling-rows": Case(
+        scaling.against_rows, {"columns": 10, "largest": 10_000_000}, {"columns": 10, "largest": 100_000}
+    ),
+    "scaling-columns": Case(
+        scaling.against_columns, {"rows": 20_000, "largest": 500}, {"rows": 2_000, "largest": 200}
+    ),
     "search": Case(search, _SEARCHED, _SEARCHED_TINY),
     "search-loo": Case(prior_search("loo"), _SEARCHED, _SEARCHED_TINY),
     "search-evidence": Case(prior_search("marginal_likelihood"), _SEARCHED, _SEARCHED_TINY),

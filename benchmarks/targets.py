@@ -36,6 +36,21 @@ TARGETS: dict[str, Target] = {
     "fit-y-err-2000x10": Target("fit with y_err / LinearRegression, 2,000 x 10", 2.0),
     "fit-frequency-2000x10": Target("fit with frequencies / LinearRegression, 2,000 x 10", 2.0),
     "fit-counts-1e6x4": Target("fit with counts, fitted errors / LinearRegression, 1,000,000 x 4", 1.6),
+    "streaming": Target("partial_fit / a fit of each batch, summed, 100 x 100,000 x 10", 1.2),
+    "streaming-y-err": Target(
+        "partial_fit with y_err / a fit of each batch, summed, 100 x 100,000 x 10", 1.2
+    ),
+    "streaming-distributed": Target(
+        "distributed.fit over batches, y_err / a fit of each batch, summed, 100 x 100,000 x 10", 1.2
+    ),
+    "memory-streaming": Target("peak memory over that before, partial_fit, 100 x 100,000 x 10", 300.0, "MB"),
+    "streaming-batches-of-1": Target("partial_fit / SGDRegressor.partial_fit, batches of 1 x 10", None),
+    "streaming-batches-of-100": Target("partial_fit / SGDRegressor.partial_fit, batches of 100 x 10", None),
+    "streaming-batches-of-1000": Target(
+        "partial_fit / SGDRegressor.partial_fit, batches of 1,000 x 10", None
+    ),
+    "scaling-rows": Target("power of n with which a fit's time grows, up to 10,000,000 x 10", None, "power"),
+    "scaling-columns": Target("power of p with which a fit's time grows, up to 20,000 x 500", None, "power"),
     "search": Target("GridSearchCV of 300 fits / Ridge's, 2,000 x 10", 2.0),
     "search-loo": Target("60 priors by exact leave-one-out / Ridge's 300 fits, 2,000 x 10", 1.0),
     "search-evidence": Target("60 priors by marginal likelihood / Ridge's 300 fits, 2,000 x 10", 1.0),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import sys
+import time
 import warnings
 from dataclasses import replace
 from itertools import pairwise
@@ -15,8 +17,17 @@ import pytest
 # The benchmarks are part of the checkout, not of the package.
 sys.path.append(str(Path(__file__).parents[1]))
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from benchmarks import __main__ as command
 from benchmarks import cases as benchmark_cases
-from benchmarks import feature_cases, measure, nuts_cases, sampling, sampling_probe
+from benchmarks import (
+    feature_cases,
+    measure,
+    nuts_cases,
+    sampling,
+    sampling_probe,
+    scaling,
+    streaming_cases,
+)
 from benchmarks.__main__ import main, run
 from benchmarks.cases import CASES, Case
 from benchmarks.data import measured, noisy, phones, scattered, shares, sparse
@@ -24,8 +35,10 @@ from benchmarks.fresh import run_probe
 from benchmarks.measure import Result, ratios
 from benchmarks.targets import TARGETS, Target
 
+DOCUMENTED = Path(__file__).parents[1] / "docs" / "benchmarks"
 LARGE = {"rows": 1_000_000, "columns": 4}
 SAMPLED = {"draws": 4000, "tune": 1000}
+STREAMED = {"batches": 100, "rows": 100_000, "columns": 10}
 SEARCHED = {"rows": 2000, "columns": 4, "draws": 1000, "tune": 500, "candidates": 20}
 # What the project has set itself: size, bound, and whether the bound is a lower one.
 PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
@@ -36,6 +49,10 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "fit-y-err-2000x10": ({"rows": 2000, "columns": 10}, 2.0, False),
     "fit-frequency-2000x10": ({"rows": 2000, "columns": 10}, 2.0, False),
     "fit-counts-1e6x4": (LARGE, 1.6, False),
+    "streaming": (STREAMED, 1.2, False),
+    "streaming-y-err": (STREAMED, 1.2, False),
+    "streaming-distributed": (STREAMED, 1.2, False),
+    "memory-streaming": (STREAMED, 300.0, False),
     "search": ({"rows": 2000, "columns": 10, "candidates": 60}, 2.0, False),
     "search-loo": ({"rows": 2000, "columns": 10, "candidates": 60}, 1.0, False),
     "search-evidence": ({"rows": 2000, "columns": 10, "candidates": 60}, 1.0, False),
@@ -66,7 +83,11 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "errors-in-x-latent-1000": ({"rows": 1000, "draws": 1000, "tune": 1000}, 50.0, True),
     "star98-binomial": ({"rows": 303}, 0.3, False),
 }
-FOR_INFORMATION = {"nutpie-200", "nutpie-20000", "nuts-first", "star98-beta-binomial", "star98-sampled"}
+FOR_INFORMATION = {
+    "nutpie-200", "nutpie-20000", "nuts-first", "star98-beta-binomial", "star98-sampled",
+    "streaming-batches-of-1", "streaming-batches-of-100", "streaming-batches-of-1000",
+    "scaling-rows", "scaling-columns",
+}  # fmt: skip
 SAMPLING = {name for name, case in CASES.items() if case.needs_pymc}
 AGAINST_EXACT = {name for name in SAMPLING if not name.startswith(("nuts-", "errors-", "star98-"))}
 REFITS = {name for name in SAMPLING if name.startswith("nuts-refit-")}
@@ -309,6 +330,87 @@ def test_the_latent_model_is_the_estimator_s() -> None:
     table = noisy(60, 1, 1, common=False)
     model = Regressor(random_state=0).fit(table.X, table.y, y_err=table.y_err, X_err=table.X_err)
     np.testing.assert_allclose(found["coef"], model.coef_, atol=0.4 * model.coef_std_[0])
+
+
+def _slowly(batches: int, pause: float) -> Any:
+    for table in streaming_cases.tables(batches, 50, 4):
+        time.sleep(pause)
+        yield table
+
+
+def test_making_batches_is_not_timed() -> None:
+    for one in (streaming_cases._partial_fits, streaming_cases._distributed):
+        ours, peer = one(_slowly(5, 0.3), True)
+        assert 0.0 < ours < 1.0, "making them takes 1.5 s"
+        assert 0.0 < peer < 1.0
+
+
+def test_a_fit_of_each_batch_is_not_timed_as_the_fit_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Regressor):
+        def fit(self, *arguments: Any, **given: Any) -> Any:
+            time.sleep(0.3)
+
+    monkeypatch.setattr(streaming_cases, "BayesianErrorsInVariablesRegressor", Slow)
+    for one in (streaming_cases._partial_fits, streaming_cases._distributed):
+        ours, peer = one(streaming_cases.tables(5, 50, 4), True)
+        assert 0.0 < ours < 1.0
+        assert peer >= 1.5
+
+
+def test_memory_of_batches_is_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    probes: list[tuple[Any, ...]] = []
+
+    def probe(*arguments: Any) -> dict[str, Any]:
+        probes.append(arguments)
+        return {"resident": None, "allocated": 2e6 * arguments[1]}
+
+    monkeypatch.setattr(streaming_cases, "run_probe", probe)
+    result = streaming_cases.memory(**STREAMED, repeats=7)
+    assert result.values == (200.0,)
+    assert result.note == "allocated; after 10 of 100 batches 20 MB"
+    assert probes == [("streaming_probe", batches, 100_000, 10) for batches in (10, 100)]
+
+
+def test_times_of_many_pieces_are_told_for_one() -> None:
+    assert measure.of_pairs([(0.5, 0.25), (1.5, 0.25)], pieces=10) == Result((2.0, 6.0), "100 ms / 25 ms")
+
+
+def test_slopes_are_powers_of_the_largest_sizes() -> None:
+    # The smallest ones have other costs.
+    points = [scaling.Point(n, max(1e-6 * n, 1.0), 1e-9 * n**2, 0.0) for n in (10, 10**6, 10**7, 10**8)]
+    assert scaling.slopes(points) == pytest.approx((1.0, 2.0))
+
+
+def test_scaling_is_written_as_tables_and_as_a_picture_that_stays_the_same(tmp_path: Path) -> None:
+    times = [scaling.Point(10**k, 10.0**k, 20.0**k, 0.5**k) for k in range(1, 5)]
+    memory = [scaling.Memory(10**k, 10.0**k, 20.0**k, 1e6 if k > 2 else None) for k in range(1, 5)]
+    for folder in ("first", "second"):
+        scaling.write(times, times, memory, tmp_path / folder)
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / f).iterdir()} for f in ("first", "second")
+    )
+    assert first == second
+    assert set(first) == {path.name for path in DOCUMENTED.iterdir()} - {"results.csv"}
+    assert first["scaling-rows.csv"].decode().splitlines()[-1] == "slopes,1.00 / 1.30"
+
+
+def test_figures_are_written_without_those_of_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "CASES", {name: _case(1.5) for name in TARGETS})
+    assert main(["--csv", str(tmp_path / "results.csv")]) == 0
+    with (tmp_path / "results.csv").open() as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {name for name, target in TARGETS.items() if target.unit != "s"}
+    assert rows["streaming"]["measured"] == "1.5"
+    assert rows["streaming"]["verdict"] == "MISSED"
+
+
+def test_documented_figures_are_of_the_cases_and_targets_that_there_are() -> None:
+    with (DOCUMENTED / "results.csv").open() as file:
+        for row in csv.DictReader(file):
+            target = TARGETS[row["case"]]
+            assert (row["what"], row["target"]) == (target.measures, command._bound(target))
 
 
 @pytest.mark.parametrize("make", [measured, scattered, sparse, shares, phones])
