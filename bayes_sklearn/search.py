@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -93,8 +94,9 @@ class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
     -----
     Errors at fitted shares (counts with ``count_error="fitted"``) depend on the fit: each candidate then settles its
     own, in a few passes over the rows. They know the target, so that scores are a little too good; prefer
-    cross-validation to choose ``count_error`` or ``error_floor`` by a small difference. With ``noise="additive"`` a
-    candidate costs some 100 factorisations of the rows.
+    cross-validation to choose ``count_error`` or ``error_floor`` by a small difference. With ``noise="additive"`` the
+    first candidate costs some 100 factorisations of the rows, which others share as far as their posteriors of the
+    scatter overlap.
 
     Leave-one-out takes one pass over the rows a candidate, in blocks.
 
@@ -261,7 +263,8 @@ class _Table:
         # Errors at fitted shares are settled by fits, in which priors have a say.
         fitted = data.errors.counts is not None and model.count_error == "fitted"
         if self._problem is None or fitted:
-            self._problem = settle(data.rows, data.errors, specification, "exact", SamplerSettings()).problem
+            problem = settle(data.rows, data.errors, specification, "exact", SamplerSettings()).problem
+            self._problem = problem if fitted else replace(problem, remembered={})
             return self._problem
         return self._problem.with_priors(**specification.priors)
 

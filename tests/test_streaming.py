@@ -461,8 +461,8 @@ def test_what_is_kept_does_not_grow_with_the_rows() -> None:
         model = Regressor().partial_fit(X, y, y_err=y_err)
         fitted = Regressor(noise="additive").fit(X, y, y_err=np.resize(KINDS, n))
         sizes.append([len(pickle.dumps(one)) for one in (model, fitted)])
-    # Nodes may be a few more.
-    assert (np.array(sizes[1]) < 1.2 * np.array(sizes[0])).all()
+    # There may be twice as many nodes, not a hundred times.
+    assert (np.array(sizes[1]) < 2.5 * np.array(sizes[0])).all()
 
 
 def test_learning_curves_go_batch_by_batch() -> None:

@@ -208,8 +208,11 @@ class _Lattice:
         """Continue the nodes of a posterior."""
         u = np.sort(integrand.coordinate(noise_scale))
         gaps = np.diff(u)
-        spacing = float(gaps.min())
-        return cls(integrand, float(u[0]), spacing, round((u[-1] - u[0]) / spacing))
+        spacing, start = float(gaps.min()), float(u[0])
+        power = float(np.exp2(np.rint(np.log2(spacing))))
+        if np.isclose(spacing, power, rtol=1e-6):  # nodes on a lattice, but for rounding
+            spacing, start = power, float(np.rint(start / power) * power)
+        return cls(integrand, start, spacing, round((u[-1] - u[0]) / spacing))
 
     def _points(self, first: int, last: int) -> Array:
         return self._start + self._spacing * np.arange(first, last + 1, dtype=np.float64)
