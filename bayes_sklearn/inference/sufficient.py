@@ -72,8 +72,7 @@ class Sufficient:
             Where there would be too many kinds.
         """
         error = standard_error
-        used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
-        if not len(used):
+        if rows.frequency is not None and not rows.frequency.any():
             nothing = Compressed.empty(rows.n_features)
             return cls(nothing, {} if by_kind else None, None if error is None else 0.0)
         whole = compress(rows, 1.0 if error is None else error) if whole is None else whole
@@ -83,9 +82,11 @@ class Sufficient:
         if not isinstance(error, np.ndarray):
             one = 1.0 if error is None else error
             return cls(whole, {one: whole.with_error(1.0 / one)}, square)
+        used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
+        own = error[used]
+        _few(np.unique(own[: 2 * _MAX_KINDS]))  # at once, where most rows have an error of their own
         kinds = {
-            float(kind): compress(rows.subset(used[error[used] == kind]), 1.0)
-            for kind in _few(np.unique(error[used]))
+            float(kind): compress(rows.subset(used[own == kind]), 1.0) for kind in _few(np.unique(own))
         }
         return cls(whole, kinds, square)
 
