@@ -422,7 +422,7 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
 
 def test_structures_differ_where_models_do_and_nowhere_else() -> None:
     same = [Case("binomial"), Case("binomial", n=90, rounded=True), Case("binomial", weights="fractional")]
-    assert len({nuts.structure(case.problem) for case in same}) == 1
+    assert len({pymc_model.structure(case.problem) for case in same}) == 1
     cases = [
         *(Case(likelihood) for likelihood in LIKELIHOODS),
         Case("t", "additive"),
@@ -435,7 +435,7 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", q=1, n=51),
         Case("t", q=1),
     ]
-    keys = [nuts.structure(case.problem) for case in cases]
+    keys = [pymc_model.structure(case.problem) for case in cases]
     # Numbers in a prior are data.
     assert keys[4] == keys[5]
     assert len(set(keys)) == len(keys) - 1
