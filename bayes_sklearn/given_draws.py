@@ -187,9 +187,10 @@ class MeasuredRowsGivenDraws(NamedTuple):
         nu = np.broadcast_to(np.asarray(parameters["nu"], dtype=np.float64), (len(self.line.mean.T), 1))
         sd = np.sqrt(2.0 / nu)
         spacing = np.minimum(_SPACING, _SPACING_IN_SD * sd)
-        # Rows far out are of low precisions.
-        distance = np.square(self.data.y[:, None] - self.line.mean) / noise
-        far = np.log1p(distance.max(axis=0)[:, None] / nu)
+        # Rows far out are of low precisions, but of none that are less probable than what errors of features explain.
+        square = np.square(self.data.y[:, None] - self.line.mean)
+        explained = (_FALLEN + square / (noise + self.line.feature_error)).max(axis=0)[:, None]
+        far = np.minimum(np.log1p((square / noise).max(axis=0)[:, None] / nu), explained / nu)
         lower = -np.minimum(1.0 + _FALLEN / nu, 12.0 * sd) - far
         upper = np.minimum(1.0 + np.log1p(_FALLEN / nu), _REACH * sd)
         count = int(np.ceil(np.max((upper - lower) / spacing)))
