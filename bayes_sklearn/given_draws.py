@@ -50,7 +50,7 @@ class Observed(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GivenDraws:
-    """The distribution of every observed row's target given each draw, (14) and (31).
+    """The distribution of every observed row's target given each draw, (14), (31) and (47).
 
     Where features have errors it is given what was measured of them: the true ones are integrated out.
     """

@@ -88,6 +88,9 @@ class LeaveOneOutMixin:
         that sums are those of a table that has the row k times; standard errors take rows as the units that might
         have come out otherwise. Of a row of frequency below one, all is left out. Rows of weight zero have no value.
 
+        Where features have errors, a row's target is left out: what was measured of its features stays, and says
+        something of the true features' distribution.
+
         Standardising and the errors of shares stay as they were settled with all rows. See (41) to (44) in
         ``docs/maths.md``; PSIS: Vehtari, Gelman & Gabry 2017, Statistics and Computing 27:1413-1432.
 
@@ -148,8 +151,8 @@ class LeaveOneOutMixin:
 
         Notes
         -----
-        What is left out, and what stays as it was settled with all rows, is as for `loo`. See (46) and (47) in
-        ``docs/maths.md``.
+        What is left out, and what stays as it was settled with all rows, is as for `loo`. Beta-binomial probabilities
+        take time in proportion to the counts. See (46) and (47) in ``docs/maths.md``.
 
         Examples
         --------

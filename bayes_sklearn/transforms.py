@@ -109,7 +109,7 @@ def _of_beta_binomial(
         if mirrored:
             share, rest, k, others = rest, share, others, k
         below = np.log(_sum_below(share, rest, odds, int(k), int(others))) + log_density[..., row]
-        answer[..., row] = np.minimum(np.exp(np.minimum(below, 0.0)), 1.0)
+        answer[..., row] = np.exp(np.minimum(below, 0.0))
         if mirrored:
             answer[..., row] = 1.0 - answer[..., row]
     return answer
@@ -131,8 +131,7 @@ def _sum_below(share: Array, rest: Array, odds: Array, successes: int, failures:
     """
     share = np.maximum(share, _TINY)
     term, total = np.ones_like(share), np.full_like(share, 0.5)
-    # Where the density rises from zero on, it falls ever faster once it does towards there.
-    falls_to_zero = bool((share >= odds).all())
+    # Towards the nearer end probabilities rise to one peak at most, or to the end: once so small, they stay so.
     # A sum that is too large for a number is that of all but a tail too small for one.
     with np.errstate(over="ignore"):
         for step in range(successes):
@@ -141,12 +140,7 @@ def _sum_below(share: Array, rest: Array, odds: Array, successes: int, failures:
             ratio *= j / (failures + step + 1.0)
             term *= ratio
             total += term
-            if (
-                step % _EVERY == 0
-                and falls_to_zero
-                and (ratio < 1.0).all()
-                and (term * j < _LEFT * total).all()
-            ):
+            if step % _EVERY == 0 and (term * j < _LEFT * total).all():
                 break
     return total
 
