@@ -72,7 +72,7 @@ class Case:
 
     def without(self, i: int) -> tuple[float, float]:
         """Return the transform of a row by a fit without its target, and how many draws that fit is worth."""
-        others, one = self._without(i).model, slice(i, i + 1)
+        others, one = self.refit(i), slice(i, i + 1)
         row = {name: values[one] for name, values in self.given.items()}
         if "sample_weight" in row:
             weight = row.pop("sample_weight")
@@ -81,14 +81,15 @@ class Case:
         worth = 1.0 / np.square(others._posterior.weights).sum()
         return float(pit(self.y[one], distribution)[0]), worth
 
-    def _without(self, i: int) -> Case:
+    def refit(self, i: int) -> Regressor:
+        """Return the model fitted without the target of a row."""
         if "X_err" in self.given:
             # What was measured of the row's features stays: a target of no precision says nothing.
             y_err = np.where(np.arange(len(self.y)) == i, 1e6, self.given["y_err"])
-            return replace(self, given={**self.given, "y_err": y_err})
+            return replace(self, given={**self.given, "y_err": y_err}).model
         rest = np.arange(len(self.y)) != i
         given = {name: values[rest] for name, values in self.given.items()}
-        return replace(self, X=self.X[rest], y=self.y[rest], given=given)
+        return replace(self, X=self.X[rest], y=self.y[rest], given=given).model
 
 
 def of_draws(model: Regressor, case: Case) -> GivenDraws:
@@ -199,13 +200,15 @@ def test_transforms_after_nuts_are_those_of_refits() -> None:
     case = Case(settings, NOISY.X, heavy, {"y_err": NOISY.y_err, "X_err": NOISY.X_err})
     model, rows = case.model, np.array([0, 3, 8, 13])
     assert model.inference_ == "nuts"
-    values = model.loo_pit(case.X, case.y, **case.given)
-    without, worth = np.transpose([case.without(i) for i in rows])
+    # As predictions have them but for few points that stand for a row's nodes, which are too few for such rows.
+    refits = [of_draws(case.refit(i), case) for i in rows]
+    without = [given.at(slice(i, i + 1)).transform().mean() for i, given in zip(rows, refits, strict=True)]
     draws = {name: np.asarray(values) for name, values in model.to_arviz().posterior.items()}
     efficiency = min(relative_efficiency(draws), 1.0)
     errors = Errors.of(of_draws(model, case))
     errors = errors._replace(worth=efficiency * errors.worth)
-    assert_agree(values[rows], without, errors, rows, 1.0 / (efficiency * worth))
+    values = model.loo_pit(case.X, case.y, **case.given)
+    assert_agree(values[rows], np.array(without), errors, rows, 1.0 / (efficiency * 2000.0))
 
 
 # --- in both -------------------------------------------------------------------------------------
@@ -242,8 +245,8 @@ def test_transforms_have_the_weights_of_leave_one_out() -> None:
     every = given.at(slice(None))
     log_density = every.log_density().T
     weights, pareto_k = psis_weights(log_density, relative_efficiency(draws))
-    old = "elpd_loo" in found
-    assert_allclose(logsumexp(weights + log_density, axis=1), found["loo_i" if old else "elpd_i"], rtol=1e-12)
+    values = found["loo_i" if hasattr(found, "loo_i") else "elpd_i"]
+    assert_allclose(logsumexp(weights + log_density, axis=1), values, rtol=1e-12)
     assert_allclose(pareto_k, found["pareto_k"], rtol=1e-12)
     averaged = (np.exp(weights) * every.transform().T).sum(axis=1)
     assert_allclose(model.loo_pit(case.X, case.y, **case.given), averaged, rtol=1e-12)
