@@ -105,7 +105,7 @@ def test_scores_of_the_estimator(scoringrules: Any) -> None:
     model = Regressor().fit(X[:50], y[:50], y_err=y_err[:50])
     distribution = model.predict_distribution(X[50:], y_err=y_err[50:])
     sample = distribution.ppf((np.arange(2000)[:, None] + 0.5) / 2000.0).T
-    expected = scoringrules.crps_ensemble(y[50:], sample, estimator="qd").mean()
+    expected = scoringrules.crps_ensemble(y[50:], sample, estimator="nrg").mean()
     assert_allclose(metrics.crps(y[50:], distribution), expected, rtol=1e-3)
     below = [
         integrate.quad(lambda t, i=i: float(distribution.pdf(t)[i]), -np.inf, y[50 + i])[0] for i in range(3)
