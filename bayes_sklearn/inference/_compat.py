@@ -77,6 +77,14 @@ def one_blas_thread() -> Iterator[None]:
                 _blas_limits.restore_original_limits()
 
 
+def _with_dims(draws: Mapping[str, Array]) -> dict[str, tuple[list[str], Array]]:
+    """Return draws with names of their dims, as xarray takes them."""
+    return {
+        name: (["chain", "draw", *(f"{name}_{i}" for i in range(values.ndim - 2))], values)
+        for name, values in draws.items()
+    }
+
+
 def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """Return R-hat, bulk and tail effective sample size of every variable.
 
@@ -93,12 +101,7 @@ def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
         import arviz as az
         import xarray as xr
 
-        dataset = xr.Dataset(
-            {
-                name: (["chain", "draw", *(f"{name}_{i}" for i in range(values.ndim - 2))], values)
-                for name, values in draws.items()
-            }
-        )
+        dataset = xr.Dataset(_with_dims(draws))
         found = {
             "r_hat": az.rhat(dataset),
             "ess_bulk": az.ess(dataset, method="bulk"),
@@ -186,6 +189,62 @@ def psis_loo(data: Any) -> Smoothed:
         float(found.good_k),
         len(draws),
     )
+
+
+class Weights(NamedTuple):
+    """Pareto-smoothed importance weights that make draws given all rows ones given the others."""
+
+    log_weights: Array
+    """(n, G) summing to one in each row."""
+    pareto_k: Array
+    """(n,)"""
+
+
+def relative_efficiency(draws: Mapping[str, Array]) -> float:
+    """Return how many independent draws a draw is worth, as ``az.loo`` takes it: the mean over all parameters.
+
+    Parameters
+    ----------
+    draws : mapping of str to ndarray of shape (chain, draw, ...)
+    """
+    chains, size = next(iter(draws.values())).shape[:2]
+    if chains == 1:
+        return 1.0
+    with quietly():
+        import arviz as az
+        import xarray as xr
+
+        dataset = xr.Dataset(_with_dims(draws))
+        found = az.ess(dataset, method="mean")
+        return float(np.concatenate([np.ravel(found[name]) for name in draws]).mean() / (chains * size))
+
+
+def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
+    """Return the weights that `psis_loo` works with.
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n, G)
+        Of each row, at each draw.
+    efficiency : float
+        From `relative_efficiency`.
+    """
+    with quietly():
+        import arviz as az
+
+        if az.__version__.startswith("0."):
+            found = az.psislw(-log_likelihood, efficiency)
+        else:
+            from arviz_stats.base import array_stats
+
+            # Takes the log likelihood itself.
+            found = array_stats.psislw(log_likelihood, r_eff=efficiency, axis=-1)
+    return Weights(*(np.asarray(part, dtype=np.float64) for part in found))
+
+
+def good_pareto_k(size: int) -> float:
+    """Return what Pareto k of so many draws has to stay below (Vehtari et al. 2024, JMLR 25(72))."""
+    return min(1.0 - 1.0 / float(np.log10(size)), 0.7)
 
 
 def elpd_data(

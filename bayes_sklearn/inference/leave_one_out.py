@@ -53,6 +53,8 @@ class LeaveOneOut(NamedTuple):
     """(P,) posterior mean of B given all rows, in the model's units."""
     n_nodes: int
     """Nodes of the noise scale for all but the far rows."""
+    rows: Index
+    """(n,) positions of these rows among all."""
 
     @property
     def elpd(self) -> float:
@@ -112,7 +114,9 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
     for i in np.concatenate(undetermined):
         density[i], pit[i] = _refitted(problem, table, int(i))
     jacobian = float(np.log(problem.scaling.y_scale))
-    return LeaveOneOut(density - jacobian, density_with - jacobian, pit, table.frequency, location, n_nodes)
+    return LeaveOneOut(
+        density - jacobian, density_with - jacobian, pit, table.frequency, location, n_nodes, table.rows
+    )
 
 
 def _stacked(parts: list[_Judged]) -> _Judged:

@@ -85,9 +85,7 @@ class Sufficient:
         used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
         own = error[used]
         _few(np.unique(own[: 2 * _MAX_KINDS]))  # at once, where most rows have an error of their own
-        kinds = {
-            float(kind): compress(rows.subset(used[own == kind]), 1.0) for kind in _few(np.unique(own))
-        }
+        kinds = {float(kind): compress(rows.subset(used[own == kind]), 1.0) for kind in _few(np.unique(own))}
         return cls(whole, kinds, square)
 
     def merged(self, other: Sufficient) -> Sufficient:
