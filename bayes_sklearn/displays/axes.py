@@ -117,7 +117,7 @@ class RowWeights(NamedTuple):
 
     @property
     def n_effective(self) -> int:
-        """Equally weighted rows whose share scatters as much, (56)."""
+        """Equally weighted rows whose share scatters as much, (62)."""
         return max(round(self.total**2 / float(self.weight @ self.weight)), 1)
 
 
