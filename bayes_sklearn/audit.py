@@ -197,7 +197,8 @@ def audit_errors(
     scatter": the rows vary by something that the errors leave out, and no factor would mend them. Each of the two
     tests gives half of the false alarms allowed; that on the pattern counts where the dispersion is above 1 alone, so
     that there are a little fewer. Errors of rows are taken to be normal (Student's, under
-    ``likelihood="student_t"``) and independent.
+    ``likelihood="student_t"``) and independent. Degrees of freedom that a fit was to find are found from the
+    residuals, with allowance for scale and tails that are hard to tell apart.
 
     *Errors of features* and those of y are seen by their sum: what a row may lie off the line is the stated variance
     of y and what the features' errors leave of the true features' part. So ``X_err`` too small is called "too small"

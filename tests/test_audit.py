@@ -144,6 +144,21 @@ def test_heavy_tails_that_the_fit_knows_of_are_no_wrong_errors(nu: float | None)
     assert_allclose(np.mean([found.factor[0] for found in wrong]), 2.0, rtol=0.15)
 
 
+def test_students_noise_is_judged_by_its_scores() -> None:
+    X, y, e = measured(80)
+    model = Regressor(likelihood=StudentTLikelihood(nu=4), random_state=0).fit(X, y, y_err=e)
+    rows = standardize_rows(model, X, y, y_err=e)
+    # As many directions as coefficients, less what the priors hold.
+    assert_allclose(rows.leverage.sum(), 4.0, rtol=0.15)
+    assert_allclose(rows.residual, (y - model.predict(X)) / (e * np.sqrt(1.0 - rows.leverage)))
+    audit = audit_errors(model, X, y, y_err=e)
+    square = audit.residuals**2 / audit.dispersion
+    scores = 5.0 * square / (4.0 + square)
+    assert_allclose(scores.mean(), 1.0)
+    size = -np.log(e) + np.log(e).mean()
+    assert_allclose(audit.trend, size @ scores / np.sqrt(2.0 * 4.0 / 7.0 * size @ size))
+
+
 @pytest.mark.parametrize("kind", ["multiplicities", "the same for all"])
 def test_right_errors_of_weighted_rows_pass_at_the_stated_rate(kind: str) -> None:
     def audit(seed: int) -> ErrorAudit:
