@@ -169,7 +169,7 @@ def test_ten_thousand_merges_keep_the_digits_that_exact_arithmetic_gives() -> No
     scatter = [[float(sum(a * b for a, b in zip(one, two, strict=True))) for two in away] for one in away]
     found = state.factor[1:, 1:].T @ state.factor[1:, 1:]
     assert_allclose(found, scatter, rtol=1e-11)
-    assert_allclose(state.mean + state.origin, [float(center) for center in mean], rtol=1e-15)
+    assert_allclose(state.mean + state.origin, [float(center) for center in mean], rtol=1e-14)
 
 
 @pytest.mark.parametrize("by_kind", [False, True])
