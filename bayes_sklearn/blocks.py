@@ -17,7 +17,6 @@ __all__ = [
     "Table",
     "is_dask",
     "is_frame",
-    "row_chunks",
 ]
 
 BY_ROW = ("y", "sample_weight", "y_err")
@@ -195,7 +194,7 @@ def is_frame(value: Any) -> bool:
     return is_dask(value) and hasattr(type(value), "divisions")
 
 
-def row_chunks(value: Any) -> tuple[int, ...] | None:
+def _row_chunks(value: Any) -> tuple[int, ...] | None:
     """Return the sizes of a Dask collection's blocks of rows, or None where they are not known."""
     if is_frame(value) or np.isnan(value.chunks[0]).any():
         return None
@@ -228,7 +227,7 @@ def _named(*values: Any, names: list[str]) -> dict[str, Any]:
 
 def _blocks(value: Any, X: Any, name: str) -> list[Any]:
     """Return the blocks of an array, those of X's rows."""
-    known = row_chunks(X)
+    known = _row_chunks(X)
     if not is_dask(value):
         if known is None:
             raise TypeError(
@@ -239,7 +238,7 @@ def _blocks(value: Any, X: Any, name: str) -> list[Any]:
         return list(np.split(np.asarray(value), np.cumsum(known)[:-1]))
     if value.ndim > 1:
         value = value.rechunk(dict.fromkeys(range(1, value.ndim), -1))
-    own = row_chunks(value)
+    own = _row_chunks(value)
     if known is not None and own is not None and own != known:
         _check_length(sum(own), known, name)
         value = value.rechunk({0: known})

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .block_fits import SharesInBlocks, settle_weights, summarise
-from .blocks import DaskTable, InTurn, Table, is_dask, is_frame, row_chunks
+from .blocks import DaskTable, InTurn, Table, is_dask, is_frame
 from .columns import find_column
 from .fitting import fit_shares
 from .regressor import BayesianErrorsInVariablesRegressor
@@ -134,6 +134,7 @@ def fit(
 def _fit_shares(estimator: BayesianErrorsInVariablesRegressor, shares: SharesInBlocks) -> None:
     """Fit to shares whose errors are taken at the fitted ones."""
     settings = estimator._sampler_settings()
+    shares.data.warn_if_nothing_is_left()
     fitted = fit_shares(shares, shares.model, estimator.inference, settings)
     estimator._expose(fitted, shares.data, settings)
     reason = why_rows_are_needed(estimator, counted=True, of_features=None)
@@ -310,7 +311,6 @@ def _mapped(
     from dask.array.blockwise import blockwise
 
     arguments = [part for value in rows.values() for part in (value, "i")]
-    known = all(row_chunks(value) is not None for value in (X, *rows.values()))
     return blockwise(
         predicted,
         "ij",
@@ -319,9 +319,8 @@ def _mapped(
         *arguments,
         new_axes={"j": len(columns)},
         concatenate=True,
-        align_arrays=known,
         dtype=np.float64,
-        meta=np.empty((0, 0)),  # or Dask would try the model on no rows
+        meta=np.empty((0, 0)),
     )
 
 

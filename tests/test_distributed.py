@@ -209,6 +209,10 @@ def test_columns_may_hold_counts_and_errors(count_error: str) -> None:
     whole = clone(model).fit(X, COUNTED.y)
     table = dd.from_pandas(X.assign(share=COUNTED.y), npartitions=3)
     assert_same(distributed.fit(clone(model), table, "share"), whole, X)
+    twice = clone(model).set_params(weight_type="frequency")
+    repeated = clone(twice).fit(X, COUNTED.y, FREQUENCY)
+    found = distributed.fit(twice, table.assign(k=da.from_array(FREQUENCY, chunks=50)), "share", "k")
+    assert_same(found, repeated, X)
     array = da.from_array(X.to_numpy(), chunks=(40, 1))
     by_place = distributed.fit(Regressor(count_column=2, count_error=count_error), array, COUNTED.y)
     assert_allclose(by_place.coef_, whole.coef_, rtol=1e-9)
@@ -410,9 +414,11 @@ def test_blocks_do_not_pile_up() -> None:
 
     table = da.concatenate([da.from_delayed(delayed(load)(i), (200, 4), dtype=float) for i in range(64)])
     with dask.config.set(scheduler="threads", num_workers=2):
-        distributed.fit(Regressor(), table[:, :3], table[:, 3])
+        found = distributed.fit(Regressor(), table[:, :3], table[:, 3])
     assert len(most) == 64
     assert max(most) <= 8
+    whole = table.compute()
+    assert_same(found, Regressor().fit(whole[:, :3], whole[:, 3]), whole[:, :3])
 
     most.clear()
     distributed.fit(Regressor(), ((block[:, :3], block[:, 3]) for block in map(load, range(64))))
@@ -510,6 +516,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"y_err": array(np.linspace(1.0, 2.0, N))},
         "standard errors of y take more than 64 values",
     ),
+    "engine": ({"coef_prior": Laplace(), "inference": "exact"}, {}, "inference='exact'"),
     "parameter": ({"noise": "loud"}, {}, "'noise' parameter"),
     "no error known": ({"noise": "known"}, {}, "noise='known' needs the errors of y"),
     "no rows": (
@@ -610,7 +617,8 @@ def test_guesses_at_weights_warn_as_fit_does() -> None:
     assert len(found) == 1
     with pytest.warns(UserWarning, match="The stated errors look too small"):
         distributed.fit(Regressor(), [TABLE[:2]], y_err=1e-3)
-    assert found[0].filename == __file__
+    with pytest.warns(UserWarning, match="The errors of 'x0' .* are as large as its whole spread"):
+        distributed.fit(Regressor(random_state=0), [TABLE[:2]], X_err=TABLE.X.std(axis=0) * [1.01, 0.0, 0.0])
 
 
 # Predictions
