@@ -183,9 +183,8 @@ class DaskTable:
 
 def is_dask(value: Any) -> bool:
     """Return whether a value is a Dask array, data frame or series."""
-    kind = type(
-        value
-    )  # instances may have any attribute: Delayed has all, a frame those that its columns are called
+    # Of instances Delayed has any attribute, and a data frame those that its columns are called.
+    kind = type(value)
     return hasattr(kind, "__dask_graph__") and hasattr(kind, "to_delayed") and hasattr(kind, "ndim")
 
 

@@ -340,12 +340,12 @@ def passes_of(model: Regressor, X: np.ndarray, **by_row: Any) -> list[int]:
     """How often each block is yielded, by batches and, but for a look at the first, by Dask."""
     loads = [Counter[int](), Counter[int]()]
 
-    def load(i: int, loads: Counter[int]) -> dict[str, Any]:
-        loads[i] += 1
+    def load(i: int, by_dask: bool) -> dict[str, Any]:
+        loads[by_dask][i] += 1
         return {"X": X[i::4], **{name: value[i::4] for name, value in by_row.items()}}
 
-    distributed.fit(model, lambda: (load(i, loads[0]) for i in range(4)))
-    parts = [delayed(load)(i, loads[1]) for i in range(4)]
+    distributed.fit(model, lambda: (load(i, False) for i in range(4)))
+    parts = [delayed(load)(i, True) for i in range(4)]
 
     def array(name: str, value: np.ndarray) -> da.Array:
         return da.concatenate(
