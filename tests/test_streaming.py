@@ -23,6 +23,7 @@ from bayes_sklearn import Flat, Laplace, Mixture, Normal
 from bayes_sklearn.inference import Rows, Sufficient
 from bayes_sklearn.inference.compressed import compress, merge
 
+from agreement import assert_same
 from data import measured, shares
 
 # The first rows say little: nothing bounds the noise, or there is no fit yet.
@@ -72,26 +73,6 @@ def streamed(
     for batch_X, batch_y, of_batch in batches(rows, ends, X, y, **by_row):
         model.partial_fit(batch_X, batch_y, **of_batch)
     return model
-
-
-def assert_same(streamed: Regressor, whole: Regressor, X: Any, tolerance: float = 1e-9) -> None:
-    """Everything that a fit says, in units of what it does not know."""
-    sd = whole.coef_std_
-    assert_allclose(streamed.coef_ / sd, whole.coef_ / sd, rtol=tolerance, atol=tolerance)
-    assert_allclose(streamed.coef_std_, sd, rtol=tolerance)
-    assert_allclose(streamed.noise_scale_, whole.noise_scale_, rtol=tolerance)
-    if hasattr(whole, "log_marginal_likelihood_"):
-        assert_allclose(streamed.log_marginal_likelihood_, whole.log_marginal_likelihood_, rtol=tolerance)
-    mean, std = whole.predict(X, return_std=True)
-    found = streamed.predict(X, return_std=True)
-    assert_allclose((found[0] - mean) / std, 0.0, atol=tolerance)
-    assert_allclose(found[1], std, rtol=tolerance)
-    line = [model.predict(X, return_std=True, include_noise=False)[1] for model in (streamed, whole)]
-    assert_allclose(line[0], line[1], rtol=tolerance)
-    ends = [(model.predict_interval(X, 0.9) - mean[:, None]) / std[:, None] for model in (streamed, whole)]
-    assert_allclose(ends[0], ends[1], atol=10.0 * tolerance)
-    assert streamed.weight_type_ == whole.weight_type_
-    assert streamed.inference_ == whole.inference_
 
 
 @pytest.mark.parametrize("split", SPLITS)
