@@ -33,6 +33,7 @@ from .inference import ENGINES, Noise, Rows, SamplerSettings
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
 from .new_rows import new_rows
+from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
 from .predictive import PredictiveDistribution
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
@@ -52,7 +53,13 @@ _ERRORS_TOO_SMALL = 2.5
 
 
 class BayesianErrorsInVariablesRegressor(
-    StreamingMixin, PredictionMixin, LeaveOneOutMixin, ExportMixin, RegressorMixin, BaseEstimator
+    StreamingMixin,
+    PredictionMixin,
+    LeaveOneOutMixin,
+    ExportMixin,
+    PersistenceMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
@@ -582,8 +589,7 @@ class BayesianErrorsInVariablesRegressor(
         try:
             yield
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__ = before  # at once: a second interrupt can't come in between
             raise
 
 
