@@ -16,6 +16,7 @@ __all__ = [
     "bandwidth",
     "effective_size",
     "gauss_rule",
+    "gaussians",
     "matched",
     "moments",
     "on_grid",
@@ -28,6 +29,11 @@ _NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
 _MASSES = _MASSES / _MASSES.sum()
 # Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
 _BANDWIDTH = 1.06
+# A Gaussian that few nodes hold is taken at evenly spaced points, so far in its standard deviation.
+_REACH, _EVEN, _ENOUGH = 4.5, 81, 512
+# A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
+# the nodes may hold less than the kernel.
+_KERNEL, _LEAST = 0.75, 0.002
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -135,3 +141,47 @@ def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     above = np.bincount(flat + 1, upper.ravel(), n * size)
     masses = np.asarray(below + above, dtype=np.float64)
     return masses.reshape(n, size), lowest[:, None] + spacing[:, None] * np.arange(size)
+
+
+def gaussians(
+    means: Array, variances: Array, weights: Array, size: int, widest: float = np.inf
+) -> tuple[Array, Array, Array]:
+    """Return weights, means and standard deviations of Gaussians that stand for a sample of Gaussian nodes.
+
+    They lie on an even grid and are as wide as the narrowest nodes, at most `widest`, and no narrower than the grid
+    needs; mean and variance are the nodes'. No more nodes than `size`, narrower than that, stand for themselves.
+
+    Parameters
+    ----------
+    means, variances : ndarray of shape (n, G)
+        Variances may be zero: the sample's points.
+    weights : ndarray of shape (G,)
+    size : int
+    widest : float, default=inf
+
+    Returns
+    -------
+    weights, means : ndarray of shape (n, M)
+    sds : ndarray of shape (n, 1) or (n, M)
+    """
+    nodes = means.shape[1]
+    if nodes <= size and np.max(variances, initial=0.0) <= widest**2:
+        return np.broadcast_to(weights, means.shape), means, np.sqrt(variances)
+    mean = average(means, weights)
+    variance = average(np.square(means - mean[:, None]) + variances, weights)
+    least = min(int(_LEAST * nodes), nodes - 1)
+    kernel = np.minimum(np.partition(variances, least, axis=1)[:, least], widest**2)
+    points, masses = means, weights
+    if variances.any():
+        sds = np.sqrt(np.maximum(variances - kernel[:, None], 0.0))
+        if nodes < _ENOUGH:
+            z = np.linspace(-_REACH, _REACH, _EVEN)
+            rule = np.exp(-0.5 * np.square(z))
+            points = (means[:, :, None] + sds[:, :, None] * z).reshape(len(means), -1)
+            masses = np.outer(weights, rule / rule.sum()).ravel()
+        else:
+            points, masses, _ = spread_out(means, sds, weights)
+    on, centres = on_grid(points, masses, size)
+    spacing = np.ptp(centres, axis=1) / (size - 1)
+    kernel = np.minimum(np.maximum(kernel, np.square(_KERNEL * spacing)), variance)
+    return on, matched(centres, on, mean, np.sqrt(variance - kernel)), np.sqrt(kernel)[:, None]
