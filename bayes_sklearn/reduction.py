@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from .mixtures import average
 
@@ -29,8 +30,9 @@ _NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
 _MASSES = _MASSES / _MASSES.sum()
 # Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
 _BANDWIDTH = 1.06
-# A Gaussian that few nodes hold is taken at evenly spaced points, so far in its standard deviation.
-_REACH, _EVEN, _ENOUGH = 4.5, 81, 512
+# Of Gaussians that are put on a grid: points of each, at least, and of all.
+_POINTS_EACH, _POINTS_OF_ALL = 7, 2048
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 # A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
 # the nodes may hold less than the kernel.
 _KERNEL, _LEAST = 0.75, 0.002
@@ -149,7 +151,7 @@ def gaussians(
     """Return weights, means and standard deviations of Gaussians that stand for a sample of Gaussian nodes.
 
     They lie on an even grid and are as wide as the narrowest nodes, at most `widest`, and no narrower than the grid
-    needs; mean and variance are the nodes'. No more nodes than `size`, narrower than that, stand for themselves.
+    needs; mean and variance are the nodes'. No more nodes than `size`, of any width, stand for themselves.
 
     Parameters
     ----------
@@ -165,7 +167,7 @@ def gaussians(
     sds : ndarray of shape (n, 1) or (n, M)
     """
     nodes = means.shape[1]
-    if nodes <= size and np.max(variances, initial=0.0) <= widest**2:
+    if nodes <= size and widest == np.inf:
         return np.broadcast_to(weights, means.shape), means, np.sqrt(variances)
     mean = average(means, weights)
     variance = average(np.square(means - mean[:, None]) + variances, weights)
@@ -173,14 +175,13 @@ def gaussians(
     kernel = np.minimum(np.partition(variances, least, axis=1)[:, least], widest**2)
     points, masses = means, weights
     if variances.any():
+        # Quantiles evenly spaced, elsewhere at every node, so that the points of nodes that are alike are not.
+        count = max(_POINTS_EACH, -(-_POINTS_OF_ALL // nodes))
+        shift = (_GOLDEN * np.arange(1.0, nodes + 1.0)) % 1.0
+        z = ndtri((np.arange(count) + shift[:, None]) / count)
         sds = np.sqrt(np.maximum(variances - kernel[:, None], 0.0))
-        if nodes < _ENOUGH:
-            z = np.linspace(-_REACH, _REACH, _EVEN)
-            rule = np.exp(-0.5 * np.square(z))
-            points = (means[:, :, None] + sds[:, :, None] * z).reshape(len(means), -1)
-            masses = np.outer(weights, rule / rule.sum()).ravel()
-        else:
-            points, masses, _ = spread_out(means, sds, weights)
+        points = (means[:, :, None] + sds[:, :, None] * z).reshape(len(means), -1)
+        masses = np.repeat(weights / count, count)
     on, centres = on_grid(points, masses, size)
     spacing = np.ptp(centres, axis=1) / (size - 1)
     kernel = np.minimum(np.maximum(kernel, np.square(_KERNEL * spacing)), variance)
