@@ -16,8 +16,7 @@ from scipy.special import logsumexp
 from .draws import Draws
 from .inference.line import Line
 from .inference.posterior import row_blocks
-from .likelihoods import Likelihood, Noise, Observations, StudentTLikelihood
-from .transforms import noise_variance, probability_of_less, sharpness
+from .likelihoods import Likelihood, Noise, Observations
 
 Array = NDArray[np.float64]
 
@@ -113,7 +112,7 @@ class RowsGivenDraws(NamedTuple):
 
     def transform(self) -> Array:
         """Return the probability of less than the target, and half of that of a share itself, (G, n)."""
-        return probability_of_less(self.likelihood, self.eta, self.values, self.data)
+        return self.likelihood.probability_of_less(self.eta, self.values, self.data)
 
     def drawn(self, rng: np.random.Generator) -> Array:
         """Return a new measurement for each draw, (G, n)."""
@@ -151,13 +150,13 @@ class MeasuredRowsGivenDraws(NamedTuple):
 
     def _parts(self) -> Iterator[tuple[Array, _NormalRows | RowsGivenDraws]]:
         """Yield what the distribution is a mixture of, and log weights."""
-        if self.likelihood.takes_trials:
+        family = self.likelihood.known_family()
+        if family in ("binomial", "beta_binomial"):
             yield from self._at_points()
             return
-        noise = np.broadcast_to(
-            noise_variance(self.likelihood, self.values, self.data), self.line.mean.T.shape
-        )
-        if isinstance(self.likelihood, StudentTLikelihood):
+        noise = self.likelihood.squared_scale(self.values, self.data)
+        noise = np.broadcast_to(noise, self.line.mean.T.shape)
+        if family == "student_t":
             yield from self._at_precisions(noise.T)
         else:
             yield np.zeros(()), _NormalRows(self.line, self.data.y, noise.T)
@@ -168,7 +167,7 @@ class MeasuredRowsGivenDraws(NamedTuple):
         Evenly spaced, as closely as the line's distribution given the target may be narrow.
         """
         mean, variance = self.line.mean.T, self.line.feature_error.T
-        narrow = float(np.max(variance * sharpness(self.likelihood, self.values, self.data)))
+        narrow = float(np.max(variance * self.likelihood.sharpness(self.values, self.data)))
         count = int(np.ceil(_REACH * np.sqrt(1.0 + narrow)))
         z = np.linspace(-_REACH, _REACH, 2 * count + 1)
         log_weights = -0.5 * np.square(z)
@@ -183,8 +182,7 @@ class MeasuredRowsGivenDraws(NamedTuple):
         The rule stands at evenly spaced logs of the precision, closely enough for its gamma distribution however
         small the noise is beside what the features' errors leave open.
         """
-        parameters: dict[str, Any] = {**self.likelihood.constants, **self.values}
-        nu = np.broadcast_to(np.asarray(parameters["nu"], dtype=np.float64), (len(self.line.mean.T), 1))
+        nu = np.broadcast_to(self.likelihood.degrees_of_freedom(self.values), (len(self.line.mean.T), 1))
         sd = np.sqrt(2.0 / nu)
         spacing = np.minimum(_SPACING, _SPACING_IN_SD * sd)
         # Rows far out are of low precisions, but of none that are less probable than what errors of features explain.

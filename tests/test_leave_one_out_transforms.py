@@ -18,7 +18,6 @@ from bayes_sklearn.given_draws import GivenDraws
 from bayes_sklearn.inference._compat import good_pareto_k, psis_weights, relative_efficiency
 from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood, Observations
 from bayes_sklearn.metrics import pit
-from bayes_sklearn.transforms import probability_of_less
 
 from data import gentle, measured, noisy_features, shares
 
@@ -296,5 +295,5 @@ def test_probability_of_fewer_counts_is_scipys(trials: float, dispersion: float 
         target = stats.binom(trials, share)
         if dispersion > 1e-6:
             target = stats.betabinom(trials, share * size, expit(-eta) * size)
-    found = probability_of_less(likelihood, eta, values, data)
+    found = likelihood.probability_of_less(eta, values, data)
     assert_allclose(found, target.cdf(counts) - 0.5 * target.pmf(counts), atol=1e-8)

@@ -22,6 +22,7 @@ from bayes_sklearn.likelihoods import (
     BinomialLikelihood,
     Likelihood,
     NormalLikelihood,
+    Observations,
     StudentTLikelihood,
 )
 from bayes_sklearn.new_rows import new_rows
@@ -75,9 +76,8 @@ def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
         None,
         columns={},
         feature_error=error,
-        include_noise=True,
         seed=1,
-        **given,
+        **{"include_noise": True, **given},
     )
 
 
@@ -85,12 +85,46 @@ def counted(likelihood: Likelihood) -> dict[str, Any]:
     return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
 
 
-def test_noise_that_is_not_known_is_not_taken_for_normal() -> None:
+@pytest.mark.parametrize("base", [NormalLikelihood, BinomialLikelihood])
+@pytest.mark.parametrize("error", [None, COMMON], ids=["true", "measured"])
+def test_noise_of_no_family_is_taken_for_none(base: type[Likelihood], error: Array | None) -> None:
+    class Own(base):  # type: ignore[misc, valid-type]
+        name, closed_form, family = "own", False, None
+
+    with pytest.raises(
+        ValueError, match=r"under Own\(\): set the attribute family .* 'student_t', 'binomial'"
+    ):
+        predicted(Own(), error, **counted(Own()))
+    line = predicted(Own(), error, include_noise=False)
+    assert_allclose(line.mean(), predicted(base(), error, include_noise=False).mean())
+    nodes, of = posterior(Own()), np.broadcast_to(COMMON, (4, 1, 1))
+    observed = Observed(X, np.full(4, 0.4), np.arange(4), None, of, {}, 5.0)
+    draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
+    with pytest.raises(ValueError, match="set the attribute family"):
+        GivenDraws(Own(), "scaled", observed, draws, nodes.center).held_against(np.random.default_rng(4))
+
+
+def test_a_likelihood_of_a_family_needs_no_other_file() -> None:
     class Own(NormalLikelihood):
         name, closed_form = "own", False
 
-    with pytest.raises(NotImplementedError, match=r"no predictive distribution under Own\(\)"):
-        predicted(Own(), COMMON)
+    assert_allclose(predicted(Own(), COMMON).std(), predicted(NormalLikelihood(), COMMON).std())
+
+
+@pytest.mark.parametrize(
+    "likelihood", [NormalLikelihood(), *LIKELIHOODS], ids=lambda likelihood: likelihood.name
+)
+def test_likelihoods_refuse_what_others_have(likelihood: Likelihood) -> None:
+    data = Observations(np.array([0.4]), trials=np.array([5.0]))
+    if likelihood.takes_trials:
+        with pytest.raises(TypeError, match="no noise that is added"):
+            likelihood.squared_scale({}, data)
+    else:
+        with pytest.raises(TypeError, match="no likelihood of shares"):
+            likelihood.sharpness({}, data)
+    if likelihood.family != "student_t":
+        with pytest.raises(TypeError, match="no degrees of freedom"):
+            likelihood.degrees_of_freedom({})
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
