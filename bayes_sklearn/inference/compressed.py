@@ -150,13 +150,14 @@ def compress(
     if like is not None:
         state = like
     else:
-        total = moments[0, 0]
+        # Not from the squares of roots: whole frequencies have a whole sum.
+        total = float(n if rows.frequency is None else rows.frequency.sum())
         with np.errstate(over="ignore", invalid="ignore"):
             mean = moments[0, 1:] / total
             deviation = np.sqrt(np.maximum(moments[1, 1:] / total - mean**2, 0.0))
             _check_magnitude(origin, mean, deviation)
         n_rows = n if rows.frequency is None else int(np.count_nonzero(rows.frequency))
-        state = Compressed(origin, triangle, float(total), n_rows, 0.0, mean, deviation)
+        state = Compressed(origin, triangle, total, n_rows, 0.0, mean, deviation)
     if np.ndim(standard_error) == 0:
         log_error = 0.5 * float(np.log(np.square(standard_error) + scatter**2)) * state.total_weight
     return replace(state, factor=factor, log_error=log_error)
@@ -183,7 +184,8 @@ def _precision(
 
 def _eliminate(triangle: Array, block: Array) -> Array:
     """Return the triangle of [triangle; block'], in Fortran's order; both are overwritten."""
-    panel = min(len(block), 4 if len(block) < 32 else 8)
+    width = len(block)
+    panel = min(width, 4 if width < 32 else 8 if width < 300 else 32)
     return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
 
