@@ -1,4 +1,7 @@
-"""Whether stated errors are right: their size and its pattern, beside how far rows lie from the line."""
+"""Whether stated errors are right: their size and its pattern, beside how far rows lie from the line.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from . import metrics
 from .checks import remedies
+from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
 from .verdicts import Verdict, decide, explain
@@ -23,38 +27,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-__all__ = ["Dispersion", "ErrorAudit", "audit_errors"]
+__all__ = ["ErrorAudit", "audit_errors"]
 
 _FEWEST_ROWS = 10
-_GROUPS = 10
-# Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n); see `metrics.pit_error`.
+# Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n), (61).
 _CALIBRATED = 0.3133
-
-
-@dataclass(frozen=True, eq=False)
-class Dispersion:
-    """Mean squared standardised residual, of all rows or by groups of them; 1 where the stated errors are right.
-
-    Parameters
-    ----------
-    low, high : ndarray of shape (k,)
-        Range of what the rows are grouped by.
-    n_rows : ndarray of shape (k,)
-    value : ndarray of shape (k,)
-        The dispersion.
-    standard_error : ndarray of shape (k,)
-        Of the dispersion.
-    lower, upper : ndarray of shape (k,)
-        Limits of its 95% confidence interval.
-    """
-
-    low: Array
-    high: Array
-    n_rows: NDArray[np.intp]
-    value: Array
-    standard_error: Array
-    lower: Array
-    upper: Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,14 +44,14 @@ class ErrorAudit:
     message : str
         The verdict in a few sentences, with what to do.
     dispersion, standard_error : float
-        Mean squared standardised residual of all rows, and its standard error.
+        Mean squared standardised residual of all rows, and its standard error; see `Dispersion`.
     interval : tuple of float
         Limits of its 95% confidence interval.
     factor : tuple of float
         What the stated errors would have to be multiplied by, and its 95% confidence interval.
     by : dict of str to Dispersion
-        The dispersion by deciles of "count", "stated error" (or "predicted std") and "prediction"; what all rows
-        have in common is left out.
+        The dispersion by deciles of "count", "stated error" (or "predicted std"), "feature error" (what features'
+        errors add to the row's) and "prediction"; what all rows have in common is left out.
     trend : float
         z score of how dispersion grows with the count, or falls with the stated error; NaN where all are the same.
     p_dispersion, p_trend : float
@@ -94,6 +71,8 @@ class ErrorAudit:
         What states the errors; "predicted": nothing, the predictions' standard deviations are judged.
     n_rows : int
         Rows used.
+    n_effective : float
+        Kish's effective number of them, ``sum(w)**2 / sum(w**2)`` of frequencies w.
     held_out : bool
         Whether the rows are others than those of fit.
     false_alarm_rate : float
@@ -116,6 +95,7 @@ class ErrorAudit:
     residuals: Array
     kind: Kind
     n_rows: int
+    n_effective: float
     held_out: bool
     false_alarm_rate: float
 
@@ -174,7 +154,7 @@ class ErrorAudit:
             )
         lines += [
             f"predictions  95% intervals hold {100.0 * self.coverage:.1f}% of the rows",
-            f"PIT error    {self.pit_error:.3f}; {_CALIBRATED / np.sqrt(self.n_rows):.3f} expected of calibrated"
+            f"PIT error    {self.pit_error:.3f}; {_CALIBRATED / np.sqrt(self.n_effective):.3f} expected of calibrated"
             " predictions",
         ]
         table = self.to_frame().iloc[1:]
@@ -215,9 +195,19 @@ def audit_errors(
     central part, the errors are "too small" or "too large". Where the dispersion is above 1 and grows with the
     logarithm of the count, the verdict is "extra-binomial variation"; where it falls with that of ``y_err``, "extra
     scatter": the rows vary by something that the errors leave out, and no factor would mend them. Each of the two
-    tests gives half of the false alarms allowed. Errors of rows are taken to be normal (Student's, under
-    ``likelihood="student_t"``) and independent. Where degrees of freedom are found by the fit, a scale and tails
-    are hard to tell apart: of 200 rows with 4 of them, 13% instead of 5% fail.
+    tests gives half of the false alarms allowed; that on the pattern counts where the dispersion is above 1 alone, so
+    that there are a little fewer. Errors of rows are taken to be normal (Student's, under
+    ``likelihood="student_t"``) and independent. Degrees of freedom that a fit was to find are found from the
+    residuals, with allowance for scale and tails that are hard to tell apart.
+
+    *Errors of features* and those of y are seen by their sum: what a row may lie off the line is the stated variance
+    of y and what the features' errors leave of the true features' part. So ``X_err`` too small is called "too small"
+    (where ``y_err`` differs from row to row sometimes "extra scatter"), too large "too large", like ``y_err``; the
+    two tell apart by nothing but the pattern in ``by["feature error"]``, and can cancel. Where features' errors are a
+    small part of that variance (an exact feature, or a small coefficient), their size can't be seen at all.
+
+    *Frequencies* weigh rows. A row that counts k times has been measured once: standard errors take rows as what
+    might have come out otherwise, as `loo` does.
 
     Parameters
     ----------
@@ -236,8 +226,8 @@ def audit_errors(
     held_out : bool, default=False
         Whether the rows are new. False: they are those of the fit, to which the line has adapted.
     pit : array-like of shape (n,), optional
-        Probability integral transform of the rows. None: of the rows of an exact fit leave-one-out's (`loo_pit`),
-        else that of predictions for them.
+        Probability integral transform of the rows. None: of the rows of an exact fit leave-one-out's (`loo_pit`,
+        which takes seconds after other engines, and can be given), else that of predictions for them.
     false_alarm_rate : float, default=0.05
         Probability of a verdict other than "about right" where the stated errors are right.
 
@@ -277,13 +267,13 @@ def audit_errors(
     if n < _FEWEST_ROWS:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least {_FEWEST_ROWS}.")
     frequency = np.ones(n) if rows.frequency is None else rows.frequency
-    overall = _dispersion(rows, frequency, np.zeros(n, dtype=np.intp), np.zeros(n))
+    overall = dispersion_of(rows, frequency, np.zeros(n, dtype=np.intp), np.zeros(n))
     value, error = float(overall.value[0]), float(overall.standard_error[0])
-    degrees = 2.0 * (value / error) ** 2
+    degrees = 2.0 * (value / error) ** 2  # (58)
     p_dispersion = 2.0 * min(
         stats.chi2.sf(degrees * value, degrees), stats.chi2.cdf(degrees * value, degrees)
     )
-    trend = _trend(rows, frequency, value)
+    trend = trend_of(rows, frequency, value)
     p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
     verdict = decide(rows.kind, value, p_dispersion, p_trend, float(false_alarm_rate))
     interval = (float(overall.lower[0]), float(overall.upper[0]))
@@ -299,7 +289,7 @@ def audit_errors(
         dispersion=value,
         standard_error=error,
         interval=interval,
-        by=_by_decile(rows, frequency),
+        by=by_decile(rows, frequency),
         trend=trend,
         p_dispersion=float(p_dispersion),
         p_trend=p_trend,
@@ -310,6 +300,7 @@ def audit_errors(
         residuals=rows.residual,
         kind=rows.kind,
         n_rows=n,
+        n_effective=float(frequency.sum() ** 2 / (frequency @ frequency)),
         held_out=bool(held_out),
         false_alarm_rate=float(false_alarm_rate),
     )
@@ -325,57 +316,6 @@ def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
             f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns."
         )
     return values[rows.used]
-
-
-def _dispersion(
-    rows: StandardizedRows, frequency: Array, group: NDArray[np.intp], variable: Array
-) -> Dispersion:
-    """Return the dispersion by group, groups numbered from 0."""
-    k = int(group.max()) + 1
-
-    def total(values: Array) -> Array:
-        return np.asarray(np.bincount(group, frequency * values, minlength=k), dtype=np.float64)
-
-    size = total(np.ones(len(group)))
-    value = total(np.square(rows.residual)) / size
-    # Rows that the line adapts to have one degree of freedom less for every one of its numbers.
-    relative_variance = total(rows.square_variance) / (size * total(rows.degrees)) + rows.common_variance
-    degrees = 2.0 / relative_variance
-    within = [variable[group == i] for i in range(k)]
-    return Dispersion(
-        np.array([part.min() for part in within]),
-        np.array([part.max() for part in within]),
-        np.bincount(group, minlength=k),
-        value,
-        value * np.sqrt(2.0 / degrees),
-        degrees * value / stats.chi2.isf(0.025, degrees),
-        degrees * value / stats.chi2.isf(0.975, degrees),
-    )
-
-
-def _by_decile(rows: StandardizedRows, frequency: Array) -> dict[str, Dispersion]:
-    error = "predicted std" if rows.kind == "predicted" else "stated error"
-    variables = {error: rows.stated, "prediction": rows.prediction}
-    if rows.counts is not None:
-        variables = {"count": rows.counts, **variables}
-    found = {}
-    for name, variable in variables.items():
-        edges = np.unique(np.quantile(variable, np.arange(1, _GROUPS) / _GROUPS))
-        _, group = np.unique(np.searchsorted(edges, variable), return_inverse=True)
-        if group.max() > 0:
-            found[name] = _dispersion(rows, frequency, group, variable)
-    return found
-
-
-def _trend(rows: StandardizedRows, frequency: Array, dispersion: float) -> float:
-    """Return the z score of how the dispersion grows with the log count, or the log of 1 / stated error."""
-    size = np.log(rows.counts) if rows.counts is not None else -np.log(rows.stated)
-    if np.ptp(size) <= 1e-9 * np.abs(size).max():
-        return float("nan")
-    away = size - np.average(size, weights=frequency)
-    # A common factor of all errors is divided out.
-    slope = (frequency * away) @ (np.square(rows.residual) / dispersion)
-    return float(slope / np.sqrt((frequency * np.square(away)) @ rows.square_variance))
 
 
 def _noise_scale(regressor: Any, kind: Kind) -> tuple[float, float, float] | None:

@@ -7,29 +7,23 @@ Each block is compressed where it lies, and only what `Seen` keeps travels. Equa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
-from .blocks import BY_ROW, OF_FEATURES, Batch, DaskTable, InTurn, Table, is_dask, row_chunks
+from .block_fits import SharesInBlocks, settle_weights, summarise
+from .blocks import DaskTable, InTurn, Table, is_dask, is_frame
 from .columns import find_column
-from .errors import Before, CountErrors, TargetErrors, rules_out_counts
-from .fitting import TrainingData, fit_shares
-from .inference import CountedRows, Excess, Line, Problem
-from .likelihoods import resolve_likelihood
+from .fitting import fit_shares
 from .regressor import BayesianErrorsInVariablesRegressor
-from .streaming import Seen
-
-Array = NDArray[np.float64]
+from .streaming import why_rows_are_needed
 
 __all__ = ["fit", "predict", "predict_interval", "predict_quantiles"]
 
 Regressor = TypeVar("Regressor", bound=BayesianErrorsInVariablesRegressor)
-_COLUMNS = ("n_features_in_", "feature_names_in_")
 
 
 def fit(
@@ -51,10 +45,11 @@ def fit(
         It is fitted, and returned.
     X : dask Array or DataFrame; or batches
         Batches are any iterable, or a function without arguments that returns one: of data frames, of tuples
-        ``(X, y)`` or ``(X, y, sample_weight)``, or of dicts of the arguments of `fit`. One array or frame is one
-        batch.
-    y : dask Array, Series or DataFrame column; str; or None
-        Target. A str names the column of X that holds it, where X is a frame; None: batches bring it.
+        ``(X, y)`` or ``(X, y, sample_weight)``, or of dicts of the arguments of the estimator's `fit`. One array or
+        data frame in memory is one batch.
+    y : dask Array or Series, array-like, or str, optional
+        Target. A str names the column of X that holds it, where X is, or its batches are, data frames. None: batches
+        bring it. An array in memory goes with a Dask array whose chunks are known, and travels.
     sample_weight, y_err : likewise, or float, optional
         As for the estimator's `fit`.
     X_err, X_cov, Xy_cov : array-like, optional
@@ -67,8 +62,9 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        As the estimator's `fit` and `partial_fit`, for the models and data that need all rows at once; where blocks
-        of X and y don't go together; where batches that can be gone through but once would have to be again.
+        As the estimator's `fit`, with a note that says in which block; as its `partial_fit`, for models and data that
+        need all rows at once; where X, y and the others don't lie in blocks alike; where batches would have to be
+        gone through again and can't be, or give other rows then. An earlier fit is left as it was.
 
     Warns
     -----
@@ -77,13 +73,15 @@ def fit(
 
     Notes
     -----
-    Blocks are compressed where they lie, and their states, of (p + 2)^2 numbers, added up as a tree, (6). That takes
-    one pass over the data. Errors at fitted shares (counts with ``count_error="fitted"``) take one to find the pooled
-    share, one for the first fit, one a reweighting, of which two to four are usual, and a second one a reweighting
-    where shares vary more than their counts explain. With ``weight_type="auto"`` the first block with rows settles
-    what weights are; it is read once more.
+    Blocks are compressed where they lie, and their states, of about (p + 2)^2 numbers, added up as a tree, (6). That
+    takes one pass over the data. Errors at fitted shares (counts with ``count_error="fitted"``) take one to find the
+    pooled share, one for the first fit and one a reweighting, of which two to four are usual; under
+    ``noise="scaled"`` a second one a reweighting where shares vary more than their counts explain.
 
-    Tasks are pure: on a cluster, those of a lost worker are done again.
+    What ``sample_weight`` is, the first block with rows settles, as the first batch of `partial_fit` does; rows of
+    other blocks that speak against it are an error. Of a Dask collection this block is loaded once more.
+
+    Tasks are pure: on a cluster, those of a worker that was lost are done again, with the same result.
 
     Examples
     --------
@@ -98,8 +96,8 @@ def fit(
     """
     if not isinstance(estimator, BayesianErrorsInVariablesRegressor):
         raise TypeError(
-            "distributed.fit takes a BayesianErrorsInVariablesRegressor (put steps of a Pipeline before it into the"
-            f" blocks, or into Dask's own map), got {estimator!r}."
+            f"distributed.fit takes a BayesianErrorsInVariablesRegressor, got {type(estimator).__name__}: what steps"
+            " before it do, do to X (with Dask, by map_blocks or map_partitions)."
         )
     given = {
         "X": X, "y": y, "sample_weight": sample_weight, "y_err": y_err,
@@ -107,223 +105,40 @@ def fit(
     }  # fmt: skip
     with estimator._untouched_on_error():
         estimator._validate_params()
+        reason = why_rows_are_needed(estimator, counted=False, of_features=None)
+        if reason is not None:
+            raise ValueError(f"Rows can't be added block by block: {reason}.")
         table: Table = DaskTable(given) if is_dask(X) else InTurn(given)
-        reader = copy(estimator)
-        for name in ("n_features_in_", "feature_names_in_", "_seen", "_posterior"):
-            reader.__dict__.pop(name, None)
-        weights = _settled(reader, table)
-        whole = table.total(partial(_summarise, reader, weights))
+        model = clone(estimator)  # without what an earlier fit has left
+        weights = settle_weights(model, table)
+        if weights.fitted_errors and table.once:
+            raise ValueError(
+                "Errors at fitted shares take several passes over the batches, and X can be gone through but once:"
+                " give a list, or a function that returns an iterator; or use count_error='observed'."
+            )
+        whole = table.total(partial(summarise, model, weights))
         if whole is None or whole.n_rows < 2:
-            raise ValueError("All blocks of X have fewer than two rows that count: there is nothing to fit.")
-        for name, value in whole.columns.items():
-            setattr(estimator, name, value)
-        if whole.seen is not None:
+            raise ValueError(
+                "All blocks of X together have fewer than two rows that count: nothing can be fitted."
+            )
+        estimator.__dict__.pop("feature_names_in_", None)
+        estimator.__dict__.update(whole.columns)
+        if whole.seen is None:
+            _fit_shares(estimator, SharesInBlocks(model, table, weights, whole))
+        else:
             estimator._seen = whole.seen
             estimator._fit_seen(whole.seen)
-            return estimator
-        shares = _SharesInBlocks(reader, table, weights, whole)
-        fitted = fit_shares(
-            shares, shares.model, estimator.inference, settings := estimator._sampler_settings()
-        )
-        estimator._expose(fitted, shares.data, settings)
-        estimator._seen = (
-            "Rows can't be added batch by batch: count_error='fitted' takes errors at the shares that all rows"
-            " together let one expect. Use count_error='observed', or bayes_sklearn.distributed.fit with all rows."
-        )
     return estimator
 
 
-class _Weights(NamedTuple):
-    """What the weights of all rows are."""
-
-    before: Before | None
-    """As the first block has settled it; None: the estimator's parameters do."""
-    fitted_errors: bool
-    """Whether they are counts, with errors at the fitted shares."""
-
-
-def _settled(reader: BayesianErrorsInVariablesRegressor, table: Table) -> _Weights:
-    """Return what weights are, by the first block where parameters don't say."""
-    counted = reader.count_column is not None
-    before = None
-    if table.may_have_weights and not (counted or reader.weight_type == "frequency"):
-        first = table.first(partial(_read, reader, None))
-        if first is not None:
-            data, _ = first
-            counted = data.errors.counts is not None
-            no_counts = not counted and rules_out_counts(data.rows.y, data.errors.frequency)
-            before = Before(data.errors.weight_type, no_counts)
-    closed_form = resolve_likelihood(reader.likelihood).closed_form
-    return _Weights(before, counted and closed_form and reader.count_error == "fitted")
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What is found in some rows; it adds up."""
-
-    seen: Seen | None = None
-    n_rows: int = 0
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    """What the estimator says of its columns."""
-    layout: TrainingData | None = None
-    """The training data, but for the rows."""
-    successes: float = 0.0
-    """Of shares: how many, by frequency, ..."""
-    trials: float = 0.0
-    """... of how many."""
-    excess: Excess = field(default_factory=Excess)
-    change: tuple[float, float] = (0.0, 0.0)
-    """Sum of squared relative changes of errors, and of frequencies."""
-
-    def plus(self, other: _Part) -> _Part:
-        seen = self.seen
-        if seen is not None and other.seen is not None:
-            seen = seen.merged(other.seen)
-        return replace(
-            self,
-            seen=seen,
-            n_rows=self.n_rows + other.n_rows,
-            successes=self.successes + other.successes,
-            trials=self.trials + other.trials,
-            excess=self.excess.plus(other.excess),
-            change=(self.change[0] + other.change[0], self.change[1] + other.change[1]),
-        )
-
-
-def _read(
-    reader: BayesianErrorsInVariablesRegressor, before: Before | None, batch: Batch
-) -> tuple[TrainingData, dict[str, Any]] | None:
-    """Return a block, checked, and what the estimator says of its columns; None if it has no rows."""
-    given = dict(batch)
-    X = given.pop("X")
-    if not len(X):
-        return None
-    own = {name: given[name] for name in BY_ROW if isinstance(given.get(name), str)}
-    if own:
-        names = list(getattr(X, "columns", []))
-        for argument, column in own.items():
-            find_column(column, names or None, len(names), argument)
-            given[argument] = np.asarray(X[column])
-        X = X[[name for name in names if name not in own.values()]]
-    if given.get("y") is None:
-        raise ValueError("y is missing: give it with X, or the name of the column of X that holds it.")
-    reader = copy(reader)
-    of_features = {name: given.pop(name, None) for name in OF_FEATURES}
-    data = reader._read(
-        X, given["y"], given.get("sample_weight"), given.get("y_err"), of_features, batch=True, before=before
-    )
-    columns = {name: getattr(reader, name) for name in _COLUMNS if hasattr(reader, name)}
-    return data, columns
-
-
-def _summarise(reader: BayesianErrorsInVariablesRegressor, weights: _Weights, batch: Batch) -> _Part | None:
-    """Return all that is needed of a block; of one whose errors take fits, what begins them."""
-    found = _read(reader, weights.before, batch)
-    if found is None:
-        return None
-    data, columns = found
-    errors = data.errors
-    n_rows = len(data.rows.y) if errors.frequency is None else int(np.count_nonzero(errors.frequency))
-    if not weights.fitted_errors or errors.counts is None:
-        return _Part(Seen.of(reader, data), n_rows, columns)
-    trials = errors.counts if errors.frequency is None else errors.counts * errors.frequency
-    layout = data._replace(
-        rows=data.rows.subset(np.arange(0)),
-        errors=TargetErrors(None, None, None, errors.weight_type, errors.kind),
-        index=None,
-    )
-    successes, total = float(trials @ data.rows.y), float(trials.sum())
-    return _Part(None, n_rows, columns, layout, successes, total)
-
-
-class _Move(NamedTuple):
-    """A change of the errors of shares towards those at a line's shares."""
-
-    line: Line
-    errors: CountErrors
-    step: float
-
-
-def _moved(
-    reader: BayesianErrorsInVariablesRegressor,
-    weights: _Weights,
-    begin: tuple[CountErrors, float],
-    moves: tuple[_Move, ...],
-    batch: Batch,
-) -> _Part | None:
-    """Return what a fit needs of a block after moves of its errors, with the sums that the last of them brings.
-
-    Nothing is kept of a block between passes: its errors are found again from the moves.
-    """
-    found = _read(reader, weights.before, batch)
-    if found is None:
-        return None
-    data = found[0]
-    counts = data.errors.counts
-    if counts is None:  # for the type checker: they were settled to be counts
-        raise AssertionError
-    table = CountedRows(data.rows, counts)
-    table.begin(*begin)
-    excess, change = Excess(), (0.0, 0.0)
-    for move in moves:
-        excess = table.excess(move.line, move.errors)
-        change = table.moved(move.errors, move.step)
-    return _Part(Seen.of(reader, data, standard_error=table.standard_error), excess=excess, change=change)
-
-
-class _SharesInBlocks:
-    """Shares with counts behind them, in blocks: `fitting.Shares`."""
-
-    def __init__(
-        self, reader: BayesianErrorsInVariablesRegressor, table: Table, weights: _Weights, whole: _Part
-    ):
-        if whole.layout is None:  # for the type checker
-            raise AssertionError
-        self.pooled = (whole.successes + 0.5) / (whole.trials + 1.0)
-        self.model = reader._specification(whole.layout)
-        self.data = whole.layout
-        """What the last problem is of."""
-        self._reader, self._table, self._weights = reader, table, weights
-        self._begin = (CountErrors(self.model.error_floor), self.pooled)
-        self._moves: tuple[_Move, ...] = ()
-        self._ahead: tuple[_Move, _Part] | None = None
-
-    def begin(self, errors: CountErrors, share: float) -> None:
-        self._begin, self._moves = (errors, share), ()
-        self._now = self._after(())
-
-    def look(self, line: Line, errors: CountErrors, step: float) -> float:
-        self._line, self._ahead = line, None
-        if not self.model.overdispersed:
-            return errors.overdispersion
-        # The move that comes is made along the way: where the correlation stays as it is, it is the right one.
-        move = _Move(line, errors, step)
-        self._ahead = move, self._after((*self._moves, move))
-        return self._ahead[1].excess.correlation(self.data.rows.n_features)
-
-    def move(self, errors: CountErrors, step: float) -> float:
-        move = _Move(self._line, errors, step)
-        if self._ahead is not None and self._ahead[0].errors == errors and self._ahead[0].step == step:
-            self._now = self._ahead[1]
-        else:
-            self._now = self._after((*self._moves, move))
-        # Where errors become those at a line's shares, it does not matter what they were.
-        self._moves = (move,) if step == 1.0 else (*self._moves, move)
-        square, total = self._now.change
-        return float(np.sqrt(square / total))
-
-    def problem(self) -> Problem:
-        if self._now.seen is None:  # for the type checker
-            raise AssertionError
-        self.data = self._now.seen.data()
-        model = replace(self.model, state=self.data.state)
-        return model.problem(self.data.rows, self.data.errors.standard_error, None)
-
-    def _after(self, moves: tuple[_Move, ...]) -> _Part:
-        part = self._table.total(partial(_moved, self._reader, self._weights, self._begin, moves))
-        if part is None or part.seen is None:
-            raise ValueError("X gave rows at first, and none when it was gone through again.")
-        return part
+def _fit_shares(estimator: BayesianErrorsInVariablesRegressor, shares: SharesInBlocks) -> None:
+    """Fit to shares whose errors are taken at the fitted ones."""
+    settings = estimator._sampler_settings()
+    shares.data.warn_if_nothing_is_left()
+    fitted = fit_shares(shares, shares.model, estimator.inference, settings)
+    estimator._expose(fitted, shares.data, settings)
+    reason = why_rows_are_needed(estimator, counted=True, of_features=None)
+    estimator._seen = f"Rows can't be added batch by batch: {reason}."
 
 
 def predict(
@@ -461,15 +276,34 @@ def _mapped(
     given: Mapping[str, Any],
 ) -> Any:
     """Return a Dask collection of what a method says of every block."""
+    check_is_fitted(estimator)
+    if not hasattr(estimator, method):
+        raise TypeError(f"{type(estimator).__name__} has no {method}.")
     if not is_dask(X):
         raise TypeError(
             f"X must be a Dask array or data frame, got {type(X).__name__}: use the estimator's {method}."
         )
-    constant = {name: value for name, value in given.items() if value is not None}
-    constant |= {name: value for name, value in by_row.items() if value is not None and not is_dask(value)}
-    rows = {name: value for name, value in by_row.items() if is_dask(value)}
+    for name, value in given.items():
+        if is_dask(value):
+            raise TypeError(
+                f"{name} must be the same for all rows, in memory. Errors of features that differ from row to row go"
+                " into columns of X: fit with error_columns."
+            )
+    rows, constant = {}, {name: value for name, value in given.items() if value is not None}
+    for name, value in by_row.items():
+        if is_dask(value) and is_frame(value) == is_frame(X):
+            rows[name] = value
+        elif isinstance(value, str):
+            names = list(X.columns) if is_frame(X) else []
+            find_column(value, names or None, len(names), name)
+            constant[name] = value
+        elif value is not None and np.ndim(value) == 0:
+            constant[name] = value
+        elif value is not None:
+            kinds = "a Dask Series, the name of a column of X" if is_frame(X) else "a Dask array"
+            raise TypeError(f"{name} must be {kinds} or one number for all rows, got {type(value).__name__}.")
     predicted = partial(_predicted, estimator, method, columns, list(rows), constant)
-    if hasattr(X, "map_partitions"):
+    if is_frame(X):
         import pandas as pd
 
         meta = pd.DataFrame({name: pd.Series(dtype=np.float64) for name in columns})
@@ -485,7 +319,6 @@ def _mapped(
         *arguments,
         new_axes={"j": len(columns)},
         concatenate=True,
-        align_arrays=row_chunks(X) is not None,
         dtype=np.float64,
         meta=np.empty((0, 0)),
     )

@@ -135,16 +135,17 @@ def resolve_target_errors(
     if errors and count_column is not None:
         raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
     kind = _weight_type(y, weight, weight_type, other, quiet=before is not None)
-    if before is not None:
-        kind = _as_before(kind, before, weight is not None or other is not None)
     if kind == "counts" and weight is None and other is None:
-        warnings.warn(
-            "weight_type='counts', but there are no counts: the shares are fitted as targets without known errors."
-            " Give sample_weight (in a Pipeline, STEP__sample_weight) or count_column.",
-            UserWarning,
-            stacklevel=4,
-        )
+        if before is None:
+            warnings.warn(
+                "weight_type='counts', but there are no counts: the shares are fitted as targets without known"
+                " errors. Give sample_weight (in a Pipeline, STEP__sample_weight) or count_column.",
+                UserWarning,
+                stacklevel=4,
+            )
         kind = "frequency"
+    if before is not None:
+        kind = _as_before(kind, before, weight, weight is not None or other is not None)
     if kind == "counts" and weight is not None and other:
         raise ValueError(
             f"sample_weight is taken as counts (weight_type='counts'), but {other} states y's errors, too. Use"
@@ -174,12 +175,17 @@ def resolve_target_errors(
     return TargetErrors(weight, standard_error, counts, kind, stated)
 
 
-def _as_before(kind: WeightType, before: Before, given: bool) -> WeightType:
+def _as_before(kind: WeightType, before: Before, weight: Array | None, given: bool) -> WeightType:
     """Return what weights are, where the rows before have settled it; a batch may not contradict them."""
     if before.weight_type == "counts" and not given:
         raise ValueError(
             "The rows before came with counts, and these come without: give sample_weight, the counts behind the"
             " shares in y."
+        )
+    if before.weight_type == "counts" and kind == "frequency" and weight is not None and not weight.all():
+        raise ValueError(
+            "Some sample_weight of these rows is 0, which under weight_type='auto' makes all of them frequencies, but"
+            " that of the rows before was taken as counts: set weight_type='counts' or weight_type='frequency'."
         )
     if before.weight_type == "frequency" and kind == "counts" and not before.no_counts:
         raise ValueError(

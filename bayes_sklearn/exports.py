@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .checks import remedies
 from .columns import Columns
-from .draws import Draws, Observed, draws_of, held_against
+from .draws import Draws, draws_of
 from .errors import (
     FITTED_PRIOR_COUNT,
     NoiseModel,
@@ -27,6 +27,7 @@ from .errors import (
     resolve_trials,
 )
 from .fitting import Specification, settle
+from .given_draws import GivenDraws, Observed
 from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model
 from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean
@@ -211,9 +212,7 @@ class ExportMixin:
         check_is_fitted(self)
         of_features = {"X_err": X_err, "X_cov": X_cov}
         _check_together(X, y, sample_weight=sample_weight, y_err=y_err, **of_features, prior=prior or None)
-        # One stream each, so that data change no draw of the parameters.
-        rng, noise_rng = np.random.default_rng(self._seed).spawn(2)
-        draws = draws_of(self._posterior, self.chains, self.draws, rng)
+        draws, noise_rng = self._drawn()
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
         groups: dict[str, Variables] = {"posterior": self._parameters(draws)}
         if self._posterior.chains is not None:
@@ -227,8 +226,18 @@ class ExportMixin:
                     X, y, sample_weight, y_err, of_features, weight_type=self.weight_type_
                 )
                 groups |= self._of_prior(described, list(groups["posterior"]))
-            groups |= self._of_data(observed, draws, noise_rng)
+            groups |= self._of_data(self._given(observed, draws), noise_rng)
         return inference_data(groups, coords, self._attributes())
+
+    def _drawn(self) -> tuple[Draws, np.random.Generator]:
+        """Return draws from the posterior, the same every time, and a generator for what is drawn given them."""
+        # One stream each, so that data change no draw of the parameters.
+        rng, noise_rng = np.random.default_rng(self._seed).spawn(2)
+        return draws_of(self._posterior, self.chains, self.draws, rng), noise_rng
+
+    def _given(self, observed: Observed, draws: Draws) -> GivenDraws:
+        """Return the distribution of observed rows given each draw."""
+        return GivenDraws(self._likelihood, self._noise_model.noise, observed, draws, self._posterior.center)
 
     def _described(
         self,
@@ -327,6 +336,7 @@ class ExportMixin:
             None if feature_error is None else feature_error[used],
             {name: values[used].copy() for name, values in given.items() if values is not None},
             1.0 if trials is None else trials[used].copy(),
+            used,
         )
 
     def _check_errors_given(self, sample_weight: object, y_err: object) -> None:
@@ -393,12 +403,10 @@ class ExportMixin:
                 variables[f"{prefix}_{name}"] = (dims, values.copy())
         return variables
 
-    def _of_data(self, observed: Observed, draws: Draws, rng: np.random.Generator) -> dict[str, Variables]:
+    def _of_data(self, given: GivenDraws, rng: np.random.Generator) -> dict[str, Variables]:
         """Return the groups that are about data."""
-        center = self._posterior.center
-        predicted, log_likelihood = held_against(
-            self._likelihood, self._noise_model, observed, draws, center, rng
-        )
+        observed, draws = given.observed, given.draws
+        predicted, log_likelihood = given.held_against(rng)
         dims = (*_SAMPLED, "obs")
         constant: Variables = {"X": (("obs", "feature"), observed.X)}
         if observed.standard_error is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .columns import Columns
 from .errors import CountErrors, TargetErrors, pooled_share
-from .feature_errors import FeatureErrors
+from .feature_errors import FeatureErrors, warn_if_nothing_is_left
 from .inference import (
     Compressed,
     CountedRows,
@@ -49,6 +49,14 @@ class TrainingData(NamedTuple):
     """Behind shares whose likelihood takes them."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
+
+    def warn_if_nothing_is_left(self) -> None:
+        """Warn of features whose errors are as large as their spread."""
+        if self.feature_errors is not None:
+            noisy = self.feature_errors.noisy
+            measured = np.asarray(self.rows.take(slice(None))[:, noisy], dtype=np.float64)
+            names = self.columns.feature_names[noisy]
+            warn_if_nothing_is_left(self.feature_errors, measured, names, self.errors.frequency)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,15 +6,17 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .draws import Draws
+from .given_draws import GivenDraws, Observed
 from .inference import Posterior, Problem
-from .inference._compat import elpd_data, psis_loo
+from .inference._compat import elpd_data, good_pareto_k, psis_loo, psis_weights, relative_efficiency
 from .inference.leave_one_out import LeaveOneOut, leave_one_out
 
 Array = NDArray[np.float64]
@@ -26,13 +28,17 @@ _SAME = 1e-4
 
 
 class LeaveOneOutMixin:
-    """`loo` of an estimator that keeps a `Posterior`."""
+    """`loo` and `loo_pit` of an estimator that keeps a `Posterior`."""
 
     inference_: str
     _posterior: Posterior
     _errors_go_together: bool
     _check_errors_given: Callable[[object, object], None]
     _training_problem: Callable[..., tuple[Problem, NDArray[Any]]]
+    _observed: Callable[..., Observed]
+    _drawn: Callable[[], tuple[Draws, np.random.Generator]]
+    _given: Callable[[Observed, Draws], GivenDraws]
+    _parameters: Callable[[Draws], dict[str, tuple[tuple[str, ...], NDArray[Any]]]]
     to_arviz: Callable[..., Any]
 
     def loo(
@@ -82,6 +88,9 @@ class LeaveOneOutMixin:
         that sums are those of a table that has the row k times; standard errors take rows as the units that might
         have come out otherwise. Of a row of frequency below one, all is left out. Rows of weight zero have no value.
 
+        Where features have errors, a row's target is left out: what was measured of its features stays, and says
+        something of the true features' distribution.
+
         Standardising and the errors of shares stay as they were settled with all rows. See (41) to (44) in
         ``docs/maths.md``; PSIS: Vehtari, Gelman & Gabry 2017, Statistics and Computing 27:1413-1432.
 
@@ -93,6 +102,81 @@ class LeaveOneOutMixin:
         >>> model.loo(X, y)["n_data_points"]
         4
         """
+        self._check_available(X, y, sample_weight, y_err)
+        of_features = {"X_err": X_err, "X_cov": X_cov}
+        if self.inference_ != "exact":
+            return self._smoothed(self.to_arviz(X, y, sample_weight, y_err=y_err, **of_features))
+        labels, found = self._exactly(X, y, sample_weight, y_err, of_features)
+        values = found.frequency * found.log_density
+        p = float(found.frequency @ (found.log_density_with - found.log_density))
+        return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
+
+    def loo_pit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+    ) -> Array:
+        """Return the probability integral transform of each training row under the model fitted to the others.
+
+        Where the model is right the values are uniform on [0, 1]; see `metrics.pit` and `metrics.pit_error`.
+
+        Parameters
+        ----------
+        X, y, sample_weight, y_err, X_err, X_cov
+            The training rows, as given to `fit`: the model does not keep them.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            The probability of less than each target, and half of that of a share itself where shares are discrete.
+            Of rows of weight zero NaN.
+
+            After an exact fit they are exact. Otherwise they are from the draws of `to_arviz`, with the
+            Pareto-smoothed weights that `loo` has, and with the true features integrated out.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `loo`.
+
+        Warns
+        -----
+        UserWarning
+            Where Pareto k is too large for the values to be trusted.
+
+        Notes
+        -----
+        What is left out, and what stays as it was settled with all rows, is as for `loo`. Beta-binomial probabilities
+        take time in proportion to the counts. See (46) and (47) in ``docs/maths.md``.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y = [[0.0], [1.0], [3.0], [4.0]], [0.1, 0.9, 3.2, 3.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y)
+        >>> model.loo_pit(X, y).round(2)
+        array([0.5 , 0.31, 0.77, 0.4 ])
+        """
+        self._check_available(X, y, sample_weight, y_err)
+        of_features = {"X_err": X_err, "X_cov": X_cov}
+        if self.inference_ != "exact":
+            draws, _ = self._drawn()
+            given = self._given(self._observed(X, y, sample_weight, y_err, of_features), draws)
+            values, used = self._reweighted(given), given.observed.used
+        else:
+            _, found = self._exactly(X, y, sample_weight, y_err, of_features)
+            values, used = found.pit, found.rows
+        answer = np.full(len(np.asarray(y)), np.nan)
+        answer[used] = values
+        return answer
+
+    def _check_available(self, X: Any, y: Any, sample_weight: object, y_err: object) -> None:
+        """Refuse models that have no leave-one-out, and what is not the table that the model was fitted to."""
         check_is_fitted(self)
         if self._errors_go_together:
             raise ValueError(
@@ -101,34 +185,23 @@ class LeaveOneOutMixin:
             )
         validate_data(self, X, y, reset=False, skip_check_array=True)
         self._check_errors_given(sample_weight, y_err)
-        if self.inference_ != "exact":
-            data = self.to_arviz(X, y, sample_weight, y_err=y_err, X_err=X_err, X_cov=X_cov)
-            return self._smoothed(data)
-        problem, labels = self._training_problem(X, y, sample_weight, y_err, {"X_err": X_err, "X_cov": X_cov})
+
+    def _exactly(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
+    ) -> tuple[NDArray[Any], LeaveOneOut]:
+        """Return the labels of the rows that count, and what is known of each without it, after an exact fit."""
+        problem, labels = self._training_problem(X, y, sample_weight, y_err, of_features)
         found = leave_one_out(problem, self._posterior.noise_scale / problem.noise_unit)
         self._check_same(problem, found)
-        values = found.frequency * found.log_density
-        p = float(found.frequency @ (found.log_density_with - found.log_density))
-        return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
+        return labels, found
 
     def _smoothed(self, data: Any) -> Any:
         """Return leave-one-out of draws, by Pareto-smoothed importance sampling."""
         constant = data["constant_data"]
         frequency = np.asarray(constant["sample_weight"]) if "sample_weight" in constant else np.ones(1)
-        if (frequency < 1.0).any():
-            raise ValueError(
-                "sample_weight has frequencies below one, and leave-one-out by importance sampling leaves out whole"
-                " copies of rows: multiply the weights, or use inference='exact' where it can take the model."
-            )
+        _check_whole_copies(frequency)
         found = psis_loo(data)
-        high = int(np.count_nonzero(found.pareto_k > found.good_k))
-        if high:
-            warnings.warn(
-                f"Leave-one-out is not to be trusted: Pareto k is above {found.good_k:.2f} in {high} rows, which the"
-                " model predicts badly without them. Look at them (pareto_k), or use likelihood='student_t'.",
-                UserWarning,
-                stacklevel=3,
-            )
+        _warn_if_not_trusted(found.pareto_k, found.good_k)
         return elpd_data(
             frequency * found.log_density,
             np.asarray(constant["X"]["obs"]),
@@ -138,48 +211,19 @@ class LeaveOneOutMixin:
             good_k=found.good_k,
         )
 
-    def loo_pit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        y_err: ArrayLike | float | None = None,
-    ) -> Array:
-        """Return the probability integral transform of each training row under the model fitted to the others.
-
-        Where the model is right the values are uniform on [0, 1]; see `metrics.pit` and `metrics.pit_error`.
-
-        Parameters
-        ----------
-        X, y, sample_weight, y_err
-            The training rows, as given to `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            Of rows of weight zero NaN.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `loo`, and where the model was not fitted by the exact engine.
-        """
-        check_is_fitted(self)
-        if self.inference_ != "exact":
-            raise ValueError(
-                f"loo_pit is for exact fits, and this one is by {self.inference_!r}: use `metrics.pit` of predictions"
-                " for rows that were held out."
-            )
-        validate_data(self, X, y, reset=False, skip_check_array=True)
-        self._check_errors_given(sample_weight, y_err)
-        problem, _ = self._training_problem(X, y, sample_weight, y_err, {"X_err": None, "X_cov": None})
-        found = leave_one_out(problem, self._posterior.noise_scale / problem.noise_unit)
-        self._check_same(problem, found)
-        frequency = problem.rows.frequency
-        values = np.full(len(problem.rows.y), np.nan)
-        values[slice(None) if frequency is None else frequency > 0.0] = found.pit
-        return values
+    def _reweighted(self, given: GivenDraws) -> Array:
+        """Return the transforms of the rows under draws that are weighted for each row, (47)."""
+        _check_whole_copies(given.observed.constant.get("sample_weight", np.ones(1)))
+        parameters = {name: values for name, (_, values) in self._parameters(given.draws).items()}
+        efficiency = relative_efficiency(parameters)
+        transforms, pareto_k = np.empty((2, len(given.observed.y)))
+        for rows in given.blocks():
+            here = given.at(rows)
+            log_weights, pareto_k[rows] = psis_weights(here.log_density().T, efficiency)
+            transforms[rows] = np.einsum("ng,gn->n", np.exp(log_weights), here.transform())
+        _warn_if_not_trusted(pareto_k, good_pareto_k(len(given.draws.location)))
+        # Weights sum to one but for rounding.
+        return np.clip(transforms, 0.0, 1.0)
 
     def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
         """Refuse rows that do not give the posterior that the model has."""
@@ -196,5 +240,26 @@ class LeaveOneOutMixin:
         if not apart.max() < _SAME:
             raise ValueError(
                 "These are not the rows that the model was fitted to (or its parameters were changed since): give"
-                " `loo` the X, y, weights and errors of fit."
+                " the X, y, weights and errors of fit."
             )
+
+
+def _check_whole_copies(frequency: Array) -> None:
+    """Refuse frequencies of which no whole copy can be left out."""
+    if (frequency < 1.0).any():
+        raise ValueError(
+            "sample_weight has frequencies below one, and leave-one-out by importance sampling leaves out whole"
+            " copies of rows: multiply the weights, or use inference='exact' where it can take the model."
+        )
+
+
+def _warn_if_not_trusted(pareto_k: Array, good_k: float) -> None:
+    """Warn of rows whose weights have too heavy a tail."""
+    high = int(np.count_nonzero(pareto_k > good_k))
+    if high:
+        warnings.warn(
+            f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
+            " predicts badly without them. Look at them (pareto_k of `loo`), or use likelihood='student_t'.",
+            UserWarning,
+            stacklevel=4,
+        )

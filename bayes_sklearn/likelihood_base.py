@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ from .priors import Normal, ScalePrior
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known"]
 Link = Literal["identity", "logit"]
+Family = Literal["normal", "student_t", "binomial", "beta_binomial"]
 
-__all__ = ["Derivatives", "Likelihood", "Link", "Noise", "Observations", "counts"]
+__all__ = ["Derivatives", "Family", "Likelihood", "Link", "Noise", "Observations", "counts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,8 @@ class Likelihood(BaseEstimator, ABC):
     """What turns the target's mean (or location) into the regression line."""
     closed_form: ClassVar[bool] = False
     """Whether the target is normal about the line given the noise scale: all that is linear then integrates out."""
+    family: ClassVar[Family | None] = None
+    """What new measurements are like about the line, of what predictions know; None: nothing of that."""
     intercept_prior: ClassVar[Normal] = Normal()
     """The default prior of the intercept."""
 
@@ -143,6 +146,48 @@ class Likelihood(BaseEstimator, ABC):
 
         Of shares, the number of trials is rounded.
         """
+
+    @abstractmethod
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return the probability of less than each row's target, and half of that of the target itself.
+
+        Arguments and shape are those of `log_density`. The second is zero but for shares, which are discrete: counts
+        that rounded shares don't give whole are rounded.
+        """
+
+    def known_family(self) -> Family:
+        """Return the family.
+
+        Raises
+        ------
+        ValueError
+            Where there is none.
+        """
+        if self.family is None:
+            known = ", ".join(map(repr, get_args(Family)))
+            raise ValueError(
+                f"There is no predictive distribution under {self!r}: set the attribute family of its class to one of"
+                f" {known} if measurements are that about the line; else predict with include_noise=False."
+            )
+        return self.family
+
+    def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return the squared scale of each row's noise, broadcasting with the line, (14).
+
+        Of the families "normal" and "student_t"; arguments are those of `log_density`.
+        """
+        raise TypeError(f"{self!r} has no noise that is added to the line.")
+
+    def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
+        """Return the noise's degrees of freedom, shaped as the parameters are, of the family "student_t"."""
+        raise TypeError(f"{self!r} has no degrees of freedom.")
+
+    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return about the largest curvature in the line that the log probability of each row's share has, (..., n).
+
+        Of the families "binomial" and "beta_binomial"; arguments are those of `log_density`.
+        """
+        raise TypeError(f"{self!r} is no likelihood of shares.")
 
     @abstractmethod
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:

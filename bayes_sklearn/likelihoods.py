@@ -9,13 +9,15 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, expit
+from scipy.special import betainc, betaln, expit, ndtr, stdtr
 
 from .auxiliary import Auxiliary, Coordinate, FoldedLog, FoldedOdds, Log
+from .count_sums import log_below
 from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
 from .likelihood_base import Derivatives, Likelihood, Noise, Observations, counts
 from .log_odds import log_expit, log_one_plus
@@ -82,8 +84,7 @@ class _Additive(Likelihood):
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return 1.0 / self._scale(values, data) ** 2
 
-    def _variance(self, values: Mapping[str, Array], data: Observations) -> Array:
-        """Return the rows' squared scales, broadcasting with the line."""
+    def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
         square = np.square(np.asarray(data.standard_error))
         if data.noise == "known":
             return square
@@ -111,17 +112,20 @@ class _Additive(Likelihood):
 class NormalLikelihood(_Additive):
     """Normal noise: what all of the closed forms are for."""
 
-    name = "normal"
+    name = family = "normal"
     closed_form = True
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        variance = self._variance(values, data)
+        variance = self.squared_scale(values, data)
         return -0.5 * (np.square(data.y - eta) / variance + np.log(variance) + _LOG_TWO_PI)
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        return np.asarray(ndtr((data.y - eta) / np.sqrt(self.squared_scale(values, data))))
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
     ) -> Array:
-        return eta + np.sqrt(self._variance(values, data)) * rng.standard_normal(eta.shape)
+        return eta + np.sqrt(self.squared_scale(values, data)) * rng.standard_normal(eta.shape)
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         log_variance, slope, bend = self._log_variance(coordinates, data)
@@ -163,7 +167,7 @@ class StudentTLikelihood(_Additive):
     StudentTLikelihood(nu=4)
     """
 
-    name = "student_t"
+    name = family = "student_t"
 
     def __init__(self, nu: float | ScalePrior | None = None, lower: float = 2.0):
         self.nu = nu
@@ -203,8 +207,8 @@ class StudentTLikelihood(_Additive):
         )
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        nu = np.asarray(values.get("nu", self.nu), dtype=np.float64)
-        variance = self._variance(values, data)
+        nu = self.degrees_of_freedom(values)
+        variance = self.squared_scale(values, data)
         # (33)
         constant = log_rising(2.0 / nu, 0.5) - 0.5 * _LOG_TWO_PI - 0.5 * np.log(variance)
         tail = np.square(data.y - eta)
@@ -214,11 +218,18 @@ class StudentTLikelihood(_Additive):
         tail += constant
         return tail
 
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        z = (data.y - eta) / np.sqrt(self.squared_scale(values, data))
+        return np.asarray(stdtr(self.degrees_of_freedom(values), z))
+
+    def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
+        return np.asarray(values.get("nu", self.nu), dtype=np.float64)
+
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
     ) -> Array:
-        nu = np.asarray(values.get("nu", self.nu), dtype=np.float64)
-        return eta + np.sqrt(self._variance(values, data)) * rng.standard_t(nu, eta.shape)
+        nu = self.degrees_of_freedom(values)
+        return eta + np.sqrt(self.squared_scale(values, data)) * rng.standard_t(nu, eta.shape)
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         log_variance, slope, bend = self._log_variance(coordinates, data)
@@ -288,7 +299,7 @@ class BinomialLikelihood(_OfShares):
     functions for factorials.
     """
 
-    name = "binomial"
+    name = family = "binomial"
 
     def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         return ()
@@ -304,6 +315,17 @@ class BinomialLikelihood(_OfShares):
         value -= rest
         value += _log_choose(successes, failures)
         return value
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        data = _whole(data)
+        successes, failures = counts(data)
+        # Of all trials no more can be had; the function has no value there.
+        at_most = betainc(np.maximum(failures, 1.0), successes + 1.0, expit(-eta))
+        at_most = np.where(failures == 0.0, 1.0, at_most)
+        return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
+
+    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
+        return 0.25 * np.broadcast_to(np.asarray(data.trials, dtype=np.float64), data.y.shape)
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
@@ -341,7 +363,7 @@ class BetaBinomialLikelihood(_OfShares):
         Prior of the dispersion; None: ``Beta(1, 9)``.
     """
 
-    name = "beta_binomial"
+    name = family = "beta_binomial"
 
     def __init__(self, dispersion_prior: UnitPrior | None = None):
         self.dispersion_prior = dispersion_prior
@@ -372,6 +394,29 @@ class BetaBinomialLikelihood(_OfShares):
         value += log_rest
         value += _log_choose(successes, failures)
         return value
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        data = _whole(data)
+        successes, failures = counts(data)
+        log_density = self.log_density(eta, values, data)
+        dispersion = np.broadcast_to(values["dispersion"], eta.shape)
+        answer = np.empty(eta.shape)
+        for row in range(len(data.y)):
+            share, rest = expit(eta[..., row]), expit(-eta[..., row])
+            odds = dispersion[..., row] / (1.0 - dispersion[..., row])
+            # From the end that is nearer, by counts.
+            k, others = int(successes[row]), int(failures[row])
+            if others < k:
+                below = log_below(rest, share, odds, others, k)
+                answer[..., row] = 1.0 - np.exp(np.minimum(below + log_density[..., row], 0.0))
+            else:
+                below = log_below(share, rest, odds, k, others)
+                answer[..., row] = np.exp(np.minimum(below + log_density[..., row], 0.0))
+        return answer
+
+    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
+        trials = np.asarray(data.trials, dtype=np.float64)
+        return 0.25 * trials / (1.0 + (trials - 1.0) * values["dispersion"])
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
@@ -470,6 +515,12 @@ def resolve_likelihood(likelihood: object) -> Likelihood:
         )
     likelihood.check("likelihood")
     return likelihood
+
+
+def _whole(data: Observations) -> Observations:
+    """Return shares of whole counts."""
+    trials = np.broadcast_to(np.asarray(data.trials, dtype=np.float64), data.y.shape)
+    return replace(data, y=np.rint(data.y * trials) / trials, trials=trials)
 
 
 def _drawn_shares(probability: Array, data: Observations, rng: np.random.Generator) -> Array:

@@ -27,11 +27,15 @@ _FEW = 128
 _SPACING, _REACH, _MOST_POINTS = 0.75, 6.0, 2**20
 
 
-class Mixture(Protocol):
-    """Distributions of some rows, one a row: what a family of mixtures has to know, at one value a row, (n,)."""
+class Density(Protocol):
+    """Densities of some rows, one a row."""
 
     def log_density(self, value: Array) -> Array:
         """Return the log density at each row's value, (n,)."""
+
+
+class Mixture(Density, Protocol):
+    """Distributions of some rows, one a row: what a family of mixtures has to know, at one value a row, (n,)."""
 
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each row's value, (n,)."""
@@ -190,7 +194,7 @@ def crps(value: Array, weights: Array, means: Array, sds: Array) -> Array:
     J. Am. Stat. Assoc. 102, eq. 21): in closed form for few components, by quadrature for many.
     """
     means, sds = np.broadcast_arrays(means, sds)
-    to_value = average(_mean_distance(value[:, None] - means, sds), weights)
+    to_value = average(mean_distance(value[:, None] - means, sds), weights)
     between = _half_distance if weights.shape[-1] <= _FEW else _half_distance_of_many
     return to_value - between(weights, means, sds)
 
@@ -203,7 +207,7 @@ def _half_distance(weights: Array, means: Array, sds: Array) -> Array:
     between = np.zeros(len(means))
     # A column at a time: memory stays rows x components.
     for g in range(weights.shape[-1]):
-        distance = _mean_distance(
+        distance = mean_distance(
             means[:, g : g + 1] - means[:, g + 1 :], np.hypot(sds[:, g : g + 1], sds[:, g + 1 :])
         )
         between += weights[..., g] * average(distance, weights[..., g + 1 :])
@@ -246,7 +250,7 @@ def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing
     return np.asarray(np.bincount(points.ravel(), values.ravel(), size) + np.cumsum(passed), dtype=np.float64)
 
 
-def _mean_distance(difference: Array, sd: Array) -> Array:
+def mean_distance(difference: Array, sd: Array) -> Array:
     """Return E|X| for X normal with this mean and standard deviation."""
     z, sd = difference, np.maximum(sd, np.finfo(np.float64).tiny)
     with np.errstate(over="ignore"):

@@ -66,15 +66,14 @@ def new_rows(
     Raises
     ------
     TypeError, ValueError
-        For bad input, naming the argument.
-    NotImplementedError
-        For noise of a likelihood that is not known here.
+        For bad input, naming the argument, and for noise of a likelihood of no family.
     """
+    family = likelihood.known_family() if include_noise else None
     posterior, of_features, by_row = RowErrors.of(posterior, feature_error, len(X))
     if likelihood.takes_trials:
         known = new_counts(len(X), likelihood.name, counts, y_err, columns)
         what: dict[str, Any] = {
-            "dispersion": posterior.auxiliary.get("dispersion") if include_noise else None,
+            "dispersion": posterior.auxiliary["dispersion"] if family == "beta_binomial" else None,
             "counts": known if include_noise else None,
             "counts_in_fit": 1.0 if noise_model.kind == "none" else None,
         }
@@ -89,11 +88,9 @@ def new_rows(
     if not include_noise:
         return line
     noise = noise_model.parts(line.mean() if "counts" in stated else None, **stated)
-    if likelihood.closed_form:
+    if family == "normal":
         return line.with_noise(noise)
-    nu = posterior.auxiliary.get("nu", likelihood.constants.get("nu"))
-    if nu is None:
-        raise NotImplementedError(f"There is no predictive distribution under {likelihood!r}.")
+    nu = likelihood.degrees_of_freedom(posterior.auxiliary)
     if by_row is not None:
         return MeasuredStudentTPredictive(nu, by_row, posterior, X, features, noise, seed, index)
     return StudentTPredictive(nu, posterior, X, features, noise, seed, index, of_features)

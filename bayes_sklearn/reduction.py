@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from .mixtures import average
 
@@ -16,6 +17,7 @@ __all__ = [
     "bandwidth",
     "effective_size",
     "gauss_rule",
+    "gaussians",
     "matched",
     "moments",
     "on_grid",
@@ -28,6 +30,12 @@ _NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
 _MASSES = _MASSES / _MASSES.sum()
 # Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
 _BANDWIDTH = 1.06
+# Of Gaussians that are put on a grid: points of each, at least, and of all.
+_POINTS_EACH, _POINTS_OF_ALL = 7, 2048
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
+# A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
+# the nodes may hold less than the kernel.
+_KERNEL, _LEAST = 0.75, 0.002
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -135,3 +143,46 @@ def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     above = np.bincount(flat + 1, upper.ravel(), n * size)
     masses = np.asarray(below + above, dtype=np.float64)
     return masses.reshape(n, size), lowest[:, None] + spacing[:, None] * np.arange(size)
+
+
+def gaussians(
+    means: Array, variances: Array, weights: Array, size: int, widest: float = np.inf
+) -> tuple[Array, Array, Array]:
+    """Return weights, means and standard deviations of Gaussians that stand for a sample of Gaussian nodes.
+
+    They lie on an even grid and are as wide as the narrowest nodes, at most `widest`, and no narrower than the grid
+    needs; mean and variance are the nodes'. No more nodes than `size`, of any width, stand for themselves.
+
+    Parameters
+    ----------
+    means, variances : ndarray of shape (n, G)
+        Variances may be zero: the sample's points.
+    weights : ndarray of shape (G,)
+    size : int
+    widest : float, default=inf
+
+    Returns
+    -------
+    weights, means : ndarray of shape (n, M)
+    sds : ndarray of shape (n, 1) or (n, M)
+    """
+    nodes = means.shape[1]
+    if nodes <= size and widest == np.inf:
+        return np.broadcast_to(weights, means.shape), means, np.sqrt(variances)
+    mean = average(means, weights)
+    variance = average(np.square(means - mean[:, None]) + variances, weights)
+    least = min(int(_LEAST * nodes), nodes - 1)
+    kernel = np.minimum(np.partition(variances, least, axis=1)[:, least], widest**2)
+    points, masses = means, weights
+    if variances.any():
+        # Quantiles evenly spaced, elsewhere at every node, so that the points of nodes that are alike are not.
+        count = max(_POINTS_EACH, -(-_POINTS_OF_ALL // nodes))
+        shift = (_GOLDEN * np.arange(1.0, nodes + 1.0)) % 1.0
+        z = ndtri((np.arange(count) + shift[:, None]) / count)
+        sds = np.sqrt(np.maximum(variances - kernel[:, None], 0.0))
+        points = (means[:, :, None] + sds[:, :, None] * z).reshape(len(means), -1)
+        masses = np.repeat(weights / count, count)
+    on, centres = on_grid(points, masses, size)
+    spacing = np.ptp(centres, axis=1) / (size - 1)
+    kernel = np.minimum(np.maximum(kernel, np.square(_KERNEL * spacing)), variance)
+    return on, matched(centres, on, mean, np.sqrt(variance - kernel)), np.sqrt(kernel)[:, None]

@@ -27,12 +27,13 @@ from .errors import (
 )
 from .exports import ExportMixin
 from .feature_distribution import Mixture, resolve_components
-from .feature_errors import resolve_feature_errors, warn_if_nothing_is_left
+from .feature_errors import resolve_feature_errors
 from .fitting import Fit, Specification, TrainingData, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
 from .new_rows import new_rows
+from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
 from .predictive import PredictiveDistribution
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
@@ -52,7 +53,13 @@ _ERRORS_TOO_SMALL = 2.5
 
 
 class BayesianErrorsInVariablesRegressor(
-    StreamingMixin, PredictionMixin, LeaveOneOutMixin, ExportMixin, RegressorMixin, BaseEstimator
+    StreamingMixin,
+    PredictionMixin,
+    LeaveOneOutMixin,
+    ExportMixin,
+    PersistenceMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
@@ -405,7 +412,7 @@ class BayesianErrorsInVariablesRegressor(
         )
         data = TrainingData(rows, columns, errors, of_features, index, trials)
         if not batch:
-            _warn_if_nothing_is_left(data)
+            data.warn_if_nothing_is_left()
         return data
 
     def _specification(self, data: TrainingData) -> Specification:
@@ -582,8 +589,7 @@ class BayesianErrorsInVariablesRegressor(
         try:
             yield
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            self.__dict__ = before  # at once: a second interrupt can't come in between
             raise
 
 
@@ -592,15 +598,6 @@ def _default_prior(role: str, likelihood: Likelihood) -> Prior:
     if role == "noise_prior":
         return HalfNormal()
     return clone(likelihood.intercept_prior) if role == "intercept_prior" else Normal()
-
-
-def _warn_if_nothing_is_left(data: TrainingData) -> None:
-    """Warn of features whose errors are as large as their spread."""
-    if data.feature_errors is not None:
-        noisy = data.feature_errors.noisy
-        measured = np.asarray(data.rows.take(slice(None))[:, noisy], dtype=np.float64)
-        names = data.columns.feature_names[noisy]
-        warn_if_nothing_is_left(data.feature_errors, measured, names, data.errors.frequency)
 
 
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:

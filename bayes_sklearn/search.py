@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from .fitting import settle
 from .inference import Problem, SamplerSettings, exact
 from .inference.leave_one_out import leave_one_out
+from .persistence import PersistenceMixin
 from .predictive import PredictiveDistribution
 from .regressor import BayesianErrorsInVariablesRegressor
 
@@ -41,7 +43,7 @@ class _Candidate(NamedTuple):
         return {name: value for name, value in self.params.items() if name.partition("__")[0] not in _PRIORS}
 
 
-class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
+class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, BaseEstimator):
     """Choose priors, noise and errors by exact leave-one-out or by the marginal likelihood, without refits.
 
     As `RidgeCV` does for Ridge: the table is compressed once for all candidates that differ in their priors alone.
@@ -93,8 +95,9 @@ class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
     -----
     Errors at fitted shares (counts with ``count_error="fitted"``) depend on the fit: each candidate then settles its
     own, in a few passes over the rows. They know the target, so that scores are a little too good; prefer
-    cross-validation to choose ``count_error`` or ``error_floor`` by a small difference. With ``noise="additive"`` a
-    candidate costs some 100 factorisations of the rows.
+    cross-validation to choose ``count_error`` or ``error_floor`` by a small difference. With ``noise="additive"`` the
+    first candidate costs some 100 factorisations of the rows, which others share as far as their posteriors of the
+    scatter overlap.
 
     Leave-one-out takes one pass over the rows a candidate, in blocks.
 
@@ -170,14 +173,20 @@ class BayesianErrorsInVariablesRegressorCV(RegressorMixin, BaseEstimator):
                     ) from refused
         best = int(np.argmax(scores))
         model = candidates[best].model.fit(X, y, sample_weight, y_err=y_err)
-        self.best_estimator_, self.best_params_ = model, candidates[best].params
-        self.best_score_, self.best_index_ = float(scores[best]), best
-        self.cv_results_ = _results([candidate.params for candidate in candidates], scores)
-        self.coef_, self.intercept_ = model.coef_.copy(), model.intercept_
-        self.__dict__.pop("feature_names_in_", None)
-        self.n_features_in_ = model.n_features_in_
+        fitted = {
+            "best_estimator_": model,
+            "best_params_": candidates[best].params,
+            "best_score_": float(scores[best]),
+            "best_index_": best,
+            "cv_results_": _results([candidate.params for candidate in candidates], scores),
+            "coef_": model.coef_.copy(),
+            "intercept_": model.intercept_,
+            "n_features_in_": model.n_features_in_,
+        }
         if hasattr(model, "feature_names_in_"):
-            self.feature_names_in_ = model.feature_names_in_
+            fitted["feature_names_in_"] = model.feature_names_in_
+        # All at once: an interrupted search leaves the last one as it was.
+        self.__dict__ = {k: v for k, v in vars(self).items() if k != "feature_names_in_"} | fitted
         return self
 
     def predict(
@@ -261,7 +270,8 @@ class _Table:
         # Errors at fitted shares are settled by fits, in which priors have a say.
         fitted = data.errors.counts is not None and model.count_error == "fitted"
         if self._problem is None or fitted:
-            self._problem = settle(data.rows, data.errors, specification, "exact", SamplerSettings()).problem
+            problem = settle(data.rows, data.errors, specification, "exact", SamplerSettings()).problem
+            self._problem = problem if fitted else replace(problem, remembered={})
             return self._problem
         return self._problem.with_priors(**specification.priors)
 

@@ -23,7 +23,7 @@ from scipy.special import (
 )
 
 from . import mixtures
-from .mixtures import Mixture, average, by_lower_half, newton_on_normal_scale
+from .mixtures import Density, Mixture, average, by_lower_half, newton_on_normal_scale
 
 Array = NDArray[np.float64]
 
@@ -209,7 +209,7 @@ def _log_odds_moments(alpha: Array, beta: Array) -> tuple[Array, Array]:
 class Pair:
     """A mixture for the density, of many components, and one of few that stand for them for the rest."""
 
-    many: Mixture
+    many: Density
     few: Mixture
 
     def log_density(self, value: Array) -> Array:

@@ -21,7 +21,7 @@ from .inference.compressed import Rows
 from .inference.posterior import Posterior, row_blocks
 from .mixtures import Mixture
 from .predictive import PredictiveDistribution, generator
-from .reduction import bandwidth, gauss_rule, matched, moments, on_grid, spread_out
+from .reduction import bandwidth, gauss_rule, gaussians, matched, moments, on_grid, spread_out
 from .share_mixtures import LEAST_DISPERSION, BetaMixture, LogitNormalMixture, Pair, Stacked
 
 Array = NDArray[np.float64]
@@ -34,6 +34,8 @@ _BLOCK_ROWS = 64
 _RATIO = 0.7
 # Points of the kernel estimate for the mean share, and for rows whose noise is narrow.
 _KERNEL_POINTS, _NARROW_POINTS = 129, 65
+# Where nodes are Gaussians, those for rows whose noise is narrow: so many, up to so wide, to be about beta as shares.
+_NARROW_GAUSSIANS, _WIDEST = 129, 0.15
 # Points of the Gauss rules for rows whose noise is wide, and of the grid that nodes are put on first.
 _BINOMIAL_POINTS, _BETA_POINTS, _GRID = 12, 5, 257
 # The dispersion: strata, each at its mean, where the noise is wide; points of a Gauss rule where it is narrow.
@@ -231,7 +233,9 @@ class SharePredictive(PredictiveDistribution):
 
     def _points(self, rows: slice) -> tuple[Array, Array, Array | None]:
         """Return a sample of the log odds at some rows, (rows, S), weights and dispersions, (S,) each."""
-        means, variances = self._eta(rows)
+        return self._spread(*self._eta(rows))
+
+    def _spread(self, means: Array, variances: Array) -> tuple[Array, Array, Array | None]:
         weights, dispersion = self._posterior.weights, self._dispersion
         if not self._line_spread:
             return means, weights, dispersion
@@ -274,10 +278,11 @@ class SharePredictive(PredictiveDistribution):
         return max(1, 2**17 // _BLOCK_ROWS)
 
     def _mixture(self, rows: slice) -> Mixture:
-        eta, weights, dispersion = self._points(rows)
+        nodes, within = self._eta(rows)
         counts = self._counts[rows]
-        if dispersion is None and not counts.any():
-            return _line(eta, weights)
+        if self._dispersion is None and not counts.any():
+            return self._line(nodes, within)
+        eta, weights, dispersion = self._spread(nodes, within)
         known = counts > 0.0
         inverse = np.where(known, 1.0 / np.maximum(counts, 1.0), 0.0)
         mean, sd = moments(eta, weights)
@@ -292,10 +297,12 @@ class SharePredictive(PredictiveDistribution):
                 if not len(here):
                     continue
                 if dispersion is None and not is_known:
-                    parts.append((here, _line(eta[here], weights)))
+                    parts.append((here, self._line(nodes[here], within[here])))
                     continue
-                make = self._wide if is_wide else self._narrow
-                components = make(eta[here], weights, dispersion)
+                if is_wide:
+                    components = self._wide(eta[here], weights, dispersion)
+                else:
+                    components = self._narrow(nodes[here], within[here])
                 # Densities, which scores take the log of, are of all nodes where they are smooth enough by the noise.
                 full = _every_node(eta[here], weights, dispersion) if is_wide else components
                 if is_known:
@@ -320,9 +327,20 @@ class SharePredictive(PredictiveDistribution):
             found.append(_components(mass * masses, points, np.full_like(points, level)))
         return _Components(*(np.concatenate(columns, axis=1) for columns in zip(*found, strict=True)))
 
-    def _narrow(self, eta: Array, weights: Array, dispersion: Array | None) -> _Components:
+    def _line(self, means: Array, variances: Array) -> Mixture:
+        """Return the distributions of the mean shares."""
+        weights = self._posterior.weights
+        if self._line_spread:
+            return LogitNormalMixture(*gaussians(means, variances, weights, _KERNEL_POINTS))
+        return LogitNormalMixture(*_smoothed(means, weights, _KERNEL_POINTS))
+
+    def _narrow(self, means: Array, variances: Array) -> _Components:
         """Return components for rows whose noise is narrower: smoothed as the line is."""
-        masses, centres, kernel = _smoothed(eta, weights, _NARROW_POINTS)
+        weights, dispersion = self._posterior.weights, self._dispersion
+        if self._line_spread:
+            masses, centres, kernel = gaussians(means, variances, weights, _NARROW_GAUSSIANS, _WIDEST)
+        else:
+            masses, centres, kernel = _smoothed(means, weights, _NARROW_POINTS)
         # The kernel is a beta distribution with the mean and variance that a Gaussian one has as shares.
         points, rule, _ = spread_out(
             centres, np.broadcast_to(kernel, centres.shape), np.ones(centres.shape[1])
@@ -359,11 +377,6 @@ class SharePredictive(PredictiveDistribution):
         stratum = np.minimum(np.cumsum(weights[order]) * _STRATA, _STRATA - 1).astype(np.intp)
         found = [order[stratum == k] for k in range(_STRATA)]
         return [nodes for nodes in found if weights[nodes].any()]
-
-
-def _line(eta: Array, weights: Array) -> Mixture:
-    """Return the distributions of the mean shares."""
-    return LogitNormalMixture(*_smoothed(eta, weights, _KERNEL_POINTS))
 
 
 def _smoothed(eta: Array, weights: Array, size: int) -> tuple[Array, Array, Array]:

@@ -1,4 +1,7 @@
-"""How far rows lie from the line, in units of their stated errors: what an audit of errors looks at."""
+"""How far rows lie from the line, in units of their stated errors: what an audit of errors looks at.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from .checks import check_vector
 from .errors import FITTED_PRIOR_COUNT
+from .likelihoods import StudentTLikelihood
 from .predictive import PredictiveDistribution, final_regressor, predictive_distribution
 from .regressor import BayesianErrorsInVariablesRegressor
+from .residual_scale import Tails
 
 Array = NDArray[np.float64]
 Kind = Literal["counts", "standard_error", "predicted"]
@@ -23,8 +27,6 @@ __all__ = ["StandardizedRows", "standardize_rows", "stated_error"]
 # follow from predicted shares.
 _ROUGHLY = 2.0
 _LARGEST_LEVERAGE = 0.95
-# Points that stand for the posterior of the degrees of freedom.
-_NU_POINTS = 32
 
 
 class StandardizedRows(NamedTuple):
@@ -33,17 +35,21 @@ class StandardizedRows(NamedTuple):
     used: NDArray[np.bool_]
     """(rows given,) which of them these are."""
     residual: Array
-    """Standard normal where the stated errors are right."""
-    square_variance: Array
-    """Variance of its square where the stated errors are right; 2 for normal errors, more for small counts."""
+    """Standard normal, or Student's, where the stated errors are right, (51)."""
+    tails: Tails
+    """Of the residuals."""
+    score_variance: Array
+    """Variance of its score where the stated errors are right; 2 for normal errors, more for small counts, (55)."""
     leverage: Array
     """What of a row's variance, as fitted, is the line's."""
     degrees: Array
     """Degrees of freedom of its residual: less than 1 where the line has adapted to the row."""
     common_variance: float
-    """Relative variance of the residuals' mean square by what all rows share: the line, if they are new, and nu."""
+    """Relative variance of the residuals' mean square by the line that new rows share, (54)."""
     stated: Array
     """Standard error that is stated of the row."""
+    feature_error: Array
+    """Standard deviation that the stated errors of its features give its distance from the line."""
     counts: Array | None
     prediction: Array
     frequency: Array | None
@@ -64,7 +70,7 @@ def standardize_rows(
     X_cov: Any = None,
     held_out: bool = False,
 ) -> StandardizedRows:
-    """Return the distances of rows from the line in units of their stated errors.
+    """Return the distances of rows from the line in units of their stated errors, (51).
 
     A row's residual is divided by ``sqrt(b (1 + h))``, with b the variance that its stated errors give (those of
     features included) and h the line's variance over the row's noise variance, both as fitted. That ratio does not
@@ -112,33 +118,35 @@ def standardize_rows(
         noise = parts["scatter"] + parts["finite_count"]
     else:
         stated = np.broadcast_to(stated_error(model, mean, counts, y_err), (n,))
-        noise = _noise_in_fit(model, mean, counts, parts)
+        noise = _noise_in_fit(model, mean, counts, y_err)
+    # (52); the noise scale, by which both are multiplied, drops out.
     leverage = line / (noise + of_features)
     n_parameters = len(model.coef_) + int(model.fit_intercept)
     if not held_out:
-        _check_of_fit(leverage[used] if frequency is None else (leverage * frequency)[used], n_parameters)
+        if frequency is not None:
+            leverage = leverage * frequency  # the line follows one measurement by all of its copies
+        _check_of_fit(leverage[used], n_parameters)
         leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
     base = np.square(stated) + of_features
     with np.errstate(invalid="ignore"):  # rows left out
         residual = (y - mean) / np.sqrt(base * (1.0 + leverage if held_out else 1.0 - leverage))
-    common = _common_variance(leverage[used], n_parameters) if held_out else 0.0
-    if likelihood.name == "student_t":
-        residual, of_nu = _without_heavy_tails(model, residual, used)
-        common += of_nu
-    square_variance = np.full(n, 2.0)
+    tails = _tails(model, residual[used], None if frequency is None else frequency[used])
+    score_variance = np.full(n, 2.0 * tails.response)
     if counts is not None:
         trials = np.maximum(counts, 1.0)
         bernoulli = _bernoulli(model, mean, counts)
         binomial = bernoulli / trials / base
-        square_variance += np.square(binomial) * (1.0 - 6.0 * bernoulli) / (trials * bernoulli)
+        score_variance += np.square(binomial) * (1.0 - 6.0 * bernoulli) / (trials * bernoulli)  # (53)
     return StandardizedRows(
         used,
         residual[used],
-        square_variance[used],
+        tails,
+        score_variance[used],
         leverage[used],
         (np.ones(n) if held_out else 1.0 - leverage)[used],
-        common,
+        _common_variance(leverage[used], n_parameters) if held_out else 0.0,
         stated[used],
+        np.sqrt(of_features[used]),
         None if counts is None else counts[used],
         mean[used],
         None if frequency is None else frequency[used],
@@ -169,19 +177,25 @@ def stated_error(
 
 
 def _noise_in_fit(
-    model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array | None, parts: dict[str, Array]
+    model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array | None, y_err: Any
 ) -> Array:
-    """Return the noise variance that rows had in the fit, where count errors are less those of a row's own share."""
-    if counts is None:
-        return parts["scatter"] + parts["target_error"]
+    """Return the variance that rows had in the fit; of Student's noise that of as informative normal noise."""
     posterior, noise_model = model._posterior, model._noise_model
-    in_fit = replace(
-        noise_model, count_errors=replace(noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
-    )
-    square = float(posterior.weights @ np.square(posterior.noise_scale))
-    of_noise = in_fit.parts(share, counts).values()
+    if counts is None:
+        parts = noise_model.parts(y_err=np.asarray(y_err, dtype=np.float64))
+    else:
+        # Count errors of the fit gave less to a row's own share.
+        count_errors = replace(noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
+        parts = replace(noise_model, count_errors=count_errors).parts(share, counts)
+    nu = posterior.auxiliary.get("nu", model._likelihood.constants.get("nu"))
+    wider = posterior.weights if nu is None else posterior.weights * (nu + 3.0) / (nu + 1.0)
+    average, square = float(wider.sum()), float(wider @ np.square(posterior.noise_scale))
     return np.sum(
-        [np.broadcast_to(fixed + multiplied * square, len(share)) for fixed, multiplied in of_noise], axis=0
+        [
+            np.broadcast_to(fixed * average + multiplied * square, len(share))
+            for fixed, multiplied in parts.values()
+        ],
+        axis=0,
     )
 
 
@@ -195,25 +209,21 @@ def _check_of_fit(leverage: Array, n_parameters: int) -> None:
 
 
 def _common_variance(leverage: Array, n_parameters: int) -> float:
-    """Return the relative variance of new rows' mean square that comes of the one line they are held against.
+    """Return the relative variance of new rows' mean square that comes of the one line they are held against, (54).
 
     It is 2 |H|^2 / n^2, and |H|^2 is (sum h)^2 / P where all directions are about equally uncertain.
     """
     return float(2.0 * leverage.mean() ** 2 / max(n_parameters, 1))
 
 
-def _without_heavy_tails(
-    model: BayesianErrorsInVariablesRegressor, residual: Array, used: NDArray[np.bool_]
-) -> tuple[Array, float]:
-    """Return residuals that are normal where these are Student's, and the mean square's relative variance by nu."""
-    nu = model._posterior.auxiliary.get("nu")
-    values = np.array([model._likelihood.nu]) if nu is None else nu
-    weights = np.ones(1) if nu is None else model._posterior.weights
-    probabilities = (np.arange(_NU_POINTS) + 0.5) / _NU_POINTS
-    points = np.quantile(values, probabilities, method="inverted_cdf", weights=weights)
-    squares = np.square(stats.norm.isf(stats.t.sf(np.abs(residual), points[:, None])))
-    level = squares[:, used].mean(axis=1)
-    return np.sign(residual) * np.sqrt(squares.mean(axis=0)), float(level.var() / level.mean() ** 2)
+def _tails(model: BayesianErrorsInVariablesRegressor, residual: Array, frequency: Array | None) -> Tails:
+    """Return the tails of the residuals, those of Student's noise by the likelihood's nu or, if free, theirs."""
+    likelihood = model._likelihood
+    if not isinstance(likelihood, StudentTLikelihood):
+        return Tails()
+    if likelihood.nu_prior is None:
+        return Tails(float(likelihood.constants["nu"]))
+    return Tails.found(residual, np.ones(len(residual)) if frequency is None else frequency, likelihood.lower)
 
 
 def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
@@ -293,11 +303,13 @@ def _of_predictions(
     return StandardizedRows(
         used,
         ((y - mean) / std)[used],
+        Tails(),
         np.full(used.sum(), 2.0),
         np.zeros(used.sum()),
         np.ones(used.sum()),
         0.0,
         std[used],
+        np.zeros(used.sum()),
         None,
         mean[used],
         frequency,

@@ -27,7 +27,7 @@ from .likelihoods import resolve_likelihood
 
 Array = NDArray[np.float64]
 
-__all__ = ["Seen", "StreamingMixin"]
+__all__ = ["Seen", "StreamingMixin", "why_rows_are_needed"]
 
 # Parameters on which depends what is kept of rows.
 _SETTLED = ("noise", "count_error", "error_floor", "count_column", "y_err_column", "error_columns")
@@ -73,7 +73,7 @@ class Seen:
         """
         counted = data.errors.counts is not None and standard_error is None
         of_features = data.feature_errors
-        reason = _why_not(model, counted=counted, of_features=of_features)
+        reason = why_rows_are_needed(model, counted=counted, of_features=of_features)
         if reason is not None:
             raise ValueError(f"Rows can't be added batch by batch: {reason}.")
         errors = data.errors
@@ -137,7 +137,7 @@ class Seen:
         return TrainingData(rows, self.columns, errors, self.feature_errors, state=state)
 
 
-def _why_not(model: Any, *, counted: bool, of_features: FeatureErrors | None) -> str | None:
+def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors | None) -> str | None:
     """Return why a fit needs the rows themselves, in a clause that says what to do, or None.
 
     `counted` says whether errors follow from counts.
@@ -204,7 +204,7 @@ def _why_no_batches(model: Any) -> str | None:
     if isinstance(seen, str):
         return f"This fit can't be added to. {seen}"
     try:
-        reason = _why_not(
+        reason = why_rows_are_needed(
             model, counted=model.weight_type == "counts" or model.count_column is not None, of_features=None
         )
     except (TypeError, ValueError):  # a parameter that partial_fit itself refuses
@@ -390,6 +390,7 @@ class StreamingMixin:
 
     def _fit_seen(self, seen: Seen) -> None:
         data, settings = seen.data(), self._sampler_settings()
+        data.warn_if_nothing_is_left()
         fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
         self._expose(fitted, data, settings)
 

@@ -6,6 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from scipy.special import gammaln, logsumexp, ndtri, stdtr, stdtrit
 
 from .checks import check_n_samples
 from .errors import Parts
+from .heavy_mixtures import EveryNode, HeavyMixture, convolved, pooled_rule
 from .inference.posterior import Posterior, row_blocks
 from .mixtures import Mixture, average, by_lower_half, newton_on_normal_scale
 from .predictive import LinearPredictive, column
-from .reduction import gauss_rule, spread_out, strata
+from .reduction import gauss_rule, gaussians, moments, spread_out, strata
+from .share_mixtures import Pair, Stacked
 
 Array = NDArray[np.float64]
 
@@ -26,6 +29,10 @@ __all__ = ["StudentTMixture", "StudentTPredictive"]
 # Where every node would cost an incomplete beta function: groups of nodes that are alike in their noise, and points
 # of the line in each.
 _GROUPS, _POINTS = 43, 3
+# The line's standard deviation over the noise's scale, up to which three points of it do.
+_RATIO = 0.35
+# Where the line is wider: groups of nodes, and Gaussians for the line in each.
+_WIDE_GROUPS, _GAUSSIANS = 20, 49
 # Rows of a block; what is done group by group is then not lost in calls.
 _BLOCK_ROWS = 64
 # Of the quadrature of F (1 - F): its spacing, in the smallest scale, and what it leaves out of the tails.
@@ -209,6 +216,17 @@ class StudentTPredictive(LinearPredictive):
             # Alike in far and near quantiles of the noise; the same at every row, so that no row depends on others.
             far, near = (posterior.noise_scale * stdtrit(self._nu, level) for level in (0.995, 0.75))
             self._groups = strata(weights, far[self._nodes], near[self._nodes], _GROUPS)
+            self._wide_groups = strata(posterior.weights, far, near, _WIDE_GROUPS)
+        else:
+            self._wide_groups = [np.array([node]) for node in np.flatnonzero(posterior.weights)]
+
+    @cached_property
+    def _precisions(self) -> list[tuple[Array, Array]]:
+        """Log precisions and their weights, of the noise of each of the groups for wide lines."""
+        weights = self._posterior.weights
+        return [
+            pooled_rule(self._nu[nodes], weights[nodes] / weights[nodes].sum()) for nodes in self._wide_groups
+        ]
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         check_n_samples(n_samples)
@@ -236,13 +254,52 @@ class StudentTPredictive(LinearPredictive):
         return line
 
     def _mixture(self, rows: slice) -> Mixture:
-        weights, nu = self._posterior.weights, self._nu
+        weights = self._posterior.weights
         locations, variances = self._node_lines(rows)
         scales = np.sqrt(self._squared_scale(rows))
+        # Points that are few are a mixture of t distributions themselves.
+        if not self._line_spread and self._groups is None:
+            return StudentTMixture(weights, self._nu, locations, scales)
+        spread = np.square(moments(locations, weights)[1])
+        if self._line_spread:
+            spread = spread + average(variances, weights)
+        is_wide = spread > np.square(_RATIO * average(scales, weights))
+        parts: list[tuple[NDArray[np.intp], Mixture]] = []
+        for here, make in ((~is_wide, self._narrow), (is_wide, self._wide)):
+            if here.any():
+                within = variances[here] if self._line_spread else np.zeros((1, 1))
+                parts.append((np.flatnonzero(here), make(locations[here], within, scales[here])))
+        return parts[0][1] if len(parts) == 1 else Stacked(len(locations), tuple(parts))
+
+    def _narrow(self, locations: Array, variances: Array, scales: Array) -> Mixture:
+        """Return the distributions of rows at which the noise is wider than the line: points of it, with t noise."""
+        weights, nu = self._posterior.weights, self._nu
         if self._line_spread:
             locations, weights, nodes = spread_out(locations, np.sqrt(variances), weights)
             scales, nu = scales[:, nodes], nu[nodes]
         return StudentTMixture(weights, nu, locations, scales, self._groups)
+
+    def _wide(self, locations: Array, variances: Array, scales: Array) -> Mixture:
+        """Return the distributions of other rows: Gaussians of the line, and noise that is a mixture of them."""
+        variances = np.broadcast_to(variances, locations.shape)
+        of_line, scale = [], []
+        for nodes in self._wide_groups:
+            weights = self._posterior.weights[nodes]
+            below = np.cumsum(weights)
+            mass = below[-1]
+            member = nodes[np.searchsorted(below, 0.5 * mass)]
+            masses, centres, sds = gaussians(
+                locations[:, nodes], variances[:, nodes], weights / mass, _GAUSSIANS
+            )
+            of_line.append((mass * masses, centres, sds))
+            scale.append(scales[:, member])
+        lightest = float(self._nu[self._posterior.weights > 0.0].min())
+        few = HeavyMixture(*convolved(of_line, self._precisions, scale), lightest)
+        # Densities are of all nodes.
+        if self._line_spread:
+            everything = EveryNode(self._posterior.weights, self._nu, locations, variances, np.square(scales))
+            return Pair(everything, few)
+        return Pair(StudentTMixture(self._posterior.weights, self._nu, locations, scales), few)
 
     @property
     def _width(self) -> int:

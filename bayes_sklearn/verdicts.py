@@ -1,4 +1,7 @@
-"""The verdict on stated errors: the rule, and what to say of it."""
+"""The verdict on stated errors: the rule, and what to say of it.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ __all__ = ["Verdict", "decide", "explain"]
 
 # Rows further off than this many errors are blunders rather than chance.
 _FAR_OFF = 4.0
+# A part of the variance less than this could be off by half without being seen.
+_SEEN = 0.1
 
 
 def decide(kind: Kind, dispersion: float, p_dispersion: float, p_trend: float, rate: float) -> Verdict:
-    """Return the verdict.
+    """Return the verdict, by (60).
 
     Parameters
     ----------
@@ -50,16 +55,17 @@ def explain(
     absorbed = " The fit multiplies them by its noise scale, so that its predictions allow for that." * (
         scaled and hasattr(regressor, "noise_scale_")
     )
+    features = _features(rows, verdict)
     if verdict == "about right":
         pattern = "" if rows.kind == "predicted" else ", with no pattern that speaks against them"
-        return f"{seen}: they are about right{pattern}."
+        return f"{seen}: they are about right{pattern}.{features}"
     if verdict == "too large":
         remedy = {
             "counts": "Are the counts larger than stated, or error_floor too large?",
             "standard_error": "Check their unit, and whether they are standard errors and not limits of intervals.",
             "predicted": "Predicted intervals are wider than they need to be.",
         }
-        return f"{seen}: they are too large. {remedy[rows.kind]}{absorbed}"
+        return f"{seen}: they are too large. {remedy[rows.kind]}{features}{absorbed}"
     if verdict == "extra-binomial variation":
         more = "and the more so the larger the count: shares vary by more than their counts explain."
         return f"{seen}, {more}{_extra(regressor)}"
@@ -67,20 +73,33 @@ def explain(
         added = "" if regressor.noise == "additive" else " noise='additive' estimates it."
         return (
             f"{seen}, and the more so the smaller the error: rows scatter about the line by something that the"
-            f" errors leave out.{added or ' The fit allows for it by additive noise.'}"
+            f" errors leave out.{features}{added or ' The fit allows for it by additive noise.'}"
         )
     remedy = {
         "counts": "Are the counts smaller than stated, or trials of one share not independent?",
         "standard_error": "Check their unit, what they leave out, and whether the line is curved.",
         "predicted": "Predicted intervals are too narrow.",
     }
-    return f"{seen}: they are too small. {remedy[rows.kind]}{_outliers(rows, dispersion)}{absorbed}"
+    return f"{seen}: they are too small. {remedy[rows.kind]}{features}{_outliers(rows, dispersion)}{absorbed}"
+
+
+def _features(rows: StandardizedRows, verdict: Verdict) -> str:
+    """Return a word on the errors of features, which rows tell from those of the target by their sum alone."""
+    if not rows.feature_error.any():
+        return ""
+    part = np.square(rows.feature_error)
+    share = float(np.average(part / (part + np.square(rows.stated)), weights=rows.frequency))
+    if verdict != "about right":
+        return f" Errors of features are {share:.0%} of the variance expected: it may be they that are off."
+    if share > _SEEN:
+        return ""
+    return f" Errors of features are {share:.0%} of the variance expected: of their size this says little."
 
 
 def _outliers(rows: StandardizedRows, dispersion: float) -> str:
     """Return a word on rows that are far off, where most of the excess comes from them."""
     off = np.abs(rows.residual) > _FAR_OFF
-    if not off.any() or off.all():
+    if not off.any() or off.all() or np.isfinite(rows.tails.nu):
         return ""
     rest = float(
         np.average(

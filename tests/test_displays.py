@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Horseshoe, Laplace, Normal, StudentT, audit_errors, metrics
@@ -28,6 +29,7 @@ from bayes_sklearn.displays import (
     RegressionLineDisplay,
     VarianceDisplay,
 )
+from bayes_sklearn.displays.axes import Display
 
 from data import measured, noisy_features, shares
 
@@ -163,6 +165,125 @@ def test_calibrated_shares_of_few_counts_look_calibrated() -> None:
     assert_allclose([bar.get_height() for bar in bars], 200, atol=30)
     difference = PITDisplay(display.pit, mass).plot(kind="ecdf_difference").line_.get_ydata()
     assert np.abs(difference).max() < 0.03
+
+
+WEIGHT = np.arange(90) % 3
+AGAIN = np.repeat(np.arange(90), WEIGHT)
+
+
+@pytest.mark.parametrize("width", [None, np.linspace(0.0, 0.2, 90)])
+def test_shares_of_weighted_rows_are_those_of_repeated_rows(width: Any) -> None:
+    pit = np.random.default_rng(0).uniform(0.1, 0.9, 90)
+    repeated = {"width": None if width is None else width[AGAIN]}
+    weighted = CalibrationDisplay(pit, width, sample_weight=WEIGHT)
+    assert_allclose(weighted.observed, CalibrationDisplay(pit[AGAIN], **repeated).observed)
+    bars, same = (
+        display.plot().bars_
+        for display in (PITDisplay(pit, width, sample_weight=WEIGHT), PITDisplay(pit[AGAIN], **repeated))
+    )
+    assert_allclose([bar.get_height() for bar in bars], [bar.get_height() for bar in same], atol=1e-9)
+    lines = [
+        display.plot(kind="ecdf_difference").line_.get_data()
+        for display in (PITDisplay(pit, width, sample_weight=WEIGHT), PITDisplay(pit[AGAIN], **repeated))
+    ]
+    at = np.linspace(0.0005, 0.9995, 400)
+    assert_allclose(*(np.interp(at, x, y + x) for x, y in lines), atol=1e-9)
+
+
+def test_a_weight_of_zero_leaves_a_row_out_even_one_without_a_value() -> None:
+    pit = np.random.default_rng(0).uniform(size=90)
+    display = CalibrationDisplay(np.where(WEIGHT > 0, pit, np.nan), sample_weight=WEIGHT)
+    kept = CalibrationDisplay(pit[WEIGHT > 0], sample_weight=WEIGHT[WEIGHT > 0])
+    assert_allclose(display.observed, kept.observed)
+    assert_allclose(display.band, kept.band)
+    with pytest.raises(ValueError, match="pit must be numbers"):
+        CalibrationDisplay(np.where(WEIGHT > 0, np.nan, pit), sample_weight=WEIGHT)
+
+
+def test_bands_of_weighted_rows_hold_calibrated_predictions() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.geometric(0.2, 150).astype(np.float64)
+    inside, within = [], []
+    for _ in range(200):
+        pit = rng.uniform(size=150)
+        display = CalibrationDisplay(pit, sample_weight=weight)
+        inside.append(display.band[49, 0] <= display.observed[49] <= display.band[49, 1])
+        # The least the band could be, were k copies of a row k measurements.
+        total = int(weight.sum())
+        lower, upper = stats.binom.ppf([0.025, 0.975], total, 0.5) / total
+        within.append(lower <= display.observed[49] <= upper)
+    assert 200 - sum(inside) <= stats.binom.isf(1e-4, 200, 0.05)
+    assert 200 - sum(within) > 50
+
+
+def test_bands_are_of_the_effective_number_of_rows() -> None:
+    pit = np.random.default_rng(0).uniform(size=90)
+    once, thrice = CalibrationDisplay(pit), CalibrationDisplay(pit, sample_weight=np.full(90, 3.0))
+    assert_allclose(thrice.band, once.band)
+    n = round(WEIGHT.sum() ** 2 / np.square(WEIGHT).sum())
+    assert 45 < n < 60
+    display = CalibrationDisplay(pit, sample_weight=WEIGHT)
+    assert display.n_effective == n
+    assert_allclose(display.band[49], stats.binom.ppf([0.025, 0.975], n, 0.5) / n)
+    histogram = PITDisplay(pit, sample_weight=WEIGHT).plot()
+    ends = histogram.band_.get_paths()[0].vertices[:, 1]
+    limits = 90.0 * stats.binom.ppf([0.025, 0.975], n, 0.1) / n  # the weights add up to 90
+    assert_allclose([ends.min(), ends.max()], limits)
+    assert histogram.ax_.get_ylabel() == "weight of measurements"
+    ends = histogram.plot(kind="ecdf_difference").band_.get_paths()[0].vertices[:, 1]
+    assert_allclose(ends.max(), stats.kstwo.ppf(0.95, n))
+
+
+@pytest.mark.parametrize("display", [CalibrationDisplay, PITDisplay])
+def test_weights_reach_displays_of_calibration(display: Any) -> None:
+    distribution = MODEL.predict_distribution(FRAME, y_err=E)
+    expected = display(metrics.pit(Y, distribution), sample_weight=WEIGHT)
+    for drawn in (
+        display.from_estimator(MODEL, FRAME, Y, sample_weight=WEIGHT, y_err=E),
+        display.from_predictions(Y, distribution, sample_weight=WEIGHT),
+    ):
+        assert_allclose(drawn.sample_weight, WEIGHT[WEIGHT > 0])
+        assert_allclose(drawn.pit, expected.pit)
+
+
+def test_weights_weigh_what_other_displays_average() -> None:
+    stated = {"y_err": E, "sample_weight": WEIGHT}
+    display = PredictionDisplay.from_estimator(MODEL, FRAME, Y, coverage=0.5, **stated)
+    lower, upper = MODEL.predict_distribution(FRAME, y_err=E).interval(0.5)
+    held = np.average((lower <= Y) & (upper >= Y), weights=WEIGHT)
+    assert any(f"({100.0 * round(held, 3):g}% of rows)" in text for text in texts(display))
+    assert len(display.inside) + len(display.outside) == np.count_nonzero(WEIGHT)
+    same = PredictionDisplay.from_predictions(
+        Y, MODEL.predict_distribution(FRAME, y_err=E), coverage=0.5, sample_weight=WEIGHT
+    )
+    assert texts(same) == texts(display)[1:]
+    line = RegressionLineDisplay.from_estimator(MODEL, FRAME, Y, "mass", **stated)
+    again = RegressionLineDisplay.from_estimator(MODEL, FRAME.iloc[AGAIN], Y[AGAIN], "mass", y_err=E[AGAIN])
+    assert_allclose(line.mean, again.mean)
+    assert_allclose(line.points_[0].get_xdata(), X[WEIGHT > 0, 1])
+    variance = VarianceDisplay.from_estimator(MODEL, FRAME, by=X[:, 0], kind="deciles", **stated)
+    order = np.argsort(X[WEIGHT > 0, 0])
+    total = MODEL.predict_distribution(FRAME, y_err=E).var()[WEIGHT > 0][order]
+    weight = WEIGHT[WEIGHT > 0][order]
+    tops = np.sum([[bar.get_height() for bar in bars] for bars in variance.bars_.values()], axis=0)
+    assert_allclose(tops[0], np.average(total[:6], weights=weight[:6]))
+
+
+def test_labels_are_held_at_the_most_frequent() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=40), "kind": ["a"] * 30 + ["b"] * 10})
+    y = table["x"] + 5.0 * (table["kind"] == "b") + 0.1 * rng.normal(size=40)
+    columns = make_column_transformer((OneHotEncoder(sparse_output=False), ["kind"]), remainder="passthrough")
+    pipeline = make_pipeline(columns, Regressor()).fit(table, y)
+    weight = np.where(table["kind"] == "a", 1.0, 9.0)
+    for given, expected in ((None, 0.0), (weight, 5.0)):
+        line = RegressionLineDisplay.from_estimator(pipeline, table, y, "x", sample_weight=given)
+        assert_allclose(np.interp(0.0, line.grid, line.mean), expected, atol=0.2)
+
+
+def test_a_display_says_how_it_is_drawn() -> None:
+    with pytest.raises(TypeError, match="plot"):
+        Display()  # type: ignore[abstract]
 
 
 def test_coefficients_are_in_the_units_of_their_priors() -> None:
@@ -341,6 +462,9 @@ def test_displays_draw_where_they_are_told() -> None:
         (lambda: PITDisplay([0.5, 2.0]), "pit must be numbers"),
         (lambda: CalibrationDisplay([]), "pit must be numbers"),
         (lambda: CalibrationDisplay([0.5], [0.1, 0.2]), "width must be 1 numbers"),
+        (lambda: CalibrationDisplay([0.5], sample_weight=[1.0, 2.0]), "sample_weight has shape"),
+        (lambda: PITDisplay([0.5], sample_weight=[0.0]), "sample_weight is 0"),
+        (lambda: PITDisplay([0.5, 0.1], sample_weight=[1.0, -1.0]), "sample_weight must"),
         (lambda: PredictionDisplay.from_predictions(Y, Y), "y_std is missing"),
         (lambda: PredictionDisplay.from_predictions(Y, Y, E[:3]), "y_std has shape"),
         (lambda: PredictionDisplay.from_predictions(Y, Y, E, coverage=95), "coverage must lie"),

@@ -250,6 +250,6 @@ def test_score_of_many_components_is_that_of_their_pairs(sd: float) -> None:
     if few is not None:
         expected = few - 0.5 * np.einsum("g,ngh,h->n", weights, apart, weights)
     else:
-        parts = mixtures._mean_distance(y[:, None] - means, sds) @ weights
+        parts = mixtures.mean_distance(y[:, None] - means, sds) @ weights
         expected = parts - mixtures._half_distance(weights, means, sds)
     assert_allclose(score, expected, rtol=1e-7 if sd > 0.0 else 1e-13)

@@ -28,6 +28,7 @@ from bayes_sklearn.inference import (
 from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.feature_coordinates import MeasuredData, measured_data
 from bayes_sklearn.inference.posterior import Chains
+from bayes_sklearn.inference.pymc_model import structure
 from bayes_sklearn.priors import Flat, HalfNormal, Horseshoe, InverseGamma, Laplace, Normal, StudentT
 
 Array = NDArray[np.float64]
@@ -182,12 +183,12 @@ def test_the_same_seed_gives_the_same_draws() -> None:
 
 def test_one_model_serves_data_of_any_size_with_errors_in_any_feature() -> None:
     keys = {
-        nuts.structure(case.problem)
+        structure(case.problem)
         for case in (Case(), Case(n=50), Case(errors="common"), Case(with_target=True), Case("none"))
     }
     assert len(keys) == 1
     exact = Case().problem.without_feature_errors()
-    assert nuts.structure(exact) not in keys
+    assert structure(exact) not in keys
 
 
 @pytest.mark.parametrize("inference", ["auto", "nuts"])

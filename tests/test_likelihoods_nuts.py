@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, metrics
 from bayes_sklearn.feature_errors import FeatureErrors
 from bayes_sklearn.gamma_ratios import log_rising, log_rising_graph, rising_derivatives
 from bayes_sklearn.inference import (
@@ -422,7 +422,7 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
 
 def test_structures_differ_where_models_do_and_nowhere_else() -> None:
     same = [Case("binomial"), Case("binomial", n=90, rounded=True), Case("binomial", weights="fractional")]
-    assert len({nuts.structure(case.problem) for case in same}) == 1
+    assert len({pymc_model.structure(case.problem) for case in same}) == 1
     cases = [
         *(Case(likelihood) for likelihood in LIKELIHOODS),
         Case("t", "additive"),
@@ -435,7 +435,7 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", q=1, n=51),
         Case("t", q=1),
     ]
-    keys = [nuts.structure(case.problem) for case in cases]
+    keys = [pymc_model.structure(case.problem) for case in cases]
     # Numbers in a prior are data.
     assert keys[4] == keys[5]
     assert len(set(keys)) == len(keys) - 1
@@ -536,6 +536,11 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     assert naive.coef_[0] < 0.8 < model.coef_[0]
     assert_allclose(model.reliability_[0], 1.0 / 1.49, atol=0.1)
     measured, left = model._posterior.measured(np.array([[0.49]]))
+    values = model.loo_pit(X, y, trials, X_err=[0.7, 0.0])
+    assert stats.kstest(values, "uniform").pvalue > 1e-3
+    # At true features, so to say, the same rows would be far too far from the line.
+    as_true = metrics.pit(y, model.predict_distribution(X, counts=trials))
+    assert stats.kstest(as_true, "uniform").pvalue < 1e-6
     # The slope on a measurement is the attenuated one.
     assert_allclose(measured.mean[1], naive.coef_[0], rtol=0.15)
     assert (left > 0.0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.special import expit
 
-from bayes_sklearn.draws import Observed, draws_of, held_against
+from bayes_sklearn.draws import draws_of
 from bayes_sklearn.errors import CountErrors, NoiseModel
+from bayes_sklearn.given_draws import GivenDraws, Observed
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.inference.true_features import TrueFeatures
 from bayes_sklearn.likelihoods import (
@@ -20,6 +22,7 @@ from bayes_sklearn.likelihoods import (
     BinomialLikelihood,
     Likelihood,
     NormalLikelihood,
+    Observations,
     StudentTLikelihood,
 )
 from bayes_sklearn.new_rows import new_rows
@@ -73,9 +76,8 @@ def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
         None,
         columns={},
         feature_error=error,
-        include_noise=True,
         seed=1,
-        **given,
+        **{"include_noise": True, **given},
     )
 
 
@@ -83,12 +85,46 @@ def counted(likelihood: Likelihood) -> dict[str, Any]:
     return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
 
 
-def test_noise_that_is_not_known_is_not_taken_for_normal() -> None:
+@pytest.mark.parametrize("base", [NormalLikelihood, BinomialLikelihood])
+@pytest.mark.parametrize("error", [None, COMMON], ids=["true", "measured"])
+def test_noise_of_no_family_is_taken_for_none(base: type[Likelihood], error: Array | None) -> None:
+    class Own(base):  # type: ignore[misc, valid-type]
+        name, closed_form, family = "own", False, None
+
+    with pytest.raises(
+        ValueError, match=r"under Own\(\): set the attribute family .* 'student_t', 'binomial'"
+    ):
+        predicted(Own(), error, **counted(Own()))
+    line = predicted(Own(), error, include_noise=False)
+    assert_allclose(line.mean(), predicted(base(), error, include_noise=False).mean())
+    nodes, of = posterior(Own()), np.broadcast_to(COMMON, (4, 1, 1))
+    observed = Observed(X, np.full(4, 0.4), np.arange(4), None, of, {}, 5.0)
+    draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
+    with pytest.raises(ValueError, match="set the attribute family"):
+        GivenDraws(Own(), "scaled", observed, draws, nodes.center).held_against(np.random.default_rng(4))
+
+
+def test_a_likelihood_of_a_family_needs_no_other_file() -> None:
     class Own(NormalLikelihood):
         name, closed_form = "own", False
 
-    with pytest.raises(NotImplementedError, match=r"no predictive distribution under Own\(\)"):
-        predicted(Own(), COMMON)
+    assert_allclose(predicted(Own(), COMMON).std(), predicted(NormalLikelihood(), COMMON).std())
+
+
+@pytest.mark.parametrize(
+    "likelihood", [NormalLikelihood(), *LIKELIHOODS], ids=lambda likelihood: likelihood.name
+)
+def test_likelihoods_refuse_what_others_have(likelihood: Likelihood) -> None:
+    data = Observations(np.array([0.4]), trials=np.array([5.0]))
+    if likelihood.takes_trials:
+        with pytest.raises(TypeError, match="no noise that is added"):
+            likelihood.squared_scale({}, data)
+    else:
+        with pytest.raises(TypeError, match="no likelihood of shares"):
+            likelihood.sharpness({}, data)
+    if likelihood.family != "student_t":
+        with pytest.raises(TypeError, match="no degrees of freedom"):
+            likelihood.degrees_of_freedom({})
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
@@ -122,42 +158,66 @@ def test_draws_have_the_moments(likelihood: Likelihood) -> None:
     assert_allclose(draws.var(axis=1), own.var(), rtol=0.2 if likelihood.name == "student_t" else 0.06)
 
 
+def by_scipy(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Any:
+    """Return the distribution of a target, or of the count behind a share."""
+    if likelihood.name == "student_t":
+        return stats.t(at["nu"], eta, at["noise_scale"])
+    if likelihood.name == "binomial":
+        return stats.binom(trials, expit(eta))
+    size = (1.0 - at["dispersion"]) / at["dispersion"]
+    return stats.betabinom(trials, expit(eta) * size, expit(-eta) * size)
+
+
 def density(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Array:
     """Return the density of a target, of a share per unit of share, by SciPy."""
-    if likelihood.name == "student_t":
-        return np.asarray(stats.t.pdf(y, at["nu"], eta, at["noise_scale"]))
-    k, share = np.rint(y * trials), expit(eta)
-    if likelihood.name == "binomial":
-        return np.asarray(trials * stats.binom.pmf(k, trials, share))
-    size = (1.0 - at["dispersion"]) / at["dispersion"]
-    return np.asarray(trials * stats.betabinom.pmf(k, trials, share * size, (1.0 - share) * size))
+    target = by_scipy(likelihood, y, trials, eta, at)
+    if not likelihood.takes_trials:
+        return np.asarray(target.pdf(y))
+    return np.asarray(trials * target.pmf(np.rint(y * trials)))
 
 
+def less(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Array:
+    """Return the probability of less than a target, and half of that of a share itself, by SciPy."""
+    target = by_scipy(likelihood, y, trials, eta, at)
+    if not likelihood.takes_trials:
+        return np.asarray(target.cdf(y))
+    k = np.rint(y * trials)
+    return np.asarray(target.cdf(k) - 0.5 * target.pmf(k))
+
+
+@pytest.mark.parametrize("sharp", [False, True], ids=["", "sharp"])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
-def test_true_features_are_integrated_out_of_the_log_likelihood(likelihood: Likelihood) -> None:
+def test_true_features_are_integrated_out_given_each_draw(likelihood: Likelihood, sharp: bool) -> None:
+    """Also where the target says much more of the line than what was measured of the features, and is far off."""
     nodes = posterior(likelihood)
     true: Any = nodes.true_features
     trials = np.array([5.0, 20.0, 9.0, 40.0])
     y = np.array([0.4, 0.55, 3.0 / 9.0, 0.3])
     errors = np.broadcast_to(COMMON, (4, 1, 1))
-    observed = Observed(X, y, np.arange(4), None, errors, {}, trials if likelihood.takes_trials else 1.0)
+    if sharp:
+        trials, errors = np.array([100.0, 400.0, 90.0, 200.0]), 4.0 * errors
+        nodes = replace(nodes, noise_scale=0.02 * nodes.noise_scale)
+        y[3] = 0.3 if likelihood.takes_trials else 9.0
+    taken = trials if likelihood.takes_trials else 1.0
+    observed = Observed(X, y, np.arange(4), None, errors, {}, taken)
     draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
     values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
-    noise = NoiseModel("scaled", "none", 0.0, CountErrors(0.0))
-    new, found = held_against(likelihood, noise, observed, draws, nodes.center, np.random.default_rng(4))
+    given = GivenDraws(likelihood, "scaled", observed, draws, nodes.center)
+    new, found = given.held_against(np.random.default_rng(4))
+    transforms = np.concatenate([given.at(rows).transform() for rows in given.blocks()], axis=1)
     drawn: Any = draws.true_features
     line = drawn.line(X, errors)
     assert true.theta.shape == drawn.theta.shape
-    for draw in (0, 7, 123):
+    for draw in (0, 123):
         at = {name: value[draw] for name, value in values.items()}
         for row in range(4):
             mean, sd = line.mean[row, draw], np.sqrt(line.feature_error[row, draw])
-
-            eta = np.linspace(mean - 9.0 * sd, mean + 9.0 * sd, 2001)
-            whole = integrate.trapezoid(
-                density(likelihood, y[row], trials[row], eta, at) * stats.norm.pdf(eta, mean, sd), eta
-            )
-            assert_allclose(found[draw, row], np.log(whole), atol=1e-3)
+            eta = np.linspace(mean - 9.0 * sd, mean + 9.0 * sd, 4001)
+            one = likelihood, y[row], trials[row], eta, at
+            weight = stats.norm.pdf(eta, mean, sd)
+            log_density = np.log(integrate.trapezoid(density(*one) * weight, eta))
+            assert_allclose(found[draw, row], log_density, atol=1e-6)
+            assert_allclose(transforms[draw, row], integrate.trapezoid(less(*one) * weight, eta), atol=1e-7)
     if likelihood.takes_trials:
         assert_allclose(new * trials, np.rint(new * trials), atol=1e-9)
 

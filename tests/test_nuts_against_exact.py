@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn.inference import Noise, Posterior, Problem, Rows, SamplerSettings, nuts, solve
+from bayes_sklearn.inference import Noise, Posterior, Problem, Rows, SamplerSettings, solve
+from bayes_sklearn.inference.pymc_model import structure
 from bayes_sklearn.inference.sampler import COMPILED
 from bayes_sklearn.priors import (
     Flat,
@@ -332,7 +333,7 @@ def _joint_moments(posterior: Posterior) -> tuple[Array, Array]:
 
 def test_one_compiled_model_serves_data_of_any_size_and_priors_of_any_numbers() -> None:
     """Every case of a structure ran on one model: there are far fewer of them than fits."""
-    keys = {nuts.structure(_problem(noise, True, True)) for noise in ("scaled", "additive", "known")}
+    keys = {structure(_problem(noise, True, True)) for noise in ("scaled", "additive", "known")}
     assert len(keys) == 3
     model = Regressor(weight_type="frequency", inference="nuts", draws=1000, chains=2, random_state=0)
     model.fit(**Case().data())

@@ -267,11 +267,11 @@ def test_an_intercept_has_no_horseshoe() -> None:
         sampled(intercept_prior=Horseshoe()).fit(X, Y)
 
 
-@pytest.mark.parametrize("sampler", ["numpyro", "blackjax"])
-def test_a_sampler_that_is_not_installed_is_named(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["numpyro", "blackjax"])
+def test_a_sampler_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=f"nuts_sampler='{sampler}' is not installed"):
-        sampled(nuts_kwargs={"nuts_sampler": sampler}).fit(X, Y)
+    with pytest.raises(ValueError, match=f"nuts_sampler='{name}' is not installed"):
+        sampled(nuts_kwargs={"nuts_sampler": name}).fit(X, Y)
 
 
 def test_a_sampler_that_pymc_can_t_call_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

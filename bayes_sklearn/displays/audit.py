@@ -46,7 +46,7 @@ class AuditDisplay(Display):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        by: Literal["count", "stated error", "predicted std", "prediction"] | None = None,
+        by: Literal["count", "stated error", "feature error", "predicted std", "prediction"] | None = None,
         ax: Axes | None = None,
         **audit_params: Any,
     ) -> Self:
@@ -56,7 +56,7 @@ class AuditDisplay(Display):
         ----------
         estimator, X, y, sample_weight
             As for `audit_errors`.
-        by : {"count", "stated error", "predicted std", "prediction"}, optional
+        by : {"count", "stated error", "feature error", "predicted std", "prediction"}, optional
             As for `plot`.
         ax : matplotlib Axes, optional
         **audit_params
@@ -68,7 +68,7 @@ class AuditDisplay(Display):
         self,
         ax: Axes | None = None,
         *,
-        by: Literal["count", "stated error", "predicted std", "prediction"] | None = None,
+        by: Literal["count", "stated error", "feature error", "predicted std", "prediction"] | None = None,
     ) -> Self:
         """Draw.
 
@@ -76,7 +76,7 @@ class AuditDisplay(Display):
         ----------
         ax : matplotlib Axes, optional
             None: in a new figure.
-        by : {"count", "stated error", "predicted std", "prediction"}, optional
+        by : {"count", "stated error", "feature error", "predicted std", "prediction"}, optional
             What to group rows by; None: the first of these in which rows differ.
 
         Returns

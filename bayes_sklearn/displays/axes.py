@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..checks import check_vector
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "GREEN", "GREY", "LIGHT", "ORANGE", "PARTS", "Display", "percent"]
+Array = NDArray[np.float64]
+
+__all__ = ["BLUE", "GREEN", "GREY", "LIGHT", "ORANGE", "PARTS", "Display", "RowWeights", "percent"]
 
 # Okabe & Ito's colours, which colour-blind people can tell apart.
 BLUE, ORANGE, GREEN, GREY, LIGHT = "#0072B2", "#D55E00", "#009E73", "#666666", "#d9d9d9"
@@ -21,7 +29,7 @@ PARTS = {
 }
 
 
-class Display:
+class Display(ABC):
     """Something that can be drawn.
 
     Attributes
@@ -35,6 +43,20 @@ class Display:
     ax_: Any
     figure_: Any
     line_: Any
+
+    @abstractmethod
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+
+        Returns
+        -------
+        self
+        """
 
     def _open(self, ax: Axes | None, size: tuple[float, float] = (6.0, 4.5)) -> Any:
         """Return the axes to draw in: those given, or those of a new figure.
@@ -62,6 +84,41 @@ class Display:
         self.ax_.legend(
             loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, fontsize="small"
         )
+
+
+class RowWeights(NamedTuple):
+    """How often each row counts; rows of weight 0 are left out."""
+
+    used: NDArray[np.bool_]
+    """(rows given,) which of them count."""
+    weight: Array
+    """(n,) of those that do."""
+
+    @classmethod
+    def of(cls, sample_weight: ArrayLike | None, n: int) -> RowWeights:
+        """Check weights; None: every row counts once.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where they are not n numbers from 0, of which some are positive.
+        """
+        if sample_weight is None:
+            return cls(np.ones(n, dtype=bool), np.ones(n))
+        weight = check_vector(sample_weight, n, "sample_weight", scalar=False)
+        used = weight > 0.0
+        if not used.any():
+            raise ValueError("sample_weight is 0 (row left out) in every row: there is nothing to draw.")
+        return cls(used, weight[used])
+
+    @property
+    def total(self) -> float:
+        return float(self.weight.sum())
+
+    @property
+    def n_effective(self) -> int:
+        """Equally weighted rows whose share scatters as much, (62)."""
+        return max(round(self.total**2 / float(self.weight @ self.weight)), 1)
 
 
 def percent(probability: float) -> str:

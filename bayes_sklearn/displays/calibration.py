@@ -10,7 +10,7 @@ from scipy import stats
 
 from .. import metrics
 from ..predictive import PredictiveDistribution, predictive_distribution
-from .axes import BLUE, GREY, LIGHT, Display
+from .axes import BLUE, GREY, LIGHT, Display, RowWeights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,37 +28,57 @@ class _OfPIT(Display):
 
     Parameters
     ----------
-    pit : array-like of shape (n,)
-        Predictive cdf of each row at what was measured, as `bayes_sklearn.metrics.pit` returns.
-    width : array-like of shape (n,), optional
-        Predicted probability of exactly what was measured, where that is discrete (shares of few counts): such a row
-        is spread evenly over as much about its PIT value, as in [1]_; else it would look too well predicted.
-
-    References
-    ----------
-    .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
+    pit, width, sample_weight
+        As for `CalibrationDisplay`.
     """
 
-    def __init__(self, pit: ArrayLike, width: ArrayLike | None = None):
+    def __init__(
+        self, pit: ArrayLike, width: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
+    ):
         values = np.asarray(pit, dtype=np.float64)
-        if values.ndim != 1 or not len(values) or not ((values >= 0.0) & (values <= 1.0)).all():
+        # Rows of weight 0 may have no value: leave-one-out gives them none.
+        rows = RowWeights.of(sample_weight, len(values) if values.ndim else 1)
+        kept = values[rows.used] if values.ndim == 1 else values
+        if kept.ndim != 1 or not len(kept) or not ((kept >= 0.0) & (kept <= 1.0)).all():
             raise ValueError("pit must be numbers in [0, 1], one a row: give what `metrics.pit` returns.")
-        self.pit = values
-        self.width = np.zeros(len(values)) if width is None else np.asarray(width, dtype=np.float64)
-        if self.width.shape != values.shape or not (self.width >= 0.0).all():
+        widths = np.zeros(len(values)) if width is None else np.asarray(width, dtype=np.float64)
+        if widths.shape != values.shape or not (widths[rows.used] >= 0.0).all():
             raise ValueError(f"width must be {len(values)} numbers from 0, one for each value of pit.")
+        self.pit = kept
+        self.width = widths[rows.used]
+        self.sample_weight = rows.weight
+        self.total = rows.total
+        self.n_effective = rows.n_effective
 
     def _share_below(self, levels: Array) -> Array:
-        """Return the share of rows at or below each level."""
+        """Return the (weighted) share of rows at or below each level."""
         known = self.width == 0.0
-        at_points = np.searchsorted(np.sort(self.pit[known]), levels, side="right")
-        low, width = (self.pit - 0.5 * self.width)[~known], self.width[~known]
-        spread = np.array([np.clip((level - low) / width, 0.0, 1.0).sum() for level in levels])
-        return (at_points + spread) / len(self.pit)
+        order = np.argsort(self.pit[known])
+        up_to = np.concatenate([[0.0], np.cumsum(self.sample_weight[known][order])])
+        at_points = up_to[np.searchsorted(self.pit[known][order], levels, side="right")]
+        low, width, weight = (
+            (self.pit - 0.5 * self.width)[~known],
+            self.width[~known],
+            self.sample_weight[~known],
+        )
+        spread = np.array([weight @ np.clip((level - low) / width, 0.0, 1.0) for level in levels])
+        return (at_points + spread) / self.total
+
+    def _binomial_limits(self, probability: Array | float) -> Array:
+        """Return the limits of a share in 95% of cases, (..., 2)."""
+        n = self.n_effective
+        return np.stack([stats.binom.ppf(q, n, probability) / n for q in (0.025, 0.975)], axis=-1)
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, y: ArrayLike, *, ax: Axes | None = None, **predict_params: Any
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        ax: Axes | None = None,
+        **predict_params: Any,
     ) -> Self:
         """Draw for a fitted regressor, Pipeline or search, best on rows held out.
 
@@ -68,12 +88,14 @@ class _OfPIT(Display):
             Any whose predict takes ``return_std``.
         X : array-like of shape (n, k)
         y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
+            How often each row counts. The counts behind shares are ``counts``.
         ax : matplotlib Axes, optional
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, as for `predictive_distribution`.
         """
         distribution = predictive_distribution(estimator, X, **predict_params)
-        return cls.from_predictions(y, distribution.of_measurements(), ax=ax)
+        return cls.from_predictions(y, distribution.of_measurements(), sample_weight=sample_weight, ax=ax)
 
     @classmethod
     def from_predictions(
@@ -82,6 +104,7 @@ class _OfPIT(Display):
         y_pred: ArrayLike | PredictiveDistribution,
         y_std: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Draw for predictions: a distribution, or means and standard deviations.
@@ -92,6 +115,8 @@ class _OfPIT(Display):
         y_pred : PredictiveDistribution, or array-like of shape (n,)
         y_std : array-like of shape (n,), optional
             With means.
+        sample_weight : array-like of shape (n,), optional
+            How often each row counts.
         ax : matplotlib Axes, optional
         """
         pit = metrics.pit(y_true, y_pred, y_std)
@@ -100,27 +125,16 @@ class _OfPIT(Display):
             # PIT values of discrete distributions lie in the middle of the jump of the cdf.
             width = np.maximum(2.0 * (y_pred.cdf(np.asarray(y_true, dtype=np.float64).ravel()) - pit), 0.0)
             width[width < _ROUNDING] = 0.0
-        return cls(pit, width).plot(ax)
-
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            None: in a new figure.
-
-        Returns
-        -------
-        self
-        """
-        raise NotImplementedError
+        return cls(pit, width, sample_weight=sample_weight).plot(ax)
 
 
 class CalibrationDisplay(_OfPIT):
     """How many rows predicted intervals hold, against how many they should.
 
     The band is where the curve of calibrated, independent predictions is at one coverage in 95% of cases (binomial).
+    Weights make shares weighted ones. A row that counts k times has been measured once, so that the band is that of
+    Kish's effective number of rows, ``sum(w)**2 / sum(w**2)`` [2]_: with the same weight for all rows their number,
+    and not k times as many.
 
     Parameters
     ----------
@@ -129,9 +143,13 @@ class CalibrationDisplay(_OfPIT):
     width : array-like of shape (n,), optional
         Predicted probability of exactly what was measured, where that is discrete (shares of few counts): such a row
         is spread evenly over as much about its PIT value, as in [1]_; else it would look too well predicted.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts; 0 leaves it out, and its PIT value may be NaN.
 
     Attributes
     ----------
+    n_effective : int
+        Of how many rows the band is; fewer than rows are given where weights differ.
     nominal, observed : ndarray of shape (99,)
         Coverage that the intervals claim, and share of rows that they hold.
     band : ndarray of shape (99, 2)
@@ -144,16 +162,18 @@ class CalibrationDisplay(_OfPIT):
     References
     ----------
     .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
+    .. [2] Kish (1965), "Survey sampling", Wiley.
     """
 
-    def __init__(self, pit: ArrayLike, width: ArrayLike | None = None):
-        super().__init__(pit, width)
-        n = len(self.pit)
+    def __init__(
+        self, pit: ArrayLike, width: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
+    ):
+        super().__init__(pit, width, sample_weight=sample_weight)
         self.nominal = np.arange(1, 100) / 100.0
         # An equal-tailed interval holds the rows whose PIT is at most half of its coverage away from 1/2.
         within = [self._share_below(0.5 + side * self.nominal) for side in (-0.5, 0.5)]
         self.observed = within[1] - within[0]
-        self.band = np.column_stack([stats.binom.ppf(q, n, self.nominal) / n for q in (0.025, 0.975)])
+        self.band = self._binomial_limits(self.nominal)
 
     def plot(self, ax: Axes | None = None) -> Self:
         ax = self._open(ax, (5.0, 5.2))
@@ -163,7 +183,7 @@ class CalibrationDisplay(_OfPIT):
             *(100.0 * self.band.T),
             color=LIGHT,
             linewidth=0.0,
-            label=f"95% of the time, if calibrated (n = {len(self.pit)})",
+            label=f"95% of the time, if calibrated (n = {self.n_effective})",
         )
         ax.plot([0.0, 100.0], [0.0, 100.0], color=GREY, linewidth=0.8, linestyle="--")
         (self.line_,) = ax.plot(
@@ -181,6 +201,9 @@ class CalibrationDisplay(_OfPIT):
 class PITDisplay(_OfPIT):
     """Where measurements lie within their predicted distributions: evenly, where predictions are calibrated.
 
+    A hump in the middle says that they are too wide, a bowl that they are too narrow, a slope that their means are
+    off. Weights weigh rows; the band is that of the effective number of rows, as in `CalibrationDisplay`.
+
     Parameters
     ----------
     pit : array-like of shape (n,)
@@ -188,9 +211,13 @@ class PITDisplay(_OfPIT):
     width : array-like of shape (n,), optional
         Predicted probability of exactly what was measured, where that is discrete (shares of few counts): such a row
         is spread evenly over as much about its PIT value, as in [1]_; else it would look too well predicted.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts; 0 leaves it out, and its PIT value may be NaN.
 
     Attributes
     ----------
+    n_effective : int
+        Of how many rows the band is; fewer than rows are given where weights differ.
     bars_ : BarContainer
         After ``plot(kind="histogram")``.
     line_ : Line2D
@@ -232,7 +259,7 @@ class PITDisplay(_OfPIT):
         ValueError
             For another kind.
         """
-        n = len(self.pit)
+        n = self.n_effective
         if kind not in ("histogram", "ecdf_difference"):
             raise ValueError(f"kind must be 'histogram' or 'ecdf_difference', got {kind!r}.")
         ax = self._open(ax)
@@ -240,7 +267,7 @@ class PITDisplay(_OfPIT):
             edges = np.linspace(0.0, 1.0, bins + 1)
             below = self._share_below(edges)
             below[0] = 0.0  # a PIT of 0 is in the first bin
-            heights = n * np.diff(below)
+            heights = self.total * np.diff(below)
             self.bars_ = ax.bar(
                 edges[:-1],
                 heights,
@@ -251,7 +278,7 @@ class PITDisplay(_OfPIT):
                 edgecolor="white",
                 label="measurements",
             )
-            lower, upper = (stats.binom.ppf(q, n, 1.0 / bins) for q in (0.025, 0.975))
+            lower, upper = self.total * self._binomial_limits(1.0 / bins)
             self.band_ = ax.fill_between(
                 [0.0, 1.0],
                 lower,
@@ -261,16 +288,19 @@ class PITDisplay(_OfPIT):
                 linewidth=0.0,
                 label="95% of the time, if calibrated",
             )
-            ax.axhline(n / bins, color=GREY, linewidth=0.8, linestyle="--")
-            ax.set_ylabel("number of measurements")
+            ax.axhline(self.total / bins, color=GREY, linewidth=0.8, linestyle="--")
+            weighted = (self.sample_weight != 1.0).any()
+            ax.set_ylabel("weight of measurements" if weighted else "number of measurements")
         else:
             if self.width.any():
                 at = np.linspace(0.0, 1.0, 501)
                 steps = self._share_below(at)
             else:
                 # The difference falls and jumps at every value.
-                at = np.concatenate([[0.0], np.repeat(np.sort(self.pit), 2), [1.0]])
-                steps = np.repeat(np.arange(n + 1) / n, 2)
+                order = np.argsort(self.pit)
+                at = np.concatenate([[0.0], np.repeat(self.pit[order], 2), [1.0]])
+                up_to = np.concatenate([[0.0], np.cumsum(self.sample_weight[order])])
+                steps = np.repeat(up_to / self.total, 2)
             (self.line_,) = ax.plot(at, steps - at, color=BLUE, linewidth=1.5, label="measurements")
             limit = stats.kstwo.ppf(0.95, n)
             self.band_ = ax.fill_between(

@@ -13,7 +13,7 @@ from ..columns import find_column
 from ..predictive import PredictiveDistribution, final_regressor, predictive_distribution
 from ..regressor import BayesianErrorsInVariablesRegressor
 from ..stated_errors import error_bars
-from .axes import BLUE, GREY, Display, percent
+from .axes import BLUE, GREY, Display, RowWeights, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,6 +92,7 @@ class RegressionLineDisplay(Display):
         y: ArrayLike,
         feature: str | int = 0,
         *,
+        sample_weight: ArrayLike | None = None,
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
         x_err: ArrayLike | float | None = None,
@@ -111,6 +112,8 @@ class RegressionLineDisplay(Display):
         y : array-like of shape (n,)
         feature : str or int, default=0
             The column of X to draw against; the others are held at their means.
+        sample_weight : array-like of shape (n,), optional
+            How often each row counts in those means; 0 leaves it out. The counts behind shares are ``counts``.
         counts, y_err : optional
             As for predict, for the error bars of y, if no column of X holds them.
         x_err : float or array-like of shape (n,), optional
@@ -141,25 +144,30 @@ class RegressionLineDisplay(Display):
         held = _HeldColumns.of(estimator, table, names)
         if place in held.all:
             raise ValueError(f"feature={feature!r} holds errors or counts: it is no feature.")
+        rows = RowWeights.of(sample_weight, n)
         x = np.asarray(_column(table, place), dtype=np.float64)
-        grid = np.linspace(x.min(), x.max(), grid_resolution)
-        line, of_line = _line(estimator, _at_means(table, held, place, grid))
+        seen = x[rows.used]
+        grid = np.linspace(seen.min(), seen.max(), grid_resolution)
+        line, of_line = _line(estimator, _at_means(table, rows, held, place, grid))
         label = str(getattr(y, "name", None) or "target")
         if adjust and k - len(held.all) > 1:
             of_rows, _ = _line(estimator, held.emptied(table))
-            at_means, _ = _line(estimator, _at_means(table, held, place, x))
+            at_means, _ = _line(estimator, _at_means(table, rows, held, place, x))
             target = target - of_rows.mean() + at_means.mean()
             label += " (other features at their means)"
         if x_err is None and place in held.errors:
             x_err = _column(table, held.errors[place])
+        if x_err is not None:
+            x_err = np.broadcast_to(check_vector(x_err, n, "x_err"), (n,))[rows.used]
+        bars = error_bars(estimator, table, counts, y_err)
         return cls(
-            x,
-            target,
+            seen,
+            target[rows.used],
             grid,
             line.mean(),
             np.column_stack(line.interval(coverage)),
-            x_err=None if x_err is None else np.broadcast_to(check_vector(x_err, n, "x_err"), (n,)),
-            y_err=error_bars(estimator, table, counts, y_err),
+            x_err=x_err,
+            y_err=None if bars is None else bars[rows.used],
             coverage=coverage,
             feature=names[place] if names else f"x{place}",
             target=label,
@@ -256,19 +264,22 @@ class _HeldColumns(NamedTuple):
         return table
 
 
-def _at_means(table: Any, held: _HeldColumns, place: int, values: Array) -> Any:
-    """Return rows with these values of one feature and the others at their means."""
+def _at_means(table: Any, rows: RowWeights, held: _HeldColumns, place: int, values: Array) -> Any:
+    """Return rows with these values of one feature and the others at their means, or most frequent values."""
     n = len(values)
     if hasattr(table, "iloc"):
-        means = {}
+        means: dict[Any, Any] = {}
         for i, name in enumerate(table.columns):
-            column = table.iloc[:, i]
-            number = column.dtype.kind in "biuf"
-            means[name] = np.full(n, column.mean()) if number else [column.mode().iloc[0]] * n
-        rows = type(table)(means)
+            column = table.iloc[:, i][rows.used]
+            if column.dtype.kind in "biuf":
+                means[name] = np.full(n, np.average(column, weights=rows.weight))
+            else:
+                often = type(column)(rows.weight).groupby(column.to_numpy()).sum()
+                means[name] = [often.idxmax()] * n
+        answer = type(table)(means)
     else:
-        rows = np.tile(table.mean(axis=0), (n, 1))
-    return held.emptied(_replaced(rows, place, values))
+        answer = np.tile(np.average(table[rows.used], axis=0, weights=rows.weight), (n, 1))
+    return held.emptied(_replaced(answer, place, values))
 
 
 def _column(table: Any, place: int) -> Any:

@@ -11,7 +11,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from ..checks import check_coverage, check_vector, remedies
 from ..predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 from ..stated_errors import error_bars
-from .axes import BLUE, GREY, ORANGE, PARTS, Display, percent
+from .axes import BLUE, GREY, ORANGE, PARTS, Display, RowWeights, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +44,8 @@ class PredictionDisplay(Display):
         Standard errors of the measurements.
     coverage : float
         Of the intervals.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts in the share of rows whose interval holds the measurement; 0 leaves it out.
 
     Attributes
     ----------
@@ -62,12 +64,16 @@ class PredictionDisplay(Display):
         interval: Array,
         y_err: Array | None = None,
         coverage: float = 0.95,
+        *,
+        sample_weight: ArrayLike | None = None,
     ):
-        self.y_true = y_true
-        self.y_pred = y_pred
-        self.interval = interval
-        self.y_err = y_err
+        rows = RowWeights.of(sample_weight, len(y_true))
+        self.y_true = y_true[rows.used]
+        self.y_pred = y_pred[rows.used]
+        self.interval = interval[rows.used]
+        self.y_err = None if y_err is None else y_err[rows.used]
         self.coverage = coverage
+        self.sample_weight = rows.weight
 
     @classmethod
     def from_estimator(
@@ -76,6 +82,7 @@ class PredictionDisplay(Display):
         X: Any,
         y: ArrayLike,
         *,
+        sample_weight: ArrayLike | None = None,
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
         coverage: float = 0.95,
@@ -92,6 +99,8 @@ class PredictionDisplay(Display):
             Any whose predict takes ``return_std``.
         X : array-like of shape (n, k)
         y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
+            How often each row counts. The counts behind shares are ``counts``.
         counts, y_err : optional
             As for predict; error bars of the measurements are drawn where they, or columns of X, state errors.
         coverage : float, default=0.95
@@ -105,7 +114,8 @@ class PredictionDisplay(Display):
         """
         stated = {name: given for name, given in (("counts", counts), ("y_err", y_err)) if given is not None}
         distribution = predictive_distribution(estimator, X, **stated, **predict_params).of_measurements()
-        display = cls._of(y, distribution, error_bars(estimator, X, counts, y_err), coverage)
+        bars = error_bars(estimator, X, counts, y_err)
+        display = cls._of(y, distribution, bars, coverage, sample_weight)
         return display.plot(ax, subsample=subsample, random_state=random_state)
 
     @classmethod
@@ -115,6 +125,7 @@ class PredictionDisplay(Display):
         y_pred: ArrayLike | PredictiveDistribution,
         y_std: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         y_err: ArrayLike | float | None = None,
         coverage: float = 0.95,
         subsample: int | None = 300,
@@ -129,6 +140,8 @@ class PredictionDisplay(Display):
         y_pred : PredictiveDistribution, or array-like of shape (n,)
         y_std : array-like of shape (n,), optional
             With means.
+        sample_weight : array-like of shape (n,), optional
+            How often each row counts.
         y_err : float or array-like of shape (n,), optional
             Standard errors of the measurements, for their bars.
         coverage, subsample, random_state, ax
@@ -148,20 +161,25 @@ class PredictionDisplay(Display):
             distribution = NormalPredictive(mean, std)
         n = len(distribution)
         bars = None if y_err is None else np.broadcast_to(check_vector(y_err, n, "y_err"), (n,))
-        return cls._of(y_true, distribution, bars, coverage).plot(
+        return cls._of(y_true, distribution, bars, coverage, sample_weight).plot(
             ax, subsample=subsample, random_state=random_state
         )
 
     @classmethod
     def _of(
-        cls, y: ArrayLike, distribution: PredictiveDistribution, y_err: Array | None, coverage: float
+        cls,
+        y: ArrayLike,
+        distribution: PredictiveDistribution,
+        y_err: Array | None,
+        coverage: float,
+        sample_weight: ArrayLike | None,
     ) -> Self:
         check_coverage(coverage)
         with remedies():
             target = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
             check_consistent_length(distribution.mean(), target)
         interval = np.column_stack(distribution.interval(coverage))
-        return cls(target, distribution.mean(), interval, y_err, coverage)
+        return cls(target, distribution.mean(), interval, y_err, coverage, sample_weight=sample_weight)
 
     def plot(
         self,
@@ -207,7 +225,7 @@ class PredictionDisplay(Display):
                 zorder=1,
                 label="measurement \N{PLUS-MINUS SIGN} its standard error",
             )
-        share = round(float(held.mean()), 3)
+        share = round(float(np.average(held, weights=self.sample_weight)), 3)
         self.inside_, self.outside_ = (
             ax.errorbar(
                 self.y_true[part],
@@ -249,6 +267,8 @@ class VarianceDisplay(Display):
         What the rows are ordered by.
     by_name : str
         Its name, for the axis.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts in the averages of tenths of the rows; 0 leaves it out.
 
     Attributes
     ----------
@@ -256,10 +276,19 @@ class VarianceDisplay(Display):
         After `plot`: the parts' bars; a part that is zero everywhere has none.
     """
 
-    def __init__(self, parts: dict[str, Array], by: Array, by_name: str = "predicted value"):
-        self.parts = parts
-        self.by = by
+    def __init__(
+        self,
+        parts: dict[str, Array],
+        by: Array,
+        by_name: str = "predicted value",
+        *,
+        sample_weight: ArrayLike | None = None,
+    ):
+        rows = RowWeights.of(sample_weight, len(by))
+        self.parts = {name: part[rows.used] for name, part in parts.items()}
+        self.by = by[rows.used]
         self.by_name = by_name
+        self.sample_weight = rows.weight
 
     @classmethod
     def from_estimator(
@@ -267,6 +296,7 @@ class VarianceDisplay(Display):
         estimator: Any,
         X: Any,
         *,
+        sample_weight: ArrayLike | None = None,
         by: ArrayLike | None = None,
         by_name: str | None = None,
         kind: Literal["auto", "rows", "deciles"] = "auto",
@@ -281,6 +311,8 @@ class VarianceDisplay(Display):
         estimator : fitted regressor
             Any whose predict takes ``return_std``; others than BayesianErrorsInVariablesRegressor have one part.
         X : array-like of shape (n, k)
+        sample_weight : array-like of shape (n,), optional
+            How often each row counts in the averages of tenths. The counts behind shares are ``counts``.
         by : array-like of shape (n,), optional
             What to order rows by, such as their counts; None: the predicted value.
         by_name : str, optional
@@ -292,13 +324,16 @@ class VarianceDisplay(Display):
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, as for `predictive_distribution`.
         """
         distribution = predictive_distribution(estimator, X, **predict_params)
-        return cls.from_predictions(distribution, by=by, by_name=by_name, kind=kind, share=share, ax=ax)
+        return cls.from_predictions(
+            distribution, sample_weight=sample_weight, by=by, by_name=by_name, kind=kind, share=share, ax=ax
+        )
 
     @classmethod
     def from_predictions(
         cls,
         y_pred: PredictiveDistribution,
         *,
+        sample_weight: ArrayLike | None = None,
         by: ArrayLike | None = None,
         by_name: str | None = None,
         kind: Literal["auto", "rows", "deciles"] = "auto",
@@ -310,18 +345,17 @@ class VarianceDisplay(Display):
         Parameters
         ----------
         y_pred : PredictiveDistribution
-        by, by_name, kind, share, ax
+        sample_weight, by, by_name, kind, share, ax
             As for `from_estimator`.
         """
         n = len(y_pred)
-        if by is None:
-            return cls(y_pred.variance_parts, y_pred.mean()).plot(ax, kind=kind, share=share)
-        order = np.asarray(by, dtype=np.float64)
+        order, name = y_pred.mean(), "predicted value"
+        if by is not None:
+            order, name = np.asarray(by, dtype=np.float64), by_name or getattr(by, "name", None) or "by"
         if order.shape != (n,) or not np.isfinite(order).all():
             raise ValueError(f"by must be {n} finite numbers, one a row, got shape {order.shape}.")
-        return cls(y_pred.variance_parts, order, by_name or getattr(by, "name", None) or "by").plot(
-            ax, kind=kind, share=share
-        )
+        display = cls(y_pred.variance_parts, order, name, sample_weight=sample_weight)
+        return display.plot(ax, kind=kind, share=share)
 
     def plot(
         self,
@@ -352,7 +386,8 @@ class VarianceDisplay(Display):
         order = np.argsort(self.by, kind="stable")
         groups = [order[i : i + 1] for i in range(n)] if by_rows else np.array_split(order, min(10, n))
         parts = {
-            name: np.array([part[group].mean() for group in groups]) for name, part in self.parts.items()
+            name: np.array([np.average(part[group], weights=self.sample_weight[group]) for group in groups])
+            for name, part in self.parts.items()
         }
         total = np.sum(list(parts.values()), axis=0)
         ax = self._open(ax, (6.4, 4.6))

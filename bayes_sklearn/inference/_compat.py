@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,50 +31,92 @@ _LOGGERS = (
     "arviz.preview",
     "numba",
 )
-# Filters of warnings belong to the process, so that only one thread at a time can change and restore them.
+# Levels of loggers belong to the process, so that only one thread at a time can change and restore them.
 _quiet = threading.RLock()
+
+
+class _ThisThread(threading.local):
+    """A module's pattern in a filter of warnings: it matches any in threads that want to hear nothing."""
+
+    quiet = False
+
+    def match(self, module: str) -> bool:
+        return self.quiet
+
+
+_this_thread = _ThisThread()
+_ignored: Any = ("ignore", None, Warning, _this_thread, 0)
+
+
+def _put_first(filters: list[Any]) -> None:
+    """Put our filter before all others."""
+    if not (filters and filters[0] is _ignored):
+        _take_out(filters)
+        filters.insert(0, _ignored)
+
+
+def _take_out(filters: list[Any]) -> None:
+    if _ignored in filters:
+        filters.remove(_ignored)
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
     """Run the body without what PyMC, PyTensor, Numba and ArviZ warn and announce.
 
+    Filters of warnings are the process's, too. `warnings.catch_warnings` would silence all threads, and put back what
+    another one may have changed since: here one filter comes and goes that knows the thread.
+
     For short work alone: other threads that come here wait.
     """
     with _quiet:
         loggers = [logging.getLogger(name) for name in _LOGGERS]
         levels = [logger.level for logger in loggers]
+        outermost = not _this_thread.quiet
         try:
             for logger in loggers:
                 logger.setLevel(logging.ERROR)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
+            _this_thread.quiet = True
+            _put_first(cast("list[Any]", warnings.filters))
+            yield
         finally:
+            if outermost:
+                _this_thread.quiet = False
+                _take_out(cast("list[Any]", warnings.filters))
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
 
 
 _blas_lock = threading.Lock()
-_blas_users = 0
+_blas_users: set[object] = set()
 _blas_limits: Any = None
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Run the body with linear algebra libraries on one thread; the last one out gives them back."""
-    global _blas_users, _blas_limits
-    with _blas_lock:
-        if _blas_users == 0:
-            _blas_limits = threadpool_limits(limits=1, user_api="blas")
-        _blas_users += 1
+    global _blas_limits
+    user = object()
     try:
+        with _blas_lock:
+            _blas_users.add(user)
+            if _blas_limits is None:
+                _blas_limits = threadpool_limits(limits=1, user_api="blas")
         yield
     finally:
         with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
+            _blas_users.discard(user)
+            if not _blas_users and _blas_limits is not None:
                 _blas_limits.restore_original_limits()
+                _blas_limits = None
+
+
+def _with_dims(draws: Mapping[str, Array]) -> dict[str, tuple[list[str], Array]]:
+    """Return draws with names of their dims, as xarray takes them."""
+    return {
+        name: (["chain", "draw", *(f"{name}_{i}" for i in range(values.ndim - 2))], values)
+        for name, values in draws.items()
+    }
 
 
 def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
@@ -93,12 +135,7 @@ def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
         import arviz as az
         import xarray as xr
 
-        dataset = xr.Dataset(
-            {
-                name: (["chain", "draw", *(f"{name}_{i}" for i in range(values.ndim - 2))], values)
-                for name, values in draws.items()
-            }
-        )
+        dataset = xr.Dataset(_with_dims(draws))
         found = {
             "r_hat": az.rhat(dataset),
             "ess_bulk": az.ess(dataset, method="bulk"),
@@ -186,6 +223,62 @@ def psis_loo(data: Any) -> Smoothed:
         float(found.good_k),
         len(draws),
     )
+
+
+class Weights(NamedTuple):
+    """Pareto-smoothed importance weights that make draws given all rows ones given the others."""
+
+    log_weights: Array
+    """(n, G) summing to one in each row."""
+    pareto_k: Array
+    """(n,)"""
+
+
+def relative_efficiency(draws: Mapping[str, Array]) -> float:
+    """Return how many independent draws a draw is worth, as ``az.loo`` takes it: the mean over all parameters.
+
+    Parameters
+    ----------
+    draws : mapping of str to ndarray of shape (chain, draw, ...)
+    """
+    chains, size = next(iter(draws.values())).shape[:2]
+    if chains == 1:
+        return 1.0
+    with quietly():
+        import arviz as az
+        import xarray as xr
+
+        dataset = xr.Dataset(_with_dims(draws))
+        found = az.ess(dataset, method="mean")
+        return float(np.concatenate([np.ravel(found[name]) for name in draws]).mean() / (chains * size))
+
+
+def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
+    """Return the weights that `psis_loo` works with.
+
+    Parameters
+    ----------
+    log_likelihood : ndarray of shape (n, G)
+        Of each row, at each draw.
+    efficiency : float
+        From `relative_efficiency`.
+    """
+    with quietly():
+        import arviz as az
+
+        if az.__version__.startswith("0."):
+            found = az.psislw(-log_likelihood, efficiency)
+        else:
+            from arviz_stats.base import array_stats
+
+            # Takes the log likelihood itself.
+            found = array_stats.psislw(log_likelihood, r_eff=efficiency, axis=-1)
+    return Weights(*(np.asarray(part, dtype=np.float64) for part in found))
+
+
+def good_pareto_k(size: int) -> float:
+    """Return what Pareto k of so many draws has to stay below (Vehtari et al. 2024, JMLR 25(72))."""
+    return min(1.0 - 1.0 / float(np.log10(size)), 0.7)
 
 
 def elpd_data(

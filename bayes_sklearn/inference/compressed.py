@@ -195,7 +195,7 @@ def _signed(triangle: Array) -> Array:
 
 
 def merge(first: Compressed, second: Compressed) -> Compressed:
-    """Return the state of two tables' rows together, (6), about the mean of all: no digits are lost to the origin.
+    """Return the state of two tables' rows together, (6), about their weighted mean: the origin costs no digits.
 
     Means and deviations: Chan, Golub & LeVeque 1983, The American Statistician 37:242-247.
     """
@@ -203,8 +203,11 @@ def merge(first: Compressed, second: Compressed) -> Compressed:
         return first if first.total_weight else second
     total = first.total_weight + second.total_weight
     share = second.total_weight / total
-    apart = (second.origin - first.origin) + (second.mean - first.mean)
-    origin = first.origin + (first.mean + share * apart)
+    moved = second.origin - first.origin
+    apart = moved + (second.mean - first.mean)
+    precision = second.factor[0, 0] ** 2 / (first.factor[0, 0] ** 2 + second.factor[0, 0] ** 2)
+    weighted = [state.factor[0, 1:] / state.factor[0, 0] for state in (first, second)]
+    origin = first.origin + (weighted[0] + precision * (moved + weighted[1] - weighted[0]))
     variance = (
         (1.0 - share) * first.standard_deviation**2
         + share * second.standard_deviation**2

@@ -6,6 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -20,13 +21,15 @@ from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .propriety import check_proper, warn_of_no_noise
-from .quadrature import peak_intervals, trapezoid
+from .quadrature import on_lattice, peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
 
 NAME = "exact"
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
+# Numbers of stacked matrices that are in hand at once.
+_BLOCK_NUMBERS = 2**20
 # Nodes of less weight than this carry nothing that double precision could show.
 _NEGLIGIBLE = 1e-15
 # A density that has not fallen by this factor (its log) where the integral stops was cut off.
@@ -160,35 +163,48 @@ class Nodes(NamedTuple):
     covariances: NodeCovariances
 
 
-class _Node(NamedTuple):
-    """The Gaussian for B at one noise scale, and how well it explains the data."""
+class _Solved(NamedTuple):
+    """The Gaussians for B at G noise scales, and how well they explain the data."""
 
-    log_evidence: float
-    """log p(data | s) without the errors' determinant and the 2 pi of the rows."""
+    log_evidence: Array
+    """(G,) log p(data | s) without the errors' determinant and the 2 pi of the rows."""
     location: Array
-    """(P,)"""
+    """(G, P)"""
     root: Array
-    """(P, P) F with F F' the covariance."""
+    """(G, P, P) F with F F' the covariance."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Solved]) -> _Solved:
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _node(factor: Array, prior_mean: Array, prior_sd: Array) -> _Node:
+def _solve_all(factors: Sequence[Array], prior_mean: Array, prior_sd: Array) -> _Solved:
     """Solve for rows of unit error: the prior's rows are stacked on the data's and eliminated, (9), (10)."""
     size = len(prior_sd)
     normal = np.isfinite(prior_sd)
     prior = np.diag(1.0 / prior_sd)[normal]
-    # The rows of the data first: where they are the heavier, that order keeps the digits, (5).
     target = prior @ np.where(normal, prior_mean, 0.0)
-    stacked = np.concatenate([factor[:, -1 - size :], np.column_stack([prior, target])])
-    triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
-    own, target = triangle[:size, :size], triangle[:size, size]
-    root = _inverse(own)
-    log_volume = -float(np.log(np.abs(np.diag(own))).sum() + np.log(prior_sd[normal]).sum())
-    log_evidence = (
-        log_volume
-        + 0.5 * np.count_nonzero(~normal) * _LOG_TWO_PI
-        - 0.5 * float(triangle[size:, size] @ triangle[size:, size])
-    )
-    return _Node(log_evidence, root @ target, root)
+    rows = len(factors[0])
+    parts = []
+    for start in range(0, len(factors), block := max(1, _BLOCK_NUMBERS // (rows + size) ** 2)):
+        some = factors[start : start + block]
+        # The rows of the data first: where they are the heavier, that order keeps the digits, (5).
+        stacked = np.empty((len(some), rows + len(prior), size + 1))
+        for one, factor in zip(stacked, some, strict=True):
+            one[:rows] = factor[:, -1 - size :]
+        stacked[:, rows:, :size], stacked[:, rows:, size] = prior, target
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+        own = triangle[:, :size, :size]
+        root = np.linalg.inv(own)
+        diagonal = np.diagonal(own, axis1=1, axis2=2)
+        log_volume = -np.log(np.abs(diagonal)).sum(axis=1) - np.log(prior_sd[normal]).sum()
+        log_evidence = (
+            log_volume
+            + 0.5 * np.count_nonzero(~normal) * _LOG_TWO_PI
+            - 0.5 * np.square(triangle[:, size:, size]).sum(axis=1)
+        )
+        parts.append(_Solved(log_evidence, np.einsum("gij,gj->gi", root, triangle[:, :size, size]), root))
+    return _Solved.joined(parts)
 
 
 def _inverse(triangle: Array) -> Array:
@@ -206,9 +222,8 @@ def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
 def known_node(problem: Problem, prior_mean: Array, prior_sd: Array) -> Nodes:
     """Return the one node of noise "known"."""
     factor, log_error = problem.factor
-    node = _node(factor, prior_mean, prior_sd)
-    evidence = np.array([node.log_evidence - log_error])
-    return Nodes(evidence, np.ones(1), node.location[None], Factors(node.root[None]))
+    node = _solve_all([factor], prior_mean, prior_sd)
+    return Nodes(node.log_evidence - log_error, np.ones(1), node.location, Factors(node.root))
 
 
 def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
@@ -290,23 +305,21 @@ class AdditiveIntegrand:
         away = np.log(noise_scale / self.lost)
         return away + np.real(lambertw(np.exp(-away)))
 
-    def found(self, u: Array, source: Groups | None) -> tuple[Array, list[_Node]]:
+    def found(self, u: Array, source: Groups | None) -> tuple[Array, _Solved]:
         """Return the log density of u given the data, up to a constant, and B's Gaussians."""
-        scale, values, nodes = _scatter(u, self.lost), np.empty(len(u)), []
-        for i, scatter in enumerate(scale):
-            at, log_error = self._problem.factor_at(scatter, source)
-            nodes.append(_node(at, *self._prior))
-            values[i] = nodes[-1].log_evidence - log_error
+        scale = _scatter(u, self.lost)
+        factors, log_errors = zip(
+            *(self._problem.factor_at(scatter, source) for scatter in scale), strict=True
+        )
+        solved = _solve_all(factors, *self._prior)
         prior = self._problem.noise_prior.log_density(scale)
-        return values + prior + np.log(scale) + np.log1p(np.exp(-u)), nodes
+        density = solved.log_evidence - log_errors + prior + np.log(scale) + np.log1p(np.exp(-u))
+        return density, solved
 
     def nodes(self, u: Array) -> Nodes:
         """Return B's Gaussians and the density."""
-        density, nodes = self.found(u, self.exact_groups)
-        covariances = Factors(np.array([node.root for node in nodes]))
-        return Nodes(
-            density, _scatter(u, self.lost), np.array([node.location for node in nodes]), covariances
-        )
+        density, solved = self.found(u, self.exact_groups)
+        return Nodes(density, _scatter(u, self.lost), solved.location, Factors(solved.root))
 
 
 Integrand = ScaledIntegrand | AdditiveIntegrand
@@ -329,28 +342,30 @@ def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approxima
     integrand = AdditiveIntegrand(problem, prior_mean, prior_sd)
     groups = problem.groups
     rows = groups if approximate else integrand.exact_groups
-    nodes: list[_Node] = []
+    parts: list[_Solved] = []
 
     def log_density(u: Array, source: Groups | None) -> Array:
         values, found = integrand.found(u, source)
-        nodes.extend(found)
+        parts.append(found)
         return values
 
     spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
     upper = float(np.log(max(spread / problem.scaling.y_scale / integrand.lost, 1.0))) + 3.0
     # Where the nodes have to be is found on the groups, what they weigh on the rows.
     for source in (groups, rows):
-        intervals = peak_intervals(partial(log_density, source=source), _LOWEST, upper, problem.tail)
-        nodes.clear()
-        u, density, log_weights = trapezoid(partial(log_density, source=rows), intervals)
+        intervals = on_lattice(
+            peak_intervals(partial(log_density, source=source), _LOWEST, upper, problem.tail)
+        )
+        parts.clear()
+        u, density, log_weights = trapezoid(partial(log_density, source=rows), intervals, lattice=True)
         ends = np.isin(u, [end for interval in intervals for end in interval if end > _LOWEST])
         if source is rows or density[ends].max() < density.max() - _FALLEN:
             break
-        nodes.clear()
+        parts.clear()
+    nodes = _Solved.joined(parts)
     scale = _scatter(u, integrand.lost)
     keep = np.flatnonzero(_matter(log_weights, np.log(scale)))
-    location = np.array([nodes[i].location for i in keep])
-    covariances = Factors(np.array([nodes[i].root for i in keep]))
+    location, covariances = nodes.location[keep], Factors(nodes.root[keep])
     log_noise_density = density[keep] - np.log1p(np.exp(-u[keep]))
     return _posterior(problem, log_weights[keep], scale[keep], location, covariances, log_noise_density, 0.0)
 

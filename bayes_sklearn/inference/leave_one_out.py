@@ -53,6 +53,8 @@ class LeaveOneOut(NamedTuple):
     """(P,) posterior mean of B given all rows, in the model's units."""
     n_nodes: int
     """Nodes of the noise scale for all but the far rows."""
+    rows: Index
+    """(n,) positions of these rows among all."""
 
     @property
     def elpd(self) -> float:
@@ -112,7 +114,9 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
     for i in np.concatenate(undetermined):
         density[i], pit[i] = _refitted(problem, table, int(i))
     jacobian = float(np.log(problem.scaling.y_scale))
-    return LeaveOneOut(density - jacobian, density_with - jacobian, pit, table.frequency, location, n_nodes)
+    return LeaveOneOut(
+        density - jacobian, density_with - jacobian, pit, table.frequency, location, n_nodes, table.rows
+    )
 
 
 def _stacked(parts: list[_Judged]) -> _Judged:
@@ -208,8 +212,11 @@ class _Lattice:
         """Continue the nodes of a posterior."""
         u = np.sort(integrand.coordinate(noise_scale))
         gaps = np.diff(u)
-        spacing = float(gaps.min())
-        return cls(integrand, float(u[0]), spacing, round((u[-1] - u[0]) / spacing))
+        spacing, start = float(gaps.min()), float(u[0])
+        power = float(np.exp2(np.rint(np.log2(spacing))))
+        if np.isclose(spacing, power, rtol=1e-6):  # nodes on a lattice, but for rounding
+            spacing, start = power, float(np.rint(start / power) * power)
+        return cls(integrand, start, spacing, round((u[-1] - u[0]) / spacing))
 
     def _points(self, first: int, last: int) -> Array:
         return self._start + self._spacing * np.arange(first, last + 1, dtype=np.float64)

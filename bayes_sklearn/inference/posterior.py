@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,10 @@ class Posterior:
     def covariance(self) -> Array:
         """Posterior covariance of B, (P, P)."""
         return self.root.T @ self.root
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Mean and root, which every fit has computed, go into files, so that no other library rounds them otherwise.
+        return {name: value for name, value in vars(self).items() if name != "covariance"}
 
     def linear(self, design: Array) -> tuple[Array, Array]:
         """Return mean and variance at every node of each design row's a'B, (rows, G) each."""

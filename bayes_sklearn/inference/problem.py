@@ -35,6 +35,8 @@ __all__ = [
 _RESOLUTION = 1e-8
 # Rows whose known errors take at most so many values are factored once a value.
 _MAX_GROUPS = 64
+# Numbers in the triangles that are remembered at most.
+_REMEMBERED = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +123,8 @@ class Problem:
     likelihood: Likelihood = field(default_factory=NormalLikelihood)
     trials: Array | None = None
     """(n,) counts behind the shares, for likelihoods that take them; None: one each."""
+    remembered: dict[tuple[float, bool], tuple[Array, float]] | None = None
+    """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
 
     @classmethod
     def build(
@@ -255,12 +259,19 @@ class Problem:
 
     def factor_at(self, scatter: float, source: Groups | None = None) -> tuple[Array, float]:
         """Return what `factor` does, with a scatter (in the model's units) added to every error."""
+        key = float(scatter), source is None
+        if self.remembered is not None and key in self.remembered:
+            return self.remembered[key]
         scatter *= self.scaling.y_scale
         if source is not None:
-            return self._in_model_units(source.compress(scatter))
-        if self.standard_error is None:
+            found = self._in_model_units(source.compress(scatter))
+        elif self.standard_error is None:
             raise ValueError("There are no known errors that a scatter could be added to.")
-        return self._in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
+        else:
+            found = self._in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
+        if self.remembered is not None and len(self.remembered) * self.state.factor.size < _REMEMBERED:
+            self.remembered[key] = found
+        return found
 
     @cached_property
     def groups(self) -> Groups | None:

@@ -116,7 +116,31 @@ def _fall(log_density: LogDensity, peak: float, reach: float, floor: float, lowe
     return float(points[int(below.argmax())] if below.any() else points[-1])
 
 
-def trapezoid(log_density: LogDensity, intervals: list[tuple[float, float]]) -> tuple[Array, Array, Array]:
+def on_lattice(intervals: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return slightly wider intervals, whose nodes in `trapezoid` are multiples of powers of two.
+
+    Densities of about the same place and width then have their nodes in common.
+    """
+    wider: list[tuple[float, float]] = []
+    for left, right in intervals:
+        while True:
+            unit = 2.0 * _spacing(left, right)
+            low, high = float(np.floor(left / unit) * unit), float(np.ceil(right / unit) * unit)
+            if not wider or low > wider[-1][1]:
+                break
+            left = wider.pop()[0]
+        wider.append((low, high))
+    return wider
+
+
+def _spacing(left: float, right: float) -> float:
+    """Return a power of two by which an interval has at least so many parts as one begins with."""
+    return float(np.exp2(np.floor(np.log2((right - left) / _FIRST_INTERVALS))))
+
+
+def trapezoid(
+    log_density: LogDensity, intervals: list[tuple[float, float]], *, lattice: bool = False
+) -> tuple[Array, Array, Array]:
     """Return nodes, log densities and log weights (density times spacing) whose sum is the integral, (11).
 
     Parameters
@@ -125,6 +149,8 @@ def trapezoid(log_density: LogDensity, intervals: list[tuple[float, float]]) -> 
         As in `peak_intervals`; called with every node once.
     intervals : list of (float, float)
         From `peak_intervals`.
+    lattice : bool, default=False
+        Whether they are from `on_lattice`.
 
     Returns
     -------
@@ -133,7 +159,8 @@ def trapezoid(log_density: LogDensity, intervals: list[tuple[float, float]]) -> 
     """
     nodes, densities, log_weights = [], [], []
     for left, right in intervals:
-        u = np.linspace(left, right, _FIRST_INTERVALS + 1)
+        parts = round((right - left) / _spacing(left, right)) if lattice else _FIRST_INTERVALS
+        u = np.linspace(left, right, parts + 1)
         values = log_density(u)
         spacing = u[1] - u[0]
         total, mean = _sums(u, values, spacing, left, right)

@@ -71,22 +71,21 @@ class Sufficient:
         ValueError
             Where there would be too many kinds.
         """
-        error, frequency = standard_error, rows.frequency
-        if not (len(rows.y) if frequency is None else frequency.any()):
+        error = standard_error
+        if rows.frequency is not None and not rows.frequency.any():
             nothing = Compressed.empty(rows.n_features)
             return cls(nothing, {} if by_kind else None, None if error is None else 0.0)
         whole = compress(rows, 1.0 if error is None else error) if whole is None else whole
-        square = None if error is None else _sum_of_squares(error, frequency, whole.total_weight)
+        square = None if error is None else _sum_of_squares(error, rows.frequency, whole.total_weight)
         if not by_kind:
             return cls(whole, None, square)
         if not isinstance(error, np.ndarray):
             one = 1.0 if error is None else error
             return cls(whole, {one: whole.with_error(1.0 / one)}, square)
-        used = np.arange(len(rows.y)) if frequency is None else np.flatnonzero(frequency)
-        kinds = {
-            float(kind): compress(rows.subset(used[error[used] == kind]), 1.0)
-            for kind in _few(np.unique(error[used]))
-        }
+        used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
+        own = error[used]
+        _few(np.unique(own[: 2 * _MAX_KINDS]))  # at once, where most rows have an error of their own
+        kinds = {float(kind): compress(rows.subset(used[own == kind]), 1.0) for kind in _few(np.unique(own))}
         return cls(whole, kinds, square)
 
     def merged(self, other: Sufficient) -> Sufficient:

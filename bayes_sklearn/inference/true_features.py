@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,10 @@ class TrueFeatures:
         both = self._blocks(np.concatenate([self.theta[:, :, None], self.root], axis=2))
         width = both.shape[2]
         return np.ascontiguousarray(both.transpose(2, 0, 1, 3).reshape(width, -1)), self.root.shape[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Files don't depend on what was predicted.
+        return {name: value for name, value in vars(self).items() if name != "_by_row"}
 
     def _in_model_units(self, error: Array) -> Array:
         unit = self.x_scale[self.noisy]

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, audit_errors
 from bayes_sklearn.datasets import make_role_modeling
-from bayes_sklearn.displays import AuditDisplay, CalibrationDisplay, PredictionDisplay
+from bayes_sklearn.displays import AuditDisplay, CalibrationDisplay, PITDisplay, PredictionDisplay
 
 phones = make_role_modeling(400, messages=(30, 1000), overdispersion=0.02, random_state=0)
 new = make_role_modeling(400, messages=(30, 1000), overdispersion=0.02, random_state=1)
@@ -40,6 +40,17 @@ believing.fit(phones.data, phones.target, sample_weight=phones.counts)
 fig, axes = plt.subplots(1, 2, figsize=(10, 5.8), layout="constrained")
 for ax, fitted, title in ((axes[0], model, "the default"), (axes[1], believing, 'noise="known"')):
     CalibrationDisplay.from_estimator(fitted, new.data, new.target, counts=new.counts, ax=ax)
+    ax.set_title(title, pad=24)
+
+# %%
+# With no phones to hold out, those of the fit will do, each predicted from the others: the audit has their
+# leave-one-out transforms. Bars of one height say that predictions are calibrated; a hump that they are too wide, a
+# bowl that they are too narrow.
+
+fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True, layout="constrained")
+for ax, fitted, title in ((axes[0], model, "the default"), (axes[1], believing, 'noise="known"')):
+    judged = audit_errors(fitted, phones.data, phones.target, phones.counts)
+    PITDisplay(judged.pit).plot(ax)
     ax.set_title(title, pad=24)
 
 # %%
