@@ -26,7 +26,7 @@ import bayes_sklearn
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import Laplace
-from bayes_sklearn.inference import nuts
+from bayes_sklearn.inference import sampler as nuts_sampler
 from bayes_sklearn.inference.compiled import CompiledModels
 
 from data import measured, noisy_features
@@ -250,7 +250,7 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
     assert process() == before
 
     # While a model is compiled: the next fit compiles it anew, and nobody waits for ever.
-    monkeypatch.setattr(nuts, "COMPILED", CompiledModels(2))
+    monkeypatch.setattr(nuts_sampler, "COMPILED", CompiledModels(2))
     compiled = nutpie.compile_pymc_model
 
     def interrupted(*arguments: Any, **settings: Any) -> Any:
@@ -259,7 +259,7 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
     monkeypatch.setattr(nutpie, "compile_pymc_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit(FIRST.X, FIRST.y)
-    assert len(nuts.COMPILED) == 0
+    assert len(nuts_sampler.COMPILED) == 0
     assert process() == before
     monkeypatch.setattr(nutpie, "compile_pymc_model", compiled)
     assert same(answers(model.fit(SECOND.X, SECOND.y)), answers(again))

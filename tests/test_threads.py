@@ -24,7 +24,7 @@ from sklearn.base import clone
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import Laplace
-from bayes_sklearn.inference import nuts
+from bayes_sklearn.inference import sampler as nuts_sampler
 from bayes_sklearn.inference._compat import quietly
 from bayes_sklearn.inference.compiled import CompiledModels
 
@@ -154,11 +154,11 @@ def test_samplers_and_exact_fits_at_once_give_the_numbers_of_one(monkeypatch: py
     assert_array_equal(found[2:], expected)
 
     # A model that goes while it is in use stays good for those who use it.
-    key = next(reversed(nuts.COMPILED._models))
-    compiled = nuts.COMPILED.get(key, pytest.fail)
+    key = next(reversed(nuts_sampler.COMPILED._models))
+    compiled = nuts_sampler.COMPILED.get(key, pytest.fail)
     small = CompiledModels(1)
     small.get(key, lambda: compiled)
-    monkeypatch.setattr(nuts, "COMPILED", small)
+    monkeypatch.setattr(nuts_sampler, "COMPILED", small)
     import nutpie
 
     start, sizes = nutpie.sample, []
@@ -192,7 +192,7 @@ def test_the_models_of_a_process_are_bounded_and_let_go() -> None:
     class Model:
         pass
 
-    assert nuts.COMPILED.size <= 64
+    assert nuts_sampler.COMPILED.size <= 64
     models = CompiledModels(3)
     compiled: list[weakref.ref[Model]] = []
     lock = threading.Lock()
