@@ -273,7 +273,7 @@ class ExportMixin:
         data = other._read(X, y, sample_weight, y_err, of_features)
         model = other._specification(data)
         # Whatever engine is asked for: it is the same model.
-        problem = settle(data.rows, data.errors, model, "auto", SamplerSettings()).problem
+        problem = settle(data.rows, data.errors, model, "auto", SamplerSettings())
         return _Described(problem, data.columns.feature_names.tolist(), _labels(data.index, len(data.rows.y)))
 
     def _training_problem(

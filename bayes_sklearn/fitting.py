@@ -142,7 +142,7 @@ def fit(
     counts = errors.counts
     if counts is not None and model.takes_fitted_errors:
         return fit_shares(SharesInMemory(rows, counts, model), model, inference, settings)
-    problem = settle(rows, errors, model, inference, settings).problem
+    problem = settle(rows, errors, model, inference, settings)
     if problem.feature_errors is not None:
         return _with_feature_errors(problem, CountErrors(model.error_floor), inference, settings)
     posterior, engine = solve_in_turn(problem, inference, settings)
@@ -221,8 +221,8 @@ def _with_feature_errors(
     return Fit(problem, posterior, engine, count_errors, Attenuation(naive.mean[1:].copy(), reliability))
 
 
-class Settled(NamedTuple):
-    """A problem whose errors are settled."""
+class _Settled(NamedTuple):
+    """A problem of shares whose errors are settled."""
 
     problem: Problem
     posterior: Posterior | None
@@ -232,25 +232,23 @@ class Settled(NamedTuple):
 
 def settle(
     rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
-) -> Settled:
+) -> Problem:
     """Return the problem to solve: errors of shares at the fitted ones need fits of their own.
 
     Those fits are exact ones: where the engine is another, with Gaussian priors about as wide.
     """
-    count_errors, counts = CountErrors(model.error_floor), errors.counts
+    counts, standard_error = errors.counts, errors.standard_error
     if counts is not None and model.takes_fitted_errors:
-        settled = _settle_shares(SharesInMemory(rows, counts, model), model, inference, settings)
-        return settled._replace(problem=_with_components(settled.problem, model))
-    standard_error = errors.standard_error
+        shares = SharesInMemory(rows, counts, model)
+        return _with_components(_settle_shares(shares, model, inference, settings).problem, model)
     if counts is not None and not model.likelihood.takes_trials:
-        standard_error = count_errors.at_observed(rows.y, counts)
-    problem = _with_components(model.problem(rows, standard_error, None), model)
-    return Settled(problem, None, count_errors)
+        standard_error = CountErrors(model.error_floor).at_observed(rows.y, counts)
+    return _with_components(model.problem(rows, standard_error, None), model)
 
 
 def _settle_shares(
     shares: Shares, model: Specification, inference: str, settings: SamplerSettings
-) -> Settled:
+) -> _Settled:
     """Return the problem with errors at the fitted shares."""
     count_errors = replace(CountErrors(model.error_floor), pooled=shares.pooled)
     problem: Problem | None = None
@@ -267,7 +265,7 @@ def _settle_shares(
     )
     if problem is None:  # for the type checker: every reweighting fits
         raise AssertionError
-    return Settled(problem, posterior if engine == "exact" else None, count_errors)
+    return _Settled(problem, posterior if engine == "exact" else None, count_errors)
 
 
 def _with_components(problem: Problem, model: Specification) -> Problem:

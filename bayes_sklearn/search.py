@@ -270,7 +270,7 @@ class _Table:
         # Errors at fitted shares are settled by fits, in which priors have a say.
         fitted = data.errors.counts is not None and model.count_error == "fitted"
         if self._problem is None or fitted:
-            problem = settle(data.rows, data.errors, specification, "exact", SamplerSettings()).problem
+            problem = settle(data.rows, data.errors, specification, "exact", SamplerSettings())
             self._problem = problem if fitted else replace(problem, remembered={})
             return self._problem
         return self._problem.with_priors(**specification.priors)

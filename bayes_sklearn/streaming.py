@@ -202,7 +202,7 @@ def _why_no_batches(model: Any) -> str | None:
     """Return why a model can't go on with a batch, whatever the batch, or None."""
     seen = getattr(model, "_seen", None)
     if isinstance(seen, str):
-        return f"This fit can't be added to. {seen}"
+        return f"This fit can't be added to. {seen} partial_fit of a clone begins anew."
     try:
         reason = why_rows_are_needed(
             model, counted=model.weight_type == "counts" or model.count_column is not None, of_features=None
