@@ -28,6 +28,8 @@ from bayes_sklearn import (
     Normal,
     NormalLikelihood,
     StudentTLikelihood,
+    fitting,
+    regressor,
 )
 from bayes_sklearn.metrics import SCORERS, pit
 
@@ -426,3 +428,18 @@ def test_prior_draws_are_of_shares(likelihood: str) -> None:
     if likelihood != "student_t":
         assert ((drawn >= 0.0) & (drawn <= 1.0)).all()
         assert_allclose(drawn * counts, np.rint(drawn * counts), atol=1e-9)
+
+
+def test_the_errors_that_are_kept_are_those_of_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def kept(*arguments: Any) -> Any:
+        found.append(fitting.fit(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(regressor, "fit", kept)
+    X, y, counts = shares()
+    Regressor(likelihood="student_t", weight_type="counts", random_state=0).fit(X, y, counts)
+    # The last look at the fitted shares moves errors once more, by less than is worth a refit.
+    problem = found[0].problem
+    assert_allclose(np.log(problem.standard_error).sum(), problem.state.log_error, rtol=1e-12)

@@ -406,10 +406,12 @@ def test_auto_weights_are_settled_by_the_first_batch() -> None:
 def test_rows_that_can_t_be_counts_keep_later_ones_frequencies() -> None:
     X, y, _ = measured(N)
     model = Regressor().partial_fit(X, y, np.full(N, 2.0))
+    # Rows that say nothing of it don't undo what others before them said.
+    model.partial_fit(X[2:4], [0.0, 1.0], [1.0, 1.0])
     model.partial_fit(X[:2], [0.25, 0.5], [4.0, 8.0])
-    rows = np.append(np.arange(N), [0, 1])
-    whole = Regressor().fit(X[rows], np.append(y, [0.25, 0.5]), np.append(np.full(N, 2.0), [4.0, 8.0]))
-    assert_same(model, whole, X)
+    rows = np.append(np.arange(N), [2, 3, 0, 1])
+    target, weight = np.append(y, [0.0, 1.0, 0.25, 0.5]), np.append(np.full(N, 2.0), [1.0, 1.0, 4.0, 8.0])
+    assert_same(model, Regressor().fit(X[rows], target, weight), X)
 
 
 def test_batches_without_weight_add_nothing() -> None:
