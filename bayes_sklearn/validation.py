@@ -475,13 +475,13 @@ def _simulated(
             ranks = _ranks(fitted.posterior, values, simulation.ranked, rng)
         except Exception as error:  # whatever it is, it is told
             return _Outcome(None, values, error=f"{type(error).__name__}: {error}", tries=tries)
-    texts = {_without_numbers(f"{warning.category.__name__}: {warning.message}") for warning in caught}
+    texts = {f"{warning.category.__name__}: {_without_numbers(str(warning.message))}" for warning in caught}
     return _Outcome(ranks, values, fitted.engine, sorted(texts), tries=tries)
 
 
 def _without_numbers(text: str) -> str:
-    """Return the first sentence of a message, the numbers in which stand for any."""
-    return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", text).split(". ", maxsplit=1)[0]
+    """Return what a warning says before its figures and remedies, numbers in it standing for any."""
+    return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", re.split(r"[.:;] ", text, maxsplit=1)[0])
 
 
 def _ranks(posterior: Posterior, values: Array, others: Sequence[str], rng: np.random.Generator) -> Array:
