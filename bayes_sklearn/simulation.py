@@ -26,7 +26,7 @@ from .priors import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, Uni
 
 Array = NDArray[np.float64]
 
-__all__ = ["Parameters", "Simulation", "Simulated"]
+__all__ = ["Parameters", "Simulated", "Simulation"]
 
 # Parameters that are tried for a line of shares that are shares in all rows.
 _TRIES = 500
@@ -123,7 +123,8 @@ class Simulation:
         """Return n draws from the priors."""
         problem, p = self.problem, self.data.rows.n_features
         auxiliary = {
-            parameter.name: parameter.coordinate.lower + _drawn(parameter.prior, parameter.name, 1, n, rng)[:, 0]
+            parameter.name: parameter.coordinate.lower
+            + _drawn(parameter.prior, parameter.name, 1, n, rng)[:, 0]
             for parameter in problem.auxiliary
         }
         B = np.zeros((n, p + 1))
@@ -155,7 +156,7 @@ class Simulation:
                 return Simulated(one, replace(self.data.rows, X=measured, y=y), index + 1)
             scaling, counts = self.problem.scaling, self.data.errors.counts
             share = scaling.y_mean + scaling.y_scale * line
-            if counts is not None and 0.0 <= share.min() and share.max() <= 1.0:
+            if counts is not None and share.min() >= 0.0 and share.max() <= 1.0:
                 y = rng.binomial(counts.astype(np.int64), share) / np.maximum(counts, 1.0)
                 return Simulated(one, replace(self.data.rows, X=measured, y=y), index + 1)
         raise ValueError(
@@ -291,7 +292,11 @@ class Simulation:
 
 
 def _drawn(
-    prior: CoefficientPrior | ScalePrior | UnitPrior, argument: str, size: int, n: int, rng: np.random.Generator
+    prior: CoefficientPrior | ScalePrior | UnitPrior,
+    argument: str,
+    size: int,
+    n: int,
+    rng: np.random.Generator,
 ) -> Array:
     """Return independent draws from a prior, (n, size).
 

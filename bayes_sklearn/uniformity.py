@@ -33,7 +33,7 @@ class UniformBand(NamedTuple):
 
 
 class _Places:
-    """The places at which n numbers are counted, and how far out each count is at each of them, (63)."""
+    """The places at which n numbers are counted, and how far out each count is at each of them, (65)."""
 
     def __init__(self, n: int):
         self.n, self.parts = n, min(max(n, 2), _PLACES)
@@ -44,7 +44,7 @@ class _Places:
         """(K, n + 1) twice the smaller tail probability of each count."""
 
     def probability_inside(self, least: float) -> float:
-        """Return the probability that no place has a count whose tail is below this, (64).
+        """Return the probability that no place has a count whose tail is below this, (66).
 
         Counts between places are independent Poisson variables given their sum: their distribution is that of a
         walk with the same steps everywhere.
@@ -60,7 +60,7 @@ class _Places:
 
 
 def uniformity_p_value(values: Array) -> float:
-    """Return how probable numbers as far from uniform are, of independent uniform ones, (63) to (65).
+    """Return how probable numbers as far from uniform are, of independent uniform ones, (65) and (66).
 
     The statistic is the least tail probability that the number of values up to a place has (binomial), over 99 evenly
     spaced places: against numbers that crowd at the ends or in the middle it is stronger than Kolmogorov & Smirnov's.

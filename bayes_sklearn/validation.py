@@ -139,8 +139,9 @@ def simulation_based_calibration(
     Again and again parameters are drawn from the estimator's priors, and a target (with errors of features: measured
     features, too) from the model with these parameters, for the rows, errors and counts given. The model is fitted to
     it, by the code that `fit` runs. If everything is right, the true values' ranks in the posteriors are uniform,
-    exactly, for any number of rows [1]_ [2]_. If not, an engine or its settings (too few draws, say) are wrong for this
-    design. It is no judgement of whether the model is right for the real data: for that see `audit_errors` and `loo`.
+    exactly, for any number of rows [1]_ [2]_. If not, an engine or its settings (too few draws, say) are wrong for
+    this design. It is no judgement of whether the model is right for the real data: for that see `audit_errors` and
+    `loo`.
 
     *What the priors are drawn for.* A fit takes some numbers from its data before it has priors: with
     ``standardize=True`` means and spreads of features and target; with errors of features the spread of what was
@@ -165,8 +166,8 @@ def simulation_based_calibration(
         As for `fit`: features, and the columns named by ``count_column``, ``y_err_column`` and ``error_columns``. The
         values of features with errors are replaced in each simulation.
     y : array-like of shape (n,), optional
-        Your target, of which the units are taken: mean and spread (and errors of shares). None: mean 0 and spread 1, so
-        that with ``standardize=True`` errors of the target are in units of its spread.
+        Your target, of which the units are taken: mean and spread (and errors of shares). None: mean 0 and spread 1,
+        so that with ``standardize=True`` errors of the target are in units of its spread.
     counts : array-like of shape (n,), optional
         Numbers behind shares, if no column holds them.
     sample_weight : array-like of shape (n,), optional
@@ -197,16 +198,16 @@ def simulation_based_calibration(
 
     Notes
     -----
-    After exact fits and importance sampling the rank is the posterior's distribution function. Draws of NUTS depend on
-    each other: of every chain each k-th is taken, k = draws / effective draws of the parameter with the fewest (bulk
-    and tail), and the true value's place among them at random between its neighbours, (66).
+    After exact fits and importance sampling the rank is the posterior's distribution function. Draws of NUTS depend
+    on each other: of every chain each k-th is taken, k = draws / effective draws of the parameter with the fewest
+    (bulk and tail), and the true value's place among them at random between its neighbours, (64).
 
     The test is that of [3]_: the empirical distribution function of the ranks against its simultaneous band.
 
     References
     ----------
-    .. [1] Cook, Gelman & Rubin (2006), "Validation of software for Bayesian models using posterior quantiles", Journal
-       of Computational and Graphical Statistics 15, 675-692.
+    .. [1] Cook, Gelman & Rubin (2006), "Validation of software for Bayesian models using posterior quantiles",
+       Journal of Computational and Graphical Statistics 15, 675-692.
     .. [2] Talts, Betancourt, Simpson, Vehtari & Gelman (2018), "Validating Bayesian inference algorithms with
        simulation-based calibration", arXiv:1804.06788.
     .. [3] Säilynoja, Bürkner & Vehtari (2022), "Graphical test for discrete uniformity and its applications in
@@ -241,7 +242,11 @@ def simulation_based_calibration(
         outcome
         for part in Parallel(n_jobs=n_jobs, verbose=verbose)(
             delayed(_run)(
-                simulation, part, _between(drawn, part[0] * tries, (part[-1] + 1) * tries), model.inference, settings
+                simulation,
+                part,
+                _between(drawn, part[0] * tries, (part[-1] + 1) * tries),
+                model.inference,
+                settings,
             )
             for part in parts
         )
@@ -354,7 +359,9 @@ def _settled(
             " (targets='binomial' does).",
         )
     elif counted:
-        notes = ("Shares are binomial about the line; the model's errors of shares are approximations to that.",)
+        notes = (
+            "Shares are binomial about the line; the model's errors of shares are approximations to that.",
+        )
     specification = replace(specification, prior_units=_prior_units(data, specification, y is not None))
     simulation = Simulation(data, specification, binomial=counted and targets == "binomial")
     simulation.check()
@@ -485,7 +492,7 @@ def _without_numbers(text: str) -> str:
 
 
 def _ranks(posterior: Posterior, values: Array, others: Sequence[str], rng: np.random.Generator) -> Array:
-    """Return the posterior probability of less than each true value, (66)."""
+    """Return the posterior probability of less than each true value, (64)."""
     at_zero = np.eye(len(posterior.mean))
     at_zero[0, 1:] = -posterior.center
     means, variances = posterior.linear(at_zero)

@@ -153,8 +153,8 @@ class RankDisplay(Display):
         ax.set_ylabel("share of simulations below,\nless the rank")
 
     def _histogram(self, ax: Any, outside: float, bins: int) -> None:
-        n, edges = len(self.ranks), np.linspace(0.0, 1.0, bins + 1)
-        lower, upper = stats.binom.ppf([0.5 * outside / bins, 1.0 - 0.5 * outside / bins], n, 1.0 / bins)
+        n, edges, tail = len(self.ranks), np.linspace(0.0, 1.0, bins + 1), 0.5 * outside / bins
+        lower, upper = (stats.binom.ppf(q, n, 1.0 / bins) for q in (tail, 1.0 - tail))
         self._band(ax, [0.0, 1.0], lower, upper)
         self.lines_ = []
         for values, style in zip(self.ranks.T, self._styles(), strict=True):
@@ -168,7 +168,13 @@ class RankDisplay(Display):
 
     def _band(self, ax: Any, places: Any, lower: Any, upper: Any) -> None:
         self.band_ = ax.fill_between(
-            places, lower, upper, color=LIGHT, linewidth=0.0, zorder=0.5, label="95% of the time, if calibrated"
+            places,
+            lower,
+            upper,
+            color=LIGHT,
+            linewidth=0.0,
+            zorder=0.5,
+            label="95% of the time, if calibrated",
         )
 
     def _styles(self) -> list[dict[str, Any]]:

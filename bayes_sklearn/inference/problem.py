@@ -62,9 +62,7 @@ class Scaling:
     y_scale: float
 
     @classmethod
-    def of(
-        cls, state: Compressed | PriorUnits, standardize: bool, fit_intercept: bool
-    ) -> Scaling:
+    def of(cls, state: Compressed | PriorUnits, standardize: bool, fit_intercept: bool) -> Scaling:
         """Return the scaling to (frequency-weighted) mean 0 and standard deviation 1, or none at all."""
         p = len(state.mean) - 1
         if not standardize:
