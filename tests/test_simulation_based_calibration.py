@@ -3,7 +3,8 @@
 A case passes where the p value of uniform ranks, all of its parameters together, is above 1e-4. A right package
 fails in at most one of 10,000 cases; over the 20 of this file, in at most one of 500 sets of seeds (Bonferroni).
 What is seen: with 1,000 simulations (the exact engine) intervals that should hold 90% and hold 86%, or a bias of 0.2
-posterior standard deviations; with 300 (importance sampling) 83% and 0.35; with 100 (NUTS) 75% and 0.6.
+posterior standard deviations; with 300 (importance sampling) 83% and 0.35; with 100 (NUTS, and where importance
+sampling has many dimensions) 75% and 0.6.
 """
 
 from __future__ import annotations
@@ -59,12 +60,15 @@ class Case:
     model: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=lambda: {"y_err": Y_ERR})
     X: Array = field(default_factory=lambda: X)
+    n_simulations: int | None = None
+    """None: as many as the engine's cases have."""
 
     def calibrate(self, inference: str, **params: Any) -> SimulationBasedCalibration:
         settings = {"inference": inference, **self.model}
         if inference == "nuts":
             settings |= {"draws": 250, "chains": 2, "nuts_kwargs": {"tune": 300, "cores": 1}}
-        params = {"n_simulations": SIMULATIONS[inference], "random_state": SEED, **self.data, **params}
+        n_simulations = self.n_simulations or SIMULATIONS[inference]
+        params = {"n_simulations": n_simulations, "random_state": SEED, **self.data, **params}
         return simulation_based_calibration(Regressor(**settings), self.X, **params)
 
 
@@ -106,15 +110,16 @@ CASES: dict[str, dict[str, Case]] = {
         "a feature with errors": Case(
             {"error_columns": {0: 2}}, {"y_err": Y_ERR}, np.column_stack([X, np.full(N_ROWS, 0.5)])
         ),
-        # All rows have the same errors, so that fits of two features are cheap.
         "two features with errors that go together, additive": Case(
             {"noise": "additive", "coef_prior": Laplace()},
             {"y_err": 0.5, "X_cov": X_COV, "Xy_cov": [0.3 * 0.5 * 0.5, -0.2 * 4.0 * 0.5]},
+            n_simulations=100,
         ),
         "a feature that is a mixture": Case(
             {"x_distribution": Mixture(n_components=2), "noise": "known"},
             {"y_err": Y_ERR[:6], "X_err": 0.4},
             X[:6, :1],
+            n_simulations=150,
         ),
     },
     "nuts": {
@@ -134,7 +139,7 @@ EACH = [(inference, name) for inference, cases in CASES.items() for name in case
 def test_true_values_rank_evenly_in_posteriors(inference: str, name: str) -> None:
     found = CASES[inference][name].calibrate(inference)
     assert not found.failures
-    assert found.engines == {inference: SIMULATIONS[inference]}
+    assert found.engines == {inference: found.n_simulations}
     assert found.p_value > FALSE_ALARM, str(found)
 
 
