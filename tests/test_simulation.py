@@ -227,7 +227,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "flat noise": (Regressor(noise_prior=Flat()), {}, ValueError, r"noise_prior=Flat\(\) can't be drawn"),
     "any number of components": (
         Regressor(x_distribution="mixture"),
-        {"X_err": 0.1},
+        {"X_err": 0.01},
         ValueError,
         r"x_distribution=Mixture\(n_components=2\)",
     ),
