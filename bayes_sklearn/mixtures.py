@@ -83,9 +83,10 @@ def _standardised(value: Array, means: Array, sds: Array) -> tuple[Array, Array]
 def log_density(value: Array, weights: Array, means: Array, sds: Array) -> Array:
     """Return the log density of each row's mixture at its value, (n,)."""
     z, sds = _standardised(value, means, sds)
-    with np.errstate(over="ignore"):
-        terms = -0.5 * z**2 - np.log(sds) - _LOG_ROOT_TWO_PI
-    return logsumexp(terms, b=weights, axis=1)
+    with np.errstate(over="ignore", divide="ignore"):
+        # As logarithms: weights near the smallest number would overflow where logsumexp divides by them.
+        terms = -0.5 * z**2 - np.log(sds) - _LOG_ROOT_TWO_PI + np.log(weights)
+    return logsumexp(terms, axis=1)
 
 
 def cdf(value: Array, weights: Array, means: Array, sds: Array) -> Array:
@@ -239,15 +240,21 @@ def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
 def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing: float) -> Array:
     """Return one mixture's distribution function at lower, lower + spacing, and so on to where it is one.
 
-    A component is evaluated only where it is neither 0 nor 1.
+    A component is evaluated only where it is neither 0 nor 1, together with those about as wide: the widest of
+    thousands may be a hundred times as wide as most.
     """
     first = np.floor((means - _REACH * sds - lower) / spacing).astype(np.intp)
-    window = np.arange(int(np.ceil(2.0 * _REACH * sds.max() / spacing)) + 2)
-    points = first[:, None] + window
-    values = ndtr((lower + points * spacing - means[:, None]) / sds[:, None]) * weights[:, None]
-    size = int(points[:, -1].max()) + 2
-    passed = np.bincount(points[:, -1] + 1, weights, size)
-    return np.asarray(np.bincount(points.ravel(), values.ravel(), size) + np.cumsum(passed), dtype=np.float64)
+    octave = np.frexp(sds)[1]
+    lengths = {k: int(np.ceil(2.0 * _REACH * sds[octave == k].max() / spacing)) + 2 for k in np.unique(octave)}
+    size = max(int(first[octave == k].max()) + length for k, length in lengths.items()) + 1
+    probability, passed = np.zeros(size), np.zeros(size)
+    for k, length in lengths.items():
+        alike = octave == k
+        points = first[alike, None] + np.arange(length)
+        z = (lower + points * spacing - means[alike, None]) / sds[alike, None]
+        probability += np.bincount(points.ravel(), (ndtr(z) * weights[alike, None]).ravel(), size)
+        passed += np.bincount(points[:, -1] + 1, weights[alike], size)
+    return np.asarray(probability + np.cumsum(passed), dtype=np.float64)
 
 
 def mean_distance(difference: Array, sd: Array) -> Array:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length
 
-from ..checks import check_coverage, check_vector, remedies
+from ..checks import check_coverage, check_vector, read_target
 from ..columns import find_column
 from ..predictive import PredictiveDistribution, final_regressor, predictive_distribution
 from ..regressor import BayesianErrorsInVariablesRegressor
@@ -138,9 +137,7 @@ class RegressionLineDisplay(Display):
         table = X if names else np.asarray(X, dtype=np.float64)
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
-        with remedies():
-            target = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-            check_consistent_length(X, target)
+        target = read_target(y, n=n)
         held = _HeldColumns.of(estimator, table, names)
         if place in held.all:
             raise ValueError(f"feature={feature!r} holds errors or counts: it is no feature.")
