@@ -253,7 +253,7 @@ def audit_errors(
     >>> audit_errors(model, phones.data, phones.target, phones.counts).verdict
     'about right'
     """
-    if not isinstance(false_alarm_rate, Real) or not 0.0 < float(false_alarm_rate) < 1.0:
+    if not isinstance(false_alarm_rate, Real) or not 0.0 < false_alarm_rate < 1.0:
         raise ValueError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate!r}; 5% is 0.05.")
     target = read_target(y)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "held_out": held_out}

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import column_or_1d, validate_data
 
 Array = NDArray[np.float64]
 
 # Errors and weights are squared, and divided by.
 _LARGEST = 1e100
-_WANTED = {"X": "a table of real numbers, a row a sample", "y": "one real number a row"}
 
 
 def as_floats(value: object) -> Array:
@@ -114,8 +113,8 @@ def read_table(estimator: Any, X: object, *, reset: bool = False, min_samples: i
     TypeError, ValueError
         Naming X.
     """
-    with _named("X"):
-        _check_unmasked(X)
+    with named("X"):
+        check_unmasked(X)
         return validate_data(
             estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_samples
         )
@@ -140,8 +139,8 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None) -> Ar
     if y is None:
         name = "" if estimator is None else f"{type(estimator).__name__} "
         raise ValueError(f"This {name}estimator requires y to be passed, but the target y is None.")
-    with _named("y"):
-        _check_unmasked(y)
+    with named("y"):
+        check_unmasked(y)
         target = column_or_1d(y, warn=True)
         target = check_array(target, dtype=np.float64, ensure_2d=False, ensure_min_samples=0, input_name="y")
     if n is not None and len(target) != n:
@@ -152,23 +151,26 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None) -> Ar
     return target
 
 
-def _check_unmasked(values: object) -> None:
+def check_unmasked(values: object) -> None:
     """Refuse masked numbers, which NumPy would give as if they were not."""
     if np.ma.is_masked(values):
         raise ValueError("some are masked. Drop these rows or fill in their values.")
 
 
 @contextmanager
-def _named(argument: str) -> Iterator[None]:
+def named(argument: str) -> Iterator[None]:
     """Make errors of the body name the argument, and say what to do where scikit-learn's don't."""
     try:
-        yield
+        # scikit-learn looks for infinities by a sum.
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
     except Exception as error:  # tables may be of any library, with errors of its own
         said = str(error)
         if re.search("NaN|infinity", said):
             said = f"{said}\nDrop these rows or fill in their values."
         if not re.search(rf"\b{argument}\b", said):
-            said = f"{argument} can't be taken as {_WANTED[argument]}: {said}"
+            wanted = "a table of real numbers, a row a sample" if argument == "X" else "one real number a row"
+            said = f"{argument} can't be taken as {wanted}: {said}"
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(said) from error
 
@@ -180,8 +182,54 @@ def check_coverage(coverage: object) -> None:
     ------
     ValueError
     """
-    if not isinstance(coverage, Real) or not 0.0 < float(coverage) < 1.0:
+    if not isinstance(coverage, Real) or not 0.0 < coverage < 1.0:
         raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}; 95% is 0.95.")
+
+
+def check_probabilities(values: object, name: str) -> Array:
+    """Return probabilities of any shape as an array of floats.
+
+    Raises
+    ------
+    ValueError
+        Where they are no numbers in [0, 1].
+    """
+    try:
+        array = as_floats(values)
+    except TypeError:
+        array = np.array(np.nan)
+    if not ((array >= 0.0) & (array <= 1.0)).all():
+        raise ValueError(f"{name} must be probabilities in [0, 1], got {values!r}.")
+    return array
+
+
+def check_seed(random_state: object) -> np.random.RandomState:
+    """Return the generator that scikit-learn's convention makes of a random state.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument.
+    """
+    try:
+        return check_random_state(random_state)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "random_state must be None, a whole number from 0 to 2**32 - 1, or a RandomState, got"
+            f" {random_state!r}."
+        ) from None
+
+
+def check_flag(value: object, name: str) -> bool:
+    """Return whether an argument that is True or False is True; 1 and 0 will do.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(value, bool | np.bool_ | Integral) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)
 
 
 def check_n_samples(n_samples: object) -> None:
@@ -191,7 +239,7 @@ def check_n_samples(n_samples: object) -> None:
     ------
     ValueError
     """
-    if not isinstance(n_samples, Integral) or n_samples < 1:
+    if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
         raise ValueError(f"n_samples must be a positive whole number, got {n_samples!r}.")
 
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr
-from sklearn.utils import Bunch, check_random_state, check_scalar
+from sklearn.utils import Bunch, check_scalar
+
+from .checks import as_floats, check_n_samples, check_seed
 
 __all__ = ["load_seeds", "make_role_modeling"]
 
@@ -223,6 +225,7 @@ def make_role_modeling(
     2              0.079        0.802         2  0.000
     """
     check_scalar(n_samples, "n_samples", Integral, min_val=1)
+    check_n_samples(n_samples)
     fewest, most = _check_messages(messages)
     check_scalar(overdispersion, "overdispersion", Real)
     # Not a bound of check_scalar, which lets NaN pass.
@@ -231,7 +234,7 @@ def make_role_modeling(
     slopes, offset = _linear_truth(coef, intercept, mean_share)
 
     # Features and counts are drawn first, so that they do not depend on the truth.
-    rng = check_random_state(random_state)
+    rng = check_seed(random_state)
     X = _phone_features(n_samples, rng)
     counts = _log_uniform_counts(n_samples, fewest, most, rng)
     true_share = offset + X @ slopes
@@ -361,7 +364,10 @@ def _linear_truth(
     if coef is None:
         slopes = np.array(_PHONE_COEF) * (mean_share / _PHONE_MEAN_SHARE)
     else:
-        slopes = np.array(coef, dtype=np.float64)
+        try:
+            slopes = as_floats(coef).copy()
+        except TypeError:
+            raise TypeError(f"coef must be real numbers, got {coef!r}.") from None
     if slopes.shape != (len(_PHONE_FEATURES),):
         names = ", ".join(feature.name for feature in _PHONE_FEATURES)
         raise ValueError(

@@ -543,8 +543,9 @@ class BayesianErrorsInVariablesRegressor(
             return np.zeros((len(fitted), len(fitted))) if stated and true is not None else None
         beyond = np.setdiff1d(given.noisy, fitted)
         if len(beyond):
+            source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"
             raise ValueError(
-                f"Errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values are"
+                f"{source}: errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values are"
                 " distributed is not known. Fit with its errors, too."
             )
         return given.among(fitted)

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,9 +34,8 @@ from bayes_sklearn.displays import (
     VarianceDisplay,
 )
 
-from outcomes import Fault, Outcome, Sampler, attempt, without_sampler
+from outcomes import Fault, Outcome, attempt, without_sampler
 from strategies import (
-    KINDS,
     NUMBERS,
     THINGS,
     Problem,
@@ -84,7 +84,7 @@ def frozen(*things: Any) -> list[bytes | None]:
     dumped: list[bytes | None] = []
     for thing in things:
         try:
-            dumped.append(pickle.dumps(_plain(thing)))
+            dumped.append(None if hasattr(thing, "__next__") else pickle.dumps(_plain(thing)))
         except Exception:  # generators and such
             dumped.append(None)
     return dumped
@@ -95,7 +95,7 @@ def _plain(thing: Any) -> Any:
     if isinstance(thing, pd.DataFrame | pd.Series):
         return thing.to_numpy(dtype=object), list(thing.index), list(getattr(thing, "columns", ()))
     if isinstance(thing, dict):
-        return {key: _plain(value) for key, value in thing.items()}
+        return {key: None if hasattr(value, "__next__") else _plain(value) for key, value in thing.items()}
     return thing
 
 
@@ -312,10 +312,12 @@ def test_a_prediction_is_in_order_or_is_refused(data: Any, problem: Problem) -> 
     outcome = attempt(getattr(model, request.method), request.X, **request.arguments)
     assert same(state(model), before)
     assert frozen(state(model)) == dumped
-    assert frozen(request.X, request.arguments) == rows
+    assert frozen(request.X, request.arguments) == rows, request
     if not outcome.answered:
         return
     if request.method == "predict_distribution":
+        if request.spoilt.get("X") == "huge":
+            return  # beyond the largest number squared
         noise = bool(request.arguments.get("include_noise", True))
         check_distribution(outcome.value, discrete=problem.kind in SHARES, noise=noise)
     else:
@@ -360,7 +362,7 @@ def test_other_calls_with_data_answer_or_refuse(data: Any, problem: Problem, nam
     before = state(model)
     with without_sampler():
         outcome = CALLS[name](model, again)
-    assert frozen(again.X, again.y, again.given) == rows
+    assert frozen(again.X, again.y, again.given) == rows, again
     if name != "partial_fit":
         assert same(state(model), before)
     elif not outcome.answered:
@@ -397,6 +399,8 @@ def test_questions_to_a_fitted_model_are_answered_or_refused(thing: Any, name: s
 def test_a_search_answers_or_refuses(data: Any, problem: Problem) -> None:
     again = data.draw(spoilt_again(problem, least=0))
     arguments = data.draw(spoilt_grids(problem))
+    for name in ("X_err", "X_cov"):
+        again.given.pop(name, None)
     search = RegressorCV(**arguments)
     with without_sampler():
         outcome = attempt(search.fit, again.X, again.y, **again.given)
@@ -490,3 +494,4 @@ def test_displays_are_made_or_refused(data: Any, problem: Problem) -> None:
         attempt(kind.from_estimator, model, again.X, **new)
     else:
         attempt(kind.from_estimator, model, again.X, again.y, sample_weight=again.given.get("sample_weight"), **new)
+    plt.close("all")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
-from ..checks import check_coverage, check_vector, read_target
+from ..checks import check_coverage, check_seed, check_vector, read_target
 from ..predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 from ..stated_errors import error_bars
 from .axes import BLUE, GREY, ORANGE, PARTS, Display, RowWeights, percent
@@ -208,7 +207,7 @@ class PredictionDisplay(Display):
         held = (self.interval[:, 0] <= self.y_true) & (self.y_true <= self.interval[:, 1])
         rows = np.arange(n)
         if subsample is not None and subsample < n:
-            rows = np.sort(check_random_state(random_state).choice(n, subsample, replace=False))
+            rows = np.sort(check_seed(random_state).choice(n, subsample, replace=False))
         self.inside, self.outside = rows[held[rows]], rows[~held[rows]]
         self.measurement_bars_ = None
         if self.y_err is not None:
