@@ -91,7 +91,9 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
     return array
 
 
-def read_table(estimator: Any, X: object, *, reset: bool = False, min_samples: int = 1) -> NDArray[np.floating]:
+def read_table(
+    estimator: Any, X: object, *, reset: bool = False, min_samples: int = 1
+) -> NDArray[np.floating]:
     """Return the table X as an array of floats, and settle or check the estimator's number and names of columns.
 
     Parameters
@@ -182,7 +184,7 @@ def check_coverage(coverage: object) -> None:
     ------
     ValueError
     """
-    if not isinstance(coverage, Real) or not 0.0 < coverage < 1.0:
+    if not isinstance(coverage, Real) or not 0.0 < coverage < 1.0:  # type: ignore[operator]
         raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}; 95% is 0.95.")
 
 

@@ -166,7 +166,9 @@ def find_column(column: object, names: Sequence[str] | None, n_columns: int, arg
         )
     if column in names:
         if list(names).count(column) > 1:
-            raise ValueError(f"{argument}={column!r} names several columns of X: rename them, or give a position.")
+            raise ValueError(
+                f"{argument}={column!r} names several columns of X: rename them, or give a position."
+            )
         return list(names).index(column)
     # A ColumnTransformer puts the transformer's name in front.
     renamed = [name for name in names if str(name).endswith(f"__{column}")]

@@ -60,6 +60,8 @@ _PHONE_CORRELATION = (
 )
 
 _PHONE_MEAN_SHARE = 0.15
+# Far beyond any intercept that gives shares.
+_LARGEST = 1e9
 # At that mean share. Two effects that 200 phones show plainly (one standard deviation of the
 # feature moves the share by 0.027 and 0.018), a weak one (0.007), and none for betweenness, which
 # its correlation with degree makes look like one.
@@ -354,12 +356,12 @@ def _linear_truth(
 ) -> tuple[Array, float]:
     """Return the true coefficients and intercept, or raise where a share could leave (0, 1)."""
     if intercept is not None:
-        check_scalar(intercept, "intercept", Real)
+        check_scalar(intercept, "intercept", Real, min_val=-_LARGEST, max_val=_LARGEST)
         if mean_share is not None:
             raise ValueError("intercept and mean_share determine each other: give only one.")
     if mean_share is None:
         mean_share = _PHONE_MEAN_SHARE
-    check_scalar(mean_share, "mean_share", Real)
+    check_scalar(mean_share, "mean_share", Real, min_val=-_LARGEST, max_val=_LARGEST)
 
     if coef is None:
         slopes = np.array(_PHONE_COEF) * (mean_share / _PHONE_MEAN_SHARE)

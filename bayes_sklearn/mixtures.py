@@ -245,7 +245,9 @@ def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing
     """
     first = np.floor((means - _REACH * sds - lower) / spacing).astype(np.intp)
     octave = np.frexp(sds)[1]
-    lengths = {k: int(np.ceil(2.0 * _REACH * sds[octave == k].max() / spacing)) + 2 for k in np.unique(octave)}
+    lengths = {
+        k: int(np.ceil(2.0 * _REACH * sds[octave == k].max() / spacing)) + 2 for k in np.unique(octave)
+    }
     size = max(int(first[octave == k].max()) + length for k, length in lengths.items()) + 1
     probability, passed = np.zeros(size), np.zeros(size)
     for k, length in lengths.items():

@@ -122,7 +122,9 @@ class PredictionMixin:
         """
         probabilities = check_probabilities(quantiles, "quantiles")
         if probabilities.ndim > 1:
-            raise ValueError(f"quantiles has shape {probabilities.shape}: give one number, or a list of them.")
+            raise ValueError(
+                f"quantiles has shape {probabilities.shape}: give one number, or a list of them."
+            )
         probabilities = np.atleast_1d(probabilities)
         return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
 

@@ -115,7 +115,9 @@ class PredictiveDistribution(ABC):
             Where a probability is outside [0, 1].
         """
         probabilities = check_probabilities(q, "quantiles")
-        return self._by_row(lambda mixture, probability: mixture.quantile(probability), probabilities, "quantiles")
+        return self._by_row(
+            lambda mixture, probability: mixture.quantile(probability), probabilities, "quantiles"
+        )
 
     def interval(self, coverage: float = 0.95) -> tuple[Array, Array]:
         """Return the lower and upper limits of equal-tailed intervals, (n,) each.
@@ -166,7 +168,9 @@ class PredictiveDistribution(ABC):
         except TypeError:
             raise TypeError(f"{name} must be real numbers, got {value!r}.") from None
         if values.ndim and values.shape[-1] not in (1, len(self)):
-            raise ValueError(f"{name} must be one number for each of {len(self)} rows, got shape {values.shape}.")
+            raise ValueError(
+                f"{name} must be one number for each of {len(self)} rows, got shape {values.shape}."
+            )
         shape = np.broadcast_shapes(values.shape, (len(self),))
         stacked = np.broadcast_to(values, shape).reshape(int(np.prod(shape[:-1])), len(self))
         answer = np.empty(stacked.shape)

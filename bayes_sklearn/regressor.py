@@ -545,8 +545,8 @@ class BayesianErrorsInVariablesRegressor(
         if len(beyond):
             source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"
             raise ValueError(
-                f"{source}: errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values are"
-                " distributed is not known. Fit with its errors, too."
+                f"{source}: errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values"
+                " are distributed is not known. Fit with its errors, too."
             )
         return given.among(fitted)
 

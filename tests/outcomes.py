@@ -1,8 +1,8 @@
 """What may come of a call: an answer, or a refusal in words that name an argument. All else is a fault.
 
 A refusal is a ValueError, a TypeError, or an error of scikit-learn's, that a line of this package or of
-scikit-learn's raises on purpose (``raise``, not something from below that passes through), and whose message names one of
-the arguments. A warning is one of ours: `UserWarning` or `ConvergenceWarning`.
+scikit-learn's raises on purpose (``raise``, not something from below that passes through), and whose message names
+one of the arguments. A warning is one of ours: `UserWarning` or `ConvergenceWarning`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ ARGUMENTS = (
 _NAMED = re.compile(rf"(?<![\w])({'|'.join(ARGUMENTS)})(?=$|[^\w]|__)")
 
 
-class Fault(AssertionError):
+class Fault(AssertionError):  # noqa: N818 - no error of the package
     """Something came of a call that may not."""
 
 
-class Sampler(Exception):
+class Sampler(Exception):  # noqa: N818 - a way out
     """The sampler was called for, which takes seconds to compile."""
 
 
@@ -124,7 +124,10 @@ def _own_warnings() -> Iterator[None]:
             frame = frame.f_back
         module = "" if frame is None else str(frame.f_globals.get("__name__"))
         ours = module.partition(".")[0] == "bayes_sklearn" and category in _WARNINGS
-        convention = module.partition(".")[0] == "sklearn" and category in (UserWarning, DataConversionWarning)
+        convention = module.partition(".")[0] == "sklearn" and category in (
+            UserWarning,
+            DataConversionWarning,
+        )
         if not (ours or (convention and re.search(_CONVENTIONS, str(message)))):
             raise Fault(f"a warning from {module}: {category.__name__}: {message}")
 

@@ -1,7 +1,7 @@
 """Whole problems under attack: each fits and satisfies the invariants, or is refused by the name of an argument.
 
-In a suite the examples are the same every time. ``BAYES_SKLEARN_EXAMPLES=2000`` draws so many of each property, and others
-every time.
+In a suite the examples are the same every time. ``BAYES_SKLEARN_EXAMPLES=2000`` draws so many of each property, and
+others every time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sklearn.base import clone
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as RegressorCV
-from bayes_sklearn import Normal, audit_errors, datasets, metrics
+from bayes_sklearn import Laplace, Normal, audit_errors, datasets, metrics
 from bayes_sklearn.displays import (
     CalibrationDisplay,
     CoefficientDisplay,
@@ -34,18 +34,9 @@ from bayes_sklearn.displays import (
     VarianceDisplay,
 )
 
+from mistakes import NUMBERS, THINGS, spoilt_vectors
 from outcomes import Fault, Outcome, attempt, without_sampler
-from strategies import (
-    NUMBERS,
-    THINGS,
-    Problem,
-    as_table,
-    problems,
-    requests,
-    spoilt_again,
-    spoilt_grids,
-    spoilt_vectors,
-)
+from strategies import Problem, as_table, problems, requests, spoilt_again, spoilt_grids
 
 Array = NDArray[np.float64]
 
@@ -53,7 +44,7 @@ _DEEP = os.environ.get("BAYES_SKLEARN_EXAMPLES")
 
 
 def examples(number: int) -> Any:
-    """Return settings: so many examples, always the same; or as many as the environment asks for, others every time."""
+    """Return settings: so many examples, the same every time, or as many new ones as the environment asks for."""
     return settings(
         max_examples=int(_DEEP or number),
         derandomize=_DEEP is None,
@@ -119,10 +110,19 @@ def fitted(problem: Problem) -> Regressor:
 def check_fit(model: Any) -> None:
     """Check the fitted attributes."""
     p = len(model.coef_names_)
-    for name in ("coef_", "coef_std_", "coef_names_", *(["reliability_"] if hasattr(model, "reliability_") else [])):
+    for name in (
+        "coef_",
+        "coef_std_",
+        "coef_names_",
+        *(["reliability_"] if hasattr(model, "reliability_") else []),
+    ):
         assert getattr(model, name).shape == (p,), name
     for name, value in state(model).items():
-        if name.endswith("_") and isinstance(value, float | np.ndarray) and np.asarray(value).dtype.kind == "f":
+        if (
+            name.endswith("_")
+            and isinstance(value, float | np.ndarray)
+            and np.asarray(value).dtype.kind == "f"
+        ):
             assert np.isfinite(value).all(), f"{name} is {value}"
     assert (model.coef_std_ >= 0.0).all()
     assert isinstance(model.intercept_, float)
@@ -130,7 +130,7 @@ def check_fit(model: Any) -> None:
     assert model.inference_ in ("exact", "importance", "nuts")
     assert model.weight_type_ in ("counts", "frequency")
     assert 0.0 <= model.overdispersion_ <= 1.0
-    assert np.all((getattr(model, "reliability_", np.ones(p)) >= 0.0))
+    assert np.all(getattr(model, "reliability_", np.ones(p)) >= 0.0)
     assert np.all(getattr(model, "reliability_", np.ones(p)) <= 1.0 + 1e-12)
     table = model.summary()
     assert np.isfinite(table[["mean", "sd"]].to_numpy()).all()
@@ -145,7 +145,9 @@ def check_distribution(distribution: Any, *, discrete: bool = False, noise: bool
     assert np.isfinite(mean).all()
     assert np.isfinite(std).all()
     assert (std > 0.0).all() or not noise
-    assert_allclose(distribution.mean_and_std(), (mean, std), rtol=1e-6, atol=1e-12 * np.abs(mean).max(initial=0.0))
+    assert_allclose(
+        distribution.mean_and_std(), (mean, std), rtol=1e-6, atol=1e-12 * np.abs(mean).max(initial=0.0)
+    )
     assert_allclose(sum(distribution.variance_parts.values()), distribution.var(), rtol=1e-6)
     assert all((part >= 0.0).all() for part in distribution.variance_parts.values())
     quantiles = distribution.ppf(LEVELS[:, None])
@@ -257,7 +259,7 @@ def test_what_must_not_matter_does_not_matter(problem: Problem) -> None:
     rtol, atol = (1e-6, 1e-8) if exact else (1e-3, 1e-3 * max(1.0, float(np.abs(found).max())))
     n = len(problem.target)
     by_row = {
-        name: np.ndim(value) > 0 and len(value) == n and name != "X_cov" or np.ndim(value) == 3
+        name: (np.ndim(value) > 0 and len(value) == n and name != "X_cov") or np.ndim(value) == 3
         for name, value in problem.stated.items()
     }
 
@@ -293,7 +295,9 @@ def test_the_order_of_columns_does_not_matter(problem: Problem, seed: int) -> No
     parameters = dict(problem.parameters)
     if isinstance(prior, Normal) and np.ndim(prior.sigma):
         parameters["coef_prior"] = Normal(prior.mu, np.asarray(prior.sigma)[order])
-    other = attempt(Regressor(**parameters).fit, problem.table[:, order], problem.target, **problem.stated).value
+    other = attempt(
+        Regressor(**parameters).fit, problem.table[:, order], problem.target, **problem.stated
+    ).value
     assert_allclose(other.coef_, model.coef_[order], rtol=1e-6, atol=1e-8)
     assert_allclose(other.coef_std_, model.coef_std_[order], rtol=1e-6, atol=1e-8)
     assert_allclose(other.predict(problem.table[:, order]), model.predict(problem.X), rtol=1e-6, atol=1e-8)
@@ -328,14 +332,13 @@ def test_a_prediction_is_in_order_or_is_refused(data: Any, problem: Problem) -> 
         assert (outcome.value[:, 0] <= outcome.value[:, 1]).all()
 
 
-def test_predictions_of_every_kind_of_problem_satisfy_the_invariants() -> None:
-    @given(problem=problems(), with_errors=st.booleans())
-    @examples(60)
-    def holds(problem: Problem, with_errors: bool) -> None:
-        X, new = problem.some()
-        check_predictions(fitted(problem), X, **(new if with_errors else {}))
-
-    holds()
+@given(problem=problems(), with_errors=st.booleans())
+@examples(60)
+def test_predictions_of_every_kind_of_problem_satisfy_the_invariants(
+    problem: Problem, with_errors: bool
+) -> None:
+    X, new = problem.some()
+    check_predictions(fitted(problem), X, **(new if with_errors else {}))
 
 
 # All else that takes data, or asks something of a fit.
@@ -363,13 +366,14 @@ def test_other_calls_with_data_answer_or_refuse(data: Any, problem: Problem, nam
     with without_sampler():
         outcome = CALLS[name](model, again)
     assert frozen(again.X, again.y, again.given) == rows, again
-    if name != "partial_fit":
-        assert same(state(model), before)
-    elif not outcome.answered:
+    if name != "partial_fit" or not outcome.answered:
         assert same(state(model), before)
     if not outcome.answered:
-        assert again.spoilt or outcome.sampler or name in ("partial_fit", "audit_errors", "score") or (
-            problem.kind in ("Xy_cov", "count_column", "counts", "frequency", *SHARES)
+        assert (
+            again.spoilt
+            or outcome.sampler
+            or name in ("partial_fit", "audit_errors", "score")
+            or (problem.kind in ("Xy_cov", "count_column", "counts", "frequency", *SHARES))
         ), f"{name} refuses the training rows: {outcome.refusal}"
         return
     if name == "loo_pit":
@@ -413,7 +417,9 @@ def test_a_search_answers_or_refuses(data: Any, problem: Problem) -> None:
     assert not np.isnan(search.cv_results_["score"]).any()
 
 
-@given(data=st.data(), problem=problems(("plain", "y_err", "counts", "student_t")), name=st.sampled_from(SCORERS))
+@given(
+    data=st.data(), problem=problems(("plain", "y_err", "counts", "student_t")), name=st.sampled_from(SCORERS)
+)
 @examples(60)
 def test_scorers_answer_or_refuse(data: Any, problem: Problem, name: str) -> None:
     model = fitted(problem)
@@ -449,7 +455,9 @@ def test_metrics_answer_or_refuse(data: Any, name: str) -> None:
     for argument in data.draw(st.lists(st.sampled_from(METRICS[name]), min_size=1, max_size=2, unique=True)):
         one = argument == "coverage"
         arguments[argument] = data.draw(
-            st.sampled_from(NUMBERS) if one else spoilt_vectors(arguments[argument]).map(lambda drawn: drawn.value)
+            st.sampled_from(NUMBERS)
+            if one
+            else spoilt_vectors(arguments[argument]).map(lambda drawn: drawn.value)
         )
     outcome = attempt(getattr(metrics, name), **arguments)
     if outcome.answered:
@@ -459,7 +467,7 @@ def test_metrics_answer_or_refuse(data: Any, name: str) -> None:
 @given(
     data=st.data(),
     names=st.lists(
-        st.sampled_from(["coef", "intercept", "mean_share", "messages", "overdispersion", "random_state", "as_frame"]),
+        st.sampled_from(("coef", "intercept", "mean_share", "messages", "overdispersion", "random_state")),
         unique=True,
         max_size=2,
     ),
@@ -493,5 +501,52 @@ def test_displays_are_made_or_refused(data: Any, problem: Problem) -> None:
     elif kind is VarianceDisplay:
         attempt(kind.from_estimator, model, again.X, **new)
     else:
-        attempt(kind.from_estimator, model, again.X, again.y, sample_weight=again.given.get("sample_weight"), **new)
+        attempt(
+            kind.from_estimator,
+            model,
+            again.X,
+            again.y,
+            sample_weight=again.given.get("sample_weight"),
+            **new,
+        )
     plt.close("all")
+
+
+# The sampler: two structures, compiled once.
+
+
+@pytest.fixture(scope="module")
+def pymc() -> None:
+    """Load PyMC, which sets a recursion limit, before Hypothesis looks at it."""
+    Regressor().to_pymc([[0.0], [1.0], [3.0]], [0.1, 0.9, 3.2])
+
+
+@pytest.mark.usefixtures("pymc")
+@given(data=st.data(), seed=st.integers(0, 99), shares=st.booleans())
+@examples(6)
+def test_sampled_fits_satisfy_the_invariants_or_are_refused(data: Any, seed: int, shares: bool) -> None:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(8, 2))
+    y = rng.binomial(10, 0.5, 8) / 10.0 if shares else X.sum(axis=1) + 0.3 * rng.normal(size=8)
+    settings_ = {"draws": 20, "chains": 2, "nuts_kwargs": {"tune": 20, "cores": 1}, "random_state": seed}
+    model = Regressor(inference="nuts", coef_prior=None if shares else Laplace(b=0.7), **settings_)
+    given_: dict[str, Any] = {}
+    if shares:
+        model.set_params(likelihood="binomial", weight_type="counts")
+        given_ = {"sample_weight": np.full(8, 10.0)}
+    spoilt = data.draw(st.sampled_from(["nothing", "nothing", "nuts_kwargs", "draws", "chains"]))
+    if spoilt == "nuts_kwargs":
+        name = data.draw(
+            st.sampled_from(["tune", "cores", "target_accept", "nuts_sampler", "no_such_setting"])
+        )
+        model.set_params(nuts_kwargs={"tune": 20, "cores": 1, name: data.draw(st.sampled_from(NUMBERS))})
+    elif spoilt != "nothing":
+        few = [value for value in NUMBERS if not (isinstance(value, int) and value > 10)]
+        model.set_params(**{spoilt: data.draw(st.sampled_from(few))})
+    outcome = attempt(model.fit, X, y, **given_)
+    if not outcome.answered:
+        assert spoilt != "nothing", outcome.refusal
+        assert not state(model)
+        return
+    check_fit(model)
+    check_predictions(model, X[:3])
