@@ -177,10 +177,12 @@ def newton_on_normal_scale(
         below = height < target
         lower, upper = np.where(below, x, lower), np.where(below, upper, x)
         inside = (proposal >= lower) & (proposal <= upper)
-        proposal = np.where(inside, proposal, 0.5 * (lower + upper))
+        settled = np.abs(target - height) < 1e-6
+        # Between point masses the slope is zero and no step from a solution is any better: x stays.
+        proposal = np.where(inside, proposal, np.where(settled, x, 0.5 * (lower + upper)))
         answer[rows] = proposal
         # Newton's error is squared by the step just taken; NaN, from a slope of zero, goes on.
-        going = ~(np.abs(target - height) < 1e-6) & (upper > lower) & (proposal != x)
+        going = ~settled & (upper > lower) & (proposal != x)
         if not going.any():
             break
         rows, x, target = rows[going], proposal[going], target[going]

@@ -35,7 +35,7 @@ from bayes_sklearn.displays import (
 )
 
 from mistakes import NUMBERS, THINGS, spoilt_vectors
-from outcomes import Fault, Outcome, attempt, without_sampler
+from outcomes import Fault, Outcome, attempt, attempt_within, without_sampler
 from strategies import Problem, as_table, problems, requests, spoilt_again, spoilt_grids
 
 Array = NDArray[np.float64]
@@ -543,7 +543,7 @@ def test_sampled_fits_satisfy_the_invariants_or_are_refused(data: Any, seed: int
     elif spoilt != "nothing":
         few = [value for value in NUMBERS if not (isinstance(value, int) and value > 10)]
         model.set_params(**{spoilt: data.draw(st.sampled_from(few))})
-    outcome = attempt(model.fit, X, y, **given_)
+    outcome = attempt_within(600, model.fit, X, y)
     if not outcome.answered:
         assert spoilt != "nothing", outcome.refusal
         assert not state(model)
