@@ -221,17 +221,22 @@ def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
     """Return half the mean distance of two draws, as the integral of F (1 - F).
 
     F is as smooth as the narrowest component, so that the trapezoid rule converges faster than exponentially in
-    its sd over the spacing. Where there would be too many points, components are points themselves, and the sum
-    is exact.
+    its sd over the spacing. Where there would be too many points, and all components are narrow, they are points
+    themselves, and the sum is exact; where some are wide, the narrow ones are taken to be as wide as the grid
+    resolves.
     """
     between = np.empty(len(means))
     lower, upper = (means - _REACH * sds).min(axis=1), (means + _REACH * sds).max(axis=1)
     spacing = _SPACING * sds.min(axis=1)
     for row in range(len(means)):
         own = weights if weights.ndim == 1 else weights[row]
-        if upper[row] - lower[row] <= _MOST_POINTS * spacing[row]:
-            probability = _cdf_on_grid(own, means[row], sds[row], lower[row], spacing[row])
-            between[row] = spacing[row] * float((probability * (1.0 - probability)).sum())
+        finest = (upper[row] - lower[row]) / _MOST_POINTS
+        if spacing[row] >= finest or _SPACING * sds[row].max() > finest:
+            step = max(spacing[row], finest)
+            widths = np.maximum(sds[row], step / _SPACING)
+            start = (means[row] - _REACH * widths).min()
+            probability = _cdf_on_grid(own, means[row], widths, start, step)
+            between[row] = step * float((probability * (1.0 - probability)).sum())
         else:
             order = np.argsort(means[row])
             below = np.cumsum(own[order])[:-1]
@@ -253,11 +258,12 @@ def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing
     size = max(int(first[octave == k].max()) + length for k, length in lengths.items()) + 1
     probability, passed = np.zeros(size), np.zeros(size)
     for k, length in lengths.items():
-        alike = octave == k
-        points = first[alike, None] + np.arange(length)
-        z = (lower + points * spacing - means[alike, None]) / sds[alike, None]
-        probability += np.bincount(points.ravel(), (ndtr(z) * weights[alike, None]).ravel(), size)
-        passed += np.bincount(points[:, -1] + 1, weights[alike], size)
+        every = np.flatnonzero(octave == k)
+        for alike in np.array_split(every, -(-len(every) * length // _MOST_POINTS)):  # memory stays bounded
+            points = first[alike, None] + np.arange(length)
+            z = (lower + points * spacing - means[alike, None]) / sds[alike, None]
+            probability += np.bincount(points.ravel(), (ndtr(z) * weights[alike, None]).ravel(), size)
+            passed += np.bincount(points[:, -1] + 1, weights[alike], size)
     return np.asarray(probability + np.cumsum(passed), dtype=np.float64)
 
 

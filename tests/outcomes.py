@@ -25,7 +25,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from bayes_sklearn.inference import ImproperPosterior, nuts
 from bayes_sklearn.inference.sampler import SamplerOptions
 
-__all__ = ["Fault", "Outcome", "Sampler", "attempt", "attempt_within", "without_sampler"]
+__all__ = ["Fault", "Outcome", "Sampler", "attempt", "without_sampler"]
 
 # An example that takes longer is a hang.
 _SECONDS = 30
@@ -78,12 +78,7 @@ def _solve(_: Any, settings: Any) -> None:
 
 
 def attempt(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Outcome:
-    """Call, and return what came of it; what compiles is called by `attempt_within`."""
-    return attempt_within(_SECONDS, call, *args, **kwargs)
-
-
-def attempt_within(seconds: int, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Outcome:
-    """Call, and return what came of it within some seconds.
+    """Call, and return what came of it.
 
     Raises
     ------
@@ -91,14 +86,14 @@ def attempt_within(seconds: int, call: Callable[..., Any], *args: Any, **kwargs:
         Where it is neither an answer nor a refusal in order; for warnings from below; and for hangs.
     """
     try:
-        with _own_warnings(), _limited(seconds):
+        with _own_warnings(), _limited(_SECONDS):
             return Outcome(call(*args, **kwargs))
     except Sampler:
         return Outcome(sampler=True)
     except Fault:
         raise
     except Hung:
-        raise Fault(f"the call took longer than {seconds} s\n{traceback.format_exc()}") from None
+        raise Fault(f"the call took longer than {_SECONDS} s\n{traceback.format_exc()}") from None
     except Exception as error:
         _check_refusal(error)
         return Outcome(refusal=error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as RegressorCV
@@ -35,7 +37,7 @@ from bayes_sklearn.displays import (
 )
 
 from mistakes import NUMBERS, THINGS, spoilt_vectors
-from outcomes import Fault, Outcome, attempt, attempt_within, without_sampler
+from outcomes import Fault, Outcome, attempt, without_sampler
 from strategies import Problem, as_table, problems, requests, spoilt_again, spoilt_grids
 
 Array = NDArray[np.float64]
@@ -214,8 +216,7 @@ def test_the_rule_for_refusals_can_be_broken() -> None:
         lambda: fails(ValueError("X")),  # of this file
         lambda: Regressor().fit([[0.0], [1.0]], [0.0, 1.0]).predict([[0.0]], no_such_argument=1),
         lambda: np.log(np.zeros(1)),
-        lambda: __import__("warnings").warn("X", UserWarning, stacklevel=1),
-        lambda: __import__("time").sleep(60),
+        lambda: warnings.warn("X", UserWarning, stacklevel=1),
     ):
         with pytest.raises(Fault):
             attempt(call)
@@ -227,7 +228,7 @@ def test_the_rule_for_refusals_can_be_broken() -> None:
 
 
 @given(problem=problems(spoilt=2))
-@examples(300)
+@examples(120)
 def test_a_problem_fits_and_satisfies_the_invariants_or_is_refused(problem: Problem) -> None:
     model = copy.copy(EARLIER)
     model.__dict__.update(problem.parameters)
@@ -251,7 +252,7 @@ def test_a_problem_fits_and_satisfies_the_invariants_or_is_refused(problem: Prob
 
 
 @given(problem=problems())
-@examples(60)
+@examples(25)
 def test_what_must_not_matter_does_not_matter(problem: Problem) -> None:
     model = fitted(problem)
     found = numbers(model)
@@ -307,7 +308,7 @@ def test_the_order_of_columns_does_not_matter(problem: Problem, seed: int) -> No
 
 
 @given(data=st.data(), problem=problems())
-@examples(200)
+@examples(120)
 def test_a_prediction_is_in_order_or_is_refused(data: Any, problem: Problem) -> None:
     model = fitted(problem)
     before, dumped = state(model), frozen(state(model))
@@ -333,7 +334,7 @@ def test_a_prediction_is_in_order_or_is_refused(data: Any, problem: Problem) -> 
 
 
 @given(problem=problems(), with_errors=st.booleans())
-@examples(60)
+@examples(25)
 def test_predictions_of_every_kind_of_problem_satisfy_the_invariants(
     problem: Problem, with_errors: bool
 ) -> None:
@@ -355,7 +356,7 @@ SCORERS = ("log_predictive_density", "neg_crps", "neg_pit_error", "neg_interval_
 
 
 @given(data=st.data(), problem=problems(), name=st.sampled_from(list(CALLS)))
-@examples(150)
+@examples(80)
 def test_other_calls_with_data_answer_or_refuse(data: Any, problem: Problem, name: str) -> None:
     model = fitted(problem)
     again = data.draw(spoilt_again(problem))
@@ -512,38 +513,36 @@ def test_displays_are_made_or_refused(data: Any, problem: Problem) -> None:
     plt.close("all")
 
 
-# The sampler: two structures, compiled once.
+# The sampler: one structure, compiled once.
 
 
 @pytest.fixture(scope="module")
-def pymc() -> None:
-    """Load PyMC, which sets a recursion limit, before Hypothesis looks at it."""
-    Regressor().to_pymc([[0.0], [1.0], [3.0]], [0.1, 0.9, 3.2])
+def sampled() -> Regressor:
+    """Compile before Hypothesis looks at the recursion limit, which PyMC sets, and before a call is timed."""
+    settings_ = {"draws": 20, "chains": 2, "nuts_kwargs": {"tune": 20, "cores": 1}, "random_state": 0}
+    model = Regressor(inference="nuts", coef_prior=Laplace(b=0.7), **settings_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so few draws are not to be trusted
+        return model.fit(np.random.default_rng(0).normal(size=(8, 2)), np.arange(8.0))
 
 
-@pytest.mark.usefixtures("pymc")
-@given(data=st.data(), seed=st.integers(0, 99), shares=st.booleans())
-@examples(6)
-def test_sampled_fits_satisfy_the_invariants_or_are_refused(data: Any, seed: int, shares: bool) -> None:
+@given(data=st.data(), seed=st.integers(0, 99))
+@examples(10)
+def test_sampled_fits_satisfy_the_invariants_or_are_refused(sampled: Regressor, data: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(8, 2))
-    y = rng.binomial(10, 0.5, 8) / 10.0 if shares else X.sum(axis=1) + 0.3 * rng.normal(size=8)
-    settings_ = {"draws": 20, "chains": 2, "nuts_kwargs": {"tune": 20, "cores": 1}, "random_state": seed}
-    model = Regressor(inference="nuts", coef_prior=None if shares else Laplace(b=0.7), **settings_)
-    given_: dict[str, Any] = {}
-    if shares:
-        model.set_params(likelihood="binomial", weight_type="counts")
-        given_ = {"sample_weight": np.full(8, 10.0)}
+    model = clone(sampled)
     spoilt = data.draw(st.sampled_from(["nothing", "nothing", "nuts_kwargs", "draws", "chains"]))
     if spoilt == "nuts_kwargs":
         name = data.draw(
             st.sampled_from(["tune", "cores", "target_accept", "nuts_sampler", "no_such_setting"])
         )
-        model.set_params(nuts_kwargs={"tune": 20, "cores": 1, name: data.draw(st.sampled_from(NUMBERS))})
+        few = [value for value in NUMBERS if value is not None]
+        model.set_params(nuts_kwargs={"tune": 20, "cores": 1, name: data.draw(st.sampled_from(few))})
     elif spoilt != "nothing":
         few = [value for value in NUMBERS if not (isinstance(value, int) and value > 10)]
         model.set_params(**{spoilt: data.draw(st.sampled_from(few))})
-    outcome = attempt_within(600, model.fit, X, y)
+    outcome = attempt(model.fit, X, X.sum(axis=1) + 0.3 * rng.normal(size=8))
     if not outcome.answered:
         assert spoilt != "nothing", outcome.refusal
         assert not state(model)
