@@ -133,7 +133,6 @@ SPOILT_VECTORS: dict[str, Callable[[Array], Any]] = {
     "a generator": lambda v: (value for value in v.tolist()),
     "an iterator": lambda v: iter(v.tolist()),
     "a range": lambda v: range(len(v)),
-    "matrix": lambda v: np.matrix(v),
 }  # fmt: skip
 
 SPOILT_TABLES: dict[str, Callable[[Array, list[str]], Any]] = {
@@ -190,7 +189,6 @@ SPOILT_TABLES: dict[str, Callable[[Array, list[str]], Any]] = {
     "sparse matrix": lambda X, _: sparse.csc_matrix(X),
     "sparse frame": lambda X, names: pd.DataFrame.sparse.from_spmatrix(sparse.csr_matrix(X), columns=names),
     "complex": lambda X, _: X + 1j,
-    "matrix": lambda X, _: np.matrix(X),
     "masked": lambda X, _: np.ma.MaskedArray(X, mask=X > 1.0),
     "structured": lambda X, _: np.array([(row[0], 1) for row in X], dtype=[("a", float), ("b", int)]),
     "constant": lambda X, _: np.ones_like(X),

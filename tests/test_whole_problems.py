@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ def examples(number: int) -> Any:
         database=None,
         deadline=None,  # a hang is a fault of its own
         suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate),  # failures name what was spoilt: shrinking takes minutes
         print_blob=_DEEP is not None,
     )
 
@@ -228,7 +229,7 @@ def test_the_rule_for_refusals_can_be_broken() -> None:
 
 
 @given(problem=problems(spoilt=2))
-@examples(120)
+@examples(80)
 def test_a_problem_fits_and_satisfies_the_invariants_or_is_refused(problem: Problem) -> None:
     model = copy.copy(EARLIER)
     model.__dict__.update(problem.parameters)
@@ -489,7 +490,7 @@ DISPLAYS = (PredictionDisplay, CalibrationDisplay, PITDisplay, VarianceDisplay)
 
 
 @given(data=st.data(), problem=problems(("plain", "y_err", "counts", "X_err", "binomial")))
-@examples(60)
+@examples(30)
 def test_displays_are_made_or_refused(data: Any, problem: Problem) -> None:
     model = fitted(problem)
     again = data.draw(spoilt_again(problem))
