@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from sklearn.utils import check_array, check_consistent_length
 
 from . import metrics
-from .checks import remedies
+from .checks import read_target
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
@@ -254,13 +253,9 @@ def audit_errors(
     >>> audit_errors(model, phones.data, phones.target, phones.counts).verdict
     'about right'
     """
-    if not isinstance(false_alarm_rate, Real) or not 0.0 < float(false_alarm_rate) < 1.0:
+    if not isinstance(false_alarm_rate, Real) or not 0.0 < false_alarm_rate < 1.0:
         raise ValueError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate!r}; 5% is 0.05.")
-    with remedies():
-        target = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        if target.ndim != 1:
-            raise ValueError(f"y has shape {target.shape}: give one number a row.")
-        check_consistent_length(X, target)
+    target = read_target(y)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "held_out": held_out}
     rows = standardize_rows(estimator, X, target, sample_weight, **errors)
     n = len(rows.residual)

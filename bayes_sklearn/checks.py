@@ -6,14 +6,39 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import column_or_1d, validate_data
 
 Array = NDArray[np.float64]
 
 # Errors and weights are squared, and divided by.
 _LARGEST = 1e100
+
+
+def as_floats(value: object) -> Array:
+    """Return numbers of any shape as an array of floats; masked ones are none.
+
+    Raises
+    ------
+    TypeError
+        Where they are no real numbers.
+    """
+    try:
+        given = np.asarray(value)
+    except Exception as error:  # ragged, or an object that says it is an array
+        raise TypeError(str(error)) from error
+    words = given.dtype.kind == "O" and any(isinstance(x, str | bytes | np.ndarray) for x in given.flat)
+    if given.dtype.kind not in "biufO" or words or np.ma.is_masked(value):
+        raise TypeError("no real numbers")
+    try:
+        with np.errstate(over="ignore"):  # of long doubles: infinity
+            return given.astype(np.float64, copy=False)
+    except Exception as error:
+        raise TypeError(str(error)) from error
 
 
 def check_vector(value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True) -> Array:
@@ -42,11 +67,8 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
         Where it isn't that, has NaN or infinity, or numbers below (or at) zero.
     """
     try:
-        given = np.asarray(value)
-        if given.dtype.kind not in "biufO":
-            raise TypeError
-        array = given.astype(np.float64, copy=False)
-    except (TypeError, ValueError):
+        array = as_floats(value)
+    except TypeError:
         raise TypeError(f"{name} must be an array of {n} real numbers, got {value!r}.") from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -69,19 +91,90 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
     return array
 
 
+def read_table(
+    estimator: Any, X: object, *, reset: bool = False, min_samples: int = 1
+) -> NDArray[np.floating]:
+    """Return the table X as an array of floats, and settle or check the estimator's number and names of columns.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like of shape (n, k)
+        What the user gave.
+    reset : bool, default=False
+        Whether X says what the columns are, or has to have those of before.
+    min_samples : int, default=1
+        The least number of rows.
+
+    Returns
+    -------
+    ndarray of shape (n, k)
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming X.
+    """
+    with named("X"):
+        check_unmasked(X)
+        return validate_data(
+            estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_samples
+        )
+
+
+def read_rows(
+    estimator: Any, X: object, y: object, *, reset: bool = False, min_samples: int = 1
+) -> tuple[NDArray[np.floating], Array]:
+    """Return the table X and the target y, (n,); arguments and errors as `read_table`'s."""
+    table = read_table(estimator, X, reset=reset, min_samples=min_samples)
+    return table, read_target(y, estimator, n=len(table))
+
+
+def read_target(y: object, estimator: Any = None, *, n: int | None = None) -> Array:
+    """Return the target as an array of floats, (n,); of n rows, where they are known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming y.
+    """
+    if y is None:
+        name = "" if estimator is None else f"{type(estimator).__name__} "
+        raise ValueError(f"This {name}estimator requires y to be passed, but the target y is None.")
+    with named("y"):
+        check_unmasked(y)
+        target = column_or_1d(y, warn=True)
+        target = check_array(target, dtype=np.float64, ensure_2d=False, ensure_min_samples=0, input_name="y")
+    if n is not None and len(target) != n:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: {[n, len(target)]}\n"
+            "X and y need the same number of rows."
+        )
+    return target
+
+
+def check_unmasked(values: object) -> None:
+    """Refuse masked numbers, which NumPy would give as if they were not."""
+    if np.ma.is_masked(values):
+        raise ValueError("some are masked. Drop these rows or fill in their values.")
+
+
 @contextmanager
-def remedies() -> Iterator[None]:
-    """Add what to do to scikit-learn's messages about X and y that don't say."""
+def named(argument: str) -> Iterator[None]:
+    """Make errors of the body name the argument, and say what to do where scikit-learn's don't."""
     try:
-        yield
-    except ValueError as error:
-        if "inconsistent numbers of samples" in str(error):
-            hint = "X and y need the same number of rows."
-        elif re.search("NaN|infinity", str(error)):
-            hint = "Drop these rows or fill in their values."
-        else:
-            raise
-        raise ValueError(f"{error}\n{hint}") from None
+        # scikit-learn looks for infinities by a sum.
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
+    except Exception as error:  # tables may be of any library, with errors of its own
+        said = str(error)
+        if re.search("NaN|infinity", said):
+            said = f"{said}\nDrop these rows or fill in their values."
+        if not re.search(rf"\b{argument}\b", said):
+            wanted = "a table of real numbers, a row a sample" if argument == "X" else "one real number a row"
+            said = f"{argument} can't be taken as {wanted}: {said}"
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(said) from error
 
 
 def check_coverage(coverage: object) -> None:
@@ -91,8 +184,54 @@ def check_coverage(coverage: object) -> None:
     ------
     ValueError
     """
-    if not isinstance(coverage, Real) or not 0.0 < float(coverage) < 1.0:
+    if not isinstance(coverage, Real) or not 0.0 < coverage < 1.0:  # type: ignore[operator]
         raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}; 95% is 0.95.")
+
+
+def check_probabilities(values: object, name: str) -> Array:
+    """Return probabilities of any shape as an array of floats.
+
+    Raises
+    ------
+    ValueError
+        Where they are no numbers in [0, 1].
+    """
+    try:
+        array = as_floats(values)
+    except TypeError:
+        array = np.array(np.nan)
+    if not ((array >= 0.0) & (array <= 1.0)).all():
+        raise ValueError(f"{name} must be probabilities in [0, 1], got {values!r}.")
+    return array
+
+
+def check_seed(random_state: object) -> np.random.RandomState:
+    """Return the generator that scikit-learn's convention makes of a random state.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument.
+    """
+    try:
+        return check_random_state(random_state)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "random_state must be None, a whole number from 0 to 2**32 - 1, or a RandomState, got"
+            f" {random_state!r}."
+        ) from None
+
+
+def check_flag(value: object, name: str) -> bool:
+    """Return whether an argument that is True or False is True; 1 and 0 will do.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(value, bool | np.bool_ | Integral) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)
 
 
 def check_n_samples(n_samples: object) -> None:
@@ -102,7 +241,7 @@ def check_n_samples(n_samples: object) -> None:
     ------
     ValueError
     """
-    if not isinstance(n_samples, Integral) or n_samples < 1:
+    if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
         raise ValueError(f"n_samples must be a positive whole number, got {n_samples!r}.")
 
 

@@ -147,13 +147,17 @@ def find_column(column: object, names: Sequence[str] | None, n_columns: int, arg
 
     Raises
     ------
+    TypeError
+        Where it is neither.
     ValueError
-        Where there is no such column; near matches are listed.
+        Where there is no such column, or several; near matches are listed.
     """
     if isinstance(column, (int, np.integer)) and not isinstance(column, bool):
         if not -n_columns <= column < n_columns:
             raise ValueError(f"{argument}={column}, but X has {n_columns} columns.")
         return int(column) % n_columns
+    if not isinstance(column, str):
+        raise TypeError(f"{argument} must be a column's name or its position, got {column!r}.")
     if names is None:
         raise ValueError(
             f"{argument}={column!r} names a column, but X has no column names: give a data frame (from a"
@@ -161,7 +165,11 @@ def find_column(column: object, names: Sequence[str] | None, n_columns: int, arg
             " column's position."
         )
     if column in names:
-        return list(names).index(str(column))
+        if list(names).count(column) > 1:
+            raise ValueError(
+                f"{argument}={column!r} names several columns of X: rename them, or give a position."
+            )
+        return list(names).index(column)
     # A ColumnTransformer puts the transformer's name in front.
     renamed = [name for name in names if str(name).endswith(f"__{column}")]
     near = renamed or difflib.get_close_matches(str(column), list(names), n=3, cutoff=0.5)

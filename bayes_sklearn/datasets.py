@@ -15,7 +15,9 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr
-from sklearn.utils import Bunch, check_random_state, check_scalar
+from sklearn.utils import Bunch, check_scalar
+
+from .checks import as_floats, check_n_samples, check_seed
 
 __all__ = ["load_seeds", "make_role_modeling"]
 
@@ -58,6 +60,8 @@ _PHONE_CORRELATION = (
 )
 
 _PHONE_MEAN_SHARE = 0.15
+# Far beyond any intercept that gives shares.
+_LARGEST = 1e9
 # At that mean share. Two effects that 200 phones show plainly (one standard deviation of the
 # feature moves the share by 0.027 and 0.018), a weak one (0.007), and none for betweenness, which
 # its correlation with degree makes look like one.
@@ -223,6 +227,7 @@ def make_role_modeling(
     2              0.079        0.802         2  0.000
     """
     check_scalar(n_samples, "n_samples", Integral, min_val=1)
+    check_n_samples(n_samples)
     fewest, most = _check_messages(messages)
     check_scalar(overdispersion, "overdispersion", Real)
     # Not a bound of check_scalar, which lets NaN pass.
@@ -231,7 +236,7 @@ def make_role_modeling(
     slopes, offset = _linear_truth(coef, intercept, mean_share)
 
     # Features and counts are drawn first, so that they do not depend on the truth.
-    rng = check_random_state(random_state)
+    rng = check_seed(random_state)
     X = _phone_features(n_samples, rng)
     counts = _log_uniform_counts(n_samples, fewest, most, rng)
     true_share = offset + X @ slopes
@@ -351,17 +356,20 @@ def _linear_truth(
 ) -> tuple[Array, float]:
     """Return the true coefficients and intercept, or raise where a share could leave (0, 1)."""
     if intercept is not None:
-        check_scalar(intercept, "intercept", Real)
+        check_scalar(intercept, "intercept", Real, min_val=-_LARGEST, max_val=_LARGEST)
         if mean_share is not None:
             raise ValueError("intercept and mean_share determine each other: give only one.")
     if mean_share is None:
         mean_share = _PHONE_MEAN_SHARE
-    check_scalar(mean_share, "mean_share", Real)
+    check_scalar(mean_share, "mean_share", Real, min_val=-_LARGEST, max_val=_LARGEST)
 
     if coef is None:
         slopes = np.array(_PHONE_COEF) * (mean_share / _PHONE_MEAN_SHARE)
     else:
-        slopes = np.array(coef, dtype=np.float64)
+        try:
+            slopes = as_floats(coef).copy()
+        except TypeError:
+            raise TypeError(f"coef must be real numbers, got {coef!r}.") from None
     if slopes.shape != (len(_PHONE_FEATURES),):
         names = ", ".join(feature.name for feature in _PHONE_FEATURES)
         raise ValueError(

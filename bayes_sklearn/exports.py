@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .checks import remedies
+from .checks import read_rows
 from .columns import Columns
 from .draws import Draws, draws_of
 from .errors import (
@@ -294,17 +294,7 @@ class ExportMixin:
     ) -> Observed:
         """Check data against the fitted model, and settle their errors."""
         columns, index = self._columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
-        with remedies():
-            table, target = validate_data(
-                self,
-                X,
-                y,
-                reset=False,
-                dtype=[np.float64, np.float32],
-                ensure_min_samples=2,
-                y_numeric=True,
-            )
-        target = np.asarray(target, dtype=np.float64)
+        table, target = read_rows(self, X, y, min_samples=2)
         self._check_errors_given(sample_weight, y_err)
         feature_error = self._feature_error(table, of_features)
         held = columns.held(table)

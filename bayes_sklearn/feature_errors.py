@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import as_floats
+
 __all__ = ["FeatureErrors", "resolve_feature_errors", "warn_if_nothing_is_left"]
 
 Array = NDArray[np.float64]
@@ -300,11 +302,8 @@ def _aligned_both_ways(value: Any, names: Sequence[str]) -> object:
 
 def _numbers(value: object, argument: str) -> Array:
     try:
-        given = np.asarray(value)
-        if given.dtype.kind not in "biufO":
-            raise TypeError
-        return given.astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
+        return as_floats(value).copy()
+    except TypeError:
         raise TypeError(f"{argument} must be real numbers, got {value!r}.") from None
 
 

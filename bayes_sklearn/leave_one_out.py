@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from .checks import read_rows
 from .draws import Draws
 from .given_draws import GivenDraws, Observed
 from .inference import Posterior, Problem
@@ -183,7 +184,7 @@ class LeaveOneOutMixin:
                 "Leave-one-out is not available for a model fitted with Xy_cov: predictions don't have the covariance"
                 " of the features' errors with the target's."
             )
-        validate_data(self, X, y, reset=False, skip_check_array=True)
+        read_rows(self, X, y)
         self._check_errors_given(sample_weight, y_err)
 
     def _exactly(

@@ -211,7 +211,8 @@ class StudentTLikelihood(_Additive):
         variance = self.squared_scale(values, data)
         # (33)
         constant = log_rising(2.0 / nu, 0.5) - 0.5 * _LOG_TWO_PI - 0.5 * np.log(variance)
-        tail = np.square(data.y - eta)
+        with np.errstate(over="ignore"):  # that far off the density is 0
+            tail = np.square(data.y - eta)
         tail /= nu * variance
         np.log1p(tail, out=tail)
         tail *= -0.5 * (nu + 1.0)

@@ -34,7 +34,7 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .checks import check_coverage
+from .checks import check_coverage, check_unmasked, named
 from .predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 
 Array = NDArray[np.float64]
@@ -258,9 +258,11 @@ def _elementwise(
 def _column(name: str, values: ArrayLike) -> Array:
     """Finite floats of shape (n,), or a ValueError that names the argument."""
     try:
-        column: Array = check_array(
-            values, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name=name
-        )
+        with named(name):
+            check_unmasked(values)
+            column: Array = check_array(
+                values, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name=name
+            )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must hold finite numbers, so drop or repair other rows: {error}") from error
     if column.size == 0 or column.shape not in ((column.size,), (column.size, 1)):

@@ -83,9 +83,10 @@ def _standardised(value: Array, means: Array, sds: Array) -> tuple[Array, Array]
 def log_density(value: Array, weights: Array, means: Array, sds: Array) -> Array:
     """Return the log density of each row's mixture at its value, (n,)."""
     z, sds = _standardised(value, means, sds)
-    with np.errstate(over="ignore"):
-        terms = -0.5 * z**2 - np.log(sds) - _LOG_ROOT_TWO_PI
-    return logsumexp(terms, b=weights, axis=1)
+    with np.errstate(over="ignore", divide="ignore"):
+        # As logarithms: weights near the smallest number would overflow where logsumexp divides by them.
+        terms = -0.5 * z**2 - np.log(sds) - _LOG_ROOT_TWO_PI + np.log(weights)
+    return logsumexp(terms, axis=1)
 
 
 def cdf(value: Array, weights: Array, means: Array, sds: Array) -> Array:
@@ -176,10 +177,12 @@ def newton_on_normal_scale(
         below = height < target
         lower, upper = np.where(below, x, lower), np.where(below, upper, x)
         inside = (proposal >= lower) & (proposal <= upper)
-        proposal = np.where(inside, proposal, 0.5 * (lower + upper))
+        settled = np.abs(target - height) < 1e-6
+        # Between point masses the slope is zero and no step from a solution is any better: x stays.
+        proposal = np.where(inside, proposal, np.where(settled, x, 0.5 * (lower + upper)))
         answer[rows] = proposal
         # Newton's error is squared by the step just taken; NaN, from a slope of zero, goes on.
-        going = ~(np.abs(target - height) < 1e-6) & (upper > lower) & (proposal != x)
+        going = ~settled & (upper > lower) & (proposal != x)
         if not going.any():
             break
         rows, x, target = rows[going], proposal[going], target[going]
@@ -218,17 +221,22 @@ def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
     """Return half the mean distance of two draws, as the integral of F (1 - F).
 
     F is as smooth as the narrowest component, so that the trapezoid rule converges faster than exponentially in
-    its sd over the spacing. Where there would be too many points, components are points themselves, and the sum
-    is exact.
+    its sd over the spacing. Where there would be too many points, and all components are narrow, they are points
+    themselves, and the sum is exact; where some are wide, the narrow ones are taken to be as wide as the grid
+    resolves.
     """
     between = np.empty(len(means))
     lower, upper = (means - _REACH * sds).min(axis=1), (means + _REACH * sds).max(axis=1)
     spacing = _SPACING * sds.min(axis=1)
     for row in range(len(means)):
         own = weights if weights.ndim == 1 else weights[row]
-        if upper[row] - lower[row] <= _MOST_POINTS * spacing[row]:
-            probability = _cdf_on_grid(own, means[row], sds[row], lower[row], spacing[row])
-            between[row] = spacing[row] * float((probability * (1.0 - probability)).sum())
+        finest = (upper[row] - lower[row]) / _MOST_POINTS
+        if spacing[row] >= finest or _SPACING * sds[row].max() > finest:
+            step = max(spacing[row], finest)
+            widths = np.maximum(sds[row], step / _SPACING)
+            start = (means[row] - _REACH * widths).min()
+            probability = _cdf_on_grid(own, means[row], widths, start, step)
+            between[row] = step * float((probability * (1.0 - probability)).sum())
         else:
             order = np.argsort(means[row])
             below = np.cumsum(own[order])[:-1]
@@ -239,15 +247,24 @@ def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
 def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing: float) -> Array:
     """Return one mixture's distribution function at lower, lower + spacing, and so on to where it is one.
 
-    A component is evaluated only where it is neither 0 nor 1.
+    A component is evaluated only where it is neither 0 nor 1, together with those about as wide: the widest of
+    thousands may be a hundred times as wide as most.
     """
     first = np.floor((means - _REACH * sds - lower) / spacing).astype(np.intp)
-    window = np.arange(int(np.ceil(2.0 * _REACH * sds.max() / spacing)) + 2)
-    points = first[:, None] + window
-    values = ndtr((lower + points * spacing - means[:, None]) / sds[:, None]) * weights[:, None]
-    size = int(points[:, -1].max()) + 2
-    passed = np.bincount(points[:, -1] + 1, weights, size)
-    return np.asarray(np.bincount(points.ravel(), values.ravel(), size) + np.cumsum(passed), dtype=np.float64)
+    octave = np.frexp(sds)[1]
+    lengths = {
+        k: int(np.ceil(2.0 * _REACH * sds[octave == k].max() / spacing)) + 2 for k in np.unique(octave)
+    }
+    size = max(int(first[octave == k].max()) + length for k, length in lengths.items()) + 1
+    probability, passed = np.zeros(size), np.zeros(size)
+    for k, length in lengths.items():
+        every = np.flatnonzero(octave == k)
+        for alike in np.array_split(every, -(-len(every) * length // _MOST_POINTS)):  # memory stays bounded
+            points = first[alike, None] + np.arange(length)
+            z = (lower + points * spacing - means[alike, None]) / sds[alike, None]
+            probability += np.bincount(points.ravel(), (ndtr(z) * weights[alike, None]).ravel(), size)
+            passed += np.bincount(points[:, -1] + 1, weights[alike], size)
+    return np.asarray(probability + np.cumsum(passed), dtype=np.float64)
 
 
 def mean_distance(difference: Array, sd: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_flag
 from .errors import NoiseModel, new_counts
 from .inference.posterior import Posterior
 from .likelihoods import Likelihood
@@ -68,6 +69,7 @@ def new_rows(
     TypeError, ValueError
         For bad input, naming the argument, and for noise of a likelihood of no family.
     """
+    include_noise = check_flag(include_noise, "include_noise")
     family = likelihood.known_family() if include_noise else None
     posterior, of_features, by_row = RowErrors.of(posterior, feature_error, len(X))
     if likelihood.takes_trials:

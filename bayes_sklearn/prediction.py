@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import r2_score
 
+from .checks import check_flag, check_probabilities, check_vector, read_target
 from .predictive import PredictiveDistribution
 
 Array = NDArray[np.float64]
@@ -65,6 +67,8 @@ class PredictionMixin:
         ValueError, TypeError
             For bad input, naming the argument.
         """
+        return_std, return_cov = check_flag(return_std, "return_std"), check_flag(return_cov, "return_cov")
+        include_noise = check_flag(include_noise, "include_noise")
         if return_std and return_cov:
             raise ValueError("At most one of return_std and return_cov can be asked for.")
         distribution = self.predict_distribution(
@@ -116,8 +120,42 @@ class PredictionMixin:
         -------
         ndarray of shape (n, q)
         """
-        probabilities = np.atleast_1d(np.asarray(quantiles))
+        probabilities = check_probabilities(quantiles, "quantiles")
+        if probabilities.ndim > 1:
+            raise ValueError(
+                f"quantiles has shape {probabilities.shape}: give one number, or a list of them."
+            )
+        probabilities = np.atleast_1d(probabilities)
         return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the coefficient of determination R^2 of the predicted means.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            The columns that fit had.
+        y : array-like of shape (n,)
+            Measured values.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows in the sums; no counts or errors follow from them.
+
+        Returns
+        -------
+        float
+            1 is perfect, 0 no better than the mean of y; NaN of fewer than two rows.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+        """
+        predicted = self.predict(X)
+        target = read_target(y, self, n=len(predicted))
+        weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")
+        if weight is not None:
+            weight = np.broadcast_to(weight, target.shape)
+        return float(r2_score(target, predicted, sample_weight=weight))
 
     def sample_y(
         self,

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
-from .checks import check_coverage, check_n_samples
+from .checks import as_floats, check_coverage, check_n_samples, check_probabilities, check_seed
 from .errors import Parts
 from .inference.compressed import Rows
 from .inference.posterior import Posterior, line_mean, line_mean_and_variance, row_blocks
@@ -115,11 +114,10 @@ class PredictiveDistribution(ABC):
         ValueError
             Where a probability is outside [0, 1].
         """
-        probabilities = np.asarray(q)
-        numeric = probabilities.dtype.kind in "iuf"
-        if not (numeric and ((probabilities >= 0.0) & (probabilities <= 1.0)).all()):
-            raise ValueError(f"quantiles must be probabilities in [0, 1], got {q!r}.")
-        return self._by_row(lambda mixture, probability: mixture.quantile(probability), probabilities)
+        probabilities = check_probabilities(q, "quantiles")
+        return self._by_row(
+            lambda mixture, probability: mixture.quantile(probability), probabilities, "quantiles"
+        )
 
     def interval(self, coverage: float = 0.95) -> tuple[Array, Array]:
         """Return the lower and upper limits of equal-tailed intervals, (n,) each.
@@ -161,11 +159,18 @@ class PredictiveDistribution(ABC):
             columns |= {f"var_{name}": part for name, part in self.variance_parts.items()}
         return pd.DataFrame(columns, index=self.index)
 
-    def _by_row(self, function: Callable[[Mixture, Array], Array], value: ArrayLike) -> Array:
+    def _by_row(
+        self, function: Callable[[Mixture, Array], Array], value: ArrayLike, name: str = "y"
+    ) -> Array:
         """Apply a function of (mixture, value) to blocks of rows."""
-        values = np.asarray(value, dtype=np.float64)
+        try:
+            values = as_floats(value)
+        except TypeError:
+            raise TypeError(f"{name} must be real numbers, got {value!r}.") from None
         if values.ndim and values.shape[-1] not in (1, len(self)):
-            raise ValueError(f"Expected one value for each of {len(self)} rows, got shape {values.shape}.")
+            raise ValueError(
+                f"{name} must be one number for each of {len(self)} rows, got shape {values.shape}."
+            )
         shape = np.broadcast_shapes(values.shape, (len(self),))
         stacked = np.broadcast_to(values, shape).reshape(int(np.prod(shape[:-1])), len(self))
         answer = np.empty(stacked.shape)
@@ -205,7 +210,7 @@ class NormalPredictive(PredictiveDistribution):
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         check_n_samples(n_samples)
-        standard = check_random_state(random_state).standard_normal((len(self), n_samples))
+        standard = check_seed(random_state).standard_normal((len(self), n_samples))
         return self._mean[:, None] + standard * self._std[:, None]
 
     def _mixture(self, rows: slice) -> Mixture:
@@ -368,7 +373,7 @@ class LinearPredictive(PredictiveDistribution):
 
 def generator(random_state: int | np.random.RandomState) -> np.random.Generator:
     """Return a NumPy generator for what scikit-learn takes as a random state."""
-    return np.random.default_rng(check_random_state(random_state).randint(2**31 - 1, size=4))
+    return np.random.default_rng(check_seed(random_state).randint(2**31 - 1, size=4))
 
 
 def column(value: Array | float, rows: slice) -> Array | float:

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from .checks import remedies
+from .checks import read_rows, read_table
 from .columns import Columns
 from .errors import (
     PREDICTED_PRIOR_COUNT,
@@ -367,17 +367,7 @@ class BayesianErrorsInVariablesRegressor(
         `reset`, whether X says what the columns are, or has to have those of before.
         """
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        with remedies():
-            table, target = validate_data(
-                self,
-                X,
-                y,
-                reset=reset,
-                dtype=[np.float64, np.float32],
-                ensure_min_samples=1 if batch else 2,
-                y_numeric=True,
-            )
-        target = np.asarray(target, dtype=np.float64)
+        table, target = read_rows(self, X, y, reset=reset, min_samples=1 if batch else 2)
         columns = Columns.of(
             {"count_column": self.count_column, "y_err_column": self.y_err_column},
             getattr(self, "feature_names_in_", None),
@@ -522,8 +512,7 @@ class BayesianErrorsInVariablesRegressor(
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        with remedies():
-            table = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        table = read_table(self, X)
         columns = self._columns
         errors = self._new_feature_errors(table, X_err, X_cov)
         return new_rows(
@@ -554,9 +543,10 @@ class BayesianErrorsInVariablesRegressor(
             return np.zeros((len(fitted), len(fitted))) if stated and true is not None else None
         beyond = np.setdiff1d(given.noisy, fitted)
         if len(beyond):
+            source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"
             raise ValueError(
-                f"Errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values are"
-                " distributed is not known. Fit with its errors, too."
+                f"{source}: errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values"
+                " are distributed is not known. Fit with its errors, too."
             )
         return given.among(fitted)
 

@@ -226,8 +226,14 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Bas
         """Return the candidates, their parameters checked."""
         base = BayesianErrorsInVariablesRegressor() if self.estimator is None else self.estimator
         default = {"coef_prior__sigma": np.geomspace(0.01, 10.0, 31)}
-        candidates = []
-        for params in ParameterGrid(default if self.param_grid is None else self.param_grid):
+        candidates: list[_Candidate] = []
+        try:
+            grid = list(ParameterGrid(default if self.param_grid is None else self.param_grid))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"param_grid: {error}") from error
+        if not grid:
+            raise ValueError("param_grid is an empty list: give the values to try, or None for the default.")
+        for params in grid:
             model = clone(base).set_params(**clone(params, safe=False))
             model._validate_params()
             candidates.append(_Candidate(params, model))

@@ -10,11 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as RegressorCV
+from bayes_sklearn.datasets import make_role_modeling
+from bayes_sklearn.displays import RegressionLineDisplay
 from bayes_sklearn.priors import Exponential, Flat, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, Normal
 
 from data import shares
@@ -324,6 +329,40 @@ IMPROPER = {
     ),
 }
 
+TABLES = {
+    "X of words": Bad((r"\bX\b", "table of real numbers"), X=np.full((N, P), "word")),
+    "X of three dimensions": Bad((r"\bX\b", "dim 3"), X=X[:, :, None]),
+    "X masked": Bad((r"\bX\b", "masked.*[Dd]rop"), X=np.ma.MaskedArray(X, mask=X > 0.9)),
+    "X too large a number": Bad((r"\bX\b", "real numbers"), X=np.full((N, P), 10**400, dtype=object)),
+    "y of words": Bad((r"\by\b", "one real number a row"), y=np.full(N, "word")),
+    "y masked": Bad((r"\by\b", "masked"), y=np.ma.MaskedArray(Y, mask=Y > 0.3)),
+    "y nowhere": Bad(("requires y to be passed",), y=None),
+    "sample_weight masked": Bad(
+        ("sample_weight", "real numbers"),
+        data={"sample_weight": np.ma.MaskedArray(COUNTS, mask=COUNTS > 5)},
+        error=TypeError,
+    ),
+    "y_err too large a number": Bad(
+        ("y_err", "real numbers"), data={"y_err": [10**400] * N}, error=TypeError
+    ),
+    "X_err masked": Bad(
+        ("X_err", "real numbers"),
+        data={"X_err": np.ma.MaskedArray(np.full((N, P), 0.1), mask=X > 0.9)},
+        error=TypeError,
+    ),
+    "a column that two bear the name of": Bad(
+        ("several columns.*rename|X.*unique column names",),  # the latter scikit-learn's
+        {"count_column": "messages"},
+        X=pd.concat([FRAME, FRAME[["messages"]]], axis=1),
+    ),
+    "a column that is neither name nor position": Bad(
+        ("count_column", "name or its position"), {"count_column": Y_ERR}, X=FRAME, error=TypeError
+    ),
+    "a column by truth": Bad(
+        ("y_err_column", "name or its position"), {"y_err_column": True}, error=TypeError
+    ),
+}
+
 BAD_FITS = (
     LENGTHS
     | NOT_FINITE
@@ -335,6 +374,7 @@ BAD_FITS = (
     | WRONG_KIND
     | PRIOR_PARAMETERS
     | IMPROPER
+    | TABLES
 )
 
 
@@ -425,6 +465,15 @@ NEW = {
     "a negative error": (BY_ERRORS, Bad(("y_err", "positive"), data={"y_err": -0.1})),
     "y_err too short": (BY_ERRORS, Bad(("y_err", "one number a row"), data={"y_err": Y_ERR[:-1]})),
     "a feature too many": (WITHOUT, Bad((r"\bX\b has 3 features", "expecting 2"), X=COLLINEAR)),
+    "errors of a feature that had none": (WITHOUT, Bad(("X_err", "fitted without"), data={"X_err": 0.1})),
+    "covariances of a feature that had none": (
+        WITHOUT,
+        Bad(("X_cov", "fitted without"), data={"X_cov": np.eye(P)}),
+    ),
+    "noise or not": (
+        WITHOUT,
+        Bad(("include_noise", "True or False"), data={"include_noise": pd.NA}, error=TypeError),
+    ),
     "std and cov": (
         WITHOUT,
         Bad(("return_std and return_cov", "one of"), data={"return_std": True, "return_cov": True}),
@@ -467,10 +516,16 @@ def test_a_special_column_and_its_argument_at_predict_are_refused(setting: str) 
 
 
 ASKED = {
-    "predict_interval": [("coverage", value) for value in (0.0, 1.0, -0.5, 95, np.nan, "wide", None)],
-    "predict_quantiles": [("quantiles", value) for value in (-0.1, 1.1, [0.5, np.nan], "median", None)],
+    "predict": [("return_std", value) for value in (np.array([True, False]), pd.NA, "yes", None)],
+    "predict_interval": [
+        ("coverage", value) for value in (0.0, 1.0, -0.5, 95, np.nan, "wide", None, 10**400)
+    ],
+    "predict_quantiles": [
+        ("quantiles", value)
+        for value in (-0.1, 1.1, [0.5, np.nan], "median", None, [[0.5]], [[0.1], [0.1, 0.2]])
+    ],
     "summary": [("coverage", value) for value in (0.0, 1.0, 95, np.nan, "wide")],
-    "sample_y": [("n_samples", value) for value in (-1, 1.5, "two")],
+    "sample_y": [("n_samples", value) for value in (-1, 1.5, "two", True)] + [("random_state", "seed")],
 }
 
 
@@ -500,6 +555,54 @@ def test_constant_and_collinear_columns_are_fitted(
     assert np.isfinite(mean).all()
     assert (std > 0.0).all()
     assert np.isfinite(model.summary().to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "weight", "says"),
+    [(Y[:-1], None, "same number of rows"), (["a"] * N, None, r"\by\b"), (Y, -COUNTS, "sample_weight")],
+)
+def test_a_bad_score_names_its_argument(y: Any, weight: Any, says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=says):
+        Regressor().fit(X, Y).score(X, y, weight)
+
+
+@pytest.mark.parametrize("grid", [1.0, [], {"noise": []}, {"noise": "scaled"}, [1.0]])
+def test_a_grid_that_is_none_is_refused_by_name(grid: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="param_grid"):
+        RegressorCV(param_grid=grid).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("coef", "wide"),
+        ("coef", [[1.0], [1.0, 2.0]]),
+        ("random_state", "seed"),
+        ("n_samples", True),
+        ("intercept", 10**400),
+        ("mean_share", 10**400),
+    ],
+)
+def test_a_bad_argument_of_a_generator_is_refused_by_name(argument: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=argument):
+        make_role_modeling(**{argument: value})
+
+
+@pytest.mark.parametrize(
+    "table", [X[:, 0], X[:0], np.full((N, P), "word"), FRAME.iloc[:, :0], FRAME.assign(centrality="word")]
+)
+def test_a_line_of_a_bad_table_is_refused_by_name(table: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"\bX\b|feature"):
+        RegressionLineDisplay.from_estimator(Regressor().fit(X, Y), table, Y[: len(table)], feature=0)
+
+
+def test_a_line_is_drawn_from_a_frame_of_polars_and_one_of_numbered_columns() -> None:
+    for table in (pl.DataFrame(X, schema=["a", "b"]), pd.DataFrame(X)):
+        model = Regressor().fit(table, Y)
+        expected = RegressionLineDisplay.from_estimator(Regressor().fit(X, Y), X, Y, feature=0)
+        found = RegressionLineDisplay.from_estimator(model, table, Y, feature=0)
+        assert np.allclose(found.mean, expected.mean)
+        plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,38 @@ def test_mixture_quantiles_hold_in_the_tails_for_points_and_for_distant_componen
     assert edges.tolist() == [-np.inf, np.inf]
 
 
+@pytest.mark.parametrize("n_points", [40, 400, 4000])
+@pytest.mark.parametrize("probability", [0.025, 0.1, 0.5, 0.975])
+def test_quantiles_of_points_whose_steps_end_at_the_probability_lie_in_that_gap(
+    n_points: int, probability: float
+) -> None:
+    # 4,000 draws of a sampler, and limits of 95%: 100 of them lie below, exactly.
+    points = np.random.default_rng(n_points).normal(size=(20, n_points))
+    weights = np.full(n_points, 1.0 / n_points)
+    found = mixtures.quantile(np.full(20, probability), weights, points, np.zeros((20, n_points)))
+    place = round(n_points * probability)
+    ordered = np.sort(points, axis=1)
+    assert (found >= ordered[:, place - 1]).all()
+    assert (found <= ordered[:, place]).all()
+
+
+def test_weights_near_the_smallest_number_leave_the_log_density_finite() -> None:
+    weights, means = np.array([1e-310, 1.0]), np.array([[0.0, 1e3]])
+    found = mixtures.log_density(np.zeros(1), weights, means, np.ones((1, 2)))
+    assert_allclose(found, np.log(1e-310) - 0.5 * np.log(2.0 * np.pi), rtol=1e-6)
+
+
+def test_components_of_very_different_width_have_the_score_of_their_pairs() -> None:
+    rng = np.random.default_rng(0)
+    means, sds = rng.normal(size=(2, 300)), np.exp(2.0 * rng.normal(size=(2, 300)))
+    weights = rng.dirichlet(np.ones(300))
+    assert_allclose(
+        mixtures._half_distance_of_many(weights, means, sds),
+        mixtures._half_distance(weights, means, sds),
+        rtol=1e-5,
+    )
+
+
 def test_heavy_tails_of_the_noise_scale_keep_their_second_moment() -> None:
     # Exact values by high-precision integration of the same posterior.
     X = np.array([[0.0], [1.0], [3.0], [4.0], [6.0], [7.0]])

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import assert_all_finite, check_array
 
-from ..checks import check_coverage, check_vector, remedies
+from ..checks import as_floats, check_coverage, check_vector, named, read_target
 from ..columns import find_column
 from ..predictive import PredictiveDistribution, final_regressor, predictive_distribution
 from ..regressor import BayesianErrorsInVariablesRegressor
@@ -134,21 +134,23 @@ class RegressionLineDisplay(Display):
             Where there is no such column.
         """
         check_coverage(coverage)
-        names = [str(name) for name in X.columns] if hasattr(X, "columns") else None
-        table = X if names else np.asarray(X, dtype=np.float64)
+        table = _table(X)
+        names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
-        with remedies():
-            target = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-            check_consistent_length(X, target)
+        target = read_target(y, n=n)
         held = _HeldColumns.of(estimator, table, names)
         if place in held.all:
             raise ValueError(f"feature={feature!r} holds errors or counts: it is no feature.")
         rows = RowWeights.of(sample_weight, n)
-        x = np.asarray(_column(table, place), dtype=np.float64)
+        with named("X"):
+            x = as_floats(_column(table, place))
+            assert_all_finite(x, input_name="X")
         seen = x[rows.used]
         grid = np.linspace(seen.min(), seen.max(), grid_resolution)
-        line, of_line = _line(estimator, _at_means(table, rows, held, place, grid))
+        with named("X"):
+            at_grid = _at_means(table, rows, held, place, grid)
+        line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")
         if adjust and k - len(held.all) > 1:
             of_rows, _ = _line(estimator, held.emptied(table))
@@ -264,19 +266,34 @@ class _HeldColumns(NamedTuple):
         return table
 
 
+def _table(X: Any) -> Any:
+    """Return X as a data frame of pandas's, if it is a frame, or an array of floats."""
+    with named("X"):
+        if not hasattr(X, "columns"):
+            return check_array(X, dtype=np.float64, input_name="X")
+        if not hasattr(X, "iloc"):
+            import pandas as pd
+
+            X = pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
+        if not all(X.shape):
+            raise ValueError(f"its shape is {X.shape}")
+        return X
+
+
 def _at_means(table: Any, rows: RowWeights, held: _HeldColumns, place: int, values: Array) -> Any:
     """Return rows with these values of one feature and the others at their means, or most frequent values."""
     n = len(values)
     if hasattr(table, "iloc"):
-        means: dict[Any, Any] = {}
-        for i, name in enumerate(table.columns):
+        means: dict[int, Any] = {}
+        for i in range(table.shape[1]):
             column = table.iloc[:, i][rows.used]
             if column.dtype.kind in "biuf":
-                means[name] = np.full(n, np.average(column, weights=rows.weight))
+                means[i] = np.full(n, np.average(column, weights=rows.weight))
             else:
                 often = type(column)(rows.weight).groupby(column.to_numpy()).sum()
-                means[name] = [often.idxmax()] * n
+                means[i] = [often.idxmax()] * n
         answer = type(table)(means)
+        answer.columns = table.columns
     else:
         answer = np.tile(np.average(table[rows.used], axis=0, weights=rows.weight), (n, 1))
     return held.emptied(_replaced(answer, place, values))
@@ -289,7 +306,9 @@ def _column(table: Any, place: int) -> Any:
 def _replaced(table: Any, place: int, values: Array) -> Any:
     """Return a copy with another column."""
     if hasattr(table, "iloc"):
-        return table.assign(**{table.columns[place]: values})
+        table = table.copy()
+        table.isetitem(place, values)
+        return table
     table = table.copy()
     table[:, place] = values
     return table

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from ..checks import check_coverage, check_vector, remedies
+from ..checks import check_coverage, check_seed, check_vector, read_target
 from ..predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 from ..stated_errors import error_bars
 from .axes import BLUE, GREY, ORANGE, PARTS, Display, RowWeights, percent
@@ -175,9 +174,7 @@ class PredictionDisplay(Display):
         sample_weight: ArrayLike | None,
     ) -> Self:
         check_coverage(coverage)
-        with remedies():
-            target = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-            check_consistent_length(distribution.mean(), target)
+        target = read_target(y, n=len(distribution))
         interval = np.column_stack(distribution.interval(coverage))
         return cls(target, distribution.mean(), interval, y_err, coverage, sample_weight=sample_weight)
 
@@ -210,7 +207,7 @@ class PredictionDisplay(Display):
         held = (self.interval[:, 0] <= self.y_true) & (self.y_true <= self.interval[:, 1])
         rows = np.arange(n)
         if subsample is not None and subsample < n:
-            rows = np.sort(check_random_state(random_state).choice(n, subsample, replace=False))
+            rows = np.sort(check_seed(random_state).choice(n, subsample, replace=False))
         self.inside, self.outside = rows[held[rows]], rows[~held[rows]]
         self.measurement_bars_ = None
         if self.y_err is not None:

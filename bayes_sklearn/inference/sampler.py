@@ -102,7 +102,7 @@ class SamplerOptions:
         cores = given.pop("cores", None)
         if not _is_whole(tune, 1):
             raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {tune!r}.")
-        if not (isinstance(accept, Real) and 0.0 < float(accept) < 1.0):
+        if not (isinstance(accept, Real) and 0.0 < accept < 1.0):  # type: ignore[operator]
             raise ValueError(f"nuts_kwargs: target_accept must lie between 0 and 1, got {accept!r}.")
         if not (cores is None or _is_whole(cores, 1)):
             raise ValueError(f"nuts_kwargs: cores must be a whole number from 1, or None, got {cores!r}.")
