@@ -83,6 +83,11 @@ class Compressed:
         zeros = np.zeros((3, width - 1))
         return cls(zeros[0], np.zeros((width, width)), 0.0, 0, 0.0, zeros[1], zeros[2])
 
+    @property
+    def magnitude(self) -> Array:
+        """(p + 1,) root mean square of features and target."""
+        return np.hypot(self.origin + self.mean, self.standard_deviation)
+
     def with_error(self, standard_error: float) -> Compressed:
         """Return the state of the same rows with errors so many times as large."""
         log_error = self.log_error + self.total_weight * float(np.log(standard_error))

@@ -165,13 +165,16 @@ def _svd(matrix: Array) -> tuple[Array, Array, Array]:
     The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies between.
     Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes several times as long.
     """
-    if all(_alike(np.linalg.norm(matrix, axis=axis)) for axis in (0, 1)):
+    rows, columns = (_alike(np.linalg.norm(matrix, axis=axis)) for axis in (1, 0))
+    if rows and columns:
         left, singular, right = np.linalg.svd(matrix, full_matrices=False)
         return left, singular, right
-    values, left, vectors, work, _, info = dgejsv(matrix, joba=0, jobp=0)
+    # Pivoting by rows first; columns of very different norms are what the method takes as they are.
+    values, left, right, work, _, info = dgejsv(matrix.T if columns else matrix, joba=2, jobp=0)
     if info:
         raise np.linalg.LinAlgError("Jacobi's method has not converged.")
-    return left, values * (work[0] / work[1]), vectors.T
+    values *= work[0] / work[1]
+    return (right, values, left.T) if columns else (left, values, right.T)
 
 
 def _alike(norms: Array) -> bool:
@@ -265,7 +268,7 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     upper = float(np.log(max(magnitude, np.exp(lower)))) + 3.0
     intervals = peak_intervals(integrand.log_density, lower, upper, problem.tail)
     log_scale, density, log_weights = trapezoid(integrand.log_density, intervals)
-    if density[log_scale.argmin()] > density.max() - _CUT_OFF:
+    if log_scale.min() <= integrand.lower and density[log_scale.argmin()] > density.max() - _CUT_OFF:
         warn_of_no_noise()
     keep = _matter(log_weights, log_scale)
     nodes = integrand.nodes(log_scale[keep], density[keep])
@@ -412,7 +415,8 @@ def _scatter(u: Array, lost: float) -> Array:
 def _matter(log_weights: Array, log_scale: Array) -> NDArray[np.bool_]:
     """Return which nodes carry weight, or variance, that double precision could show."""
     beyond = np.maximum(log_scale - log_scale[log_weights.argmax()], 0.0)
-    return log_weights + 2.0 * beyond > log_weights.max() + np.log(_NEGLIGIBLE)
+    # A difference first: of the logs themselves, where they are huge, the rest would be rounding.
+    return (log_weights - log_weights.max()) + 2.0 * beyond > np.log(_NEGLIGIBLE)
 
 
 def _posterior(

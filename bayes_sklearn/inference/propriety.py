@@ -19,6 +19,10 @@ from .separation import is_separated
 
 Array = NDArray[np.float64]
 
+# Columns are collinear where no more than this share of one is its own: that is rounding. Below the second there are
+# six digits or less.
+_COLLINEAR, _NEARLY_COLLINEAR = 1e-14, 2e-10
+
 __all__ = ["ImproperPosterior", "check_proper", "warn_of_no_noise"]
 
 
@@ -85,10 +89,20 @@ def _check_determined(design: Array, n_rows: int) -> None:
     """Refuse flat coefficients that the rows do not determine."""
     columns = design.shape[1]
     norms = np.linalg.norm(design, axis=0)
-    determined = 0
+    determined, least = 0, 1.0
     if (norms > 0.0).all():
         diagonal = np.abs(np.diag(qr(design / norms, mode="r", pivoting=True)[0]))
-        determined = int(np.count_nonzero(diagonal > 1e-12 * columns))
+        determined = int(np.count_nonzero(diagonal > _COLLINEAR * columns))
+        least = float(diagonal.min(initial=1.0))
+    if determined == columns and least < _NEARLY_COLLINEAR:
+        digits = max(int(np.log10(least / np.finfo(np.float64).eps)), 0)
+        warnings.warn(
+            f"The {columns} columns with a flat prior are collinear but for {least:.1g} of them: of what tells their"
+            f" coefficients apart the rounding of X leaves about {digits} digits. Drop columns, center and scale powers"
+            " before they are taken (or use orthogonal polynomials), or use coef_prior=Normal(...).",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     if determined < columns:
         reason = (
             f"{n_rows} rows do not determine {columns} coefficients with a flat prior"
