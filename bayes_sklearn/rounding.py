@@ -37,13 +37,12 @@ def warn_of_rounding(state: Compressed, names: Sequence[str], *, errors_known: b
         Naming the columns, how many digits of their variation there are, and what to do.
     """
     step = np.finfo(np.float64).eps * np.abs(state.origin + state.mean)
-    steps = state.standard_deviation / np.where(step > 0.0, step, np.finfo(np.float64).tiny)
-    few = (steps > _CONSTANT) & (steps < _FEW)
-    found = np.flatnonzero(few)
+    deviation = state.standard_deviation
+    found = np.flatnonzero((deviation > _CONSTANT * step) & (deviation < _FEW * step))
     if len(found):
         labels = [f"feature {name!r}" for name in names] + ["y"]
         listed = ", ".join(labels[i] for i in found[:5]) + (" and others" if len(found) > 5 else "")
-        digits = int(max(0.0, np.log10(steps[found].min())))
+        digits = int(max(0.0, np.log10((deviation[found] / step[found]).min())))
         warnings.warn(
             f"Double precision keeps {digits if digits else 'no'} digit{'' if digits == 1 else 's'} of how {listed}"
             " varies, beside the offset: what is found of it is no better. Subtract the offset where the data are read,"

@@ -228,11 +228,10 @@ def merge(first: Compressed, second: Compressed) -> Compressed:
         + share * second.standard_deviation**2
         + share * (1.0 - share) * apart**2
     )
-    # The heavier first: where scales differ widely, that order keeps the digits, (5).
-    states = sorted([first, second], key=lambda state: -state.factor[0, 0])
-    upper, lower = (np.asfortranarray(state.about(origin)) for state in states)
-    size = len(upper)
-    triangle = np.asarray(dtpqrt(size, min(size, 8), upper, lower, overwrite_a=True, overwrite_b=True)[0])
+    # The heavier rows first: where scales differ widely, that order keeps the digits, (5).
+    rows = np.concatenate([first.about(origin), second.about(origin)])
+    rows = rows[np.argsort(-np.abs(rows).max(axis=1), kind="stable")]
+    triangle = np.triu(dgeqrf(np.asfortranarray(rows), overwrite_a=True)[0][: len(origin) + 1])
     return Compressed(
         origin,
         _signed(triangle),
