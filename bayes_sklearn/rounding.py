@@ -45,8 +45,8 @@ def warn_of_rounding(state: Compressed, names: Sequence[str], *, errors_known: b
         digits = int(max(0.0, np.log10((deviation[found] / step[found]).min())))
         warnings.warn(
             f"Double precision keeps {digits if digits else 'no'} digit{'' if digits == 1 else 's'} of how {listed}"
-            " varies, beside the offset: what is found of it is no better. Subtract the offset where the data are read,"
-            " before they are rounded.",
+            " varies, beside the offset: what is found of it is no better. Subtract the offset where the data are"
+            " read, before they are rounded.",
             UserWarning,
             stacklevel=6,
         )

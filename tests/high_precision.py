@@ -5,8 +5,8 @@ numbers that their doubles are, sums of squares and products are formed, and the
 Cholesky's method at every noise scale. That squares condition numbers, and 100 digits do not care. The integral over
 log s is the trapezoid rule on a grid that is halved until it stands to 18 digits.
 
-`digits` compares, and `digits_of_the_problem` says how far one unit in the last place of the data moves the answer: no
-method that computes in doubles can promise more.
+`digits` compares, and `digits_of_the_problem` says how far one unit in the last place of the data moves the answer:
+no method that computes in doubles can promise more.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class _Model:
     def given(self, s: Number) -> tuple[Number, list[Number], list[list[Number]]]:
         """Return log p(y | s), E[B | y, s] and the Cholesky factor of B's precision."""
         gram, right, square, logs = self._weighted(s) if self.by_scatter else self._sums
-        v = mpf(1) if self.by_scatter or self.table.noise == "known" and self.known else s * s
+        v = mpf(1) if self.by_scatter or (self.table.noise == "known" and self.known) else s * s
         size = len(gram)
         precision = [[gram[i][j] / v for j in range(size)] for i in range(size)]
         log = -self.N * (mp.log(v) + _LN_2PI) / 2 - logs
@@ -183,7 +183,7 @@ class _Model:
                 density[u] = self.log_integrand(u)
             return density[u]
 
-        coarse = [mpf(u) for u in range(-120, 41)]
+        coarse = [mpf(u) for u in range(-60, 41)]
         peak = max(coarse, key=at)
         step = mpf(1)
         while step > 1 / (64 * mp.sqrt(self.N + 1)):
@@ -223,7 +223,7 @@ def _log_sum(logs: list[Number]) -> Number:
 
 
 def solve(table: Table) -> Precise:
-    """Return coefficients, their standard deviations, intercept, noise scale, evidence, predictions, leave-one-out."""
+    """Return all that a fit says: coefficients, noise scale, evidence, predictions, leave-one-out."""
     model = _Model(table)
     nodes = model.nodes()
     log_total = _log_sum([w for _, w in nodes])
@@ -231,7 +231,8 @@ def solve(table: Table) -> Precise:
     unit, first = model.scale[-1], int(table.fit_intercept)
     new = table.X[:3] if table.new is None else table.new
     design = [
-        [mpf(1)] * first + [(v - c) / s for v, c, s in zip(_exact(row), model.origin, model.scale, strict=False)]
+        [mpf(1)] * first
+        + [(v - c) / s for v, c, s in zip(_exact(row), model.origin, model.scale, strict=False)]
         for row in new
     ]
     size = len(model.sigma)
@@ -281,9 +282,7 @@ def solve(table: Table) -> Precise:
     answer["cdf"] = []
     for i, (m, sd) in enumerate(zip(answer["mean"], answer["std"], strict=True)):
         level = (mpf(float(m + 2 * sd)) - d) / unit
-        answer["cdf"].append(
-            mp.fsum(w * mp.ncdf((level - at[i]) / mp.sqrt(v[i])) for w, at, v in found)
-        )
+        answer["cdf"].append(mp.fsum(w * mp.ncdf((level - at[i]) / mp.sqrt(v[i])) for w, at, v in found))
     if table.left_out:
         answer["loo"] = [
             log_evidence - _Model(table, i).log_evidence() - mp.log(unit) for i in table.left_out
@@ -316,7 +315,9 @@ def digits(found: Mapping[str, Any], exact: Precise) -> dict[str, float]:
     return answer
 
 
-def digits_of_the_problem(table: Table, exact: Precise, seeds: tuple[int, ...] = (1, 2, 3)) -> dict[str, float]:
+def digits_of_the_problem(
+    table: Table, exact: Precise, seeds: tuple[int, ...] = (1, 2, 3)
+) -> dict[str, float]:
     """Return how many digits are left where every number of the data is moved by one unit in the last place."""
     moved = [digits(solve(table.perturbed(seed)), exact) for seed in seeds]
     found = {name: min(one[name] for one in moved) for name in exact}

@@ -191,8 +191,8 @@ def _eliminate(triangle: Array | None, block: Array) -> Array:
     """Return the triangle of [triangle; block'], in Fortran's order; both are overwritten."""
     width = len(block)
     if triangle is None:
-        # The first rows are the first pivots. With rows of zeros in their place, a heavy row would be rounded where it
-        # should vanish, and what is left of it would drown the light ones, (5).
+        # The first rows are the first pivots. With rows of zeros in their place, a heavy row would be rounded where
+        # it should vanish, and what is left of it would drown the light ones, (5).
         start, block = block[:, :width], block[:, width:]
         triangle = np.zeros((width, width), order="F")
         triangle[: start.shape[1]] = start.T

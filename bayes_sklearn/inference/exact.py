@@ -114,7 +114,7 @@ class _Conditional:
         flat = np.isinf(prior_sd)
         sd = prior_sd[~flat]
         target = target - design[:, ~flat] @ prior_mean[~flat]
-        whitened = design[:, ~flat] * sd
+        whitened: Array = design[:, ~flat] * sd
         offset, basis = np.where(flat, 0.0, prior_mean), np.zeros((size, size))
         n_flat, log_flat = int(flat.sum()), 0.0
         lift = np.zeros((n_flat, size - n_flat))
@@ -162,8 +162,8 @@ class _Conditional:
 def _svd(matrix: Array) -> tuple[Array, Array, Array]:
     """Return the singular value decomposition, to the digits that each column and row has.
 
-    The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies between.
-    Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes several times as long.
+    The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies
+    between. Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes longer.
     """
     rows, columns = (_alike(np.linalg.norm(matrix, axis=axis)) for axis in (1, 0))
     if rows and columns:

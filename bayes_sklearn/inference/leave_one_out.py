@@ -89,8 +89,8 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
         )
     if problem.has_noise_scale and len(noise_scale) == 1:
         raise ValueError(
-            "Double precision can't tell how certain the noise scale is, and so not what one row says of it: there is no"
-            " leave-one-out. Check the units of noise_prior, coef_prior, y_err and sample_weight."
+            "Double precision can't tell how certain the noise scale is, and so not what one row says of it: there is"
+            " no leave-one-out. Check the units of noise_prior, coef_prior, y_err and sample_weight."
         )
     found = (
         _Known(problem) if problem.noise == "known" else _Lattice.of(exact.integrand(problem), noise_scale)

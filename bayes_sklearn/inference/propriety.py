@@ -91,7 +91,7 @@ def _check_determined(problem: Problem, flat: NDArray[np.bool_]) -> None:
     determined, least = _own_shares(problem.factor[0], problem.fit_intercept, flat)
     weighted = isinstance(problem.standard_error, np.ndarray) or problem.rows.frequency is not None
     if least < _NEARLY_COLLINEAR and weighted:
-        # Few heavy rows look collinear, whatever the light ones say: without weights it shows whether the columns are.
+        # Few heavy rows look collinear, whatever the light ones say: without weights it shows whether columns are.
         rows = problem.rows
         if rows.frequency is not None:
             rows = replace(rows, frequency=(rows.frequency > 0.0).astype(np.float64))
@@ -101,8 +101,8 @@ def _check_determined(problem: Problem, flat: NDArray[np.bool_]) -> None:
         digits = max(int(np.log10(least / np.finfo(np.float64).eps)), 0)
         warnings.warn(
             f"The {columns} columns with a flat prior are collinear but for {least:.1g} of them: of what tells their"
-            f" coefficients apart the rounding of X leaves about {digits} digits. Drop columns, center and scale powers"
-            " before they are taken (or use orthogonal polynomials), or use coef_prior=Normal(...).",
+            f" coefficients apart the rounding of X leaves about {digits} digits. Drop columns, center and scale before"
+            " powers are taken (or use orthogonal polynomials), or use coef_prior=Normal(...).",
             ConvergenceWarning,
             stacklevel=3,
         )
