@@ -113,14 +113,14 @@ class _Conditional:
         target: Array = factor[:, -1]
         flat = np.isinf(prior_sd)
         sd = prior_sd[~flat]
-        target = target - design[:, ~flat] @ prior_mean[~flat]
-        whitened: Array = design[:, ~flat] * sd
+        target = np.asarray(target - design[:, ~flat] @ prior_mean[~flat], dtype=np.float64)
+        whitened = np.asarray(design[:, ~flat] * sd, dtype=np.float64)
         offset, basis = np.where(flat, 0.0, prior_mean), np.zeros((size, size))
         n_flat, log_flat = int(flat.sum()), 0.0
         lift = np.zeros((n_flat, size - n_flat))
         if n_flat or len(target) > size + 1:
             stacked = np.column_stack([design[:, flat], whitened, target])
-            triangle: Array = np.asarray(qr(stacked, mode="r", check_finite=False)[0])[: size + 1]
+            triangle = np.asarray(qr(stacked, mode="r", check_finite=False)[0], dtype=np.float64)[: size + 1]
             whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
         if n_flat:
             own = triangle[:n_flat, :n_flat]

@@ -101,8 +101,8 @@ def _check_determined(problem: Problem, flat: NDArray[np.bool_]) -> None:
         digits = max(int(np.log10(least / np.finfo(np.float64).eps)), 0)
         warnings.warn(
             f"The {columns} columns with a flat prior are collinear but for {least:.1g} of them: of what tells their"
-            f" coefficients apart the rounding of X leaves about {digits} digits. Drop columns, center and scale before"
-            " powers are taken (or use orthogonal polynomials), or use coef_prior=Normal(...).",
+            f" coefficients apart the rounding of X leaves about {digits} digits. Drop columns, center and scale"
+            " before powers are taken (or use orthogonal polynomials), or use coef_prior=Normal(...).",
             ConvergenceWarning,
             stacklevel=3,
         )

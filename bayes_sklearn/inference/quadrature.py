@@ -213,8 +213,8 @@ def _warn_of_a_narrow_peak() -> None:
     """Warn that an integral was one value times a width."""
     warnings.warn(
         "Double precision can't tell how certain the noise scale is: it is taken as known, and the log marginal"
-        " likelihood is rough. noise_prior, coef_prior, y_err or sample_weight are many orders of magnitude off the data. Check"
-        " their units; with standardize=False priors are in the data's own.",
+        " likelihood is rough. noise_prior, coef_prior, y_err or sample_weight are many orders of magnitude off the"
+        " data. Check their units; with standardize=False priors are in the data's own.",
         ConvergenceWarning,
         stacklevel=3,
     )
