@@ -84,7 +84,7 @@ def found(model: Regressor, table: Table) -> dict[str, Any]:
         answer["evidence"] = [model.log_marginal_likelihood_]
     if table.left_out:
         values = model.loo(table.X, table.y, table.frequency, y_err=table.y_err)
-        each = np.asarray(values["loo_i"] if "loo_i" in values else values["elpd_i"])
+        each = np.asarray(values.elpd_i if hasattr(values, "elpd_i") else values["loo_i"])
         frequency = np.ones(len(table.y)) if table.frequency is None else table.frequency
         answer["loo"] = [each[i] / frequency[i] for i in table.left_out]
     return answer
