@@ -26,6 +26,8 @@ __all__ = ["LeaveOneOutMixin"]
 
 # Posterior means that differ by more than this, in standard deviations, are not of the same rows.
 _SAME = 1e-4
+# This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
+_ROUNDING = 1e-8
 
 
 class LeaveOneOutMixin:
@@ -235,9 +237,10 @@ class LeaveOneOutMixin:
             mean[0] = (
                 scaling.y_mean + found.location[0] * scaling.y_scale + coef @ (fitted.center - scaling.x_mean)
             )
-        apart = np.abs(mean - fitted.mean) / np.maximum(
-            np.linalg.norm(fitted.root, axis=0), np.finfo(float).tiny
-        )
+        # Standard deviations below the rounding of what they belong to are no measure.
+        size = np.append(1.0, 1.0 / scaling.x_scale) * problem.state.magnitude[-1]
+        rounding = _ROUNDING * np.maximum(np.abs(fitted.mean), size)
+        apart = np.abs(mean - fitted.mean) / (np.linalg.norm(fitted.root, axis=0) + rounding)
         if not apart.max() < _SAME:
             raise ValueError(
                 "These are not the rows that the model was fitted to (or its parameters were changed since): give"

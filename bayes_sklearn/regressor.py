@@ -37,6 +37,7 @@ from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
 from .predictive import PredictiveDistribution
 from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
+from .rounding import warn_of_rounding
 from .streaming import StreamingMixin
 from .summary import summarise
 
@@ -335,10 +336,12 @@ class BayesianErrorsInVariablesRegressor(
         -----
         UserWarning
             Where "auto" had to guess what the weights are; where the stated errors look too small; where a feature's
-            errors are as large as its spread; where "auto" goes on from importance sampling to NUTS.
+            errors are as large as its spread; where "auto" goes on from importance sampling to NUTS; where a feature
+            or y varies by little more than the rounding of its offset, or y_err is below y's.
         ConvergenceWarning
-            Where the features fit the target without error; where fitted count errors do not settle; where the
-            draws of NUTS are not to be trusted.
+            Where the features fit the target without error; where fitted count errors do not settle; where columns
+            with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
+            double precision; where the draws of NUTS are not to be trusted.
         """
         with self._untouched_on_error():
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
@@ -487,6 +490,8 @@ class BayesianErrorsInVariablesRegressor(
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
         _warn_if_errors_too_small(self, errors.kind)
+        known = errors.kind == "standard_error"
+        warn_of_rounding(fitted.problem.state, data.columns.feature_names.tolist(), errors_known=known)
 
     def predict_distribution(
         self,

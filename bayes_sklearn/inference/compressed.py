@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dtpqrt
+from scipy.linalg.lapack import dgeqrf, dtpqrt
 
 Array = NDArray[np.float64]
 
@@ -83,6 +83,11 @@ class Compressed:
         zeros = np.zeros((3, width - 1))
         return cls(zeros[0], np.zeros((width, width)), 0.0, 0, 0.0, zeros[1], zeros[2])
 
+    @property
+    def magnitude(self) -> Array:
+        """(p + 1,) root mean square of features and target."""
+        return np.hypot(self.origin + self.mean, self.standard_deviation)
+
     def with_error(self, standard_error: float) -> Compressed:
         """Return the state of the same rows with errors so many times as large."""
         log_error = self.log_error + self.total_weight * float(np.log(standard_error))
@@ -126,7 +131,7 @@ def compress(
     here = rows.here(origin)
     # Columns of the block are rows of this buffer: LAPACK wants each of them contiguous.
     buffer = np.empty((width, length))
-    triangle = np.zeros((width, width), order="F")
+    triangle: Array | None = None
     moments, log_error = np.zeros((2, width)), 0.0
     for index, size in _blocks(rows, standard_error, scatter, length):
         block = buffer.reshape(-1)[: width * size].reshape(width, size)
@@ -146,7 +151,7 @@ def compress(
             log_error -= float(logs.sum() if weight is None else weight @ logs)
         block *= precision
         triangle = _eliminate(triangle, block)
-    factor = _signed(triangle)
+    factor = _signed(np.zeros((width, width)) if triangle is None else triangle)
     if like is not None:
         state = like
     else:
@@ -157,7 +162,7 @@ def compress(
             deviation = np.sqrt(np.maximum(moments[1, 1:] / total - mean**2, 0.0))
             _check_magnitude(origin, mean, deviation)
         n_rows = n if rows.frequency is None else int(np.count_nonzero(rows.frequency))
-        state = Compressed(origin, triangle, total, n_rows, 0.0, mean, deviation)
+        state = Compressed(origin, factor, total, n_rows, 0.0, mean, deviation)
     if np.ndim(standard_error) == 0:
         log_error = 0.5 * float(np.log(np.square(standard_error) + scatter**2)) * state.total_weight
     return replace(state, factor=factor, log_error=log_error)
@@ -182,9 +187,19 @@ def _precision(
     return np.reciprocal(standard_error[index])
 
 
-def _eliminate(triangle: Array, block: Array) -> Array:
+def _eliminate(triangle: Array | None, block: Array) -> Array:
     """Return the triangle of [triangle; block'], in Fortran's order; both are overwritten."""
     width = len(block)
+    if triangle is None:
+        # The first rows are the first pivots. With rows of zeros in their place, a heavy row would be rounded where
+        # it should vanish, and what is left of it would drown the light ones, (5).
+        start, block = block[:, :width], block[:, width:]
+        triangle = np.zeros((width, width), order="F")
+        triangle[: start.shape[1]] = start.T
+        triangle = np.asfortranarray(np.triu(dgeqrf(triangle, overwrite_a=True)[0]))
+        if not block.shape[1]:
+            return triangle
+        block = np.ascontiguousarray(block)
     panel = min(width, 4 if width < 32 else 8 if width < 300 else 32)
     return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
@@ -213,11 +228,10 @@ def merge(first: Compressed, second: Compressed) -> Compressed:
         + share * second.standard_deviation**2
         + share * (1.0 - share) * apart**2
     )
-    # The heavier first: where scales differ widely, that order keeps the digits, (5).
-    states = sorted([first, second], key=lambda state: -state.factor[0, 0])
-    upper, lower = (np.asfortranarray(state.about(origin)) for state in states)
-    size = len(upper)
-    triangle = np.asarray(dtpqrt(size, min(size, 8), upper, lower, overwrite_a=True, overwrite_b=True)[0])
+    # The heavier rows first: where scales differ widely, that order keeps the digits, (5).
+    rows = np.concatenate([first.about(origin), second.about(origin)])
+    rows = rows[np.argsort(-np.abs(rows).max(axis=1), kind="stable")]
+    triangle = np.triu(dgeqrf(np.asfortranarray(rows), overwrite_a=True)[0][: len(origin) + 1])
     return Compressed(
         origin,
         _signed(triangle),
@@ -235,7 +249,9 @@ def _origin(rows: Rows, length: int) -> Array:
     if rows.frequency is not None:
         index = np.flatnonzero(rows.frequency)[:length]
     X, y = rows.take(index), rows.y[index]
-    mean = np.append(X.mean(axis=0, dtype=np.float64), y.mean())
+    with np.errstate(over="ignore"):
+        mean = np.append(X.mean(axis=0, dtype=np.float64), y.mean())
+    _check_magnitude(mean, mean, mean)
     return mean if rows.origin is None else mean + rows.origin
 
 
@@ -293,8 +309,7 @@ class Groups:
         error = np.hypot(self.error, scatter)
         order = np.argsort(error, kind="stable")
         scaled = self.matrix.reshape(-1, width, width)[order] / error[order, None, None]
-        empty = np.zeros((width, width), order="F")
-        triangle = _eliminate(empty, np.ascontiguousarray(scaled.reshape(-1, width).T))
+        triangle = _eliminate(None, np.ascontiguousarray(scaled.reshape(-1, width).T))
         return replace(
             self.whole,
             factor=_signed(triangle),

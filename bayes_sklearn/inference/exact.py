@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
-from scipy.linalg.lapack import dtrtri
+from scipy.linalg.lapack import dgejsv, dtrtri
 from scipy.special import lambertw
 
 from .compressed import Groups
@@ -32,6 +32,8 @@ _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 _BLOCK_NUMBERS = 2**20
 # Nodes of less weight than this carry nothing that double precision could show.
 _NEGLIGIBLE = 1e-15
+# Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones' digits.
+_ALIKE = 1e3
 # A density that has not fallen by this factor (its log) where the integral stops was cut off.
 _CUT_OFF = 10.0
 # An interval at whose ends the density has not fallen by this factor (its log) was put in the wrong place.
@@ -111,44 +113,74 @@ class _Conditional:
         target: Array = factor[:, -1]
         flat = np.isinf(prior_sd)
         sd = prior_sd[~flat]
-        target = target - design[:, ~flat] @ prior_mean[~flat]
-        whitened = design[:, ~flat] * sd
+        target = np.asarray(target - design[:, ~flat] @ prior_mean[~flat], dtype=np.float64)
+        whitened = np.asarray(design[:, ~flat] * sd, dtype=np.float64)
         offset, basis = np.where(flat, 0.0, prior_mean), np.zeros((size, size))
         n_flat, log_flat = int(flat.sum()), 0.0
         lift = np.zeros((n_flat, size - n_flat))
-        if n_flat:
+        if n_flat or len(target) > size + 1:
             stacked = np.column_stack([design[:, flat], whitened, target])
-            triangle: Array = np.asarray(qr(stacked, mode="r", check_finite=False)[0])
+            triangle = np.asarray(qr(stacked, mode="r", check_finite=False)[0], dtype=np.float64)[: size + 1]
+            whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
+        if n_flat:
             own = triangle[:n_flat, :n_flat]
             inverse = _inverse(own)
             lift, offset[flat] = -inverse @ triangle[:n_flat, n_flat:-1], inverse @ triangle[:n_flat, -1]
             basis[np.ix_(flat, np.arange(n_flat))] = inverse
             log_flat = -float(np.log(np.abs(np.diag(own))).sum())
-            whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
-        left, singular, right = np.linalg.svd(whitened, full_matrices=False)
-        projected = left.T @ target
-        residual = target - left @ projected
+        # A triangle by now: all but the last row is within the coefficients' reach.
+        left, singular, right = _svd(whitened[:-1])
+        projected = left.T @ target[:-1]
         normal = np.arange(n_flat, size)
         basis[np.ix_(~flat, normal)] = sd[:, None] * right.T
         basis[np.ix_(flat, normal)] = lift @ right.T
-        square = float(residual @ residual)
+        square = float(np.square(target[-1]))
         return cls(offset, basis, singular, projected, square, log_flat, n_flat)
 
-    def log_explained(self, variance: Array) -> Array:
-        """Return the part of log p(data | s) that the coefficients have in it, at each s**2, (10)."""
-        v, squared = variance[:, None], self.singular**2
-        penalty = np.log1p(squared / v).sum(axis=1) + (self.projected**2 / (squared + v)).sum(axis=1)
-        return 0.5 * (self.n_flat * (np.log(variance) + _LOG_TWO_PI) - penalty) + self.log_flat
+    def log_explained(self, scale: Array) -> Array:
+        """Return the part of log p(data | s) that the coefficients have in it, at each s, (10)."""
+        s, wider = scale[:, None], self._wider(scale)
+        penalty = 2.0 * np.log(wider / s).sum(axis=1) + np.square(self.projected / wider).sum(axis=1)
+        return 0.5 * (self.n_flat * (2.0 * np.log(scale) + _LOG_TWO_PI) - penalty) + self.log_flat
 
-    def location(self, variance: Array) -> Array:
-        """Return the mean of B at each s**2, (G, P)."""
-        coordinates = self.singular * self.projected / (self.singular**2 + variance[:, None])
+    def location(self, scale: Array) -> Array:
+        """Return the mean of B at each s, (G, P)."""
+        wider = self._wider(scale)
+        coordinates = (self.singular / wider) * (self.projected / wider)
         return self.offset + coordinates @ self.basis[:, self.n_flat :].T
 
-    def variances(self, variance: Array) -> Array:
-        """Return the variance of every coordinate of the basis at each s**2, (G, P)."""
-        v = variance[:, None]
-        return np.concatenate([np.repeat(v, self.n_flat, axis=1), v / (self.singular**2 + v)], axis=1)
+    def variances(self, scale: Array) -> Array:
+        """Return the variance of every coordinate of the basis at each s, (G, P)."""
+        s = scale[:, None]
+        return np.square(np.concatenate([np.repeat(s, self.n_flat, axis=1), s / self._wider(scale)], axis=1))
+
+    def _wider(self, scale: Array) -> Array:
+        """Return the root of Sigma**2 + s**2 at each s: no square of a number of the data can overflow."""
+        return np.hypot(self.singular, scale[:, None])
+
+
+def _svd(matrix: Array) -> tuple[Array, Array, Array]:
+    """Return the singular value decomposition, to the digits that each column and row has.
+
+    The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies
+    between. Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes longer.
+    """
+    rows, columns = (_alike(np.linalg.norm(matrix, axis=axis)) for axis in (1, 0))
+    if rows and columns:
+        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+        return left, singular, right
+    # Pivoting by rows first; columns of very different norms are what the method takes as they are.
+    values, left, right, work, _, info = dgejsv(matrix.T if columns else matrix, joba=2, jobp=0)
+    if info:
+        raise np.linalg.LinAlgError("Jacobi's method has not converged.")
+    values *= work[0] / work[1]
+    return (right, values, left.T) if columns else (left, values, right.T)
+
+
+def _alike(norms: Array) -> bool:
+    """Return whether the columns, or rows, of these norms are about as large as each other, zeros left aside."""
+    norms = norms[norms > 0.0]
+    return not len(norms) or bool(norms.max() <= _ALIKE * norms.min())
 
 
 class Nodes(NamedTuple):
@@ -222,8 +254,9 @@ def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
 def known_node(problem: Problem, prior_mean: Array, prior_sd: Array) -> Nodes:
     """Return the one node of noise "known"."""
     factor, log_error = problem.factor
-    node = _solve_all([factor], prior_mean, prior_sd)
-    return Nodes(node.log_evidence - log_error, np.ones(1), node.location, Factors(node.root))
+    given, one = _Conditional.of(factor, prior_mean, prior_sd), np.ones(1)
+    log_density = given.log_explained(one) - 0.5 * given.residual - log_error
+    return Nodes(log_density, one, given.location(one), SharedBasis(given.basis, given.variances(one)))
 
 
 def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
@@ -235,7 +268,7 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     upper = float(np.log(max(magnitude, np.exp(lower)))) + 3.0
     intervals = peak_intervals(integrand.log_density, lower, upper, problem.tail)
     log_scale, density, log_weights = trapezoid(integrand.log_density, intervals)
-    if density[log_scale.argmin()] > density.max() - _CUT_OFF:
+    if log_scale.min() <= integrand.lower and density[log_scale.argmin()] > density.max() - _CUT_OFF:
         warn_of_no_noise()
     keep = _matter(log_weights, log_scale)
     nodes = integrand.nodes(log_scale[keep], density[keep])
@@ -275,14 +308,14 @@ class ScaledIntegrand:
         """Return the log density of u given the data, up to a constant."""
         scale, away = np.exp(u), u - self._top
         misfit = -self._total_weight * (away + (0.5 * np.expm1(-2.0 * away) if self._residual > 0.0 else 0.0))
-        return misfit + self._conditional.log_explained(scale**2) + self._noise_prior.log_density(scale) + u
+        return misfit + self._conditional.log_explained(scale) + self._noise_prior.log_density(scale) + u
 
     def nodes(self, u: Array, log_density: Array | None = None) -> Nodes:
         """Return B's Gaussians; the density is computed where it is not known."""
         scale = np.exp(u)
-        covariances = SharedBasis(self._conditional.basis, self._conditional.variances(scale**2))
+        covariances = SharedBasis(self._conditional.basis, self._conditional.variances(scale))
         density = self.log_density(u) if log_density is None else log_density
-        return Nodes(density, scale, self._conditional.location(scale**2), covariances)
+        return Nodes(density, scale, self._conditional.location(scale), covariances)
 
 
 class AdditiveIntegrand:
@@ -382,7 +415,8 @@ def _scatter(u: Array, lost: float) -> Array:
 def _matter(log_weights: Array, log_scale: Array) -> NDArray[np.bool_]:
     """Return which nodes carry weight, or variance, that double precision could show."""
     beyond = np.maximum(log_scale - log_scale[log_weights.argmax()], 0.0)
-    return log_weights + 2.0 * beyond > log_weights.max() + np.log(_NEGLIGIBLE)
+    # A difference first: of the logs themselves, where they are huge, the rest would be rounding.
+    return (log_weights - log_weights.max()) + 2.0 * beyond > np.log(_NEGLIGIBLE)
 
 
 def _posterior(

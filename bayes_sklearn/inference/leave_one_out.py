@@ -79,7 +79,7 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
     Raises
     ------
     ValueError
-        Where the posterior without one of the rows is improper.
+        Where the posterior without one of the rows is improper, or the noise scale beyond double precision.
     """
     table = _Table.of(problem)
     if not problem.tail - float(table.left_out.max()) > 0.0 and problem.has_noise_scale:
@@ -87,12 +87,19 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
             "Without one row the posterior is improper: the others are too few to bound the noise scale from above."
             " Use noise_prior=HalfNormal(), or more rows."
         )
+    if problem.has_noise_scale and len(noise_scale) == 1:
+        raise ValueError(
+            "Double precision can't tell how certain the noise scale is, and so not what one row says of it: there is"
+            " no leave-one-out. Check the units of noise_prior, coef_prior, y_err and sample_weight."
+        )
     found = (
         _Known(problem) if problem.noise == "known" else _Lattice.of(exact.integrand(problem), noise_scale)
     )
     density, density_with, pit = np.full((3, len(table.rows)), np.nan)
     weights = found.log_weights
-    location = np.exp(weights - logsumexp(weights)) @ found.nodes.location
+    # Of large logs, a sum of exponentials is not one, but for a division.
+    share = np.exp(weights - weights.max())
+    location = share @ found.nodes.location / share.sum()
     pending, n_nodes, first = np.arange(len(table.rows)), len(weights), with_rows
     undetermined: list[Index] = []
     while len(pending):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,15 @@ from scipy.linalg import qr
 from sklearn.exceptions import ConvergenceWarning
 
 from ..likelihoods import counts
+from .compressed import compress
 from .problem import Problem
 from .separation import is_separated
 
 Array = NDArray[np.float64]
+
+# Columns are collinear where no more than this share of one is its own: that is rounding. Below the second there are
+# six digits or less.
+_COLLINEAR, _NEARLY_COLLINEAR = 1e-14, 2e-10
 
 __all__ = ["ImproperPosterior", "check_proper", "warn_of_no_noise"]
 
@@ -51,9 +57,7 @@ def check_proper(problem: Problem) -> None:
         return
     flat = np.isinf(prior[1])
     if flat.any():
-        factor, _ = problem.factor
-        design = factor[:, :-1] if problem.fit_intercept else factor[:, 1:-1]
-        _check_determined(design[:, flat], problem.state.n_rows)
+        _check_determined(problem, flat)
         if problem.likelihood.takes_trials:
             _check_overlap(problem, flat)
     if "noise_scale" not in [parameter.name for parameter in problem.auxiliary]:
@@ -81,14 +85,27 @@ def _check_tail(problem: Problem, n_flat: int) -> None:
     )
 
 
-def _check_determined(design: Array, n_rows: int) -> None:
-    """Refuse flat coefficients that the rows do not determine."""
-    columns = design.shape[1]
-    norms = np.linalg.norm(design, axis=0)
-    determined = 0
-    if (norms > 0.0).all():
-        diagonal = np.abs(np.diag(qr(design / norms, mode="r", pivoting=True)[0]))
-        determined = int(np.count_nonzero(diagonal > 1e-12 * columns))
+def _check_determined(problem: Problem, flat: NDArray[np.bool_]) -> None:
+    """Refuse flat coefficients that the rows do not determine, and warn where rounding leaves few of their digits."""
+    n_rows, columns = problem.state.n_rows, int(np.count_nonzero(flat))
+    determined, least = _own_shares(problem.factor[0], problem.fit_intercept, flat)
+    weighted = isinstance(problem.standard_error, np.ndarray) or problem.rows.frequency is not None
+    if least < _NEARLY_COLLINEAR and weighted:
+        # Few heavy rows look collinear, whatever the light ones say: without weights it shows whether columns are.
+        rows = problem.rows
+        if rows.frequency is not None:
+            rows = replace(rows, frequency=(rows.frequency > 0.0).astype(np.float64))
+        factor = problem.scaling.factor(compress(rows, 1.0), 1.0)
+        determined, least = _own_shares(factor, problem.fit_intercept, flat)
+    if determined == columns and least < _NEARLY_COLLINEAR:
+        digits = max(int(np.log10(least / np.finfo(np.float64).eps)), 0)
+        warnings.warn(
+            f"The {columns} columns with a flat prior are collinear but for {least:.1g} of them: of what tells their"
+            f" coefficients apart the rounding of X leaves about {digits} digits. Drop columns, center and scale"
+            " before powers are taken (or use orthogonal polynomials), or use coef_prior=Normal(...).",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     if determined < columns:
         reason = (
             f"{n_rows} rows do not determine {columns} coefficients with a flat prior"
@@ -99,6 +116,16 @@ def _check_determined(design: Array, n_rows: int) -> None:
             f"The posterior is improper: {reason}, so the data leave some combination of them free."
             " Use coef_prior=Normal(...), or drop columns."
         )
+
+
+def _own_shares(factor: Array, fit_intercept: bool, flat: NDArray[np.bool_]) -> tuple[int, float]:
+    """Return how many of the flat columns are no combination of others, and the least part of one that is its own."""
+    design = (factor[:, :-1] if fit_intercept else factor[:, 1:-1])[:, flat]
+    norms = np.linalg.norm(design, axis=0)
+    if not (norms > 0.0).all():
+        return 0, 0.0
+    diagonal = np.abs(np.diag(qr(design / norms, mode="r", pivoting=True)[0]))
+    return int(np.count_nonzero(diagonal > _COLLINEAR * len(norms))), float(diagonal.min())
 
 
 def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:

@@ -23,6 +23,8 @@ DROP = 36.0
 _AGREE = 1e-5
 _FIRST_INTERVALS = 16
 _MAX_INTERVALS = 2048
+# A peak that is narrower than this, in a coordinate whose size is up to hundreds, is narrower than rounding.
+_NARROWEST = 1e-12
 # Beyond this the square of exp(u) overflows.
 _HIGHEST = 300.0
 
@@ -44,12 +46,16 @@ def peak_intervals(
     Returns
     -------
     list of (float, float)
-        Disjoint, ascending; more than one only for a density with well separated peaks.
+        Disjoint, ascending; more than one only for a density with well separated peaks. Of a peak too narrow for
+        double precision, its place twice.
     """
     grid, values = _scan(log_density, lower, upper)
     padded = np.concatenate([[-np.inf], values, [-np.inf]])
     is_peak = (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:])
     peaks, heights, reach = _climb(log_density, grid[is_peak], grid[1] - grid[0], lower)
+    if reach < _NARROWEST:
+        place = float(peaks[heights.argmax()])
+        return [(place, place)]
     floor = heights.max() - DROP
 
     # In log s this is the second moment of s: a heavy tail carries it further out than the mass.
@@ -94,7 +100,7 @@ def _climb(log_density: LogDensity, peaks: Array, step: float, lower: float) -> 
         best = values.argmax(axis=1)
         rows = np.arange(len(peaks))
         peaks, heights = points[rows, best], values[rows, best]
-        if np.ptp(values[heights.argmax()]) < 1.0 or step < 1e-12:
+        if np.ptp(values[heights.argmax()]) < 1.0 or step < _NARROWEST:
             return peaks, heights, step
         step *= 0.25
 
@@ -123,6 +129,8 @@ def on_lattice(intervals: list[tuple[float, float]]) -> list[tuple[float, float]
     """
     wider: list[tuple[float, float]] = []
     for left, right in intervals:
+        if left == right:
+            return [(left, right)]
         while True:
             unit = 2.0 * _spacing(left, right)
             low, high = float(np.floor(left / unit) * unit), float(np.ceil(right / unit) * unit)
@@ -159,6 +167,14 @@ def trapezoid(
     """
     nodes, densities, log_weights = [], [], []
     for left, right in intervals:
+        if left == right:
+            _warn_of_a_narrow_peak()
+            u = np.array([left])
+            values = log_density(u)
+            nodes.append(u)
+            densities.append(values)
+            log_weights.append(values + np.log(_NARROWEST))
+            continue
         parts = round((right - left) / _spacing(left, right)) if lattice else _FIRST_INTERVALS
         u = np.linspace(left, right, parts + 1)
         values = log_density(u)
@@ -191,6 +207,17 @@ def trapezoid(
         densities.append(values)
         log_weights.append(values + np.log(np.where(ends, 0.5 * spacing, spacing)))
     return np.concatenate(nodes), np.concatenate(densities), np.concatenate(log_weights)
+
+
+def _warn_of_a_narrow_peak() -> None:
+    """Warn that an integral was one value times a width."""
+    warnings.warn(
+        "Double precision can't tell how certain the noise scale is: it is taken as known, and the log marginal"
+        " likelihood is rough. noise_prior, coef_prior, y_err or sample_weight are many orders of magnitude off the"
+        " data. Check their units; with standardize=False priors are in the data's own.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
 
 
 def _sums(u: Array, values: Array, spacing: float, left: float, right: float) -> tuple[float, float]:
