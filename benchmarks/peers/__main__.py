@@ -22,8 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     tasks = [task for name, task in TASKS.items() if _asked_for(name, options.task)]
     peers = [peer for name, peer in PEERS.items() if _asked_for(name, options.peer)]
-    if not tasks or not peers:
-        parser.error(f"no such task or peer: choose from {', '.join([*TASKS, *PEERS])}")
+    for found, parts in ((tasks, options.task), (peers, options.peer)):
+        if not found:
+            parser.error(f"nothing is called {', '.join(parts)}: choose from {', '.join([*TASKS, *PEERS])}")
     options.output.mkdir(parents=True, exist_ok=True)
     if options.redraw:
         records = read(options.output / RECORDS)
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--task", action="append", default=[], help="name, or part of names (repeatable)")
     parser.add_argument("--peer", action="append", default=[], help="name, or part of names (repeatable)")
-    parser.add_argument("--limit", type=float, default=40.0, help="seconds for a peer and task (%(default)s)")
+    parser.add_argument("--limit", type=float, default=30.0, help="seconds for a peer and task (%(default)s)")
     parser.add_argument("--strict", action="store_true", help="a peer that is not installed is an error")
     parser.add_argument("--redraw", action="store_true", help="only make tables and pictures of the last run")
     parser.add_argument(
