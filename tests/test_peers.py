@@ -64,6 +64,7 @@ def test_every_kind_of_task_is_there_with_its_sizes() -> None:
     assert all(task.test_rows > 0.0 for task in TASKS.values())
 
 
+@pytest.mark.filterwarnings("ignore")  # of peers
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("name", QUICK)
 def test_an_adapter_fits_a_small_table(name: str, kind: str) -> None:

@@ -63,8 +63,10 @@ def measure(peer: Peer, task: Task, seconds: float, data: Sequence[DataSet]) -> 
     gc.collect()
     before = status("VmRSS")
     start = perf_counter()
-    fit = peer.make(task)
-    first = fit(data[0].train)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit = peer.make(task)
+        first = fit(data[0].train)
     cold = perf_counter() - start
     fits = [first]
     warm = None
@@ -81,13 +83,19 @@ def measure(peer: Peer, task: Task, seconds: float, data: Sequence[DataSet]) -> 
         "cold": cold,
         "warm": warm,
         "memory": None if peak is None or before is None else peak - before,
-        "doubts": first.doubts(),
+        "doubts": first.doubts() or _not_converged(told),
         "effective": draws,
         "effective_seconds": taken,
         "slopes": [slopes for slopes, _ in found],
         "limits": [limits for _, limits in found],
         **scores(first, data[0].test, task),
     }
+
+
+def _not_converged(told: Sequence[warnings.WarningMessage]) -> str:
+    """Return the first sentence of a warning, of any library, that a fit has not converged."""
+    found = [str(one.message) for one in told if one.category.__name__ == "ConvergenceWarning"]
+    return found[0].split(". ")[0] if found else ""
 
 
 def _warm(fit: Callable[[Rows], Fit], train: Rows) -> tuple[Fit, float]:
