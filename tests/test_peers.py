@@ -36,7 +36,7 @@ QUICK = sorted(name for name in NAMES if not PEERS[name].samples)
 SMALL = {
     "shares": replace(TASKS["phones"], rows=60, test_rows=200),
     "targets": replace(TASKS["targets with scatter"], rows=60, columns=2, test_rows=200),
-    "features": replace(TASKS["errors in x, reliability 0.7"], rows=60, test_rows=200, repeats=3),
+    "features": replace(TASKS["errors in x, reliability 0.7"], rows=400, test_rows=200, repeats=3),
 }
 
 
@@ -161,7 +161,7 @@ def test_coverage_by_tenths_begins_with_the_least_noise() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of peers
-@pytest.mark.parametrize("name", ["PyMC", "nutpie"])
+@pytest.mark.parametrize("name", ["PyMC", "nutpie", "Bambi", "numpyro"])
 def test_samplers_agree_with_the_package_on_the_reference_model(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +174,29 @@ def test_samplers_agree_with_the_package_on_the_reference_model(
     np.testing.assert_allclose(found["slopes"][0], own["slopes"][0], atol=0.05)
     np.testing.assert_allclose(found["limits"][0], own["limits"][0], atol=0.1)
     assert found["coverage"] == pytest.approx(own["coverage"], abs=0.05)
+
+
+def test_bces_is_the_formula_of_moments_and_orthogonal_distance_the_line_of_deming() -> None:
+    task = replace(SMALL["features"], repeats=1)
+    train = task.data_set(0).train
+    x, y = train.X[:, 0], train.y
+    (xx, xy), (_, yy) = np.cov(x, y, bias=True)
+    found = fitted("BCES", task)
+    assert found["slopes"][0][0] == pytest.approx(xy / (xx - np.mean(train.X_err**2)))
+
+    class Even(Task):
+        """The same rows, said to be as noisy as each other."""
+
+        def data_set(self, seed: int) -> Any:
+            data = super().data_set(seed)
+            even = {"X_err": np.full_like(data.train.X_err, 0.6), "y_err": np.full_like(y, 0.3)}
+            return replace(data, train=replace(data.train, **even))
+
+    ratio = (0.3 / 0.6) ** 2
+    away = yy - ratio * xx
+    deming = (away + np.sqrt(away**2 + 4.0 * ratio * xy**2)) / (2.0 * xy)
+    found = fitted("odrpack", Even(**vars(task)))
+    assert found["slopes"][0][0] == pytest.approx(deming, rel=1e-4)  # it stops where the sum of squares does
 
 
 @pytest.mark.filterwarnings("ignore")  # of peers
