@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for record in run(tasks, peers, options.limit):
             print(_line(record), flush=True)
             records.append(record)
-        write(records, options.output / RECORDS)
+            write(records, options.output / RECORDS)  # a run that is interrupted leaves what it has
     write_tables(records, options.output)
     draw(records, options.output)
     bad = [record for record in records if record.status.startswith("failed")]
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--task", action="append", default=[], help="name, or part of names (repeatable)")
     parser.add_argument("--peer", action="append", default=[], help="name, or part of names (repeatable)")
-    parser.add_argument("--limit", type=float, default=30.0, help="seconds for a peer and task (%(default)s)")
+    parser.add_argument("--limit", type=float, default=40.0, help="seconds for a peer and task (%(default)s)")
     parser.add_argument("--strict", action="store_true", help="a peer that is not installed is an error")
     parser.add_argument("--redraw", action="store_true", help="only make tables and pictures of the last run")
     parser.add_argument(
