@@ -141,7 +141,7 @@ def test_scores_are_those_of_another_library() -> None:
     np.testing.assert_allclose(Gaussian(mean, std).crps(y), scoringrules.crps_normal(y, mean, std))
     draws = rng.normal(size=(40, 50))
     fair = scoringrules.crps_ensemble(y, draws.T, estimator="fair")
-    np.testing.assert_allclose(Drawn(draws).crps(y), fair)
+    np.testing.assert_allclose(Drawn(mean, draws).crps(y), fair)
     np.testing.assert_allclose(Gaussian(mean, std).interval()[:, 1], stats.norm.ppf(0.95, mean, std))
     np.testing.assert_allclose(StudentT(mean, std, 5.0).interval()[:, 0], stats.t.ppf(0.05, 5.0, mean, std))
     assert Point(mean).crps(y) is None
@@ -173,6 +173,8 @@ def test_samplers_agree_with_the_package_on_the_reference_model(
     assert found["effective"] > 500.0
     np.testing.assert_allclose(found["slopes"][0], own["slopes"][0], atol=0.05)
     np.testing.assert_allclose(found["limits"][0], own["limits"][0], atol=0.1)
+    # The mean is the line's: that of 1,000 draws with their noise would be off by 0.04 on top.
+    assert found["rmse_truth"] == pytest.approx(own["rmse_truth"], abs=0.015)
     assert found["coverage"] == pytest.approx(own["coverage"], abs=0.05)
 
 

@@ -94,13 +94,11 @@ class StudentT(Gaussian):
 
 @dataclass(frozen=True, eq=False)
 class Drawn(Prediction):
-    """Draws of new measurements, (draws, n)."""
+    """Draws of new measurements about their expectation, which is known without the noise of draws."""
 
+    mean: Array
     draws: Array
-
-    @property
-    def mean(self) -> Array:  # type: ignore[override]
-        return self.draws.mean(axis=0)
+    """(draws, n)"""
 
     def interval(self) -> Array:
         tails = [(1.0 - COVERAGE) / 2.0, (1.0 + COVERAGE) / 2.0]
@@ -131,7 +129,7 @@ class Distribution(Prediction):
 
     def crps(self, y: Array) -> Array:
         # As for samplers: the exact score adds up pairs of nodes, thousands squared a row where features have errors.
-        return Drawn(self.distribution.sample(_SCORED, random_state=0).T).crps(y)
+        return Drawn(self.mean, self.distribution.sample(_SCORED, random_state=0).T).crps(y)
 
 
 @dataclass(frozen=True, eq=False)

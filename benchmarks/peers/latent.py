@@ -57,12 +57,13 @@ def latent(task: Task) -> Callable[[Rows], Fit]:
                 mean = mean + spread["g"] @ rows.X[:, 1:].T
             between, within = spread["t"][:, None] ** 2, rows.X_err[:, 0] ** 2
             share = between / (between + within)
-            x = mean + share * (rows.X[:, 0] - mean)
-            x += np.sqrt(share * within) * rng.standard_normal(x.shape)
-            line = intercept[:, None] + slopes[:, :1] * x + slopes[:, 1:] @ rows.X[:, 1:].T
+            expected = mean + share * (rows.X[:, 0] - mean)
+            x = expected + np.sqrt(share * within) * rng.standard_normal(expected.shape)
+            rest = intercept[:, None] + slopes[:, 1:] @ rows.X[:, 1:].T
+            line, center = rest + slopes[:, :1] * x, (rest + slopes[:, :1] * expected).mean(axis=0)
             s = scale[:, None]
             deviation = s * rows.y_err if task.noise == "scaled" else np.hypot(s, rows.y_err)
-            return Drawn(line + deviation * rng.standard_normal(line.shape))
+            return Drawn(center, line + deviation * rng.standard_normal(line.shape))
 
         return found.fit(predict)
 

@@ -108,7 +108,7 @@ def _slopes(records: Sequence[Record], path: Path) -> None:
     with _figure(path, 2) as axes:
         for axis, noise, title in (
             (axes[0], "scaled", "Noise of known errors"),
-            (axes[1], "additive", "Scatter beside the errors, an exact feature beside"),
+            (axes[1], "additive", "Scatter beside the errors, and an exact feature"),
         ):
             axis.set(title=title, xlabel="reliability of x", ylabel="mean error of a slope of 1")
             axis.axhline(0.0, color="black", lw=0.8, ls="--")
@@ -117,7 +117,7 @@ def _slopes(records: Sequence[Record], path: Path) -> None:
                 for record in records
                 if TASKS[record.task].repeats > 1
                 and TASKS[record.task].noise == noise
-                and record.bias is not None
+                and record.bias_error is not None
             ]
             for place, peer in enumerate(peers := _in_order(of_noise)):
                 own = [record for record in of_noise if record.peer == peer]

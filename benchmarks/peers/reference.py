@@ -93,7 +93,8 @@ def _fit(found: Posterior, task: Task) -> Fit:
             y_err = _of_shares(np.clip(line, 0.0, 1.0), rows.counts)
         s = scale[:, None]
         deviation = s * y_err if task.noise == "scaled" else np.hypot(s, y_err)
-        return Drawn(line + deviation * np.random.default_rng(0).standard_normal(line.shape))
+        new = line + deviation * np.random.default_rng(0).standard_normal(line.shape)
+        return Drawn(found.intercept.mean() + rows.X @ found.slopes.mean(axis=(0, 1)), new)
 
     return found.fit(predict)
 

@@ -46,9 +46,10 @@ def glm(task: Task) -> Callable[[Rows], Fit]:
 
         def predict(rows: Rows) -> Drawn:
             counts = rows.counts.astype(int)
-            new = found.get_distribution(add_constant(rows.X, has_constant="add"), n_trials=counts)
+            table = add_constant(rows.X, has_constant="add")
+            new = found.get_distribution(table, n_trials=counts)
             rng = np.random.default_rng(0)
-            return Drawn(new.rvs(size=(_DRAWS, len(counts)), random_state=rng) / counts)
+            return Drawn(found.predict(table), new.rvs(size=(_DRAWS, len(counts)), random_state=rng) / counts)
 
         return Fit(predict=predict, doubts=lambda: "" if found.converged else "not converged")
 
