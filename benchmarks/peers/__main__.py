@@ -26,15 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not found:
             parser.error(f"nothing is called {', '.join(parts)}: choose from {', '.join([*TASKS, *PEERS])}")
     options.output.mkdir(parents=True, exist_ok=True)
-    if options.redraw:
-        records = read(options.output / RECORDS)
-    else:
+    if not options.redraw:
         print(_LINE.format("task", "peer", "first s", "later s", "RMSE", "CRPS", "cover", ""))
         records = []
         for record in run(tasks, peers, options.limit):
             print(_line(record), flush=True)
             records.append(record)
             write(records, options.output / RECORDS)  # a run that is interrupted leaves what it has
+    # As they are kept, so that tables and pictures can be made again of the file.
+    records = read(options.output / RECORDS)
     write_tables(records, options.output)
     draw(records, options.output)
     bad = [record for record in records if record.status.startswith("failed")]
