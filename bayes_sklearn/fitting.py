@@ -17,6 +17,7 @@ from .inference import (
     CountedTable,
     Noise,
     Posterior,
+    PriorUnits,
     Problem,
     Rows,
     SamplerSettings,
@@ -77,6 +78,8 @@ class Specification:
     """(n,) counts behind shares whose likelihood takes them; None: one each."""
     state: Compressed | None = None
     """Of the rows that those to fit stand for; None: they stand for themselves."""
+    prior_units: PriorUnits | None = None
+    """What priors are in units of; None: it follows from the rows to fit."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -104,6 +107,7 @@ class Specification:
             trials=self.trials,
             like=like,
             state=self.state,
+            prior_units=self.prior_units,
             **self.priors,
         )
 

@@ -73,6 +73,20 @@ class Prior(BaseEstimator):
             for name, value in vars(self).items()
         }
 
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array | None:
+        """Return independent draws, their last axis that of the parameters; None: PyMC's distribution is taken.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            What `check` returns.
+        shape : tuple of int
+        rng : numpy.random.Generator
+        """
+        return None
+
     def _check_one(self, key: str, value: object, size: int, positive: bool) -> Array:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
@@ -139,6 +153,16 @@ class ScaleMixture(CoefficientPrior):
             Standard deviation of a typical row's noise, by the square root of the number of rows; one over
             the root of what all rows say of a constant line.
         """
+
+    @abstractmethod
+    def drawn_given(
+        self,
+        parameters: Mapping[str, Array],
+        shape: tuple[int, int],
+        unit: Array,
+        rng: np.random.Generator,
+    ) -> Array:
+        """Return independent draws of coefficients, (draws, size), with the unit of each draw, (draws,)."""
 
     @abstractmethod
     def variables(self, name: str, parameters: Mapping[str, Any], unit: Any, dims: str) -> Any:
@@ -222,6 +246,11 @@ class Normal(CoefficientPrior):
         away = (values - parameters["mu"]) / sigma
         return -0.5 * (np.log(2.0 * np.pi) + np.square(away)) - np.log(sigma)
 
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(rng.normal(parameters["mu"], parameters["sigma"], shape))
+
 
 class StudentT(CoefficientPrior):
     """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large.
@@ -263,6 +292,11 @@ class StudentT(CoefficientPrior):
         constant = gammaln(half) - gammaln(0.5 * nu) - 0.5 * np.log(nu * np.pi) - np.log(sigma)
         return constant - half * np.log1p(np.square(away) / nu)
 
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(parameters["mu"] + parameters["sigma"] * rng.standard_t(parameters["nu"], shape))
+
 
 class Laplace(CoefficientPrior):
     """Laplace (double exponential) prior for coefficients or the intercept.
@@ -294,6 +328,11 @@ class Laplace(CoefficientPrior):
     def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
         b = parameters["b"]
         return -np.abs(values - parameters["mu"]) / b - np.log(2.0 * b)
+
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(rng.laplace(parameters["mu"], parameters["b"], shape))
 
 
 class Horseshoe(ScaleMixture):
@@ -361,6 +400,22 @@ class Horseshoe(ScaleMixture):
         named = {"local_scale": local, "global_scale": tau, "slab_variance": slab_variance}
         return MixtureTerms(log_density, self._sd(**named), named)
 
+    def drawn_given(
+        self,
+        parameters: Mapping[str, Array],
+        shape: tuple[int, int],
+        unit: Array,
+        rng: np.random.Generator,
+    ) -> Array:
+        half = 0.5 * parameters["slab_nu"]
+        local = np.abs(rng.standard_cauchy(shape))
+        overall = np.abs(rng.standard_cauchy(shape[0])) * self._global_scale(parameters, shape[1], unit)
+        slab_variance = half * parameters["slab_sigma"] ** 2 / rng.gamma(half, 1.0, shape[0])
+        product = overall[:, None] * local
+        # As `_sd`, without squares that overflow.
+        sd = product / np.hypot(1.0, product / np.sqrt(slab_variance)[:, None])
+        return sd * rng.standard_normal(shape)
+
     def variables(self, name: str, parameters: Mapping[str, Any], unit: Any, dims: str) -> Any:
         import pymc as pm
 
@@ -421,6 +476,11 @@ class HalfNormal(ScalePrior):
     def log_density(self, scale: Array) -> Array:
         return 0.5 * np.log(2.0 / np.pi) - np.log(self.sigma) - 0.5 * (scale / self.sigma) ** 2
 
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(np.abs(rng.normal(0.0, parameters["sigma"], shape)))
+
 
 class HalfStudentT(ScalePrior):
     """Student's t distribution folded at zero, for the noise scale.
@@ -445,6 +505,11 @@ class HalfStudentT(ScalePrior):
         constant = np.log(2.0) + gammaln(half) - gammaln(0.5 * nu) - 0.5 * np.log(nu * np.pi)
         return constant - np.log(self.sigma) - half * np.log1p((scale / self.sigma) ** 2 / nu)
 
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(parameters["sigma"] * np.abs(rng.standard_t(parameters["nu"], shape)))
+
     def tail(self) -> float:
         return self.nu + 1.0
 
@@ -468,6 +533,11 @@ class HalfCauchy(ScalePrior):
     def log_density(self, scale: Array) -> Array:
         return np.log(2.0 / np.pi) - np.log(self.beta) - np.log1p((scale / self.beta) ** 2)
 
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(parameters["beta"] * np.abs(rng.standard_cauchy(shape)))
+
 
 class Exponential(ScalePrior):
     """Exponential distribution, for the noise scale.
@@ -486,6 +556,11 @@ class Exponential(ScalePrior):
 
     def log_density(self, scale: Array) -> Array:
         return np.log(self.lam) - self.lam * scale
+
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(rng.exponential(1.0 / parameters["lam"], shape))
 
 
 class InverseGamma(ScalePrior):
@@ -510,6 +585,11 @@ class InverseGamma(ScalePrior):
     def log_density(self, scale: Array) -> Array:
         constant = self.alpha * np.log(self.beta) - gammaln(self.alpha)
         return constant - (self.alpha + 1.0) * np.log(scale) - self.beta / scale
+
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(parameters["beta"] / rng.gamma(parameters["alpha"], 1.0, shape))
 
     def tail(self) -> float:
         return self.alpha + 1.0
@@ -538,6 +618,11 @@ class Gamma(ScalePrior):
         constant = self.alpha * np.log(self.beta) - gammaln(self.alpha)
         return constant + xlogy(self.alpha - 1.0, scale) - self.beta * scale
 
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(rng.gamma(parameters["alpha"], 1.0 / parameters["beta"], shape))
+
 
 class Beta(UnitPrior):
     """Beta distribution, for a number between 0 and 1 such as the dispersion of a beta-binomial likelihood.
@@ -558,3 +643,8 @@ class Beta(UnitPrior):
     def log_density(self, share: Array) -> Array:
         inside = xlogy(self.alpha - 1.0, share) + xlog1py(self.beta - 1.0, -share)
         return np.asarray(inside - betaln(self.alpha, self.beta), dtype=np.float64)
+
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return np.asarray(rng.beta(parameters["alpha"], parameters["beta"], shape))

@@ -26,6 +26,7 @@ from bayes_sklearn.displays import (
     CoefficientDisplay,
     PITDisplay,
     PredictionDisplay,
+    RankDisplay,
     RegressionLineDisplay,
     VarianceDisplay,
 )
@@ -437,6 +438,33 @@ def test_the_audit_is_drawn_with_its_verdict() -> None:
         display.plot(by="mass")  # type: ignore[arg-type]
 
 
+def test_ranks_are_drawn_within_bands_that_all_curves_share() -> None:
+    ranks = pd.DataFrame(np.random.default_rng(0).random((200, 3)), columns=["a", "b", "c"])
+    ranks.iloc[7] = np.nan  # a fit that failed
+    display = RankDisplay(ranks).plot()
+    assert display.ranks.shape == (199, 3)
+    assert texts(display)[-3:] == ["a", "b", "c"]
+    assert len({line.get_color() for line in display.lines_}) == 3
+    at, below = display.lines_[1].get_data()
+    kept = np.sort(ranks["b"].dropna())
+    assert_allclose(np.interp(0.4, at, below), (kept < 0.4).mean() - 0.4, atol=1e-12)
+    # Wider than Kolmogorov & Smirnov's in the middle, and closed at the ends.
+    outline = display.band_.get_paths()[0].vertices
+    assert_allclose(outline[outline[:, 0] == 0.0, 1], 0.0)
+    highest = outline[:, 1].max()
+    assert stats.kstwo.ppf(0.95, 199) < highest < 1.4 * stats.kstwo.ppf(0.95, 199)
+
+    display = RankDisplay(ranks.to_numpy(), ["a", "b", "c"]).plot(kind="histogram", bins=4)
+    assert_allclose(display.lines_[0].get_ydata()[:4], np.histogram(ranks["a"].dropna(), 4, (0.0, 1.0))[0])
+    lower, upper = (
+        display.band_.get_paths()[0].vertices[:, 1].min(),
+        display.band_.get_paths()[0].vertices[:, 1].max(),
+    )
+    # Twelve bars, 5% in all.
+    assert stats.binom.cdf(lower - 1, 199, 0.25) <= 0.05 / 24 < stats.binom.cdf(lower, 199, 0.25)
+    assert stats.binom.sf(upper, 199, 0.25) <= 0.05 / 24 < stats.binom.sf(upper - 1, 199, 0.25)
+
+
 def test_displays_draw_where_they_are_told() -> None:
     import matplotlib.pyplot as plt
 
@@ -451,14 +479,20 @@ def test_displays_draw_where_they_are_told() -> None:
         RegressionLineDisplay.from_estimator(MODEL, FRAME, Y, ax=axes[1, 0], **stated),
         VarianceDisplay.from_estimator(MODEL, FRAME, ax=axes[1, 1], **stated),
         AuditDisplay.from_estimator(MODEL, FRAME, Y, ax=axes[1, 2], **stated),
+        RankDisplay.from_estimator(MODEL, FRAME, Y, ax=axes[1, 3], n_simulations=5, **stated),
     ]
-    assert [display.ax_ for display in drawn] == list(axes.flat)[:7]
+    assert [display.ax_ for display in drawn] == list(axes.flat)
     assert all(display.figure_ is figure for display in drawn)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: RankDisplay([[0.5, 2.0]]), "ranks must be numbers"),
+        (lambda: RankDisplay([[np.nan]]), "ranks must be numbers"),
+        (lambda: RankDisplay([[0.5, 0.2]], ["a"]), "names has 1 entries, but ranks 2 columns"),
+        (lambda: RankDisplay([[0.5]]).plot(kind="bars"), "kind must be 'ecdf_difference'"),  # type: ignore[arg-type]
+        (lambda: RankDisplay([[0.5]]).plot(kind="histogram", bins=0), "bins must be a whole number"),
         (lambda: PITDisplay([0.5, 2.0]), "pit must be numbers"),
         (lambda: CalibrationDisplay([]), "pit must be numbers"),
         (lambda: CalibrationDisplay([0.5], [0.1, 0.2]), "width must be 1 numbers"),

@@ -10,6 +10,7 @@ from .calibration import CalibrationDisplay, PITDisplay
 from .coefficients import CoefficientDisplay
 from .line import RegressionLineDisplay
 from .predictions import PredictionDisplay, VarianceDisplay
+from .ranks import RankDisplay
 
 __all__ = [
     "AuditDisplay",
@@ -17,6 +18,7 @@ __all__ = [
     "CoefficientDisplay",
     "PITDisplay",
     "PredictionDisplay",
+    "RankDisplay",
     "RegressionLineDisplay",
     "VarianceDisplay",
 ]

@@ -11,7 +11,7 @@ from . import exact, importance, nuts
 from .compressed import Compressed, Rows
 from .importance import number_of_components
 from .posterior import Posterior
-from .problem import Engine, Noise, NotTrusted, Problem, SamplerSettings
+from .problem import Engine, Noise, NotTrusted, PriorUnits, Problem, SamplerSettings
 from .propriety import ImproperPosterior
 from .reweighting import CountedRows, CountedTable, Excess, Line, reweight, reweight_again
 from .sufficient import Sufficient
@@ -27,6 +27,7 @@ __all__ = [
     "Line",
     "Noise",
     "Posterior",
+    "PriorUnits",
     "Problem",
     "Rows",
     "SamplerSettings",

@@ -194,6 +194,16 @@ def prior_draws(model: Any, names: Sequence[str], draws: int, seed: int) -> dict
     return {name: np.asarray(drawn[name]) for name in names}
 
 
+def draws_of_distribution(
+    name: str, parameters: Mapping[str, Array], shape: tuple[int, ...], seed: int
+) -> Array:
+    """Return draws of PyMC's distribution of this name."""
+    with quietly():
+        import pymc as pm
+
+        return np.asarray(pm.draw(getattr(pm, name).dist(**parameters, shape=shape), random_seed=seed))
+
+
 class Smoothed(NamedTuple):
     """Leave-one-out by Pareto-smoothed importance sampling, (n,) each."""
 

@@ -150,6 +150,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         found = problem.intercept_prior.gaussian("intercept_prior", 1)
         intercept = None if found is None else (float(found[0][0]), float(found[1][0]))
     w, z = X[:, noisy] / unit, (X[:, exact] - units.origin) / units.exact
+    given = problem.prior_units
+    mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
     frequency = None if rows.frequency is None else rows.frequency[used]
     weight = np.ones(len(w)) if frequency is None else frequency
     return StructuralProblem(
@@ -162,7 +164,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         beta_mean=beta[0],
         beta_sd=beta[1],
         intercept=intercept,
-        mu_mean=weight @ w / weight.sum(),
+        mu_mean=weight @ w / weight.sum() if mu_mean is None else mu_mean,
         z_mean=weight @ z / weight.sum(),
         frequency=frequency,
         cross_covariance=with_target,
@@ -179,7 +181,7 @@ def units_of(problem: Problem) -> Units:
         raise ValueError("No feature has an error.")
     noisy = errors.noisy
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
-    deviation = state.standard_deviation[:-1] / scaling.x_scale
+    deviation = (problem.prior_units or state).standard_deviation[:-1] / scaling.x_scale
     unit = np.where(deviation > 0.0, deviation, 1.0)
     origin = np.zeros(len(exact))
     if isinstance(problem.intercept_prior, Flat):  # under another the intercept is at zero

@@ -132,6 +132,12 @@ class MixtureProblem:
         z, w, y = (weight @ values[self.used] / weight.sum() for values in (data.z, data.w, data.y))
         return z, w, float(y)
 
+    @property
+    def mu_mean(self) -> Array:
+        """(q,) the prior mean of the components' mean, less that of the measured features."""
+        given = self.data.mu_mean
+        return np.zeros(self.data.n_noisy) if given is None else given - self.center[1]
+
     @cached_property
     def frequency(self) -> Array:
         """(n,) how often each row that is used counts."""
@@ -265,7 +271,8 @@ class MixtureProblem:
         total = total + _normal(beta - data.beta_mean, data.beta_sd).sum(axis=1)
         total = total + _normal(part["slopes"], np.asarray(MEAN_SCALE)).sum(axis=1)
         means = part["means"].reshape(-1, count, q)
-        total = total + _normal(means.mean(axis=1), np.asarray(MEAN_SCALE)).sum(axis=1)
+        away = means.mean(axis=1) - self.mu_mean
+        total = total + _normal(away, np.asarray(MEAN_SCALE)).sum(axis=1)
         apart = np.einsum("cd,gcq->gdq", self.contrasts, means)
         total = total + _normal(apart, np.asarray(COMPONENT_SCALE)).sum(axis=(1, 2))
         total = total - 0.5 * q * np.log(count)

@@ -84,6 +84,7 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         "z": z,
         "w": w,
         "y": y,
+        "mu_mean": mixture.mu_mean,
         "m": m,
         "location": location,
         "root": root,

@@ -222,13 +222,28 @@ class Posterior:
             return np.asarray(
                 np.quantile(scale, probabilities, method="inverted_cdf", weights=self.weights[order])
             )
-        # Between the nodes of a quadrature rule the density is smooth: interpolate its log, then integrate.
-        log_scale = np.log(scale)
+        fine, mass = self._noise_mass(order)
+        return np.exp(np.interp(probabilities, mass, fine))
+
+    def noise_cdf(self, value: float) -> float:
+        """Return the posterior probability of a noise scale at or below a value."""
+        order = np.argsort(self.noise_scale)
+        if self.log_noise_density is None:
+            return float(self.weights @ (self.noise_scale <= value))
+        fine, mass = self._noise_mass(order)
+        return float(np.interp(np.log(value), fine, mass))
+
+    def _noise_mass(self, order: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return logs of the noise scale, and the posterior probability below them.
+
+        Between the nodes of a quadrature rule the density is smooth: its log is interpolated, then integrated.
+        """
+        log_scale = np.log(self.noise_scale[order])
         fine = np.linspace(log_scale[0], log_scale[-1], 4001)
-        log_density = CubicSpline(log_scale, self.log_noise_density[order])(fine)
+        log_density = CubicSpline(log_scale, np.asarray(self.log_noise_density)[order])(fine)
         density = np.exp(log_density - log_density.max())
         mass = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
-        return np.exp(np.interp(probabilities, mass / mass[-1], fine))
+        return fine, mass / mass[-1]
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:

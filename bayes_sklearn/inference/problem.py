@@ -26,6 +26,7 @@ __all__ = [
     "Engine",
     "Noise",
     "NotTrusted",
+    "PriorUnits",
     "Problem",
     "SamplerSettings",
     "Scaling",
@@ -40,6 +41,18 @@ _REMEMBERED = 2**24
 
 
 @dataclass(frozen=True, eq=False)
+class PriorUnits:
+    """What priors are stated in units of, where that is not to follow from the rows that are fitted."""
+
+    mean: Array
+    """(p + 1,) of features and target."""
+    standard_deviation: Array
+    """(p + 1,)"""
+    pooled_share: float = 0.5
+    """Of all rows together, under likelihoods of shares: a horseshoe's unit depends on it."""
+
+
+@dataclass(frozen=True, eq=False)
 class Scaling:
     """The affine map between the data's units and the model's: x -> (x - mean) / scale, likewise y."""
 
@@ -49,12 +62,12 @@ class Scaling:
     y_scale: float
 
     @classmethod
-    def of(cls, state: Compressed, standardize: bool, fit_intercept: bool) -> Scaling:
-        """Return the scaling to frequency-weighted mean 0 and standard deviation 1, or none at all."""
+    def of(cls, state: Compressed | PriorUnits, standardize: bool, fit_intercept: bool) -> Scaling:
+        """Return the scaling to (frequency-weighted) mean 0 and standard deviation 1, or none at all."""
         p = len(state.mean) - 1
         if not standardize:
             return cls(np.zeros(p), np.ones(p), 0.0, 1.0)
-        mean = state.mean + state.origin
+        mean = state.mean + state.origin if isinstance(state, Compressed) else state.mean
         rounding = 10.0 * np.finfo(np.float64).eps * np.abs(mean)
         deviation = state.standard_deviation
         scale = np.where(deviation > rounding, deviation, 1.0)
@@ -125,6 +138,8 @@ class Problem:
     """(n,) counts behind the shares, for likelihoods that take them; None: one each."""
     remembered: dict[tuple[float, bool], tuple[Array, float]] | None = None
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
+    prior_units: PriorUnits | None = None
+    """What priors are in units of; None: it follows from the rows."""
 
     @classmethod
     def build(
@@ -142,11 +157,12 @@ class Problem:
         trials: Array | None = None,
         like: Problem | None = None,
         state: Compressed | None = None,
+        prior_units: PriorUnits | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
         `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
-        stand for others, which were compressed before.
+        stand for others, which were compressed before. `prior_units` are those of other rows, or None.
         Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model. Shares of
         trials have no known errors but what the trials say.
         """
@@ -158,7 +174,7 @@ class Problem:
         if state is None:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
-        scaling = Scaling.of(state, standardize, intercept_prior is not None)
+        scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
         if likelihood.link != "identity":
             scaling = scaling.of_features()
         return cls(
@@ -173,6 +189,7 @@ class Problem:
             feature_errors,
             likelihood=likelihood,
             trials=trials if likelihood.takes_trials else None,
+            prior_units=prior_units,
         )
 
     @property

@@ -286,7 +286,8 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     covariance = covariance[used] if covariance.ndim == 3 else covariance
     units = units_of(problem)
     spread = units.noisy * scaling.x_scale[noisy]
-    center = measured[:, noisy].mean(axis=0)
+    given = problem.prior_units
+    center = measured[:, noisy].mean(axis=0) if given is None else given.mean[noisy]
     check_definite(covariance, spread)
     with quietly():
         import pymc as pm

@@ -86,7 +86,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 
             terms += [spread_prior(own_t[c], own_zeta[c]) for c in range(count)]
             terms.append(-0.5 * pt.square(slopes / MEAN_SCALE).sum())
-            terms.append(-0.5 * pt.square(means.mean(axis=0) / MEAN_SCALE).sum())
+            terms.append(-0.5 * pt.square((means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE).sum())
             apart = pt.dot(contrasts_of(count).T, means)
             terms.append(-0.5 * pt.square(apart / COMPONENT_SCALE).sum())
             terms.append(SHARE_CONCENTRATION * log_shares.sum())

@@ -391,6 +391,8 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
 
 def pooled_share(problem: Problem) -> float:
     """Return the share of all rows together, with half a success and half a failure more."""
+    if problem.prior_units is not None:
+        return problem.prior_units.pooled_share
     weight = np.broadcast_to(1.0 if problem.trials is None else problem.trials, problem.rows.y.shape)
     if problem.rows.frequency is not None:
         weight = weight * problem.rows.frequency

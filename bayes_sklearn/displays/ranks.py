@@ -1,0 +1,189 @@
+"""Ranks of true values in posteriors: what simulation-based calibration found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from ..uniformity import uniform_band
+from ..validation import simulation_based_calibration
+from .axes import BLUE, GREEN, GREY, LIGHT, ORANGE, Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["RankDisplay"]
+
+# Beside those of `axes`, Okabe & Ito's others.
+_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", ":", "-.")
+
+
+class RankDisplay(Display):
+    """Where true values lie in their posteriors: evenly, where posteriors are calibrated.
+
+    Intervals that are too narrow make a wave that is first above and then below the line, or a bowl of bars; too wide
+    ones the opposite. Curves above the line everywhere say that posteriors lie too high.
+
+    Parameters
+    ----------
+    ranks : DataFrame or array-like of shape (n_simulations, n_parameters)
+        Posterior probability of less than the true value, as in
+        `bayes_sklearn.validation.SimulationBasedCalibration`; rows with NaN are left out.
+    names : sequence of str, optional
+        Of the parameters; None: those of the columns.
+
+    Attributes
+    ----------
+    ranks : ndarray of shape (n, n_parameters)
+    names : list of str
+    lines_ : list of Line2D
+        After `plot`: a curve a parameter.
+    band_ : PolyCollection
+        After `plot`: where calibrated posteriors are.
+
+    References
+    ----------
+    .. [1] Säilynoja, Bürkner & Vehtari (2022), "Graphical test for discrete uniformity and its applications in
+       goodness-of-fit evaluation and multiple sample comparison", Statistics and Computing 32:32.
+    """
+
+    def __init__(self, ranks: ArrayLike, names: Sequence[str] | None = None):
+        labels = [str(name) for name in getattr(ranks, "columns", [])]
+        values = np.asarray(ranks, dtype=np.float64)
+        values = values[:, None] if values.ndim == 1 else values
+        if values.ndim == 2:
+            values = values[~np.isnan(values).any(axis=1)]
+        if values.ndim != 2 or not values.size or not ((values >= 0.0) & (values <= 1.0)).all():
+            raise ValueError(
+                "ranks must be numbers in [0, 1], a row a simulation and a column a parameter: give the ranks that"
+                " simulation_based_calibration returns."
+            )
+        self.ranks = values
+        self.names = list(names) if names is not None else labels or [f"x{i}" for i in range(values.shape[1])]
+        if len(self.names) != values.shape[1]:
+            raise ValueError(f"names has {len(self.names)} entries, but ranks {values.shape[1]} columns.")
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        kind: Literal["ecdf_difference", "histogram"] = "ecdf_difference",
+        ax: Axes | None = None,
+        **simulation_params: Any,
+    ) -> Self:
+        """Simulate, fit, and draw.
+
+        Parameters
+        ----------
+        estimator, X, y
+            As for `bayes_sklearn.validation.simulation_based_calibration`.
+        kind : {"ecdf_difference", "histogram"}, default="ecdf_difference"
+            As for `plot`.
+        ax : matplotlib Axes, optional
+        **simulation_params
+            What else that takes: ``counts``, ``y_err``, ``X_err``, ``n_simulations``, ``random_state``, ...
+        """
+        found = simulation_based_calibration(estimator, X, y, **simulation_params)
+        return cls(found.ranks).plot(ax, kind=kind)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["ecdf_difference", "histogram"] = "ecdf_difference",
+        bins: int = 10,
+    ) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+        kind : {"ecdf_difference", "histogram"}, default="ecdf_difference"
+            "ecdf_difference": the empirical distribution function of each parameter's ranks less the uniform one; of
+            calibrated posteriors all curves are inside the band, everywhere, in at least 95% of cases [1]_.
+            "histogram": simulations by bin, an outline a parameter; of calibrated posteriors all bars end in the band
+            in at least 95% of cases (binomial, Bonferroni).
+        bins : int, default=10
+            Of the histogram.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For another kind, or less than one bin.
+        """
+        if kind not in ("ecdf_difference", "histogram"):
+            raise ValueError(f"kind must be 'ecdf_difference' or 'histogram', got {kind!r}.")
+        if bins < 1:
+            raise ValueError(f"bins must be a whole number from 1, got {bins!r}.")
+        ax = self._open(ax)
+        # All curves together leave the band in 5% of cases at most.
+        outside = 0.05 / len(self.names)
+        (self._ecdf_difference if kind == "ecdf_difference" else self._histogram)(ax, outside, bins)
+        ax.set_xlim(0.0, 1.0)
+        ax.set_xlabel("rank of the true value in its posterior (share of the posterior below it)")
+        self._legend(columns=3)
+        return self
+
+    def _ecdf_difference(self, ax: Any, outside: float, bins: int) -> None:
+        n = len(self.ranks)
+        band = uniform_band(n, 1.0 - outside)
+        places = np.concatenate([[0.0], band.places, [1.0]])
+        lower, upper = (np.concatenate([[0.0], limit, [1.0]]) - places for limit in (band.lower, band.upper))
+        self._band(ax, places, lower, upper)
+        self.lines_ = []
+        for values, style in zip(self.ranks.T, self._styles(), strict=True):
+            # The difference falls and jumps at every value.
+            at = np.concatenate([[0.0], np.repeat(np.sort(values), 2), [1.0]])
+            below = np.repeat(np.arange(n + 1) / n, 2)
+            self.lines_ += ax.plot(at, below - at, linewidth=1.4, **style)
+        ax.axhline(0.0, color=GREY, linewidth=0.8, linestyle="--")
+        ax.set_ylabel("share of simulations below,\nless the rank")
+
+    def _histogram(self, ax: Any, outside: float, bins: int) -> None:
+        n, edges, tail = len(self.ranks), np.linspace(0.0, 1.0, bins + 1), 0.5 * outside / bins
+        lower, upper = (stats.binom.ppf(q, n, 1.0 / bins) for q in (tail, 1.0 - tail))
+        self._band(ax, [0.0, 1.0], lower, upper)
+        self.lines_ = []
+        for values, style in zip(self.ranks.T, self._styles(), strict=True):
+            heights = np.histogram(values, edges)[0]
+            self.lines_ += ax.plot(
+                edges, np.append(heights, heights[-1]), drawstyle="steps-post", linewidth=1.4, **style
+            )
+        ax.axhline(n / bins, color=GREY, linewidth=0.8, linestyle="--")
+        ax.set_ylim(bottom=0.0)
+        ax.set_ylabel("number of simulations")
+
+    def _band(self, ax: Any, places: Any, lower: Any, upper: Any) -> None:
+        self.band_ = ax.fill_between(
+            places,
+            lower,
+            upper,
+            color=LIGHT,
+            linewidth=0.0,
+            zorder=0.5,
+            label="95% of the time, if calibrated",
+        )
+
+    def _styles(self) -> list[dict[str, Any]]:
+        """Return colour, dashes and label of each parameter."""
+        return [
+            {
+                "color": _COLOURS[i % len(_COLOURS)],
+                "linestyle": _STYLES[i // len(_COLOURS) % len(_STYLES)],
+                "label": name,
+            }
+            for i, name in enumerate(self.names)
+        ]
