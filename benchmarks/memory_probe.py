@@ -10,11 +10,11 @@ import gc
 import json
 import sys
 import tracemalloc
-from pathlib import Path
 
 from .adapters import ADAPTERS
 from .data import measured, shares
 from .measure import Work
+from .process import status
 
 
 def main(name: str, peer: str, rows: int, columns: int) -> None:
@@ -45,20 +45,11 @@ def resident(work: Work) -> int | None:
 
     ``ru_maxrss`` would not do: a new process starts with that of its parent.
     """
-    before = _status("VmRSS")
+    before = status("VmRSS")
     kept = work()
-    after = _status("VmHWM")
+    after = status("VmHWM")
     del kept
     return None if before is None or after is None else after - before
-
-
-def _status(field: str) -> int | None:
-    """Return a field of the process's memory status, in bytes."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(field)), None)
 
 
 if __name__ == "__main__":
