@@ -5,11 +5,12 @@ from __future__ import annotations
 import _thread
 import logging
 import pickle
+import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,6 +36,14 @@ Array = NDArray[np.float64]
 PACKAGE = str(Path(bayes_sklearn.__file__).parent)
 FIRST, SECOND = measured(40, 2, seed=0), measured(40, 2, seed=1)
 NEW = measured(20, 2, seed=2).X
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_arrive() -> Iterator[None]:
+    """A process that a shell started in the background ignores Ctrl-C; what is tested here has to feel it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Interrupted:
