@@ -407,7 +407,7 @@ X, Y, E = measured(40)
         ({"y_err": E, "pit": [0.5]}, "pit must be 40 numbers"),
         ({"y_err": E, "pit": np.full(40, 2.0)}, r"in \[0, 1\]"),
         ({"y_err": E, "sample_weight": -np.ones(40)}, "sample_weight must be"),
-        ({"y_err": E, "X_err": 0.1}, "Errors are given of 'x0'"),
+        ({"y_err": E, "X_err": 0.1}, "errors are given of 'x0'"),
         ({"y_err": E, "sample_weight": np.arange(40) < 5}, "needs at least 10"),
         ({"y_err": 1e-6 * E, "y": Y[:5]}, "same number of rows"),
         ({"y_err": E, "y": np.full(40, np.nan)}, "y contains NaN"),
