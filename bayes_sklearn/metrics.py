@@ -297,7 +297,9 @@ def _mean(values: Array, sample_weight: ArrayLike | None) -> float:
     weights = _weights(sample_weight, values.size)
     # Selected, since a row left out must not turn an infinite score into 0 * inf = NaN.
     kept = weights > 0
-    return float(np.average(values[kept], weights=weights[kept]))
+    # Shares of the whole, so that nothing overflows which the mean itself does not.
+    shares = weights[kept] / weights.max()
+    return float((values[kept] * (shares / shares.sum())).sum())
 
 
 def _check_ordered(lower: Array, upper: Array) -> None:
