@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from sklearn.utils.validation import _num_samples
 
 from . import metrics
-from .checks import read_target
+from .checks import named, read_target
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
@@ -255,7 +256,9 @@ def audit_errors(
     """
     if not isinstance(false_alarm_rate, Real) or not 0.0 < false_alarm_rate < 1.0:
         raise ValueError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate!r}; 5% is 0.05.")
-    target = read_target(y)
+    with named("X"):
+        n = _num_samples(X)
+    target = read_target(y, n=n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "held_out": held_out}
     rows = standardize_rows(estimator, X, target, sample_weight, **errors)
     n = len(rows.residual)

@@ -193,13 +193,13 @@ def _eliminate(triangle: Array | None, block: Array) -> Array:
     if triangle is None:
         # The first rows are the first pivots. With rows of zeros in their place, a heavy row would be rounded where
         # it should vanish, and what is left of it would drown the light ones, (5).
-        start, block = block[:, :width], block[:, width:]
+        start = block[:, :width]
         triangle = np.zeros((width, width), order="F")
         triangle[: start.shape[1]] = start.T
         triangle = np.asfortranarray(np.triu(dgeqrf(triangle, overwrite_a=True)[0]))
-        if not block.shape[1]:
+        if block.shape[1] <= width:
             return triangle
-        block = np.ascontiguousarray(block)
+        start[:] = 0.0  # in their place: without them the block would have to be copied
     panel = min(width, 4 if width < 32 else 8 if width < 300 else 32)
     return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
