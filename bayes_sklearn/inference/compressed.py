@@ -197,9 +197,14 @@ def _eliminate(triangle: Array | None, block: Array) -> Array:
         triangle = np.zeros((width, width), order="F")
         triangle[: start.shape[1]] = start.T
         triangle = np.asfortranarray(np.triu(dgeqrf(triangle, overwrite_a=True)[0]))
-        if block.shape[1] <= width:
+        rest = block.shape[1] - start.shape[1]
+        if not rest:
             return triangle
-        start[:] = 0.0  # in their place: without them the block would have to be copied
+        # The other rows close up in the same memory, column by column: LAPACK wants it without gaps.
+        memory = block.reshape(-1)
+        for column in range(width):
+            memory[column * rest : (column + 1) * rest] = block[column, width:]
+        block = memory[: width * rest].reshape(width, rest)
     panel = min(width, 4 if width < 32 else 8 if width < 300 else 32)
     return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
