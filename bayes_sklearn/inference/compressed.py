@@ -210,8 +210,8 @@ def _eliminate(triangle: Array | None, block: Array) -> Array:
 
 
 def _signed(triangle: Array) -> Array:
-    """Return a triangle whose first entry is not negative, in C's order."""
-    return np.ascontiguousarray(-triangle if triangle[0, 0] < 0.0 else triangle)
+    """Return a triangle whose diagonal is not negative, in C's order: the same in whatever order the rows came."""
+    return np.ascontiguousarray(np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None] * triangle)
 
 
 def merge(first: Compressed, second: Compressed) -> Compressed:
