@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from scipy import stats
 
-from bayes_sklearn import datasets
 from bayes_sklearn.datasets import load_seeds, make_role_modeling
 
 from star98 import load_star98
