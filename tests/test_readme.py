@@ -33,6 +33,7 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/contributing.md"])
 def test_examples_give_the_output_shown(page: str) -> None:
     source = "\n".join(block for block in blocks(page, "python") if block.startswith(">>> "))

@@ -80,6 +80,7 @@ def assert_same(found: list[Array], expected: list[Array]) -> None:
         assert_array_equal(one, other)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("hurried")
 def test_fits_in_eight_threads_give_the_numbers_of_one() -> None:
     def fit_and_ask(name: str, of_rows: slice) -> list[Array]:
