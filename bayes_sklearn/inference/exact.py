@@ -32,6 +32,8 @@ _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 _BLOCK_NUMBERS = 2**20
 # Nodes of less weight than this carry nothing that double precision could show.
 _NEGLIGIBLE = 1e-15
+# Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
+_ROUNDING = 1e-14
 # Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones' digits.
 _ALIKE = 1e3
 # A density that has not fallen by this factor (its log) where the integral stops was cut off.
@@ -165,7 +167,8 @@ def _svd(matrix: Array) -> tuple[Array, Array, Array]:
     The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies
     between. Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes longer.
     """
-    rows, columns = (_alike(np.linalg.norm(matrix, axis=axis)) for axis in (1, 0))
+    norms, columns = np.linalg.norm(matrix, axis=1), _alike(np.linalg.norm(matrix, axis=0))
+    rows = _alike(norms[norms > _ROUNDING * norms.max(initial=0.0)])
     if rows and columns:
         left, singular, right = np.linalg.svd(matrix, full_matrices=False)
         return left, singular, right
