@@ -197,6 +197,7 @@ def test_a_healthy_fit_says_nothing(environment: dict[str, str]) -> None:
 
 INTERRUPTED = """
 import numpy as np, signal, sys, threading, time, os
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, Laplace
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 2)); y = X @ [1.0, -1.0] + rng.normal(size=60)
