@@ -109,7 +109,7 @@ class RankDisplay(Display):
             None: in a new figure.
         kind : {"ecdf_difference", "histogram"}, default="ecdf_difference"
             "ecdf_difference": the empirical distribution function of each parameter's ranks less the uniform one; of
-            calibrated posteriors all curves are inside the band, everywhere, in at least 95% of cases [1]_.
+            calibrated posteriors all curves are inside the band, everywhere, in at least 95% of cases.
             "histogram": simulations by bin, an outline a parameter; of calibrated posteriors all bars end in the band
             in at least 95% of cases (binomial, Bonferroni).
         bins : int, default=10
