@@ -201,6 +201,7 @@ def test_horseshoe_finds_the_few_coefficients_that_matter_and_normal_blurs_them(
         assert ours < bound * normal, name
 
 
+@pytest.mark.thorough
 def test_horseshoe_with_more_expected_coefficients_shrinks_less() -> None:
     X, y = sparse(5)
     nulls = []
