@@ -62,8 +62,8 @@ class Parameters:
     true: TrueDistribution | None
     """Where features have errors."""
 
-    def at(self, index: int) -> Parameters:
-        """Return one draw, without the leading axis."""
+    def at(self, index: int | slice) -> Parameters:
+        """Return one draw, without the leading axis, or some of them."""
         true = None if self.true is None else TrueDistribution(*(part[index] for part in self.true))
         return Parameters(self.B[index], {name: v[index] for name, v in self.auxiliary.items()}, true)
 

@@ -244,7 +244,7 @@ def simulation_based_calibration(
             delayed(_run)(
                 simulation,
                 part,
-                _between(drawn, part[0] * tries, (part[-1] + 1) * tries),
+                drawn.at(slice(part[0] * tries, (part[-1] + 1) * tries)),
                 model.inference,
                 settings,
             )
@@ -436,17 +436,6 @@ class _Outcome(NamedTuple):
     tries: int = 1
 
 
-def _between(parameters: Parameters, start: int, stop: int) -> Parameters:
-    """Return some of the draws."""
-    some = slice(start, stop)
-    true = parameters.true
-    return Parameters(
-        parameters.B[some],
-        {name: values[some] for name, values in parameters.auxiliary.items()},
-        None if true is None else type(true)(*(values[some] for values in true)),
-    )
-
-
 def _run(
     simulation: Simulation,
     indices: NDArray[np.intp],
@@ -457,7 +446,7 @@ def _run(
     """Run some simulations; those that fail say why."""
     found = []
     for place, index in enumerate(indices):
-        own = _between(parameters, place * simulation.tries, (place + 1) * simulation.tries)
+        own = parameters.at(slice(place * simulation.tries, (place + 1) * simulation.tries))
         # A stream for each simulation, whatever process it runs in.
         rng = np.random.default_rng([settings.seed, int(index), 1])
         seed = int(rng.integers(2**31 - 1))

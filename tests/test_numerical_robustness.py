@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, HalfNormal, Laplace, Normal
+from bayes_sklearn.inference import exact
 
 from data import noisy_features, shares
 from high_precision import Precise, Table, digits, digits_of_the_problem, solve
@@ -485,3 +486,15 @@ def test_the_precise_answer_is_that_of_a_closed_form() -> None:
     variance = rest[0] / (30 - 4 - 2) * np.diag(np.linalg.inv(design.T @ design))
     assert_allclose([float(v) for v in exact["coef"]], coef[1:], rtol=1e-12)
     assert_allclose([float(v) for v in exact["coef_std"]], np.sqrt(variance[1:]), rtol=1e-12)
+
+
+def test_where_jacobi_does_not_converge_the_usual_decomposition_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graded = np.triu(np.random.default_rng(0).normal(size=(4, 4))) * [1.0, 1e6, 1e-6, 1.0]
+    expected = exact._svd(graded)
+    stopped = (*exact.dgejsv(graded, joba=2, jobp=0)[:-1], 1)
+    monkeypatch.setattr(exact, "dgejsv", lambda *_, **__: stopped)
+    left, singular, right = exact._svd(graded)
+    np.testing.assert_allclose((left * singular) @ right, graded, atol=1e-14 * 1e6)
+    assert not np.array_equal(singular, expected[1])

@@ -131,13 +131,16 @@ class RankDisplay(Display):
         ax = self._open(ax)
         # All curves together leave the band in 5% of cases at most.
         outside = 0.05 / len(self.names)
-        (self._ecdf_difference if kind == "ecdf_difference" else self._histogram)(ax, outside, bins)
+        if kind == "ecdf_difference":
+            self._ecdf_difference(ax, outside)
+        else:
+            self._histogram(ax, outside, bins)
         ax.set_xlim(0.0, 1.0)
         ax.set_xlabel("rank of the true value in its posterior (share of the posterior below it)")
         self._legend(columns=3)
         return self
 
-    def _ecdf_difference(self, ax: Any, outside: float, bins: int) -> None:
+    def _ecdf_difference(self, ax: Any, outside: float) -> None:
         n = len(self.ranks)
         band = uniform_band(n, 1.0 - outside)
         places = np.concatenate([[0.0], band.places, [1.0]])

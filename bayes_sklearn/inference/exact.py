@@ -169,15 +169,14 @@ def _svd(matrix: Array) -> tuple[Array, Array, Array]:
     """
     norms, columns = np.linalg.norm(matrix, axis=1), _alike(np.linalg.norm(matrix, axis=0))
     rows = _alike(norms[norms > _ROUNDING * norms.max(initial=0.0)])
-    if rows and columns:
-        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-        return left, singular, right
-    # Pivoting by rows first; columns of very different norms are what the method takes as they are.
-    values, left, right, work, _, info = dgejsv(matrix.T if columns else matrix, joba=2, jobp=0)
-    if info:
-        raise np.linalg.LinAlgError("Jacobi's method has not converged.")
-    values *= work[0] / work[1]
-    return (right, values, left.T) if columns else (left, values, right.T)
+    if not (rows and columns):
+        # Pivoting by rows first; columns of very different norms are what the method takes as they are.
+        values, left, right, work, _, info = dgejsv(matrix.T if columns else matrix, joba=2, jobp=0)
+        if not info:  # else it has not converged
+            values *= work[0] / work[1]
+            return (right, values, left.T) if columns else (left, values, right.T)
+    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+    return left, singular, right
 
 
 def _alike(norms: Array) -> bool:
