@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, gammaln, ndtr, stdtrit, xlog1py, xlogy
+from scipy.special import betaln, gammaln, ndtr, ndtri, stdtrit, xlog1py, xlogy
 from sklearn.base import BaseEstimator
 
 Array = NDArray[np.float64]
@@ -128,6 +128,10 @@ class CoefficientPrior(Prior):
         """Return the log density of each coefficient, (..., size), given what `check` returns."""
         raise NotImplementedError(f"{self!r} has no density in closed form.")
 
+    def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array] | None:
+        """Return the limits of equal-tailed intervals, (size,) each, or None if no formula has them."""
+        return None
+
 
 class ScaleMixture(CoefficientPrior):
     """A prior for coefficients that is Normal(0, sd) given scales that have a distribution of their own.
@@ -241,6 +245,11 @@ class Normal(CoefficientPrior):
         parameters = self.check(argument, size)
         return parameters["mu"], parameters["sigma"]
 
+    def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array]:
+        parameters = self.check(argument, size)
+        away = parameters["sigma"] * ndtri(0.5 * (1.0 + coverage))
+        return parameters["mu"] - away, parameters["mu"] + away
+
     def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
         sigma = parameters["sigma"]
         away = (values - parameters["mu"]) / sigma
@@ -286,6 +295,11 @@ class StudentT(CoefficientPrior):
         # As wide where it matters: a t distribution with few degrees of freedom has no standard deviation.
         return parameters["mu"], parameters["sigma"] * stdtrit(parameters["nu"], ndtr(1.0))
 
+    def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array]:
+        parameters = self.check(argument, size)
+        away = parameters["sigma"] * stdtrit(parameters["nu"], 0.5 * (1.0 + coverage))
+        return parameters["mu"] - away, parameters["mu"] + away
+
     def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
         nu, sigma = parameters["nu"], parameters["sigma"]
         half, away = 0.5 * (nu + 1.0), (values - parameters["mu"]) / sigma
@@ -324,6 +338,11 @@ class Laplace(CoefficientPrior):
     def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
         parameters = self.check(argument, size)
         return parameters["mu"], np.sqrt(2.0) * parameters["b"]
+
+    def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array]:
+        parameters = self.check(argument, size)
+        away = -parameters["b"] * np.log1p(-coverage)
+        return parameters["mu"] - away, parameters["mu"] + away
 
     def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
         b = parameters["b"]
@@ -450,6 +469,9 @@ class Flat(CoefficientPrior, ScalePrior):
 
     def gaussian(self, argument: str, size: int) -> tuple[Array, Array]:
         return np.zeros(size), np.full(size, np.inf)
+
+    def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array]:
+        return np.full(size, -np.inf), np.full(size, np.inf)
 
     def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
         return np.zeros_like(values)

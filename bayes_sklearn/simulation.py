@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .draws import Draws
 from .fitting import Fit, Specification, TrainingData, fit
+from .given_draws import GivenDraws, Observed
 from .inference import Problem, Rows, SamplerSettings
 from .inference._compat import draws_of_distribution
 from .inference.importance import structural_problem
@@ -177,6 +179,48 @@ class Simulation:
         unit = {"noise_scale": self.problem.noise_unit}
         others = [float(parameters.auxiliary[name]) * unit.get(name, 1.0) for name in self.ranked]
         return np.concatenate([[intercept], coef, others])
+
+    def log_likelihood(self, rows: Rows, fitted: Fit, draws: Draws, values: Array) -> tuple[Array, float]:
+        """Return the log density of simulated targets at draws from the posterior, (G,), and at the true values.
+
+        Measured features are taken as they are, whatever their errors: as (63) holds for any function of parameters
+        and data, one that needs no integral will do.
+
+        Parameters
+        ----------
+        rows : Rows
+        fitted : Fit
+            To these rows.
+        draws : Draws
+            From its posterior.
+        values : ndarray
+            As `on_data_scale` returns them.
+        """
+        problem, center = fitted.problem, fitted.posterior.center
+        coef, others = (
+            values[1 : len(center) + 1],
+            dict(zip(self.ranked, values[len(center) + 1 :], strict=True)),
+        )
+        true = np.append(values[0] + center @ coef, coef)
+        both = Draws(
+            1,
+            np.vstack([draws.location, true]),
+            np.append(draws.noise_scale, others.get("noise_scale", 1.0)),
+            auxiliary={name: np.append(drawn, others[name]) for name, drawn in draws.auxiliary.items()},
+        )
+        error = problem.standard_error
+        observed = Observed(
+            np.asarray(rows.take(slice(None)), dtype=np.float64),
+            rows.y,
+            np.arange(len(rows.y)),
+            None if error is None else np.broadcast_to(error, rows.y.shape),
+            None,
+            {},
+            1.0 if problem.trials is None else problem.trials,
+        )
+        given = GivenDraws(problem.likelihood, problem.noise, observed, both, center)
+        total = np.sum([given.at(block).log_density().sum(axis=1) for block in given.blocks()], axis=0)
+        return total[:-1], float(total[-1])
 
     @property
     def tries(self) -> int:

@@ -22,10 +22,11 @@ from sklearn.utils.validation import _num_samples
 
 from . import mixtures
 from .checks import check_counts, check_vector
+from .draws import draws_of
 from .errors import TargetErrors, pooled_share
 from .feature_errors import FeatureErrors
-from .fitting import Specification, TrainingData, settle
-from .inference import Posterior, PriorUnits, SamplerSettings, choose
+from .fitting import Fit, Specification, TrainingData, settle
+from .inference import PriorUnits, Rows, SamplerSettings, choose
 from .inference._compat import diagnostics
 from .likelihoods import resolve_likelihood
 from .regressor import BayesianErrorsInVariablesRegressor
@@ -42,6 +43,9 @@ __all__ = ["SimulationBasedCalibration", "simulation_based_calibration"]
 # Simulations are handed out in so many parts, of which `verbose` says how many are done.
 _PARTS = 64
 _COVERAGES = (0.5, 0.9)
+_LOG_LIKELIHOOD = "log_likelihood"
+# It is ranked among so many draws where the posterior is no sampler's.
+_DRAWS = 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,9 +57,10 @@ class SimulationBasedCalibration:
     ranks : DataFrame of shape (n_simulations, n_parameters)
         Posterior probability of less than the true value (the rank of the true value in the posterior, as a share):
         one row a simulation, uniform between 0 and 1 where posteriors are calibrated. Columns ``intercept``, the
-        coefficients, ``noise_scale`` and further parameters of the likelihood; NaN where a fit failed.
+        coefficients, ``noise_scale`` and further parameters of the likelihood, ``log_likelihood``; NaN where a fit
+        failed.
     parameters : DataFrame of shape (n_simulations, n_parameters)
-        The true values, on the data's scale.
+        The true values, on the data's scale, and the log density of the simulated targets at them.
     p_values : Series of shape (n_parameters,)
         How probable ranks as far from uniform are, of calibrated posteriors, one parameter at a time.
     p_value : float
@@ -139,9 +144,10 @@ def simulation_based_calibration(
     Again and again parameters are drawn from the estimator's priors, and a target (with errors of features: measured
     features, too) from the model with these parameters, for the rows, errors and counts given. The model is fitted to
     it, by the code that `fit` runs. If everything is right, the true values' ranks in the posteriors are uniform,
-    exactly, for any number of rows [1]_ [2]_. If not, an engine or its settings (too few draws, say) are wrong for
-    this design. It is no judgement of whether the model is right for the real data: for that see `audit_errors` and
-    `loo`.
+    exactly, for any number of rows [1]_ [2]_; so are those of the log likelihood at the true values, by which a
+    posterior that makes too little of the data is found out [3]_. If not, an engine or its settings (too few draws,
+    say) are wrong for this design. It is no judgement of whether the model is right for the real data: for that see
+    `audit_errors` and `loo`.
 
     *What the priors are drawn for.* A fit takes some numbers from its data before it has priors: with
     ``standardize=True`` means and spreads of features and target; with errors of features the spread of what was
@@ -155,7 +161,8 @@ def simulation_based_calibration(
     and as known from then on: this is exact, and says nothing of ``count_error``. ``targets="binomial"`` draws
     counts from the binomial distribution about the line, and fits them with the estimator's own errors: whether
     intervals of coefficients are right for such shares, approximately calibrated at best. Lines that are no shares in
-    some row are drawn anew, and `notes` says how many were. The noise scale has no true value there, and no rank.
+    some row are drawn anew, and `notes` says how many were. The noise scale has no true value there, and neither it
+    nor the likelihood has a rank.
 
     Parameters
     ----------
@@ -200,9 +207,10 @@ def simulation_based_calibration(
     -----
     After exact fits and importance sampling the rank is the posterior's distribution function. Draws of NUTS depend
     on each other: of every chain each k-th is taken, k = draws / effective draws of the parameter with the fewest
-    (bulk and tail), and the true value's place among them at random between its neighbours, (64).
+    (bulk and tail), and the true value's place among them at random between its neighbours, (64). The log likelihood
+    is ranked among draws after any engine; features with errors enter it as measured.
 
-    The test is that of [3]_: the empirical distribution function of the ranks against its simultaneous band.
+    The test is that of [4]_: the empirical distribution function of the ranks against its simultaneous band.
 
     References
     ----------
@@ -210,7 +218,10 @@ def simulation_based_calibration(
        Journal of Computational and Graphical Statistics 15, 675-692.
     .. [2] Talts, Betancourt, Simpson, Vehtari & Gelman (2018), "Validating Bayesian inference algorithms with
        simulation-based calibration", arXiv:1804.06788.
-    .. [3] Säilynoja, Bürkner & Vehtari (2022), "Graphical test for discrete uniformity and its applications in
+    .. [3] Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková, Gelman & Vehtari (2025), "Simulation-based calibration
+       checking for Bayesian computation: the choice of test quantities shapes sensitivity", Bayesian Analysis 20,
+       461-488.
+    .. [4] Säilynoja, Bürkner & Vehtari (2022), "Graphical test for discrete uniformity and its applications in
        goodness-of-fit evaluation and multiple sample comparison", Statistics and Computing 32:32.
 
     Examples
@@ -222,7 +233,7 @@ def simulation_based_calibration(
     >>> model = BayesianErrorsInVariablesRegressor()
     >>> found = simulation_based_calibration(model, X, y_err=0.3, n_simulations=100, random_state=0)
     >>> found.ranks.columns.tolist()
-    ['intercept', 'x0', 'noise_scale']
+    ['intercept', 'x0', 'noise_scale', 'log_likelihood']
     >>> bool(found.p_value > 0.01)
     True
     """
@@ -258,6 +269,7 @@ def simulation_based_calibration(
         raise ValueError(f"Every simulation failed, {count} of {n} so: {reason}")
     first = int(not model.fit_intercept)
     columns = [*(["intercept"] if model.fit_intercept else []), *names, *simulation.ranked]
+    columns += [] if simulation.binomial else [_LOG_LIKELIHOOD]
     nothing = np.full(len(columns) + first, np.nan)
     ranks, values = (
         pd.DataFrame(
@@ -466,9 +478,10 @@ def _simulated(
         warnings.simplefilter("always")
         try:
             one, rows, tries = simulation.simulate(parameters, rng)
-            values = simulation.on_data_scale(one)
+            truth = simulation.on_data_scale(one)
+            values = np.append(truth, [] if simulation.binomial else np.nan)
             fitted = simulation.fit(rows, inference, settings)
-            ranks = _ranks(fitted.posterior, values, simulation.ranked, rng)
+            ranks, values = _ranks(simulation, rows, fitted, truth, rng)
         except Exception as error:  # whatever it is, it is told
             return _Outcome(None, values, error=f"{type(error).__name__}: {error}", tries=tries)
     texts = {f"{warning.category.__name__}: {_without_numbers(str(warning.message))}" for warning in caught}
@@ -480,29 +493,45 @@ def _without_numbers(text: str) -> str:
     return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", re.split(r"[.:;] ", text, maxsplit=1)[0])
 
 
-def _ranks(posterior: Posterior, values: Array, others: Sequence[str], rng: np.random.Generator) -> Array:
-    """Return the posterior probability of less than each true value, (64)."""
+def _ranks(
+    simulation: Simulation, rows: Rows, fitted: Fit, truth: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Return the posterior probability of less than each true value, (64), and these values.
+
+    That of the log likelihood comes last, but for shares that the model doesn't state.
+    """
+    posterior, others = fitted.posterior, simulation.ranked
     at_zero = np.eye(len(posterior.mean))
     at_zero[0, 1:] = -posterior.center
     means, variances = posterior.linear(at_zero)
     given = {"noise_scale": posterior.noise_scale, **posterior.auxiliary}
-    jitter = rng.random(len(values))
+    jitter = rng.random(len(truth))
+    log_likelihood, values = np.empty((0, 0)), truth
+    if not simulation.binomial:
+        drawn, true = simulation.log_likelihood(rows, fitted, draws_of(posterior, 1, _DRAWS, rng), truth)
+        log_likelihood, values = drawn[:, None], np.append(truth, true)
+        jitter = np.append(jitter, rng.random())
     if posterior.chains is not None:
-        draws = posterior.chains.split(np.column_stack([means.T, *(given[name] for name in others)]))
-        kept = _independent(draws)
-        return ((kept < values).sum(axis=0) + jitter) / (len(kept) + 1.0)
+        columns = [
+            means.T,
+            *(given[name][:, None] for name in others),
+            log_likelihood.reshape(means.shape[1], -1),
+        ]
+        kept = _independent(posterior.chains.split(np.hstack(columns)))
+        return ((kept < values).sum(axis=0) + jitter) / (len(kept) + 1.0), values
     n_lines = len(at_zero)
-    of_lines = mixtures.cdf(values[:n_lines], posterior.weights, means, np.sqrt(variances))
+    of_lines = mixtures.cdf(truth[:n_lines], posterior.weights, means, np.sqrt(variances))
     below = [
         posterior.noise_cdf(value) if name == "noise_scale" else posterior.weights @ (given[name] <= value)
-        for name, value in zip(others, values[n_lines:], strict=True)
+        for name, value in zip(others, truth[n_lines:], strict=True)
     ]
-    ranks = np.append(of_lines, below)
-    if posterior.log_noise_density is not None or len(posterior.weights) == 1:
-        return ranks
-    # Of weighted draws: so many independent ones are worth as much.
-    effective = 1.0 / float(posterior.weights @ posterior.weights)
-    return (effective * ranks + jitter) / (effective + 1.0)
+    ranks, size = np.append(of_lines, below), len(truth)
+    if posterior.log_noise_density is None and len(posterior.weights) > 1:
+        # Of weighted draws: so many independent ones are worth as much.
+        effective = 1.0 / float(posterior.weights @ posterior.weights)
+        ranks = (effective * ranks + jitter[:size]) / (effective + 1.0)
+    of_likelihood = ((log_likelihood < values[size:]).sum(axis=0) + jitter[size:]) / (_DRAWS + 1.0)
+    return np.append(ranks, of_likelihood), values
 
 
 def _independent(draws: Array) -> Array:

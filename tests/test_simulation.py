@@ -166,10 +166,10 @@ def test_counts_and_errors_may_be_columns() -> None:
     frame = pd.DataFrame({"a": X[:, 0], "n": COUNTS, "b": X[:, 1], "b_err": np.full(8, 2.0)})
     model = Regressor(likelihood="beta_binomial", count_column="n", weight_type="counts")
     found = simulation_based_calibration(model, frame[["a", "n", "b"]], n_simulations=3, random_state=0)
-    assert found.ranks.columns.tolist() == ["intercept", "a", "b", "dispersion"]
+    assert found.ranks.columns.tolist() == ["intercept", "a", "b", "dispersion", "log_likelihood"]
     model = Regressor(error_columns="_err")
     found = simulation_based_calibration(model, frame[["a", "b", "b_err"]], n_simulations=3, random_state=0)
-    assert found.ranks.columns.tolist() == ["intercept", "a", "b", "noise_scale"]
+    assert found.ranks.columns.tolist() == ["intercept", "a", "b", "noise_scale", "log_likelihood"]
     assert found.engines.keys() <= {"importance", "nuts"}
 
 

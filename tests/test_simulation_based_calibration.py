@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special, stats
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BetaBinomialLikelihood, Mixture, StudentTLikelihood, validation
@@ -127,6 +128,11 @@ def _own_units(simulation: Simulation, rows: Rows, fit: Any) -> Fit:
     return fit(replace(simulation, specification=replace(simulation.specification, prior_units=None)), rows)
 
 
+def _prior(simulation: Simulation, rows: Rows, fit: Any) -> Fit:
+    """A posterior of rows that say nothing."""
+    return _errors_times(1e6)(simulation, rows, fit)._replace(problem=fit(simulation, rows).problem)
+
+
 @pytest.mark.parametrize(
     ("change", "model"),
     [
@@ -142,6 +148,61 @@ def _own_units(simulation: Simulation, rows: Rows, fit: Any) -> Fit:
 def test_what_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch, change: Any, model: dict[str, Any]) -> None:
     _changed(monkeypatch, change)
     assert Case(model).calibrate("exact").p_value < 1e-6
+
+
+@pytest.mark.parametrize("inference", ["exact", "importance"])
+def test_a_posterior_that_ignores_the_data_is_seen_by_the_likelihood_alone(
+    monkeypatch: pytest.MonkeyPatch, inference: str
+) -> None:
+    _changed(monkeypatch, _prior)
+    likelihood = "normal" if inference == "exact" else StudentTLikelihood(nu=5)
+    found = Case({"noise": "known", "likelihood": likelihood}).calibrate(inference, n_simulations=300)
+    assert found.p_values["log_likelihood"] < 1e-6
+    assert found.p_values.drop("log_likelihood").min() > FALSE_ALARM / 3
+
+
+@pytest.mark.parametrize(
+    ("inference", "name"),
+    [
+        ("exact", "scaled"),
+        ("exact", "additive"),
+        ("exact", "known, frequencies"),
+        ("exact", "no errors, the units of a target"),
+        ("exact", "raw, no intercept, errors in a column"),
+        ("importance", "student_t, additive"),
+        ("importance", "beta_binomial"),
+        ("importance", "a feature with errors"),
+    ],
+)
+def test_the_log_likelihood_is_that_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, inference: str, name: str
+) -> None:
+    """At the true values, written out by SciPy."""
+    seen: list[tuple[Simulation, Rows]] = []
+
+    def keep(simulation: Simulation, rows: Rows, fit: Any) -> Fit:
+        seen.append((simulation, rows))
+        return fit(simulation, rows)
+
+    _changed(monkeypatch, keep)
+    found = CASES[inference][name].calibrate(inference, n_simulations=3)
+    for (simulation, rows), (_, true) in zip(seen, found.parameters.iterrows(), strict=True):
+        features = np.asarray(rows.X if rows.features is None else rows.X[:, rows.features], dtype=float)
+        coef = true[[column for column in true.index if column in ("x0", "x1")]].to_numpy()
+        line = true.get("intercept", 0.0) + features @ coef
+        error, noise = simulation.data.errors.standard_error, simulation.problem.noise
+        scale = true.get("noise_scale", 1.0)
+        scatter = np.hypot(error, scale) if noise == "additive" else scale * (1.0 if error is None else error)
+        if "dispersion" in true:
+            trials, share = simulation.data.trials, special.expit(line)
+            assert trials is not None
+            a, b = (part * (1.0 / true["dispersion"] - 1.0) for part in (share, 1.0 - share))
+            terms = stats.betabinom.logpmf(np.rint(rows.y * trials), trials, a, b) + np.log(trials)
+        elif "student" in name:
+            terms = stats.t.logpdf(rows.y, 3, line, scatter)
+        else:
+            terms = stats.norm.logpdf(rows.y, line, scatter)
+        np.testing.assert_allclose(true["log_likelihood"], terms.sum(), rtol=1e-9)
 
 
 def test_draws_that_are_taken_as_independent_are_seen() -> None:
@@ -262,7 +323,8 @@ def test_failures_and_warnings_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.warnings == {"UserWarning: The # doubts": 10}
     assert found.engines == {"exact": 40}
     assert found.ranks.isna().all(axis=1).sum() == 10
-    assert not found.parameters.isna().any(axis=None)
+    assert not found.parameters.drop(columns="log_likelihood").isna().any(axis=None)
+    assert found.parameters["log_likelihood"].isna().sum() == 10
     assert found.p_values.notna().all()
     assert "40 of 50 simulations fitted (40 exact)" in str(found)
     assert "10 x ValueError: No luck." in str(found)
@@ -279,6 +341,7 @@ def test_the_table_says_how_posteriors_are_off(monkeypatch: pytest.MonkeyPatch) 
     _changed(monkeypatch, _as_wide(0.5))
     table = Case({"noise": "known"}).calibrate("exact").to_frame()
     assert table.columns.tolist() == ["p_value", "mean_rank", "coverage_50%", "coverage_90%"]
+    table = table.drop(index="log_likelihood")
     # Intervals half as wide: 26% and 59% of a normal distribution; six standard errors of 1,000 simulations.
     assert (np.abs(table["coverage_50%"] - 0.264) < 6.0 * 0.014).all()
     assert (np.abs(table["coverage_90%"] - 0.589) < 6.0 * 0.016).all()

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.utils.validation import check_is_fitted
 
-from ..priors import CoefficientPrior, Flat, Laplace, Normal, StudentT
+from ..priors import CoefficientPrior
 from ..regressor import BayesianErrorsInVariablesRegressor
 from .axes import BLUE, GREY, LIGHT, Display, percent
 
@@ -164,14 +163,5 @@ class CoefficientDisplay(Display):
 
 def _prior_interval(prior: CoefficientPrior, size: int, coverage: float) -> Array:
     """Return the limits of equal-tailed prior intervals, (size, 2)."""
-    half = 0.5 * (1.0 + coverage)
-    of = prior.check("coef_prior", size)
-    if isinstance(prior, Normal):
-        center, away = of["mu"], of["sigma"] * stats.norm.ppf(half)
-    elif isinstance(prior, StudentT):
-        center, away = of["mu"], of["sigma"] * stats.t.ppf(half, of["nu"])
-    elif isinstance(prior, Laplace):
-        center, away = of["mu"], of["b"] * stats.laplace.ppf(half)
-    else:
-        center, away = np.zeros(size), np.full(size, np.inf if isinstance(prior, Flat) else np.nan)
-    return np.column_stack([center - away, center + away])
+    found = prior.central_interval("coef_prior", size, coverage)
+    return np.full((size, 2), np.nan) if found is None else np.column_stack(found)
