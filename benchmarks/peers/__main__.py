@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--task", action="append", default=[], help="name, or part of names (repeatable)")
     parser.add_argument("--peer", action="append", default=[], help="name, or part of names (repeatable)")
-    parser.add_argument("--limit", type=float, default=40.0, help="seconds for a peer and task (%(default)s)")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds for a peer and task (%(default)s)")
     parser.add_argument("--strict", action="store_true", help="a peer that is not installed is an error")
     parser.add_argument("--redraw", action="store_true", help="only make tables and pictures of the last run")
     parser.add_argument(
