@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import column_or_1d, validate_data
 
 Array = NDArray[np.float64]
@@ -143,8 +143,8 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None) -> Ar
         raise ValueError(f"This {name}estimator requires y to be passed, but the target y is None.")
     with named("y"):
         check_unmasked(y)
-        target = column_or_1d(y, warn=True)
-        target = check_array(target, dtype=np.float64, ensure_2d=False, ensure_min_samples=0, input_name="y")
+        target: Array = column_or_1d(y, dtype=np.float64, warn=True)
+        assert_all_finite(target, input_name="y")
     if n is not None and len(target) != n:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: {[n, len(target)]}\n"

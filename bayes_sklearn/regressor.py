@@ -51,6 +51,15 @@ __all__ = ["BayesianErrorsInVariablesRegressor"]
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
+# Attributes that only some fits have: those of an earlier one go.
+_NOT_OF_ALL_FITS = (
+    "noise_scale_",
+    "dispersion_",
+    "nu_",
+    "log_marginal_likelihood_",
+    "reliability_",
+    "n_components_",
+)
 
 
 class BayesianErrorsInVariablesRegressor(
@@ -286,7 +295,7 @@ class BayesianErrorsInVariablesRegressor(
             if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
                 likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
                 # Tried first, so that a name it does not have leaves nothing behind.
-                params[role] = _default_prior(role, likelihood).set_params(**{name: params[key]})
+                params[role] = clone(_default_prior(role, likelihood)).set_params(**{name: params[key]})
         super().set_params(**params)
         return self
 
@@ -456,13 +465,13 @@ class BayesianErrorsInVariablesRegressor(
     def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
         """Set the fitted attributes; no training rows are kept."""
         posterior, errors = fitted.posterior, data.errors
+        for name in _NOT_OF_ALL_FITS:
+            self.__dict__.pop(name, None)
         mean = posterior.mean
         self.coef_ = mean[1:].copy()
         self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
         self.coef_names_ = data.columns.feature_names
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
-        for name in ("noise_scale_", "dispersion_", "nu_"):
-            self.__dict__.pop(name, None)
         likelihood = fitted.problem.likelihood
         self._likelihood = likelihood
         if not likelihood.takes_trials:
@@ -472,12 +481,9 @@ class BayesianErrorsInVariablesRegressor(
         self.weight_type_ = errors.weight_type
         self.overdispersion_ = fitted.count_errors.overdispersion
         self.inference_ = fitted.engine
-        self.__dict__.pop("log_marginal_likelihood_", None)
         if posterior.log_evidence is not None:
             self.log_marginal_likelihood_ = posterior.log_evidence
         self._attenuation = fitted.attenuation
-        for name in ("reliability_", "n_components_"):
-            self.__dict__.pop(name, None)
         if fitted.attenuation is not None:
             self.reliability_ = fitted.attenuation.reliability.copy()
             self.n_components_ = fitted.problem.n_components
@@ -589,10 +595,10 @@ class BayesianErrorsInVariablesRegressor(
 
 
 def _default_prior(role: str, likelihood: Likelihood) -> Prior:
-    """Return the prior of a role for which none is given."""
+    """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
     if role == "noise_prior":
         return HalfNormal()
-    return clone(likelihood.intercept_prior) if role == "intercept_prior" else Normal()
+    return likelihood.intercept_prior if role == "intercept_prior" else Normal()
 
 
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:

@@ -118,6 +118,7 @@ def test_scatter_that_errors_leave_out_is_named(noise: str) -> None:
     assert found["extra scatter"] == 50
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("likelihood", ["binomial", "beta_binomial"])
 def test_other_likelihoods_of_shares_give_the_same_verdicts(likelihood: str) -> None:
     right = verdicts(of_shares, replicates=6, likelihood=likelihood)
@@ -126,6 +127,7 @@ def test_other_likelihoods_of_shares_give_the_same_verdicts(likelihood: str) -> 
     assert extra["extra-binomial variation"] == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("nu", [None, 4])
 def test_heavy_tails_that_the_fit_knows_of_are_no_wrong_errors(nu: float | None) -> None:
     def audit(seed: int, factor: float = 1.0) -> ErrorAudit:
@@ -189,11 +191,13 @@ def of_noisy_features(
     return audit_errors(model, X, y, **stated)
 
 
+@pytest.mark.thorough
 def test_errors_of_features_are_allowed_for() -> None:
     right = verdicts(of_noisy_features, replicates=30)
     assert 30 - right["about right"] <= stats.binom.isf(CHANCE, 30, 0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("wrong", "verdict", "missed"),
     # How often another verdict was given in 200 data sets.

@@ -35,6 +35,8 @@ from benchmarks.fresh import run_probe
 from benchmarks.measure import Result, ratios
 from benchmarks.targets import TARGETS, Target
 
+pytestmark = pytest.mark.thorough
+
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "benchmarks"
 LARGE = {"rows": 1_000_000, "columns": 4}
 SAMPLED = {"draws": 4000, "tune": 1000}

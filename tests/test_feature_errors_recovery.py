@@ -17,6 +17,8 @@ from sklearn.linear_model import LinearRegression
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 
+pytestmark = pytest.mark.thorough
+
 Array = NDArray[np.float64]
 
 ALARM = 1e-5

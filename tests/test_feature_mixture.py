@@ -351,6 +351,7 @@ def test_the_sampler_has_the_density(case: Case) -> None:
     assert_allclose(found, found[0], rtol=0.0, atol=1e-8)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", [Case(k=1, n=200), Case(q=2, noise="additive", n=150)], ids=str)
 def test_importance_sampling_and_nuts_agree(case: Case) -> None:
     """At z < 5, the draws of NUTS counted as a third of their number."""
@@ -377,6 +378,7 @@ def test_importance_sampling_and_nuts_agree(case: Case) -> None:
             assert abs(weighted.weights @ a - b.mean()) < 5.0 * error
 
 
+@pytest.mark.thorough
 def test_the_readable_model_is_the_same_posterior() -> None:
     """NUTS of PyMC's own on the model with latent true features, as `to_pymc` writes it."""
     import nutpie
@@ -447,6 +449,7 @@ def test_one_component_is_the_default() -> None:
         assert np.array_equal(a, b)
 
 
+@pytest.mark.thorough
 def test_clusters_help_to_predict_from_noisy_features(fitted: Any) -> None:
     _, w, y = clustered(2000, 11)
     scores = {}
@@ -602,6 +605,7 @@ def test_bad_distributions_are_named(value: Any, error: type[Exception]) -> None
     assert not hasattr(model, "coef_")
 
 
+@pytest.mark.thorough
 def test_slopes_of_a_skewed_feature_are_covered() -> None:
     """Of 60 intervals of 90%, fewer than 46 or all of them come up in one of 1,500 series."""
     covered, slopes = 0, []

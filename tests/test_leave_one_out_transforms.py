@@ -192,6 +192,7 @@ def test_transforms_after_importance_sampling_are_those_of_refits(name: str) -> 
     assert_agree(values[rows], without, Errors.of(of_draws(model, case)), rows, resampled + 1.0 / worth)
 
 
+@pytest.mark.thorough
 def test_transforms_after_nuts_are_those_of_refits() -> None:
     """Heavy tails and errors of features at once: one compiled model serves the refits."""
     settings = {"likelihood": "student_t", "noise": "additive", "draws": 1000, "chains": 2}

@@ -133,6 +133,7 @@ def test_limits_are_shares(likelihood: str) -> None:
     assert model.sample_y(far, 3, counts=7).shape == (3, 3)
 
 
+@pytest.mark.thorough
 def test_overdispersion_is_caught_by_the_beta_binomial_alone() -> None:
     """Of 60 intervals of 90%: below 46 comes up in one of 1,600 series where the rate holds."""
     covered = {"binomial": 0, "beta_binomial": 0}

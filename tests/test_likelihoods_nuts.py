@@ -403,6 +403,7 @@ def test_auto_goes_on_in_the_same_likelihood(monkeypatch: pytest.MonkeyPatch) ->
     assert_allclose(model.predict(X), trusted[2], atol=0.01)
 
 
+@pytest.mark.thorough
 def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
     rng = np.random.default_rng(5)
     n, p = 150, 8
@@ -520,6 +521,7 @@ def test_density_with_true_features_is_the_readable_model_s(case: Case) -> None:
     assert_allclose(differences, differences[0], rtol=0.0, atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_errors_of_a_feature_of_shares_are_undone() -> None:
     rng = np.random.default_rng(7)
     n = 200

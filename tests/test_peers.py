@@ -22,6 +22,8 @@ from benchmarks.peers.records import Record
 from benchmarks.peers.registry import PEERS, Peer
 from benchmarks.peers.tasks import TASKS, Task, load, save
 
+pytestmark = pytest.mark.thorough
+
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "benchmarks" / "peers"
 # The complete list: a peer that is taken out of the registry fails here.
 NAMES = {

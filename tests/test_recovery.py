@@ -15,6 +15,8 @@ from sklearn.linear_model import LinearRegression, Ridge
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.datasets import make_role_modeling
 
+pytestmark = pytest.mark.thorough
+
 Array = NDArray[np.float64]
 
 # A counted coverage is out if a binomial test gives it less than this; 24 are counted so, and a false alarm

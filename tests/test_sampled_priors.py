@@ -183,6 +183,7 @@ class Shrinkage:
         return cls(float(np.abs(model.coef_[null]).mean()), float(width.mean()), float(error))
 
 
+@pytest.mark.thorough
 def test_horseshoe_finds_the_few_coefficients_that_matter_and_normal_blurs_them() -> None:
     """Means of four data sets; Horseshoe over Normal: 0.22, 0.45, 0.45 (single sets up to 0.28, 0.51, 0.65)."""
     found = []

@@ -73,11 +73,16 @@ def solve(problem: Problem, engine: str, settings: SamplerSettings) -> Posterior
     try:
         posterior = ENGINES[engine].solve(problem, settings)
     except NotTrusted as doubt:
-        warnings.warn(
-            f"{doubt} Use inference='nuts', or a narrower coef_prior.", ConvergenceWarning, stacklevel=2
-        )
-        posterior = doubt.posterior
+        posterior = _for_want_of_a_better(doubt)
     return problem.scaling.to_data(posterior, problem.noise_unit)
+
+
+def _for_want_of_a_better(doubt: NotTrusted) -> Posterior:
+    """Return the posterior that its engine doesn't trust, with a warning."""
+    warnings.warn(
+        f"{doubt} Use inference='nuts', or a narrower coef_prior.", ConvergenceWarning, stacklevel=3
+    )
+    return doubt.posterior
 
 
 class Solved(NamedTuple):
@@ -97,17 +102,19 @@ def solve_in_turn(problem: Problem, inference: str, settings: SamplerSettings) -
         Where an engine hands over, with the figures that made it.
     """
     engine = choose(problem, inference)
-    rest = list(ENGINES)[list(ENGINES).index(engine) + 1 :]
-    others = [name for name in rest if ENGINES[name].why_not(problem) is None]
-    if inference != "auto" or not others:
+    if inference != "auto":
         return Solved(solve(problem, engine, settings), engine)
     try:
         posterior = ENGINES[engine].solve(problem, settings)
     except NotTrusted as doubt:
-        warnings.warn(
-            f"{doubt} inference='auto' goes on with {others[0]!r}; inference={others[0]!r} does so without trying.",
-            UserWarning,
-            stacklevel=2,
-        )
-        return Solved(solve(problem, others[0], settings), others[0])
+        rest = list(ENGINES)[list(ENGINES).index(engine) + 1 :]
+        other = next((name for name in rest if ENGINES[name].why_not(problem) is None), None)
+        if other is not None:
+            warnings.warn(
+                f"{doubt} inference='auto' goes on with {other!r}; inference={other!r} does so without trying.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return Solved(solve(problem, other, settings), other)
+        posterior = _for_want_of_a_better(doubt)
     return Solved(problem.scaling.to_data(posterior, problem.noise_unit), engine)
