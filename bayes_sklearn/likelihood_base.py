@@ -111,12 +111,14 @@ class Likelihood(BaseEstimator, ABC):
         return self.link == "logit"
 
     @abstractmethod
-    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         """Return the parameters beside the regression line that have to be found.
 
         Parameters
         ----------
-        data : Observations
+        noise : {"scaled", "additive", "known"}
+        visible : float
+            As in `Observations`.
         noise_prior : ScalePrior
             Of the noise scale, for likelihoods that have one.
         """

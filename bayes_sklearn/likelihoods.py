@@ -59,10 +59,10 @@ def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fittin
 class _Additive(Likelihood):
     """A likelihood of target less line, with a scale: of the noise's kind, (1)."""
 
-    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        if data.noise == "known":
+    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        if noise == "known":
             return ()
-        coordinate: Coordinate = Log() if data.noise == "scaled" else FoldedLog(data.visible)
+        coordinate: Coordinate = Log() if noise == "scaled" else FoldedLog(visible)
         return (Auxiliary("noise_scale", noise_prior, coordinate, 1.0),)
 
     def _scale(self, values: Mapping[str, Any], data: Observations) -> Any:
@@ -199,8 +199,8 @@ class StudentTLikelihood(_Additive):
             return Gamma()
         return self.nu if isinstance(self.nu, ScalePrior) else None
 
-    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        scale = super().auxiliary(data, noise_prior)
+    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+        scale = super().auxiliary(noise, visible, noise_prior)
         prior = self.nu_prior
         return (
             scale if prior is None else (*scale, Auxiliary("nu", prior, Log(self.lower), 10.0 + self.lower))
@@ -302,7 +302,7 @@ class BinomialLikelihood(_OfShares):
 
     name = family = "binomial"
 
-    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         return ()
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
@@ -376,7 +376,7 @@ class BetaBinomialLikelihood(_OfShares):
         prior: UnitPrior = _prior_of(self.dispersion_prior, Beta(1.0, 9.0), UnitPrior, key, "Beta(1, 9)")
         return prior
 
-    def auxiliary(self, data: Observations, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
         return (Auxiliary("dispersion", self._prior(), FoldedOdds(), 0.05),)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:

@@ -103,7 +103,7 @@ class Prior(BaseEstimator):
             raise ValueError(
                 f"{key} must be positive, got {value!r}. For no prior information, use {self._vague}."
             )
-        return np.broadcast_to(array.astype(np.float64), (size,)).copy()
+        return np.full(size, array, dtype=np.float64)
 
 
 class CoefficientPrior(Prior):

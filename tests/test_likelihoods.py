@@ -201,7 +201,7 @@ CASES = [
 @pytest.mark.parametrize("size", [0.02, 0.9, 3.0])
 def test_derivatives_are_those_of_the_density(likelihood: Likelihood, noise: Any, size: float) -> None:
     eta, data = observations(likelihood, noise)
-    parameters = likelihood.auxiliary(data, HalfNormal())
+    parameters = likelihood.auxiliary(data.noise, data.visible, HalfNormal())
     point = np.array(
         [
             float(
@@ -299,7 +299,7 @@ def test_samplers_get_coordinates_without_walls_and_cusps(coordinate: Coordinate
 @pytest.mark.parametrize("noise", ["scaled", "additive"])
 def test_priors_are_normalised_in_their_coordinates(likelihood: Likelihood, prior: Any, noise: Any) -> None:
     data = Observations(np.zeros(1), noise=noise, visible=0.2)
-    for parameter in likelihood.auxiliary(data, prior):
+    for parameter in likelihood.auxiliary(data.noise, data.visible, prior):
         lower, upper = (
             (0.0, 30.0 if parameter.name == "noise_scale" else 1e3)
             if parameter.coordinate.folded

@@ -171,9 +171,10 @@ def compress(
 def _check_magnitude(origin: Array, mean: Array, deviation: Array) -> None:
     """Refuse numbers whose squares overflow or vanish."""
     magnitude = np.hypot(origin, np.hypot(mean, deviation))
-    for name, size in (("X", magnitude[:-1]), ("y", magnitude[-1:])):
-        if not ((size == 0.0) | ((size > 1e-150) & (size < 1e150))).all():
-            raise ValueError(f"{name} has numbers whose squares overflow or vanish: change its unit.")
+    fine = (magnitude == 0.0) | ((magnitude > 1e-150) & (magnitude < 1e150))
+    if not fine.all():
+        name = "y" if fine[:-1].all() else "X"
+        raise ValueError(f"{name} has numbers whose squares overflow or vanish: change its unit.")
 
 
 def _precision(

@@ -328,9 +328,8 @@ class AdditiveIntegrand:
 
     def __init__(self, problem: Problem, prior_mean: Array, prior_sd: Array):
         self._problem, self._prior = problem, (prior_mean, prior_sd)
-        factor, _ = problem.factor
-        # Below this the scatter is lost among the known errors; one over them is the factor's first entry, (11).
-        self.lost = (2.0 / problem.total_weight) ** 0.25 * np.sqrt(problem.total_weight) / float(factor[0, 0])
+        # Below this the scatter is lost among the known errors, (11).
+        self.lost = problem.visible_scatter
         groups = problem.groups
         self.exact_groups = groups if groups is not None and groups.exact else None
         """Where rows share few errors, what stands for them."""

@@ -223,7 +223,7 @@ class Problem:
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
         """The likelihood's parameters beside B."""
-        return self.likelihood.auxiliary(self.observations(), self.noise_prior)
+        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior)
 
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
@@ -234,8 +234,13 @@ class Problem:
             self.noise,
             1.0 if self.trials is None else self.trials,
             self.resolution(),
-            (2.0 / self.total_weight) ** 0.25 * self.typical_error,
+            self.visible_scatter,
         )
+
+    @property
+    def visible_scatter(self) -> float:
+        """About the least scatter that can be told from none beside the known errors, in the model's units."""
+        return float((2.0 / self.total_weight) ** 0.25 * self.typical_error)
 
     @property
     def typical_error(self) -> float:
