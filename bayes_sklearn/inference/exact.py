@@ -337,7 +337,8 @@ class AdditiveIntegrand:
     def coordinate(self, noise_scale: Array) -> Array:
         """Return u at noise scales: the inverse of `_scatter`."""
         away = np.log(noise_scale / self.lost)
-        return away + np.real(lambertw(np.exp(-away)))
+        below: Array = np.exp(-away)
+        return away + np.real(lambertw(below))
 
     def found(self, u: Array, source: Groups | None) -> tuple[Array, _Solved]:
         """Return the log density of u given the data, up to a constant, and B's Gaussians."""
