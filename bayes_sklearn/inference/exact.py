@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.linalg.lapack import dgejsv, dtrtri
-from scipy.special import lambertw
+from scipy.special import wrightomega
 
 from .compressed import Groups
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
@@ -337,8 +337,7 @@ class AdditiveIntegrand:
     def coordinate(self, noise_scale: Array) -> Array:
         """Return u at noise scales: the inverse of `_scatter`."""
         away = np.log(noise_scale / self.lost)
-        below: Array = np.exp(-away)
-        return away + np.real(lambertw(below))
+        return np.asarray(away + wrightomega(-away), dtype=np.float64)
 
     def found(self, u: Array, source: Groups | None) -> tuple[Array, _Solved]:
         """Return the log density of u given the data, up to a constant, and B's Gaussians."""
