@@ -252,7 +252,7 @@ def merge(first: Compressed, second: Compressed) -> Compressed:
 def _origin(rows: Rows, length: int) -> Array:
     """Return the mean of the first block: near the data is all it has to be."""
     index: slice | NDArray[np.intp] = slice(length)
-    if rows.frequency is not None:
+    if rows.frequency is not None and not rows.frequency[:length].all():
         index = np.flatnonzero(rows.frequency)[:length]
     X, y = rows.take(index), rows.y[index]
     with np.errstate(over="ignore"):
