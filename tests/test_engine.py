@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, HalfNormal, HalfStudentT, mixtures
 from bayes_sklearn.inference.compressed import Groups, Rows, compress, group
+from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.inference.quadrature import peak_intervals, trapezoid
 from bayes_sklearn.priors import CoefficientPrior
 
@@ -285,3 +286,18 @@ def test_score_of_many_components_is_that_of_their_pairs(sd: float) -> None:
         parts = mixtures.mean_distance(y[:, None] - means, sds) @ weights
         expected = parts - mixtures._half_distance(weights, means, sds)
     assert_allclose(score, expected, rtol=1e-7 if sd > 0.0 else 1e-13)
+
+
+@pytest.mark.parametrize("noise", ["scaled", "known"])
+def test_an_exact_fit_never_builds_what_a_likelihood_sees_of_the_rows(
+    monkeypatch: pytest.MonkeyPatch, noise: str
+) -> None:
+    """Arrays as long as the table: the triangle is enough."""
+
+    def built(problem: Problem) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr(Problem, "observations", built)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    Regressor(noise=noise).fit(X, y, y_err=np.full(20, 0.5))
