@@ -459,6 +459,11 @@ class BayesianErrorsInVariablesRegressor(
             raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
         if isinstance(prior, ScaleMixture) and role == "intercept_prior":
             raise TypeError(f"intercept_prior can't be {prior!r}, which is for coefficients: use StudentT().")
+        if role == "intercept_prior" and prior.scale_prior is not None:
+            raise TypeError(
+                f"intercept_prior={prior!r}: a scale is learned from coefficients that share it, and the intercept is"
+                " one number. Give a number, or None for an intercept that the data alone place."
+            )
         prior.check(role, size)
         return prior
 

@@ -144,6 +144,12 @@ class Posterior:
     """Where features are measured with error: how the true ones are distributed."""
     auxiliary: Mapping[str, Array] = field(default_factory=dict)
     """By name, (G,) each: the nodes' values of the likelihood's further parameters, in no unit of the data."""
+    scatter: Array | None = None
+    """(G,) noise "auto": the nodes' scatter beside the multiplied errors, in the target's unit; else None."""
+    prior_scale: Array | None = None
+    """(G,) where it is learned: the nodes' scale of the coefficients' prior, in the model's units."""
+    geometry: Array | None = None
+    """(geometries,) where there are several: posterior probabilities of the prior's geometries."""
 
     @cached_property
     def mean(self) -> Array:

@@ -18,6 +18,7 @@ from ..feature_errors import FeatureErrors
 from ..likelihoods import Likelihood, Noise, NormalLikelihood, Observations
 from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
 from .compressed import Compressed, Groups, Rows, compress, group
+from .conditional_prior import ConditionalPrior
 from .posterior import Posterior, row_blocks
 
 Array = NDArray[np.float64]
@@ -50,6 +51,8 @@ class PriorUnits:
     """(p + 1,)"""
     pooled_share: float = 0.5
     """Of all rows together, under likelihoods of shares: a horseshoe's unit depends on it."""
+    design: Array | None = None
+    """(K, p) rows whose products are those of the centred features in these units: the features' correlations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +115,9 @@ class Scaling:
             true = replace(
                 true, x_mean=self.x_mean, x_scale=self.x_scale, y_mean=self.y_mean, y_scale=self.y_scale
             )
-        return replace(posterior.mapped(matrix, shift, noise_unit, self.x_mean), true_features=true)
+        scatter = None if posterior.scatter is None else self.y_scale * posterior.scatter
+        mapped = posterior.mapped(matrix, shift, noise_unit, self.x_mean)
+        return replace(mapped, true_features=true, scatter=scatter)
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +248,11 @@ class Problem:
         return float((2.0 / self.total_weight) ** 0.25 * self.typical_error)
 
     @property
+    def scatter_unit(self) -> float:
+        """Geometric mean of the known errors, in the model's units: what the prior of a scatter beside them knows."""
+        return float(np.exp(self.factor[1] / self.total_weight))
+
+    @property
     def typical_error(self) -> float:
         """A typical known error (one over them is the triangle's first entry), in the model's units."""
         return float(np.sqrt(self.total_weight) / self.factor[0][0, 0])
@@ -302,6 +312,17 @@ class Problem:
             return None
         error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
         return group(self.rows, error, self.state, _MAX_GROUPS)
+
+    @cached_property
+    def conditional_prior(self) -> ConditionalPrior | None:
+        """The priors of B's free entries as Gaussians given a scale and a geometry; None where they are not."""
+        given = self.prior_units
+        if given is not None and given.design is not None:
+            design = given.design
+        else:
+            factor, first = self.factor[0], int(self.fit_intercept)
+            design = factor[first:, 1:-1]
+        return ConditionalPrior.of(self.coef_prior, self.intercept_prior, self.rows.n_features, design)
 
     @cached_property
     def gaussian_prior(self) -> tuple[Array, Array] | None:

@@ -1,0 +1,105 @@
+"""The coefficients' prior given its scale: Gaussian, so that all that is linear can still be integrated out.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..priors import CoefficientPrior, Flat, Normal, PoweredCorrelation, ScalePrior
+
+Array = NDArray[np.float64]
+
+__all__ = ["ConditionalPrior", "powered_roots"]
+
+# Directions along which features vary by no more than this share of what they do along the first are rounding: they
+# do not vary.
+_NO_SPREAD = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionalPrior:
+    """B's free entries given the scale tau and a geometry: Normal, independent of the intercept, (8a).
+
+    The coefficients are ``mean + tau root_a Normal(0, 1)``, a numbering the geometries, each as probable as the others.
+    """
+
+    intercept: tuple[float, float] | None
+    """Mean and standard deviation of the intercept, infinite where flat; None: there is none."""
+    mean: Array
+    """(p,) of the coefficients."""
+    roots: tuple[Array, ...]
+    """(p, p) each; of a flat prior, the identity."""
+    scale_prior: ScalePrior | None
+    """Of tau; None: it is one."""
+    flat: bool = False
+    """Whether the coefficients have a flat prior."""
+    powers: Array | None = None
+    """(geometries,) the powers of the correlation behind them; None: there is one geometry, and no power."""
+
+    @classmethod
+    def of(
+        cls,
+        coef_prior: CoefficientPrior,
+        intercept_prior: CoefficientPrior | None,
+        size: int,
+        design: Array,
+    ) -> ConditionalPrior | None:
+        """Return the priors in this form, or None where they are not Gaussian even given a scale.
+
+        Parameters
+        ----------
+        coef_prior : CoefficientPrior
+        intercept_prior : CoefficientPrior or None
+        size : int
+            p.
+        design : ndarray of shape (K, p)
+            Rows whose products are those of the centred features in the model's units, of any common weight.
+        """
+        intercept = None
+        if intercept_prior is not None:
+            found = intercept_prior.gaussian("intercept_prior", 1)
+            if found is None:
+                return None
+            intercept = float(found[0][0]), float(found[1][0])
+        learned = coef_prior.scale_prior
+        if isinstance(coef_prior, PoweredCorrelation):
+            parameters = coef_prior.check("coef_prior", size)
+            roots = powered_roots(design, parameters["power"])
+            sigma = parameters["sigma"]
+            return cls(
+                intercept,
+                np.zeros(size),
+                tuple(sigma[:, None] * root for root in roots),
+                learned,
+                powers=parameters["power"],
+            )
+        if isinstance(coef_prior, Flat):
+            return cls(intercept, np.zeros(size), (np.eye(size),), None, flat=True)
+        if not isinstance(coef_prior, Normal):
+            return None
+        mean, sigma = coef_prior.gaussian_like("coef_prior", size)
+        return cls(intercept, mean, (np.diag(sigma),), learned)
+
+
+def powered_roots(design: Array, powers: Sequence[float] | Array) -> list[Array]:
+    """Return V diag(d^-a) for each power a, V the principal directions of the rows and d the spreads along them, (8b).
+
+    Spreads are in units of their root mean square, over directions along which there is any; along others, d is one.
+    """
+    size = design.shape[1]
+    directions, spread = np.eye(size), np.zeros(size)
+    norms = np.linalg.norm(design, axis=0)
+    if norms.any():
+        _, found, directions = np.linalg.svd(design, full_matrices=True)
+        spread[: len(found)] = found
+    varies = spread > _NO_SPREAD * spread.max(initial=0.0)
+    if varies.any():
+        spread[varies] /= np.sqrt(np.square(spread[varies]).mean())
+    spread[~varies] = 1.0
+    return [directions.T * spread**-power for power in np.atleast_1d(powers)]
