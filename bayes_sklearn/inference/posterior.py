@@ -215,6 +215,13 @@ class Posterior:
     scale_masses: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
     """By name, where nodes are too few to tell: logs of a scale, (K,), and the posterior probability below them."""
 
+    @property
+    def noise_terms(self) -> tuple[Array, Array, Array]:
+        """What a variance of noise is made of at the nodes, (G,) each: one, the squared noise scale, and scatter."""
+        one = np.ones(len(self.weights))
+        scatter = np.zeros_like(one) if self.scatter is None else np.square(self.scatter)
+        return one, np.square(self.noise_scale), scatter
+
     @cached_property
     def mean(self) -> Array:
         """Posterior mean of B, (P,)."""
@@ -283,28 +290,27 @@ class Posterior:
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
-    def scale_quantiles(self, name: str, probabilities: Array) -> Array:
-        """Return posterior quantiles of a scale that a node has, such as ``scatter`` or ``prior_scale``."""
-        if name in self.scale_masses:
-            logs, mass = self.scale_masses[name]
-            return np.exp(np.interp(probabilities, mass, logs))
-        values: Array = getattr(self, name)
-        return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=self.weights))
-
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""
         if "noise_scale" in self.scale_masses:
-            return self.scale_quantiles("noise_scale", probabilities)
-        order = np.argsort(self.noise_scale)
-        scale = self.noise_scale[order]
-        if len(scale) == 1:
-            return np.full(len(probabilities), scale[0])
-        if self.log_noise_density is None:
-            return np.asarray(
-                np.quantile(scale, probabilities, method="inverted_cdf", weights=self.weights[order])
-            )
-        fine, mass = self._noise_mass(order)
+            return self.quantiles("noise_scale", self.noise_scale, probabilities)
+        if self.log_noise_density is None or len(self.weights) == 1:
+            return self.quantiles("noise_scale", self.noise_scale, probabilities)
+        fine, mass = self._noise_mass(np.argsort(self.noise_scale))
         return np.exp(np.interp(probabilities, mass, fine))
+
+    def quantiles(self, name: str, values: Array, probabilities: Array) -> Array:
+        """Return posterior quantiles of a parameter, of which the nodes have these values, (G,)."""
+        if name in self.scale_masses:
+            logs, mass = self.scale_masses[name]
+            return np.exp(np.interp(probabilities, mass, logs))
+        if self.chains is None and len(values) > 1 and (values > 0.0).all():
+            # A lattice has few values of each parameter: half of the mass of each lies below it.
+            steps, which = np.unique(values, return_inverse=True)
+            mass = np.bincount(which, self.weights)
+            return np.exp(np.interp(probabilities, np.cumsum(mass) - 0.5 * mass, np.log(steps)))
+        weights = self.weights
+        return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=weights))
 
     def noise_cdf(self, value: float) -> float:
         """Return the posterior probability of a noise scale at or below a value."""
