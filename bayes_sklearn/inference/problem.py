@@ -249,7 +249,7 @@ class Problem:
         """About the least scatter that can be told from none beside the known errors, in the model's units."""
         return float((2.0 / self.total_weight) ** 0.25 * self.typical_error)
 
-    @property
+    @cached_property
     def scatter_unit(self) -> float:
         """Geometric mean of the known errors, in the model's units: what the prior of a scatter beside them knows."""
         return float(np.exp(self.factor[1] / self.total_weight))
@@ -321,12 +321,10 @@ class Problem:
         units = self.prior_units
         own = self.factor[0][int(self.fit_intercept) :, 1:-1]
         design = own if units is None or units.design is None else units.design
-        return ConditionalPrior.of(self.coef_prior, self.intercept_prior, self.rows.n_features, design)
-
-    @property
-    def geometry_is_own(self) -> bool:
-        """Whether the features' correlations that a prior is about are those of the rows."""
-        return self.prior_units is None or self.prior_units.design is None
+        source = self.factor[0] if design is own else None
+        return ConditionalPrior.of(
+            self.coef_prior, self.intercept_prior, self.rows.n_features, design, source
+        )
 
     @property
     def scatter_prior(self) -> ScatterPrior:
@@ -359,6 +357,12 @@ class Problem:
         for name in ("factor", "groups"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
+        return other
+
+    def conditional_on(self, other: Problem) -> Problem:
+        """Return another problem, of fewer rows, with what priors take from the rows as this one has it."""
+        for name in ("conditional_prior", "scatter_unit"):
+            other.__dict__[name] = getattr(self, name)
         return other
 
     def gaussian_like(self) -> Problem:
