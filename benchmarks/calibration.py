@@ -58,7 +58,7 @@ class Result:
             return "ok"
         if not self.design.beyond:
             return "; ".join(self.missed)
-        silent = self.figures["default"].warned < _WARNS
+        silent = "default" in self.figures and self.figures["default"].warned < _WARNS
         return f"beyond any method ({self.design.beyond})" + (", and SILENT" if silent else ", warns")
 
 
@@ -94,11 +94,16 @@ def measure(
     -------
     Result
     """
-    start, found = perf_counter(), list[tuple[Data, dict[str, Score]]]()
+    start, drawn = perf_counter(), list[tuple[Data, dict[str, Score], str]]()
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1 if jobs > 1 else None):
-        while len(found) < data_sets and (not found or perf_counter() - start < limit):
-            batch = range(len(found), min(len(found) + _BATCH * jobs, data_sets))
-            found += Parallel()(delayed(_one)(design.name, seed, index, methods) for index in batch)
+        while len(drawn) < data_sets and (not drawn or perf_counter() - start < limit):
+            batch = range(len(drawn), min(len(drawn) + _BATCH * jobs, data_sets))
+            drawn += Parallel()(delayed(_one)(design.name, seed, index, methods) for index in batch)
+    failures = [failure for _, _, failure in drawn if failure]
+    said = [f"{len(failures)} of {len(drawn)} fits failed: {failures[0]}"] if failures else []
+    found = [(data, scores) for data, scores, _ in drawn if "default" in scores]
+    if len(found) < 2:
+        return Result(design, {}, "", said)
     truth = [data for data, _ in found]
     scores = {
         name: stack(scored)
@@ -111,21 +116,34 @@ def measure(
         design,
         {name: figures(one, truth, standard) for name, one in complete.items()},
         best(complete, len(truth)),
-        missed(complete, truth, alarm),
+        said + missed(complete, truth, alarm),
     )
 
 
-def _one(name: str, seed: int, index: int, methods: Sequence[str]) -> tuple[Data, dict[str, Score]]:
-    """Return a data set and the scores of the methods that have an answer; a design goes by its name to a worker."""
+def _one(name: str, seed: int, index: int, methods: Sequence[str]) -> tuple[Data, dict[str, Score], str]:
+    """Return a data set, the scores of the methods that have an answer, and why the default has none.
+
+    A design goes by its name to a worker.
+    """
     design = DESIGNS[name]
     data = design.draw(np.random.default_rng([seed, zlib.crc32(name.encode()), index]))
-    answers = {method: METHODS[method](design, data) for method in methods}
-    return data, {method: score(answer, data) for method, answer in answers.items() if answer is not None}
+    scores, failure = dict[str, Score](), ""
+    for method in methods:
+        try:
+            answer = METHODS[method](design, data)
+        except (ValueError, ArithmeticError) as error:  # LinAlgError is a ValueError
+            failure = str(error) if method == "default" else failure
+        else:
+            if answer is not None:
+                scores[method] = score(answer, data)
+    return data, scores, failure
 
 
 def line(result: Result) -> list[str]:
-    """Return a line of a group's table: the defaults, beside least squares, flat priors and the best of the others."""
-    own = result.figures["default"]
+    """Return a line of a group's table: the defaults, beside what the other methods came to."""
+    own = result.figures.get("default")
+    if own is None:
+        return [result.design.name, *[""] * (len(HEADER) - 2), result.verdict]
     peers = [result.figures.get(name) for name in ("least squares", "flat priors")]
     ratio = own.rmse / result.figures[result.best].rmse
     mean = "" if np.isnan(own.slope_ratio) else f"{own.slope_ratio:.2f} ± {own.slope_ratio_error:.2f}"
@@ -191,31 +209,33 @@ def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is asked for; return 1 where a design is missed."""
+    """Measure what is asked for; return 1 where something wanted is missed."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.data_sets < 4:
         parser.error("--data-sets must be 4 or more, for a Monte Carlo error.")
-    chosen = [
-        design
-        for name, design in DESIGNS.items()
-        if not options.designs or any(part in (name, design.group) or part in name for part in options.designs)
-    ]
+    chosen = [design for design in DESIGNS.values() if _asked_for(design, options.designs)]
     if not chosen:
         parser.error(f"no design is called {', '.join(options.designs)}: choose from {', '.join(DESIGNS)}")
     results = []
     for design in chosen:
-        result = measure(
-            design, options.data_sets, seed=options.seed, jobs=options.jobs, limit=options.limit
-        )
+        result = measure(design, options.data_sets, seed=options.seed, jobs=options.jobs, limit=options.limit)
         results.append(result)
         cells = line(result)
-        print(f"{cells[0]} ({result.figures['default'].data_sets})", *cells[1:], sep=" | ", flush=True)
+        print(*cells, sep=" | ", flush=True)
         if options.output is not None:  # a run that is interrupted leaves what it has
             write(results, options.output)
     wrong = [result for result in results if result.verdict != "ok" and not result.verdict.endswith("warns")]
     print(f"{len(results) - len(wrong)} of {len(results)} designs as wanted")
     return 1 if wrong else 0
+
+
+def _asked_for(design: Design, parts: Sequence[str]) -> bool:
+    """Return whether a design, its group or a part of its name was asked for."""
+    return not parts or any(
+        part == design.name if part in DESIGNS else part == design.group or part in design.name
+        for part in parts
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -229,7 +249,10 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes (%(default)s)"
     )
     parser.add_argument(
-        "--limit", type=float, default=np.inf, help="seconds a design, after which no more data sets are begun"
+        "--limit",
+        type=float,
+        default=np.inf,
+        help="seconds a design, after which no more data sets are begun",
     )
     parser.add_argument("--output", type=Path, help="folder for the tables: docs/benchmarks/calibration")
     return parser

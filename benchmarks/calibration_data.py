@@ -77,7 +77,7 @@ def split(
     reading: Array | None = None,
     given: Mapping[str, Any] | None = None,
     stated: Mapping[str, Array] | None = None,
-    noise: Callable[[Rng, int], Array] | None = None,
+    y: Array | None = None,
 ) -> Data:
     """Return data of which the last rows are new.
 
@@ -99,12 +99,12 @@ def split(
         What `fit` alone is told.
     stated : dict, optional
         What `fit` and `predict` are told, with a value for every row.
-    noise : callable, optional
-        Draws it in units of `sd`; standard normal without it.
+    y : ndarray of shape (n + NEW_ROWS,), optional
+        Measured target; drawn from normal distributions without it.
     """
     rows = len(line)
     sd = np.broadcast_to(np.asarray(sd, dtype=np.float64), (rows,))
-    y = line + sd * (rng.normal(size=rows) if noise is None else noise(rng, rows))
+    y = rng.normal(line, sd) if y is None else y
     X, n, stated = X if reading is None else reading, rows - NEW_ROWS, stated or {}
     return Data(
         X[:n],
@@ -161,15 +161,9 @@ def linear(
         slopes = np.asarray(coef(rng) if callable(coef) else coef, dtype=np.float64)
         own = np.full(len(X), sd) if errors is None else errors(rng, len(X))
         told = {} if stated is None else {"y_err": stated(rng, own)}
-        return split(
-            rng,
-            X,
-            intercept + X @ slopes,
-            np.hypot(own, scatter),
-            slopes if slopes_known else None,
-            stated=told,
-            noise=noise,
-        )
+        line, total = intercept + X @ slopes, np.hypot(own, scatter)
+        y = None if noise is None else line + total * noise(rng, len(X))
+        return split(rng, X, line, total, slopes if slopes_known else None, stated=told, y=y)
 
     return draw
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,13 +119,7 @@ def _replicates(n: int) -> Draw:
         three = line + rng.normal(size=(3, len(X)))
         error = three.std(axis=0, ddof=1) / np.sqrt(3.0)
         return split(
-            rng,
-            X,
-            line,
-            np.sqrt(1.0 / 3.0),
-            np.ones(1),
-            stated={"y_err": error},
-            noise=lambda _, __: (three.mean(axis=0) - line) * np.sqrt(3.0),
+            rng, X, line, np.sqrt(1.0 / 3.0), np.ones(1), stated={"y_err": error}, y=three.mean(axis=0)
         )
 
     return draw
@@ -136,7 +131,9 @@ def _five(rng: Rng) -> Data:
     design = np.column_stack([np.ones(5), x[:5]])
     rest = np.eye(5) - design @ np.linalg.pinv(design)
     while True:
-        data = split(rng, x[:, None], np.zeros(len(x)), 0.5, np.zeros(1), stated={"y_err": np.full(len(x), 0.5)})
+        data = split(
+            rng, x[:, None], np.zeros(len(x)), 0.5, np.zeros(1), stated={"y_err": np.full(len(x), 0.5)}
+        )
         if float(data.y @ rest @ data.y) < 3.0 * 0.25**2:
             return data
 
@@ -188,7 +185,7 @@ def _tiny_shares(share: float, counts: tuple[float, float], overdispersion: floa
         X = rng.uniform(-1.0, 1.0, size=(200 + NEW_ROWS, 3))
         coef = share * np.array([0.4, -0.2, 0.0])
         line = share + X @ coef
-        n = np.rint(np.exp(rng.uniform(*np.log(counts), len(X))))
+        n = np.rint(np.exp(rng.uniform(np.log(counts[0]), np.log(counts[1]), len(X))))
         return _counted(rng, X, line, n, coef, overdispersion)
 
     return draw
@@ -219,8 +216,8 @@ def _counted(rng: Rng, X: Array, line: Array, counts: Array, coef: Array, overdi
         chance = line
     share = rng.binomial(counts.astype(np.int64), chance) / counts
     sd = np.sqrt(variance * (1.0 + (counts - 1.0) * overdispersion) / counts)
-    data = split(rng, X, line, sd, coef, stated={"sample_weight": counts}, noise=lambda _, __: (share - line) / sd)
-    return Data(**{**vars(data), "given_new": {"counts": data.given_new["sample_weight"]}})
+    data = split(rng, X, line, sd, coef, stated={"sample_weight": counts}, y=share)
+    return replace(data, given_new={"counts": data.given_new["sample_weight"]})
 
 
 def _logit(n: int, likelihood_is_beta: bool) -> Draw:
@@ -284,15 +281,21 @@ _FEATURES: dict[str, Draw] = {
     "signal to noise 0.01, p 3, n 2,000": _snr(0.01, 2000, 3),
     "10 features, n 2,000": linear(2000, _normal(10), _TEN_SLOPES),
     "50 features, n 2,000": linear(2000, _normal(50), _drawn(50, 0.2)),
-    "features in units of 1e-9, 1 and 1e9, y in 1e-9": _in_units(50, [1e-9, 1.0, 1e9], [1.0, -0.5, 2.0], 1e-9),
+    "features in units of 1e-9, 1 and 1e9, y in 1e-9": _in_units(
+        50, [1e-9, 1.0, 1e9], [1.0, -0.5, 2.0], 1e-9
+    ),
     "all in 1e9, and 1e3 spreads from 0": _in_units(50, [1e9, 1e9], [1.0, -1.0], 1e9, 1e3),
     "skewed features, n 100": linear(100, _skewed(3), [1.0, -0.5, 0.0]),
-    "features with heavy tails, n 40": linear(40, lambda rng, rows: rng.standard_t(2.0, (rows, 2)), [1.0, -0.5]),
+    "features with heavy tails, n 40": linear(
+        40, lambda rng, rows: rng.standard_t(2.0, (rows, 2)), [1.0, -0.5]
+    ),
     "noise with heavy tails, n 40": linear(40, _normal(2), [1.0, -0.5], noise=_heavy),
 }
 _NOISE: dict[str, Draw] = {
     **{
-        f"{name}, n {n}": linear(n, _ONE, [1.0], errors=_lognormal_errors(0.5), stated=stated, scatter=scatter)
+        f"{name}, n {n}": linear(
+            n, _ONE, [1.0], errors=_lognormal_errors(0.5), stated=stated, scatter=scatter
+        )
         for name, stated, scatter in (
             ("right errors", _as_they_are, 0.0),
             ("errors 1.5 times too small", lambda rng, errors: errors / 1.5, 0.0),
@@ -301,9 +304,7 @@ _NOISE: dict[str, Draw] = {
         for n in (12, 40)
     },
     **{f"errors of three replicates, n {n}": _replicates(n) for n in (12, 40)},
-    **{
-        f"equal errors, n {n}": linear(n, _ONE, [1.0], sd=0.5, stated=_as_they_are) for n in (12, 40)
-    },
+    **{f"equal errors, n {n}": linear(n, _ONE, [1.0], sd=0.5, stated=_as_they_are) for n in (12, 40)},
     "small errors beside a scatter of 1, n 40": linear(
         40, _normal(2), [1.0, -1.0], errors=_lognormal_errors(0.05), stated=_as_they_are, scatter=1.0
     ),
@@ -377,7 +378,11 @@ def _designs() -> dict[str, Design]:
         ("bases", _BASES, {}),
         ("bases", _WITHOUT_INTERCEPT, {"fit_intercept": False}),
         ("features", _FEATURES, {}),
-        ("features", {"Student's t likelihood, noise with heavy tails, n 60": _HEAVY_TAILS}, {"likelihood": "student_t"}),
+        (
+            "features",
+            {"noise with heavy tails, Student's t likelihood, n 60": _HEAVY_TAILS},
+            {"likelihood": "student_t"},
+        ),
         ("noise", _NOISE, {}),
         ("noise", {"five readings that agree too well, known errors": _five}, {"noise": "known"}),
         ("feature-errors", _FEATURE_ERRORS, {}),

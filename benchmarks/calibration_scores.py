@@ -179,7 +179,7 @@ def missed(scores: Mapping[str, Score], truth: Sequence[Data], alarm: float = AL
     alarm : float
         How probable a false alarm may be, for each figure.
     """
-    own, others = scores["default"], scores.get("flat priors")
+    own, others = scores["default"], scores.get("flat priors", scores["least squares"])
     words = []
     for what, inside in (
         ("slopes", own.slopes_inside),
@@ -195,14 +195,14 @@ def missed(scores: Mapping[str, Score], truth: Sequence[Data], alarm: float = AL
         worst = min((Rate.of(single[:, [j]]) for j in range(p)), key=lambda rate: rate.value)
         if worst.is_below(LEAST, alarm / p):
             words.append(f"one slope covered {worst.value:.0%}")
-    if others is not None:
-        for what, inside, width, wide in (
-            ("slopes", own.slopes_inside, own.slope_width, others.slope_width),
-            ("line", own.line_inside, own.line_width, others.line_width),
-        ):
-            ratio = _geometric_mean(width) / _geometric_mean(wide)
-            if Rate.of(inside[..., 0]).is_above(MOST, alarm) and ratio > _NO_WIDER:
-                words.append(f"{what} {ratio:.2f} times as wide as under flat priors")
+    for what, inside, width, wide in (
+        ("slopes", own.slopes_inside, own.slope_width, others.slope_width),
+        ("line", own.line_inside, own.line_width, others.line_width),
+    ):
+        ratio = _geometric_mean(width) / _geometric_mean(wide)
+        rate = Rate.of(inside[..., 0])
+        if rate.is_above(MOST, alarm) and ratio > _NO_WIDER:
+            words.append(f"{what} covered {rate.value:.0%}, {ratio:.2f} times as wide as under flat priors")
     name = best(scores, len(truth))
     excess = own.square_error - RMSE_RATIO**2 * scores[name].square_error
     if _mean_is_positive(excess, alarm):
@@ -261,9 +261,7 @@ def _relative_errors(standard: Score, truth: Sequence[Data]) -> Array:
 
 
 def _true_slopes(truth: Sequence[Data]) -> Array:
-    return np.array(
-        [np.full(data.X.shape[1], np.nan) if data.coef is None else data.coef for data in truth]
-    )
+    return np.array([np.full(data.X.shape[1], np.nan) if data.coef is None else data.coef for data in truth])
 
 
 def _mean_is_positive(values: Array, alarm: float) -> bool:
