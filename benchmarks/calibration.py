@@ -8,7 +8,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +17,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from .calibration_data import Data, Design
 from .calibration_designs import DESIGNS, GROUPS
-from .calibration_methods import METHODS
+from .calibration_methods import METHODS, OURS
 from .calibration_scores import ALARM, Figures, Score, best, figures, missed, score, stack
 
 __all__ = ["Result", "main", "measure", "write"]
@@ -128,6 +128,9 @@ def _one(name: str, seed: int, index: int, methods: Sequence[str]) -> tuple[Data
     design = DESIGNS[name]
     data = design.draw(np.random.default_rng([seed, zlib.crc32(name.encode()), index]))
     scores, failure = dict[str, Score](), ""
+    # Slopes of shares are no slopes of log odds.
+    log_odds = "binomial" in design.estimator.get("likelihood", "")
+    no_slopes = replace(data, coef=None)
     for method in methods:
         try:
             answer = METHODS[method](design, data)
@@ -135,7 +138,7 @@ def _one(name: str, seed: int, index: int, methods: Sequence[str]) -> tuple[Data
             failure = str(error) if method == "default" else failure
         else:
             if answer is not None:
-                scores[method] = score(answer, data)
+                scores[method] = score(answer, data if method in OURS or not log_odds else no_slopes)
     return data, scores, failure
 
 

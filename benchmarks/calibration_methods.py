@@ -18,7 +18,7 @@ from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat
 
 from .calibration_data import Data, Design
 
-__all__ = ["COVERAGES", "METHODS", "Answer", "Limits"]
+__all__ = ["COVERAGES", "METHODS", "OURS", "Answer", "Limits"]
 
 Array = NDArray[np.float64]
 Limits = Mapping[float, Array]
@@ -51,10 +51,14 @@ def default(design: Design, data: Data) -> Answer:
 
 
 def flat(design: Design, data: Data) -> Answer | None:
-    """Fit the package under flat priors of the slopes, where rows are more than columns."""
+    """Fit the package under flat priors of the slopes, where rows are more than columns.
+
+    With errors of features importance sampling has the last word: a yardstick is not worth minutes of NUTS.
+    """
     if data.X.shape[1] >= len(data.y):
         return None
-    return _ours(data, {**design.estimator, "coef_prior": Flat()})
+    engine = {"inference": "importance"} if "X_err" in data.given else {}
+    return _ours(data, {**design.estimator, **engine, "coef_prior": Flat()})
 
 
 def observed(design: Design, data: Data) -> Answer | None:
@@ -209,3 +213,5 @@ METHODS: Mapping[str, Callable[[Design, Data], Answer | None]] = {
     "BayesianRidge": bayesian_ridge,
     "regression calibration": regression_calibration,
 }
+OURS = ("default", "flat priors", "observed errors")
+"""Those that are the package itself."""
