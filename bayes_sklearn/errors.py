@@ -137,7 +137,7 @@ def resolve_target_errors(
             warnings.warn(f"weight_type={kind!r}, but {missing}", UserWarning, stacklevel=4)
         kind = "frequency"
     if before is not None:
-        kind = as_before(kind, before, weight is not None or other is not None)
+        kind = as_before(kind, before, y, weight, other is not None)
     if kind != "frequency" and weight is not None and other:
         raise ValueError(
             f"sample_weight is taken as {'precisions' if kind == 'precision' else kind} (weight_type={kind!r}), but"
@@ -150,7 +150,7 @@ def resolve_target_errors(
             _check_enough(counts, "The counts in count_column are")
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
-        if weight_type == "counts":
+        if weight_type == "counts" and before is None:
             warn_of_no_counts(y, counts)
     if counts is not None:
         check_counts(counts, name, whole=False)

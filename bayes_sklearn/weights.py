@@ -90,15 +90,21 @@ def settle_weight_type(
     return "counts"
 
 
-def as_before(kind: WeightType, before: Before, given: bool) -> WeightType:
+def as_before(kind: WeightType, before: Before, y: Array, weight: Array | None, other: bool) -> WeightType:
     """Return what weights are, where the rows before have settled it; a batch may not contradict them.
 
-    `given` says whether the batch has weights or other errors of y.
+    `other` says whether something else than weights states the errors of y.
     """
-    if before.weight_type == "counts" and not given:
+    if before.weight_type == "counts" and weight is None and not other:
         raise ValueError(
             "The rows before came with counts, and these come without: give sample_weight, the counts behind the"
             " shares in y."
+        )
+    if before.weight_type == "counts" and kind == "frequency" and weight is not None and _no_counts(y, weight):
+        raise ValueError(
+            "The sample_weight of these rows can't be the counts behind the shares in y: they, or y times them, are"
+            " not whole. But that of the rows before was taken as counts: set weight_type='counts' or"
+            " weight_type='frequency'."
         )
     if "precision" in (kind, before.weight_type) and kind != before.weight_type:
         came = ("without", "with") if kind == "precision" else ("with", "without")
@@ -120,11 +126,13 @@ def rules_out_counts(y: Array, weight: Array | None) -> bool:
     shares = as_shares(y if weight is None or weight.all() else y[weight > 0.0])
     if not 0.0 <= float(shares.min(initial=0.0)) <= float(shares.max(initial=0.0)) <= 1.0:
         return True
-    if weight is None:
-        return False
+    return weight is not None and _no_counts(y, weight)
+
+
+def _no_counts(y: Array, weight: Array) -> bool:
+    """Return whether weights of shares can't be counts: not whole, or some 0 where y times others is not whole."""
     if (weight != np.rint(weight)).any():
         return True
-    # Rows that were left out, and shares that can't be of so many trials.
     return not weight.all() and bool((_from_whole(as_shares(y), weight) > FAR_FROM_WHOLE).any())
 
 

@@ -59,7 +59,12 @@ class Result:
 def scenarios() -> list[Scenario]:
     mixed = itertools.product((0.01, 0.03, 0.1, 0.3), ((2, 1000),), (0.0, 0.02), (200, 2000))
     few = itertools.product((0.01, 0.03, 0.1), ((2, 20),), (0.0, 0.02), (200, 2000))
-    return [Scenario(*settings) for settings in (*mixed, *few)]
+    # From one success in twenty phones to fifty in one, however small the share.
+    small = [
+        (share, (round(0.05 / share), round(50.0 / share)), correlation * share, n)
+        for share, correlation, n in itertools.product((1e-3, 1e-4, 1e-5), (0.0, 0.1), (200, 2000))
+    ]
+    return [Scenario(*settings) for settings in (*mixed, *few, *small)]
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,9 @@ def line(scenario: Scenario, results: dict[str, Result]) -> str:
     """Return a row of the table."""
     default, observed = results["default"], results["observed"]
     cells = [
-        f"{scenario.mean_share:g}",
+        f"{scenario.mean_share:.4g}",
         "{} to {:,}".format(*scenario.messages),
-        f"{scenario.overdispersion:g}",
+        f"{scenario.overdispersion:.4g}",
         f"{scenario.n:,}",
         f"{default.rmse_ratio:.2f}",
         f"{100.0 * default.coverage:.0f}% ± {100.0 * default.coverage_error:.1f}",
