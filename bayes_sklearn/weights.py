@@ -100,7 +100,12 @@ def as_before(kind: WeightType, before: Before, y: Array, weight: Array | None, 
             "The rows before came with counts, and these come without: give sample_weight, the counts behind the"
             " shares in y."
         )
-    if before.weight_type == "counts" and kind == "frequency" and weight is not None and _no_counts(y, weight):
+    if (
+        before.weight_type == "counts"
+        and kind == "frequency"
+        and weight is not None
+        and _no_counts(y, weight)
+    ):
         raise ValueError(
             "The sample_weight of these rows can't be the counts behind the shares in y: they, or y times them, are"
             " not whole. But that of the rows before was taken as counts: set weight_type='counts' or"
@@ -139,6 +144,8 @@ def _no_counts(y: Array, weight: Array) -> bool:
 def warn_of_no_counts(y: Array, weight: Array) -> None:
     """Warn of whole weights that can't be the counts behind shares, although a setting says so."""
     away = _from_whole(y, weight)
+    if away.max(initial=0.0) <= FAR_FROM_WHOLE:
+        return
     impossible = (away > FAR_FROM_WHOLE) & (away > _ROUNDED * weight) & (weight == np.rint(weight))
     if impossible.any():
         row = int(np.flatnonzero(impossible)[0])
@@ -154,4 +161,5 @@ def warn_of_no_counts(y: Array, weight: Array) -> None:
 def _from_whole(y: Array, weight: Array) -> Array:
     """Return by how much shares times weights miss whole numbers, (n,)."""
     successes = y * weight
-    return np.asarray(np.abs(successes - np.rint(successes)))
+    successes -= np.rint(successes)
+    return np.abs(successes, out=successes)
