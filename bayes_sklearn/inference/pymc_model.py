@@ -429,7 +429,9 @@ def _variable(prior: CoefficientPrior, role: str, size: int, name: str, **kwargs
     import pymc as pm
 
     parameters = prior.check(role, size)
-    plain = {key: value[0] if (value == value[0]).all() else value for key, value in parameters.items()}
+    plain = {
+        key: value[0] if size and (value == value[0]).all() else value for key, value in parameters.items()
+    }
     return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
 
 
