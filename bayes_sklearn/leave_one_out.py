@@ -183,8 +183,8 @@ class LeaveOneOutMixin:
         check_is_fitted(self)
         if self._errors_go_together:
             raise ValueError(
-                "Leave-one-out is not available for a model fitted with Xy_cov: predictions don't have the covariance"
-                " of the features' errors with the target's."
+                "Leave-one-out is not available for a model fitted with Xy_cov: predictions of rows whose errors are"
+                " stated don't have the covariance of the features' errors with the target's."
             )
         read_rows(self, X, y)
         self._check_errors_given(sample_weight, y_err)
