@@ -53,7 +53,7 @@ class FeatureErrors:
         return FeatureErrors(self.noisy, covariance, with_target)
 
     def typical(self, frequency: Array | None) -> FeatureErrors:
-        """Return the errors of a row of which nothing more is known: those that all have, or else in root mean square.
+        """Return the errors of a row of which no more is known: those that all have, else in root mean square.
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ class PredictionMixin:
     """Predictions of an estimator that has `predict_distribution`."""
 
     predict_distribution: Callable[..., PredictiveDistribution]
-    _errors_go_together: bool
+    _errors_go_together: bool = False
 
     def predict(
         self,
@@ -51,10 +51,10 @@ class PredictionMixin:
             new measurement is taken to be as uncertain as the training rows were, in root mean square.
         X_err : float or array-like of shape (p,) or (n, p), optional
             Standard errors of the new rows' features: the answer averages over the true features given the measured
-            ones. 0 says that a feature is true. Without X_err or X_cov (or columns of X that hold errors) the features
-            are taken to be measured as the training rows' were: with their common error, or where rows differ its root
-            mean square (the mean covariance), and, where fit had ``Xy_cov`` and no error of y is stated either, with
-            an error that the measurement shares; stated errors are independent of the measurement's.
+            ones; 0 says that a feature is true. Without X_err, X_cov or columns of X that hold errors, features are
+            taken to be measured as the training rows' were: with their common error, or its root mean square where
+            rows differ (the mean covariance). Where fit had ``Xy_cov``, they then share their error with the
+            measurement, unless y_err is given; errors that are stated are independent of the measurement's.
         X_cov : array-like of shape (p, p) or (n, p, p), optional
             Covariances of these errors instead.
         include_noise : bool, default=True

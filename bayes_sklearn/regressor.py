@@ -59,6 +59,7 @@ _NOT_OF_ALL_FITS = (
     "log_marginal_likelihood_",
     "reliability_",
     "n_components_",
+    "_typical_errors",
 )
 
 
@@ -494,7 +495,8 @@ class BayesianErrorsInVariablesRegressor(
         self._noise_model = NoiseModel(self._noise, errors.kind, used.root_mean_square, at_predicted)
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
         of_features = data.feature_errors
-        self._typical_errors = None if of_features is None else of_features.typical(errors.frequency)
+        if of_features is not None:
+            self._typical_errors = of_features.typical(errors.frequency)
         self._errors_go_together = of_features is not None and of_features.with_target is not None
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
