@@ -434,6 +434,10 @@ class NoiseModel:
             return {"scatter": Part(multiplied=1.0)}
         return self._split({"target_error": self.typical_error**2})
 
+    def shared(self, covariance: Array, noise_scale: Array) -> Array:
+        """Return the covariance of features' errors with the target's at noise scales (G,), (G, q)."""
+        return np.outer(noise_scale if self.noise == "scaled" else np.ones_like(noise_scale), covariance)
+
     def _split(self, squares: dict[str, Array | float]) -> Parts:
         """Put squared errors where the kind of noise has them."""
         multiplied = self.noise in ("scaled", "auto")

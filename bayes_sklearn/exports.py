@@ -355,10 +355,9 @@ class ExportMixin:
     def _feature_error(self, table: NDArray[Any], of_features: Mapping[str, Any]) -> Array | None:
         """Return the covariance of each row's errors of features, (n, q, q), or None."""
         error = self._new_feature_errors(table, **of_features)
-        true = self._posterior.true_features
-        if true is None:
+        if self._posterior.true_features is None:
             return None
-        if error is None:
+        if not self._columns.errors and all(value is None for value in of_features.values()):
             raise ValueError(
                 "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
                 " features are known exactly)."
@@ -366,9 +365,9 @@ class ExportMixin:
         if self._errors_go_together:
             raise ValueError(
                 "The model was fitted with Xy_cov, the covariance of the features' errors with the target's, which"
-                " predictions don't have: leave X and y out, for the posterior alone."
+                " rows of stated errors don't have: leave X and y out, for the posterior alone."
             )
-        return np.broadcast_to(error, (len(table), *error.shape[-2:]))
+        return None if error is None else np.broadcast_to(error, (len(table), *error.shape[-2:]))
 
     def _standard_error(self, rows: Rows, errors: TargetErrors) -> Array | float | None:
         """Return the target's standard errors, those of shares as in fit, (13)."""

@@ -185,8 +185,8 @@ class LeaveOneOutMixin:
         check_is_fitted(self)
         if self._errors_go_together:
             raise ValueError(
-                "Leave-one-out is not available for a model fitted with Xy_cov: predictions don't have the covariance"
-                " of the features' errors with the target's."
+                "Leave-one-out is not available for a model fitted with Xy_cov: predictions of rows whose errors are"
+                " stated don't have the covariance of the features' errors with the target's."
             )
         table = read_table(self, X)
         weight = self._columns.held(table).get("count_column", sample_weight)

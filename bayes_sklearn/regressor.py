@@ -27,7 +27,7 @@ from .errors import (
 )
 from .exports import ExportMixin
 from .feature_distribution import Mixture, resolve_components
-from .feature_errors import resolve_feature_errors
+from .feature_errors import FeatureErrors, resolve_feature_errors
 from .fitting import Fit, Specification, TrainingData, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings
 from .leave_one_out import LeaveOneOutMixin
@@ -60,6 +60,7 @@ _NOT_OF_ALL_FITS = (
     "log_marginal_likelihood_",
     "reliability_",
     "n_components_",
+    "_typical_errors",
 )
 
 
@@ -239,6 +240,8 @@ class BayesianErrorsInVariablesRegressor(
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "counts", "X_err", "X_cov"), True
     )
+    # The training rows' errors of features. Models saved before it was kept take new features as true.
+    _typical_errors: FeatureErrors | None = None
 
     def __init__(
         self,
@@ -524,6 +527,8 @@ class BayesianErrorsInVariablesRegressor(
         self._noise_model = NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted)
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
         of_features = data.feature_errors
+        if of_features is not None:
+            self._typical_errors = of_features.typical(errors.frequency)
         self._errors_go_together = of_features is not None and of_features.with_target is not None
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
@@ -557,7 +562,9 @@ class BayesianErrorsInVariablesRegressor(
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         table = read_table(self, X)
         columns = self._columns
-        errors = self._new_feature_errors(table, X_err, X_cov)
+        held = columns.held(table)
+        nothing_stated = all(value is None for value in (counts, y_err, X_err, X_cov))
+        typical = self._typical_errors if nothing_stated and not held and not columns.errors else None
         return new_rows(
             self._likelihood,
             self._posterior,
@@ -566,24 +573,27 @@ class BayesianErrorsInVariablesRegressor(
             columns.features,
             counts=counts,
             y_err=y_err,
-            columns=columns.held(table),
-            feature_error=errors,
+            columns=held,
+            feature_error=self._new_feature_errors(table, X_err, X_cov),
+            error_with_target=None if typical is None else typical.with_target,
             include_noise=include_noise,
             seed=self._seed,
             index=index,
         )
 
     def _new_feature_errors(self, table: NDArray[Any], X_err: Any, X_cov: Any) -> Array | None:
-        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None."""
-        names = self._columns.feature_names.tolist()
-        given = resolve_feature_errors(
-            len(table), names, X_err=X_err, X_cov=X_cov, columns=self._columns.held_errors(table)
-        )
+        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
+
+        They are those stated, or else those of the training rows.
+        """
+        names, columns = self._columns.feature_names.tolist(), self._columns.held_errors(table)
+        given = resolve_feature_errors(len(table), names, X_err=X_err, X_cov=X_cov, columns=columns)
+        if X_err is None and X_cov is None and columns is None:
+            given = self._typical_errors
         true = self._posterior.true_features
-        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
         if given is None:
-            stated = X_err is not None or X_cov is not None
-            return np.zeros((len(fitted), len(fitted))) if stated and true is not None else None
+            return None
+        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
         beyond = np.setdiff1d(given.noisy, fitted)
         if len(beyond):
             source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"

@@ -692,6 +692,7 @@ def test_predictions_take_counts_and_errors_of_features() -> None:
     noisy = Regressor(random_state=0).fit(TABLE.X, TABLE.y, X_err=[0.05, 0.0, 0.0])
     found = distributed.predict_interval(noisy, array(NEW.X, 20), X_err=[0.05, 0.0, 0.0])
     assert_allclose(found, noisy.predict_interval(NEW.X, X_err=[0.05, 0.0, 0.0]), rtol=1e-12)
+    assert_allclose(distributed.predict_interval(noisy, array(NEW.X, 20)), found, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", TABLES)
