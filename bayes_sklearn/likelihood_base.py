@@ -18,7 +18,7 @@ from .auxiliary import Auxiliary
 from .priors import Normal, ScalePrior
 
 Array = NDArray[np.float64]
-Noise = Literal["scaled", "additive", "known"]
+Noise = Literal["scaled", "additive", "known", "auto"]
 Link = Literal["identity", "logit"]
 Family = Literal["normal", "student_t", "binomial", "beta_binomial"]
 

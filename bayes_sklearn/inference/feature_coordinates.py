@@ -16,7 +16,7 @@ from .importance_sampling import Sample, tempered
 from .posterior import Chains, Posterior, SharedBasis
 from .problem import Problem
 from .propriety import check_proper
-from .pymc_model import prior_parameters
+from .pymc_priors import prior_parameters
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .structural_rows import PseudoRows

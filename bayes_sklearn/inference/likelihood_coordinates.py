@@ -17,7 +17,8 @@ from ..priors import ScaleMixture
 from .noise_coordinates import FollowingNoise
 from .problem import Problem
 from .propriety import check_proper
-from .pymc_model import pooled_share, prior_parameters
+from .pymc_model import pooled_share
+from .pymc_priors import prior_parameters
 from .regression_density import RegressionDensity, root_of
 from .regression_nodes import find_proposal
 

@@ -23,13 +23,10 @@ from .pymc_model import (
     likelihood_variables,
     observed_data,
     observed_distribution,
-    of_role,
     plain_data,
-    positive_density,
-    prior_density,
-    priors_of,
     unpacked,
 )
+from .pymc_priors import of_role, positive_density, prior_density, priors_of
 from .structural import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 
 if TYPE_CHECKING:

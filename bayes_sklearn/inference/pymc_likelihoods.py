@@ -15,7 +15,8 @@ from ..likelihoods import Observations
 from ..priors import ScaleMixture
 from ._compat import quietly
 from .problem import Problem
-from .pymc_model import of_role, positive_density, prior_density, priors_of, unit_of, unpacked
+from .pymc_model import unit_of, unpacked
+from .pymc_priors import of_role, positive_density, prior_density, priors_of
 
 if TYPE_CHECKING:
     import pymc as pm

@@ -9,15 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..likelihoods import Likelihood, Observations
-from ..priors import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
+from ..priors import CoefficientPrior, PoweredCorrelation, Prior, ScaleMixture
 from ._compat import quietly
+from .prior_coordinates import follows_prior
 from .problem import Problem
+from .pymc_priors import (
+    NoiseVariables,
+    PlacedCoefficients,
+    following_prior,
+    learned_scale,
+    noise_variables,
+    of_role,
+    over_geometries,
+    pymc_name,
+    prior_density,
+    priors_of,
+)
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -28,35 +41,6 @@ Array = NDArray[np.float64]
 _INSIDE = 1.0 - 1e-9
 
 
-def missing_distribution(problem: Problem) -> str | None:
-    """Return the argument whose prior PyMC has no distribution for, with that prior, or None."""
-    for role, prior in priors_of(problem).items():
-        if isinstance(prior, ScaleMixture) and role == "coef_prior":
-            continue
-        if _name_in_pymc(prior, role) is None:
-            return f"{role}={prior!r}"
-    return None
-
-
-def _name_in_pymc(prior: Prior, role: str) -> str | None:
-    """Return PyMC's name of a prior's distribution."""
-    if isinstance(prior, UnitPrior):
-        return prior.unit_distribution
-    if isinstance(prior, CoefficientPrior) and role in ("coef_prior", "intercept_prior"):
-        return prior.distribution
-    return prior.scale_distribution if isinstance(prior, ScalePrior) else None
-
-
-def prior_parameters(problem: Problem) -> dict[str, Array | float]:
-    """Return every number in the priors by ``role_parameter``, broadcast to one a feature where it may be."""
-    sizes = {"coef_prior": problem.rows.n_features}
-    return {
-        f"{role}_{name}": value if role == "coef_prior" else np.asarray(value).item()
-        for role, prior in priors_of(problem).items()
-        for name, value in prior.check(role, sizes.get(role, 1)).items()
-    }
-
-
 def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
     kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
@@ -64,7 +48,8 @@ def structure(problem: Problem) -> tuple[object, ...]:
     of_features = None if errors is None else (len(errors.noisy), problem.n_components)
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
     latent = None if errors is None or problem.likelihood.closed_form else problem.total_weight
-    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds
+    powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
+    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds, powers
 
 
 @dataclass(frozen=True)
@@ -73,26 +58,35 @@ class Layout:
 
     sampled: int
     """Entries of B that are sampled, the first of the vector: all, or the intercept alone under a mixture."""
-    noise: bool
-    """Whether the log noise scale follows."""
+    noise: int
+    """Coordinates of the noise that follow: the log of its scale; under "auto" of its size and of its scatter's share."""
+    learned: bool
+    """Whether the log of the prior's scale follows."""
     mixture: int
     """Coordinates of the mixture's scales, the last."""
     follows: bool
     """Whether the coordinates of B follow the noise scale."""
+    placed: bool
+    """Whether they follow the prior's scale and its geometry, too, (18a)."""
 
     @classmethod
     def of(cls, problem: Problem) -> Layout:
         prior, p = problem.coef_prior, problem.rows.n_features
         mixed = isinstance(prior, ScaleMixture)
         coordinates = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
-        follows = problem.noise == "scaled" and not mixed
+        placed = follows_prior(problem)
         return cls(
-            problem.fit_intercept + (0 if mixed else p), problem.noise != "known", coordinates, follows
+            problem.fit_intercept + (0 if mixed else p),
+            {"known": 0, "auto": 2}.get(problem.noise, 1),
+            prior.scale_prior is not None,
+            coordinates,
+            problem.noise == "scaled" and not mixed and not placed,
+            placed,
         )
 
     @property
     def size(self) -> int:
-        return self.sampled + self.noise + self.mixture
+        return self.sampled + self.noise + self.learned + self.mixture
 
 
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
@@ -121,15 +115,19 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             priors = priors_of(problem)
             parameters = {role: of_role(given, role) for role in priors}
             u = pm.Flat("u", shape=layout.size)
-            terms: list[Any] = []
-            scale: Any = None
-            if layout.noise:
-                log_scale = given["log_scale"][0] + given["log_scale"][1] * u[layout.sampled]
-                scale = pm.Deterministic("s", pt.exp(log_scale))
-                noise = getattr(pm, str(problem.noise_prior.scale_distribution))
-                terms += [pm.logp(noise.dist(**parameters["noise_prior"]), scale), log_scale]
-            rows, variance, log_determinant = _rows(problem, given, scale)
+            at = layout.sampled + layout.noise
+            noise = noise_variables(problem, given, u[layout.sampled : at])
+            terms = list(noise.terms)
+            rows, variance, log_determinant = _rows(problem, given, noise)
             terms.append(log_determinant)
+            if layout.placed:
+                prior_scale, more = learned_scale(problem, given, u[at : at + layout.learned])
+                placed = _following_prior(problem, given, u[: layout.sampled], noise, prior_scale)
+                misfit = rows[:, -1] - pt.dot(placed.B, rows[:, :-1].T)
+                of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=1) / variance
+                terms += [*more, over_geometries(of_geometry)]
+                pm.Potential("log_posterior", sum(terms))
+                return model
             # The rows times this are what the entries of B that are sampled leave of the target.
             left = [np.zeros(p if layout.mixture else 0), np.ones(1)]
             if layout.sampled:
@@ -150,8 +148,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                     terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
             target = pt.dot(rows, pt.concatenate(left))
             if layout.mixture:
-                unit = _unit(problem, given, scale)
-                coordinates = u[layout.sampled + layout.noise :]
+                unit = _unit(problem, given, noise.scale, noise.scatter)
+                coordinates = u[at:]
                 mixture = problem.coef_prior.scales(coordinates, parameters["coef_prior"], unit)
                 for name, value in mixture.named.items():
                     pm.Deterministic(name, value)
@@ -191,10 +189,25 @@ def unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
     return given
 
 
-def _rows(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, Any, Any]:
+def _following_prior(
+    problem: Problem, given: Mapping[str, Any], u: Any, noise: NoiseVariables, scale: Any
+) -> PlacedCoefficients:
+    """Return B on the compressed rows."""
+    more: Any = 1.0
+    if problem.noise != "known":
+        floor = given["resolution"] if problem.noise == "scaled" else given["floor"]
+        squared = noise.scale**2 + floor**2
+        if problem.noise == "auto":
+            squared = (noise.scale * floor) ** 2 + noise.scatter**2
+        more = given["variance"] / squared
+    return following_prior(problem, given, u, more, scale)
+
+
+def _rows(problem: Problem, given: Mapping[str, Any], noise: NoiseVariables) -> tuple[Any, Any, Any]:
     """Return the rows, the variance of their noise, and what the noise's determinant gives."""
     import pytensor.tensor as pt
 
+    scale = noise.scale
     if problem.noise == "known":
         return given["factor"], 1.0, 0.0
     if problem.noise == "scaled":
@@ -202,12 +215,18 @@ def _rows(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, 
         variance = scale**2 + given["resolution"] ** 2
         return given["factor"], variance, -0.5 * given["total_weight"] * pt.log(variance)
     smallest, middle, half = given["interval"][0], given["interval"][1], given["interval"][2]
-    v = 0.5 * pt.log(scale**2 + smallest**2)
+    scatter = scale if problem.noise == "additive" else noise.scatter / scale
+    v = 0.5 * pt.log(scatter**2 + smallest**2)
     angle = pt.arccos(pt.clip((v - middle) / half, -_INSIDE, _INSIDE))
     basis = pt.cos(pt.arange(given["factor"].shape[0]) * angle)
     values = pt.dot(basis, given["factor"])
     width = problem.rows.n_features + 1 + problem.fit_intercept
-    return values[:-1].reshape((width, width)), 1.0, -values[-1]
+    rows = values[:-1].reshape((width, width))
+    if problem.noise == "additive":
+        return rows, 1.0, -values[-1]
+    # The rows are in units of the noise of the most precise one.
+    variance = scale**2 * pt.exp(2.0 * v)
+    return rows, variance, -0.5 * given["total_weight"] * pt.log(variance) - values[-1]
 
 
 def _integrated(target: Any, design: Any, variance: Any) -> Any:
@@ -221,7 +240,7 @@ def _integrated(target: Any, design: Any, variance: Any) -> Any:
     return -0.5 * (square + pt.linalg.slogdet(covariance)[1] - size * pt.log(variance))
 
 
-def _unit(problem: Problem, given: Mapping[str, Any], scale: Any) -> Any:
+def _unit(problem: Problem, given: Mapping[str, Any], scale: Any, scatter: Any = None) -> Any:
     """Return the noise of a typical row by the square root of the number of rows."""
     import pytensor.tensor as pt
 
@@ -229,38 +248,8 @@ def _unit(problem: Problem, given: Mapping[str, Any], scale: Any) -> Any:
         return given["unit"]
     if problem.noise == "scaled":
         return scale * given["unit"]
-    return pt.sqrt(given["unit"] ** 2 + scale**2 / given["total_weight"])
-
-
-def prior_density(prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any) -> Any:
-    """Return the log density of entries of B under their prior."""
-    import pymc as pm
-
-    return pm.logp(getattr(pm, str(prior.distribution)).dist(**parameters), entries).sum()
-
-
-def priors_of(problem: Problem) -> dict[str, Any]:
-    """Return the priors that the model has, by role."""
-    priors: dict[str, Any] = {"coef_prior": problem.coef_prior}
-    if problem.fit_intercept:
-        priors["intercept_prior"] = problem.intercept_prior
-    if problem.has_noise_scale:
-        priors["noise_prior"] = problem.noise_prior
-    others = (other for other in problem.auxiliary if other.name != "noise_scale")
-    priors |= {f"{other.name}_prior": other.prior for other in others}
-    return priors
-
-
-def positive_density(prior: Prior, role: str, parameters: Mapping[str, Any], value: Any) -> Any:
-    """Return the log density of a scale or of another parameter of the likelihood under its prior."""
-    import pymc as pm
-
-    return pm.logp(getattr(pm, str(_name_in_pymc(prior, role))).dist(**parameters), value)
-
-
-def of_role(given: Mapping[str, Any], role: str) -> dict[str, Any]:
-    """Return the parameters of one prior by their own names."""
-    return {name[len(role) + 1 :]: value for name, value in given.items() if name.startswith(f"{role}_")}
+    multiple, scatter = (scale, scatter) if problem.noise == "auto" else (1.0, scale)
+    return pt.sqrt((multiple * given["unit"]) ** 2 + scatter**2 / given["total_weight"])
 
 
 def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence[Any]) -> pm.Model:
@@ -370,7 +359,7 @@ def _positive_variable(prior: Prior, role: str, name: str) -> Any:
     import pymc as pm
 
     parameters = {key: np.asarray(value).item() for key, value in prior.check(role, 1).items()}
-    return getattr(pm, str(_name_in_pymc(prior, role)))(name, **parameters)
+    return getattr(pm, str(pymc_name(prior, role)))(name, **parameters)
 
 
 def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data: Observations) -> Any:
