@@ -130,7 +130,10 @@ def compressed_data(
     if layout.placed:
         rows = _whole(problem, layout, factor)
         variance = typical**2 + float(arrays.get("resolution", 0.0)) ** 2 if layout.noise else 1.0  # type: ignore[arg-type]
-        arrays |= _placed(problem, layout, rows / np.sqrt(variance), rows) | {"variance": variance, "factor": rows}
+        arrays |= _placed(problem, layout, rows / np.sqrt(variance), rows) | {
+            "variance": variance,
+            "factor": rows,
+        }
         return CompressedData(arrays)
     rows = _canonical(_in_coordinates(problem, layout, arrays, factor), layout, problem.state.n_rows)
     arrays["factor"] = _rounded(rows, *_sizes(rows, factor, layout, typical))
@@ -157,7 +160,9 @@ def _place(values: Array, weights: Array) -> Array:
     """Return center and width of weighted logarithms, rounded."""
     center = float(weights @ values)
     width = float(np.sqrt(weights @ np.square(values - center)))
-    return _rounded(np.array([center, np.clip(width, 1e-8, _FLATTEST)]), np.clip(width, 1e-8, _FLATTEST), _OF_PLACES)
+    return _rounded(
+        np.array([center, np.clip(width, 1e-8, _FLATTEST)]), np.clip(width, 1e-8, _FLATTEST), _OF_PLACES
+    )
 
 
 def _whole(problem: Problem, layout: Layout, factor: Array) -> Array:
@@ -225,7 +230,9 @@ def _interpolated(
 
     def functions(scatter: float) -> Array:
         factor, log_error = problem.factor_at(scatter, source)
-        if problem.noise == "auto":  # in units of the noise of the most precise row, so that they never vanish
+        if (
+            problem.noise == "auto"
+        ):  # in units of the noise of the most precise row, so that they never vanish
             unit = np.hypot(scatter, smallest)
             factor, log_error = factor * unit, log_error - problem.total_weight * np.log(unit)
         rows = _canonical(_in_coordinates(problem, layout, arrays, factor), layout, len(factor))

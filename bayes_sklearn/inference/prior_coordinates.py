@@ -18,7 +18,14 @@ from .problem import Problem
 
 Array = NDArray[np.float64]
 
-__all__ = ["coefficients_at", "follows_prior", "gaussian_given_scale", "is_conditional", "pilot_of", "prior_coordinates"]
+__all__ = [
+    "coefficients_at",
+    "follows_prior",
+    "gaussian_given_scale",
+    "is_conditional",
+    "pilot_of",
+    "prior_coordinates",
+]
 
 
 def follows_prior(problem: Problem) -> bool:
@@ -113,7 +120,12 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array |
         precision = 0.0 if np.isinf(sd) else sd**-2.0
         arrays["lean"] = triangle[0, 0] * triangle[0, 1:-1]
         arrays["of_intercept"] = np.array(
-            [triangle[0, 0] ** 2, triangle[0, 0] * triangle[0, -1], precision, precision * (mean if precision else 0.0)]
+            [
+                triangle[0, 0] ** 2,
+                triangle[0, 0] * triangle[0, -1],
+                precision,
+                precision * (mean if precision else 0.0),
+            ]
         )
     return arrays
 

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..likelihoods import Likelihood, Observations
-from ..priors import CoefficientPrior, PoweredCorrelation, Prior, ScaleMixture
+from ..priors import (
+    NEGLIGIBLE_SCATTER,
+    CoefficientPrior,
+    PoweredCorrelation,
+    Prior,
+    ScaleMixture,
+    ScatterPrior,
+)
 from ._compat import quietly
-from .prior_coordinates import follows_prior
+from .prior_coordinates import follows_prior, gaussian_given_scale
 from .problem import Problem
 from .pymc_priors import (
     NoiseVariables,
@@ -27,9 +34,9 @@ from .pymc_priors import (
     noise_variables,
     of_role,
     over_geometries,
-    pymc_name,
     prior_density,
     priors_of,
+    pymc_name,
 )
 
 if TYPE_CHECKING:
@@ -344,8 +351,14 @@ def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any],
         scale = _positive_variable(problem.noise_prior, "noise_prior", f"sigma{suffix}")
         sigma = pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
         values["noise_scale"] = scale
+    if problem.noise == "auto":
+        suffix = suffix if problem.scaling.y_scale != 1.0 else ""
+        scatter = _positive_variable(priors_of(problem)["scatter_prior"], "scatter_prior", f"scatter{suffix}")
+        values["scatter"] = scatter
+        if suffix:
+            pm.Deterministic("scatter", scatter * problem.scaling.y_scale)
     for other in problem.auxiliary:
-        if other.name == "noise_scale":
+        if other.name in ("noise_scale", "scatter"):
             continue
         lower = other.coordinate.lower
         above = _positive_variable(
@@ -359,23 +372,54 @@ def _positive_variable(prior: Prior, role: str, name: str) -> Any:
     import pymc as pm
 
     parameters = {key: np.asarray(value).item() for key, value in prior.check(role, 1).items()}
+    if isinstance(prior, ScatterPrior):
+        wide, narrow = (
+            pm.HalfCauchy.dist(beta=size * parameters["beta"]) for size in (1.0, NEGLIGIBLE_SCATTER)
+        )
+        return pm.Mixture(name, w=[0.5, 0.5], comp_dists=[wide, narrow])
     return getattr(pm, str(pymc_name(prior, role)))(name, **parameters)
+
+
+def prior_scale(problem: Problem) -> Any:
+    """Return the scale of the coefficients' prior, a variable where it is learned, else one."""
+    learned = problem.coef_prior.scale_prior
+    return 1.0 if learned is None else _positive_variable(learned, "scale_prior", "prior_scale")
+
+
+def of_geometries(name: str, roots: Sequence[Array], scale: Any, dims: str) -> Any:
+    """Return coefficients, scale times a root times Normal(0, 1), each root as probable as the others."""
+    import pymc as pm
+
+    # The triangle with the same product.
+    factors = [np.linalg.qr(root.T, mode="r").T for root in roots]
+    factors = [factor * np.where(np.diag(factor) < 0.0, -1.0, 1.0) for factor in factors]
+    zero = np.zeros(len(roots[0]))
+    if len(factors) == 1:
+        return pm.MvNormal(name, zero, chol=scale * factors[0], dims=dims)
+    geometries = [pm.MvNormal.dist(zero, chol=scale * factor) for factor in factors]
+    return pm.Mixture(name, np.full(len(factors), 1.0 / len(factors)), geometries, dims=dims)
 
 
 def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data: Observations) -> Any:
     """Return the coefficients in the model's units."""
     prior, p = problem.coef_prior, problem.rows.n_features
+    name = f"coef{suffix}"
+    if isinstance(prior, PoweredCorrelation):
+        found = problem.conditional_prior
+        if found is None:
+            found = gaussian_given_scale(problem)
+        return of_geometries(name, found.roots, prior_scale(problem), "feature")
     if not isinstance(prior, ScaleMixture):
-        return _variable(prior, "coef_prior", p, f"coef{suffix}", dims="feature")
+        return _variable(prior, "coef_prior", p, name, scale=prior_scale(problem), dims="feature")
     if problem.likelihood.closed_form:  # as the compressed rows have it, which know no single row
         given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
-        unit = _unit(problem, given, values.get("noise_scale"))
+        unit = _unit(problem, given, values.get("noise_scale"), values.get("scatter"))
     else:
         frequency = problem.rows.frequency
         weight = 1.0 if frequency is None else frequency[frequency > 0.0]
         in_model = replace(data, standard_error=data.standard_error / problem.error_unit)
         unit = unit_of(problem.likelihood, values, in_model, pooled_share(problem), weight)
-    return prior.variables(f"coef{suffix}", prior.check("coef_prior", p), unit, "feature")
+    return prior.variables(name, prior.check("coef_prior", p), unit, "feature")
 
 
 def pooled_share(problem: Problem) -> float:
@@ -413,12 +457,15 @@ def intercept_at_mean(problem: Problem, suffix: str, coef: Any) -> Any:
     return at_mean
 
 
-def _variable(prior: CoefficientPrior, role: str, size: int, name: str, **kwargs: Any) -> Any:
+def _variable(
+    prior: CoefficientPrior, role: str, size: int, name: str, scale: Any = 1.0, **kwargs: Any
+) -> Any:
     """Return a variable of the PyMC model in hand with a prior's distribution, one number where all are the same."""
     import pymc as pm
 
     parameters = prior.check(role, size)
     plain = {key: value[0] if (value == value[0]).all() else value for key, value in parameters.items()}
+    plain = prior.at_learned_scale(plain, scale)
     return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
 
 

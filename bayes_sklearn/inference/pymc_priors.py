@@ -81,7 +81,7 @@ def priors_of(problem: Problem) -> dict[str, Any]:
         priors["noise_prior"] = problem.noise_prior
     if problem.noise == "auto":
         priors["scatter_prior"] = ScatterPrior(problem.scatter_unit)
-    others = (other for other in problem.auxiliary if other.name != "noise_scale")
+    others = (other for other in problem.auxiliary if other.name not in ("noise_scale", "scatter"))
     priors |= {f"{other.name}_prior": other.prior for other in others}
     return priors
 
