@@ -111,16 +111,20 @@ class Likelihood(BaseEstimator, ABC):
         return self.link == "logit"
 
     @abstractmethod
-    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
         """Return the parameters beside the regression line that have to be found.
 
         Parameters
         ----------
-        noise : {"scaled", "additive", "known"}
+        noise : {"scaled", "additive", "known", "auto"}
         visible : float
             As in `Observations`.
         noise_prior : ScalePrior
             Of the noise scale, for likelihoods that have one.
+        scatter_unit : float, default=1.0
+            Size of the known errors, for the prior of a scatter beside them.
         """
 
     @abstractmethod

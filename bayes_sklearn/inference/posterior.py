@@ -151,6 +151,13 @@ class Posterior:
     geometry: Array | None = None
     """(geometries,) where there are several: posterior probabilities of the prior's geometries."""
 
+    @property
+    def noise_terms(self) -> tuple[Array, Array, Array]:
+        """What a variance of noise is made of at the nodes, (G,) each: one, the squared noise scale, and scatter."""
+        one = np.ones(len(self.weights))
+        scatter = np.zeros_like(one) if self.scatter is None else np.square(self.scatter)
+        return one, np.square(self.noise_scale), scatter
+
     @cached_property
     def mean(self) -> Array:
         """Posterior mean of B, (P,)."""
@@ -220,16 +227,20 @@ class Posterior:
 
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""
-        order = np.argsort(self.noise_scale)
-        scale = self.noise_scale[order]
-        if len(scale) == 1:
-            return np.full(len(probabilities), scale[0])
-        if self.log_noise_density is None:
-            return np.asarray(
-                np.quantile(scale, probabilities, method="inverted_cdf", weights=self.weights[order])
-            )
-        fine, mass = self._noise_mass(order)
+        if self.log_noise_density is None or len(self.weights) == 1:
+            return self.quantiles(self.noise_scale, probabilities)
+        fine, mass = self._noise_mass(np.argsort(self.noise_scale))
         return np.exp(np.interp(probabilities, mass, fine))
+
+    def quantiles(self, values: Array, probabilities: Array) -> Array:
+        """Return posterior quantiles of a parameter, of which the nodes have these values, (G,)."""
+        if self.chains is None and len(values) > 1 and (values > 0.0).all():
+            # A lattice has few values of each parameter: half of the mass of each lies below it.
+            steps, which = np.unique(values, return_inverse=True)
+            mass = np.bincount(which, self.weights)
+            return np.exp(np.interp(probabilities, np.cumsum(mass) - 0.5 * mass, np.log(steps)))
+        weights = self.weights
+        return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=weights))
 
     def noise_cdf(self, value: float) -> float:
         """Return the posterior probability of a noise scale at or below a value."""

@@ -168,8 +168,8 @@ class Problem:
 
         `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
         stand for others, which were compressed before. `prior_units` are those of other rows, or None.
-        Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model. Shares of
-        trials have no known errors but what the trials say.
+        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one model.
+        Shares of trials have no known errors but what the trials say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
         if likelihood.takes_trials:
@@ -228,7 +228,8 @@ class Problem:
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
         """The likelihood's parameters beside B."""
-        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior)
+        unit = self.scatter_unit if self.noise == "auto" else 1.0
+        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
 
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
