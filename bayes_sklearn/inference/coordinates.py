@@ -121,11 +121,11 @@ def compressed_data(
         arrays["unit"] = float(_rounded(typical_unit(problem), typical_unit(problem), _BELOW_ROWS))
     if problem.noise != "known":
         arrays["total_weight"] = problem.total_weight
+    if problem.noise in ("scaled", "auto"):
+        arrays["resolution"] = float(_rounded(problem.resolution(), problem.resolution(), _OF_PLACES))
     if problem.noise in ("additive", "auto"):
         source = groups if groups is not None and groups.exact else None
         return _interpolated(problem, layout, arrays, scatter, source, widening)
-    if problem.noise == "scaled":
-        arrays["resolution"] = float(_rounded(problem.resolution(), problem.resolution(), _OF_PLACES))
     factor, _ = problem.factor
     if layout.placed:
         rows = _whole(problem, layout, factor)

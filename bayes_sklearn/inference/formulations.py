@@ -34,6 +34,8 @@ __all__ = ["Formulation", "formulations"]
 
 # Times that the range of the scatter is widened where draws leave it.
 _WIDENINGS = 3
+# What a sampler returns beside a mixture's scales.
+_NOT_SCALES = ("u", "B", "s", "noise_scale", "sd", "scatter")
 # Draws that are in hand at once where coefficients are drawn given their scales.
 _BLOCK_NUMBERS = 2**20
 
@@ -105,16 +107,21 @@ def _integrating_a_mixture(problem: Problem, settings: SamplerSettings) -> Itera
 def _on_rows(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
     """Exact features under a likelihood without closed form."""
     arrays = likelihood_data(problem)
-    yield Formulation(_model(problem, arrays, pymc_likelihoods.sampler_model), partial(_of_rows, problem))
+    model = _model(problem, arrays, pymc_likelihoods.sampler_model)
+    yield Formulation(model, partial(_of_rows, problem, settings.seed))
 
 
-def _of_rows(problem: Problem, draws: Draws) -> Posterior:
+def _of_rows(problem: Problem, seed: int, draws: Draws) -> Posterior:
     """Return draws of `pymc_likelihoods.sampler_model` as nodes."""
     auxiliary = {parameter.name: draws.flat(parameter.name) for parameter in problem.auxiliary}
-    scales = {name: values for name, values in draws.values.items() if name not in ("u", "B", *auxiliary)}
+    scale, scatter = auxiliary.pop("noise_scale", None), auxiliary.pop("scatter", None)
+    if "geometry" in draws.values:
+        return replace(following_nodes(problem, draws, seed, scale, auxiliary), scatter=scatter)
+    others = {*_NOT_SCALES, *auxiliary}
+    scales = {name: values for name, values in draws.values.items() if name not in others}
     location = np.zeros((len(draws.flat("u")), problem.rows.n_features + 1))
     location[:, int(not problem.fit_intercept) :] = draws.flat("B")
-    return _nodes(location, auxiliary.pop("noise_scale", None), draws, scales, auxiliary)
+    return replace(_nodes(location, scale, draws, scales, auxiliary), scatter=scatter)
 
 
 def _on_compressed_rows(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
@@ -158,8 +165,7 @@ def _of_compressed_rows(problem: Problem, data: CompressedData, seed: int, draws
             if problem.fit_intercept:
                 target = target - rows[:, :, 0] * u[here, :1]
             location[here, 1:] = _given_scales(rows[:, :, -1 - p : -1], target, sd[here], rng)
-        own = ("u", "B", "s", "sd", "scatter")
-        scales = {name: draws.values[name] for name in draws.values if name not in own}
+        scales = {name: draws.values[name] for name in draws.values if name not in _NOT_SCALES}
     return replace(_nodes(location, scale, draws, scales), scatter=scatter)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,13 @@ __all__ = [
     "follows_prior",
     "gaussian_given_scale",
     "is_conditional",
+    "likely_scale",
     "pilot_of",
     "prior_coordinates",
 ]
+
+# Log scales among which the likely ones of a prior are looked for.
+_LOG_SCALES = np.linspace(-9.0, 9.0, 181)
 
 
 def follows_prior(problem: Problem) -> bool:
@@ -128,6 +132,44 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array |
             ]
         )
     return arrays
+
+
+class LikelyScale(NamedTuple):
+    """What is known of a prior's scale, and B where it is most likely."""
+
+    log_scale: Array
+    """(2,) mean and standard deviation of its log."""
+    B: Array
+
+
+def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -> LikelyScale:
+    """Return the posterior of the scale, coefficients integrated out, given what `prior_coordinates` made.
+
+    Parameters
+    ----------
+    prior : ConditionalPrior
+    arrays : mapping of str to ndarray or float
+        Of rows, or of a quadratic in the place of a log density.
+    """
+    logs = np.zeros(1) if prior.scale_prior is None else _LOG_SCALES
+    information, pull = np.asarray(arrays["information"]), np.asarray(arrays["information_pull"])
+    weak = np.asarray(arrays["hold"]) * np.exp(-2.0 * logs)
+    precision = information[:, None, :] + weak[:, None]
+    density = 0.5 * (np.square(pull)[:, None, :] / precision - np.log(precision)).sum(axis=2)
+    density = density - len(prior.mean) * logs
+    if prior.scale_prior is not None:
+        density = density + prior.scale_prior.log_density(np.exp(logs)) + logs
+    geometry, node = np.unravel_index(density.argmax(), density.shape)
+    weights = np.exp(density - density.max()).sum(axis=0)
+    weights /= weights.sum()
+    center = float(weights @ logs)
+    width = float(np.sqrt(weights @ np.square(logs - center)))
+    along = pull[geometry] / precision[geometry, node]
+    B = prior.mean + np.asarray(arrays["basis"])[geometry] @ along
+    if prior.intercept is not None:
+        own = np.asarray(arrays["of_intercept"])
+        B = np.append((own[1] - B @ np.asarray(arrays["lean"]) + own[3]) / (own[0] + own[2]), B)
+    return LikelyScale(np.array([center, width]), B)
 
 
 def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> tuple[Any, Any, Any]:

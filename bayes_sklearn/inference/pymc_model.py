@@ -66,7 +66,7 @@ class Layout:
     sampled: int
     """Entries of B that are sampled, the first of the vector: all, or the intercept alone under a mixture."""
     noise: int
-    """Coordinates of the noise that follow: the log of its scale; under "auto" of its size and of its scatter's share."""
+    """Coordinates of the noise that follow: the log of its scale; under "auto" of its size, and of the scatter's part."""
     learned: bool
     """Whether the log of the prior's scale follows."""
     mixture: int
@@ -232,7 +232,7 @@ def _rows(problem: Problem, given: Mapping[str, Any], noise: NoiseVariables) -> 
     if problem.noise == "additive":
         return rows, 1.0, -values[-1]
     # The rows are in units of the noise of the most precise one.
-    variance = scale**2 * pt.exp(2.0 * v)
+    variance = scale**2 * pt.exp(2.0 * v) + (given["resolution"] * smallest) ** 2
     return rows, variance, -0.5 * given["total_weight"] * pt.log(variance) - values[-1]
 
 
