@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from ..priors import CoefficientPrior, Flat, Normal, PoweredCorrelation, ScalePr
 
 Array = NDArray[np.float64]
 
-__all__ = ["ConditionalPrior", "powered_roots"]
+__all__ = ["ConditionalPrior", "powered_roots", "spreads"]
 
 # Directions along which features vary by no more than this share of what they do along the first are rounding: they
 # do not vary.
@@ -33,14 +34,21 @@ class ConditionalPrior:
     """Mean and standard deviation of the intercept, infinite where flat; None: there is none."""
     mean: Array
     """(p,) of the coefficients."""
-    roots: tuple[Array, ...]
-    """(p, p) each; of a flat prior, the identity."""
+    sigma: Array
+    """(p,) deviations, infinite where flat; of powers of the correlation, one number p times."""
     scale_prior: ScalePrior | None
     """Of tau; None: it is one."""
-    flat: bool = False
-    """Whether the coefficients have a flat prior."""
     powers: Array | None = None
-    """(geometries,) the powers of the correlation behind them; None: there is one geometry, and no power."""
+    """(geometries,) the powers of the correlation; None: coefficients are independent."""
+    design: Array | None = None
+    """(K, p) the rows whose principal directions the powers are about."""
+
+    @cached_property
+    def roots(self) -> tuple[Array, ...]:
+        """(p, p) each; of a flat prior, infinite."""
+        if self.powers is None or self.design is None:
+            return (np.diag(self.sigma),)
+        return tuple(self.sigma[:, None] * root for root in powered_roots(self.design, self.powers))
 
     @classmethod
     def of(
@@ -70,36 +78,28 @@ class ConditionalPrior:
         learned = coef_prior.scale_prior
         if isinstance(coef_prior, PoweredCorrelation):
             parameters = coef_prior.check("coef_prior", size)
-            roots = powered_roots(design, parameters["power"])
-            sigma = parameters["sigma"]
-            return cls(
-                intercept,
-                np.zeros(size),
-                tuple(sigma[:, None] * root for root in roots),
-                learned,
-                powers=parameters["power"],
-            )
-        if isinstance(coef_prior, Flat):
-            return cls(intercept, np.zeros(size), (np.eye(size),), None, flat=True)
-        if not isinstance(coef_prior, Normal):
-            return None
-        mean, sigma = coef_prior.gaussian_like("coef_prior", size)
-        return cls(intercept, mean, (np.diag(sigma),), learned)
+            return cls(intercept, np.zeros(size), parameters["sigma"], learned, parameters["power"], design)
+        if isinstance(coef_prior, Flat | Normal):
+            found = coef_prior.gaussian("coef_prior", size) or coef_prior.gaussian_like("coef_prior", size)
+            return cls(intercept, *found, learned)
+        return None
 
 
 def powered_roots(design: Array, powers: Sequence[float] | Array) -> list[Array]:
-    """Return V diag(d^-a) for each power a, V the principal directions of the rows and d the spreads along them, (8b).
-
-    Spreads are in units of their root mean square, over directions along which there is any; along others, d is one.
-    """
+    """Return V diag(d^-a) for each power a, V the principal directions of the rows and d the `spreads` along them, (8b)."""
     size = design.shape[1]
-    directions, spread = np.eye(size), np.zeros(size)
-    norms = np.linalg.norm(design, axis=0)
-    if norms.any():
+    directions, singular = np.eye(size), np.zeros(size)
+    if design.any():
         _, found, directions = np.linalg.svd(design, full_matrices=True)
-        spread[: len(found)] = found
-    varies = spread > _NO_SPREAD * spread.max(initial=0.0)
-    if varies.any():
-        spread[varies] /= np.sqrt(np.square(spread[varies]).mean())
-    spread[~varies] = 1.0
+        singular[: len(found)] = found
+    spread = spreads(singular)
     return [directions.T * spread**-power for power in np.atleast_1d(powers)]
+
+
+def spreads(singular: Array) -> Array:
+    """Return singular values in units of their root mean square; one where there is no spread to speak of."""
+    spread = np.ones(len(singular))
+    varies = singular > _NO_SPREAD * singular.max(initial=0.0)
+    if varies.any():
+        spread[varies] = singular[varies] / np.sqrt(np.square(singular[varies]).mean())
+    return spread

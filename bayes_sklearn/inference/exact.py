@@ -7,17 +7,19 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import qr
-from scipy.linalg.lapack import dgejsv, dtrtri
 from scipy.special import wrightomega
 
+from . import exact_learned
 from .compressed import Groups
+from .conditional_prior import ConditionalPrior
+from .given_scale import GivenScale
+from .learned_scale import masses_below
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .propriety import check_proper, warn_of_no_noise
@@ -32,10 +34,6 @@ _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 _BLOCK_NUMBERS = 2**20
 # Nodes of less weight than this carry nothing that double precision could show.
 _NEGLIGIBLE = 1e-15
-# Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
-_ROUNDING = 1e-14
-# Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones' digits.
-_ALIKE = 1e3
 # A density that has not fallen by this factor (its log) where the integral stops was cut off.
 _CUT_OFF = 10.0
 # An interval at whose ends the density has not fallen by this factor (its log) was put in the wrong place.
@@ -50,10 +48,10 @@ def why_not(problem: Problem) -> str | None:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"
-    if problem.gaussian_prior is None:
+    if problem.conditional_prior is None:
         return (
-            f"it takes Gaussian and flat priors, not coef_prior={problem.coef_prior!r} with"
-            f" intercept_prior={problem.intercept_prior!r}"
+            "it takes priors that are Gaussian or flat, given their scale, not"
+            f" coef_prior={problem.coef_prior!r} with intercept_prior={problem.intercept_prior!r}"
         )
     return None
 
@@ -79,110 +77,19 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     ConvergenceWarning
         Where the coefficients fit the target without error, so that nothing bounds the noise from below.
     """
-    prior, reason = problem.gaussian_prior, why_not(problem)
+    prior, reason = problem.conditional_prior, why_not(problem)
     if prior is None or reason is not None:
         raise ValueError(f"The exact engine can't take this: {reason}.")
     check_proper(problem)
+    if prior.scale_prior is not None and len(prior.mean):
+        return _learned(problem, prior)
+    gaussian = problem.gaussian_prior
+    if gaussian is None:
+        raise ValueError("The exact engine can't take this.")
     if problem.noise == "additive":
-        return _additive(problem, *prior, approximate=approximate)
+        return _additive(problem, *gaussian, approximate=approximate)
     method = _known if problem.noise == "known" else _scaled
-    return method(problem, *prior)
-
-
-@dataclass(frozen=True, eq=False)
-class _Conditional:
-    """p(B, data | s) for rows whose errors are s: a Gaussian in one basis for every s, (9)."""
-
-    offset: Array
-    """(P,) B where the basis' coordinates are zero."""
-    basis: Array
-    """(P, P), flat coordinates first."""
-    singular: Array
-    """(P - n_flat,) singular values of the whitened design."""
-    projected: Array
-    """(P - n_flat,) the target's coordinates along them."""
-    residual: float
-    """Squared length of the part of the target that no coefficients reach."""
-    log_flat: float
-    """Log volume of the flat coordinates."""
-    n_flat: int
-
-    @classmethod
-    def of(cls, factor: Array, prior_mean: Array, prior_sd: Array) -> _Conditional:
-        """Whiten by the prior, project out the flat columns, and take one SVD of what is left."""
-        size = len(prior_sd)
-        design: Array = factor[:, -1 - size : -1]
-        target: Array = factor[:, -1]
-        flat = np.isinf(prior_sd)
-        sd = prior_sd[~flat]
-        target = np.asarray(target - design[:, ~flat] @ prior_mean[~flat], dtype=np.float64)
-        whitened = np.asarray(design[:, ~flat] * sd, dtype=np.float64)
-        offset, basis = np.where(flat, 0.0, prior_mean), np.zeros((size, size))
-        n_flat, log_flat = int(flat.sum()), 0.0
-        lift = np.zeros((n_flat, size - n_flat))
-        if n_flat or len(target) > size + 1:
-            stacked = np.column_stack([design[:, flat], whitened, target])
-            triangle = np.asarray(qr(stacked, mode="r", check_finite=False)[0], dtype=np.float64)[: size + 1]
-            whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
-        if n_flat:
-            own = triangle[:n_flat, :n_flat]
-            inverse = _inverse(own)
-            lift, offset[flat] = -inverse @ triangle[:n_flat, n_flat:-1], inverse @ triangle[:n_flat, -1]
-            basis[np.ix_(flat, np.arange(n_flat))] = inverse
-            log_flat = -float(np.log(np.abs(np.diag(own))).sum())
-        # A triangle by now: all but the last row is within the coefficients' reach.
-        left, singular, right = _svd(whitened[:-1])
-        projected = left.T @ target[:-1]
-        normal = np.arange(n_flat, size)
-        basis[np.ix_(~flat, normal)] = sd[:, None] * right.T
-        basis[np.ix_(flat, normal)] = lift @ right.T
-        square = float(np.square(target[-1]))
-        return cls(offset, basis, singular, projected, square, log_flat, n_flat)
-
-    def log_explained(self, scale: Array) -> Array:
-        """Return the part of log p(data | s) that the coefficients have in it, at each s, (10)."""
-        s, wider = scale[:, None], self._wider(scale)
-        penalty = 2.0 * np.log(wider / s).sum(axis=1) + np.square(self.projected / wider).sum(axis=1)
-        return 0.5 * (self.n_flat * (2.0 * np.log(scale) + _LOG_TWO_PI) - penalty) + self.log_flat
-
-    def location(self, scale: Array) -> Array:
-        """Return the mean of B at each s, (G, P)."""
-        wider = self._wider(scale)
-        coordinates = (self.singular / wider) * (self.projected / wider)
-        return self.offset + coordinates @ self.basis[:, self.n_flat :].T
-
-    def variances(self, scale: Array) -> Array:
-        """Return the variance of every coordinate of the basis at each s, (G, P)."""
-        s = scale[:, None]
-        return np.square(np.concatenate([np.repeat(s, self.n_flat, axis=1), s / self._wider(scale)], axis=1))
-
-    def _wider(self, scale: Array) -> Array:
-        """Return the root of Sigma**2 + s**2 at each s: no square of a number of the data can overflow."""
-        return np.hypot(self.singular, scale[:, None])
-
-
-def _svd(matrix: Array) -> tuple[Array, Array, Array]:
-    """Return the singular value decomposition, to the digits that each column and row has.
-
-    The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies
-    between. Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes longer.
-    """
-    norms, columns = np.linalg.norm(matrix, axis=1), _alike(np.linalg.norm(matrix, axis=0))
-    rows = _alike(norms[norms > _ROUNDING * norms.max(initial=0.0)])
-    if not (rows and columns):
-        # Pivoting by rows first; columns of very different norms are what the method takes as they are.
-        values, left, right, work, _, info = dgejsv(matrix.T if columns else matrix, joba=2, jobp=0)
-        if not info:  # else it has not converged
-            values *= work[0] / work[1]
-            return (right, values, left.T) if columns else (left, values, right.T)
-    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-    return left, singular, right
-
-
-def _alike(norms: Array) -> bool:
-    """Return whether the columns, or rows, of these norms are about as large as each other, zeros left aside."""
-    norms = norms[norms > 0.0]
-    return not len(norms) or bool(norms.max() <= _ALIKE * norms.min())
+    return method(problem, *gaussian)
 
 
 class Nodes(NamedTuple):
@@ -241,9 +148,23 @@ def _solve_all(factors: Sequence[Array], prior_mean: Array, prior_sd: Array) -> 
     return _Solved.joined(parts)
 
 
-def _inverse(triangle: Array) -> Array:
-    """Return the inverse of a small upper triangle (LAPACK's solver would wake its threads for it)."""
-    return np.asarray(dtrtri(triangle)[0])
+def _learned(problem: Problem, prior: ConditionalPrior) -> Posterior:
+    """Integrate over the scale of the prior and its geometry, too."""
+    factor, log_error = problem.factor
+    of = exact_learned.integrand(problem, prior, factor, noise=problem.noise != "known")
+    lattice = of.lattice
+    nodes, geometry = of.reduced(lattice), of.totals(lattice)
+    log_total = float(np.logaddexp.reduce(geometry))
+    posterior = _posterior(
+        problem, nodes.log_weights, nodes.noise_scale, nodes.location, nodes.covariances, None, -log_error
+    )
+    return replace(
+        posterior,
+        log_evidence=_log_evidence(problem, log_total - log_error),
+        prior_scale=nodes.prior_scale,
+        geometry=None if len(geometry) == 1 else np.exp(geometry - log_total),
+        scale_masses=masses_below(lattice),
+    )
 
 
 def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
@@ -256,7 +177,7 @@ def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
 def known_node(problem: Problem, prior_mean: Array, prior_sd: Array) -> Nodes:
     """Return the one node of noise "known"."""
     factor, log_error = problem.factor
-    given, one = _Conditional.of(factor, prior_mean, prior_sd), np.ones(1)
+    given, one = GivenScale.of(factor, prior_mean, prior_sd), np.ones(1)
     log_density = given.log_explained(one) - 0.5 * given.residual - log_error
     return Nodes(log_density, one, given.location(one), SharedBasis(given.basis, given.variances(one)))
 
@@ -290,7 +211,7 @@ class ScaledIntegrand:
 
     def __init__(self, problem: Problem, prior_mean: Array, prior_sd: Array):
         factor, log_error = problem.factor
-        self._conditional = _Conditional.of(factor, prior_mean, prior_sd)
+        self._conditional = GivenScale.of(factor, prior_mean, prior_sd)
         self._noise_prior = problem.noise_prior
         self._total_weight = N = problem.total_weight
         self._residual = residual = self._conditional.residual

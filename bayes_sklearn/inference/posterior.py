@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -87,6 +87,47 @@ class Factors:
 
 
 @dataclass(frozen=True, eq=False)
+class Joined:
+    """Nodes one after the other, whose covariances are in different forms."""
+
+    parts: tuple[NodeCovariances, ...]
+    sizes: tuple[int, ...]
+    """How many nodes each has."""
+
+    @classmethod
+    def of(cls, parts: Sequence[SharedBasis]) -> NodeCovariances:
+        """Return the parts in one, those of the same basis in one part."""
+        if all(part.basis is parts[0].basis for part in parts):
+            return SharedBasis(parts[0].basis, np.concatenate([part.variances for part in parts]))
+        return cls(tuple(parts), tuple(len(part.variances) for part in parts))
+
+    def quadratic(self, design: Array) -> Array:
+        found = [
+            np.broadcast_to(part.quadratic(design), (len(design), size))
+            for part, size in zip(self.parts, self.sizes, strict=True)
+        ]
+        return np.concatenate(found, axis=1)
+
+    def root(self, weights: Array) -> Array:
+        own = np.split(weights, np.cumsum(self.sizes)[:-1])
+        return np.concatenate([part.root(share) for part, share in zip(self.parts, own, strict=True)])
+
+    def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        ends = np.cumsum(self.sizes)
+        which = np.searchsorted(ends, nodes, side="right")
+        drawn = [
+            part.draw(nodes[which == i] - (ends[i] - self.sizes[i]), rng) for i, part in enumerate(self.parts)
+        ]
+        answer = np.empty((len(nodes), max(part.shape[1] for part in drawn)))
+        for i, part in enumerate(drawn):
+            answer[which == i] = part
+        return answer
+
+    def mapped(self, matrix: Array) -> Joined:
+        return replace(self, parts=tuple(part.mapped(matrix) for part in self.parts))
+
+
+@dataclass(frozen=True, eq=False)
 class Chains:
     """How sampled nodes came about: chain after chain, equally many draws in each."""
 
@@ -150,6 +191,8 @@ class Posterior:
     """(G,) where it is learned: the nodes' scale of the coefficients' prior, in the model's units."""
     geometry: Array | None = None
     """(geometries,) where there are several: posterior probabilities of the prior's geometries."""
+    scale_masses: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    """By name, where nodes are too few to tell: logs of a scale, (K,), and the posterior probability below them."""
 
     @property
     def noise_terms(self) -> tuple[Array, Array, Array]:
@@ -201,6 +244,7 @@ class Posterior:
             covariances=self.covariances.mapped(matrix),
             noise_scale=self.noise_scale * noise_unit,
             center=center,
+            scale_masses=in_unit(self.scale_masses, "noise_scale", noise_unit),
         )
 
     def measured(self, error: Array | None) -> tuple[Posterior, Array]:
@@ -225,8 +269,18 @@ class Posterior:
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
+    def scale_quantiles(self, name: str, probabilities: Array) -> Array:
+        """Return posterior quantiles of a scale that a node has, such as ``scatter`` or ``prior_scale``."""
+        if name in self.scale_masses:
+            logs, mass = self.scale_masses[name]
+            return np.exp(np.interp(probabilities, mass, logs))
+        values: Array = getattr(self, name)
+        return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=self.weights))
+
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""
+        if "noise_scale" in self.scale_masses:
+            return self.scale_quantiles("noise_scale", probabilities)
         if self.log_noise_density is None or len(self.weights) == 1:
             return self.quantiles(self.noise_scale, probabilities)
         fine, mass = self._noise_mass(np.argsort(self.noise_scale))
@@ -244,6 +298,9 @@ class Posterior:
 
     def noise_cdf(self, value: float) -> float:
         """Return the posterior probability of a noise scale at or below a value."""
+        if "noise_scale" in self.scale_masses:
+            logs, mass = self.scale_masses["noise_scale"]
+            return float(np.interp(np.log(value), logs, mass, left=0.0, right=1.0))
         order = np.argsort(self.noise_scale)
         if self.log_noise_density is None:
             return float(self.weights @ (self.noise_scale <= value))
@@ -261,6 +318,16 @@ class Posterior:
         density = np.exp(log_density - log_density.max())
         mass = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
         return fine, mass / mass[-1]
+
+
+def in_unit(
+    masses: Mapping[str, tuple[Array, Array]], name: str, unit: float
+) -> Mapping[str, tuple[Array, Array]]:
+    """Return masses of scales, one of them in another unit."""
+    if name not in masses:
+        return masses
+    logs, mass = masses[name]
+    return {**masses, name: (logs + np.log(unit), mass)}
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:

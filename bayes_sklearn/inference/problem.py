@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from ..auxiliary import Auxiliary
 from ..feature_errors import FeatureErrors
 from ..likelihoods import Likelihood, Noise, NormalLikelihood, Observations
-from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
+from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior, ScatterPrior
 from .compressed import Compressed, Groups, Rows, compress, group
 from .conditional_prior import ConditionalPrior
-from .posterior import Posterior, row_blocks
+from .posterior import Posterior, in_unit, row_blocks
 
 Array = NDArray[np.float64]
 
@@ -117,7 +117,8 @@ class Scaling:
             )
         scatter = None if posterior.scatter is None else self.y_scale * posterior.scatter
         mapped = posterior.mapped(matrix, shift, noise_unit, self.x_mean)
-        return replace(mapped, true_features=true, scatter=scatter)
+        masses = in_unit(mapped.scale_masses, "scatter", self.y_scale)
+        return replace(mapped, true_features=true, scatter=scatter, scale_masses=masses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,13 +318,20 @@ class Problem:
     @cached_property
     def conditional_prior(self) -> ConditionalPrior | None:
         """The priors of B's free entries as Gaussians given a scale and a geometry; None where they are not."""
-        given = self.prior_units
-        if given is not None and given.design is not None:
-            design = given.design
-        else:
-            factor, first = self.factor[0], int(self.fit_intercept)
-            design = factor[first:, 1:-1]
+        units = self.prior_units
+        own = self.factor[0][int(self.fit_intercept) :, 1:-1]
+        design = own if units is None or units.design is None else units.design
         return ConditionalPrior.of(self.coef_prior, self.intercept_prior, self.rows.n_features, design)
+
+    @property
+    def geometry_is_own(self) -> bool:
+        """Whether the features' correlations that a prior is about are those of the rows."""
+        return self.prior_units is None or self.prior_units.design is None
+
+    @property
+    def scatter_prior(self) -> ScatterPrior:
+        """Prior of a scatter beside known errors, in the model's units."""
+        return ScatterPrior(self.scatter_unit)
 
     @cached_property
     def gaussian_prior(self) -> tuple[Array, Array] | None:
@@ -392,8 +400,12 @@ class Problem:
 
     @property
     def priors_proper(self) -> bool:
-        """Whether every prior integrates to one, so that there is a marginal likelihood."""
-        priors: list[Prior | None] = [self.coef_prior, self.intercept_prior]
+        """Whether there is a marginal likelihood: every prior integrates to one, a flat one of the intercept aside.
+
+        The intercept is common to all models of the same data; a density of one (in the model's units) is its
+        convention, under which they can be compared.
+        """
+        priors: list[Prior] = [self.coef_prior]
         priors += [parameter.prior for parameter in self.auxiliary]
         return not any(isinstance(prior, Flat) for prior in priors)
 
