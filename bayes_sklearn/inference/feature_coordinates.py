@@ -55,7 +55,7 @@ class MeasuredData:
         theta = np.concatenate([latent.reshape(size, -1), line], axis=1)
         weights, root = np.full(size, 1.0 / size), np.zeros((*theta.shape, 0))
         sample = Sample(points, weights, np.nan, np.nan, float(size))
-        nodes = StructuralNodes(sample, *structural.psi(points), theta, root, n_evaluations=0)
+        nodes = StructuralNodes(sample, *structural.psi(points), theta, root, np.ones(1), n_evaluations=0)
         posterior = posterior_of(problem, nodes, self.units)
         nothing = SharedBasis(np.zeros((problem.rows.n_features + 1, 0)), np.zeros((size, 0)))
         return replace(posterior, covariances=nothing, chains=chains)
@@ -134,7 +134,7 @@ def error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
         parts[:, 1, q, :q] = parts[:, 1, :q, q] = with_target
         parts[:, 1, q, q] = -2.0 * with_target @ m
     parts[:, 2, q, q] = rows.errors[:, -2]
-    if structural.noise != "scaled":
+    if not structural.multiplies:
         parts = parts.sum(axis=1)
     return parts.reshape(len(parts), -1)
 

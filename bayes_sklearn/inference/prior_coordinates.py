@@ -62,11 +62,8 @@ def gaussian_given_scale(problem: Problem, design: Array | None = None) -> Condi
         prior = Normal(*prior.gaussian_like("coef_prior", p))
     if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
         intercept = Normal(*intercept.gaussian_like("intercept_prior", 1))
-    given = problem.prior_units
-    if given is not None and given.design is not None:
-        design = given.design
-    elif design is None:
-        design = problem.factor[0][int(problem.fit_intercept) :, 1:-1]
+    if design is None or not problem.geometry_is_own:
+        design = problem.prior_design
     found = ConditionalPrior.of(prior, intercept, p, design)
     if found is None:
         raise AssertionError  # for the type checker: Gaussian is what they were made
@@ -103,7 +100,8 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array |
     own, target = triangle[first:, first:-1], triangle[first:, -1]
     target = target - own @ prior.mean
     basis, information, pull = [], [], []
-    for root in prior.roots:
+    flat = bool(np.isinf(prior.sigma).any())
+    for root in (np.eye(p),) if flat else prior.roots:
         left, singular, right = np.linalg.svd(own @ root, full_matrices=True)
         size = np.zeros(p)
         size[: len(singular)] = singular
@@ -117,7 +115,7 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array |
         "information": np.array(information),
         "information_pull": np.array(pull),
         "mean": prior.mean,
-        "hold": 0.0 if prior.flat else 1.0,
+        "hold": 0.0 if flat else 1.0,
     }
     if prior.intercept is not None:
         mean, sd = prior.intercept

@@ -315,13 +315,20 @@ class Problem:
         error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
         return group(self.rows, error, self.state, _MAX_GROUPS)
 
+    @property
+    def prior_design(self) -> Array:
+        """Rows whose products are those of the centred features, (K, p): what a prior of their correlations knows."""
+        given = self.prior_units
+        if given is not None and given.design is not None:
+            return given.design
+        return np.asarray(self.factor[0][int(self.fit_intercept) :, 1:-1])
+
     @cached_property
     def conditional_prior(self) -> ConditionalPrior | None:
         """The priors of B's free entries as Gaussians given a scale and a geometry; None where they are not."""
-        units = self.prior_units
-        own = self.factor[0][int(self.fit_intercept) :, 1:-1]
-        design = own if units is None or units.design is None else units.design
-        return ConditionalPrior.of(self.coef_prior, self.intercept_prior, self.rows.n_features, design)
+        return ConditionalPrior.of(
+            self.coef_prior, self.intercept_prior, self.rows.n_features, self.prior_design
+        )
 
     @property
     def geometry_is_own(self) -> bool:

@@ -80,7 +80,7 @@ def priors_of(problem: Problem) -> dict[str, Any]:
     if problem.has_noise_scale:
         priors["noise_prior"] = problem.noise_prior
     if problem.noise == "auto":
-        priors["scatter_prior"] = ScatterPrior(problem.scatter_unit)
+        priors["scatter_prior"] = problem.scatter_prior
     others = (other for other in problem.auxiliary if other.name not in ("noise_scale", "scatter"))
     priors |= {f"{other.name}_prior": other.prior for other in others}
     return priors

@@ -3,7 +3,8 @@
 What the data tell is the regression of the target on the features as they were measured, K'm with
 K = T (T + U)^-1. Where T may be near to singular, the coefficients behind it lie along a bend, m = K'^-1 b, that no
 Gaussian covers; given T they are about Gaussian. These coordinates are the coefficients less that Gaussian's mean, in
-units of its root. They change no density, so that it may be a rough one.
+units of its root. They change no density, so that it may be a rough one. Where the scale of the coefficients' prior is
+learned it follows that scale, too: else there would be a funnel towards no effect.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .importance_sampling import Component
-from .structural import MEAN_SCALE, StructuralProblem, cholesky
+from .normal_equations import cholesky
+from .structural import MEAN_SCALE, StructuralProblem
 from .structural_rows import pairs
 
 Array = NDArray[np.float64]
@@ -40,10 +42,8 @@ class Following:
     """(q, q) mean of U."""
     with_target: Array
     """(q,) mean of c."""
-    prior_mean: Array
-    """(q,)"""
-    prior_precision: Array
-    """(q,)"""
+    widest: float
+    """A standard deviation that is as good as a flat prior's."""
 
     @classmethod
     def of(cls, problem: StructuralProblem) -> Following:
@@ -51,15 +51,13 @@ class Following:
         spread, errors = problem.moments
         u, slope = q * (q + 1) // 2, problem.gathered.reference.m
         square = float(spread[q, q] + slope @ spread[:q, :q] @ slope)
-        mean, sd = (np.zeros(q), np.ones(q)) if problem.m_like is None else problem.m_like
         return cls(
             problem,
             min(problem.total_weight / float(spread[q, q]), _INFORMATION / square),
             slope,
             errors[pairs(q)] + _JITTER * np.eye(q),
             np.zeros(q) if problem.cross_covariance is None else errors[u : u + q],
-            mean,
-            np.where(np.isinf(sd), MEAN_SCALE * np.sqrt(square), sd) ** -2.0,
+            MEAN_SCALE * np.sqrt(square),
         )
 
     def points(self, coordinates: Array) -> tuple[Array, Array]:
@@ -87,15 +85,16 @@ class Following:
         return Component(self.coordinates(center[None])[0], jacobian @ of_points.root)
 
     def _given_spread(self, points: Array) -> tuple[Array, Array]:
-        """Return the Gaussian of m given s and T: its mean and the root of its precision."""
-        psi = self.problem.psi(points)
-        scale = psi.noise_scale if self.problem.noise == "scaled" else np.ones(len(points))
+        """Return the Gaussian of m given the rest: its mean and the root of its precision."""
+        psi, slopes = self.problem.psi(points), self.problem.slopes
+        scale = psi.noise_scale if self.problem.multiplies else np.ones(len(points))
         inverse = np.linalg.inv(psi.T + self.error)
         share = psi.T @ inverse
         # Of T m = (T + U) b - c.
         known = (psi.T @ self.slope) - scale[:, None] * (share @ self.with_target)
-        precision = self.information * share @ psi.T + np.diag(self.prior_precision)
+        of_prior = slopes.precision(psi.T, psi.tau, self.widest)
+        precision = self.information * share @ psi.T + of_prior
         lower, _ = cholesky(0.5 * (precision + precision.transpose(0, 2, 1)))
-        right = self.information * known + self.prior_precision * self.prior_mean
+        right = self.information * known + of_prior @ slopes.mean
         half = np.linalg.solve(lower, right[:, :, None])
         return np.linalg.solve(lower.transpose(0, 2, 1), half)[:, :, 0], lower
