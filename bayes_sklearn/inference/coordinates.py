@@ -92,20 +92,20 @@ def compressed_data(
             raise AssertionError  # for the type checker
         scatter = start.scatter / scale
         unit = problem.scatter_unit
-        arrays["log_scale"] = _place(np.log(np.hypot(scale * unit, start.scatter)), weights)
-        arrays["log_ratio"] = _place(np.log(np.clip(scatter / unit, *_RATIOS)), weights)
+        arrays["log_scale"] = place(np.log(np.hypot(scale * unit, start.scatter)), weights)
+        arrays["log_ratio"] = place(np.log(np.clip(scatter / unit, *_RATIOS)), weights)
     elif layout.noise:
-        place = _place(np.log(scale), weights)
+        spot = place(np.log(scale), weights)
         if layout.follows:  # coordinates are those at one noise scale, and then follow it
-            node = int(np.abs(np.log(scale) - place[0]).argmin())
+            node = int(np.abs(np.log(scale) - spot[0]).argmin())
             start = replace(start, weights=np.eye(1, len(scale), node)[0])
-            place[0] = _rounded(np.log(scale[node]), place[1], _OF_PLACES)
-        arrays["log_scale"] = place
+            spot[0] = _rounded(np.log(scale[node]), spot[1], _OF_PLACES)
+        arrays["log_scale"] = spot
     if layout.noise:
         typical = float(np.exp(np.asarray(arrays["log_scale"])[0])) if problem.noise == "scaled" else 1.0
     if layout.learned:
         learned = np.ones(len(weights)) if start.prior_scale is None else start.prior_scale
-        arrays["log_prior_scale"] = _place(np.log(learned), weights)
+        arrays["log_prior_scale"] = place(np.log(learned), weights)
     if layout.sampled and not layout.placed:
         free = slice(0 if problem.fit_intercept else 1, None)
         root = start.root[:, free][:, : layout.sampled]
@@ -156,7 +156,7 @@ def _placed_beside_scatter(
     return placed | {"variance": variance, "floor": unit}
 
 
-def _place(values: Array, weights: Array) -> Array:
+def place(values: Array, weights: Array) -> Array:
     """Return center and width of weighted logarithms, rounded."""
     center = float(weights @ values)
     width = float(np.sqrt(weights @ np.square(values - center)))

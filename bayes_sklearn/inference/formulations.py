@@ -91,7 +91,7 @@ def _integrating_true_features(problem: Problem, settings: SamplerSettings) -> I
     data = measured_data(problem, settings.seed)
     yield Formulation(
         _model(problem, data.arrays, pymc_features.sampler_model),
-        lambda draws: data.posterior(problem, draws.flat("u"), draws.chains),
+        lambda draws: data.posterior(problem, draws.values, draws.chains),
     )
 
 

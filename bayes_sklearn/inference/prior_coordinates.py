@@ -23,6 +23,7 @@ __all__ = [
     "follows_prior",
     "gaussian_given_scale",
     "is_conditional",
+    "is_hierarchical",
     "likely_scale",
     "pilot_of",
     "prior_coordinates",
@@ -37,10 +38,14 @@ def follows_prior(problem: Problem) -> bool:
 
     Under noise "auto", too: there the rows' weights depend on what is sampled, and so does what they say.
     """
-    prior = problem.coef_prior
-    if isinstance(prior, ScaleMixture):
+    if isinstance(problem.coef_prior, ScaleMixture):
         return False
-    return prior.scale_prior is not None or isinstance(prior, PoweredCorrelation) or problem.noise == "auto"
+    return is_hierarchical(problem.coef_prior) or problem.noise == "auto"
+
+
+def is_hierarchical(prior: CoefficientPrior) -> bool:
+    """Return whether a prior has a scale that is learned, or geometries."""
+    return prior.scale_prior is not None or isinstance(prior, PoweredCorrelation)
 
 
 def is_conditional(prior: CoefficientPrior) -> bool:
