@@ -113,4 +113,4 @@ def summarise(
 def _quantiles(posterior: Posterior, name: str, probabilities: Array, values: Mapping[str, Array]) -> Array:
     if name == "noise_scale":
         return posterior.noise_quantiles(probabilities)
-    return posterior.quantiles(values[name], probabilities)
+    return posterior.quantiles(name, values[name], probabilities)

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from ..priors import ScalePrior
 from ..reduction import gauss_rule
 from .given_scale import LOG_TWO_PI, GivenScale
-from .posterior import Joined, NodeCovariances, SharedBasis
+from .posterior import Factors, Joined, NodeCovariances, SharedBasis
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-__all__ = ["Lattice", "Nodes", "ScaleIntegrand", "masses_below"]
+__all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "spread_out"]
 
 # A lattice ends where the density has fallen by this factor (its log), and no farther away than the second.
 _FALLEN, _FARTHEST = 30.0, 300.0
@@ -47,9 +47,9 @@ class Lattice(NamedTuple):
     """Ratios, and for each the same steps of log s about a place of its own."""
 
     branch: Index
-    """(M,) which geometry each is of, ascending."""
+    """(M,) of which branch each is, ascending."""
     log_ratio: Array
-    """(M,) evenly spaced in each geometry."""
+    """(M,) evenly spaced in each branch."""
     place: Array
     """(M,) log s at the middle."""
     width: Array
@@ -65,6 +65,30 @@ class Lattice(NamedTuple):
         return self.place[:, None] + self.width[:, None] * self.steps
 
 
+class AtRatio(NamedTuple):
+    """What makes the density of the data at ratios of the prior's scale to the noise; (M,) each."""
+
+    log_ratio: Array
+    square: Array
+    """Squared length of what the prior leaves of the target within the coefficients' reach."""
+    half_log_det: Array
+    """Half the log determinant of 1 + g^2 Sigma^2."""
+    top: Array
+    """Log s about which the likelihood's own peak is taken."""
+    has_residual: Array
+    """1 where there is a part of the target that no coefficients reach, else 0."""
+    log_scatter_ratio: Array
+    """Noise "auto": the log of t / s; else empty."""
+    intercept: Array
+    """The intercept's mean, where it has a prior; else empty."""
+    variance: Array
+    """Its variance, in units of the noise's."""
+
+    def for_steps(self) -> AtRatio:
+        """Return the same as columns."""
+        return AtRatio(*(part[:, None] for part in self))
+
+
 class Nodes(NamedTuple):
     """Nodes, each a Gaussian for B's free entries."""
 
@@ -77,14 +101,26 @@ class Nodes(NamedTuple):
     location: Array
     """(G, P)"""
     covariances: NodeCovariances
+    branch: Index
+    """(G,)"""
+
+
+class Branch(NamedTuple):
+    """The coefficients' Gaussians of one geometry, under one weighting of the rows."""
+
+    given: GivenScale
+    """At a prior scale of one, with a flat prior of the intercept."""
+    log_weight: float
+    """What its density is multiplied by: its prior probability, the determinant of the rows' errors."""
+    log_scatter_ratio: float = 0.0
+    """Noise "auto": the log of the ratio of the scatter to the noise scale, which is in the rows' errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScaleIntegrand:
-    """The integrand of (11a) over (log g, log s) for one weighting of the rows, and a number of geometries."""
+    """The integrand of (11a) over (log g, log s), for a number of branches."""
 
-    given: Sequence[GivenScale]
-    """Of each geometry, at a prior scale of one."""
+    branches: Sequence[Branch]
     total_weight: float
     """N."""
     scale_prior: ScalePrior
@@ -93,90 +129,114 @@ class ScaleIntegrand:
     """Of s; None: it is one."""
     lowest: float
     """Log of the noise scale below which a residual is rounding."""
-    scatter: tuple[ScalePrior, float] | None = None
-    """Noise "auto": the prior of the scatter t, and the log of t / s; the density is one of log t, too."""
+    scatter_prior: ScalePrior | None = None
+    """Noise "auto": of the scatter t; the density is one of log t, too."""
+    intercept: tuple[float, float] | None = None
+    """Mean and standard deviation of the intercept's prior, where it has one: that is one more observation."""
 
     @cached_property
     def singular(self) -> Array:
-        """(geometries, K)"""
-        return np.array([given.singular for given in self.given])
+        """(branches, K)."""
+        return np.array([branch.given.singular for branch in self.branches])
 
     @cached_property
     def projected(self) -> Array:
-        """(geometries, K)"""
-        return np.array([given.projected for given in self.given])
+        """(branches, K)."""
+        return np.array([branch.given.projected for branch in self.branches])
 
-    @property
-    def residual(self) -> float:
-        """Squared length of what no coefficients reach."""
-        return self.given[0].residual
+    @cached_property
+    def residual(self) -> Array:
+        """(branches,) squared length of what no coefficients reach."""
+        return np.array([branch.given.residual for branch in self.branches])
 
     @property
     def n_flat(self) -> int:
-        return self.given[0].n_flat
+        return self.branches[0].given.n_flat
 
     @cached_property
-    def top(self) -> float:
-        """Log s about which the likelihood's own peak, of order N, is taken, so that it keeps its digits."""
-        known = self.noise_prior is None or self.residual == 0.0
-        return 0.0 if known else 0.5 * float(np.log(self.residual / self.total_weight))
+    def top(self) -> Array:
+        """(branches,) log s about which the likelihood's own peak, of order N, is taken, so that it keeps its digits."""
+        if self.noise_prior is None:
+            return np.zeros(len(self.branches))
+        residual = np.where(self.residual > 0.0, self.residual, self.total_weight)
+        return np.asarray(0.5 * np.log(residual / self.total_weight))
 
-    @property
-    def constant(self) -> float:
-        """What log densities leave out."""
-        flat = 0.5 * self.n_flat * LOG_TWO_PI + self.given[0].log_flat - float(np.log(len(self.given)))
+    @cached_property
+    def constants(self) -> Array:
+        """(branches,) what `log_density` leaves out, less their maximum."""
+        return self._constants - self.reference
+
+    @cached_property
+    def reference(self) -> float:
+        """What all log weights and totals leave out."""
+        return float(self._constants.max())
+
+    @cached_property
+    def _constants(self) -> Array:
+        flat = np.array([branch.given.log_flat + branch.log_weight for branch in self.branches])
+        flat += 0.5 * self.n_flat * LOG_TWO_PI
         if self.noise_prior is None:
             return flat - 0.5 * self.residual
-        return flat - self.total_weight * self.top - (0.5 * self.total_weight if self.residual > 0.0 else 0.0)
+        return flat - self.total_weight * (self.top + 0.5 * (self.residual > 0.0))
 
     @cached_property
     def spacing(self) -> float:
         """The lattice's in log g: the more coefficients, the narrower may peaks be."""
         return min(_WIDEST, _SPACING / float(np.sqrt(2.0 * self.singular.shape[1])))
 
-    def given_ratio(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
-        """Return what the prior leaves of the target within the coefficients' reach, squared, and half a determinant.
-
-        Of 1 + g^2 Sigma^2, its logarithm; (M,) both.
-        """
-        square = np.square(np.exp(log_ratio)[:, None] * self.singular[branch])
+    def at(self, branch: Index, log_ratio: Array) -> AtRatio:
+        """Return what makes the density at some ratios."""
+        ratio = np.exp(log_ratio)
+        square = np.square(ratio[:, None] * self.singular[branch])
         square += 1.0
         left = np.einsum("mk,mk->m", np.square(self.projected)[branch], np.reciprocal(square))
-        return left, 0.5 * np.log(square).sum(axis=1)
+        intercept = variance = scatter = np.empty(0)
+        if self.intercept is not None:
+            intercept, variance = np.empty((2, len(branch)))
+            for i, (given, _, _) in enumerate(self.branches):
+                location, variances = given.nodes_given_ratio(ratio[branch == i])
+                intercept[branch == i] = location[:, 0]
+                variance[branch == i] = variances @ np.square(given.basis[0])
+        if self.scatter_prior is not None:
+            scatter = np.array([of.log_scatter_ratio for of in self.branches])[branch]
+        has_residual = (self.residual > 0.0)[branch].astype(np.float64)
+        half_log_det = 0.5 * np.log(square).sum(axis=1)
+        return AtRatio(
+            log_ratio, left, half_log_det, self.top[branch], has_residual, scatter, intercept, variance
+        )
 
-    def log_density(self, log_ratio: Array, square: Array, half_log_det: Array, log_scale: Array) -> Array:
-        """Return the log density in (log g, log s) given the data, up to `constant`, (11a).
-
-        Parameters
-        ----------
-        log_ratio, square, half_log_det, log_scale : ndarray
-            Of shapes that broadcast; the second and third as `given_ratio` has them.
-        """
-        log_tau = log_ratio + log_scale
-        explained = self.scale_prior.log_density(np.exp(log_tau)) + (log_tau - half_log_det)
+    def log_density(self, at: AtRatio, log_scale: Array) -> Array:
+        """Return the log density in (log g, log s) given the data, but for constants, (11a); shapes broadcast."""
+        log_tau = at.log_ratio + log_scale
+        explained = self.scale_prior.log_density(np.exp(log_tau)) + (log_tau - at.half_log_det)
+        scale = np.exp(log_scale)
+        explained -= 0.5 * at.square / np.square(scale)
+        if self.intercept is not None:
+            mean, sd = self.intercept
+            variance = np.square(scale) * at.variance + sd**2
+            explained -= 0.5 * (np.square(at.intercept - mean) / variance + np.log(variance) + LOG_TWO_PI)
         if self.noise_prior is None:
-            return np.asarray(explained - 0.5 * square)
-        scale, away = np.exp(log_scale), log_scale - self.top
-        if self.residual > 0.0:
-            away = away + 0.5 * np.expm1(-2.0 * away)
+            return np.asarray(explained)
+        away = log_scale - at.top
+        away += 0.5 * at.has_residual * np.expm1(-2.0 * away)
         explained -= self.total_weight * away
-        explained -= 0.5 * square / np.square(scale)
         explained += (self.n_flat + 1.0) * log_scale
-        if self.scatter is not None:
-            log_scatter = self.scatter[1] + log_scale
-            explained += self.scatter[0].log_density(np.exp(log_scatter)) + log_scatter
+        if self.scatter_prior is not None:
+            log_scatter = at.log_scatter_ratio + log_scale
+            explained += self.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
         return np.asarray(explained + self.noise_prior.log_density(scale))
 
-    def places(self, log_ratio: Array, square: Array, half_log_det: Array) -> tuple[Array, Array]:
+    def places(self, at: AtRatio) -> tuple[Array, Array]:
         """Return the mode of log s at each ratio and the width of its peak, (M,) each, by Newton's method."""
         if self.noise_prior is None:
-            return np.zeros(len(log_ratio)), np.ones(len(log_ratio))
+            return np.zeros(len(at.log_ratio)), np.ones(len(at.log_ratio))
         freedom = max(self.total_weight - self.n_flat, 1.0)
         with np.errstate(divide="ignore"):
-            place = np.maximum(0.5 * np.log((self.residual + square) / freedom), self.lowest)
+            own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
+            place = np.maximum(0.5 * np.log((own + at.square) / freedom), self.lowest)
         offsets = _STEP * np.array([-1.0, 0.0, 1.0])[:, None]
         for _ in range(_NEWTON):
-            below, here, above = self.log_density(log_ratio, square, half_log_det, place + offsets)
+            below, here, above = self.log_density(at, place + offsets)
             slope, curvature = (above - below) / (2.0 * _STEP), (above - 2.0 * here + below) / _STEP**2
             curvature = np.minimum(curvature, -0.1 * np.maximum(1.0, np.abs(slope)))
             step = np.clip(-slope / curvature, -1.0, 1.0)
@@ -197,9 +257,9 @@ class ScaleIntegrand:
         h, largest = self.spacing, self.singular.max(axis=1, keepdims=True)
         largest[largest == 0.0] = 1.0
         freedom = max(self.total_weight - self.singular.shape[1] - self.n_flat, 1.0)
-        noise = 1.0
+        noise = np.ones((1, 1))
         if self.noise_prior is not None:
-            noise = max(float(np.sqrt(self.residual / freedom)), float(np.exp(self.lowest)))
+            noise = np.maximum(np.sqrt(self.residual / freedom), np.exp(self.lowest))[:, None]
         seen = np.maximum(self.singular, 1e-12 * largest)
         needed = np.where(seen == self.singular, np.maximum(np.abs(self.projected) / noise, 1.0), 0.0) / seen
         first = np.floor(np.log(_NOTHING / largest[:, 0]) / h).astype(np.intp)
@@ -232,9 +292,9 @@ class ScaleIntegrand:
 
     def _estimated(self, branch: Index, log_ratio: Array) -> Array:
         """Return Laplace's estimate of the log density of log g, (M,)."""
-        square, half_log_det = self.given_ratio(branch, log_ratio)
-        place, width = self.places(log_ratio, square, half_log_det)
-        return self.log_density(log_ratio, square, half_log_det, place) + np.log(width)
+        at = self.at(branch, log_ratio)
+        place, width = self.places(at)
+        return self.log_density(at, place) + np.log(width) + self.constants[branch]
 
     def at_ratios(self, branch: Index, log_ratio: Array, reach: tuple[float, float] | None = None) -> Lattice:
         """Return the lattice at some ratios, with steps of s to where the density has fallen, or as far as is asked.
@@ -247,18 +307,18 @@ class ScaleIntegrand:
         reach : tuple of float, optional
             Lowest and highest step.
         """
-        square, half_log_det = self.given_ratio(branch, log_ratio)
-        place, width = self.places(log_ratio, square, half_log_det)
-        log_volume = float(np.log(self.spacing))
+        at = self.at(branch, log_ratio)
+        place, width = self.places(at)
+        log_volume = np.log(self.spacing) + self.constants[branch]
         if self.noise_prior is None:
-            values = self.log_density(log_ratio, square, half_log_det, place) + log_volume
+            values = self.log_density(at, place) + log_volume
             return Lattice(branch, log_ratio, place, width, np.zeros(1), values[:, None])
         lower, upper = reach or (-_SCALE_REACH, _SCALE_REACH)
         while True:
             first, last = np.floor(lower / _SCALE_SPACING), np.ceil(upper / _SCALE_SPACING)
             steps = _SCALE_SPACING * np.arange(first, last + 1.0)
             log_scale = place[:, None] + width[:, None] * steps
-            values = self.log_density(log_ratio[:, None], square[:, None], half_log_det[:, None], log_scale)
+            values = self.log_density(at.for_steps(), log_scale)
             values[log_scale < self.lowest] = -np.inf
             values += (np.log(_SCALE_SPACING * width) + log_volume)[:, None]
             floor = values.max() - _FALLEN
@@ -268,30 +328,38 @@ class ScaleIntegrand:
             lower, upper = lower - left * _SCALE_EXTENSION, upper + right * _SCALE_EXTENSION
 
     def totals(self, lattice: Lattice) -> Array:
-        """Return the log of each geometry's integral, (geometries,), `constant` included."""
+        """Return the log of each branch's integral, (branches,), less the `reference`."""
         of_ratio = _log_sum(lattice.log_weights)
         highest = of_ratio.max()
-        sums = np.bincount(lattice.branch, np.exp(of_ratio - highest), len(self.given))
+        sums = np.bincount(lattice.branch, np.exp(of_ratio - highest), len(self.branches))
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(sums) + highest + self.constant)
+            return np.asarray(np.log(sums) + highest)
 
     def nodes(self, branch: Index, log_ratio: Array, log_scale: Array, log_weights: Array) -> Nodes:
         """Return nodes at ratios, (M,), each with log noise scales and weights of its own, (M, J)."""
         ratio, size = np.exp(log_ratio), log_scale.shape[1]
         scale = np.exp(log_scale).ravel()
-        parts, locations = [], []
+        parts: list[SharedBasis | Factors] = []
+        locations = []
         for i in np.unique(branch):
             own = branch == i
-            location, variances = self.given[i].nodes_given_ratio(ratio[own])
+            location, variances = self.branches[i].given.nodes_given_ratio(ratio[own])
             square = np.square(scale.reshape(-1, size)[own]).reshape(-1, 1)
-            locations.append(np.repeat(location, size, axis=0))
-            parts.append(SharedBasis(self.given[i].basis, square * np.repeat(variances, size, axis=0)))
+            covariances: SharedBasis | Factors = SharedBasis(
+                self.branches[i].given.basis, square * np.repeat(variances, size, axis=0)
+            )
+            location = np.repeat(location, size, axis=0)
+            if self.intercept is not None:
+                location, covariances = _observed(location, covariances, *self.intercept)
+            locations.append(location)
+            parts.append(covariances)
         return Nodes(
-            log_weights.ravel() + self.constant,
+            log_weights.ravel(),
             scale,
             (ratio[:, None] * np.exp(log_scale)).ravel(),
             np.concatenate(locations),
             Joined.of(parts),
+            np.repeat(branch, size),
         )
 
     def reduced(self, lattice: Lattice) -> Nodes:
@@ -302,11 +370,11 @@ class ScaleIntegrand:
         of_ratio = _log_sum(lattice.log_weights)
         highest = float(of_ratio.max())
         share = np.exp(of_ratio - highest)
-        counts = np.bincount(lattice.branch, minlength=len(self.given))
-        sums = np.bincount(lattice.branch, share, len(self.given))
+        counts = np.bincount(lattice.branch, minlength=len(self.branches))
+        sums = np.bincount(lattice.branch, share, len(self.branches))
         kept = np.flatnonzero(sums > _NEGLIGIBLE * sums.sum())
         starts = np.cumsum(counts) - counts
-        # A row for each geometry, filled up with points of no weight.
+        # A row for each branch, filled up with points of no weight.
         index = np.minimum(starts[kept, None] + np.arange(counts.max()), (starts + counts)[kept, None] - 1)
         weights = np.where(np.arange(counts.max()) < counts[kept, None], share[index], 0.0)
         weights /= sums[kept, None]
@@ -340,7 +408,7 @@ class ScaleIntegrand:
         return left.mean(axis=1), 2.0 * (left / (1.0 + square)).mean(axis=1)
 
     def _apart(self, lattice: Lattice, weights: Array, branch: int) -> float:
-        """Return by how many of their own standard deviations a geometry's Gaussians are apart, at most."""
+        """Return by how many of their own standard deviations a branch's Gaussians are apart, at most."""
         own = lattice.branch == branch
         share = weights[own] / weights[own].sum()
         square = np.square(np.exp(lattice.log_ratio[own])[:, None] * self.singular[branch])
@@ -352,6 +420,18 @@ class ScaleIntegrand:
         return float((spread / typical).max(initial=0.0))
 
 
+def _observed(location: Array, covariances: SharedBasis, mean: float, sd: float) -> tuple[Array, Factors]:
+    """Return Gaussians for B in the light of one observation of its first entry."""
+    basis, variances = covariances.basis, covariances.variances
+    with_first = (variances * basis[0]) @ basis.T
+    gain = with_first / (with_first[:, :1] + sd**2)
+    # The root of a covariance less what the observation takes from it (Potter 1963).
+    rest = 1.0 + sd / np.sqrt(with_first[:, :1] + sd**2)
+    roots = basis * np.sqrt(variances)[:, None, :]
+    roots = roots - (gain / rest)[:, :, None] * roots[:, :1, :]
+    return location + gain * (mean - location[:, :1]), Factors(roots)
+
+
 def masses_below(lattice: Lattice) -> dict[str, tuple[Array, Array]]:
     """Return, of each scale, logs of it, (K,), and the posterior probability below them.
 
@@ -361,10 +441,13 @@ def masses_below(lattice: Lattice) -> dict[str, tuple[Array, Array]]:
     keep = weights > 1e-13 * weights.sum()
     log_scale, weights = lattice.log_scale.ravel()[keep], weights[keep]
     log_prior_scale = np.repeat(lattice.log_ratio, len(lattice.steps))[keep] + log_scale
-    return {"noise_scale": _spread(log_scale, weights), "prior_scale": _spread(log_prior_scale, weights)}
+    return {
+        "noise_scale": spread_out(log_scale, weights),
+        "prior_scale": spread_out(log_prior_scale, weights),
+    }
 
 
-def _spread(values: Array, weights: Array) -> tuple[Array, Array]:
+def spread_out(values: Array, weights: Array) -> tuple[Array, Array]:
     """Return places and the mass below them of a weighted sample."""
     low, high = float(values.min()), float(values.max())
     if low == high:

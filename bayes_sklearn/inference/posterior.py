@@ -24,6 +24,9 @@ _BLOCK_NUMBERS = 2**17
 class NodeCovariances(Protocol):
     """The covariance matrices C_g of B at the nodes, in whatever form an engine has them cheaply."""
 
+    def __len__(self) -> int:
+        """Return G."""
+
     def quadratic(self, design: Array) -> Array:
         """Return a' C_g a for each row a of the design, (rows, G) or (rows, 1)."""
 
@@ -46,6 +49,9 @@ class SharedBasis:
     variances: Array
     """(G, K)"""
 
+    def __len__(self) -> int:
+        return len(self.variances)
+
     def quadratic(self, design: Array) -> Array:
         return np.square(design @ self.basis) @ self.variances.T
 
@@ -66,6 +72,9 @@ class Factors:
 
     factors: Array
     """(G, P, K)"""
+
+    def __len__(self) -> int:
+        return len(self.factors)
 
     def quadratic(self, design: Array) -> Array:
         spread = design @ self.factors  # (G, rows, K)
@@ -95,11 +104,23 @@ class Joined:
     """How many nodes each has."""
 
     @classmethod
-    def of(cls, parts: Sequence[SharedBasis]) -> NodeCovariances:
-        """Return the parts in one, those of the same basis in one part."""
-        if all(part.basis is parts[0].basis for part in parts):
-            return SharedBasis(parts[0].basis, np.concatenate([part.variances for part in parts]))
-        return cls(tuple(parts), tuple(len(part.variances) for part in parts))
+    def of(cls, parts: Sequence[NodeCovariances]) -> NodeCovariances:
+        """Return the parts in one, those of the same form in one part."""
+        whole: list[NodeCovariances] = []
+        for part in parts:
+            last = whole[-1] if whole else None
+            if isinstance(part, Joined):
+                whole += part.parts
+            elif isinstance(last, SharedBasis) and isinstance(part, SharedBasis) and last.basis is part.basis:
+                whole[-1] = SharedBasis(part.basis, np.concatenate([last.variances, part.variances]))
+            elif isinstance(last, Factors) and isinstance(part, Factors):
+                whole[-1] = Factors(np.concatenate([last.factors, part.factors]))
+            else:
+                whole.append(part)
+        return whole[0] if len(whole) == 1 else cls(tuple(whole), tuple(len(part) for part in whole))
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
 
     def quadratic(self, design: Array) -> Array:
         found = [
@@ -269,25 +290,20 @@ class Posterior:
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
-    def scale_quantiles(self, name: str, probabilities: Array) -> Array:
-        """Return posterior quantiles of a scale that a node has, such as ``scatter`` or ``prior_scale``."""
-        if name in self.scale_masses:
-            logs, mass = self.scale_masses[name]
-            return np.exp(np.interp(probabilities, mass, logs))
-        values: Array = getattr(self, name)
-        return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=self.weights))
-
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""
         if "noise_scale" in self.scale_masses:
-            return self.scale_quantiles("noise_scale", probabilities)
+            return self.quantiles("noise_scale", self.noise_scale, probabilities)
         if self.log_noise_density is None or len(self.weights) == 1:
-            return self.quantiles(self.noise_scale, probabilities)
+            return self.quantiles("noise_scale", self.noise_scale, probabilities)
         fine, mass = self._noise_mass(np.argsort(self.noise_scale))
         return np.exp(np.interp(probabilities, mass, fine))
 
-    def quantiles(self, values: Array, probabilities: Array) -> Array:
+    def quantiles(self, name: str, values: Array, probabilities: Array) -> Array:
         """Return posterior quantiles of a parameter, of which the nodes have these values, (G,)."""
+        if name in self.scale_masses:
+            logs, mass = self.scale_masses[name]
+            return np.exp(np.interp(probabilities, mass, logs))
         if self.chains is None and len(values) > 1 and (values > 0.0).all():
             # A lattice has few values of each parameter: half of the mass of each lies below it.
             steps, which = np.unique(values, return_inverse=True)
