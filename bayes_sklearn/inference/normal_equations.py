@@ -128,12 +128,16 @@ class NormalEquations(NamedTuple):
         ahead = slopes.beta_mean - self.reference[:, head:]
         tails, whites, terms = [], [], []
         for whiten, log_volume in zip(slopes.whiten, slopes.log_volume, strict=True):
-            white_ahead = ahead @ whiten.T / tau[:, None]
             precision = (whiten.T @ whiten) / np.square(tau)[:, None, None]
             tail, found = cholesky(left + precision)
             tails.append(_inverse(tail))
-            whites.append(_times(tails[-1], right + white_ahead @ whiten / tau[:, None]))
-            term = 0.5 * (np.square(whites[-1]).sum(axis=1) - np.square(white_ahead).sum(axis=1))
+            of_data, of_prior, rest = (
+                _times(tails[-1], vector)
+                for vector in (right, _times(precision, ahead), right - _times(left, ahead))
+            )
+            whites.append(of_data + of_prior)
+            # |of_data + of_prior|^2 - ahead' precision ahead, without a difference that cancels where tau is small.
+            term = 0.5 * (np.square(of_data) + (of_data + rest) * of_prior).sum(axis=1)
             term += log_volume - _log_diagonal(tail) - (k - slopes.n_flat) * np.log(tau)
             terms.append(np.where(found & exists, term, -np.inf))
         by_geometry = log_shares + np.stack(terms, axis=1)
