@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from .compressed import Groups
-from .interpolation import Series
+from .interpolation import Series, at, position
 from .posterior import Posterior
 from .prior_coordinates import gaussian_given_scale, prior_coordinates
 from .problem import Problem
@@ -104,8 +105,11 @@ def compressed_data(
     if layout.noise:
         typical = float(np.exp(np.asarray(arrays["log_scale"])[0])) if problem.noise == "scaled" else 1.0
     if layout.learned:
-        learned = np.ones(len(weights)) if start.prior_scale is None else start.prior_scale
-        arrays["log_prior_scale"] = place(np.log(learned), weights)
+        if start.prior_scale is None:
+            raise AssertionError  # for the type checker
+        # Few nodes stand for many scales.
+        middle = np.log(start.quantiles("prior_scale", start.prior_scale, ndtr([-1.0, 0.0, 1.0])))
+        arrays["log_prior_scale"] = place(middle, np.array([0.25, 0.5, 0.25]))
     if layout.sampled and not layout.placed:
         free = slice(0 if problem.fit_intercept else 1, None)
         root = start.root[:, free][:, : layout.sampled]
@@ -241,23 +245,28 @@ def _interpolated(
 
     used = slice(None) if problem.rows.frequency is None else problem.rows.frequency > 0.0
     error = np.asarray(problem.standard_error, dtype=np.float64)
-    smallest = float((error[used] if error.ndim else error).min()) / problem.error_unit
+    counted = (error[used] if error.ndim else error) / problem.error_unit
+    smallest, largest = float(counted.min()), np.inf
+    if problem.noise == "auto":
+        largest = float(_rounded(2.0 * counted.max(), counted.max(), _OF_PLACES))
     # As far again to either side as the Gaussian approximation reaches.
-    inner = 0.5 * np.log(np.square([scale.min(), scale.max()]) + smallest**2)
+    inner = position(np.array([scale.min(), scale.max()]), smallest, largest)
     reach = 2.0**widening * np.ptp(inner)
-    outer = np.exp(2.0 * (inner + np.array([-reach, reach]))) - smallest**2
-    lower, upper = (float(_rounded(end, end, _OF_PLACES)) for end in np.sqrt(np.maximum(outer, 0.0)))
+    ends = np.clip(inner + np.array([-reach, reach]), np.log(smallest), np.log(largest))
+    lower, upper = (float(_rounded(end, end, _OF_PLACES)) for end in at(ends, smallest, largest))
     smallest = float(_rounded(smallest, smallest, _OF_PLACES))
-    series = Series.fit(functions, smallest, lower, upper)
+    series = Series.fit(functions, smallest, lower, upper, largest)
     coefficients = series.coefficients
     width = problem.rows.n_features + 1 + problem.fit_intercept
     rows = coefficients[:, :-1].reshape(-1, width, width)
-    factor, _ = problem.factor_at(float(np.median(scale)), source)
-    rows = _rounded(rows, *_sizes(rows, factor, layout, 1.0))
+    factor = problem.factor if problem.noise == "auto" else problem.factor_at(float(np.median(scale)), source)
+    rows = _rounded(rows, *_sizes(rows, factor[0], layout, 1.0))
     log_error = _rounded(coefficients[:, -1] * root_weight, 1.0, _BELOW_NOISE)
     values = np.column_stack([rows.reshape(len(rows), -1), log_error])
     arrays["factor"] = values
     arrays["interval"] = np.array([series.smallest, series.middle, series.half])
+    if problem.noise == "auto":
+        arrays["largest"] = largest
     return CompressedData(arrays, replace(series, coefficients=values), (lower, upper))
 
 
@@ -301,4 +310,4 @@ def _rounded(values: Array | float, magnitude: Array | float, bits: int) -> Arra
     """Return values rounded to so many bits below a magnitude."""
     with np.errstate(divide="ignore", invalid="ignore"):
         unit = np.exp2(np.ceil(np.log2(magnitude)) - bits)
-        return np.where(unit > 0.0, np.rint(np.divide(values, unit)) * unit, values)
+        return np.where((unit > 0.0) & np.isfinite(unit), np.rint(np.divide(values, unit)) * unit, values)

@@ -390,7 +390,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
         with pm.Model(coords=coords) as model:
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            values, sigma = likelihood_variables(problem, suffix)
+            values, seen = likelihood_variables(problem, suffix)
             coef = coefficients(problem, suffix, values, data)
             if suffix:
                 coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
@@ -416,16 +416,16 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
 
             if with_target is None:
-                seen = {**values, "noise_scale": sigma}
                 distribution, parameters = observed_distribution(problem, line, seen, data)
             else:
                 # What the features' errors say of the target's: E[eps | u] = c' U^-1 u.
                 c = with_target[used] if with_target.ndim == 2 else with_target
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
-                multiple = sigma if problem.noise == "scaled" else 1.0
+                multiple = seen["noise_scale"] if problem.noise in ("scaled", "auto") else 1.0
+                scatter = seen.get("noise_scale" if problem.noise == "additive" else "scatter", 0.0)
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
                 known = data.standard_error**2 - (told * c).sum(axis=1)
-                variance = multiple**2 * known + (sigma**2 if problem.noise == "additive" else 0.0)
+                variance = multiple**2 * known + scatter**2
                 distribution, parameters = pm.Normal, {"mu": line, "sigma": pt.sqrt(variance)}
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")

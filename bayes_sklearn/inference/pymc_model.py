@@ -21,6 +21,7 @@ from ..priors import (
     PoweredCorrelation,
     Prior,
     ScaleMixture,
+    ScalePrior,
     ScatterPrior,
 )
 from ._compat import quietly
@@ -222,8 +223,10 @@ def _rows(problem: Problem, given: Mapping[str, Any], noise: NoiseVariables) -> 
         variance = scale**2 + given["resolution"] ** 2
         return given["factor"], variance, -0.5 * given["total_weight"] * pt.log(variance)
     smallest, middle, half = given["interval"][0], given["interval"][1], given["interval"][2]
-    scatter = scale if problem.noise == "additive" else noise.scatter / scale
-    v = 0.5 * pt.log(scatter**2 + smallest**2)
+    square = scale**2 if problem.noise == "additive" else (noise.scatter / scale) ** 2
+    v = 0.5 * pt.log(square + smallest**2)
+    if problem.noise == "auto":
+        v = v - 0.5 * pt.log1p(square / given["largest"] ** 2)
     angle = pt.arccos(pt.clip((v - middle) / half, -_INSIDE, _INSIDE))
     basis = pt.cos(pt.arange(given["factor"].shape[0]) * angle)
     values = pt.dot(basis, given["factor"])
@@ -232,7 +235,7 @@ def _rows(problem: Problem, given: Mapping[str, Any], noise: NoiseVariables) -> 
     if problem.noise == "additive":
         return rows, 1.0, -values[-1]
     # The rows are in units of the noise of the most precise one.
-    variance = scale**2 * pt.exp(2.0 * v) + (given["resolution"] * smallest) ** 2
+    variance = (scale**2 + given["resolution"] ** 2) * smallest**2 + noise.scatter**2
     return rows, variance, -0.5 * given["total_weight"] * pt.log(variance) - values[-1]
 
 
@@ -288,14 +291,12 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             X = pm.Data("X", np.asarray(rows.take(used), dtype=np.float64), dims=("obs", "feature"))
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            values, sigma = likelihood_variables(problem, suffix)
+            values, seen = likelihood_variables(problem, suffix)
             coef = coefficients(problem, suffix, values, data)
             if suffix:
                 coef = pm.Deterministic("coef", coef * (scaling.y_scale / scaling.x_scale), dims="feature")
             line = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
-            distribution, parameters = observed_distribution(
-                problem, line, {**values, "noise_scale": sigma}, data
-            )
+            distribution, parameters = observed_distribution(problem, line, seen, data)
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
             if (frequency[used] != 1.0).any():
@@ -340,23 +341,21 @@ def observed_distribution(
     return getattr(pm, name), parameters
 
 
-def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any], Any]:
-    """Return the likelihood's parameters by name, and the noise scale in the data's unit."""
+def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the likelihood's parameters by name, and them with what is in the data's unit for the target's model."""
     import pymc as pm
 
     values: dict[str, Any] = dict(problem.likelihood.constants)
-    sigma: Any = None
+    in_data: dict[str, Any] = {}
+    scales: list[tuple[str, str, ScalePrior, float]] = []
     if problem.has_noise_scale:
-        suffix = suffix if problem.noise_unit != 1.0 else ""
-        scale = _positive_variable(problem.noise_prior, "noise_prior", f"sigma{suffix}")
-        sigma = pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
-        values["noise_scale"] = scale
+        scales.append(("noise_scale", "sigma", problem.noise_prior, problem.noise_unit))
     if problem.noise == "auto":
-        suffix = suffix if problem.scaling.y_scale != 1.0 else ""
-        scatter = _positive_variable(priors_of(problem)["scatter_prior"], "scatter_prior", f"scatter{suffix}")
-        values["scatter"] = scatter
-        if suffix:
-            pm.Deterministic("scatter", scatter * problem.scaling.y_scale)
+        scales.append(("scatter", "scatter", problem.scatter_prior, problem.scaling.y_scale))
+    for role, name, prior, unit in scales:
+        own = suffix if unit != 1.0 else ""
+        values[role] = _positive_variable(prior, f"{name}_prior", f"{name}{own}")
+        in_data[role] = pm.Deterministic(name, values[role] * unit) if own else values[role]
     for other in problem.auxiliary:
         if other.name in ("noise_scale", "scatter"):
             continue
@@ -365,7 +364,7 @@ def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any],
             other.prior, f"{other.name}_prior", f"{other.name}{'_above' if lower else ''}"
         )
         values[other.name] = pm.Deterministic(other.name, above + lower) if lower else above
-    return values, sigma
+    return values, {**values, **in_data}
 
 
 def _positive_variable(prior: Prior, role: str, name: str) -> Any:
