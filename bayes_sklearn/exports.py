@@ -28,7 +28,7 @@ from .errors import (
 )
 from .fitting import Specification, settle
 from .given_draws import GivenDraws, Observed
-from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model
+from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model, pymc_priors
 from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean
 from .likelihoods import Likelihood
@@ -250,7 +250,7 @@ class ExportMixin:
     ) -> _Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
         problem, names, labels = self._settled(X, y, sample_weight, y_err, of_features, **params)
-        missing = pymc_model.missing_distribution(problem)
+        missing = pymc_priors.missing_distribution(problem)
         if missing is not None:
             raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
         return _Described(problem, names, labels)

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, clone
 Array = NDArray[np.float64]
 
 # A scatter of this share of the known errors is none to speak of.
-_NEGLIGIBLE = 0.01
+NEGLIGIBLE_SCATTER = 0.01
 
 __all__ = [
     "Beta",
@@ -140,6 +140,12 @@ class CoefficientPrior(Prior):
         if self._scale is None or self.scale_prior is None:
             return self
         return clone(self).set_params(**{self._scale: scale})
+
+    def at_learned_scale(self, parameters: Mapping[str, Any], scale: Any) -> dict[str, Any]:
+        """Return parameters, arrays or tensors, with a learned scale in the place of one."""
+        if self._scale is None or self.scale_prior is None:
+            return dict(parameters)
+        return {**parameters, self._scale: parameters[self._scale] * scale}
 
     def gaussian(self, argument: str, size: int) -> tuple[Array, Array] | None:
         """Return mean and standard deviation, (size,) each, or None if the prior is not Gaussian.
@@ -693,7 +699,7 @@ class ScatterPrior(ScalePrior):
     @property
     def negligible(self) -> float:
         """Size of a scatter that is none to speak of."""
-        return _NEGLIGIBLE * self.beta
+        return NEGLIGIBLE_SCATTER * self.beta
 
     def log_density(self, scale: Array) -> Array:
         wide, narrow = HalfCauchy(self.beta), HalfCauchy(self.negligible)
@@ -702,7 +708,7 @@ class ScatterPrior(ScalePrior):
     def drawn(
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
     ) -> Array:
-        share = np.where(rng.random(shape) < 0.5, _NEGLIGIBLE, 1.0)
+        share = np.where(rng.random(shape) < 0.5, NEGLIGIBLE_SCATTER, 1.0)
         return np.asarray(share * parameters["beta"] * np.abs(rng.standard_cauchy(shape)))
 
 

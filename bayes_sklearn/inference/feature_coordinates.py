@@ -6,17 +6,21 @@ not be good.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
+from .coordinates import place
 from .importance import Units, posterior_of, structural_problem
 from .importance_sampling import Sample, tempered
 from .posterior import Chains, Posterior, SharedBasis
+from .prior_coordinates import is_hierarchical, pilot_of
 from .problem import Problem
 from .propriety import check_proper
-from .pymc_model import prior_parameters
+from .pymc_priors import prior_parameters
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .structural_rows import PseudoRows
@@ -39,26 +43,45 @@ class MeasuredData:
     units: Units
     """From the model's units to those."""
 
-    def posterior(self, problem: Problem, u: Array, chains: Chains) -> Posterior:
-        """Return draws of the coordinates, (G, D), as nodes of equal weight."""
+    def posterior(self, problem: Problem, draws: Mapping[str, Array], chains: Chains) -> Posterior:
+        """Return draws, (chain, draw, ...) by name, as nodes of equal weight."""
         structural, data = self.structural, self.arrays
-        values = data["location"] + u @ np.transpose(data["root"])
-        (q, width), size = np.shape(data["latent"]), len(u)
+        if is_hierarchical(problem.coef_prior):
+            values = flat(draws["values"])
+        else:
+            u = flat(draws["u"])[:, : np.size(data["location"])]
+            values = data["location"] + u @ np.transpose(data["root"])
+        (q, width), size = np.shape(data["latent"]), len(values)
         n_noise, n_line = int(structural.noise != "known"), width - (structural.intercept is None)
-        of_w, of_y, change, t, scale, zeta = np.split(
-            values, np.cumsum([q * width, n_line, q, q, n_noise]), axis=1
+        of_w, of_y, change, t, scale, zeta, logs = np.split(
+            values, np.cumsum([q * width, n_line, q, q, n_noise, q * (q - 1) // 2]), axis=1
         )
         scale = np.exp(scale) if takes_log_noise(problem) else scale
         latent = data["latent"] + of_w.reshape(-1, q, width)
         line = of_y + (data["line"] - np.einsum("gq,gqj->gj", change, latent))[:, width - n_line :]
-        points = np.concatenate([data["m"] + change, scale, t, zeta], axis=1)
+        if is_hierarchical(problem.coef_prior):  # these are the exact features' coefficients themselves
+            first = n_line - width + 1
+            line[:, first:] = of_y[:, first:]
+        if structural.slopes.log_scale is not None:
+            logs = np.column_stack([logs, np.log(flat(draws["prior_scale"]))])
+        points = np.concatenate([data["m"] + change, scale, t, zeta, logs], axis=1)
         theta = np.concatenate([latent.reshape(size, -1), line], axis=1)
         weights, root = np.full(size, 1.0 / size), np.zeros((*theta.shape, 0))
         sample = Sample(points, weights, np.nan, np.nan, float(size))
-        nodes = StructuralNodes(sample, *structural.psi(points), theta, root, np.ones(1), n_evaluations=0)
+        probability = np.ones((size, 1))
+        if "geometry" in draws:
+            probability = np.exp(flat(draws["geometry"]))
+            probability /= probability.sum(axis=1, keepdims=True)
+        geometry = probability.mean(axis=0)
+        nodes = StructuralNodes(sample, *structural.psi(points), theta, root, geometry, n_evaluations=0)
         posterior = posterior_of(problem, nodes, self.units)
         nothing = SharedBasis(np.zeros((problem.rows.n_features + 1, 0)), np.zeros((size, 0)))
         return replace(posterior, covariances=nothing, chains=chains)
+
+
+def flat(draws: Array) -> Array:
+    """Return draws, (chain, draw, ...), chain after chain."""
+    return draws.reshape(-1, *draws.shape[2:])
 
 
 def takes_log_noise(problem: Problem) -> bool:
@@ -80,13 +103,14 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     ValueError
         Where the posterior is improper.
     """
-    pilot = problem.gaussian_like()
+    pilot = pilot_of(problem)
     check_proper(pilot)
     structural, units = structural_problem(pilot)
     rows = structural.gathered.pseudo_rows()
     reference = rows.reference
     nodes = solve_structural(structural, _NODES, seed)
-    location, root = _coordinates(structural, rows, nodes, takes_log_noise(problem))
+    follows = is_hierarchical(problem.coef_prior)
+    location, root = _coordinates(structural, rows, nodes, takes_log_noise(problem), follows)
     latent_mean = np.zeros_like(reference.w)
     latent_mean[:, 0] = 0.0 if structural.mu_mean is None else structural.mu_mean
     # The prior of the features' line is stated at the mean of the exact features.
@@ -103,7 +127,60 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         "root": root,
         "factor": np.column_stack([rows.rows, error_covariance(structural, rows), rows.counts]),
     }
+    if problem.noise == "auto":
+        arrays["typical_error"] = structural.typical_error
+    if follows:
+        arrays |= _following(structural, nodes, location, root)
     return MeasuredData(arrays, structural, units)
+
+
+def coefficient_columns(q: int, width: int, intercept: bool) -> NDArray[np.intp]:
+    """Return where m and beta stand among what is sampled."""
+    n_line = width - (not intercept)
+    after = q * width + n_line
+    return np.append(np.arange(after, after + q), np.arange(q * width + intercept, after))
+
+
+def _following(
+    structural: StructuralProblem, nodes: StructuralNodes, location: Array, root: Array
+) -> dict[str, Array | float]:
+    """Return the coordinates of coefficients that follow their prior's scale, and the prior's geometries.
+
+    What the rows say of them is what their posterior says beyond the prior at its typical scale.
+    """
+    (q, width), slopes = structural.gathered.reference.w.shape, structural.slopes
+    weights, most = nodes.sample.weights, int(nodes.geometry.argmax())
+    columns = coefficient_columns(q, width, structural.intercept is not None)
+    own = root[columns]
+    mean = location[columns] + np.append(structural.gathered.reference.m, np.zeros(width - 1))
+    log_scale = place(np.log(nodes.tau), weights)
+    unit = np.ones(q)
+    if slopes.powers is not None:  # the prior is on the signal
+        unit = np.sqrt(np.exp(weights @ np.log(np.diagonal(nodes.T, axis1=1, axis2=2))))
+    prior_root = block_diag(np.diag(slopes.sd / unit), np.linalg.inv(slopes.whiten[most]))
+    prior_mean = np.append(slopes.mean, slopes.beta_mean)
+    whitened = np.linalg.solve(prior_root, own)
+    weak = np.exp(-2.0 * log_scale[0])
+    values, vectors = np.linalg.eigh(np.linalg.inv(whitened @ whitened.T) - weak * np.eye(len(own)))
+    information = np.maximum(values, 0.0)
+    along = vectors.T @ np.linalg.solve(prior_root, mean - prior_mean)
+    arrays: dict[str, Array | float] = {
+        "basis": (prior_root @ vectors)[None],
+        "information": information[None],
+        "information_pull": ((information + weak) * along)[None],
+        "mean": prior_mean,
+        "hold": 1.0,
+        "coefficients_at": mean,
+        "coefficients_root": np.linalg.inv(own[:, : len(own)]),
+    }
+    if slopes.log_scale is not None:
+        arrays["log_prior_scale"] = log_scale
+    if slopes.powers is not None:
+        arrays["powers"] = slopes.powers
+        arrays["geometry_volume"] = slopes.log_volume
+        if width > 1:
+            arrays["whiten"] = slopes.whiten
+    return arrays
 
 
 def in_order_of_errors(problem: Problem) -> dict[str, Array | float]:
@@ -113,6 +190,7 @@ def in_order_of_errors(problem: Problem) -> dict[str, Array | float]:
     return {
         name: np.asarray(value)[order] if name.startswith("coef_prior_") else value
         for name, value in prior_parameters(problem).items()
+        if name != "coef_prior_power"  # stated with the geometries
     }
 
 
@@ -140,13 +218,15 @@ def error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
 
 
 def _coordinates(
-    structural: StructuralProblem, rows: PseudoRows, nodes: StructuralNodes, log_noise: bool
+    structural: StructuralProblem, rows: PseudoRows, nodes: StructuralNodes, log_noise: bool, follows: bool
 ) -> tuple[Array, Array]:
     """Return mean and a root of the covariance of what is sampled.
 
     It is all less the least squares references of the rows, about which it is hardly correlated: the lines in z of
     the noisy features, (mu, Gamma), and of y - m0'w, (alpha, beta) + (m - m0)'(mu, Gamma); m; t, s or its
-    logarithm, zeta.
+    logarithm, zeta, and under noise "auto" the log of the scatter over the rest of the noise. Of coefficients that
+    follow their prior, whose scale has a coordinate of its own, it is beta itself that is sampled, and the root is
+    one of m and beta first.
     """
     q, width = rows.reference.w.shape
     points, spread = nodes.sample.points, structural.spread_columns
@@ -154,9 +234,11 @@ def _coordinates(
     # The lines are theta times a matrix that depends on m.
     matrix = np.tile(np.eye((q + 1) * width), (len(points), 1, 1))
     for a in range(q):
-        for j in range(width):
+        for j in range(1 if follows else width):
             matrix[:, q * width + j, a * width + j] = change[:, a]
     reference = np.append(rows.reference.w, rows.reference.y)
+    if follows:
+        reference[q * width + 1 :] = 0.0
     if structural.intercept is None:
         matrix = np.delete(np.delete(matrix, q * width, axis=1), q * width, axis=2)
         reference = np.delete(reference, q * width)
@@ -164,16 +246,22 @@ def _coordinates(
     # s and t are signed; their images have other signs of zeta.
     row, column = np.tril_indices(q, -1)
     sign = np.sign(points[:, spread])
-    zeta = points[:, spread.stop :] * sign[:, row] * sign[:, column]
+    zeta = points[:, structural.correlation_columns] * sign[:, row] * sign[:, column]
     s, t = np.abs(points[:, q : spread.start]), np.abs(points[:, spread])
     s = np.log(s) if log_noise else s
-    values = np.concatenate([lines, change, t, s, zeta], axis=1)
+    ratio = points[:, structural.correlation_columns.stop :][:, : structural.noise == "auto"]
+    values = np.concatenate([lines, change, t, s, zeta, ratio], axis=1)
 
     inner = matrix @ nodes.theta_root
-    return mean_and_root(values, nodes.sample.weights, inner)
+    first = None
+    if follows:
+        first = coefficient_columns(q, width, structural.intercept is not None)
+    return mean_and_root(values, nodes.sample.weights, inner, first)
 
 
-def mean_and_root(values: Array, weights: Array, inner: Array | None = None) -> tuple[Array, Array]:
+def mean_and_root(
+    values: Array, weights: Array, inner: Array | None = None, first: NDArray[np.intp] | None = None
+) -> tuple[Array, Array]:
     """Return the mean of weighted values, and a root of their covariance: in these units they are about normal.
 
     Parameters
@@ -183,6 +271,8 @@ def mean_and_root(values: Array, weights: Array, inner: Array | None = None) -> 
         Tempered where too few of them count.
     inner : ndarray of shape (G, D, r), optional
         Roots of covariances that the first D values have themselves.
+    first : ndarray of int, optional
+        Values that depend on the first coordinates alone.
     """
     with np.errstate(divide="ignore"):
         used = tempered(np.log(weights), values.shape[1])
@@ -195,4 +285,9 @@ def mean_and_root(values: Array, weights: Array, inner: Array | None = None) -> 
         covariance[:size, :size] += np.einsum("g,gij,gkj->ik", weights, inner, inner)
     sd = np.sqrt(np.diag(covariance))
     correlation = covariance / (sd[:, None] * sd)
-    return location, sd[:, None] * np.linalg.cholesky(correlation + _JITTER * np.eye(len(sd)))
+    order = np.arange(len(sd))
+    if first is not None:
+        order = np.append(first, np.setdiff1d(order, first))
+    root = np.empty_like(correlation)
+    root[order] = np.linalg.cholesky((correlation + _JITTER * np.eye(len(sd)))[np.ix_(order, order)])
+    return location, sd[:, None] * root

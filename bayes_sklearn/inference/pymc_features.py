@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors import PoweredCorrelation
 from ._compat import quietly
 from .feature_coordinates import takes_log_noise
 from .importance import units_of
 from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
+from .prior_coordinates import coefficients_at, is_hierarchical
 from .problem import Problem
 from .pymc_model import (
     coefficients,
@@ -23,12 +25,16 @@ from .pymc_model import (
     likelihood_variables,
     observed_data,
     observed_distribution,
-    of_role,
     plain_data,
+    unpacked,
+)
+from .pymc_priors import (
+    learned_scale,
+    of_role,
+    over_geometries,
     positive_density,
     prior_density,
     priors_of,
-    unpacked,
 )
 from .structural import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 
@@ -64,7 +70,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         q, width = np.shape(data["latent"])
         with pm.Model() as model:
             given = unpacked(data)
-            u = pm.Flat("u", shape=np.size(data["location"]))
+            size = np.size(data["location"]) + (problem.coef_prior.scale_prior is not None)
+            u = pm.Flat("u", shape=size)
             found, terms = structural_parameters(problem, given, u, (q, width))
             # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
             columns = given["factor"].T
@@ -90,6 +97,8 @@ class StructuralParameters(NamedTuple):
     T: Any
     noise_scale: Any
     """None where the noise is known."""
+    scatter: Any
+    """What is added to the rows' errors; 0 where nothing is."""
 
 
 def structural_parameters(
@@ -107,40 +116,117 @@ def structural_parameters(
     shape : tuple of int
         (q, k + 1).
     """
+    import pymc as pm
     import pytensor.tensor as pt
 
     (q, width), priors = shape, priors_of(problem)
     has_scale = problem.noise != "known"
-    values = given["location"] + pt.dot(given["root"], u)
+    follows = is_hierarchical(problem.coef_prior)
+    n_own = given["location"].type.shape[0]
+    tau, terms = learned_scale(problem, given, u[n_own:])
+    own = u[:n_own]
+    if follows:
+        own, log_volume = _following_scale(given, own, tau)
+        terms.append(log_volume)
+    values = given["location"] + pt.dot(given["root"], own)
+    if follows:
+        pm.Deterministic("values", values)
     n_line = width - (not problem.fit_intercept)
-    of_w, of_y, change, t, scale, zeta = parts_of(
-        values, [q * width, n_line, q, q, has_scale, q * (q - 1) // 2]
+    of_w, of_y, change, t, scale, zeta, ratio = parts_of(
+        values, [q * width, n_line, q, q, has_scale, q * (q - 1) // 2, problem.noise == "auto"]
     )
     latent = given["latent"] + of_w.reshape((q, width))
+    moved = pt.dot(change, latent)
+    if follows:  # the slopes are sampled themselves
+        slopes = of_y[int(problem.fit_intercept) :]
+        of_y = pt.concatenate([of_y[: int(problem.fit_intercept)], slopes - given["line"][1:] + moved[1:]])
     if problem.fit_intercept:
-        entries = of_y + given["line"] - pt.dot(change, latent)
+        entries = of_y + given["line"] - moved
         slopes = entries[1:]
     else:
         # An intercept of zero is one that follows from the features' mean.
-        at_zero = pt.dot(change, latent)
-        of_y = pt.concatenate([at_zero[:1], of_y])
-        slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
+        of_y = pt.concatenate([moved[:1], of_y])
+        slopes = of_y[1:] + given["line"][1:] - moved[1:]
     away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
-    terms = [spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
-    coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
-    terms.append(prior_density(problem.coef_prior, of_role(given, "coef_prior"), coef))
+    T = true_covariance(t, zeta)
+    terms += [spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+    terms.append(slopes_density(problem, given, given["m"] + change, slopes, T, tau))
     if problem.fit_intercept:
         intercept = of_role(given, "intercept_prior")
         terms.append(prior_density(priors["intercept_prior"], intercept, entries[:1]))
-    noise_scale: Any = None
-    if has_scale:
-        in_logs = takes_log_noise(problem)
-        noise_scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
-        terms.append(scale[0] if in_logs else 0.0)
-        noise_prior = of_role(given, "noise_prior")
-        terms.append(positive_density(problem.noise_prior, "noise_prior", noise_prior, noise_scale))
+    noise_scale, scatter, of_noise = signed_noise(problem, given, scale, ratio)
     deviation = pt.concatenate([of_w, of_y]).reshape((q + 1, width))
-    return StructuralParameters(latent, change, deviation, true_covariance(t, zeta), noise_scale), terms
+    return StructuralParameters(latent, change, deviation, T, noise_scale, scatter), [*terms, *of_noise]
+
+
+def _following_scale(given: Mapping[str, Any], u: Any, tau: Any) -> tuple[Any, Any]:
+    """Return coordinates in which the coefficients follow their prior's scale, and the log of the volume, (18a)."""
+    import pytensor.tensor as pt
+
+    size = given["mean"].type.shape[0]
+    coef, _, log_volume = coefficients_at(given, u[:size], 1.0, tau)
+    own = pt.dot(given["coefficients_root"], coef[0] - given["coefficients_at"])
+    return pt.concatenate([own, u[size:]]), log_volume[0]
+
+
+def slopes_density(problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, T: Any, tau: Any) -> Any:
+    """Return the log prior density of m and beta, given in units of the features' spread, (20b).
+
+    Where the prior has several geometries, the densities under each become the variable ``geometry``.
+    """
+    import pytensor.tensor as pt
+
+    parameters = of_role(given, "coef_prior")
+    if not isinstance(problem.coef_prior, PoweredCorrelation):
+        coef = pt.concatenate([m, beta]) / given["unit"]
+        return prior_density(problem.coef_prior, parameters, coef, tau)
+    q, k = m.type.shape[0], given["unit"].type.shape[0] - m.type.shape[0]
+    t = pt.sqrt(pt.diagonal(T))
+    signal = t * m / (tau * parameters["sigma"][:q])
+    of_geometry = given["geometry_volume"] - (q + k) * pt.log(tau) + pt.log(t).sum()
+    if q == 1:
+        of_geometry = of_geometry - 0.5 * pt.square(signal).sum()
+    else:
+        spread, directions = pt.linalg.eigh(T / (t[:, None] * t))
+        power = given["powers"][:, None]
+        along = pt.dot(signal, directions) * spread ** (0.5 * power)
+        of_geometry = of_geometry + (0.5 * power * pt.log(spread) - 0.5 * pt.square(along)).sum(axis=1)
+    if k:
+        white = pt.dot(given["whiten"], beta) / tau
+        of_geometry = of_geometry - 0.5 * pt.square(white).sum(axis=1)
+    return over_geometries(of_geometry)
+
+
+def signed_noise(
+    problem: Problem, given: Mapping[str, Any], scale: Any, ratio: Any
+) -> tuple[Any, Any, list[Any]]:
+    """Return the noise scale, the scatter and their log prior densities in the coordinates.
+
+    Parameters
+    ----------
+    problem : Problem
+    given : mapping of str to TensorVariable
+    scale : TensorVariable of shape (1,)
+        The noise scale, signed, or its log; of noise "auto" the noise of a typical row.
+    ratio : TensorVariable of shape (1,)
+        Of noise "auto" the log of the scatter over the rest.
+    """
+    import pytensor.tensor as pt
+
+    if problem.noise == "known":
+        return None, 0.0, []
+    in_logs = takes_log_noise(problem)
+    size = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
+    terms, scatter = [scale[0]] if in_logs else [], size if problem.noise == "additive" else 0.0
+    if problem.noise == "auto":
+        rest = size / pt.sqrt(1.0 + pt.exp(2.0 * ratio[0]))
+        noise_scale, scatter = rest / given["typical_error"], rest * pt.exp(ratio[0])
+        of_scatter = of_role(given, "scatter_prior")
+        terms.append(positive_density(problem.scatter_prior, "scatter_prior", of_scatter, scatter))
+        terms.append(pt.log(noise_scale) + pt.log(scatter) - pt.log(size))
+        size = noise_scale
+    parameters = of_role(given, "noise_prior")
+    return size, scatter, [*terms, positive_density(problem.noise_prior, "noise_prior", parameters, size)]
 
 
 def parts_of(values: Any, sizes: list[int]) -> list[Any]:
@@ -169,14 +255,13 @@ def true_covariance(t: Any, zeta: Any) -> Any:
 def _omega(problem: Problem, errors: Any, found: StructuralParameters) -> Any:
     """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows)."""
     scale, order = found.noise_scale, found.change.type.shape[0] + 1
-    scatter = scale if problem.noise == "additive" else 0.0
-    common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
+    common = common_part(found.change, found.T, found.scatter).dimshuffle(0, "x")
     return error_part(problem, errors, order, scale) + common
 
 
 def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
-    """Return what the rows' errors make of the covariance, for noise "scaled" in the parts 1, s and s^2."""
-    if problem.noise != "scaled":
+    """Return what the rows' errors make of the covariance, where s multiplies them in the parts 1, s and s^2."""
+    if problem.noise not in ("scaled", "auto"):
         return errors
     without, with_scale, with_square = parts_of(errors, [order**2] * 3)
     return without + scale * with_scale + scale**2 * with_square
@@ -305,7 +390,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
         with pm.Model(coords=coords) as model:
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            values, sigma = likelihood_variables(problem, suffix)
+            values, seen = likelihood_variables(problem, suffix)
             coef = coefficients(problem, suffix, values, data)
             if suffix:
                 coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
@@ -331,16 +416,16 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
 
             if with_target is None:
-                seen = {**values, "noise_scale": sigma}
                 distribution, parameters = observed_distribution(problem, line, seen, data)
             else:
                 # What the features' errors say of the target's: E[eps | u] = c' U^-1 u.
                 c = with_target[used] if with_target.ndim == 2 else with_target
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
-                multiple = sigma if problem.noise == "scaled" else 1.0
+                multiple = seen["noise_scale"] if problem.noise in ("scaled", "auto") else 1.0
+                scatter = seen.get("noise_scale" if problem.noise == "additive" else "scatter", 0.0)
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
                 known = data.standard_error**2 - (told * c).sum(axis=1)
-                variance = multiple**2 * known + (sigma**2 if problem.noise == "additive" else 0.0)
+                variance = multiple**2 * known + scatter**2
                 distribution, parameters = pm.Normal, {"mu": line, "sigma": pt.sqrt(variance)}
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")

@@ -47,7 +47,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         (q, width), n = np.shape(data["latent"]), len(np.asarray(data["factor"]))
-        size, others = np.size(data["location"]), len(problem.auxiliary)
+        learned, others = problem.coef_prior.scale_prior is not None, len(problem.auxiliary)
+        size = np.size(data["location"]) + learned
         with pm.Model() as model:
             given = unpacked(data)
             u = pm.Flat("u", shape=size + others + n * q)
