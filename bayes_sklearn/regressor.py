@@ -36,7 +36,16 @@ from .new_rows import new_rows
 from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
 from .predictive import PredictiveDistribution
-from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
+from .priors import (
+    CoefficientPrior,
+    Flat,
+    HalfNormal,
+    Normal,
+    PoweredCorrelation,
+    Prior,
+    ScaleMixture,
+    ScalePrior,
+)
 from .rounding import warn_of_rounding
 from .streaming import StreamingMixin
 from .summary import summarise
@@ -90,18 +99,21 @@ class BayesianErrorsInVariablesRegressor(
         there are none and all y are 0 or 1) are the trials, and the line is that of its log odds; the second lets
         shares vary by more than their counts explain. An object has the likelihood's own parameters:
         ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
-    coef_prior : Normal, Flat, StudentT, Laplace or Horseshoe, default=None
-        Prior of the coefficients; None is ``Normal(0, 1)``. Parameters may be arrays with one value a feature.
-        With ``standardize=True`` it is a prior on standardised features and target.
+    coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
+        Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
+        a ridge and a g-prior, is averaged over. Parameters may be arrays with one value a feature, and a scale may
+        be a prior itself, from which it is learned: ``Normal(sigma=HalfCauchy(1))``. With ``standardize=True`` it
+        is a prior on standardised features and target.
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
-        Prior of the intercept; None is ``Normal(0, 1)``. With ``standardize=True`` it is about the target's mean,
-        at the features' means, in units of the target's standard deviation. Of log odds None is
+        Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
+        ``standardize=True`` it is about the target's mean, at the features' means, in units of the target's
+        standard deviation. Of log odds None is
         ``Normal(0, 2.5)``, at the features' means.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
         the prior of the error of a row of average weight.
-    noise : {"scaled", "additive", "known", "auto"}, default="scaled"
+    noise : {"scaled", "additive", "known", "auto"}, default="auto"
         How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
         ``sqrt(s**2 + y_err**2)``, ``y_err`` alone, or, "auto", ``sqrt((s * y_err)**2 + t**2)`` with a scatter t
         beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). Without known errors it
@@ -250,7 +262,7 @@ class BayesianErrorsInVariablesRegressor(
         coef_prior: CoefficientPrior | None = None,
         intercept_prior: CoefficientPrior | None = None,
         noise_prior: ScalePrior | None = None,
-        noise: str = "scaled",
+        noise: str = "auto",
         weight_type: str = "auto",
         count_error: str = "fitted",
         error_floor: float = 0.0,
@@ -308,7 +320,7 @@ class BayesianErrorsInVariablesRegressor(
             if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
                 likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
                 # Tried first, so that a name it does not have leaves nothing behind.
-                params[role] = clone(_default_prior(role, likelihood)).set_params(**{name: params[key]})
+                params[role] = clone(_settable_prior(role, likelihood)).set_params(**{name: params[key]})
         super().set_params(**params)
         return self
 
@@ -642,7 +654,13 @@ def _default_prior(role: str, likelihood: Likelihood) -> Prior:
     """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
     if role == "noise_prior":
         return HalfNormal()
-    return likelihood.intercept_prior if role == "intercept_prior" else Normal()
+    return likelihood.intercept_prior if role == "intercept_prior" else PoweredCorrelation()
+
+
+def _settable_prior(role: str, likelihood: Likelihood) -> Prior:
+    """Return the prior whose parameters may be set where none is given: a plain one."""
+    prior = _default_prior(role, likelihood)
+    return Normal() if isinstance(prior, PoweredCorrelation | Flat) else prior
 
 
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
