@@ -76,13 +76,13 @@ def _ours(data: Data, parameters: Mapping[str, Any]) -> Answer:
         model.fit(data.X, data.y, **data.given)
         seconds = process_time() - start
     tables = {coverage: model.summary(coverage) for coverage in COVERAGES}
-    slopes = slice(1, 1 + len(model.coef_))
+    slopes = list(model.coef_names_)
     new = model.predict_distribution(data.X_new, **data.given_new)
     line = model.predict_distribution(data.X_new, **data.given_new, include_noise=False)
     return Answer(
         line.mean(),
         model.coef_,
-        {coverage: table.to_numpy()[slopes, 2:4] for coverage, table in tables.items()},
+        {coverage: table.loc[slopes].to_numpy()[:, 2:4] for coverage, table in tables.items()},
         {coverage: np.column_stack(line.interval(coverage)) for coverage in COVERAGES},
         {coverage: np.column_stack(new.interval(coverage)) for coverage in COVERAGES},
         seconds,

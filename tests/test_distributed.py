@@ -25,13 +25,13 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Laplace, Mixture, distributed
 from bayes_sklearn.datasets import make_role_modeling
 from bayes_sklearn.inference import CountedRows
 
 from agreement import assert_same
 from data import measured, shares
+from plain import Regressor
 
 N = 150
 TABLE = measured(N)

@@ -27,11 +27,11 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Normal
 from bayes_sklearn.metrics import neg_crps_scorer
 
 from data import noisy_features, shares
+from plain import Regressor
 
 X, Y, X_ERR, TRUE_X, Y_ERR = noisy_features()
 N, P = X.shape

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.linear_model import LinearRegression
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from plain import Regressor
 
 pytestmark = pytest.mark.thorough
 

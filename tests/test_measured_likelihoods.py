@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.special import expit
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, fitting
+from bayes_sklearn import fitting
 from bayes_sklearn.draws import draws_of
 from bayes_sklearn.errors import CountErrors, NoiseModel
 from bayes_sklearn.given_draws import GivenDraws, Observed
@@ -27,6 +27,8 @@ from bayes_sklearn.likelihoods import (
     StudentTLikelihood,
 )
 from bayes_sklearn.new_rows import new_rows
+
+import plain
 
 Array = NDArray[np.float64]
 
@@ -93,7 +95,7 @@ def test_new_rows_are_measured_as_those_of_fit_under_every_likelihood(
     rng = np.random.default_rng(5)
     trials, size = np.full(40, 20.0), rng.uniform(0.2, 1.5, 40)
     y = rng.binomial(20, 0.5, 40) / 20.0
-    model = BayesianErrorsInVariablesRegressor(likelihood=likelihood, random_state=0)
+    model = plain.Regressor(likelihood=likelihood, random_state=0)
     weight = {"sample_weight": trials} if likelihood.takes_trials else {}
     model.fit(3.0 * rng.normal(size=(40, 2)), y, **weight, X_err=np.column_stack([size, np.zeros(40)]))
     typical = {"X_err": [np.sqrt(np.mean(size**2)), 0.0]}

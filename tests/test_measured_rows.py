@@ -24,7 +24,6 @@ from sklearn.model_selection import cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import audit_errors
 from bayes_sklearn.displays import (
     CalibrationDisplay,
@@ -38,6 +37,7 @@ from bayes_sklearn.inference.true_mixture import TrueMixture
 from bayes_sklearn.metrics import SCORERS, interval_coverage_scorer, pit
 
 from data import noisy_features
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

@@ -26,7 +26,6 @@ from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 import bayes_sklearn
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import (
     Beta,
@@ -49,6 +48,7 @@ from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
 from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
 
 from data import measured, noisy_features, shares
+from plain import Regressor
 
 skops = pytest.importorskip("skops.io")
 # Few are drawn here.

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import distributed
 from bayes_sklearn.datasets import make_role_modeling
+
+from plain import Regressor
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -11,10 +11,10 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.model_selection import cross_validate
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Normal
 
 from data import measured, shares
+from plain import Regressor
 
 
 @pytest.mark.parametrize("given", [{}, {"y_err": 0.5}, {"sample_weight": np.arange(60.0) + 1.0}])

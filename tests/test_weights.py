@@ -12,10 +12,10 @@ from scipy.special import gammaln
 from sklearn.base import clone
 from sklearn.ensemble import BaggingRegressor
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfNormal, distributed
 
 from data import measured, shares
+from plain import Regressor
 
 
 def state(model: Regressor) -> np.ndarray:
