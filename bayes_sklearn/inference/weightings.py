@@ -15,7 +15,7 @@ from ..reduction import gauss_rule
 from .compressed import Groups
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
-from .learned_scale import Branch, ScaleIntegrand, masses_below, spread_out
+from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between, spread_out
 from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
@@ -44,6 +44,8 @@ _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 _HIGHEST = 200.0
 # Scatters that stand for those of the lattice.
 _SCATTERS = 7
+# The share below which a scatter is none.
+_NO_SCATTER = 1e-12
 
 
 class Weighting(NamedTuple):
@@ -86,11 +88,20 @@ class Solved(Protocol):
 
     totals: Array
     """(weightings, geometries) log integrals."""
-    log_scales: Array
-    """(weightings,) posterior means of log s."""
 
     def found(self, more: Array) -> Found:
         """Return nodes, with this added to each weighting's log weights, (weightings,)."""
+
+    def masses(self, log_scatter_ratio: Array, spacing: float) -> dict[str, tuple[Array, Array]]:
+        """Return, of each scale, logs of it and the posterior probability below them, of all weightings together.
+
+        Parameters
+        ----------
+        log_scatter_ratio : ndarray of shape (weightings,)
+            Noise "auto": logs of the scatters by the noise scale.
+        spacing : float
+            How far they are apart.
+        """
 
 
 def solve(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> Solved:
@@ -156,14 +167,9 @@ class _Learned:
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
         self.totals = totals.reshape(len(of), self._geometries)
 
-    @property
-    def log_scales(self) -> Array:
-        lattice = self._lattice
-        weights = np.exp(lattice.log_weights - lattice.log_weights.max())
-        which, size = lattice.branch // self._geometries, len(self.totals)
-        sums = np.bincount(which, weights.sum(axis=1), size)
-        means = np.bincount(which, (weights * lattice.log_scale).sum(axis=1), size)
-        return np.asarray(means / np.maximum(sums, np.finfo(np.float64).tiny))
+    def masses(self, log_scatter_ratio: Array, spacing: float) -> dict[str, tuple[Array, Array]]:
+        which = self._lattice.branch // self._geometries
+        return masses_below(self._lattice, self._integrand.spacing, (log_scatter_ratio[which], spacing))
 
     def found(self, more: Array) -> Found:
         log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
@@ -176,7 +182,7 @@ class _Learned:
             nodes.location,
             nodes.covariances,
             nodes.branch // self._geometries,
-            masses_below(lattice),
+            masses_below(lattice, self._integrand.spacing),
         )
 
 
@@ -200,11 +206,15 @@ class _Fixed:
         totals = [np.logaddexp.reduce(log_weight) for _, _, log_weight in self._branches]
         self.totals = np.reshape(totals, (len(of), -1))
 
-    @property
-    def log_scales(self) -> Array:
-        means = [np.exp(w - np.logaddexp.reduce(w)) @ log_scale for _, log_scale, w in self._branches]
-        share = np.exp(self.totals - self.totals.max(axis=1, keepdims=True))
-        return np.asarray((share * np.reshape(means, share.shape)).sum(axis=1) / share.sum(axis=1))
+    def masses(self, log_scatter_ratio: Array, spacing: float) -> dict[str, tuple[Array, Array]]:
+        which = np.repeat(np.arange(len(self._branches)) // self.totals.shape[1], [len(w) for _, _, w in self._branches])
+        log_scale = np.concatenate([of_branch for _, of_branch, _ in self._branches])
+        log_weights = np.concatenate([of_branch for _, _, of_branch in self._branches])
+        weights = np.exp(log_weights - log_weights.max())
+        return {
+            "noise_scale": spread_out(log_scale, weights),
+            "scatter": spread_out(log_scatter_ratio[which] + log_scale, weights, spacing),
+        }
 
     def found(self, more: Array) -> Found:
         geometries = self.totals.shape[1]
@@ -261,24 +271,37 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     def solved(u: Array) -> Solved:
         return solve(problem, prior, at(u, groups))
 
-    u, log_density, log_scales, spacing = _lattice(solved, *_where(problem, at, groups))
+    u, everywhere, spacing = _lattice(solved, *_where(problem, at, groups))
+    log_density = np.logaddexp.reduce(everywhere.totals, axis=1)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
-    points, masses = gauss_rule(u[None], share, _SCATTERS)
-    final = solve(problem, prior, at(points[0], rows))
+    scatter, shares = _few(scatter_at(u, lost), share, problem.scatter_unit)
+
+    def weighed(source: Groups | None) -> Solved:
+        return solve(problem, prior, _at_scatters(problem, scatter, source, np.zeros(len(scatter))))
+
+    final = weighed(rows)
     here = np.logaddexp.reduce(final.totals, axis=1)
     # What the points weigh on the rows themselves, by what they weigh where the lattice was.
-    before = here if rows is groups else np.logaddexp.reduce(solved(points[0]).totals, axis=1)
+    before = here if rows is groups else np.logaddexp.reduce(weighed(groups).totals, axis=1)
     with np.errstate(divide="ignore"):
-        more = np.log(masses[0]) + log_total - before
+        more = np.log(shares) + log_total - before
     found = final.found(more)
-    log_scatter = np.log(scatter_at(u, lost)) + (log_scales if problem.noise == "auto" else 0.0)
-    return Integrated(
-        found,
-        scatter_at(points[0], lost)[found.weighting],
-        final.totals + more[:, None],
-        spread_out(log_scatter, share),
-    )
+    log_scatter = np.log(scatter_at(u, lost))
+    masses = everywhere.masses(log_scatter, spacing)
+    if problem.noise == "additive":
+        masses["scatter"] = masses_between(log_scatter, share)
+    return Integrated(found, scatter[found.weighting], final.totals + more[:, None], masses)
+
+
+def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
+    """Return a few scatters that stand for many, and their weights.
+
+    A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
+    that are all there is.
+    """
+    points, masses = gauss_rule(1.0 / (1.0 + scatter[None] / error), weights, _SCATTERS)
+    return error * (1.0 / np.minimum(points[0], 1.0 - _NO_SCATTER) - 1.0), masses[0]
 
 
 class Integrated(NamedTuple):
@@ -289,8 +312,8 @@ class Integrated(NamedTuple):
     """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
     totals: Array
     """(S, geometries) log integrals."""
-    masses: tuple[Array, Array]
-    """Of the log of the scatter, in the model's unit: places, and the posterior probability below."""
+    masses: dict[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
 
 
 def _lost(problem: Problem) -> float:
@@ -305,10 +328,11 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
     def at(u: Array, source: Groups | None) -> list[Weighting]:
         return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
 
-    u, log_density, _, spacing = _lattice(
+    u, found, spacing = _lattice(
         lambda u: solve(problem, prior, at(u, groups)), *_where(problem, at, groups)
     )
     if len(u) > 1:
+        log_density = np.logaddexp.reduce(found.totals, axis=1)
         inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
         left, right = u[inside[0]], u[inside[-1]]
         room = 0.5 * (right - left)
@@ -319,8 +343,8 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
 
 def _lattice(
     solved: Callable[[Array], Solved], left: float, right: float
-) -> tuple[Array, Array, Array, float]:
-    """Return an even lattice of the scatter's coordinate, log densities and means of log s there, and its spacing."""
+) -> tuple[Array, Solved, float]:
+    """Return an even lattice of the scatter's coordinate, the posterior there, and its spacing."""
     size = _NODES if left < right else 0
     while True:
         u = np.linspace(left, right, size + 1)
@@ -342,7 +366,7 @@ def _lattice(
             if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
                 break
             size *= 2
-    return u, log_density, found.log_scales, spacing
+    return u, found, spacing
 
 
 def _where(
