@@ -429,7 +429,9 @@ def test_shared_errors_are_those_of_the_noise_and_only_where_nothing_else_is_sta
     assert abs(line[0][1] - expected[1]) > 0.05
 
 
-def test_parts_of_the_variance_are_none_of_them_negative_where_readings_tell_most_of_the_target_s_error() -> None:
+def test_parts_of_the_variance_are_none_of_them_negative_where_readings_tell_most_of_the_target_s_error() -> (
+    None
+):
     rng = np.random.default_rng(0)
     shared = rng.multivariate_normal(np.zeros(2), [[0.09, 0.05], [0.05, 0.04]], 60)
     X = (0.5 * rng.normal(size=60) + shared[:, 0])[:, None]
