@@ -20,7 +20,7 @@ from .checks import named, read_target
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
-from .verdicts import Verdict, decide, explain
+from .verdicts import Verdict, decide, explain, multiplies_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ class ErrorAudit:
     p_dispersion, p_trend : float
         Probability of a dispersion as far from 1, and of a trend as strong, where the stated errors are right.
     noise_scale : tuple of float or None
-        Posterior mean of the noise scale and its 95% credible interval; None but under ``noise="scaled"``.
+        Posterior mean of the noise scale and its 95% credible interval; None but where it multiplies errors.
     coverage : float
         Share of rows inside their predicted 95% intervals.
     pit : ndarray of shape (n,)
@@ -318,7 +318,7 @@ def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
 
 def _noise_scale(regressor: Any, kind: Kind) -> tuple[float, float, float] | None:
     """Return posterior mean and 95% limits of the multiple of stated errors, where there is one."""
-    if kind == "predicted" or regressor.noise != "scaled" or not hasattr(regressor, "noise_scale_"):
+    if kind == "predicted" or not multiplies_errors(regressor):
         return None
     lower, upper = regressor._posterior.noise_quantiles(np.array([0.025, 0.975]))
     return regressor.noise_scale_, float(lower), float(upper)

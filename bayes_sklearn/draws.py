@@ -30,6 +30,14 @@ class Draws(NamedTuple):
     """Where features are measured with error: a node for each draw."""
     auxiliary: Mapping[str, Array] = {}
     """Further parameters of the likelihood, (G,) each."""
+    scatter: Array | None = None
+    """(G,) noise "auto": the scatter beside the multiplied errors; else None."""
+
+    @property
+    def values(self) -> dict[str, Array]:
+        """All parameters of the likelihood by name, (G,) each."""
+        scatter = {} if self.scatter is None else {"scatter": self.scatter}
+        return {"noise_scale": self.noise_scale, **scatter, **self.auxiliary}
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one value a draw, (G, ...), as (chain, draw, ...)."""
@@ -45,6 +53,7 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
             posterior.noise_scale,
             posterior.true_features,
             posterior.auxiliary,
+            posterior.scatter,
         )
     size = chains * draws
     if posterior.log_noise_density is None and len(posterior.weights) > 1:
@@ -56,7 +65,8 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         else:
             true = true.drawn(nodes, rng)
             location = replace(posterior, true_features=true).measured(None)[0].location
-        return Draws(chains, location, posterior.noise_scale[nodes], true, auxiliary)
+        scatter = None if posterior.scatter is None else posterior.scatter[nodes]
+        return Draws(chains, location, posterior.noise_scale[nodes], true, auxiliary, scatter)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
     scale = posterior.noise_quantiles(rng.random(size))

@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import LARGEST, as_shares, check_counts, check_shares, check_vector
+from .likelihood_base import Noise
 from .weights import Before, WeightType, as_before, rules_out_counts, settle_weight_type, warn_of_no_counts
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "CountErrors",
     "ErrorKind",
     "NoiseModel",
+    "Part",
+    "Parts",
     "TargetErrors",
     "WeightType",
     "new_counts",
@@ -35,7 +38,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 ErrorKind = Literal["counts", "standard_error", "none"]
-Parts = dict[str, tuple["Array | float", "Array | float"]]
 
 # Counts of the pooled share that are added to a share at which an error is taken. In the fit a row has a say in its
 # own fitted share, so that little of it is believed where counts are few; a predicted share is not so.
@@ -308,7 +310,10 @@ def new_counts(
 
 
 def _stated(
-    n: int, given: Mapping[str, tuple[object, str]], columns: Mapping[str, Array]
+    n: int,
+    given: Mapping[str, tuple[object, str]],
+    columns: Mapping[str, Array],
+    positive: Collection[str] = (),
 ) -> dict[str, Array]:
     """Return what new rows state by argument or by column of X."""
     stated = {}
@@ -316,9 +321,9 @@ def _stated(
         if value is not None and column in columns:
             raise ValueError(f"{name} is given, but X holds it, too, in its {column}: leave {name} out.")
         if column in columns:
-            stated[name] = check_vector(columns[column], n, column, positive=name == "y_err")
+            stated[name] = check_vector(columns[column], n, column, positive=name in positive)
         elif value is not None:
-            stated[name] = check_vector(value, n, name, positive=name == "y_err")
+            stated[name] = check_vector(value, n, name, positive=name in positive)
     return stated
 
 
@@ -346,14 +351,25 @@ def root_mean_square(standard_error: Array | float | None, frequency: Array | No
     return float(np.sqrt(total / frequency.sum()))
 
 
+class Part(NamedTuple):
+    """A part of the variance of noise, ``fixed + multiplied * s**2 + scattered * t**2``, numbers or (n,) each."""
+
+    fixed: Array | float = 0.0
+    multiplied: Array | float = 0.0
+    scattered: Array | float = 0.0
+
+
+Parts = dict[str, Part]
+
+
 @dataclass(frozen=True)
 class NoiseModel:
-    """How the noise of a new measurement comes from the noise scale s and a stated error e, (14).
+    """How the noise of a new measurement comes from the noise scale s, a scatter t and a stated error e, (14).
 
-    Its variance is ``fixed + multiplied * s**2``; the parts of it are told apart by where they come from.
+    The parts of its variance are told apart by where they come from.
     """
 
-    noise: Literal["scaled", "additive", "known"]
+    noise: Noise
     kind: Literal["counts", "standard_error", "none"]
     typical_error: float
     """Root mean square of the training rows' errors: a new row's, where it states none."""
@@ -369,7 +385,9 @@ class NoiseModel:
             Naming the argument.
         """
         given = {"counts": (counts, "count_column"), "y_err": (y_err, "y_err_column")}
-        stated = _stated(n, given, columns)
+        # Beside a scatter a measurement may be without error of its own.
+        positive = () if self.noise in ("additive", "auto") else ("y_err",)
+        stated = _stated(n, given, columns, positive)
         if len(stated) == 2:
             raise ValueError(
                 "Both counts and y_err are given: a new measurement's error comes from one of them."
@@ -391,7 +409,7 @@ class NoiseModel:
     def parts(
         self, share: Array | None = None, counts: Array | None = None, y_err: Array | None = None
     ) -> Parts:
-        """Return each part of the noise variance as (fixed, multiplied).
+        """Return each part of the noise variance.
 
         Parameters
         ----------
@@ -413,15 +431,18 @@ class NoiseModel:
         if y_err is not None:
             return self._split({"target_error": np.square(y_err)})
         if self.kind == "none":
-            return {"scatter": (0.0, 1.0)}
+            return {"scatter": Part(multiplied=1.0)}
         return self._split({"target_error": self.typical_error**2})
 
     def _split(self, squares: dict[str, Array | float]) -> Parts:
         """Put squared errors where the kind of noise has them."""
-        if self.noise == "scaled":
-            return {name: (0.0, square) for name, square in squares.items()}
-        parts: Parts = {name: (square, 0.0) for name, square in squares.items()}
+        multiplied = self.noise in ("scaled", "auto")
+        parts = {
+            name: Part(multiplied=square) if multiplied else Part(square) for name, square in squares.items()
+        }
+        scatter = parts.get("scatter", Part())
         if self.noise == "additive":
-            fixed = parts.get("scatter", (0.0, 0.0))[0]
-            parts["scatter"] = (fixed, 1.0)
+            parts["scatter"] = scatter._replace(multiplied=1.0)
+        if self.noise == "auto":
+            parts["scatter"] = scatter._replace(scattered=1.0)
         return parts

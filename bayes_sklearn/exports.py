@@ -285,7 +285,9 @@ class ExportMixin:
         of_features: Mapping[str, Any],
     ) -> tuple[Problem, NDArray[Any]]:
         """Return the problem of the training rows, given again, and the labels of those that count."""
-        found = self._settled(X, y, sample_weight, y_err, of_features, weight_type=self.weight_type_)
+        # As the fit had them: of a stream "auto" noise is another than of the same rows at once.
+        given = {"weight_type": self.weight_type_, "noise": self._noise_model.noise}
+        found = self._settled(X, y, sample_weight, y_err, of_features, **given)
         frequency = found.problem.rows.frequency
         return found.problem, found.labels if frequency is None else found.labels[frequency > 0.0]
 
@@ -392,6 +394,8 @@ class ExportMixin:
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
         if self._noise_model.noise != "known" and not self._likelihood.takes_trials:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
+        if draws.scatter is not None:
+            variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))
         variables |= {
             name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.auxiliary.items()
         }

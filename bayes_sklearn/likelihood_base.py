@@ -18,7 +18,7 @@ from .auxiliary import Auxiliary
 from .priors import Normal, ScalePrior
 
 Array = NDArray[np.float64]
-Noise = Literal["scaled", "additive", "known"]
+Noise = Literal["scaled", "additive", "known", "auto"]
 Link = Literal["identity", "logit"]
 Family = Literal["normal", "student_t", "binomial", "beta_binomial"]
 
@@ -111,16 +111,20 @@ class Likelihood(BaseEstimator, ABC):
         return self.link == "logit"
 
     @abstractmethod
-    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
         """Return the parameters beside the regression line that have to be found.
 
         Parameters
         ----------
-        noise : {"scaled", "additive", "known"}
+        noise : {"scaled", "additive", "known", "auto"}
         visible : float
             As in `Observations`.
         noise_prior : ScalePrior
             Of the noise scale, for likelihoods that have one.
+        scatter_unit : float, default=1.0
+            Size of the known errors, for the prior of a scatter beside them.
         """
 
     @abstractmethod

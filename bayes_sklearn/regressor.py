@@ -54,6 +54,7 @@ _ERRORS_TOO_SMALL = 2.5
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
     "noise_scale_",
+    "scatter_",
     "dispersion_",
     "nu_",
     "log_marginal_likelihood_",
@@ -99,10 +100,12 @@ class BayesianErrorsInVariablesRegressor(
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
         the prior of the error of a row of average weight.
-    noise : {"scaled", "additive", "known"}, default="scaled"
+    noise : {"scaled", "additive", "known", "auto"}, default="scaled"
         How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
-        ``sqrt(s**2 + y_err**2)``, or ``y_err`` alone. Without known errors it is s in every row. Of no meaning for
-        shares of trials.
+        ``sqrt(s**2 + y_err**2)``, ``y_err`` alone, or, "auto", ``sqrt((s * y_err)**2 + t**2)`` with a scatter t
+        beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). Without known errors it
+        is s in every row; errors that follow from counts "auto" scales, and so it does where rows come batch by batch
+        (`partial_fit`, `merge`, ``distributed.fit``). Of no meaning for shares of trials.
     weight_type : {"auto", "counts", "frequency", "precision"}, default="auto"
         What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
         the weight the count behind it, which gives the share's standard error. "precision": the weight is 1/e**2 up
@@ -165,9 +168,12 @@ class BayesianErrorsInVariablesRegressor(
         Intraclass correlation of the messages behind one share, found beside the fitted errors; 0 without counts,
         and where other noise stands for it.
     noise_scale_ : float
-        Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"``, else in the
-        target's unit (with weights that are precisions, the root mean square error of the rows); 1 under
+        Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"`` and "auto", else
+        in the target's unit (with weights that are precisions, the root mean square error of the rows); 1 under
         ``noise="known"``. Absent where y is a share of trials.
+    scatter_ : float
+        Posterior mean of the scatter t beside known errors, in the target's unit. Absent but under ``noise="auto"``
+        with errors of y.
     nu_, dispersion_ : float
         Posterior means of the degrees of freedom under "student_t", where they are not fixed, and of the intraclass
         correlation under "beta_binomial".
@@ -208,7 +214,7 @@ class BayesianErrorsInVariablesRegressor(
         "coef_prior": "no_validation",
         "intercept_prior": "no_validation",
         "noise_prior": "no_validation",
-        "noise": [StrOptions({"scaled", "additive", "known"})],
+        "noise": [StrOptions({"scaled", "additive", "known", "auto"})],
         "weight_type": [StrOptions({"auto", "counts", "frequency", "precision"})],
         "count_error": [StrOptions({"fitted", "observed"})],
         "error_floor": [Interval(Real, 0.0, None, closed="left")],
@@ -440,7 +446,7 @@ class BayesianErrorsInVariablesRegressor(
             "noise_prior": self._prior("noise_prior", ScalePrior, 1),
         }
         return Specification(
-            self._noise,
+            self._noise_of(data),
             self.standardize,
             priors,
             self.count_error,
@@ -458,9 +464,10 @@ class BayesianErrorsInVariablesRegressor(
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return SamplerSettings(self.draws, self.chains, self.nuts_kwargs, seed, bool(self.verbose))
 
-    @property
-    def _noise(self) -> Noise:
-        """The parameter `noise`, validated by now."""
+    def _noise_of(self, data: TrainingData) -> Noise:
+        """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated."""
+        if self.noise == "auto" and (data.errors.kind != "standard_error" or data.state is not None):
+            return "scaled"
         return cast("Noise", self.noise)
 
     def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
@@ -474,6 +481,11 @@ class BayesianErrorsInVariablesRegressor(
             raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
         if isinstance(prior, ScaleMixture) and role == "intercept_prior":
             raise TypeError(f"intercept_prior can't be {prior!r}, which is for coefficients: use StudentT().")
+        if role == "intercept_prior" and prior.scale_prior is not None:
+            raise TypeError(
+                f"intercept_prior={prior!r}: a scale is learned from coefficients that share it, and the intercept is"
+                " one number. Give a number, or None for an intercept that the data alone place."
+            )
         prior.check(role, size)
         return prior
 
@@ -491,6 +503,8 @@ class BayesianErrorsInVariablesRegressor(
         self._likelihood = likelihood
         if not likelihood.takes_trials:
             self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
+        if posterior.scatter is not None:
+            self.scatter_ = float(posterior.weights @ posterior.scatter)
         for name, values in posterior.auxiliary.items():
             setattr(self, f"{name}_", float(posterior.weights @ values))
         self.weight_type_ = errors.weight_type
@@ -506,7 +520,8 @@ class BayesianErrorsInVariablesRegressor(
         if errors.weight_type != "precision":
             used = replace(errors, standard_error=fitted.problem.standard_error)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
-        self._noise_model = NoiseModel(self._noise, errors.kind, used.root_mean_square, at_predicted)
+        noise = self._noise_of(data)
+        self._noise_model = NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted)
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
         of_features = data.feature_errors
         self._errors_go_together = of_features is not None and of_features.with_target is not None
@@ -589,8 +604,10 @@ class BayesianErrorsInVariablesRegressor(
         Returns
         -------
         pandas.DataFrame
-            A row for the intercept (at x = 0), each coefficient and the noise scale, on the data's scale; columns
-            mean, sd, and the limits. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
+            A row for the intercept (at x = 0), each coefficient, the noise scale and what else the noise has, on the
+            data's scale, and, where it is learned, for the scale of the coefficients' prior, in that prior's units;
+            columns mean, sd, and the limits. Where that prior has several geometries their posterior probabilities
+            are in ``attrs["geometry"]``. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
             known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
             fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
             without taking them into account, and ``reliability``.
@@ -620,12 +637,14 @@ def _default_prior(role: str, likelihood: Likelihood) -> Prior:
 
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
     """Warn where known errors had to be multiplied by a lot."""
-    scaled = model.noise == "scaled" and kind != "none" and not model._likelihood.takes_trials
-    if scaled and model.noise_scale_ > _ERRORS_TOO_SMALL:
+    noise = model._noise_model.noise
+    multiplied = noise in ("scaled", "auto") and kind != "none" and not model._likelihood.takes_trials
+    if multiplied and model.noise_scale_ > _ERRORS_TOO_SMALL:
+        left_out = " (noise='auto', a larger error_floor)" if noise == "scaled" else ""
         warnings.warn(
             f"The stated errors look too small: the noise scale is {model.noise_scale_:.3g} times them. Check their"
-            " unit, or add what they leave out (noise='additive', a larger error_floor); the prior HalfNormal(1)"
-            " holds the scale down, so that intervals may be too narrow.",
+            f" unit, or add what they leave out{left_out}; the prior HalfNormal(1) holds the scale down, so that"
+            " intervals may be too narrow.",
             UserWarning,
             stacklevel=5,
         )

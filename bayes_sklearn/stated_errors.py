@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .checks import check_vector
 from .errors import FITTED_PRIOR_COUNT
 from .likelihoods import StudentTLikelihood
-from .predictive import PredictiveDistribution, final_regressor, predictive_distribution
+from .predictive import PredictiveDistribution, final_regressor, mean_parts, predictive_distribution
 from .regressor import BayesianErrorsInVariablesRegressor
 from .residual_scale import Tails
 
@@ -189,14 +189,8 @@ def _noise_in_fit(
         parts = replace(noise_model, count_errors=count_errors).parts(share, counts)
     nu = posterior.auxiliary.get("nu", model._likelihood.constants.get("nu"))
     wider = posterior.weights if nu is None else posterior.weights * (nu + 3.0) / (nu + 1.0)
-    average, square = float(wider.sum()), float(wider @ np.square(posterior.noise_scale))
-    return np.sum(
-        [
-            np.broadcast_to(fixed * average + multiplied * square, len(share))
-            for fixed, multiplied in parts.values()
-        ],
-        axis=0,
-    )
+    means = mean_parts(parts, posterior, wider)
+    return np.sum([np.broadcast_to(mean, len(share)) for mean in means.values()], axis=0)
 
 
 def _check_of_fit(leverage: Array, n_parameters: int) -> None:

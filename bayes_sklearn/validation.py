@@ -504,7 +504,9 @@ def _ranks(
     at_zero = np.eye(len(posterior.mean))
     at_zero[0, 1:] = -posterior.center
     means, variances = posterior.linear(at_zero)
-    given = {"noise_scale": posterior.noise_scale, **posterior.auxiliary}
+    found = {"scatter": posterior.scatter, "prior_scale": posterior.prior_scale, **posterior.auxiliary}
+    given = {name: values for name, values in found.items() if values is not None}
+    given["noise_scale"] = posterior.noise_scale
     jitter = rng.random(len(truth))
     log_likelihood, values = np.empty((0, 0)), truth
     if not simulation.binomial:

@@ -13,7 +13,7 @@ from .stated_errors import Kind, StandardizedRows
 
 Verdict = Literal["about right", "too small", "too large", "extra-binomial variation", "extra scatter"]
 
-__all__ = ["Verdict", "decide", "explain"]
+__all__ = ["Verdict", "decide", "explain", "multiplies_errors"]
 
 # Rows further off than this many errors are blunders rather than chance.
 _FAR_OFF = 4.0
@@ -51,9 +51,9 @@ def explain(
         f"Rows lie {factor:.2f} times as far from the line as {told} let one expect (95% interval {lower:.2f} to"
         f" {upper:.2f})"
     )
-    scaled = rows.kind != "predicted" and regressor.noise == "scaled"
-    absorbed = " The fit multiplies them by its noise scale, so that its predictions allow for that." * (
-        scaled and hasattr(regressor, "noise_scale_")
+    multiplied = rows.kind != "predicted" and multiplies_errors(regressor)
+    absorbed = (
+        " The fit multiplies them by its noise scale, so that its predictions allow for that." * multiplied
     )
     features = _features(rows, verdict)
     if verdict == "about right":
@@ -70,10 +70,12 @@ def explain(
         more = "and the more so the larger the count: shares vary by more than their counts explain."
         return f"{seen}, {more}{_extra(regressor)}"
     if verdict == "extra scatter":
-        added = "" if regressor.noise == "additive" else " noise='additive' estimates it."
+        noise, added = regressor._noise_model.noise, " noise='auto' estimates it."
+        if noise in ("additive", "auto"):
+            added = f" The fit allows for it by {'additive noise' if noise == 'additive' else 'its scatter'}."
         return (
             f"{seen}, and the more so the smaller the error: rows scatter about the line by something that the"
-            f" errors leave out.{features}{added or ' The fit allows for it by additive noise.'}"
+            f" errors leave out.{features}{added}"
         )
     remedy = {
         "counts": "Are the counts smaller than stated, or trials of one share not independent?",
@@ -81,6 +83,11 @@ def explain(
         "predicted": "Predicted intervals are too narrow.",
     }
     return f"{seen}: they are too small. {remedy[rows.kind]}{features}{_outliers(rows, dispersion)}{absorbed}"
+
+
+def multiplies_errors(regressor: Any) -> bool:
+    """Return whether a fitted model multiplies stated errors by a noise scale that it found."""
+    return hasattr(regressor, "noise_scale_") and regressor._noise_model.noise in ("scaled", "auto")
 
 
 def _features(rows: StandardizedRows, verdict: Verdict) -> str:

@@ -46,7 +46,7 @@ from bayes_sklearn import (
     StudentTLikelihood,
 )
 from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
-from bayes_sklearn.priors import CoefficientPrior
+from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
 
 from data import measured, noisy_features, shares
 
@@ -233,10 +233,10 @@ def test_another_process_predicts_the_same_without_pymc(tmp_path: Path) -> None:
 def test_skops_asks_for_the_trusted_types_and_no_others() -> None:
     asked: set[str] = set()
     every = [*map(fitted, CASES), fitted("NUTS").set_params(random_state=np.random.RandomState(0))]
-    every += [
-        Regressor(coef_prior=prior) for prior in (Horseshoe(), Normal(sigma=np.ones(3)), StudentT(), Flat())
-    ]
-    every += [Regressor(noise_prior=prior) for prior in (HalfStudentT(), InverseGamma(2.0, 1.0))]
+    coef_priors = Horseshoe(), Normal(sigma=np.ones(3)), StudentT(), Flat(), PoweredCorrelation()
+    every += [Regressor(coef_prior=prior) for prior in coef_priors]
+    noise_priors = HalfStudentT(), InverseGamma(2.0, 1.0), ScatterPrior()
+    every += [Regressor(noise_prior=prior) for prior in noise_priors]
     for model in every:
         asked |= set(skops.get_untrusted_types(data=skops.dumps(model)))
     fitted("NUTS").set_params(random_state=0)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from ..auxiliary import Auxiliary
 from ..feature_errors import FeatureErrors
 from ..likelihoods import Likelihood, Noise, NormalLikelihood, Observations
-from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
+from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior, ScatterPrior
 from .compressed import Compressed, Groups, Rows, compress, group
-from .posterior import Posterior, row_blocks
+from .conditional_prior import ConditionalPrior
+from .posterior import Posterior, in_unit, row_blocks
 
 Array = NDArray[np.float64]
 
@@ -50,6 +51,8 @@ class PriorUnits:
     """(p + 1,)"""
     pooled_share: float = 0.5
     """Of all rows together, under likelihoods of shares: a horseshoe's unit depends on it."""
+    design: Array | None = None
+    """(K, p) rows whose products are those of the centred features in these units: the features' correlations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,10 @@ class Scaling:
             true = replace(
                 true, x_mean=self.x_mean, x_scale=self.x_scale, y_mean=self.y_mean, y_scale=self.y_scale
             )
-        return replace(posterior.mapped(matrix, shift, noise_unit, self.x_mean), true_features=true)
+        scatter = None if posterior.scatter is None else self.y_scale * posterior.scatter
+        mapped = posterior.mapped(matrix, shift, noise_unit, self.x_mean)
+        masses = in_unit(mapped.scale_masses, "scatter", self.y_scale)
+        return replace(mapped, true_features=true, scatter=scatter, scale_masses=masses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +182,8 @@ class Problem:
         `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
         stand for others, which were compressed before. `prior_units` are those of other rows, or None. `relative_to`
         is the root mean square of errors that are known up to a factor, which the noise scale then has in it.
-        Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model. Shares of
-        trials have no known errors but what the trials say.
+        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one model.
+        Shares of trials have no known errors but what the trials say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
         if likelihood.takes_trials:
@@ -243,7 +249,8 @@ class Problem:
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
         """The likelihood's parameters beside B."""
-        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior)
+        unit = self.scatter_unit if self.noise == "auto" else 1.0
+        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
 
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
@@ -261,6 +268,11 @@ class Problem:
     def visible_scatter(self) -> float:
         """About the least scatter that can be told from none beside the known errors, in the model's units."""
         return float((2.0 / self.total_weight) ** 0.25 * self.typical_error)
+
+    @cached_property
+    def scatter_unit(self) -> float:
+        """Geometric mean of the known errors, in the model's units: what the prior of a scatter beside them knows."""
+        return float(np.exp(self.factor[1] / self.total_weight))
 
     @property
     def typical_error(self) -> float:
@@ -324,6 +336,22 @@ class Problem:
         return group(self.rows, error, self.state, _MAX_GROUPS)
 
     @cached_property
+    def conditional_prior(self) -> ConditionalPrior | None:
+        """The priors of B's free entries as Gaussians given a scale and a geometry; None where they are not."""
+        units = self.prior_units
+        own = self.factor[0][int(self.fit_intercept) :, 1:-1]
+        design = own if units is None or units.design is None else units.design
+        source = self.factor[0] if design is own else None
+        return ConditionalPrior.of(
+            self.coef_prior, self.intercept_prior, self.rows.n_features, design, source
+        )
+
+    @property
+    def scatter_prior(self) -> ScatterPrior:
+        """Prior of a scatter beside known errors, in the model's units."""
+        return ScatterPrior(self.scatter_unit)
+
+    @cached_property
     def gaussian_prior(self) -> tuple[Array, Array] | None:
         """Prior means and standard deviations of B's free entries, or None if they are not Gaussian."""
         coef = self.coef_prior.gaussian("coef_prior", self.rows.n_features)
@@ -349,6 +377,12 @@ class Problem:
         for name in ("factor", "groups"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
+        return other
+
+    def conditional_on(self, other: Problem) -> Problem:
+        """Return another problem, of fewer rows, with what priors take from the rows as this one has it."""
+        for name in ("conditional_prior", "scatter_unit"):
+            other.__dict__[name] = getattr(self, name)
         return other
 
     def gaussian_like(self) -> Problem:
@@ -390,8 +424,12 @@ class Problem:
 
     @property
     def priors_proper(self) -> bool:
-        """Whether every prior integrates to one, so that there is a marginal likelihood."""
-        priors: list[Prior | None] = [self.coef_prior, self.intercept_prior]
+        """Whether there is a marginal likelihood: every prior integrates to one, a flat one of the intercept aside.
+
+        The intercept is common to all models of the same data; a density of one (in the model's units) is its
+        convention, under which they can be compared.
+        """
+        priors: list[Prior] = [self.coef_prior]
         priors += [parameter.prior for parameter in self.auxiliary]
         return not any(isinstance(prior, Flat) for prior in priors)
 

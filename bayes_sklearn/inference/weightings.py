@@ -1,0 +1,379 @@
+"""Exact posteriors over more than a noise scale: the prior's scale and geometry, and the weighting of the rows.
+
+Under noise "additive" and "auto" every scatter weights the rows anew. Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..reduction import gauss_rule
+from .compressed import Groups
+from .conditional_prior import ConditionalPrior, spreads
+from .given_scale import GivenScale
+from .learned_scale import Branch, ScaleIntegrand, masses_below, spread_out
+from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at
+from .posterior import Joined, NodeCovariances, SharedBasis
+from .problem import Problem
+from .quadrature import peak_intervals
+
+Array = NDArray[np.float64]
+
+__all__ = [
+    "Found",
+    "Integrated",
+    "Weighting",
+    "given_geometries",
+    "learned",
+    "over_scatter",
+    "scatters",
+    "solve",
+    "weighting",
+]
+
+# Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
+_WIDE = 1e3
+# The scatter's lattice: how far the density has to have fallen at its ends (its log), nodes to begin with and at most,
+# and how well halves of it have to agree.
+_FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
+# Where a lattice of the scatter's coordinate ends at the latest.
+_HIGHEST = 200.0
+# Scatters that stand for those of the lattice.
+_SCATTERS = 7
+
+
+class Weighting(NamedTuple):
+    """Rows divided by their errors, as far as these are settled."""
+
+    factor: Array
+    """(K, p + 2)"""
+    log_weight: float
+    """What the density of the data is multiplied by: the errors' determinant, the density of what settles them."""
+    log_scatter_ratio: float = 0.0
+    """Noise "auto": the log of the scatter by the noise scale."""
+
+
+class Found(NamedTuple):
+    """Nodes, each a Gaussian for B's free entries, and the integrals that they stand for."""
+
+    log_weights: Array
+    """(G,)"""
+    noise_scale: Array
+    """(G,)"""
+    prior_scale: Array | None
+    """(G,)"""
+    location: Array
+    """(G, P)"""
+    covariances: NodeCovariances
+    weighting: NDArray[np.intp]
+    """(G,)"""
+    scale_masses: Mapping[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
+
+
+def weighting(problem: Problem) -> Weighting:
+    """Return the rows of a problem whose errors are settled but for a factor."""
+    factor, log_error = problem.factor
+    return Weighting(factor, -log_error)
+
+
+class Solved(Protocol):
+    """The posterior for some weightings of the rows."""
+
+    totals: Array
+    """(weightings, geometries) log integrals."""
+    log_scales: Array
+    """(weightings,) posterior means of log s."""
+
+    def found(self, more: Array) -> Found:
+        """Return nodes, with this added to each weighting's log weights, (weightings,)."""
+
+
+def solve(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> Solved:
+    """Return the posterior for some weightings of the rows."""
+    return (_Fixed if prior.scale_prior is None else _Learned)(problem, prior, of)
+
+
+def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> ScaleIntegrand:
+    """Return the integrand where the prior's scale is learned: branches are geometries, by weightings."""
+    if prior.scale_prior is None:
+        raise ValueError("The scale of this prior is not learned.")
+    share = -float(np.log(len(prior.roots)))
+    branches = [
+        Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
+        for rows in of
+        for given in given_geometries(problem, prior, rows.factor, flat_intercept=True)
+    ]
+    return ScaleIntegrand(
+        branches,
+        problem.total_weight,
+        prior.scale_prior,
+        problem.noise_prior if problem.noise in ("scaled", "auto") else None,
+        float(np.log(problem.resolution())),
+        problem.scatter_prior if problem.noise == "auto" else None,
+        None if prior.intercept is None or np.isinf(prior.intercept[1]) else prior.intercept,
+    )
+
+
+def given_geometries(
+    problem: Problem, prior: ConditionalPrior, factor: Array, *, flat_intercept: bool
+) -> list[GivenScale]:
+    """Return the rows under every geometry of the prior, at a scale of one."""
+    mean, sd = prior.mean, prior.sigma
+    if prior.intercept is not None:
+        mean = np.append(prior.intercept[0], mean)
+        sd = np.append(np.inf if flat_intercept else prior.intercept[1], sd)
+    if prior.powers is None:
+        return [GivenScale.of(factor, mean, sd)]
+    if factor is prior.source and np.isinf(sd[:1]).all():
+        # Principal directions are those of the rows themselves: one decomposition serves all powers.
+        plain = GivenScale.of(factor, mean, sd)
+        spread = spreads(plain.singular / prior.sigma[0])
+        return [plain.stretched(spread**-power) for power in prior.powers]
+    return [GivenScale.of(factor, mean, sd, _bordered(root, sd)) for root in prior.roots]
+
+
+def _bordered(root: Array, sd: Array) -> Array:
+    """Return a root of all coordinates whose prior is not flat."""
+    if len(sd) == len(root) or np.isinf(sd[0]):
+        return root
+    whole = np.zeros((len(sd), len(sd)))
+    whole[0, 0], whole[1:, 1:] = sd[0], root
+    return whole
+
+
+class _Learned:
+    """Where the prior's scale is learned."""
+
+    def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
+        self._integrand = learned(problem, prior, of)
+        self._lattice = self._integrand.lattice
+        self._geometries = len(self._integrand.branches) // len(of)
+        totals = self._integrand.totals(self._lattice) + self._integrand.reference
+        self.totals = totals.reshape(len(of), self._geometries)
+
+    @property
+    def log_scales(self) -> Array:
+        lattice = self._lattice
+        weights = np.exp(lattice.log_weights - lattice.log_weights.max())
+        which, size = lattice.branch // self._geometries, len(self.totals)
+        sums = np.bincount(which, weights.sum(axis=1), size)
+        means = np.bincount(which, (weights * lattice.log_scale).sum(axis=1), size)
+        return np.asarray(means / np.maximum(sums, np.finfo(np.float64).tiny))
+
+    def found(self, more: Array) -> Found:
+        log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
+        lattice = self._lattice._replace(log_weights=log_weights)
+        nodes = self._integrand.reduced(lattice)
+        return Found(
+            nodes.log_weights + self._integrand.reference,
+            nodes.noise_scale,
+            nodes.prior_scale,
+            nodes.location,
+            nodes.covariances,
+            nodes.branch // self._geometries,
+            masses_below(lattice),
+        )
+
+
+class _Fixed:
+    """Where it is not: a noise scale, if any, is all that is left of each branch."""
+
+    def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
+        share = -float(np.log(len(prior.roots)))
+        self._branches: list[tuple[GivenScale, Array, Array]] = []
+        for rows in of:
+            for given in given_geometries(problem, prior, rows.factor, flat_intercept=False):
+                log_scale, log_weight = np.zeros(1), rows.log_weight
+                if problem.noise in ("scaled", "auto"):
+                    scatter = (
+                        (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
+                    )
+                    log_scale, log_weight = ScaledIntegrand(problem, given, -log_weight, scatter).few()
+                else:
+                    log_weight = given.log_explained(np.ones(1)) - 0.5 * given.residual + log_weight
+                self._branches.append((given, log_scale, log_weight + share))
+        totals = [np.logaddexp.reduce(log_weight) for _, _, log_weight in self._branches]
+        self.totals = np.reshape(totals, (len(of), -1))
+
+    @property
+    def log_scales(self) -> Array:
+        means = [np.exp(w - np.logaddexp.reduce(w)) @ log_scale for _, log_scale, w in self._branches]
+        share = np.exp(self.totals - self.totals.max(axis=1, keepdims=True))
+        return np.asarray((share * np.reshape(means, share.shape)).sum(axis=1) / share.sum(axis=1))
+
+    def found(self, more: Array) -> Found:
+        geometries = self.totals.shape[1]
+        scales = [np.exp(log_scale) for _, log_scale, _ in self._branches]
+        parts = [
+            SharedBasis(given.basis, given.variances(scale))
+            for (given, _, _), scale in zip(self._branches, scales, strict=True)
+        ]
+        which = np.repeat(np.arange(len(scales)) // geometries, [len(scale) for scale in scales])
+        locations = [
+            given.location(scale) for (given, _, _), scale in zip(self._branches, scales, strict=True)
+        ]
+        log_weights = np.concatenate([w for _, _, w in self._branches])
+        return Found(
+            log_weights + more[which],
+            np.concatenate(scales),
+            None,
+            np.concatenate(locations),
+            Joined.of(parts),
+            which,
+            {},
+        )
+
+
+def _at_scatters(
+    problem: Problem, scatters: Array, source: Groups | None, log_density: Array
+) -> list[Weighting]:
+    """Return the rows under some scatters, in multiples of the noise scale under "auto", else in the model's unit.
+
+    `log_density` is what each weighting's density is multiplied by.
+    """
+    found = []
+    for scatter, more in zip(scatters, log_density, strict=True):
+        factor, log_error = problem.factor_at(float(scatter), source)
+        own = 0.0
+        if problem.noise == "additive":
+            own = float(problem.noise_prior.log_density(np.array(scatter)) + np.log(scatter))
+        found.append(Weighting(factor, float(more) + own - log_error, float(np.log(scatter))))
+    return found
+
+
+def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
+    """Integrate over the scatter where every value of it weights the rows anew.
+
+    Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
+    many. A few that stand for all are solved on the rows themselves, and weighed anew.
+    """
+    lost, groups = _lost(problem), problem.groups
+    rows = groups if approximate or (groups is not None and groups.exact) else None
+
+    def at(u: Array, source: Groups | None) -> list[Weighting]:
+        return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
+
+    def solved(u: Array) -> Solved:
+        return solve(problem, prior, at(u, groups))
+
+    u, log_density, log_scales, spacing = _lattice(solved, *_where(problem, at, groups))
+    log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
+    share = np.exp(log_density - np.logaddexp.reduce(log_density))
+    points, masses = gauss_rule(u[None], share, _SCATTERS)
+    final = solve(problem, prior, at(points[0], rows))
+    here = np.logaddexp.reduce(final.totals, axis=1)
+    # What the points weigh on the rows themselves, by what they weigh where the lattice was.
+    before = here if rows is groups else np.logaddexp.reduce(solved(points[0]).totals, axis=1)
+    with np.errstate(divide="ignore"):
+        more = np.log(masses[0]) + log_total - before
+    found = final.found(more)
+    log_scatter = np.log(scatter_at(u, lost)) + (log_scales if problem.noise == "auto" else 0.0)
+    return Integrated(
+        found,
+        scatter_at(points[0], lost)[found.weighting],
+        final.totals + more[:, None],
+        spread_out(log_scatter, share),
+    )
+
+
+class Integrated(NamedTuple):
+    """The posterior over scatters."""
+
+    found: Found
+    scatter: Array
+    """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
+    totals: Array
+    """(S, geometries) log integrals."""
+    masses: tuple[Array, Array]
+    """Of the log of the scatter, in the model's unit: places, and the posterior probability below."""
+
+
+def _lost(problem: Problem) -> float:
+    """Return the scatter below which the lattice falls off faster than a logarithm's: there is nothing to see."""
+    return problem.scatter_prior.negligible if problem.noise == "auto" else problem.visible_scatter
+
+
+def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
+    """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
+    lost, groups = _lost(problem), problem.groups
+
+    def at(u: Array, source: Groups | None) -> list[Weighting]:
+        return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
+
+    u, log_density, _, spacing = _lattice(
+        lambda u: solve(problem, prior, at(u, groups)), *_where(problem, at, groups)
+    )
+    if len(u) > 1:
+        inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
+        left, right = u[inside[0]], u[inside[-1]]
+        room = 0.5 * (right - left)
+        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
+    exact = groups is not None and groups.exact
+    return at(u, groups if exact else None), float(np.log(spacing))
+
+
+def _lattice(
+    solved: Callable[[Array], Solved], left: float, right: float
+) -> tuple[Array, Array, Array, float]:
+    """Return an even lattice of the scatter's coordinate, log densities and means of log s there, and its spacing."""
+    size = _NODES if left < right else 0
+    while True:
+        u = np.linspace(left, right, size + 1)
+        found = solved(u)
+        log_density = np.logaddexp.reduce(found.totals, axis=1)
+        spacing = float(u[1] - u[0]) if size else 1.0
+        inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
+        wider = 0.5 * (right - left)
+        if not size or size > _MOST_NODES:
+            break
+        if inside[-1] == size and right < _HIGHEST:
+            right += wider
+        elif inside[0] == 0 and left > LOWEST:
+            left = max(left - wider, LOWEST)
+        elif len(inside) < size // 2:
+            left, right = u[max(inside[0] - 1, 0)], u[min(inside[-1] + 1, size)]
+        else:
+            share = np.exp(log_density - log_density.max())
+            if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
+                break
+            size *= 2
+    return u, log_density, found.log_scales, spacing
+
+
+def _where(
+    problem: Problem, at: Callable[[Array, Groups | None], list[Weighting]], source: Groups | None
+) -> tuple[float, float]:
+    """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
+    size = problem.rows.n_features + problem.fit_intercept
+    freedom = max(problem.total_weight - size, 1.0)
+    floor = np.square(problem.resolution())
+
+    def log_density(u: Array) -> Array:
+        weightings = at(u, source)
+        stacked = np.zeros((len(u), size + len(weightings[0].factor), size + 1))
+        for one, rows in zip(stacked, weightings, strict=True):
+            one[: len(rows.factor)] = rows.factor[:, -1 - size :]
+        stacked[:, -size:, :size] = np.eye(size) / _WIDE
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+        square = np.square(triangle[:, size:, size]).sum(axis=1)
+        log_weight = np.array([rows.log_weight for rows in weightings])
+        log_weight = log_weight - np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :size])).sum(
+            axis=1
+        )
+        if problem.noise != "auto":
+            return np.asarray(log_weight - 0.5 * square)
+        log_scale = 0.5 * np.log(np.maximum(square / freedom, floor))
+        log_scatter = np.array([rows.log_scatter_ratio for rows in weightings]) + log_scale
+        log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
+        log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
+        return np.asarray(log_weight - freedom * log_scale)
+
+    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
+    upper = float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
+    intervals = peak_intervals(log_density, LOWEST, upper, max(problem.tail, 1.0))
+    return intervals[0][0], intervals[-1][1]
