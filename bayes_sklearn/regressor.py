@@ -146,7 +146,8 @@ class BayesianErrorsInVariablesRegressor(
         ``Mixture(n_components=...)``.
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
-        root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the data's own scale, either way.
+        root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the
+        data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"

@@ -182,8 +182,8 @@ class Problem:
         `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
         stand for others, which were compressed before. `prior_units` are those of other rows, or None. `relative_to`
         is the root mean square of errors that are known up to a factor, which the noise scale then has in it.
-        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one
-        model. Shares of trials have no known errors but what the trials say.
+        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one model.
+        Shares of trials have no known errors but what the trials say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
         if likelihood.takes_trials:
