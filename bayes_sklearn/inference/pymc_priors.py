@@ -195,4 +195,7 @@ def over_geometries(log_density: Any) -> Any:
     import pymc as pm
     import pytensor.tensor as pt
 
-    return pt.logsumexp(pm.Deterministic("geometry", log_density))
+    log_density = pm.Deterministic("geometry", log_density)
+    # Large negative numbers: not every mode of compiling takes care of them.
+    highest = log_density.max()
+    return highest + pt.log(pt.exp(log_density - highest).sum())
