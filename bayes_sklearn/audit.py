@@ -222,7 +222,7 @@ def audit_errors(
     y_err : float or array-like of shape (n,), optional
         Standard errors of y, if no column of X holds them.
     X_err, X_cov : array-like, optional
-        Errors of the features, as in fit.
+        Errors of the features, as in fit; new rows that state none are taken to be measured as those of fit.
     held_out : bool, default=False
         Whether the rows are new. False: they are those of the fit, to which the line has adapted.
     pit : array-like of shape (n,), optional

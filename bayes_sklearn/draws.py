@@ -41,7 +41,7 @@ class Draws(NamedTuple):
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one value a draw, (G, ...), as (chain, draw, ...)."""
-        return values.reshape(self.chains, -1, *values.shape[1:])
+        return values.reshape(self.chains, len(values) // self.chains, *values.shape[1:])
 
 
 def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Generator) -> Draws:

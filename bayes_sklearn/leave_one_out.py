@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from .checks import read_rows
+from .checks import read_table, read_target
+from .columns import Columns
 from .draws import Draws
 from .given_draws import GivenDraws, Observed
 from .inference import Posterior, Problem
@@ -36,6 +37,7 @@ class LeaveOneOutMixin:
     inference_: str
     _posterior: Posterior
     _errors_go_together: bool
+    _columns: Columns
     _check_errors_given: Callable[[object, object], None]
     _training_problem: Callable[..., tuple[Problem, NDArray[Any]]]
     _observed: Callable[..., Observed]
@@ -183,10 +185,12 @@ class LeaveOneOutMixin:
         check_is_fitted(self)
         if self._errors_go_together:
             raise ValueError(
-                "Leave-one-out is not available for a model fitted with Xy_cov: predictions don't have the covariance"
-                " of the features' errors with the target's."
+                "Leave-one-out is not available for a model fitted with Xy_cov: predictions of rows whose errors are"
+                " stated don't have the covariance of the features' errors with the target's."
             )
-        read_rows(self, X, y)
+        table = read_table(self, X)
+        weight = self._columns.held(table).get("count_column", sample_weight)
+        read_target(y, self, n=len(table), weight=weight)
         self._check_errors_given(sample_weight, y_err)
 
     def _exactly(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .auxiliary import Auxiliary
-from .priors import Normal, ScalePrior
+from .priors import CoefficientPrior, Flat, ScalePrior
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known", "auto"]
@@ -89,7 +89,7 @@ class Likelihood(BaseEstimator, ABC):
     """Whether the target is normal about the line given the noise scale: all that is linear then integrates out."""
     family: ClassVar[Family | None] = None
     """What new measurements are like about the line, of what predictions know; None: nothing of that."""
-    intercept_prior: ClassVar[Normal] = Normal()
+    intercept_prior: ClassVar[CoefficientPrior] = Flat()
     """The default prior of the intercept."""
 
     def check(self, argument: str) -> None:

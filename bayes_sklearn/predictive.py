@@ -284,7 +284,8 @@ class LinearPredictive(PredictiveDistribution):
 
         ``parameters``: what the rows left open of the line; ``scatter``: noise that no stated error explains (and
         the error floor's part); ``target_error``: the stated standard error; ``finite_count``: the binomial error
-        of a share of a finite count; ``feature_error``: the stated errors of the new row's features.
+        of a share of a finite count; ``feature_error``: the errors of the new row's features, less what they tell of
+        an error that the target shares (``Xy_cov``).
         """
         n = len(self)
         parts = self._line_parts()
@@ -410,7 +411,7 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
     X : array-like of shape (n, k)
         New rows, as for the estimator's predict.
     **predict_params
-        Passed to the regressor at the end: ``counts``, ``y_err``, ``include_noise``.
+        Passed to the regressor at the end: ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise``.
 
     Returns
     -------

@@ -696,8 +696,13 @@ class ScatterPrior(ScalePrior):
     def __init__(self, beta: float = 1.0):
         self.beta = beta
 
+    @property
+    def negligible(self) -> float:
+        """Size of a scatter that is none to speak of."""
+        return NEGLIGIBLE_SCATTER * self.beta
+
     def log_density(self, scale: Array) -> Array:
-        wide, narrow = HalfCauchy(self.beta), HalfCauchy(NEGLIGIBLE_SCATTER * self.beta)
+        wide, narrow = HalfCauchy(self.beta), HalfCauchy(self.negligible)
         return np.asarray(np.logaddexp(wide.log_density(scale), narrow.log_density(scale)) - np.log(2.0))
 
     def drawn(

@@ -22,6 +22,7 @@ from bayes_sklearn.priors import (
     Normal,
 )
 
+import plain
 from oracle import (
     FlatScale,
     Integration,
@@ -156,7 +157,7 @@ class Case:
 
     def fitted(self) -> BayesianErrorsInVariablesRegressor:
         """Solve it with the package."""
-        model = BayesianErrorsInVariablesRegressor(
+        model = plain.Regressor(
             coef_prior=self.coef.ours() if self.coef else None,
             intercept_prior=self.intercept.ours() if self.intercept else None,
             noise_prior=SCALE_PRIORS[self.scale_prior][0] if self.scale_prior else None,
@@ -347,7 +348,7 @@ def test_both_modes_of_the_noise_scale_count() -> None:
     of_close_fit = answer.weights[answer.scales < 0.6].sum()
     assert 0.2 < of_close_fit < 0.8
 
-    model = BayesianErrorsInVariablesRegressor(
+    model = plain.Regressor(
         coef_prior=Normal(sigma=0.912),
         intercept_prior=Normal(sigma=0.912),
         noise_prior=HalfCauchy(beta=1.0),

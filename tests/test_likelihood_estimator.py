@@ -33,13 +33,14 @@ from bayes_sklearn import (
 )
 from bayes_sklearn.metrics import SCORERS, pit
 
+import plain
 from star98 import load_star98
 
 Array = NDArray[np.float64]
 
 
 def Regressor(**parameters: Any) -> BayesianErrorsInVariablesRegressor:
-    return BayesianErrorsInVariablesRegressor(**{"random_state": 0} | parameters)
+    return plain.Regressor(**{"random_state": 0} | parameters)
 
 
 def shares(

@@ -416,7 +416,9 @@ def _inside(sampler: Sampler, point: Array) -> bool:
     return sampler.data.holds(np.asarray(found["s"]), found.get("scatter"))
 
 
-@pytest.mark.parametrize("case", [Case("auto", "powers, learned"), Case("known", "powers", intercept="flat")], ids=str)
+@pytest.mark.parametrize(
+    "case", [Case("auto", "powers, learned"), Case("known", "powers", intercept="flat")], ids=str
+)
 def test_readable_model_of_several_geometries_is_the_mixture_of_theirs(case: Case) -> None:
     problem, prior = case.problem, case.problem.coef_prior
     assert isinstance(prior, PoweredCorrelation)

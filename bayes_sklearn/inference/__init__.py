@@ -13,7 +13,16 @@ from .importance import number_of_components
 from .posterior import Posterior
 from .problem import Engine, Noise, NotTrusted, PriorUnits, Problem, SamplerSettings
 from .propriety import ImproperPosterior
-from .reweighting import CountedRows, CountedTable, Excess, Line, reweight, reweight_again
+from .reweighting import (
+    CountedRows,
+    CountedTable,
+    Excess,
+    Line,
+    Outside,
+    outside_of,
+    reweight,
+    reweight_again,
+)
 from .sufficient import Sufficient
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "ImproperPosterior",
     "Line",
     "Noise",
+    "Outside",
     "Posterior",
     "PriorUnits",
     "Problem",
@@ -34,6 +44,7 @@ __all__ = [
     "Sufficient",
     "choose",
     "number_of_components",
+    "outside_of",
     "reweight",
     "reweight_again",
     "solve",

@@ -42,6 +42,8 @@ class ConditionalPrior:
     """(geometries,) the powers of the correlation; None: coefficients are independent."""
     design: Array | None = None
     """(K, p) the rows whose principal directions the powers are about."""
+    source: Array | None = None
+    """The compressed rows that `design` is a part of, if any."""
 
     @cached_property
     def roots(self) -> tuple[Array, ...]:
@@ -57,6 +59,7 @@ class ConditionalPrior:
         intercept_prior: CoefficientPrior | None,
         size: int,
         design: Array,
+        source: Array | None = None,
     ) -> ConditionalPrior | None:
         """Return the priors in this form, or None where they are not Gaussian even given a scale.
 
@@ -68,6 +71,8 @@ class ConditionalPrior:
             p.
         design : ndarray of shape (K, p)
             Rows whose products are those of the centred features in the model's units, of any common weight.
+        source : ndarray, optional
+            The compressed rows that they are a part of.
         """
         intercept = None
         if intercept_prior is not None:
@@ -78,7 +83,9 @@ class ConditionalPrior:
         learned = coef_prior.scale_prior
         if isinstance(coef_prior, PoweredCorrelation):
             parameters = coef_prior.check("coef_prior", size)
-            return cls(intercept, np.zeros(size), parameters["sigma"], learned, parameters["power"], design)
+            return cls(
+                intercept, np.zeros(size), parameters["sigma"], learned, parameters["power"], design, source
+            )
         if isinstance(coef_prior, Flat | Normal):
             found = coef_prior.gaussian("coef_prior", size) or coef_prior.gaussian_like("coef_prior", size)
             return cls(intercept, *found, learned)

@@ -109,13 +109,14 @@ class GivenScale:
     def location(self, scale: Array) -> Array:
         """Return the mean of B at each s, (G, P)."""
         wider = self._wider(scale)
-        coordinates = (self.singular / wider) * (self.projected / wider)
+        coordinates = self.stretch * (self.singular / wider) * (self.projected / wider)
         return self.offset + coordinates @ self.basis[:, self.n_flat :].T
 
     def variances(self, scale: Array) -> Array:
         """Return the variance of every coordinate of the basis at each s, (G, P)."""
         s = scale[:, None]
-        return np.square(np.concatenate([np.repeat(s, self.n_flat, axis=1), s / self._wider(scale)], axis=1))
+        normal = self.stretch * s / self._wider(scale)
+        return np.square(np.concatenate([np.repeat(s, self.n_flat, axis=1), normal], axis=1))
 
     def _wider(self, scale: Array) -> Array:
         """Return the root of Sigma**2 + s**2 at each s: no square of a number of the data can overflow."""

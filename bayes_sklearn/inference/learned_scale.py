@@ -296,7 +296,13 @@ class ScaleIntegrand:
         place, width = self.places(at)
         return self.log_density(at, place) + np.log(width) + self.constants[branch]
 
-    def at_ratios(self, branch: Index, log_ratio: Array, reach: tuple[float, float] | None = None) -> Lattice:
+    def at_ratios(
+        self,
+        branch: Index,
+        log_ratio: Array,
+        reach: tuple[float, float] | None = None,
+        fineness: int = 1,
+    ) -> Lattice:
         """Return the lattice at some ratios, with steps of s to where the density has fallen, or as far as is asked.
 
         Parameters
@@ -306,6 +312,8 @@ class ScaleIntegrand:
             Weights are those of an even lattice with this `spacing`.
         reach : tuple of float, optional
             Lowest and highest step.
+        fineness : int, default=1
+            How many steps there are in the place of one.
         """
         at = self.at(branch, log_ratio)
         place, width = self.places(at)
@@ -315,12 +323,13 @@ class ScaleIntegrand:
             return Lattice(branch, log_ratio, place, width, np.zeros(1), values[:, None])
         lower, upper = reach or (-_SCALE_REACH, _SCALE_REACH)
         while True:
-            first, last = np.floor(lower / _SCALE_SPACING), np.ceil(upper / _SCALE_SPACING)
-            steps = _SCALE_SPACING * np.arange(first, last + 1.0)
+            spacing = _SCALE_SPACING / fineness
+            first, last = np.rint(lower / spacing), np.rint(upper / spacing)
+            steps = spacing * np.arange(first, last + 1.0)
             log_scale = place[:, None] + width[:, None] * steps
             values = self.log_density(at.for_steps(), log_scale)
             values[log_scale < self.lowest] = -np.inf
-            values += (np.log(_SCALE_SPACING * width) + log_volume)[:, None]
+            values += (np.log(spacing * width) + log_volume)[:, None]
             floor = values.max() - _FALLEN
             left, right = values[:, 0].max() > floor, values[:, -1].max() > floor
             if reach is not None or not (left or right) or max(-lower, upper) > _FARTHEST:

@@ -290,6 +290,14 @@ class Posterior:
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
+    def sharing(self, covariance: Array) -> Posterior:
+        """Return the posterior of measurements whose errors have this covariance with the features', (G, q)."""
+        true = self.true_features
+        if true is None:
+            raise ValueError("No feature of the model has an error.")
+        unit = true.x_scale[true.noisy] * true.y_scale
+        return replace(self, true_features=replace(true, shared=covariance / unit))
+
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""
         if "noise_scale" in self.scale_masses:

@@ -66,16 +66,24 @@ class Scaling:
 
     @classmethod
     def of(cls, state: Compressed | PriorUnits, standardize: bool, fit_intercept: bool) -> Scaling:
-        """Return the scaling to (frequency-weighted) mean 0 and standard deviation 1, or none at all."""
+        """Return the scaling to (frequency-weighted) mean 0 and standard deviation 1, or none at all.
+
+        Without an intercept nothing is centred, and what becomes 1 is the root mean square. A feature that is
+        constant beside an intercept is centred to 0 and has no say; its scale is its size, whatever its unit.
+        """
         p = len(state.mean) - 1
         if not standardize:
             return cls(np.zeros(p), np.ones(p), 0.0, 1.0)
         mean = state.mean + state.origin if isinstance(state, Compressed) else state.mean
         rounding = 10.0 * np.finfo(np.float64).eps * np.abs(mean)
-        deviation = state.standard_deviation
-        scale = np.where(deviation > rounding, deviation, 1.0)
-        if not fit_intercept:
+        magnitude = np.hypot(mean, state.standard_deviation)
+        scale = magnitude
+        if fit_intercept:
+            scale = np.where(state.standard_deviation > rounding, state.standard_deviation, np.abs(mean))
+            scale[-1] = state.standard_deviation[-1] if state.standard_deviation[-1] > rounding[-1] else 1.0
+        else:
             mean = np.zeros(p + 1)
+        scale = np.where(scale > 0.0, scale, 1.0)
         return cls(mean[:-1], scale[:-1], float(mean[-1]), float(scale[-1]))
 
     def of_features(self) -> Scaling:
@@ -146,6 +154,9 @@ class Problem:
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows."""
+    average_error: float | None = None
+    """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
+    noise scale is in the target's unit. None: they are known outright, or not at all."""
 
     @classmethod
     def build(
@@ -164,19 +175,24 @@ class Problem:
         like: Problem | None = None,
         state: Compressed | None = None,
         prior_units: PriorUnits | None = None,
+        relative_to: float | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
         `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
-        stand for others, which were compressed before. `prior_units` are those of other rows, or None.
-        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one model.
-        Shares of trials have no known errors but what the trials say.
+        stand for others, which were compressed before. `prior_units` are those of other rows, or None. `relative_to`
+        is the root mean square of errors that are known up to a factor, which the noise scale then has in it.
+        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one
+        model. Shares of trials have no known errors but what the trials say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
         if likelihood.takes_trials:
             standard_error = None
-        if standard_error is None:
+        if standard_error is None or relative_to is not None:
             noise = "scaled"
+        if standard_error is not None and relative_to is not None:
+            standard_error = standard_error / relative_to
+            state = None if state is None else state.with_error(1.0 / relative_to)
         if state is None:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
@@ -196,11 +212,14 @@ class Problem:
             likelihood=likelihood,
             trials=trials if likelihood.takes_trials else None,
             prior_units=prior_units,
+            average_error=None
+            if relative_to is None
+            else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
         )
 
     @property
     def errors_known(self) -> bool:
-        return self.standard_error is not None
+        return self.standard_error is not None and self.average_error is None
 
     @property
     def has_noise_scale(self) -> bool:
@@ -217,14 +236,15 @@ class Problem:
 
     @property
     def error_unit(self) -> float:
-        """The unit of the model's errors: the target's, or, where none are known, the model's own."""
-        return self.scaling.y_scale if self.errors_known else 1.0
+        """The unit of the model's errors: the target's, or, where none are known outright, the model's own."""
+        return self.scaling.y_scale if self.errors_known else self.average_error or 1.0
 
     @property
     def noise_unit(self) -> float:
         """The data's value of a noise scale of one."""
-        multiplies = self.errors_known and self.noise != "additive"
-        return 1.0 if multiplies else self.scaling.y_scale
+        if self.errors_known and self.noise != "additive":
+            return 1.0
+        return self.scaling.y_scale / (self.average_error or 1.0)
 
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
@@ -249,7 +269,7 @@ class Problem:
         """About the least scatter that can be told from none beside the known errors, in the model's units."""
         return float((2.0 / self.total_weight) ** 0.25 * self.typical_error)
 
-    @property
+    @cached_property
     def scatter_unit(self) -> float:
         """Geometric mean of the known errors, in the model's units: what the prior of a scatter beside them knows."""
         return float(np.exp(self.factor[1] / self.total_weight))
@@ -326,14 +346,11 @@ class Problem:
     @cached_property
     def conditional_prior(self) -> ConditionalPrior | None:
         """The priors of B's free entries as Gaussians given a scale and a geometry; None where they are not."""
+        own = self.prior_units is None or self.prior_units.design is None
+        source = self.factor[0] if own else None
         return ConditionalPrior.of(
-            self.coef_prior, self.intercept_prior, self.rows.n_features, self.prior_design
+            self.coef_prior, self.intercept_prior, self.rows.n_features, self.prior_design, source
         )
-
-    @property
-    def geometry_is_own(self) -> bool:
-        """Whether the features' correlations that a prior is about are those of the rows."""
-        return self.prior_units is None or self.prior_units.design is None
 
     @property
     def scatter_prior(self) -> ScatterPrior:
@@ -366,6 +383,12 @@ class Problem:
         for name in ("factor", "groups"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
+        return other
+
+    def conditional_on(self, other: Problem) -> Problem:
+        """Return another problem, of fewer rows, with what priors take from the rows as this one has it."""
+        for name in ("conditional_prior", "scatter_unit"):
+            other.__dict__[name] = getattr(self, name)
         return other
 
     def gaussian_like(self) -> Problem:

@@ -463,7 +463,9 @@ def _variable(
     import pymc as pm
 
     parameters = prior.check(role, size)
-    plain = {key: value[0] if (value == value[0]).all() else value for key, value in parameters.items()}
+    plain = {
+        key: value[0] if size and (value == value[0]).all() else value for key, value in parameters.items()
+    }
     plain = prior.at_learned_scale(plain, scale)
     return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
 

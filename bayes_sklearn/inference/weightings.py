@@ -23,13 +23,23 @@ from .quadrature import peak_intervals
 
 Array = NDArray[np.float64]
 
-__all__ = ["Found", "Integrated", "Weighting", "learned", "over_scatter", "solve", "weighting"]
+__all__ = [
+    "Found",
+    "Integrated",
+    "Weighting",
+    "given_geometries",
+    "learned",
+    "over_scatter",
+    "scatters",
+    "solve",
+    "weighting",
+]
 
 # Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
 _WIDE = 1e3
 # The scatter's lattice: how far the density has to have fallen at its ends (its log), nodes to begin with and at most,
 # and how well halves of it have to agree.
-_FALLEN, _NODES, _MOST_NODES, _AGREE = 16.0, 16, 256, 1e-3
+_FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 # Where a lattice of the scatter's coordinate ends at the latest.
 _HIGHEST = 200.0
 # Scatters that stand for those of the lattice.
@@ -96,7 +106,7 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
     branches = [
         Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
         for rows in of
-        for given in _given(problem, prior, rows.factor, flat_intercept=True)
+        for given in given_geometries(problem, prior, rows.factor, flat_intercept=True)
     ]
     return ScaleIntegrand(
         branches,
@@ -109,7 +119,7 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
     )
 
 
-def _given(
+def given_geometries(
     problem: Problem, prior: ConditionalPrior, factor: Array, *, flat_intercept: bool
 ) -> list[GivenScale]:
     """Return the rows under every geometry of the prior, at a scale of one."""
@@ -119,7 +129,7 @@ def _given(
         sd = np.append(np.inf if flat_intercept else prior.intercept[1], sd)
     if prior.powers is None:
         return [GivenScale.of(factor, mean, sd)]
-    if factor is problem.factor[0] and problem.geometry_is_own and np.isinf(sd[:1]).all():
+    if factor is prior.source and np.isinf(sd[:1]).all():
         # Principal directions are those of the rows themselves: one decomposition serves all powers.
         plain = GivenScale.of(factor, mean, sd)
         spread = spreads(plain.singular / prior.sigma[0])
@@ -177,7 +187,7 @@ class _Fixed:
         share = -float(np.log(len(prior.roots)))
         self._branches: list[tuple[GivenScale, Array, Array]] = []
         for rows in of:
-            for given in _given(problem, prior, rows.factor, flat_intercept=False):
+            for given in given_geometries(problem, prior, rows.factor, flat_intercept=False):
                 log_scale, log_weight = np.zeros(1), rows.log_weight
                 if problem.noise in ("scaled", "auto"):
                     scatter = (
@@ -242,7 +252,7 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
     many. A few that stand for all are solved on the rows themselves, and weighed anew.
     """
-    lost, groups = problem.visible_scatter, problem.groups
+    lost, groups = _lost(problem), problem.groups
     rows = groups if approximate or (groups is not None and groups.exact) else None
 
     def at(u: Array, source: Groups | None) -> list[Weighting]:
@@ -281,6 +291,30 @@ class Integrated(NamedTuple):
     """(S, geometries) log integrals."""
     masses: tuple[Array, Array]
     """Of the log of the scatter, in the model's unit: places, and the posterior probability below."""
+
+
+def _lost(problem: Problem) -> float:
+    """Return the scatter below which the lattice falls off faster than a logarithm's: there is nothing to see."""
+    return problem.scatter_prior.negligible if problem.noise == "auto" else problem.visible_scatter
+
+
+def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
+    """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
+    lost, groups = _lost(problem), problem.groups
+
+    def at(u: Array, source: Groups | None) -> list[Weighting]:
+        return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
+
+    u, log_density, _, spacing = _lattice(
+        lambda u: solve(problem, prior, at(u, groups)), *_where(problem, at, groups)
+    )
+    if len(u) > 1:
+        inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
+        left, right = u[inside[0]], u[inside[-1]]
+        room = 0.5 * (right - left)
+        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
+    exact = groups is not None and groups.exact
+    return at(u, groups if exact else None), float(np.log(spacing))
 
 
 def _lattice(
@@ -340,6 +374,6 @@ def _where(
         return np.asarray(log_weight - freedom * log_scale)
 
     spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
-    upper = float(np.log(max(spread / problem.scaling.y_scale / problem.visible_scatter, 1.0))) + 3.0
+    upper = float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
     intervals = peak_intervals(log_density, LOWEST, upper, max(problem.tail, 1.0))
     return intervals[0][0], intervals[-1][1]
