@@ -59,10 +59,11 @@ def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fittin
 def _noise_coordinates(noise: Noise, visible: float) -> tuple[Log | FoldedLog, ...]:
     """Return the coordinates of the noise scale and, beside it, the scatter.
 
-    A scale that may be zero is folded there; the prior of the scatter has a peak near zero, which logs spread out.
+    A scale that may be zero is folded there; but beside each other both are in logs, which spread out the peak near
+    zero that the prior of the scatter has.
     """
     if noise == "auto":
-        return FoldedLog(), Log()
+        return Log(), Log()
     return (Log(),) if noise == "scaled" else (FoldedLog(visible),)
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
+from ..log_odds import log_expit
 from .importance_sampling import Component, find_mode
 from .regression_density import RegressionDensity, climb, root_of
 
@@ -162,6 +164,52 @@ def anchored(coordinates: FollowingNoise, component: Component) -> FollowingNois
             point = climb(density, point, coordinates.smoothing, k).center
             parts.append(FollowingNoise.at(density, point, coordinates.smoothing))
     return coordinates if len(parts) == 1 else Anchored(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """Coordinates of noise "auto": the log of a typical row's noise, and how it parts into scatter and errors.
+
+    Where errors are alike, rows tell of the first alone. The volume is that of the two scales' logs.
+    """
+
+    inner: FollowingNoise | Anchored
+    at: int
+    """Which coordinate is the log of the noise scale; the next is that of the scatter."""
+    log_error: float
+    """Of a typical row."""
+
+    @classmethod
+    def of(cls, inner: FollowingNoise | Anchored, density: RegressionDensity) -> FollowingNoise | Anchored | Parted:
+        """Return these coordinates, or those given where there is no scatter."""
+        names = [parameter.name for parameter in density.parameters]
+        if "scatter" not in names:
+            return inner
+        at = density.n_coefficients + names.index("noise_scale")
+        return cls(inner, at, float(np.log(density.problem.typical_error)))
+
+    def component(self, component: Component) -> Component:
+        """Return a normal approximation, in the coordinates within, in these."""
+        center, root, s, t = component.center.copy(), component.root.copy(), self.at, self.at + 1
+        scale, scatter = center[s], center[t] - self.log_error
+        center[s], center[t] = 0.5 * np.logaddexp(2.0 * scale, 2.0 * scatter), scatter - scale
+        share = expit(2.0 * center[t])
+        root[s] = (1.0 - share) * component.root[s] + share * component.root[t]
+        root[t] = component.root[t] - component.root[s]
+        return component._replace(center=center, root=root)
+
+    def points(self, points: Array) -> Array:
+        """Return (gamma, coordinates of the others), (G, d)."""
+        return self.inner.points(self._within(points))
+
+    def __call__(self, points: Array) -> Array:
+        return self.inner(self._within(points))
+
+    def _within(self, points: Array) -> Array:
+        answer, apart = points.copy(), points[:, self.at + 1]
+        answer[:, self.at] += 0.5 * log_expit(-2.0 * apart)
+        answer[:, self.at + 1] = points[:, self.at] + 0.5 * log_expit(2.0 * apart) + self.log_error
+        return answer
 
 
 def settle(density: RegressionDensity, smoothing: Array) -> tuple[FollowingNoise, Component]:

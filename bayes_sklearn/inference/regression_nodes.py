@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ..priors import Normal, PoweredCorrelation
-from .importance_sampling import Component, Sample, fitted, sample
-from .noise_coordinates import FollowingNoise, anchored, other_modes, settle
+from .importance_sampling import Component, Sample, fitted, pareto_smoothed, sample
+from .noise_coordinates import FollowingNoise, Parted, anchored, other_modes, settle
 from .posterior import Posterior, SharedBasis
 from .problem import Problem
 from .propriety import warn_of_no_noise
@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 # Nodes, and row-nodes above which they are fewer: the more rows, the nearer to normal is the posterior.
 _NODES, _FEWEST = 4096, 1024
 _MANY = 2**22
-# Nodes of a geometry of the prior at least; one that is less probable than the second has no say in what is trusted.
-_LEAST, _MATTERS = 256, 0.02
+# Nodes of a geometry of the prior at least.
+_LEAST = 256
 # Degrees of freedom of the proposals, as many as dimensions within these bounds: in few dimensions heavy tails cost
 # little and are worth having.
 _DEGREES_OF_FREEDOM = (7.0, 30.0)
@@ -97,7 +97,7 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         posterior.location,
         posterior.weights,
         log_total,
-        max(sample.k_hat for sample, part in zip(found, geometry, strict=True) if part > _MATTERS),
+        found[0].k_hat if len(found) == 1 else _k_hat(posterior.weights),
         float(1.0 / np.square(posterior.weights).sum()),
     )
     if not whole.doubts and problem.noise == "scaled" and problem.likelihood.link == "identity":
@@ -105,6 +105,12 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         if posterior.weights @ at_the_end > 1e-3:
             warn_of_no_noise()
     return posterior, whole
+
+
+def _k_hat(weights: Array) -> float:
+    """Return the shape of the tail of weights, (G,)."""
+    with np.errstate(divide="ignore"):
+        return pareto_smoothed(np.log(weights))[1]
 
 
 def _densities(problem: Problem) -> list[RegressionDensity]:
@@ -140,10 +146,15 @@ def _sampled(
 ) -> Sample:
     """Return weighted points (gamma, coordinates of the others)."""
     near = density.folded & (np.abs(proposal.center) < _SEPARATE * proposal.scale)
-    following = None if coordinates is None else anchored(coordinates, proposal)
+    starts, following = [proposal], None
+    if coordinates is not None:
+        starts += other_modes(coordinates, proposal)
+        following = Parted.of(anchored(coordinates, proposal), density)
+        if isinstance(following, Parted):
+            starts = [following.component(start) for start in starts]
     found = sample(
         density if following is None else following,
-        [proposal, *([] if coordinates is None else other_modes(coordinates, proposal))],
+        starts,
         n_nodes,
         rng,
         images=_reflections(near),
