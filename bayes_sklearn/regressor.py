@@ -95,7 +95,7 @@ class BayesianErrorsInVariablesRegressor(
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
         Prior of the intercept; None is ``Normal(0, 1)``. With ``standardize=True`` it is about the target's mean,
         at the features' means, in units of the target's standard deviation. Of log odds None is
-        ``Normal(0, 2.5)``, at the features' means.
+        ``Normal(0, 5)``, at the features' means.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target.

@@ -169,8 +169,8 @@ def _log_total(
     """Return the log of the density's integral, from log densities found at points, (G,).
 
     Each round is weighted by its own proposal, which knows nothing of its points: the mixture of all, fitted to the
-    points, is too large at them, in 70 dimensions by a third. Rounds count as much as they are worth. In few dimensions
-    the mixture is better, which covers what one proposal may miss.
+    points, is too large at them, in 70 dimensions by a third. Rounds count as much as they are worth. In few
+    dimensions the mixture is better, which covers what one proposal may miss.
     """
     log_totals, worth = np.empty((2, len(sizes)))
     ends = np.cumsum(sizes)

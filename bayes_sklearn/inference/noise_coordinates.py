@@ -1,7 +1,7 @@
 """Coordinates of a regression in which its coefficients follow the noise scale and the scale of their prior.
 
 The less the noise, the nearer are the coefficients to least squares, where rows are few for the columns, and the
-narrower their prior, the nearer are they to its mean: those are funnels, whose peaks say nothing of where the mass is.
+narrower their prior, the nearer are they to its mean: such are funnels, whose peaks say nothing of where the mass is.
 Equations (n) are those of ``docs/maths.md``.
 """
 
@@ -30,7 +30,7 @@ _MOVED, _TURNS = 0.1, 6
 _GUESS = 0.3
 # Scatters that differ by more than this in their logarithm are modes of their own; a negligible one, of the errors.
 _APART, _NEGLIGIBLE = 1.0, 0.01
-# Where it is looked whether coordinates follow the prior's scale, in its coordinate's standard deviations; none nearer
+# Where it is looked whether coordinates follow the prior's scale, in its coordinate's standard deviations; no nearer
 # to zero than this; and the squared distance of the mode, in its own, that takes a place of its own.
 _PLACES, _LEAST_PLACE, _OFF = (-3.0, -1.5, 1.5, 3.0, 4.5), 0.1, 0.05
 
@@ -62,7 +62,7 @@ class FollowingNoise:
         found = density.derivatives(point, smoothing)
         _, slope, bend = density.prior_derivatives(point, smoothing)
         if density.learned is not None:
-            # What doesn't follow the prior's scale is taken to be the rows'. A prior that is not Gaussian is taken for
+            # What doesn't follow the prior's scale is taken to be the rows'. A prior that is not Gaussian stands for
             # the one with its mean and slope, so that coefficients go to that mean as the scale goes to zero.
             slope, own = density.of_coefficients(slope), density.of_coefficients(bend)
             away = density.free(point[None])[0] - density.wide[0]
@@ -91,7 +91,7 @@ class FollowingNoise:
     def profile(self, others: Array) -> Array:
         """Return the log density where u is zero, (G,): up to a constant, about that with u integrated out."""
         points = np.column_stack([np.zeros((len(others), self.density.n_coefficients)), others])
-        found, peak = self(points), self.density.peak
+        found, peak = self(points), self.density.priors.peak
         if not peak:
             return found
         # The more the prior says, the more is its peak above the Gaussian that stands for it.
@@ -136,7 +136,7 @@ class Anchored:
 
     def _nearest(self, points: Array) -> Iterator[tuple[FollowingNoise, NDArray[np.bool_]]]:
         scales = np.log([part.prior_scale for part in self.parts])
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             own = np.log(self.parts[0].density.prior_scale(points))
         nearest = np.abs(own[:, None] - scales).argmin(axis=1)
         for i, part in enumerate(self.parts):
@@ -180,7 +180,9 @@ class Parted:
     """Of a typical row."""
 
     @classmethod
-    def of(cls, inner: FollowingNoise | Anchored, density: RegressionDensity) -> FollowingNoise | Anchored | Parted:
+    def of(
+        cls, inner: FollowingNoise | Anchored, density: RegressionDensity
+    ) -> FollowingNoise | Anchored | Parted:
         """Return these coordinates, or those given where there is no scatter."""
         names = [parameter.name for parameter in density.parameters]
         if "scatter" not in names:
@@ -231,7 +233,7 @@ def settle(density: RegressionDensity, smoothing: Array) -> tuple[FollowingNoise
 
 
 def other_modes(coordinates: FollowingNoise, component: Component) -> list[Component]:
-    """Return the normal approximations about other modes of the scatter, where it has any: its prior has two peaks."""
+    """Return normal approximations about other modes of the scatter, if any: its prior has two peaks."""
     density = coordinates.density
     k, names = density.n_coefficients, [parameter.name for parameter in density.parameters]
     if "scatter" not in names:

@@ -1,14 +1,14 @@
 """The density of a regression's coefficients and of all other parameters, and the way to its mode.
 
-All of it is in coordinates (gamma, coordinates of the others) with B = offset + basis @ gamma, in which prior and rows
-together have about unit curvature: collinear columns and features on different scales cost nothing. The others are the
-likelihood's own parameters and, where it is learned, the scale of the coefficients' prior.
+All of it is in coordinates (gamma, coordinates of the others) with B = offset + basis @ gamma, in which prior and
+rows together have about unit curvature: collinear columns and features on different scales cost nothing. The others
+are the likelihood's own parameters and, where it is learned, the scale of the coefficients' prior.
 Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -20,9 +20,10 @@ from scipy.special import logit
 
 from ..auxiliary import Auxiliary, FoldedLog, Log
 from ..errors import pooled_share
-from ..priors import CoefficientPrior, Normal, ScalePrior
+from ..priors import Normal, ScalePrior
 from .importance_sampling import Component
 from .problem import Problem
+from .regression_priors import FreePriors, OnePrior
 
 Array = NDArray[np.float64]
 
@@ -40,33 +41,6 @@ _LEAST_CURVATURE = 1e-10
 _STEP = 1e-4
 # Scale of the coefficients' prior from which the search starts at least.
 _START = 0.3
-# Gauss-Hermite rule by which a prior that is not Gaussian is averaged.
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
-
-
-class _Prior(NamedTuple):
-    """The prior of some of what is free, at a scale of one where it is learned."""
-
-    entries: slice
-    prior: CoefficientPrior
-    parameters: Mapping[str, Array]
-    gaussian: tuple[Array, Array] | None
-    """Mean and standard deviation."""
-    learned: bool
-
-    @classmethod
-    def of(cls, prior: CoefficientPrior, role: str, entries: slice) -> _Prior:
-        size, at_one = entries.stop - entries.start, prior.at_scale(1.0)
-        learned = prior.scale_prior is not None
-        return cls(entries, at_one, at_one.check(role, size), at_one.gaussian(role, size), learned)
-
-    def log_density(self, values: Array, scale: Array | None) -> Array:
-        """Return the log density of each, (..., size), given the scale, (1,) or (G, 1)."""
-        if not self.learned or scale is None:
-            return self.prior.coefficient_log_density(values, self.parameters)
-        mu = self.parameters["mu"]
-        return self.prior.coefficient_log_density(mu + (values - mu) / scale, self.parameters) - np.log(scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +71,7 @@ class RegressionDensity:
         found, k = self._derivatives_of_rows(self.start_of_rows), self.n_coefficients
         inverse = np.linalg.inv(self.basis)[:, int(self.problem.fit_intercept) :]
         information = float(np.linalg.norm(inverse.T @ found.fallback[:k, :k] @ inverse))
-        return (2.0 / max(information, 1e-100) ** 2) ** 0.25
-
-    @property
-    def gaussian_given_scale(self) -> bool:
-        """Whether the priors of what is free are Gaussian, given the scale of the coefficients'."""
-        return all(prior.gaussian is not None for prior in self._priors)
+        return min((2.0 / max(information, 1e-100) ** 2) ** 0.25, 1.0)
 
     def gaussian_like(self) -> RegressionDensity:
         """Return the density under Gaussian priors about as wide, at the scale where the search starts."""
@@ -136,24 +105,13 @@ class RegressionDensity:
         stacked = np.concatenate([factor, np.diag(1.0 / sd)[normal]])
         return np.asarray(dtrtri(np.linalg.qr(stacked, mode="r"))[0])
 
-    def _turned(self, design: Array) -> Array:
-        """Return the design in what is free, of that in B."""
+    def _turned(self, design: Array, *, back: bool = False) -> Array:
+        """Return the design in what is free, of that in B; `back`: rows of B, of rows of what is free."""
         if self.turn is None:
             return design
         first = design.shape[1] - len(self.turn)
-        return np.column_stack([design[:, :first], design[:, first:] @ self.turn])
-
-    @cached_property
-    def peak(self) -> float:
-        """By how much the log of a prior whose scale is learned, at its mean, exceeds that of a Gaussian about as wide.
-
-        Of each coefficient; zero where that is what the prior is.
-        """
-        last = self._priors[-1]
-        if not last.learned or last.gaussian is not None:
-            return 0.0
-        at_mean = last.log_density(last.parameters["mu"], None)
-        return float(np.mean(at_mean + np.log(np.sqrt(2.0 * np.pi) * self.wide[1][last.entries])))
+        turn = self.turn.T if back else self.turn
+        return np.column_stack([design[:, :first], design[:, first:] @ turn])
 
     @property
     def n_coefficients(self) -> int:
@@ -191,10 +149,7 @@ class RegressionDensity:
 
     def coefficients(self, points: Array) -> Array:
         """Return B's free entries, (G, P)."""
-        free = self.free(points)
-        if self.turn is not None:
-            free[:, -len(self.turn) :] = free[:, -len(self.turn) :] @ self.turn.T
-        return free
+        return self.free(points) if self.turn is None else self._turned(self.free(points), back=True)
 
     def values(self, points: Array) -> dict[str, Array]:
         """Return the other parameters by name, (G,) each."""
@@ -212,7 +167,7 @@ class RegressionDensity:
     def _log_density(self, points: Array) -> Array:
         problem, k = self.problem, self.n_coefficients
         values = {name: value[:, None] for name, value in self.values(points).items()}
-        log_density = self._coefficient_prior(self.free(points), values.pop("prior_scale", None))
+        log_density = self.priors.log_density(self.free(points), values.pop("prior_scale", None))
         for i, parameter in enumerate(self.parameters):
             log_density += parameter.log_prior(points[:, k + i])
         data = problem.observations()
@@ -236,8 +191,8 @@ class RegressionDensity:
         ----------
         point : ndarray of shape (d,)
         smoothing : ndarray of shape (P,)
-            Standard deviations of what is free, over which priors that are not Gaussian are averaged: what counts of one with a
-            kink is what it is over the posterior's width.
+            Standard deviations of what is free, over which priors that are not Gaussian are averaged: what counts of
+            one with a kink is what it is over the posterior's width.
         """
         with np.errstate(all="ignore"):
             return self._derivatives(point, smoothing)
@@ -295,10 +250,8 @@ class RegressionDensity:
     @cached_property
     def _turned_back(self) -> tuple[Array, Array]:
         """B where gamma is zero, (P,), and by gamma, (P, P)."""
-        both = np.column_stack([self.offset, self.basis])
-        if self.turn is not None:
-            both[-len(self.turn) :] = self.turn @ both[-len(self.turn) :]
-        return both[:, 0], both[:, 1:]
+        both = self._turned(np.vstack([self.offset, self.basis.T]), back=True)
+        return both[0], np.ascontiguousarray(both[1:].T)
 
     def _trials(self) -> Array:
         return np.ones(len(self.problem.rows.y)) if self.problem.trials is None else self.problem.trials
@@ -308,53 +261,25 @@ class RegressionDensity:
         return np.ones(size) if frequency is None else frequency[block]
 
     @cached_property
-    def _priors(self) -> list[_Prior]:
+    def priors(self) -> FreePriors:
         """The priors of what is free."""
         found, first = [], int(self.problem.fit_intercept)
         if self.problem.intercept_prior is not None:
-            found.append(_Prior.of(self.problem.intercept_prior, "intercept_prior", slice(0, 1)))
-        of_coefficients = slice(first, self.n_coefficients)
-        return [*found, _Prior.of(self.problem.coef_prior, "coef_prior", of_coefficients)]
-
-    def _coefficient_prior(self, coefficients: Array, scale: Array | None) -> Array:
-        """Return the log prior density of what is free, (G,), given the scale where it is learned, (G, 1)."""
-        total = np.zeros(coefficients.shape[:-1])
-        for prior in self._priors:
-            total += prior.log_density(coefficients[..., prior.entries], scale).sum(axis=-1)
-        return total
+            found.append(OnePrior.of(self.problem.intercept_prior, "intercept_prior", slice(0, 1)))
+        of_coefficients = slice(first, first + self.problem.rows.n_features)
+        found.append(OnePrior.of(self.problem.coef_prior, "coef_prior", of_coefficients))
+        return FreePriors(tuple(found))
 
     def prior_derivatives(self, point: Array, smoothing: Array) -> tuple[float, Array, Array]:
         """Return what `coefficient_prior_derivatives` does at a point, (d,)."""
         scale = self.prior_scale(point[None])
         if self.learned is not None:  # the posterior is no wider than the prior
             smoothing = smoothing / np.sqrt(1.0 + np.square(smoothing / (scale * self.wide[1])))
-        return self.coefficient_prior_derivatives(self.free(point[None])[0], smoothing, scale)
+        return self.priors.derivatives(self.free(point[None])[0], smoothing, scale)
 
-    def coefficient_prior_derivatives(
-        self, B: Array, smoothing: Array, scale: Array | None = None
-    ) -> tuple[float, Array, Array]:
-        """Return the log prior density of what is free, its gradient and second derivatives, (P,) each.
-
-        Of priors that are not Gaussian, averaged over Normal(B, smoothing^2): by Stein's identity derivatives of the
-        mean are means of the density itself, so that any density will do.
-        """
-        value, gradient, curvature = 0.0, np.zeros(len(B)), np.zeros(len(B))
-        for prior in self._priors:
-            entries = prior.entries
-            own, width = B[entries], smoothing[entries]
-            if prior.gaussian is not None:
-                mean, sd = prior.gaussian
-                sd = sd if scale is None or not prior.learned else scale * sd
-                value += float(prior.log_density(own, scale).sum())
-                precision = 1.0 / np.square(sd)
-                gradient[entries], curvature[entries] = (mean - own) * precision, -precision
-                continue
-            logs = prior.log_density(own + _NODES[:, None] * width, scale)
-            mean = _WEIGHTS @ logs
-            value += float(mean.sum())
-            gradient[entries] = (_WEIGHTS * _NODES) @ (logs - mean) / width
-            curvature[entries] = (_WEIGHTS * (np.square(_NODES) - 1.0)) @ (logs - mean) / np.square(width)
-        return value, gradient, curvature
+    def coefficient_prior_derivatives(self, B: Array, smoothing: Array) -> tuple[float, Array, Array]:
+        """Return the log prior density of what is free, its gradient and second derivatives, (P,) each, (34)."""
+        return self.priors.derivatives(B, smoothing, None)
 
     def typical_variance(self, points: Array) -> Array:
         """Return a typical row's squared noise at points, up to a factor, (G,)."""

@@ -47,7 +47,7 @@ def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Co
     k, point = density.n_coefficients, density.start
     follows = bool({"noise_scale", "prior_scale"} & {parameter.name for parameter in density.parameters})
     width = np.ones(k)
-    if not density.gaussian_given_scale:
+    if not density.priors.gaussian:
         for of in (density.gaussian_like(), density):
             component = climb(of, point[: of.size], width, k if follows else None)
             point = np.append(component.center, point[of.size :])
