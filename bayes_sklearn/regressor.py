@@ -108,7 +108,7 @@ class BayesianErrorsInVariablesRegressor(
         Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
         ``standardize=True`` it is about the target's mean, at the features' means, in units of the target's
         standard deviation. Of log odds None is
-        ``Normal(0, 2.5)``, at the features' means.
+        ``Normal(0, 5)``, at the features' means.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
@@ -655,7 +655,7 @@ def _default_prior(role: str, likelihood: Likelihood) -> Prior:
     """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
     if role == "noise_prior":
         return HalfNormal()
-    return likelihood.intercept_prior if role == "intercept_prior" else PoweredCorrelation()
+    return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
 
 
 def _settable_prior(role: str, likelihood: Likelihood) -> Prior:
