@@ -436,7 +436,9 @@ class NoiseModel:
 
     def shared(self, covariance: Array, noise_scale: Array) -> Array:
         """Return the covariance of features' errors with the target's at noise scales (G,), (G, q)."""
-        return np.outer(noise_scale if self.noise in ("scaled", "auto") else np.ones_like(noise_scale), covariance)
+        return np.outer(
+            noise_scale if self.noise in ("scaled", "auto") else np.ones_like(noise_scale), covariance
+        )
 
     def _split(self, squares: dict[str, Array | float]) -> Parts:
         """Put squared errors where the kind of noise has them."""
