@@ -702,8 +702,9 @@ class ScatterPrior(ScalePrior):
         return NEGLIGIBLE_SCATTER * self.beta
 
     def log_density(self, scale: Array) -> Array:
-        wide, narrow = HalfCauchy(self.beta), HalfCauchy(self.negligible)
-        return np.asarray(np.logaddexp(wide.log_density(scale), narrow.log_density(scale)) - np.log(2.0))
+        square = np.square(scale)
+        densities = sum(beta / (beta**2 + square) for beta in (self.beta, self.negligible))
+        return np.asarray(np.log(densities) - np.log(np.pi))
 
     def drawn(
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator

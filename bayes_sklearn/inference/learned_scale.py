@@ -26,7 +26,7 @@ Index = NDArray[np.intp]
 __all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "spread_out"]
 
 # A lattice ends where the density has fallen by this factor (its log), and no farther away than the second.
-_FALLEN, _FARTHEST = 30.0, 300.0
+_FALLEN, _FARTHEST = 25.0, 300.0
 # Its spacing in log g, in widths of the peak that so many coefficients make, and at most; by how much it is extended.
 _SPACING, _WIDEST, _EXTENSION = 0.7, 0.4, 6.0
 # Times the largest singular value, a ratio under which coefficients are as good as zero.

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..reduction import gauss_rule
-from .compressed import Groups
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
 from .learned_scale import Branch, ScaleIntegrand, masses_below, spread_out
@@ -20,6 +19,7 @@ from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
 from .quadrature import peak_intervals
+from .scattered_rows import ScatteredRows
 
 Array = NDArray[np.float64]
 
@@ -105,8 +105,10 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
     share = -float(np.log(len(prior.roots)))
     branches = [
         Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
-        for rows in of
-        for given in given_geometries(problem, prior, rows.factor, flat_intercept=True)
+        for rows, geometries in zip(
+            of, given_geometries(problem, prior, of, flat_intercept=True), strict=True
+        )
+        for given in geometries
     ]
     return ScaleIntegrand(
         branches,
@@ -120,21 +122,22 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
 
 
 def given_geometries(
-    problem: Problem, prior: ConditionalPrior, factor: Array, *, flat_intercept: bool
-) -> list[GivenScale]:
-    """Return the rows under every geometry of the prior, at a scale of one."""
+    problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting], *, flat_intercept: bool
+) -> list[list[GivenScale]]:
+    """Return the rows of each weighting under every geometry of the prior, at a scale of one."""
     mean, sd = prior.mean, prior.sigma
     if prior.intercept is not None:
         mean = np.append(prior.intercept[0], mean)
         sd = np.append(np.inf if flat_intercept else prior.intercept[1], sd)
     if prior.powers is None:
-        return [GivenScale.of(factor, mean, sd)]
-    if factor is prior.source and np.isinf(sd[:1]).all():
+        return GivenScale.of_all([rows.factor for rows in of], mean, sd)
+    if len(of) == 1 and of[0].factor is prior.source and np.isinf(sd[:1]).all():
         # Principal directions are those of the rows themselves: one decomposition serves all powers.
-        plain = GivenScale.of(factor, mean, sd)
+        plain = GivenScale.of(of[0].factor, mean, sd)
         spread = spreads(plain.singular / prior.sigma[0])
-        return [plain.stretched(spread**-power) for power in prior.powers]
-    return [GivenScale.of(factor, mean, sd, _bordered(root, sd)) for root in prior.roots]
+        return [[plain.stretched(spread**-power) for power in prior.powers]]
+    roots = [_bordered(root, sd) for root in prior.roots]
+    return GivenScale.of_all([rows.factor for rows in of], mean, sd, roots)
 
 
 def _bordered(root: Array, sd: Array) -> Array:
@@ -186,8 +189,10 @@ class _Fixed:
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
         share = -float(np.log(len(prior.roots)))
         self._branches: list[tuple[GivenScale, Array, Array]] = []
-        for rows in of:
-            for given in given_geometries(problem, prior, rows.factor, flat_intercept=False):
+        for rows, geometries in zip(
+            of, given_geometries(problem, prior, of, flat_intercept=False), strict=True
+        ):
+            for given in geometries:
                 log_scale, log_weight = np.zeros(1), rows.log_weight
                 if problem.noise in ("scaled", "auto"):
                     scatter = (
@@ -229,21 +234,16 @@ class _Fixed:
         )
 
 
-def _at_scatters(
-    problem: Problem, scatters: Array, source: Groups | None, log_density: Array
-) -> list[Weighting]:
-    """Return the rows under some scatters, in multiples of the noise scale under "auto", else in the model's unit.
-
-    `log_density` is what each weighting's density is multiplied by.
-    """
-    found = []
-    for scatter, more in zip(scatters, log_density, strict=True):
-        factor, log_error = problem.factor_at(float(scatter), source)
-        own = 0.0
-        if problem.noise == "additive":
-            own = float(problem.noise_prior.log_density(np.array(scatter)) + np.log(scatter))
-        found.append(Weighting(factor, float(more) + own - log_error, float(np.log(scatter))))
-    return found
+def _at_scatters(problem: Problem, source: ScatteredRows, u: Array) -> list[Weighting]:
+    """Return the rows at some values of the scatter's coordinate, weighted with its density."""
+    scatter = scatter_at(u, _lost(problem))
+    factors, log_errors = source.compressed(scatter)
+    log_weights = np.log1p(np.exp(-u)) - log_errors
+    if problem.noise == "additive":
+        log_weights += problem.noise_prior.log_density(scatter) + np.log(scatter)
+    return [
+        Weighting(*one) for one in zip(factors, log_weights.tolist(), np.log(scatter).tolist(), strict=True)
+    ]
 
 
 def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
@@ -252,30 +252,28 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
     many. A few that stand for all are solved on the rows themselves, and weighed anew.
     """
-    lost, groups = _lost(problem), problem.groups
-    rows = groups if approximate or (groups is not None and groups.exact) else None
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
+    same = groups is None or approximate or groups.exact
+    rows = gathered if same else ScatteredRows(problem, None)
 
-    def at(u: Array, source: Groups | None) -> list[Weighting]:
-        return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
+    def solved(u: Array, source: ScatteredRows) -> Solved:
+        return solve(problem, prior, _at_scatters(problem, source, u))
 
-    def solved(u: Array) -> Solved:
-        return solve(problem, prior, at(u, groups))
-
-    u, log_density, log_scales, spacing = _lattice(solved, *_where(problem, at, groups))
+    u, log_density, log_scales, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
     points, masses = gauss_rule(u[None], share, _SCATTERS)
-    final = solve(problem, prior, at(points[0], rows))
-    here = np.logaddexp.reduce(final.totals, axis=1)
+    final = solved(points[0], rows)
     # What the points weigh on the rows themselves, by what they weigh where the lattice was.
-    before = here if rows is groups else np.logaddexp.reduce(solved(points[0]).totals, axis=1)
+    before = np.logaddexp.reduce((final if same else solved(points[0], gathered)).totals, axis=1)
     with np.errstate(divide="ignore"):
         more = np.log(masses[0]) + log_total - before
     found = final.found(more)
-    log_scatter = np.log(scatter_at(u, lost)) + (log_scales if problem.noise == "auto" else 0.0)
+    log_scatter = np.log(scatter_at(u, _lost(problem))) + (log_scales if problem.noise == "auto" else 0.0)
     return Integrated(
         found,
-        scatter_at(points[0], lost)[found.weighting],
+        scatter_at(points[0], _lost(problem))[found.weighting],
         final.totals + more[:, None],
         spread_out(log_scatter, share),
     )
@@ -300,21 +298,19 @@ def _lost(problem: Problem) -> float:
 
 def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
     """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
-    lost, groups = _lost(problem), problem.groups
-
-    def at(u: Array, source: Groups | None) -> list[Weighting]:
-        return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
-
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
     u, log_density, _, spacing = _lattice(
-        lambda u: solve(problem, prior, at(u, groups)), *_where(problem, at, groups)
+        lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
     )
     if len(u) > 1:
         inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
         left, right = u[inside[0]], u[inside[-1]]
         room = 0.5 * (right - left)
         u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
-    exact = groups is not None and groups.exact
-    return at(u, groups if exact else None), float(np.log(spacing))
+    exact = groups is None or groups.exact
+    rows = gathered if exact else ScatteredRows(problem, None)
+    return _at_scatters(problem, rows, u), float(np.log(spacing))
 
 
 def _lattice(
@@ -322,43 +318,51 @@ def _lattice(
 ) -> tuple[Array, Array, Array, float]:
     """Return an even lattice of the scatter's coordinate, log densities and means of log s there, and its spacing."""
     size = _NODES if left < right else 0
-    while True:
-        u = np.linspace(left, right, size + 1)
-        found = solved(u)
-        log_density = np.logaddexp.reduce(found.totals, axis=1)
-        spacing = float(u[1] - u[0]) if size else 1.0
+    u = np.linspace(left, right, size + 1)
+    log_density, log_scales = _evaluated(solved, u)
+    while size and size <= _MOST_NODES:
         inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
-        wider = 0.5 * (right - left)
-        if not size or size > _MOST_NODES:
-            break
-        if inside[-1] == size and right < _HIGHEST:
-            right += wider
-        elif inside[0] == 0 and left > LOWEST:
-            left = max(left - wider, LOWEST)
+        wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
+        if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
+            right += wider * (last == size)
+            left = max(left - wider * (first == 0), LOWEST)
         elif len(inside) < size // 2:
-            left, right = u[max(inside[0] - 1, 0)], u[min(inside[-1] + 1, size)]
+            left, right = u[max(first - 1, 0)], u[min(last + 1, size)]
         else:
             share = np.exp(log_density - log_density.max())
             if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
                 break
+            # Halves do not agree: those between join in.
+            middle = 0.5 * (u[1:] + u[:-1])
+            between = _evaluated(solved, middle)
+            u, log_density, log_scales = (
+                np.insert(old, np.arange(1, size + 1), new)
+                for old, new in zip((u, log_density, log_scales), (middle, *between), strict=True)
+            )
             size *= 2
-    return u, log_density, found.log_scales, spacing
+            continue
+        size = _NODES
+        u = np.linspace(left, right, size + 1)
+        log_density, log_scales = _evaluated(solved, u)
+    return u, log_density, log_scales, float(u[1] - u[0]) if size else 1.0
 
 
-def _where(
-    problem: Problem, at: Callable[[Array, Groups | None], list[Weighting]], source: Groups | None
-) -> tuple[float, float]:
+def _evaluated(solved: Callable[[Array], Solved], u: Array) -> tuple[Array, Array]:
+    found = solved(u)
+    return np.logaddexp.reduce(found.totals, axis=1), found.log_scales
+
+
+def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
     """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
     size = problem.rows.n_features + problem.fit_intercept
     freedom = max(problem.total_weight - size, 1.0)
     floor = np.square(problem.resolution())
 
     def log_density(u: Array) -> Array:
-        weightings = at(u, source)
-        stacked = np.zeros((len(u), size + len(weightings[0].factor), size + 1))
-        for one, rows in zip(stacked, weightings, strict=True):
-            one[: len(rows.factor)] = rows.factor[:, -1 - size :]
-        stacked[:, -size:, :size] = np.eye(size) / _WIDE
+        weightings = _at_scatters(problem, source, u)
+        factors = np.array([rows.factor for rows in weightings])[:, :, -1 - size :]
+        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
+        stacked = np.concatenate([factors, wide], axis=1)
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
         square = np.square(triangle[:, size:, size]).sum(axis=1)
         log_weight = np.array([rows.log_weight for rows in weightings])
