@@ -6,11 +6,13 @@ Under noise "additive" and "auto" every scatter weights the rows anew. Equations
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors import HalfCauchy
 from ..reduction import gauss_rule
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
@@ -147,6 +149,30 @@ def _bordered(root: Array, sd: Array) -> Array:
     whole = np.zeros((len(sd), len(sd)))
     whole[0, 0], whole[1:, 1:] = sd[0], root
     return whole
+
+
+class Contradiction(NamedTuple):
+    """How much better the data are explained by a prior of another scale."""
+
+    nats: float
+    """Log marginal likelihood of a scale that is learned, less that of the one given."""
+    scale: float
+    """The learned scale, in multiples of the given one: the posterior median."""
+
+
+def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -> Contradiction:
+    """Return what the data say of the scale of a prior that is fixed, under noise "scaled" or "known".
+
+    Parameters
+    ----------
+    problem : Problem
+    prior : ConditionalPrior
+    log_total : float
+        Log of the integral under it.
+    """
+    solved = _Learned(problem, replace(prior, scale_prior=HalfCauchy()), [weighting(problem)])
+    logs, below = solved.found(np.zeros(1)).scale_masses["prior_scale"]
+    return Contradiction(float(solved.totals[0, 0]) - log_total, float(np.exp(np.interp(0.5, below, logs))))
 
 
 class _Learned:
