@@ -139,7 +139,7 @@ class GivenScale:
         ]
 
     def stretched(self, factors: Array) -> GivenScale:
-        """Return what it is for a prior whose deviations along the basis' normal coordinates are so many times as wide.
+        """Return what it is for a prior so many times as wide along each of the basis' normal coordinates.
 
         The basis stays the same.
         """

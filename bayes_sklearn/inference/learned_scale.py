@@ -155,7 +155,7 @@ class ScaleIntegrand:
 
     @cached_property
     def top(self) -> Array:
-        """(branches,) log s about which the likelihood's own peak, of order N, is taken, so that it keeps its digits."""
+        """(branches,) log s about which the likelihood's own peak, of order N, is taken: it keeps its digits."""
         if self.noise_prior is None:
             return np.zeros(len(self.branches))
         residual = np.where(self.residual > 0.0, self.residual, self.total_weight)
@@ -354,14 +354,14 @@ class ScaleIntegrand:
             own = branch == i
             location, variances = self.branches[i].given.nodes_given_ratio(ratio[own])
             square = np.square(scale.reshape(-1, size)[own]).reshape(-1, 1)
-            covariances: SharedBasis | Factors = SharedBasis(
-                self.branches[i].given.basis, square * np.repeat(variances, size, axis=0)
-            )
+            plain = SharedBasis(self.branches[i].given.basis, square * np.repeat(variances, size, axis=0))
             location = np.repeat(location, size, axis=0)
-            if self.intercept is not None:
-                location, covariances = _observed(location, covariances, *self.intercept)
+            if self.intercept is None:
+                parts.append(plain)
+            else:
+                location, observed = _observed(location, plain, *self.intercept)
+                parts.append(observed)
             locations.append(location)
-            parts.append(covariances)
         return Nodes(
             log_weights.ravel(),
             scale,
@@ -388,7 +388,7 @@ class ScaleIntegrand:
         weights = np.where(np.arange(counts.max()) < counts[kept, None], share[index], 0.0)
         weights /= sums[kept, None]
         shrinkage, _ = self._shrinkage(lattice.branch, lattice.log_ratio)
-        apart = max(self._apart(lattice, share, i) for i in kept)
+        apart = max(self._apart(lattice, share, int(i)) for i in kept)
         points, masses = gauss_rule(shrinkage[index], weights, _enough(apart, _FEWEST))
         branch = np.repeat(kept, points.shape[1])
         log_ratio = np.concatenate(

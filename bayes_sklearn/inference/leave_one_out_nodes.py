@@ -216,7 +216,7 @@ class ScaleLattice:
         self.nodes = Nodes(weights.ravel(), found.noise_scale, found.location, found.covariances)
         node = np.arange(len(branch) * size).reshape(-1, size)
         at_end = step == np.repeat(counts - 1, counts)
-        halves = (node[step % 2 == 0].ravel(), node[:, ::2].ravel())
+        halves: tuple[Index, ...] = (node[step % 2 == 0].ravel(), node[:, ::2].ravel())
         left = np.concatenate([node[step == 0].ravel(), node[:, 0]])
         right = np.concatenate([node[at_end].ravel(), node[:, -1]])
         if size == 1:  # known noise

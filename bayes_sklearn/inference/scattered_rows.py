@@ -30,8 +30,9 @@ class ScatteredRows:
     def compressed(self, scatters: Array) -> tuple[Array, Array]:
         """Return triangles of [1, x, y], (S, P + 1, P + 1), and summed log errors, (S,), in the model's units, (7)."""
         if self._length * (self._problem.rows.n_features + 2) > _LONGEST:
-            found = [self._problem.factor_at(float(scatter), self._source) for scatter in scatters]
-            return np.array([factor for factor, _ in found]), np.array([log_error for _, log_error in found])
+            one_by_one = [self._problem.factor_at(float(scatter), self._source) for scatter in scatters]
+            factors, logs = zip(*one_by_one, strict=True)
+            return np.array(factors), np.array(logs)
         rows, error, weight = self._stacked
         width = rows.shape[1]
         triangles, log_errors = np.zeros((len(scatters), width, width)), np.empty(len(scatters))
@@ -40,7 +41,7 @@ class ScatteredRows:
             some = slice(start, start + step)
             errors = np.hypot(error, scatters[some, None])
             # Heavy rows come first: that order keeps the digits, (5).
-            found = np.linalg.qr(rows / errors[:, :, None], mode="r")
+            found = np.asarray(np.linalg.qr(rows / errors[:, :, None], mode="r"))
             triangles[some, : found.shape[1]] = found
             log_errors[some] = np.log(errors) @ weight
         signs = np.where(np.diagonal(triangles, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
@@ -60,9 +61,8 @@ class ScatteredRows:
             # A triangle's first column has its first entry alone, so that a change of origin is that row's.
             origin = source.whole.origin
             error = np.repeat(source.error, width)
-            weight = np.zeros((len(source.error), width))
-            weight[:, 0] = source.weight
-            weight = weight.ravel()
+            weight = np.zeros(len(error))
+            weight[::width] = source.weight
             rows[:, 1:] += rows[:, :1] * (origin - problem.scaling.mean)
         else:
             used = slice(None) if problem.rows.frequency is None else problem.rows.frequency > 0.0

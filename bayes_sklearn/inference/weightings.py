@@ -39,7 +39,7 @@ __all__ = [
 
 # Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
 _WIDE = 1e3
-# The scatter's lattice: how far the density has to have fallen at its ends (its log), nodes to begin with and at most,
+# The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
 # and how well halves of it have to agree.
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 # Where a lattice of the scatter's coordinate ends at the latest.
@@ -88,8 +88,10 @@ class Solved(Protocol):
 
     totals: Array
     """(weightings, geometries) log integrals."""
-    log_scales: Array
-    """(weightings,) posterior means of log s."""
+
+    @property
+    def log_scales(self) -> Array:
+        """(weightings,) posterior means of log s."""
 
     def found(self, more: Array) -> Found:
         """Return nodes, with this added to each weighting's log weights, (weightings,)."""
@@ -97,7 +99,9 @@ class Solved(Protocol):
 
 def solve(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> Solved:
     """Return the posterior for some weightings of the rows."""
-    return (_Fixed if prior.scale_prior is None else _Learned)(problem, prior, of)
+    if prior.scale_prior is None:
+        return _Fixed(problem, prior, of)
+    return _Learned(problem, prior, of)
 
 
 def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> ScaleIntegrand:
@@ -209,6 +213,15 @@ class _Learned:
         )
 
 
+def _noise_scales(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[Array, Array]:
+    """Return logs of a few noise scales that stand for all, and their log weights."""
+    if problem.noise not in ("scaled", "auto"):
+        explained = given.log_explained(np.ones(1))
+        return np.zeros(1), explained - 0.5 * given.residual + rows.log_weight
+    scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
+    return ScaledIntegrand(problem, given, -rows.log_weight, scatter).few()
+
+
 class _Fixed:
     """Where it is not: a noise scale, if any, is all that is left of each branch."""
 
@@ -219,14 +232,7 @@ class _Fixed:
             of, given_geometries(problem, prior, of, flat_intercept=False), strict=True
         ):
             for given in geometries:
-                log_scale, log_weight = np.zeros(1), rows.log_weight
-                if problem.noise in ("scaled", "auto"):
-                    scatter = (
-                        (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
-                    )
-                    log_scale, log_weight = ScaledIntegrand(problem, given, -log_weight, scatter).few()
-                else:
-                    log_weight = given.log_explained(np.ones(1)) - 0.5 * given.residual + log_weight
+                log_scale, log_weight = _noise_scales(problem, given, rows)
                 self._branches.append((given, log_scale, log_weight + share))
         totals = [np.logaddexp.reduce(log_weight) for _, _, log_weight in self._branches]
         self.totals = np.reshape(totals, (len(of), -1))
