@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
-from ..log_odds import log_expit
 from .importance_sampling import Component, find_mode
 from .regression_density import RegressionDensity, climb, root_of
 

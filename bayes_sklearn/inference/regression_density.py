@@ -19,7 +19,6 @@ from scipy.linalg.lapack import dtrtri
 from scipy.special import logit
 
 from ..auxiliary import Auxiliary, FoldedLog, Log
-from ..errors import pooled_share
 from ..priors import Normal, ScalePrior
 from .importance_sampling import Component
 from .problem import Problem
@@ -253,8 +252,11 @@ class RegressionDensity:
         both = self._turned(np.vstack([self.offset, self.basis.T]), back=True)
         return both[0], np.ascontiguousarray(both[1:].T)
 
-    def _trials(self) -> Array:
-        return np.ones(len(self.problem.rows.y)) if self.problem.trials is None else self.problem.trials
+    def _pooled_share(self) -> float:
+        """Return all successes over all trials, with half a success and half a failure added."""
+        y, trials = self.problem.rows.y, self.problem.trials
+        weight = self._frequency(slice(None), len(y)) * (1.0 if trials is None else trials)
+        return float((weight @ y + 0.5) / (weight.sum() + 1.0))
 
     def _frequency(self, block: slice, size: int) -> Array:
         frequency = self.problem.rows.frequency
@@ -327,7 +329,7 @@ class RegressionDensity:
                 scale = problem.typical_error * np.sqrt(max(scale**2 - 1.0, 0.1))
         elif problem.fit_intercept:
             line = self.offset.copy()
-            line[0] = logit(pooled_share(problem.rows.y, self._trials(), problem.rows.frequency))
+            line[0] = logit(self._pooled_share())
             point[:k] = np.linalg.solve(self.basis, line - self.offset)
         for i, parameter in enumerate(problem.auxiliary, start=k):
             value = scale if parameter.name == "noise_scale" else parameter.start
