@@ -28,7 +28,7 @@ class ScatteredRows:
         self._problem, self._source = problem, source
 
     def compressed(self, scatters: Array) -> tuple[Array, Array]:
-        """Return triangles of [1, x, y], (S, P + 1, P + 1), and summed log errors, (S,), in the model's units, (7)."""
+        """Return triangles of [1, x, y], (S, P + 1, P + 1), and summed log errors, (S,), in the model's units."""
         if self._length * (self._problem.rows.n_features + 2) > _LONGEST:
             one_by_one = [self._problem.factor_at(float(scatter), self._source) for scatter in scatters]
             factors, logs = zip(*one_by_one, strict=True)
