@@ -395,6 +395,8 @@ class ExportMixin:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
         if draws.scatter is not None:
             variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))
+        if draws.prior_scale is not None:
+            variables["prior_scale"] = (_SAMPLED, draws.split(draws.prior_scale.copy()))
         variables |= {
             name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.auxiliary.items()
         }

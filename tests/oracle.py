@@ -254,16 +254,16 @@ def standardisation(
 ) -> tuple[Array, Array, float, float]:
     """Origin and scale of the features and of the target: c, S, d, S_y.
 
-    The scale is the population standard deviation about the mean where there is an intercept, else
-    the root mean square: only with one is the data centred. A constant feature is scaled by its size,
-    a constant target by one.
+    With an intercept the data is centred, and the scale is the population standard deviation, of a constant feature
+    its size; without, it is the root mean square. Where that is zero, and of a constant target, it is one.
     """
     rows, target, f = (np.asarray(a, dtype=float) for a in (X, y, frequency))
     table = np.column_stack([rows, target])
-    origin = f @ table / f.sum() if fit_intercept else np.zeros(table.shape[1])
+    mean = f @ table / f.sum()
+    origin = mean if fit_intercept else np.zeros_like(mean)
     scale = np.sqrt(f @ (table - origin) ** 2 / f.sum())
-    size = np.append(np.abs(rows).max(axis=0), 1.0)
-    scale = np.where(scale <= 1e-12 * np.abs(table).max(axis=0), size, scale)
+    constant = scale <= 1e-12 * np.abs(table).max(axis=0)
+    scale[constant] = np.append(np.abs(mean[:-1]), 1.0)[constant]
     scale[scale == 0.0] = 1.0
     return origin[:-1], scale[:-1], float(origin[-1]), float(scale[-1])
 

@@ -64,7 +64,11 @@ class Case:
         X = 3.0 + X * np.logspace(0.0, 2.0, self.p)
         error = np.exp(rng.normal(-0.5, 0.6, self.n))
         noise = np.hypot(error, 0.3) if self.errors else 1.0
-        y = 20.0 + X @ (rng.normal(size=self.p) / np.logspace(0.0, 2.0, self.p)) + noise * rng.normal(size=self.n)
+        y = (
+            20.0
+            + X @ (rng.normal(size=self.p) / np.logspace(0.0, 2.0, self.p))
+            + noise * rng.normal(size=self.n)
+        )
         found = {"X": X, "y": y}
         if self.errors:
             found["y_err"] = error
@@ -133,14 +137,18 @@ def integrated(case: Case) -> Answer:
     if case.noise == "additive":
         log_ratio = grid(-16.0, 3.0, 0.1)
     log_s = steps + np.zeros((len(log_ratio), 1))
-    if case.noise == "auto":  # the larger the scatter beside the errors, the smaller what these are multiplied by
+    if (
+        case.noise == "auto"
+    ):  # the larger the scatter beside the errors, the smaller what these are multiplied by
         log_s = log_s - 0.5 * np.log1p(np.exp(2.0 * log_ratio) / np.square(rows.error).mean())[:, None]
     log_total = np.empty((len(rows.roots), len(log_ratio), len(log_tau), len(steps)))
     first = np.empty((*log_total.shape, case.p + 1))
     second = np.empty_like(first)
     for a, root in enumerate(rows.roots):
         for r, ratio in enumerate(np.exp(log_ratio)):
-            log_total[a, r], first[a, r], second[a, r] = given_ratio(case, rows, root, ratio, log_tau, log_s[r])
+            log_total[a, r], first[a, r], second[a, r] = given_ratio(
+                case, rows, root, ratio, log_tau, log_s[r]
+            )
     tau = np.exp(log_tau)[:, None]
     s = np.exp(log_s)[:, None]
     t = np.exp(log_ratio)[:, None, None] * s
@@ -226,9 +234,12 @@ def given_ratio(
     across = np.einsum("np,tsp->tsnp", full, np.broadcast_to(prior, (len(tau2), len(s2), p1)))
     total = across @ full.T + s2[:, None, None] * np.eye(len(target))
     residual = target - mu * ones
-    solved = np.linalg.solve(total, np.concatenate(
-        [np.broadcast_to(residual[:, None], (*total.shape[:2], len(target), 1)), across], axis=-1
-    ))
+    solved = np.linalg.solve(
+        total,
+        np.concatenate(
+            [np.broadcast_to(residual[:, None], (*total.shape[:2], len(target), 1)), across], axis=-1
+        ),
+    )
     log_density = log_density - 0.5 * (np.linalg.slogdet(total)[1] + solved[..., 0] @ residual)
     mean = np.einsum("tsnp,tsn->tsp", across, solved[..., 0])
     covariance = np.einsum("tsp,pq->tspq", np.broadcast_to(prior, (len(tau2), len(s2), p1)), np.eye(p1))
@@ -250,7 +261,9 @@ def scatter_log_density(t: Array, error: Array) -> Array:
 
 def quantile(log_value: Array, mass: Array) -> Array:
     """Quantiles of what has a smooth density on an even grid."""
-    below = CubicSpline(log_value, mass).antiderivative()(fine := np.linspace(log_value[0], log_value[-1], 20_001))
+    below = CubicSpline(log_value, mass).antiderivative()(
+        fine := np.linspace(log_value[0], log_value[-1], 20_001)
+    )
     return np.exp(np.interp(LEVELS, below / below[-1], fine))
 
 

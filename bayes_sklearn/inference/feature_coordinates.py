@@ -85,8 +85,11 @@ def flat(draws: Array) -> Array:
 
 
 def takes_log_noise(problem: Problem) -> bool:
-    """Return whether the noise scale's coordinate is its logarithm: where the prior's density has a wall at zero."""
-    return problem.noise != "known" and problem.noise_prior.vanishes_at_zero
+    """Return whether the noise scale's coordinate is its logarithm: where its density has a wall at zero.
+
+    So it has under noise "auto", where scatter and multiplied errors are nothing only together.
+    """
+    return problem.noise == "auto" or (problem.noise != "known" and problem.noise_prior.vanishes_at_zero)
 
 
 def measured_data(problem: Problem, seed: int) -> MeasuredData:

@@ -95,7 +95,7 @@ def latent_data(problem: Problem, seed: int) -> LatentData:
     left = np.column_stack([structural.w, structural.y - structural.w @ m])
     left -= ones @ np.vstack([reference.w, reference.y]).T
     arrays = of_likelihood(problem) | measured.arrays
-    arrays |= auxiliary_arrays(problem.auxiliary, coordinates, root)
+    arrays |= auxiliary_arrays(problem, coordinates, root)
     for parameter, c in zip(problem.auxiliary, coordinates, strict=True):
         arrays[f"typical_{parameter.name}"] = float(parameter.coordinate.value(c))
     if problem.has_noise_scale:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..auxiliary import Auxiliary
+from ..auxiliary import Log
 from ..likelihoods import Observations
 from ..priors import ScaleMixture
 from .noise_coordinates import FollowingNoise
@@ -70,28 +70,34 @@ class Approximation:
         return density.basis @ root_of(density.derivatives(self.point, np.ones(k)), k)
 
 
-def auxiliary_arrays(
-    auxiliary: tuple[Auxiliary, ...], coordinates: Array, root: Array
-) -> dict[str, Array | float]:
+def auxiliary_arrays(problem: Problem, coordinates: Array, root: Array) -> dict[str, Array | float]:
     """Return where the likelihood's own parameters are and how far they spread, in the sampler's coordinates.
 
     Parameters
     ----------
-    auxiliary : tuple of Auxiliary
+    problem : Problem
     coordinates : ndarray of shape (A,)
         Of the parameters, in their own coordinates.
     root : ndarray of shape (A, A)
         A root of their covariance.
     """
+    auxiliary, together = problem.auxiliary, problem.noise == "auto"
     place, slope = np.zeros(len(auxiliary)), np.ones(len(auxiliary))
     for i, parameter in enumerate(auxiliary):
-        own, other = parameter.coordinate, parameter.for_sampler
+        own, other = parameter.coordinate, Log() if together and i < 2 else parameter.for_sampler
         size = np.abs(coordinates[i]) if own.folded else coordinates[i]
         value = own.value(size)
         place[i] = float(other.of(value))
         # Of one coordinate in the other: the ratio of the parameter's slopes in both.
         slope[i] = float(np.exp(own.log_slope(size) - other.log_slope(place[i])))
     spread = slope[:, None] * root
+    if together:
+        # From the logs of noise scale and scatter to those of a typical row's noise and of their ratio there.
+        place[1] -= np.log(problem.scatter_unit)
+        share = 1.0 / (1.0 + np.exp(2.0 * (place[1] - place[0])))
+        turn = np.array([[share, 1.0 - share], [-1.0, 1.0]])
+        size = np.logaddexp(2.0 * place[0], 2.0 * place[1]) / 2.0 + np.log(problem.scatter_unit)
+        place[:2], spread[:2] = [size, place[1] - place[0]], turn @ spread[:2]
     sd = np.sqrt(np.square(spread).sum(axis=1))
     spread *= (np.clip(sd, _NARROW, _BROAD) / sd)[:, None]
     return {
@@ -127,7 +133,7 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
     check_proper(problem.gaussian_like())
     found = Approximation.of(problem)
     density, k = found.density, found.density.n_coefficients
-    arrays = of_likelihood(problem) | auxiliary_arrays(density.problem.auxiliary, found.point[k:], found.root)
+    arrays = of_likelihood(problem) | auxiliary_arrays(problem, found.point[k:], found.root)
     design = np.concatenate([block for _, block in problem.design_blocks()])
     if follows_prior(problem):
         arrays |= following_prior(problem, found)

@@ -315,21 +315,24 @@ class Posterior:
         if self.chains is None and len(values) > 1 and (values > 0.0).all():
             # A lattice has few values of each parameter: half of the mass of each lies below it.
             steps, which = np.unique(values, return_inverse=True)
-            mass = np.bincount(which, self.weights)
+            mass = np.asarray(np.bincount(which, self.weights), dtype=np.float64)
             return np.exp(np.interp(probabilities, np.cumsum(mass) - 0.5 * mass, np.log(steps)))
         weights = self.weights
         return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=weights))
 
     def noise_cdf(self, value: float) -> float:
         """Return the posterior probability of a noise scale at or below a value."""
-        if "noise_scale" in self.scale_masses:
-            logs, mass = self.scale_masses["noise_scale"]
-            return float(np.interp(np.log(value), logs, mass, left=0.0, right=1.0))
-        order = np.argsort(self.noise_scale)
         if self.log_noise_density is None:
-            return float(self.weights @ (self.noise_scale <= value))
-        fine, mass = self._noise_mass(order)
+            return self.cdf("noise_scale", self.noise_scale, value)
+        fine, mass = self._noise_mass(np.argsort(self.noise_scale))
         return float(np.interp(np.log(value), fine, mass))
+
+    def cdf(self, name: str, values: Array, value: float) -> float:
+        """Return the posterior probability that a parameter, of which nodes have these values, is at or below a value."""
+        if name in self.scale_masses:
+            logs, mass = self.scale_masses[name]
+            return float(np.interp(np.log(value), logs, mass, left=0.0, right=1.0))
+        return float(self.weights @ (values <= value))
 
     def _noise_mass(self, order: NDArray[np.intp]) -> tuple[Array, Array]:
         """Return logs of the noise scale, and the posterior probability below them.

@@ -25,6 +25,7 @@ from .pymc_priors import (
     positive_density,
     prior_density,
     priors_of,
+    scale_and_scatter,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +110,11 @@ def likelihood_values(problem: Problem, given: Mapping[str, Any], u: Any) -> tup
         return values, terms
     coordinates = given["place"] + pt.dot(given["spread_of_auxiliary"], u)
     for i, parameter in enumerate(problem.auxiliary):
-        above, log_slope = parameter.for_sampler.graph(coordinates[i], given["coordinate_unit"][i])
+        if problem.noise == "auto" and i < 2:
+            log_slope = scale_and_scatter(given, coordinates[0], coordinates[1])[i]
+            above = pt.exp(log_slope)
+        else:
+            above, log_slope = parameter.for_sampler.graph(coordinates[i], given["coordinate_unit"][i])
         role = "noise_prior" if parameter.name == "noise_scale" else f"{parameter.name}_prior"
         terms += [positive_density(parameter.prior, role, of_role(given, role), above), log_slope]
         values[parameter.name] = pm.Deterministic(parameter.name, above + given["coordinate_lower"][i])

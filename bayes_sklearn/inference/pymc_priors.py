@@ -135,15 +135,21 @@ def noise_variables(problem: Problem, given: Mapping[str, Any], u: Any) -> Noise
     terms = []
     if problem.noise == "auto":
         log_ratio = given["log_ratio"][0] + given["log_ratio"][1] * u[1]
-        log_size, unit = log_scale, pt.log(given["scatter_prior_beta"])
-        log_scale = log_size - unit - 0.5 * pt.softplus(2.0 * log_ratio)
-        log_scatter = log_size - 0.5 * pt.softplus(-2.0 * log_ratio)
+        log_scale, log_scatter = scale_and_scatter(given, log_scale, log_ratio)
         scatter = pm.Deterministic("scatter", pt.exp(log_scatter))
         of_scatter = priors_of(problem)["scatter_prior"]
         terms.append(positive_density(of_scatter, "scatter_prior", of_role(given, "scatter_prior"), scatter))
     scale = pm.Deterministic("s", pt.exp(log_scale))
     prior = positive_density(problem.noise_prior, "noise_prior", of_role(given, "noise_prior"), scale)
     return NoiseVariables(scale, scatter, [prior, *terms, log_scale + log_scatter])
+
+
+def scale_and_scatter(given: Mapping[str, Any], log_size: Any, log_ratio: Any) -> tuple[Any, Any]:
+    """Return the logs of the noise scale and of the scatter, whose volume is that of what they are given by, (16a)."""
+    import pytensor.tensor as pt
+
+    log_scale = log_size - pt.log(given["scatter_prior_beta"]) - 0.5 * pt.softplus(2.0 * log_ratio)
+    return log_scale, log_size - 0.5 * pt.softplus(-2.0 * log_ratio)
 
 
 def learned_scale(problem: Problem, given: Mapping[str, Any], u: Any) -> tuple[Any, list[Any]]:
@@ -195,4 +201,7 @@ def over_geometries(log_density: Any) -> Any:
     import pymc as pm
     import pytensor.tensor as pt
 
-    return pt.logsumexp(pm.Deterministic("geometry", log_density))
+    log_density = pm.Deterministic("geometry", log_density)
+    # Large negative numbers: not every mode of compiling takes care of them.
+    highest = log_density.max()
+    return highest + pt.log(pt.exp(log_density - highest).sum())
