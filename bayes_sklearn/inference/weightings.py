@@ -44,8 +44,8 @@ _WIDE = 1e3
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 # Where a lattice of the scatter's coordinate ends at the latest.
 _HIGHEST = 200.0
-# Scatters that stand for those of the lattice.
-_SCATTERS = 7
+# Scatters that stand for those of the lattice: so many at least, more by how far mean log errors are apart, at most.
+_FEWEST, _MORE, _SCATTERS = 3, 40.0, 8
 
 
 class Weighting(NamedTuple):
@@ -108,7 +108,7 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
     """Return the integrand where the prior's scale is learned: branches are geometries, by weightings."""
     if prior.scale_prior is None:
         raise ValueError("The scale of this prior is not learned.")
-    share = -float(np.log(len(prior.roots)))
+    share = -float(np.log(prior.n_geometries))
     branches = [
         Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
         for rows, geometries in zip(
@@ -226,7 +226,7 @@ class _Fixed:
     """Where it is not: a noise scale, if any, is all that is left of each branch."""
 
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
-        share = -float(np.log(len(prior.roots)))
+        share = -float(np.log(prior.n_geometries))
         self._branches: list[tuple[GivenScale, Array, Array]] = []
         for rows, geometries in zip(
             of, given_geometries(problem, prior, of, flat_intercept=False), strict=True
@@ -295,14 +295,20 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     u, log_density, log_scales, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
-    points, masses = gauss_rule(u[None], share, _SCATTERS)
+    # In the mean log error a scatter that is lost among the errors is as good as none.
+    scatter = scatter_at(u, _lost(problem))
+    mean_log = gathered.compressed(scatter)[1] / problem.total_weight
+    deviation = np.sqrt(share @ np.square(mean_log - share @ mean_log))
+    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
+    points, masses = gauss_rule(mean_log[None], share, size)
+    points = np.interp(points, mean_log, u)
     final = solved(points[0], rows)
     # What the points weigh on the rows themselves, by what they weigh where the lattice was.
     before = np.logaddexp.reduce((final if same else solved(points[0], gathered)).totals, axis=1)
     with np.errstate(divide="ignore"):
         more = np.log(masses[0]) + log_total - before
     found = final.found(more)
-    log_scatter = np.log(scatter_at(u, _lost(problem))) + (log_scales if problem.noise == "auto" else 0.0)
+    log_scatter = np.log(scatter) + (log_scales if problem.noise == "auto" else 0.0)
     return Integrated(
         found,
         scatter_at(points[0], _lost(problem))[found.weighting],
