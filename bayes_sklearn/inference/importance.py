@@ -178,8 +178,8 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
     mean, sd = prior.gaussian_like("coef_prior", p)
     log_scale = None if prior.scale_prior is None else prior.scale_prior.log_density
     if isinstance(prior, PoweredCorrelation):
-        # With one feature of each kind there is no correlation that the power could be of.
-        powers = parameters["power"] if max(len(noisy), len(exact)) > 1 else parameters["power"][:1]
+        # With one exact feature there is no correlation that the power could be of.
+        powers = parameters["power"] if len(exact) > 1 else parameters["power"][:1]
         roots = powered_roots(problem.prior_design[:, exact], powers)
         sigma = sd[noisy]
         return SlopePrior(
@@ -189,7 +189,7 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
             np.zeros(len(exact)),
             np.array([np.linalg.inv(units.exact[:, None] * sd[exact, None] * root) for root in roots]),
             log_scale,
-            powers,
+            on_signal=True,
         )
     own = {name: values[noisy] for name, values in parameters.items()}
     jacobian = -float(np.log(unit).sum())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from .slope_prior import SlopePrior
-from .structural_rows import Reference, pairs
+from .structural_rows import Reference, cholesky, pairs
 
 Array = NDArray[np.float64]
 
@@ -90,10 +90,10 @@ class NormalEquations(NamedTuple):
             self.gram[:, keep[:, None], keep], self.right[:, keep], self.square, self.reference[:, keep]
         )
 
-    def integrated(self, prior: HeadPrior, slopes: SlopePrior, tau: Array, log_shares: Array) -> Integrated:
+    def integrated(self, prior: HeadPrior, slopes: SlopePrior, m: Array, tau: Array) -> Integrated:
         """Integrate theta out.
 
-        What the geometries have in common is eliminated once; each then has equations of beta alone.
+        What the geometries have in common is eliminated once; each then has equations of the exact features' slopes.
 
         Parameters
         ----------
@@ -101,60 +101,91 @@ class NormalEquations(NamedTuple):
             Of (mu, Gamma, alpha).
         slopes : SlopePrior
             Of beta.
+        m : ndarray of shape (G, q)
         tau : ndarray of shape (G,)
-            Its scale.
-        log_shares : ndarray of shape (G, geometries)
-            What each geometry counts, before the data are asked.
+            Scale of the slopes' prior.
         """
-        head = len(prior.mean)
-        flat = np.isinf(prior.sd)
-        prior_root = prior.shear / prior.sd[:, None]
-        ahead = np.where(flat, 0.0, prior.mean - self.reference[:, :head])
-        lower, exists = cholesky(self.gram[:, :head, :head] + prior_root.T @ prior_root)
-        gram, right = self.gram, self.right
+        head, k = len(prior.mean), self.gram.shape[1] - len(prior.mean)
+        shift = m if slopes.on_signal else np.zeros_like(m)
+        gram, right, _, reference = self.shifted(shift, k)
+        flat = np.append(np.isinf(prior.sd), slopes.flat)
+        ahead = np.append(prior.mean, slopes.beta_mean) - reference
+        ahead[:, flat] = 0.0
+        of_head = prior.shear / prior.sd[:, None]
+        precision = of_head.T @ of_head
+        lower, exists = cholesky(gram[:, :head, :head] + precision)
+        sides = np.stack([right, np.zeros_like(right), right - _times(gram, ahead)], axis=2)
+        sides[:, :head, 1] = ahead[:, :head] @ precision
         if not exists.all():
-            gram, right = (np.where(exists.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0) for x in (gram, right))
+            gram, sides = (np.where(exists[:, None, None], values, 0.0) for values in (gram, sides))
         inverse = _inverse(lower)
-        white_ahead = ahead @ prior_root.T
-        white = _times(inverse, right[:, :head] + white_ahead @ prior_root)
+        white = inverse @ sides[:, :head]
         across = gram[:, head:, :head] @ inverse.transpose(0, 2, 1)
         left = gram[:, head:, head:] - across @ across.transpose(0, 2, 1)
-        right = right[:, head:] - _times(across, white)
-        common = self.square + np.square(white_ahead).sum(axis=1) - np.square(white).sum(axis=1)
-        common = -0.5 * common - _log_diagonal(lower) - float(np.log(prior.sd[~flat]).sum())
-        common += 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI
+        sides = sides[:, head:] - across @ white
+        constant = 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI - float(np.log(prior.sd[~flat[:head]]).sum())
+        constant = constant + _gain(white) - _log_diagonal(lower) - 0.5 * self.square
+        constant = constant - (k - np.count_nonzero(slopes.flat)) * np.log(tau)
 
-        k = self.gram.shape[1] - head
-        ahead = slopes.beta_mean - self.reference[:, head:]
-        tails, whites, terms = [], [], []
+        terms, tails, whites = [], [], []
         for whiten, log_volume in zip(slopes.whiten, slopes.log_volume, strict=True):
             precision = (whiten.T @ whiten) / np.square(tau)[:, None, None]
-            tail, found = cholesky(left + precision)
-            tails.append(_inverse(tail))
-            of_data, of_prior, rest = (
-                _times(tails[-1], vector)
-                for vector in (right, _times(precision, ahead), right - _times(left, ahead))
-            )
-            whites.append(of_data + of_prior)
-            # |of_data + of_prior|^2 - ahead' precision ahead, without a difference that cancels where tau is small.
-            term = 0.5 * (np.square(of_data) + (of_data + rest) * of_prior).sum(axis=1)
-            term += log_volume - _log_diagonal(tail) - (k - slopes.n_flat) * np.log(tau)
-            terms.append(np.where(found & exists, term, -np.inf))
-        by_geometry = log_shares + np.stack(terms, axis=1)
-        total, geometry, chosen = _chosen(by_geometry)
-        everywhere = np.arange(len(tau))
-        tail, white_tail = np.stack(tails)[chosen, everywhere], np.stack(whites)[chosen, everywhere]
-        root = np.zeros_like(self.gram)
+            lower, found = cholesky(left + precision)
+            own = sides.copy()
+            own[:, :, 1] += _times(precision, ahead[:, head:])
+            tails.append(_inverse(lower))
+            whites.append(tails[-1] @ own)
+            terms.append(np.where(found & exists, _gain(whites[-1]) + log_volume - _log_diagonal(lower), -np.inf))
+        total, geometries, chosen = _chosen(np.stack(terms, axis=1))
+        everywhere = np.arange(len(m))
+        tail = np.stack(tails)[chosen, everywhere] if len(tails) > 1 else tails[0]
+        of_tail = np.stack(whites)[chosen, everywhere] if len(tails) > 1 else whites[0]
+        root = np.zeros_like(gram)
         root[:, :head, :head] = inverse.transpose(0, 2, 1)
         root[:, head:, head:] = tail.transpose(0, 2, 1)
         root[:, :head, head:] = -root[:, :head, :head] @ across.transpose(0, 2, 1) @ root[:, head:, head:]
-        theta = self.reference + _times(root, np.concatenate([white, white_tail], axis=1))
-        with np.errstate(invalid="ignore"):
-            return Integrated(common + total, theta, root, geometry)
+        found = np.concatenate([white, of_tail], axis=1)
+        theta = reference + _times(root, found[:, :, 0] + found[:, :, 1])
+        return Integrated(constant + total, _back(theta, shift, k), _back(root, shift, k), geometries)
+
+    def shifted(self, shift: Array, k: int) -> NormalEquations:
+        """Return the equations with beta + sum_j shift_j Gamma_j in the place of beta."""
+        if not (k and shift.any()):
+            return self
+        width, beta = k + 1, slice(-k, None)
+        gram, right, reference = self.gram.copy(), self.right.copy(), self.reference.copy()
+        for j, by in enumerate(shift.T[:, :, None]):
+            Gamma = slice(j * width + 1, (j + 1) * width)
+            gram[:, :, Gamma] -= by[:, :, None] * gram[:, :, beta]
+            right[:, Gamma] -= by * right[:, beta]
+            reference[:, beta] += by * reference[:, Gamma]
+        for j, by in enumerate(shift.T[:, :, None]):
+            Gamma = slice(j * width + 1, (j + 1) * width)
+            gram[:, Gamma] -= by[:, :, None] * gram[:, beta]
+        return NormalEquations(gram, right, self.square, reference)
+
+
+def _gain(white: Array) -> Array:
+    """Return half of |d + p|^2 - a'P a, from whitened data, prior and what the data say against the prior, (G, D, 3).
+
+    Without a difference that cancels where the prior is narrow.
+    """
+    of_data, of_prior, rest = white.transpose(2, 0, 1)
+    return np.asarray(0.5 * (np.square(of_data) + (of_data + rest) * of_prior).sum(axis=1))
+
+
+def _back(values: Array, shift: Array, k: int) -> Array:
+    """Return what `shifted` equations say of theta, (G, D, ...), of theta as it was."""
+    if k and shift.any():
+        width = k + 1
+        for j, by in enumerate(shift.T):
+            by = by.reshape(-1, *[1] * (values.ndim - 1))
+            values[:, -k:] -= by * values[:, j * width + 1 : (j + 1) * width]
+    return values
 
 
 def _chosen(log_weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
-    """Return the logs of the rows' sums, shares in them, and a column of each row, chosen by these shares."""
+    """Return the logs of the rows' means, shares in them, and a column of each row, chosen by these shares."""
     if log_weights.shape[1] == 1:
         only = np.zeros(len(log_weights), dtype=np.intp)
         return log_weights[:, 0], np.ones_like(log_weights), only
@@ -162,7 +193,7 @@ def _chosen(log_weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
     shares = np.exp(log_weights - np.where(np.isfinite(total), total, 0.0)[:, None])
     uniform = (_GOLDEN * np.arange(1, len(shares) + 1)) % 1.0
     passed = np.cumsum(shares[:, :-1], axis=1) < uniform[:, None]
-    return np.asarray(total), shares, passed.sum(axis=1)
+    return np.asarray(total - np.log(log_weights.shape[1])), shares, passed.sum(axis=1)
 
 
 def _times(matrices: Array, vectors: Array) -> Array:
@@ -175,18 +206,3 @@ def _inverse(matrices: Array) -> Array:
 
 def _log_diagonal(lower: Array) -> Array:
     return np.asarray(np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1))
-
-
-def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Return Cholesky factors, (G, D, D), the identity in the place of one that does not exist, and which do."""
-    exists: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))
-    lower = np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape).copy()
-    try:
-        lower[exists] = np.linalg.cholesky(matrices[exists])
-    except np.linalg.LinAlgError:
-        for index in np.flatnonzero(exists):
-            try:
-                lower[index] = np.linalg.cholesky(matrices[index])
-            except np.linalg.LinAlgError:
-                exists[index] = False
-    return lower, exists

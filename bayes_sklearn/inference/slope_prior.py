@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .structural_rows import cholesky
+
 Array = NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
 
@@ -34,53 +36,46 @@ class SlopePrior:
     """(geometries, k, k) Times beta - beta_mean it is Normal(0, tau^2) and independent; rows of zeros: flat."""
     log_scale: LogDensity | None = None
     """From (G,) values of tau to log densities; None: it is one."""
-    powers: Array | None = None
-    """(geometries,) of the true features' correlation where the prior of m is on the signal, (20a); None: on m."""
+    on_signal: bool = False
+    """Whether the prior is on what the features explain of the target, (20a)."""
 
     @property
     def n_geometries(self) -> int:
         return len(self.whiten)
 
     @cached_property
+    def flat(self) -> NDArray[np.bool_]:
+        """(k,) Which entries of beta have a flat prior."""
+        return np.asarray(~self.whiten[0].any(axis=1))
+
+    @property
     def n_flat(self) -> int:
-        """How many entries of beta have a flat prior."""
-        return int(np.count_nonzero(~self.whiten[0].any(axis=1)))
+        return int(np.count_nonzero(self.flat))
 
     @cached_property
     def log_volume(self) -> Array:
-        """(geometries,) Log densities of beta at its mean at scale one, less those of Normal(0, 1)."""
+        """(geometries,) Log of how much denser beta is at its mean at scale one than under Normal(0, 1)."""
         flat = ~self.whiten.any(axis=2)
         found = np.linalg.slogdet(self.whiten + flat[:, :, None] * np.eye(self.whiten.shape[1]))[1]
-        return np.asarray(found + 0.5 * self.n_flat * _LOG_TWO_PI)
+        return np.asarray(found)
 
     def log_m(self, m: Array, T: Array, tau: Array) -> Array:
-        """Return the log densities of m under each geometry, (G, geometries), (20b)."""
+        """Return the log density of m, (G,), (20b)."""
         q = m.shape[1]
-        if self.powers is None:
+        if not self.on_signal:
             away = m if self.log_scale is None else self.mean + (m - self.mean) / tau[:, None]
-            return (self.log_density(away) - q * np.log(tau))[:, None]
-        t = np.sqrt(np.maximum(np.diagonal(T, axis1=1, axis2=2), np.finfo(np.float64).tiny))
-        signal = t * m / tau[:, None]
-        log_unit = np.log(t).sum(axis=1) - q * np.log(tau)
-        if q == 1:
-            return np.repeat((self.log_density(signal) + log_unit)[:, None], self.n_geometries, axis=1)
-        spread, directions = np.linalg.eigh(T / (t[:, :, None] * t[:, None, :]))
-        spread = np.maximum(spread, np.finfo(np.float64).tiny)
-        along = (signal[:, None, :] @ directions)[:, 0]
-        found = [
-            self.log_density(along * spread ** (0.5 * power)) + 0.5 * power * np.log(spread).sum(axis=1)
-            for power in self.powers
-        ]
-        return np.stack(found, axis=1) + log_unit[:, None]
+            return np.asarray(self.log_density(away) - q * np.log(tau))
+        root = np.sqrt(T) if q == 1 else cholesky(T)[0]
+        signal = (m[:, None, :] @ root)[:, 0] / tau[:, None]
+        log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+        return np.asarray(self.log_density(signal) + log_volume - q * np.log(tau))
 
     def log_beta(self, beta: Array, tau: Array) -> Array:
         """Return the log densities of beta under each geometry, (G, geometries)."""
         white = (beta - self.beta_mean) @ self.whiten.transpose(0, 2, 1) / tau[:, None]
         square = np.square(white).sum(axis=2).T
         k = len(self.beta_mean)
-        return (
-            -0.5 * square + self.log_volume - 0.5 * k * _LOG_TWO_PI - (k - self.n_flat) * np.log(tau)[:, None]
-        )
+        return -0.5 * square + self.log_volume - 0.5 * (k - self.n_flat) * _LOG_TWO_PI - (k - self.n_flat) * np.log(tau)[:, None]
 
     def precision(self, T: Array, tau: Array, widest: float) -> Array:
         """Return the precision of a Gaussian about as wide as the prior of m, (G, q, q).
@@ -93,7 +88,5 @@ class SlopePrior:
             The standard deviation to take for a flat prior's.
         """
         own = np.diag(np.where(np.isinf(self.sd), widest, self.sd) ** -2.0)
-        if self.powers is None:
-            return own / np.square(tau)[:, None, None]
-        t = np.sqrt(np.diagonal(T, axis1=1, axis2=2)) / tau[:, None]
-        return own * np.square(t)[:, None, :]
+        unit = T if self.on_signal else 1.0
+        return own * unit / np.square(tau)[:, None, None]

@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, gammaln, logsumexp
+from scipy.special import betaln, gammaln
 
 from .normal_equations import HeadPrior, NormalEquations
 from .slope_prior import LogDensity, SlopePrior
@@ -234,7 +234,7 @@ class StructuralProblem:
             excess = max(residual - errors[-2], 0.0) if scattered else 0.0
             logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
         if self.slopes.log_scale is not None:
-            unit = t if self.slopes.powers is not None else 1.0
+            unit = t if self.slopes.on_signal else 1.0
             beta = self.slopes.whiten[0] @ self.gathered.reference.y[1:]
             found = np.append(unit * m, beta) * related
             logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
@@ -272,7 +272,7 @@ class StructuralProblem:
         """Return the log prior density of points."""
         psi = self.psi(points)
         of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
-        return self.log_prior_noise_and_scale(points) + self.log_prior_spread(points) + _log_mean(of_m)
+        return of_m + self.log_prior_noise_and_scale(points) + self.log_prior_spread(points)
 
     def log_prior_noise_and_scale(self, points: Array) -> Array:
         """Return the part of s, the scatter and tau."""
@@ -327,9 +327,7 @@ class StructuralProblem:
             equations = NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
             if self.intercept is None:
                 equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
-            log_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
-            log_shares = log_m - logsumexp(log_m, axis=1, keepdims=True)
-            found = equations.integrated(self._head_prior, self.slopes, psi.tau, log_shares)
+            found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
             log_evidence = found.log_integral - 0.5 * log_determinant
         log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * _LOG_TWO_PI
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
@@ -414,10 +412,3 @@ class StructuralProblem:
         n = max(len(part) for part in parts)
         parts.append(np.ones((1, 1)))
         return np.column_stack([np.broadcast_to(part, (n, part.shape[1])) for part in parts])
-
-
-def _log_mean(values: Array) -> Array:
-    """Return the logs of the rows' mean exponentials."""
-    if values.shape[1] == 1:
-        return values[:, 0]
-    return np.asarray(logsumexp(values, axis=1) - np.log(values.shape[1]))

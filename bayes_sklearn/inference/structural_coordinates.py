@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .importance_sampling import Component
-from .normal_equations import cholesky
 from .structural import MEAN_SCALE, StructuralProblem
-from .structural_rows import pairs
+from .structural_rows import cholesky, pairs
 
 Array = NDArray[np.float64]
 
