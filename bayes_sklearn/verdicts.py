@@ -25,14 +25,10 @@ Verdict = Literal[
     "uneven noise",
 ]
 
-<<<<<<< HEAD
-__all__ = ["Verdict", "decide", "explain", "multiplies_errors"]
-=======
-__all__ = ["Verdict", "decide", "explain", "levels"]
+__all__ = ["Verdict", "decide", "explain", "levels", "multiplies_errors"]
 
 # How the rate of false alarms is shared out between the tests that rows allow.
 _SHARES = {"dispersion": 4.0, "trend": 2.0, MEASURED: 1.0, CURVE: 1.0, CORRELATED: 1.0, UNEVEN: 1.0}
->>>>>>> audit
 
 # Rows further off than this many errors are blunders rather than chance.
 _FAR_OFF = 4.0
@@ -101,11 +97,6 @@ def explain(
         f"Rows lie {factor:.2f} times as far from the line as {told} let one expect (95% interval {lower:.2f} to"
         f" {upper:.2f})"
     )
-<<<<<<< HEAD
-    multiplied = rows.kind != "predicted" and multiplies_errors(regressor)
-    absorbed = (
-        " The fit multiplies them by its noise scale, so that its predictions allow for that." * multiplied
-=======
     untold = ""
     if rows.line is not None and rows.line.groups is not None and CORRELATED not in patterns:
         untold = " Whether rows of a group are correlated can't be told: there are too few groups or rows beside the"
@@ -118,10 +109,9 @@ def explain(
         return (
             f"No errors are stated. Rows lie about the line with no pattern that speaks against it.{untold}"
         )
-    scaled = rows.kind != "predicted" and regressor.noise == "scaled"
-    absorbed = " The fit multiplies them by its noise scale, so that its predictions allow for that." * (
-        scaled and hasattr(regressor, "noise_scale_")
->>>>>>> audit
+    multiplied = rows.kind != "predicted" and multiplies_errors(regressor)
+    absorbed = (
+        " The fit multiplies them by its noise scale, so that its predictions allow for that." * multiplied
     )
     features = _features(rows, verdict)
     if verdict == "about right":
@@ -153,11 +143,11 @@ def explain(
     return f"{seen}: they are too small. {remedy[rows.kind]}{features}{_outliers(rows, dispersion)}{absorbed}"
 
 
-<<<<<<< HEAD
 def multiplies_errors(regressor: Any) -> bool:
     """Return whether a fitted model multiplies stated errors by a noise scale that it found."""
     return hasattr(regressor, "noise_scale_") and regressor._noise_model.noise in ("scaled", "auto")
-=======
+
+
 def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: Any) -> str:
     """Return what a pattern is, how strong, and what to do about it."""
     if name == MEASURED:
@@ -208,7 +198,6 @@ def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: 
 
 def _quoted(pattern: Pattern) -> str:
     return "the prediction" if pattern.along == "prediction" else repr(pattern.along)
->>>>>>> audit
 
 
 def _features(rows: StandardizedRows, verdict: Verdict) -> str:
