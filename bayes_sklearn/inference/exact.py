@@ -119,7 +119,7 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
     if problem.noise in ("additive", "auto"):
         integrated = over_scatter(problem, prior, approximate=approximate)
         found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
-        masses = {**found.scale_masses, "scatter": integrated.masses}
+        masses = dict(integrated.masses)
     else:
         solved = weightings.solve(problem, prior, [weightings.weighting(problem)])
         found, totals = solved.found(np.zeros(1)), solved.totals

@@ -7,13 +7,14 @@ lattice of s lies where its own mass is. Equations (n) are those of ``docs/maths
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from ..priors import ScalePrior
 from ..reduction import gauss_rule
@@ -23,7 +24,7 @@ from .posterior import Factors, Joined, NodeCovariances, SharedBasis
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-__all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "spread_out"]
+__all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "masses_between"]
 
 # A lattice ends where the density has fallen by this factor (its log), and no farther away than the second.
 _FALLEN, _FARTHEST = 25.0, 300.0
@@ -39,8 +40,9 @@ _STEP, _NEWTON = 1e-3, 12
 _FEWEST, _FEWEST_SCALES, _MOST = 4, 3, 12
 # Nodes whose probability is less are left out.
 _NEGLIGIBLE = 1e-9
-# Points at which the distributions of the scales are kept.
-_POINTS = 129
+# Cells in which the distributions of the scales are summed, and probabilities for which they are kept.
+_FINE = 1025
+_LEVELS = ndtr(np.linspace(-5.0, 5.0, 129))
 
 
 class Lattice(NamedTuple):
@@ -63,6 +65,15 @@ class Lattice(NamedTuple):
     def log_scale(self) -> Array:
         """(M, J) log s."""
         return self.place[:, None] + self.width[:, None] * self.steps
+
+    @property
+    def scales(self) -> dict[str, Array]:
+        """(M * J,) each: logs of the noise's scale and of the prior's."""
+        log_scale = self.log_scale
+        return {
+            "noise_scale": log_scale.ravel(),
+            "prior_scale": (self.log_ratio[:, None] + log_scale).ravel(),
+        }
 
 
 class AtRatio(NamedTuple):
@@ -441,32 +452,58 @@ def _observed(location: Array, covariances: SharedBasis, mean: float, sd: float)
     return location + gain * (mean - location[:, :1]), Factors(roots)
 
 
-def masses_below(lattice: Lattice) -> dict[str, tuple[Array, Array]]:
+def masses_below(
+    log_weights: Array, values: Mapping[str, Array], spacings: Mapping[str, float]
+) -> dict[str, tuple[Array, Array]]:
     """Return, of each scale, logs of it, (K,), and the posterior probability below them.
 
-    Lattice points are spread over an even grid, linearly.
+    Parameters
+    ----------
+    log_weights : ndarray of shape (G,)
+    values : mapping from a name to an ndarray of shape (G,)
+        Logs of the scale.
+    spacings : mapping from a name to a float
+        Values that are so far apart stand for all that are nearer to them than to their neighbours.
     """
-    weights = np.exp(lattice.log_weights - lattice.log_weights.max()).ravel()
+    weights = np.exp(log_weights - log_weights.max())
     keep = weights > 1e-13 * weights.sum()
-    log_scale, weights = lattice.log_scale.ravel()[keep], weights[keep]
-    log_prior_scale = np.repeat(lattice.log_ratio, len(lattice.steps))[keep] + log_scale
     return {
-        "noise_scale": spread_out(log_scale, weights),
-        "prior_scale": spread_out(log_prior_scale, weights),
+        name: _spread_out(logs[keep], weights[keep], spacings.get(name, 0.0)) for name, logs in values.items()
     }
 
 
-def spread_out(values: Array, weights: Array) -> tuple[Array, Array]:
-    """Return places and the mass below them of a weighted sample."""
-    low, high = float(values.min()), float(values.max())
+def masses_between(values: Array, weights: Array) -> tuple[Array, Array]:
+    """Return places and the mass below them where each value stands for all that are nearer to it than to others."""
+    if len(values) == 1:
+        return values, np.ones(1)
+    order = np.argsort(values)
+    between = 0.5 * np.diff(values[order])
+    edges = np.append(values[order] - np.append(between[0], between), values[order[-1]] + between[-1])
+    return edges, np.append(0.0, np.cumsum(weights[order]) / weights.sum())
+
+
+def _spread_out(values: Array, weights: Array, width: float = 0.0) -> tuple[Array, Array]:
+    """Return places and the mass below them of a weighted sample whose values are as far apart as `width`."""
+    low, high = float(values.min()) - width, float(values.max()) + width
     if low == high:
         return np.array([low]), np.ones(1)
-    position = (values - low) * ((_POINTS - 1) / (high - low))
-    cell = np.minimum(position.astype(np.intp), _POINTS - 2)
+    position = (values - low) * ((_FINE - 1) / (high - low))
+    cell = np.minimum(position.astype(np.intp), _FINE - 2)
     position -= cell
-    below = weights * position
-    mass = np.bincount(cell, weights - below, _POINTS) + np.bincount(cell + 1, below, _POINTS)
-    return np.linspace(low, high, _POINTS), np.asarray((np.cumsum(mass) - 0.5 * mass) / mass.sum())
+    above = weights * position
+    mass = np.bincount(cell, weights - above, _FINE) + np.bincount(cell + 1, above, _FINE)
+    mass /= mass.sum()
+    places, below = np.linspace(low, high, _FINE), np.cumsum(mass) - 0.5 * mass
+    if width > 0.0:
+        # Each value spread over the width: the mean of the mass below; its variance is taken away again (Sheppard).
+        sums = np.append(0.0, np.cumsum(0.5 * (below[1:] + below[:-1]))) * (places[1] - places[0])
+        left, right = np.interp(places + 0.5 * width * np.array([[-1.0], [1.0]]), places, sums)
+        below = np.minimum((right + np.maximum(places + 0.5 * width - high, 0.0) - left) / width, 1.0)
+        mean = mass @ places
+        variance = mass @ np.square(places - mean)
+        places = mean + (places - mean) * np.sqrt(variance / (variance + width**2 / 12.0))
+    at = np.interp(_LEVELS, below, places)
+    return at, _LEVELS
 
 
 def _log_sum(logs: Array) -> Array:

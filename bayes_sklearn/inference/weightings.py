@@ -16,8 +16,8 @@ from ..priors import HalfCauchy
 from ..reduction import gauss_rule
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
-from .learned_scale import Branch, ScaleIntegrand, masses_below, spread_out
-from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at
+from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
+from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
 from .quadrature import peak_intervals
@@ -44,8 +44,10 @@ _WIDE = 1e3
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 # Where a lattice of the scatter's coordinate ends at the latest.
 _HIGHEST = 200.0
-# Scatters that stand for those of the lattice: so many at least, more by how far mean log errors are apart, at most.
-_FEWEST, _MORE, _SCATTERS = 3, 40.0, 8
+# Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
+_FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
+# The share below which a scatter is none.
+_NO_SCATTER = 1e-12
 
 
 class Weighting(NamedTuple):
@@ -89,12 +91,21 @@ class Solved(Protocol):
     totals: Array
     """(weightings, geometries) log integrals."""
 
-    @property
-    def log_scales(self) -> Array:
-        """(weightings,) posterior means of log s."""
+    spacings: Mapping[str, float]
+    """By name of a scale, how far its values on the lattice are apart where they are few."""
 
     def found(self, more: Array) -> Found:
         """Return nodes, with this added to each weighting's log weights, (weightings,)."""
+
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        """Return log weights and, by name, logs of the scales that they belong to, (K,) each.
+
+        `log_scatter_ratio` has the logs of each weighting's scatter by the noise scale, or by one, (weightings,).
+        """
+
+
+Part = tuple[Array, Solved]
+"""Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
 
 
 def solve(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> Solved:
@@ -188,15 +199,7 @@ class _Learned:
         self._geometries = len(self._integrand.branches) // len(of)
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
         self.totals = totals.reshape(len(of), self._geometries)
-
-    @property
-    def log_scales(self) -> Array:
-        lattice = self._lattice
-        weights = np.exp(lattice.log_weights - lattice.log_weights.max())
-        which, size = lattice.branch // self._geometries, len(self.totals)
-        sums = np.bincount(which, weights.sum(axis=1), size)
-        means = np.bincount(which, (weights * lattice.log_scale).sum(axis=1), size)
-        return np.asarray(means / np.maximum(sums, np.finfo(np.float64).tiny))
+        self.spacings = {"prior_scale": self._integrand.spacing}
 
     def found(self, more: Array) -> Found:
         log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
@@ -209,8 +212,15 @@ class _Learned:
             nodes.location,
             nodes.covariances,
             nodes.branch // self._geometries,
-            masses_below(lattice),
+            masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings),
         )
+
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        lattice, values = self._lattice, self._lattice.scales
+        values["scatter"] = (
+            log_scatter_ratio[lattice.branch // self._geometries, None] + lattice.log_scale
+        ).ravel()
+        return lattice.log_weights.ravel() + self._integrand.reference, values
 
 
 def _noise_scales(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[Array, Array]:
@@ -236,12 +246,7 @@ class _Fixed:
                 self._branches.append((given, log_scale, log_weight + share))
         totals = [np.logaddexp.reduce(log_weight) for _, _, log_weight in self._branches]
         self.totals = np.reshape(totals, (len(of), -1))
-
-    @property
-    def log_scales(self) -> Array:
-        means = [np.exp(w - np.logaddexp.reduce(w)) @ log_scale for _, log_scale, w in self._branches]
-        share = np.exp(self.totals - self.totals.max(axis=1, keepdims=True))
-        return np.asarray((share * np.reshape(means, share.shape)).sum(axis=1) / share.sum(axis=1))
+        self.spacings: dict[str, float] = {}
 
     def found(self, more: Array) -> Found:
         geometries = self.totals.shape[1]
@@ -264,6 +269,13 @@ class _Fixed:
             which,
             {},
         )
+
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        sizes = [len(w) for _, _, w in self._branches]
+        which = np.repeat(np.arange(len(sizes)) // self.totals.shape[1], sizes)
+        log_scale = np.concatenate([of_branch for _, of_branch, _ in self._branches])
+        log_weights = np.concatenate([w for _, _, w in self._branches])
+        return log_weights, {"noise_scale": log_scale, "scatter": log_scatter_ratio[which] + log_scale}
 
 
 def _at_scatters(problem: Problem, source: ScatteredRows, u: Array) -> list[Weighting]:
@@ -292,29 +304,48 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     def solved(u: Array, source: ScatteredRows) -> Solved:
         return solve(problem, prior, _at_scatters(problem, source, u))
 
-    u, log_density, log_scales, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    u, log_density = _joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
-    # In the mean log error a scatter that is lost among the errors is as good as none.
-    scatter = scatter_at(u, _lost(problem))
-    mean_log = gathered.compressed(scatter)[1] / problem.total_weight
-    deviation = np.sqrt(share @ np.square(mean_log - share @ mean_log))
-    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
-    points, masses = gauss_rule(mean_log[None], share, size)
-    points = np.interp(points, mean_log, u)
-    final = solved(points[0], rows)
+    points, shares = _few(scatter_at(u, _lost(problem)), share, problem.scatter_unit)
+    of_points = scatter_coordinate(points, _lost(problem))
+    final = solved(of_points, rows)
     # What the points weigh on the rows themselves, by what they weigh where the lattice was.
-    before = np.logaddexp.reduce((final if same else solved(points[0], gathered)).totals, axis=1)
+    before = np.logaddexp.reduce((final if same else solved(of_points, gathered)).totals, axis=1)
     with np.errstate(divide="ignore"):
-        more = np.log(masses[0]) + log_total - before
+        more = np.log(shares) + log_total - before
     found = final.found(more)
-    log_scatter = np.log(scatter) + (log_scales if problem.noise == "auto" else 0.0)
     return Integrated(
-        found,
-        scatter_at(points[0], _lost(problem))[found.weighting],
-        final.totals + more[:, None],
-        spread_out(log_scatter, share),
+        found, points[found.weighting], final.totals + more[:, None], _masses(problem, parts, spacing)
     )
+
+
+def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
+    """Return a few scatters that stand for many, and their weights.
+
+    A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
+    that are all there is.
+    """
+    shares = 1.0 / (1.0 + scatter / error)
+    deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
+    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
+    points, masses = gauss_rule(shares[None], weights, size)
+    return error * (1.0 / np.minimum(points[0], 1.0 - _NO_SCATTER) - 1.0), masses[0]
+
+
+def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str, tuple[Array, Array]]:
+    """Return what `Posterior.scale_masses` are, from all scatters of the lattice."""
+    log_scatter = [np.log(scatter_at(u, _lost(problem))) for u, _ in parts]
+    found = [solved.scales(logs) for logs, (_, solved) in zip(log_scatter, parts, strict=True)]
+    log_weights = np.concatenate([weights for weights, _ in found])
+    values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
+    masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
+    if problem.noise == "additive":
+        u, log_density = _joined(parts)
+        logs = np.log(scatter_at(u, _lost(problem)))
+        masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
+    return masses
 
 
 class Integrated(NamedTuple):
@@ -325,8 +356,8 @@ class Integrated(NamedTuple):
     """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
     totals: Array
     """(S, geometries) log integrals."""
-    masses: tuple[Array, Array]
-    """Of the log of the scatter, in the model's unit: places, and the posterior probability below."""
+    masses: dict[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
 
 
 def _lost(problem: Problem) -> float:
@@ -338,9 +369,10 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
     """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
     groups = problem.groups
     gathered = ScatteredRows(problem, groups)
-    u, log_density, _, spacing = _lattice(
+    parts, spacing = _lattice(
         lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
     )
+    u, log_density = _joined(parts)
     if len(u) > 1:
         inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
         left, right = u[inside[0]], u[inside[-1]]
@@ -351,14 +383,13 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
     return _at_scatters(problem, rows, u), float(np.log(spacing))
 
 
-def _lattice(
-    solved: Callable[[Array], Solved], left: float, right: float
-) -> tuple[Array, Array, Array, float]:
-    """Return an even lattice of the scatter's coordinate, log densities and means of log s there, and its spacing."""
+def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
+    """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
     size = _NODES if left < right else 0
     u = np.linspace(left, right, size + 1)
-    log_density, log_scales = _evaluated(solved, u)
+    parts = [(u, solved(u))]
     while size and size <= _MOST_NODES:
+        u, log_density = _joined(parts)
         inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
         wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
         if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
@@ -372,22 +403,21 @@ def _lattice(
                 break
             # Halves do not agree: those between join in.
             middle = 0.5 * (u[1:] + u[:-1])
-            between = _evaluated(solved, middle)
-            u, log_density, log_scales = (
-                np.insert(old, np.arange(1, size + 1), new)
-                for old, new in zip((u, log_density, log_scales), (middle, *between), strict=True)
-            )
+            parts.append((middle, solved(middle)))
             size *= 2
             continue
         size = _NODES
         u = np.linspace(left, right, size + 1)
-        log_density, log_scales = _evaluated(solved, u)
-    return u, log_density, log_scales, float(u[1] - u[0]) if size else 1.0
+        parts = [(u, solved(u))]
+    return parts, float(right - left) / size if size else 1.0
 
 
-def _evaluated(solved: Callable[[Array], Solved], u: Array) -> tuple[Array, Array]:
-    found = solved(u)
-    return np.logaddexp.reduce(found.totals, axis=1), found.log_scales
+def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
+    """Return all coordinates, ascending, and log densities there."""
+    u = np.concatenate([part for part, _ in parts])
+    log_density = np.concatenate([np.logaddexp.reduce(solved.totals, axis=1) for _, solved in parts])
+    order = np.argsort(u)
+    return u[order], log_density[order]
 
 
 def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
