@@ -173,16 +173,14 @@ class Simulation:
         structural, units = structural_problem(problem)
         slopes, noisy = structural.slopes, problem.feature_errors.noisy
         q, exact = len(noisy), np.setdiff1d(np.arange(p), noisy)
-        geometry = rng.integers(slopes.n_geometries, size=n)
-        T = true.covariance
-        t = np.sqrt(np.diagonal(T, axis1=1, axis2=2))
-        spread, directions = np.linalg.eigh(T / (t[:, :, None] * t[:, None, :]))
-        power = np.asarray(slopes.powers)[geometry]
-        along = standard[:, :q] * np.maximum(spread, np.finfo(np.float64).tiny) ** (-0.5 * power[:, None])
+        lower = np.linalg.cholesky(true.covariance)
+        m = np.linalg.solve(lower.transpose(0, 2, 1), (slopes.sd * standard[:, :q])[:, :, None])[:, :, 0]
+        own = np.linalg.inv(slopes.whiten)[rng.integers(slopes.n_geometries, size=n)]
+        beta = (own @ standard[:, q:, None])[:, :, 0]
+        # Whatever the scale is, all of them are proportional to it.
         B = np.empty((n, p))
-        B[:, noisy] = slopes.sd * (directions @ along[:, :, None])[:, :, 0] / t / units.noisy
-        own = np.linalg.inv(slopes.whiten)[geometry]
-        B[:, exact] = (own @ standard[:, q:, None])[:, :, 0] / units.exact
+        B[:, noisy] = m / units.noisy
+        B[:, exact] = (beta - np.einsum("nq,nqk->nk", m, true.slopes)) / units.exact
         return B
 
     def simulate(self, parameters: Parameters, rng: np.random.Generator) -> Simulated:

@@ -45,6 +45,10 @@ class ConditionalPrior:
     source: Array | None = None
     """The compressed rows that `design` is a part of, if any."""
 
+    @property
+    def n_geometries(self) -> int:
+        return 1 if self.powers is None else len(self.powers)
+
     @cached_property
     def roots(self) -> tuple[Array, ...]:
         """(p, p) each; of a flat prior, infinite."""

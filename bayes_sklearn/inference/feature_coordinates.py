@@ -59,9 +59,11 @@ class MeasuredData:
         scale = np.exp(scale) if takes_log_noise(problem) else scale
         latent = data["latent"] + of_w.reshape(-1, q, width)
         line = of_y + (data["line"] - np.einsum("gq,gqj->gj", change, latent))[:, width - n_line :]
-        if is_hierarchical(problem.coef_prior):  # these are the exact features' coefficients themselves
+        if is_hierarchical(problem.coef_prior):  # slopes have coordinates of their own
             first = n_line - width + 1
             line[:, first:] = of_y[:, first:]
+            if structural.slopes.on_signal:
+                line[:, first:] -= np.einsum("gq,gqj->gj", data["m"] + change, latent)[:, 1:]
         if structural.slopes.log_scale is not None:
             logs = np.column_stack([logs, np.log(flat(draws["prior_scale"]))])
         points = np.concatenate([data["m"] + change, scale, t, zeta, logs], axis=1)
@@ -157,10 +159,9 @@ def _following(
     own = root[columns]
     mean = location[columns] + np.append(structural.gathered.reference.m, np.zeros(width - 1))
     log_scale = place(np.log(nodes.tau), weights)
-    unit = np.ones(q)
-    if slopes.powers is not None:  # the prior is on the signal
-        unit = np.sqrt(np.exp(weights @ np.log(np.diagonal(nodes.T, axis1=1, axis2=2))))
-    prior_root = block_diag(np.diag(slopes.sd / unit), np.linalg.inv(slopes.whiten[most]))
+    T = np.einsum("g,gij->ij", weights, nodes.T) if slopes.on_signal else np.eye(q)
+    of_m = slopes.sd[:, None] * np.linalg.inv(np.linalg.cholesky(T)).T
+    prior_root = block_diag(of_m, np.linalg.inv(slopes.whiten[most]))
     prior_mean = np.append(slopes.mean, slopes.beta_mean)
     whitened = np.linalg.solve(prior_root, own)
     weak = np.exp(-2.0 * log_scale[0])
@@ -178,12 +179,15 @@ def _following(
     }
     if slopes.log_scale is not None:
         arrays["log_prior_scale"] = log_scale
-    if slopes.powers is not None:
-        arrays["powers"] = slopes.powers
-        arrays["geometry_volume"] = slopes.log_volume
-        if width > 1:
-            arrays["whiten"] = slopes.whiten
-    return arrays
+    return arrays | geometries(structural)
+
+
+def geometries(structural: StructuralProblem) -> dict[str, Array | float]:
+    """Return what `pymc_features.slopes_density` takes of a prior on the signal."""
+    slopes = structural.slopes
+    if not slopes.on_signal or not structural.z.shape[1]:
+        return {}
+    return {"geometry_volume": slopes.log_volume, "whiten": slopes.whiten}
 
 
 def in_order_of_errors(problem: Problem) -> dict[str, Array | float]:
@@ -228,8 +232,9 @@ def _coordinates(
     It is all less the least squares references of the rows, about which it is hardly correlated: the lines in z of
     the noisy features, (mu, Gamma), and of y - m0'w, (alpha, beta) + (m - m0)'(mu, Gamma); m; t, s or its
     logarithm, zeta, and under noise "auto" the log of the scatter over the rest of the noise. Of coefficients that
-    follow their prior, whose scale has a coordinate of its own, it is beta itself that is sampled, and the root is
-    one of m and beta first.
+    follow their prior, whose scale has a coordinate of its own, it is what that prior is of that is sampled in the
+    place of the slopes of y - m0'w: beta, or beta + m'Gamma where it is on the signal; the root is one of m and
+    these first.
     """
     q, width = rows.reference.w.shape
     points, spread = nodes.sample.points, structural.spread_columns
@@ -237,8 +242,10 @@ def _coordinates(
     # The lines are theta times a matrix that depends on m.
     matrix = np.tile(np.eye((q + 1) * width), (len(points), 1, 1))
     for a in range(q):
-        for j in range(1 if follows else width):
+        for j in range(width):
             matrix[:, q * width + j, a * width + j] = change[:, a]
+            if follows and j:
+                matrix[:, q * width + j, a * width + j] = points[:, a] if structural.slopes.on_signal else 0.0
     reference = np.append(rows.reference.w, rows.reference.y)
     if follows:
         reference[q * width + 1 :] = 0.0

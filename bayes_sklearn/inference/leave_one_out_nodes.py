@@ -98,7 +98,7 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
         if prior.scale_prior is not None:
             found.append(Component(ScaleLattice(learned(problem, prior, [one])), scatter, log_spacing))
             continue
-        share = log_spacing - float(np.log(len(prior.roots)))
+        share = log_spacing - float(np.log(prior.n_geometries))
         for given in given_geometries(problem, prior, [one], flat_intercept=False)[0]:
             nodes, constant = _of_fixed(problem, given, one)
             found.append(Component(nodes, scatter, share + constant))

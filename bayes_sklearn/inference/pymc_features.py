@@ -137,8 +137,10 @@ def structural_parameters(
     )
     latent = given["latent"] + of_w.reshape((q, width))
     moved = pt.dot(change, latent)
-    if follows:  # the slopes are sampled themselves
+    if follows:  # slopes have coordinates of their own
         slopes = of_y[int(problem.fit_intercept) :]
+        if isinstance(problem.coef_prior, PoweredCorrelation):
+            slopes = slopes - pt.dot(given["m"] + change, latent)[1:]
         of_y = pt.concatenate([of_y[: int(problem.fit_intercept)], slopes - given["line"][1:] + moved[1:]])
     if problem.fit_intercept:
         entries = of_y + given["line"] - moved
@@ -150,7 +152,8 @@ def structural_parameters(
     away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
     T = true_covariance(t, zeta)
     terms += [spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
-    terms.append(slopes_density(problem, given, given["m"] + change, slopes, T, tau))
+    m = given["m"] + change
+    terms.append(slopes_density(problem, given, m, slopes, pt.dot(m, latent)[1:], T, tau))
     if problem.fit_intercept:
         intercept = of_role(given, "intercept_prior")
         terms.append(prior_density(priors["intercept_prior"], intercept, entries[:1]))
@@ -169,10 +172,25 @@ def _following_scale(given: Mapping[str, Any], u: Any, tau: Any) -> tuple[Any, A
     return pt.concatenate([own, u[size:]]), log_volume[0]
 
 
-def slopes_density(problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, T: Any, tau: Any) -> Any:
+def slopes_density(
+    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, through: Any, T: Any, tau: Any
+) -> Any:
     """Return the log prior density of m and beta, given in units of the features' spread, (20b).
 
     Where the prior has several geometries, the densities under each become the variable ``geometry``.
+
+    Parameters
+    ----------
+    problem : Problem
+    given : mapping of str to TensorVariable
+    m, beta : TensorVariable
+        (q,) and (k,)
+    through : TensorVariable of shape (k,)
+        m'Gamma: what exact features say of the target by the true ones.
+    T : TensorVariable of shape (q, q)
+        The true features' covariance.
+    tau : TensorVariable or float
+        The prior's scale.
     """
     import pytensor.tensor as pt
 
@@ -181,20 +199,13 @@ def slopes_density(problem: Problem, given: Mapping[str, Any], m: Any, beta: Any
         coef = pt.concatenate([m, beta]) / given["unit"]
         return prior_density(problem.coef_prior, parameters, coef, tau)
     q, k = m.type.shape[0], given["unit"].type.shape[0] - m.type.shape[0]
-    t = pt.sqrt(pt.diagonal(T))
-    signal = t * m / (tau * parameters["sigma"][:q])
-    of_geometry = given["geometry_volume"] - (q + k) * pt.log(tau) + pt.log(t).sum()
-    if q == 1:
-        of_geometry = of_geometry - 0.5 * pt.square(signal).sum()
-    else:
-        spread, directions = pt.linalg.eigh(T / (t[:, None] * t))
-        power = given["powers"][:, None]
-        along = pt.dot(signal, directions) * spread ** (0.5 * power)
-        of_geometry = of_geometry + (0.5 * power * pt.log(spread) - 0.5 * pt.square(along)).sum(axis=1)
-    if k:
-        white = pt.dot(given["whiten"], beta) / tau
-        of_geometry = of_geometry - 0.5 * pt.square(white).sum(axis=1)
-    return over_geometries(of_geometry)
+    square = pt.dot(m, pt.dot(T, m)) / (tau * parameters["sigma"][0]) ** 2
+    half_log_det = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
+    of_signal = half_log_det - 0.5 * square - (q + k) * pt.log(tau)
+    if not k:
+        return of_signal
+    white = pt.dot(given["whiten"], beta + through) / tau
+    return of_signal + over_geometries(given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1))
 
 
 def signed_noise(

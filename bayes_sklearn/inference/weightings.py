@@ -44,8 +44,8 @@ _WIDE = 1e3
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 # Where a lattice of the scatter's coordinate ends at the latest.
 _HIGHEST = 200.0
-# Scatters that stand for those of the lattice.
-_SCATTERS = 7
+# Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
+_FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
 # The share below which a scatter is none.
 _NO_SCATTER = 1e-12
 
@@ -119,7 +119,7 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
     """Return the integrand where the prior's scale is learned: branches are geometries, by weightings."""
     if prior.scale_prior is None:
         raise ValueError("The scale of this prior is not learned.")
-    share = -float(np.log(len(prior.roots)))
+    share = -float(np.log(prior.n_geometries))
     branches = [
         Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
         for rows, geometries in zip(
@@ -236,7 +236,7 @@ class _Fixed:
     """Where it is not: a noise scale, if any, is all that is left of each branch."""
 
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
-        share = -float(np.log(len(prior.roots)))
+        share = -float(np.log(prior.n_geometries))
         self._branches: list[tuple[GivenScale, Array, Array]] = []
         for rows, geometries in zip(
             of, given_geometries(problem, prior, of, flat_intercept=False), strict=True
@@ -327,7 +327,10 @@ def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
     A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
     that are all there is.
     """
-    points, masses = gauss_rule(1.0 / (1.0 + scatter[None] / error), weights, _SCATTERS)
+    shares = 1.0 / (1.0 + scatter / error)
+    deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
+    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
+    points, masses = gauss_rule(shares[None], weights, size)
     return error * (1.0 / np.minimum(points[0], 1.0 - _NO_SCATTER) - 1.0), masses[0]
 
 
