@@ -91,7 +91,7 @@ def takes_log_noise(problem: Problem) -> bool:
 
     So it has under noise "auto", where scatter and multiplied errors are nothing only together.
     """
-    return problem.noise == "auto" or problem.noise != "known" and problem.noise_prior.vanishes_at_zero
+    return problem.noise == "auto" or (problem.noise != "known" and problem.noise_prior.vanishes_at_zero)
 
 
 def measured_data(problem: Problem, seed: int) -> MeasuredData:
