@@ -1,4 +1,4 @@
-"""Whether stated errors are right: their size and its pattern, beside how far rows lie from the line.
+"""Whether stated errors, and the line, are right: how far rows lie from it, and with what pattern.
 
 Equations (n) are those of ``docs/maths.md``.
 """
@@ -18,9 +18,10 @@ from sklearn.utils.validation import _num_samples
 from . import metrics
 from .checks import named, read_target
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
+from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern, find_patterns
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
-from .verdicts import Verdict, decide, explain, multiplies_errors
+from .verdicts import Verdict, decide, explain, levels, multiplies_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,12 @@ __all__ = ["ErrorAudit", "audit_errors"]
 _FEWEST_ROWS = 10
 # Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n), (61).
 _CALIBRATED = 0.3133
+_STRENGTHS = {
+    MEASURED: "correlation",
+    CURVE: "part of variance",
+    CORRELATED: "correlation",
+    UNEVEN: "ratio of noise",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,7 +47,8 @@ class ErrorAudit:
 
     Attributes
     ----------
-    verdict : {"about right", "too small", "too large", "extra-binomial variation", "extra scatter"}
+    verdict : {"about right", "too small", "too large", "extra-binomial variation", "extra scatter", \
+"errors from measured values", "missed curve", "correlated rows", "uneven noise"}
     message : str
         The verdict in a few sentences, with what to do.
     dispersion, standard_error : float
@@ -56,6 +64,11 @@ class ErrorAudit:
         z score of how dispersion grows with the count, or falls with the stated error; NaN where all are the same.
     p_dispersion, p_trend : float
         Probability of a dispersion as far from 1, and of a trend as strong, where the stated errors are right.
+    patterns : dict of str to Pattern
+        What each test of the line found that the rows allow, by the name of its verdict: the probability ``p`` of as
+        much where nothing is wrong, the ``strength`` (a correlation, the share of the variance that a curve explains,
+        the intraclass correlation, the ratio of the noise at both ends), ``along`` what, and the ``design_effect`` of
+        groups.
     noise_scale : tuple of float or None
         Posterior mean of the noise scale and its 95% credible interval; None but where it multiplies errors.
     coverage : float
@@ -67,8 +80,9 @@ class ErrorAudit:
         Its distance from uniform, see `metrics.pit_error`.
     residuals : ndarray of shape (n,)
         Standardised by the stated errors and the line's uncertainty.
-    kind : {"counts", "standard_error", "predicted"}
-        What states the errors; "predicted": nothing, the predictions' standard deviations are judged.
+    kind : {"counts", "standard_error", "predicted", "fitted"}
+        What states the errors; "predicted": nothing, the predictions' standard deviations are judged; "fitted":
+        nothing, only the line is judged, and the noise that was fitted stands for errors.
     n_rows : int
         Rows used.
     n_effective : float
@@ -76,7 +90,7 @@ class ErrorAudit:
     held_out : bool
         Whether the rows are others than those of fit.
     false_alarm_rate : float
-        Probability of a verdict other than "about right" where the stated errors are right.
+        Probability of a verdict other than "about right" where the stated errors and the line are right.
     """
 
     verdict: Verdict
@@ -88,6 +102,7 @@ class ErrorAudit:
     trend: float
     p_dispersion: float
     p_trend: float
+    patterns: dict[str, Pattern]
     noise_scale: tuple[float, float, float] | None
     coverage: float
     pit: Array
@@ -136,7 +151,12 @@ class ErrorAudit:
     def __str__(self) -> str:
         import pandas as pd
 
-        source = {"counts": "counts", "standard_error": "y_err", "predicted": "predictions"}[self.kind]
+        source = {
+            "counts": "counts",
+            "standard_error": "y_err",
+            "predicted": "predictions",
+            "fitted": "the noise as fitted",
+        }[self.kind]
         rows = "held out" if self.held_out else "of the fit"
         lower, upper = self.interval
         lines = [
@@ -156,6 +176,7 @@ class ErrorAudit:
             f"predictions  95% intervals hold {100.0 * self.coverage:.1f}% of the rows",
             f"PIT error    {self.pit_error:.3f}; {_CALIBRATED / np.sqrt(self.n_effective):.3f} expected of calibrated"
             " predictions",
+            *_pattern_lines(self.patterns, levels(self.kind, self.patterns, self.false_alarm_rate)),
         ]
         table = self.to_frame().iloc[1:]
         with pd.option_context("display.width", 120):
@@ -180,11 +201,12 @@ def audit_errors(
     y_err: ArrayLike | float | None = None,
     X_err: ArrayLike | float | None = None,
     X_cov: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     held_out: bool = False,
     pit: ArrayLike | None = None,
     false_alarm_rate: float = 0.05,
 ) -> ErrorAudit:
-    """Judge whether the errors that rows state are right.
+    """Judge whether the errors that rows state are right, and the line that they are held against.
 
     What is judged are the errors as stated: ``y_err``, or what counts give (binomial, plus the estimator's
     ``error_floor``). What the fit made of them, by its noise scale or extra-binomial variation, is left out, since
@@ -194,11 +216,22 @@ def audit_errors(
     chi-squared distribution (matched in mean and variance to binomial errors, where there are counts). Outside its
     central part, the errors are "too small" or "too large". Where the dispersion is above 1 and grows with the
     logarithm of the count, the verdict is "extra-binomial variation"; where it falls with that of ``y_err``, "extra
-    scatter": the rows vary by something that the errors leave out, and no factor would mend them. Each of the two
-    tests gives half of the false alarms allowed; that on the pattern counts where the dispersion is above 1 alone, so
-    that there are a little fewer. Errors of rows are taken to be normal (Student's, under
-    ``likelihood="student_t"``) and independent. Degrees of freedom that a fit was to find are found from the
-    residuals, with allowance for scale and tails that are hard to tell apart.
+    scatter": the rows vary by something that the errors leave out, and no factor would mend them. Errors of rows are
+    taken to be normal (Student's, under ``likelihood="student_t"``) and independent. Degrees of freedom that a fit
+    was to find are found from the residuals, with allowance for scale and tails that are hard to tell apart.
+
+    *The line.* Four tests look for what no size of the errors mends, by least squares' residuals in units of the
+    noise as fitted, so that neither a common factor nor the prior matters. "errors from measured values": the
+    logarithm of ``y_err`` goes with the row's own noise, beyond what goes with the prediction and the features.
+    "missed curve": residuals follow a bend along the prediction, or along a feature. "correlated rows": those of one
+    of the ``groups`` go together. "uneven noise": their size grows or falls along the prediction or a feature (of
+    counts, beyond what is binomial). Where no errors are stated, these alone are judged. Every row counts once,
+    whatever its frequency; a test for which the line leaves too few rows is left out.
+
+    *False alarms.* Of those allowed the test of dispersion has 4 parts, that of its trend 2 and each of the line 1;
+    those that rows don't allow leave theirs to the others. As the trend counts where the dispersion is above 1 alone,
+    there are a little fewer. What was found first is the verdict: errors from measured values or a missed curve (the
+    less likely by chance), correlated rows, extra variation, uneven noise, dispersion; the message names the others.
 
     *Errors of features* and those of y are seen by their sum: what a row may lie off the line is the stated variance
     of y and what the features' errors leave of the true features' part. So ``X_err`` too small is called "too small"
@@ -223,13 +256,16 @@ def audit_errors(
         Standard errors of y, if no column of X holds them.
     X_err, X_cov : array-like, optional
         Errors of the features, as in fit; new rows that state none are taken to be measured as those of fit.
+    groups : array-like of shape (n,), optional
+        What rows are of (a patient, a batch, a site), where those of one may have something in common: numbers,
+        names, or whatever can be a key. Rows whose group is missing (None, NaN) stand alone.
     held_out : bool, default=False
         Whether the rows are new. False: they are those of the fit, to which the line has adapted.
     pit : array-like of shape (n,), optional
         Probability integral transform of the rows. None: of the rows of an exact fit leave-one-out's (`loo_pit`,
         which takes seconds after other engines, and can be given), else that of predictions for them.
     false_alarm_rate : float, default=0.05
-        Probability of a verdict other than "about right" where the stated errors are right.
+        Probability of a verdict other than "about right" where the stated errors and the line are right.
 
     Returns
     -------
@@ -238,7 +274,7 @@ def audit_errors(
     Raises
     ------
     TypeError, ValueError
-        For bad input, naming the argument; and where no errors are stated.
+        For bad input, naming the argument.
 
     References
     ----------
@@ -259,8 +295,9 @@ def audit_errors(
     with named("X"):
         n = _num_samples(X)
     target = read_target(y, n=n)
-    errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "held_out": held_out}
-    rows = standardize_rows(estimator, X, target, sample_weight, **errors)
+    numbers = None if groups is None else _numbered(groups, n)
+    errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov}
+    rows = standardize_rows(estimator, X, target, sample_weight, **errors, groups=numbers, held_out=held_out)
     n = len(rows.residual)
     if n < _FEWEST_ROWS:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least {_FEWEST_ROWS}.")
@@ -273,7 +310,8 @@ def audit_errors(
     )
     trend = trend_of(rows, frequency, value)
     p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
-    verdict = decide(rows.kind, value, p_dispersion, p_trend, float(false_alarm_rate))
+    patterns = {} if rows.line is None else find_patterns(rows.line)
+    verdict, found = decide(rows.kind, value, p_dispersion, p_trend, patterns, float(false_alarm_rate))
     interval = (float(overall.lower[0]), float(overall.upper[0]))
     regressor, table = final_regressor(estimator, X)
     if pit is None and not held_out and getattr(regressor, "inference_", None) == "exact":
@@ -283,7 +321,7 @@ def audit_errors(
     seen = target[rows.used]
     return ErrorAudit(
         verdict=verdict,
-        message=explain(verdict, rows, regressor, value, interval),
+        message=explain(verdict, rows, regressor, value, interval, patterns, found),
         dispersion=value,
         standard_error=error,
         interval=interval,
@@ -291,6 +329,7 @@ def audit_errors(
         trend=trend,
         p_dispersion=float(p_dispersion),
         p_trend=p_trend,
+        patterns=patterns,
         noise_scale=_noise_scale(regressor, rows.kind),
         coverage=metrics.interval_coverage(seen, lower, upper, sample_weight=frequency),
         pit=values,
@@ -302,6 +341,42 @@ def audit_errors(
         held_out=bool(held_out),
         false_alarm_rate=float(false_alarm_rate),
     )
+
+
+def _numbered(groups: ArrayLike, n: int) -> NDArray[np.intp]:
+    """Return the number of each row's group; rows without one have a number of their own."""
+    import pandas as pd
+
+    try:
+        labels = pd.Series(groups, dtype=object).reset_index(drop=True)
+        numbers = pd.factorize(labels)[0].astype(np.intp)  # -1 where missing
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"groups must be a list of labels, one a row, each of them hashable: {error}"
+        ) from None
+    if len(numbers) != n:
+        raise ValueError(f"groups has {len(numbers)} labels, but X has {n} rows: give one a row.")
+    alone = numbers < 0
+    numbers[alone] = len(numbers) + np.arange(np.count_nonzero(alone))
+    n_groups = len(np.unique(numbers))
+    if n_groups in (1, n):
+        found = "all rows are of one group" if n_groups == 1 else "no two rows are of one group"
+        raise ValueError(f"groups: {found}, so that nothing tells whether rows of a group go together.")
+    return numbers
+
+
+def _pattern_lines(patterns: dict[str, Pattern], level: dict[str, float]) -> list[str]:
+    """Return a line for what each test of the line found."""
+    if not patterns:
+        return []
+    lines = ["", "tests of the line (p is that of as much where nothing is wrong)"]
+    for name, pattern in patterns.items():
+        along = "" if pattern.along is None else f" along {pattern.along}"
+        effect = "" if pattern.design_effect is None else f", design effect {pattern.design_effect:.1f}"
+        mark = " *" if pattern.p < level[name] else ""
+        what = f"{_STRENGTHS[name]} {pattern.strength:.2f}{along}{effect}"
+        lines.append(f"{name:<28} p {pattern.p:<8.2g} {what}{mark}"[:88])
+    return lines
 
 
 def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
@@ -318,7 +393,7 @@ def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
 
 def _noise_scale(regressor: Any, kind: Kind) -> tuple[float, float, float] | None:
     """Return posterior mean and 95% limits of the multiple of stated errors, where there is one."""
-    if kind == "predicted" or not multiplies_errors(regressor):
+    if kind in ("predicted", "fitted") or not multiplies_errors(regressor):
         return None
     lower, upper = regressor._posterior.noise_quantiles(np.array([0.025, 0.975]))
     return regressor.noise_scale_, float(lower), float(upper)

@@ -312,7 +312,11 @@ def check_shares(y: Array, name: str, counts: Array | None = None) -> None:
             remedy = "If these are percentages, divide them by 100; if numbers of successes, by the counts"
         else:
             remedy = "Divide numbers of successes by the counts"
-        other = "" if name.startswith("likelihood=") else "; if these are no shares, use y_err or frequencies"
+        other = (
+            ""
+            if name.startswith("likelihood=")
+            else "; if these are no shares, use y_err or weight_type='frequency'"
+        )
         raise ValueError(
             f"With {name}, y must be shares in [0, 1], got {y[row]:g} in row {row}. {remedy}{other}."
         )

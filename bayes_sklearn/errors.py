@@ -152,11 +152,11 @@ def resolve_target_errors(
             _check_enough(counts, "The counts in count_column are")
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
-        if weight_type == "counts" and before is None:
-            warn_of_no_counts(y, counts)
     if counts is not None:
         check_counts(counts, name, whole=False)
         check_shares(y, name, counts)
+        if weight_type == "counts" and count_column is None and before is None:
+            warn_of_no_counts(y, counts)
         if not counts.all():  # a count of 0 is a row left out
             seen = (counts > 0.0).astype(np.float64)
             weight = seen if weight is None else weight * seen
@@ -436,7 +436,9 @@ class NoiseModel:
 
     def shared(self, covariance: Array, noise_scale: Array) -> Array:
         """Return the covariance of features' errors with the target's at noise scales (G,), (G, q)."""
-        return np.outer(noise_scale if self.noise == "scaled" else np.ones_like(noise_scale), covariance)
+        return np.outer(
+            noise_scale if self.noise in ("scaled", "auto") else np.ones_like(noise_scale), covariance
+        )
 
     def _split(self, squares: dict[str, Array | float]) -> Parts:
         """Put squared errors where the kind of noise has them."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .auxiliary import Auxiliary
-from .priors import CoefficientPrior, Flat, ScalePrior
+from .priors import CoefficientPrior, Flat, PoweredCorrelation, ScalePrior
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known", "auto"]
@@ -91,6 +91,8 @@ class Likelihood(BaseEstimator, ABC):
     """What new measurements are like about the line, of what predictions know; None: nothing of that."""
     intercept_prior: ClassVar[CoefficientPrior] = Flat()
     """The default prior of the intercept."""
+    coef_prior: ClassVar[CoefficientPrior] = PoweredCorrelation()
+    """One for the coefficients whose scale is learned."""
 
     def check(self, argument: str) -> None:
         """Refuse parameters that are none.

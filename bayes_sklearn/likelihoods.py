@@ -21,7 +21,17 @@ from .count_sums import log_below
 from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
 from .likelihood_base import Derivatives, Likelihood, Noise, Observations, counts
 from .log_odds import log_expit, log_one_plus
-from .priors import Beta, Gamma, Normal, Prior, ScalePrior, ScatterPrior, UnitPrior
+from .priors import (
+    Beta,
+    Gamma,
+    HalfNormal,
+    Normal,
+    PoweredCorrelation,
+    Prior,
+    ScalePrior,
+    ScatterPrior,
+    UnitPrior,
+)
 
 Array = NDArray[np.float64]
 
@@ -42,8 +52,12 @@ __all__ = [
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Numbers that are divided by, and shapes of distributions, stay this far from zero.
 _TINY = 1e-100
-# The log odds of a typical row: shares from 0.7% to 99.3% lie within two standard deviations.
-_LOG_ODDS = Normal(0.0, 2.5)
+# The log odds of a typical row. Down to shares of 1e-5 it adds less than half a success; a wider one takes rows
+# without successes for rarer than their trials can tell.
+_LOG_ODDS = Normal(0.0, 5.0)
+# Where successes and failures are separated, data bound the coefficients' scale from below alone; with the tail of a
+# HalfCauchy coefficients would have no mean.
+_SLOPES = PoweredCorrelation(sigma=HalfNormal(2.5))
 
 
 def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
@@ -59,10 +73,11 @@ def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fittin
 def _noise_coordinates(noise: Noise, visible: float) -> tuple[Log | FoldedLog, ...]:
     """Return the coordinates of the noise scale and, beside it, the scatter.
 
-    A scale that may be zero is folded there; the prior of the scatter has a peak near zero, which logs spread out.
+    A scale that may be zero is folded there; but beside each other both are in logs, which spread out the peak near
+    zero that the prior of the scatter has.
     """
     if noise == "auto":
-        return FoldedLog(), Log()
+        return Log(), Log()
     return (Log(),) if noise == "scaled" else (FoldedLog(visible),)
 
 
@@ -336,6 +351,7 @@ class _OfShares(Likelihood):
 
     link = "logit"
     intercept_prior = _LOG_ODDS
+    coef_prior = _SLOPES
 
     def outcome(self, data: Observations) -> Any:
         """Return the counts, rounded to whole ones: PyMC has distributions of no others."""

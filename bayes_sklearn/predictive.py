@@ -284,14 +284,18 @@ class LinearPredictive(PredictiveDistribution):
 
         ``parameters``: what the rows left open of the line; ``scatter``: noise that no stated error explains (and
         the error floor's part); ``target_error``: the stated standard error; ``finite_count``: the binomial error
-        of a share of a finite count; ``feature_error``: the errors of the new row's features, less what they tell of
-        an error that the target shares (``Xy_cov``).
+        of a share of a finite count; ``feature_error``: the errors of the new row's features. What these tell of an
+        error that the target shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
         """
         n = len(self)
         parts = self._line_parts()
         means = self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):
             parts[name] = np.broadcast_to(np.asarray(means.get(name, 0.0)), (n,)).copy()
+        if "feature_error" in parts:
+            beyond = np.minimum(parts["feature_error"], 0.0)
+            parts["feature_error"] -= beyond
+            parts["target_error"] += beyond
         return parts
 
     def _generator(self, random_state: int | np.random.RandomState | None) -> np.random.Generator:

@@ -93,12 +93,13 @@ class Prior(BaseEstimator):
         return None
 
     def _check_one(self, key: str, value: object, size: int, positive: bool) -> Array:
-        if isinstance(value, ScalePrior) and getattr(self, "scale_prior", None) is value:
-            if isinstance(value, Flat):
+        learned: ScalePrior | None = getattr(self, "scale_prior", None)
+        if learned is not None and learned is value:
+            if isinstance(learned, Flat):
                 raise ValueError(
                     f"{key}=Flat() can't be learned: nothing bounds it from above. Use {key}=HalfCauchy()."
                 )
-            value.check(key, 1)
+            learned.check(key, 1)
             value = 1.0
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
@@ -702,8 +703,9 @@ class ScatterPrior(ScalePrior):
         return NEGLIGIBLE_SCATTER * self.beta
 
     def log_density(self, scale: Array) -> Array:
-        wide, narrow = HalfCauchy(self.beta), HalfCauchy(self.negligible)
-        return np.asarray(np.logaddexp(wide.log_density(scale), narrow.log_density(scale)) - np.log(2.0))
+        square = np.square(scale)
+        densities = sum(beta / (beta**2 + square) for beta in (self.beta, self.negligible))
+        return np.asarray(np.log(densities) - np.log(np.pi))
 
     def drawn(
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator

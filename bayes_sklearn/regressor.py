@@ -29,7 +29,7 @@ from .exports import ExportMixin
 from .feature_distribution import Mixture, resolve_components
 from .feature_errors import FeatureErrors, resolve_feature_errors
 from .fitting import Fit, Specification, TrainingData, fit
-from .inference import ENGINES, Noise, Rows, SamplerSettings
+from .inference import ENGINES, Noise, Rows, SamplerSettings, contradicted
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
 from .new_rows import new_rows
@@ -60,6 +60,9 @@ __all__ = ["BayesianErrorsInVariablesRegressor"]
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
+# Log evidence by which a learned scale has to be better before a fixed one is called contradicted: 20 to one, "strong"
+# (Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795).
+_CONTRADICTED = 3.0
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
     "noise_scale_",
@@ -108,7 +111,7 @@ class BayesianErrorsInVariablesRegressor(
         Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
         ``standardize=True`` it is about the target's mean, at the features' means, in units of the target's
         standard deviation. Of log odds None is
-        ``Normal(0, 2.5)``, at the features' means.
+        ``Normal(0, 5)``, at the features' means.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
@@ -146,7 +149,8 @@ class BayesianErrorsInVariablesRegressor(
         ``Mixture(n_components=...)``.
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
-        root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the data's own scale, either way.
+        root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the
+        data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
@@ -545,6 +549,7 @@ class BayesianErrorsInVariablesRegressor(
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
         _warn_if_errors_too_small(self, errors.kind)
+        _warn_if_contradicted(fitted)
         known = errors.kind == "standard_error"
         warn_of_rounding(fitted.problem.state, data.columns.feature_names.tolist(), errors_known=known)
 
@@ -654,13 +659,26 @@ def _default_prior(role: str, likelihood: Likelihood) -> Prior:
     """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
     if role == "noise_prior":
         return HalfNormal()
-    return likelihood.intercept_prior if role == "intercept_prior" else PoweredCorrelation()
+    return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
 
 
 def _settable_prior(role: str, likelihood: Likelihood) -> Prior:
     """Return the prior whose parameters may be set where none is given: a plain one."""
     prior = _default_prior(role, likelihood)
     return Normal() if isinstance(prior, PoweredCorrelation | Flat) else prior
+
+
+def _warn_if_contradicted(fitted: Fit) -> None:
+    """Warn of a fixed prior whose scale the data contradict."""
+    found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
+    if found is not None and found.nats > _CONTRADICTED:
+        warnings.warn(
+            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as wide"
+            f" explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are not to"
+            " be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:

@@ -287,7 +287,9 @@ class Simulation:
                     typical = problem.typical_error**2 + auxiliary["noise_scale"] ** 2
                     information = len(data.y) / typical
                 elif problem.noise == "auto":
-                    typical = (auxiliary["noise_scale"] * problem.typical_error) ** 2 + auxiliary["scatter"] ** 2
+                    typical = (auxiliary["noise_scale"] * problem.typical_error) ** 2 + auxiliary[
+                        "scatter"
+                    ] ** 2
                     information = len(data.y) / typical
             else:
                 nu = problem.likelihood.degrees_of_freedom(auxiliary)

@@ -14,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from .checks import check_vector
 from .errors import FITTED_PRIOR_COUNT
 from .likelihoods import StudentTLikelihood
+from .patterns import LineRows
 from .predictive import PredictiveDistribution, final_regressor, mean_parts, predictive_distribution
 from .regressor import BayesianErrorsInVariablesRegressor
 from .residual_scale import Tails
 
 Array = NDArray[np.float64]
-Kind = Literal["counts", "standard_error", "predicted"]
+Kind = Literal["counts", "standard_error", "predicted", "fitted"]
 
 __all__ = ["StandardizedRows", "standardize_rows", "stated_error"]
 
@@ -54,9 +55,12 @@ class StandardizedRows(NamedTuple):
     prediction: Array
     frequency: Array | None
     kind: Kind
-    """What states the errors; "predicted": nothing does, they are the predictions' standard deviations."""
+    """What states the errors; "predicted": nothing does, they are the predictions' standard deviations; "fitted":
+    nothing does, they are the noise that was fitted."""
     distribution: PredictiveDistribution
     """Of all rows given, as measurements."""
+    line: LineRows | None
+    """What the tests for patterns look at; None of a regressor whose line is not known."""
 
 
 def standardize_rows(
@@ -68,6 +72,7 @@ def standardize_rows(
     y_err: ArrayLike | float | None = None,
     X_err: Any = None,
     X_cov: Any = None,
+    groups: NDArray[np.intp] | None = None,
     held_out: bool = False,
 ) -> StandardizedRows:
     """Return the distances of rows from the line in units of their stated errors, (51).
@@ -82,6 +87,8 @@ def standardize_rows(
     ----------
     estimator, X, y, sample_weight, y_err, X_err, X_cov, held_out
         As for `audit_errors`, y checked.
+    groups : ndarray of shape (n,), optional
+        Numbers of the groups that rows are of.
 
     Raises
     ------
@@ -90,7 +97,8 @@ def standardize_rows(
     """
     regressor, table = final_regressor(estimator, X)
     if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
-        return _of_predictions(regressor, table, y, sample_weight, y_err, X_err, X_cov, held_out)
+        given = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "groups": groups}
+        return _of_predictions(regressor, table, y, sample_weight, given, held_out)
     n, model = len(y), regressor
     frequency, counts = None, None
     if sample_weight is not None:
@@ -99,12 +107,19 @@ def standardize_rows(
             counts = weight
         else:
             frequency = weight
+    of_outcomes = model._likelihood.takes_trials and model._noise_model.kind == "none"
+    if counts is None and of_outcomes and "count_column" not in model._columns.special:
+        counts = np.ones(n)
     errors = {name: given for name, given in (("X_err", X_err), ("X_cov", X_cov)) if given is not None}
     distribution = predictive_distribution(model, table, counts=counts, y_err=y_err, **errors)
-    held = model._columns.held(np.asarray(table, dtype=np.float64))
+    values = np.asarray(table, dtype=np.float64)
+    held = model._columns.held(values)
     counts = held.get("count_column", counts)
     y_err = held.get("y_err_column", y_err)
     _check_stated(model, counts, y_err, bool(errors) or bool(model._columns.errors), held_out)
+    kind: Kind = "standard_error" if counts is None else "counts"
+    if y_err is None and (counts is None or (model._likelihood.takes_trials and np.all(counts <= 1.0))):
+        kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
     used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
     if counts is not None:
         used &= counts > 0.0
@@ -130,6 +145,7 @@ def standardize_rows(
     base = np.square(stated) + of_features
     with np.errstate(invalid="ignore"):  # rows left out
         residual = (y - mean) / np.sqrt(base * (1.0 + leverage if held_out else 1.0 - leverage))
+    scale = np.sqrt(np.broadcast_to(noise + of_features, (n,))[used])
     tails = _tails(model, residual[used], None if frequency is None else frequency[used])
     score_variance = np.full(n, 2.0 * tails.response)
     if counts is not None:
@@ -150,8 +166,20 @@ def standardize_rows(
         None if counts is None else counts[used],
         mean[used],
         None if frequency is None else frequency[used],
-        "standard_error" if counts is None else "counts",
+        kind,
         distribution,
+        LineRows(
+            (y - mean)[used] / scale,
+            scale,
+            _design(model, values[used], mean[used]) / scale[:, None],
+            mean[used],
+            _features(model, values[used]),
+            [str(name) for name in model._columns.feature_names],
+            stated[used] if kind == "standard_error" else None,
+            None if counts is None else counts[used],
+            None if groups is None else np.unique(groups[used], return_inverse=True)[1],
+            tails.nu,
+        ),
     )
 
 
@@ -168,10 +196,10 @@ def stated_error(
         Predicted shares, at which counts give their errors.
     counts : ndarray of shape (n,), optional
     y_err : float or ndarray of shape (n,), optional
-        Where there are no counts.
+        Where there are no counts; None: nothing states them, and the noise scale that was fitted stands for them.
     """
     if counts is None:
-        return np.asarray(y_err, dtype=np.float64)
+        return np.asarray(model.noise_scale_ if y_err is None else y_err, dtype=np.float64)
     binomial = replace(model._noise_model.count_errors, overdispersion=0.0)
     return binomial.standard_error(binomial.bernoulli_variance(share, counts), counts)
 
@@ -182,7 +210,7 @@ def _noise_in_fit(
     """Return the variance that rows had in the fit; of Student's noise that of as informative normal noise."""
     posterior, noise_model = model._posterior, model._noise_model
     if counts is None:
-        parts = noise_model.parts(y_err=np.asarray(y_err, dtype=np.float64))
+        parts = noise_model.parts(y_err=None if y_err is None else np.asarray(y_err, dtype=np.float64))
     else:
         # Count errors of the fit gave less to a row's own share.
         count_errors = replace(noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
@@ -191,6 +219,19 @@ def _noise_in_fit(
     wider = posterior.weights if nu is None else posterior.weights * (nu + 3.0) / (nu + 1.0)
     means = mean_parts(parts, posterior, wider)
     return np.sum([np.broadcast_to(mean, len(share)) for mean in means.values()], axis=0)
+
+
+def _features(model: BayesianErrorsInVariablesRegressor, table: Array) -> Array:
+    """Return the columns of a table that are features."""
+    return table if model._columns.features is None else table[:, model._columns.features]
+
+
+def _design(model: BayesianErrorsInVariablesRegressor, table: Array, mean: Array) -> Array:
+    """Return derivatives of predictions by the coefficients of a line in features as they were measured, (n, P)."""
+    design = _features(model, table)
+    if model.fit_intercept:
+        design = np.column_stack([np.ones(len(table)), design - design.mean(axis=0)])
+    return design * (mean * (1.0 - mean))[:, None] if model._likelihood.takes_trials else design
 
 
 def _check_of_fit(leverage: Array, n_parameters: int) -> None:
@@ -242,15 +283,6 @@ def _check_stated(
         raise ValueError(
             "The model was fitted with errors of y, but the rows state none: give y_err, as in fit."
         )
-    if kind == "none" and y_err is None and counts is None:
-        raise ValueError(
-            "No errors are stated that could be judged: fit with y_err, or with the counts behind shares. How well"
-            " predictions are calibrated show CalibrationDisplay and PITDisplay."
-        )
-    if model._likelihood.takes_trials and np.all(np.asarray(counts) <= 1.0):
-        raise ValueError(
-            "Every count in sample_weight is 1: single outcomes have no error that could be right or wrong."
-        )
     if not held_out and model._posterior.true_features is not None and not features:
         raise ValueError(
             "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows, measured"
@@ -267,15 +299,15 @@ def _of_predictions(
     X: Any,
     y: Array,
     sample_weight: ArrayLike | None,
-    y_err: object,
-    X_err: object,
-    X_cov: object,
+    given: dict[str, object],
     held_out: bool,
 ) -> StandardizedRows:
     """Judge the standard deviations that any other regressor predicts."""
     name = type(regressor).__name__
-    for argument, given in (("y_err", y_err), ("X_err", X_err), ("X_cov", X_cov)):
-        if given is not None:
+    if given.pop("groups") is not None:
+        raise ValueError(f"groups is given, but {name} is no line of this package: leave it out.")
+    for argument, value in given.items():
+        if value is not None:
             raise ValueError(
                 f"{argument} is given, but {name} takes no stated errors: leave it out to judge the standard"
                 " deviations that it predicts."
@@ -309,6 +341,7 @@ def _of_predictions(
         frequency,
         "predicted",
         distribution,
+        None,
     )
 
 

@@ -5,15 +5,30 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern
 from .stated_errors import Kind, StandardizedRows
 
-Verdict = Literal["about right", "too small", "too large", "extra-binomial variation", "extra scatter"]
+Verdict = Literal[
+    "about right",
+    "too small",
+    "too large",
+    "extra-binomial variation",
+    "extra scatter",
+    "errors from measured values",
+    "missed curve",
+    "correlated rows",
+    "uneven noise",
+]
 
-__all__ = ["Verdict", "decide", "explain", "multiplies_errors"]
+__all__ = ["Verdict", "decide", "explain", "levels", "multiplies_errors"]
+
+# How the rate of false alarms is shared out between the tests that rows allow.
+_SHARES = {"dispersion": 4.0, "trend": 2.0, MEASURED: 1.0, CURVE: 1.0, CORRELATED: 1.0, UNEVEN: 1.0}
 
 # Rows further off than this many errors are blunders rather than chance.
 _FAR_OFF = 4.0
@@ -21,28 +36,59 @@ _FAR_OFF = 4.0
 _SEEN = 0.1
 
 
-def decide(kind: Kind, dispersion: float, p_dispersion: float, p_trend: float, rate: float) -> Verdict:
-    """Return the verdict, by (60).
+def levels(kind: Kind, patterns: Mapping[str, Pattern], rate: float) -> dict[str, float]:
+    """Return what of the rate of false alarms each test has, by (60)."""
+    stated = () if kind == "fitted" else ("dispersion", "trend")
+    tests = [*stated, *patterns]
+    return {name: rate * _SHARES[name] / sum(_SHARES[test] for test in tests) for name in tests}
+
+
+def decide(
+    kind: Kind,
+    dispersion: float,
+    p_dispersion: float,
+    p_trend: float,
+    patterns: Mapping[str, Pattern],
+    rate: float,
+) -> tuple[Verdict, list[str]]:
+    """Return the verdict, by (60), and the names of all patterns that were found.
 
     Parameters
     ----------
-    kind : {"counts", "standard_error", "predicted"}
+    kind : {"counts", "standard_error", "predicted", "fitted"}
         What states the errors.
     dispersion : float
     p_dispersion, p_trend : float
         Probability of a dispersion as far from 1, and of a trend as strong, where the stated errors are right.
+    patterns : mapping of str to Pattern
     rate : float
-        Of false alarms; half of it for either test.
+        Of false alarms.
     """
-    if p_trend < 0.5 * rate and dispersion > 1.0 and kind != "predicted":
-        return "extra-binomial variation" if kind == "counts" else "extra scatter"
-    if p_dispersion >= 0.5 * rate:
-        return "about right"
-    return "too small" if dispersion > 1.0 else "too large"
+    level = levels(kind, patterns, rate)
+    found = [name for name, pattern in patterns.items() if pattern.p < level[name]]
+    first = [name for name in (MEASURED, CURVE) if name in found]
+    if first:
+        # Each may look like the other.
+        return cast("Verdict", min(first, key=lambda name: patterns[name].p)), found
+    if CORRELATED in found:
+        return "correlated rows", found
+    if kind in ("counts", "standard_error") and p_trend < level["trend"] and dispersion > 1.0:
+        return ("extra-binomial variation" if kind == "counts" else "extra scatter"), found
+    if UNEVEN in found:
+        return "uneven noise", found
+    if kind == "fitted" or p_dispersion >= level["dispersion"]:
+        return "about right", found
+    return ("too small" if dispersion > 1.0 else "too large"), found
 
 
 def explain(
-    verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersion: float, interval: tuple[float, float]
+    verdict: Verdict,
+    rows: StandardizedRows,
+    regressor: Any,
+    dispersion: float,
+    interval: tuple[float, float],
+    patterns: Mapping[str, Pattern],
+    found: list[str],
 ) -> str:
     """Return the verdict in a few sentences: what was seen, what it means, what to do."""
     factor, lower, upper = np.sqrt([dispersion, *interval])
@@ -51,6 +97,18 @@ def explain(
         f"Rows lie {factor:.2f} times as far from the line as {told} let one expect (95% interval {lower:.2f} to"
         f" {upper:.2f})"
     )
+    untold = ""
+    if rows.line is not None and rows.line.groups is not None and CORRELATED not in patterns:
+        untold = " Whether rows of a group are correlated can't be told: there are too few groups or rows beside the"
+        untold += " line's coefficients."
+    if verdict in patterns:
+        others = [f" Also seen: {name}." for name in found if name != verdict]
+        size = "" if rows.kind == "fitted" else f" {seen}."
+        return f"{_of_pattern(verdict, patterns[verdict], rows, regressor)}{''.join(others)}{size}{untold}"
+    if rows.kind == "fitted":
+        return (
+            f"No errors are stated. Rows lie about the line with no pattern that speaks against it.{untold}"
+        )
     multiplied = rows.kind != "predicted" and multiplies_errors(regressor)
     absorbed = (
         " The fit multiplies them by its noise scale, so that its predictions allow for that." * multiplied
@@ -58,7 +116,7 @@ def explain(
     features = _features(rows, verdict)
     if verdict == "about right":
         pattern = "" if rows.kind == "predicted" else ", with no pattern that speaks against them"
-        return f"{seen}: they are about right{pattern}.{features}"
+        return f"{seen}: they are about right{pattern}.{features}{untold}"
     if verdict == "too large":
         remedy = {
             "counts": "Are the counts larger than stated, or error_floor too large?",
@@ -88,6 +146,58 @@ def explain(
 def multiplies_errors(regressor: Any) -> bool:
     """Return whether a fitted model multiplies stated errors by a noise scale that it found."""
     return hasattr(regressor, "noise_scale_") and regressor._noise_model.noise in ("scaled", "auto")
+
+
+def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: Any) -> str:
+    """Return what a pattern is, how strong, and what to do about it."""
+    if name == MEASURED:
+        return (
+            "The stated errors go with the noise of their own rows (correlation"
+            f" {pattern.strength:.2f}): they were computed from the measured values, as the square root of a count or"
+            " a per cent of the reading is. Rows that came out low weigh too much, and the line is biased. Compute"
+            " errors from what predict gives instead, and fit again, twice or so; of shares, give the counts"
+            " (count_column)."
+        )
+    if name == CURVE:
+        remedy = "PolynomialFeatures or SplineTransformer in front give the line bends; or take logarithms."
+        if regressor._likelihood.takes_trials:
+            remedy = "PolynomialFeatures or SplineTransformer in front give the line bends."
+        elif rows.counts is not None:
+            remedy += (
+                " Shares near 0 or 1 bend the line by themselves: likelihood='binomial' or 'beta_binomial'."
+            )
+        if rows.feature_error.any():
+            remedy += " True features that are not normal bend it, too: x_distribution='mixture'."
+        return (
+            f"The line misses a curve along {_quoted(pattern)}, {pattern.strength:.0%} of the variance about it."
+            f" Larger errors don't mend that. {remedy}"
+        )
+    if name == CORRELATED:
+        effect = pattern.design_effect or 1.0
+        return (
+            f"Rows of a group are correlated by {pattern.strength:.2f}: of what they have in common they tell"
+            f" {effect:.1f} times less than as many independent rows (design effect), and its standard errors are"
+            f" {np.sqrt(effect):.1f} times too small. Fit one row a group (means, with their errors), and leave out"
+            " whole groups in cross-validation (GroupKFold)."
+        )
+    ratio, direction = pattern.strength, "grows"
+    if ratio < 1.0:
+        ratio, direction = 1.0 / ratio, "falls"
+    beyond = "" if rows.kind == "fitted" else ", beyond what the stated errors say"
+    remedy = (
+        "Check what the errors leave out"
+        if rows.kind != "fitted"
+        else "State it (y_err), or fit the logarithm of y"
+    )
+    return (
+        f"The noise {direction} along {_quoted(pattern)}{beyond}: it is {ratio:.1f} times as large in the third of"
+        " the rows at one end as in that at the other, so that intervals are too narrow there and too wide elsewhere."
+        f" {remedy}."
+    )
+
+
+def _quoted(pattern: Pattern) -> str:
+    return "the prediction" if pattern.along == "prediction" else repr(pattern.along)
 
 
 def _features(rows: StandardizedRows, verdict: Verdict) -> str:

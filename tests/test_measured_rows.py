@@ -418,6 +418,7 @@ def test_shared_errors_are_those_of_the_noise_and_only_where_nothing_else_is_sta
     found = model.predict_distribution(new)
     assert_allclose(found.mean_and_std(), [expected, sd], rtol=1e-9)
     assert_allclose(sum(found.variance_parts.values()), sd**2, rtol=1e-9)
+    assert min(part.min() for part in found.variance_parts.values()) >= 0.0
     draws = found.sample(20_000, random_state=0)
     assert (np.abs(draws.mean(axis=1) - expected) < 5.0 * sd / np.sqrt(20_000)).all()
     assert_allclose(found.cdf(found.interval(0.9)), [[0.05] * 2, [0.95] * 2], atol=1e-6)
@@ -426,6 +427,22 @@ def test_shared_errors_are_those_of_the_noise_and_only_where_nothing_else_is_sta
     assert_allclose(line, model.predict(new, return_std=True, include_noise=False, X_err=0.3), rtol=1e-9)
     assert_allclose(model.predict(new, return_std=True, y_err=0.2), model.predict(new, True, X_err=0.3))
     assert abs(line[0][1] - expected[1]) > 0.05
+
+
+def test_parts_of_the_variance_are_none_of_them_negative_where_readings_tell_most_of_the_target_s_error() -> (
+    None
+):
+    rng = np.random.default_rng(0)
+    shared = rng.multivariate_normal(np.zeros(2), [[0.09, 0.05], [0.05, 0.04]], 60)
+    X = (0.5 * rng.normal(size=60) + shared[:, 0])[:, None]
+    model = Regressor(noise="known", random_state=0).fit(X, shared[:, 1], X_err=0.3, y_err=0.2, Xy_cov=[0.05])
+    found = model.predict_distribution(X)
+    parts = found.variance_parts
+    assert_allclose(parts["feature_error"], 0.0)
+    assert ((parts["target_error"] > 0.0) & (parts["target_error"] < 0.95 * 0.04)).all()
+    assert_allclose(sum(parts.values()), found.var(), rtol=1e-9)
+    # The slope in readings is that of the errors alone: cov(w, y) / var(w).
+    assert np.diff(model.predict([[0.0], [1.0]]))[0] == pytest.approx(0.05 / 0.34, abs=0.08)
 
 
 def test_the_typical_error_is_the_common_one_to_the_last_digit() -> None:

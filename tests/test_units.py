@@ -119,7 +119,8 @@ def test_models_of_the_intercept_alone_do_what_others_do(settings: dict[str, Any
     assert np.isfinite(model.predict_interval(table)).all()
     assert np.isfinite(model.loo_pit(table, y)).all()
     assert model.sample_y(table, 3).shape == (80, 3)
-    assert np.isfinite(list(model.to_pymc(table, y).point_logps().values())).all()
+    if len(settings) == 1:  # compiling takes its time
+        assert np.isfinite(list(model.to_pymc(table, y).point_logps().values())).all()
     assert np.isfinite(
         cross_validate(Regressor(random_state=0, **settings), table, y, cv=2)["test_score"]
     ).all()

@@ -118,10 +118,13 @@ class AuditDisplay(Display):
         labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]
         ax.set_xticks(place, labels, fontsize="small")
         ax.set_xlabel(f"{by}: least and largest of each tenth of the rows")
-        judged = "predicted standard deviations" if self.audit.kind == "predicted" else "stated errors"
+        judged = {"predicted": "predicted standard deviations", "fitted": "standard deviations fitted"}.get(
+            self.audit.kind, "stated errors"
+        )
         ax.set_ylabel(f"dispersion (mean squared distance from\nthe line, in {judged})")
         verdict = self.audit.verdict
-        title = verdict.capitalize() if verdict.startswith("extra") else f"The {judged} are {verdict}"
+        of_size = verdict in ("about right", "too small", "too large")
+        title = f"The {judged} are {verdict}" if of_size else verdict.capitalize()
         self._legend(columns=3)
         ax.set_title(title, pad=22.0)
         return self

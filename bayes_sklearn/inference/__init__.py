@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from . import exact, importance, nuts
 from .compressed import Compressed, Rows
+from .exact import contradicted
 from .importance import number_of_components
 from .posterior import Posterior
 from .problem import Engine, Noise, NotTrusted, PriorUnits, Problem, SamplerSettings
@@ -43,6 +44,7 @@ __all__ = [
     "SamplerSettings",
     "Sufficient",
     "choose",
+    "contradicted",
     "number_of_components",
     "outside_of",
     "reweight",

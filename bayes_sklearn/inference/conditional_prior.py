@@ -27,7 +27,7 @@ _NO_SPREAD = 1e-8
 class ConditionalPrior:
     """B's free entries given the scale tau and a geometry: Normal, independent of the intercept, (8a).
 
-    The coefficients are ``mean + tau root_a Normal(0, 1)``, a numbering the geometries, each as probable as the others.
+    The coefficients are ``mean + tau root_a Normal(0, 1)``, a numbering the geometries, equally probable beforehand.
     """
 
     intercept: tuple[float, float] | None
@@ -44,6 +44,10 @@ class ConditionalPrior:
     """(K, p) the rows whose principal directions the powers are about."""
     source: Array | None = None
     """The compressed rows that `design` is a part of, if any."""
+
+    @property
+    def n_geometries(self) -> int:
+        return 1 if self.powers is None else len(self.powers)
 
     @cached_property
     def roots(self) -> tuple[Array, ...]:
@@ -93,7 +97,7 @@ class ConditionalPrior:
 
 
 def powered_roots(design: Array, powers: Sequence[float] | Array) -> list[Array]:
-    """Return V diag(d^-a) for each power a, V the principal directions of the rows and d the `spreads` along them, (8b)."""
+    """Return V diag(d^-a) for each power a, V the rows' principal directions and d the `spreads` along them, (8b)."""
     size = design.shape[1]
     directions, singular = np.eye(size), np.zeros(size)
     if design.any():

@@ -21,7 +21,7 @@ from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .propriety import check_proper, warn_of_no_noise
 from .quadrature import on_lattice, peak_intervals, trapezoid
-from .weightings import over_scatter
+from .weightings import Contradiction, contradiction, over_scatter
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,11 @@ _NEGLIGIBLE = 1e-15
 _CUT_OFF = 10.0
 # An interval at whose ends the density has not fallen by this factor (its log) was put in the wrong place.
 _FALLEN = 20.0
+
+
+# A noise scale so many times larger (squared) than residuals, or coordinates so many standard deviations more than
+# expected, hint at a prior that is too narrow.
+_INFLATED, _SURPRISING = 1.3, 4.0
 
 
 def why_not(problem: Problem) -> str | None:
@@ -84,13 +89,37 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     return method(problem, *gaussian)
 
 
+def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None:
+    """Return by how much the data contradict the scale of a fixed Normal prior; None where nothing hints at it.
+
+    It is looked at closely where the noise is larger than what the coefficients could leave, or the target's
+    coordinates are more than the prior lets expect, (10).
+    """
+    prior, gaussian = problem.conditional_prior, problem.gaussian_prior
+    if prior is None or gaussian is None or problem.noise not in ("scaled", "known"):
+        return None
+    if not len(prior.mean) or not np.isfinite(prior.sigma).all() or posterior.log_evidence is None:
+        return None
+    factor, _ = problem.factor
+    given = GivenScale.of(factor, *gaussian)
+    square = float(posterior.weights @ np.square(posterior.noise_scale / problem.noise_unit))
+    size = len(given.singular)
+    freedom = problem.total_weight - size - given.n_flat
+    seen = np.square(given.projected) / (square + np.square(given.singular))
+    expected = seen.sum() < size + _SURPRISING * np.sqrt(2.0 * size)
+    if expected and not (freedom > 0.0 and square * freedom > _INFLATED * given.residual):
+        return None
+    log_total = posterior.log_evidence - problem.log_jacobian + 0.5 * problem.total_weight * _LOG_TWO_PI
+    return contradiction(problem, prior, log_total)
+
+
 def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) -> Posterior:
     """Integrate over more than a noise scale: the scale of the prior, its geometry, a scatter beside it."""
     scatter: Array | None = None
     if problem.noise in ("additive", "auto"):
         integrated = over_scatter(problem, prior, approximate=approximate)
         found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
-        masses = {**found.scale_masses, "scatter": integrated.masses}
+        masses = dict(integrated.masses)
     else:
         solved = weightings.solve(problem, prior, [weightings.weighting(problem)])
         found, totals = solved.found(np.zeros(1)), solved.totals

@@ -5,6 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,8 +86,60 @@ class GivenScale:
         square = float(np.square(target[-1]))
         return cls(offset, basis, singular, projected, square, log_flat, n_flat)
 
+    @classmethod
+    def of_all(
+        cls,
+        factors: Sequence[Array],
+        prior_mean: Array,
+        prior_sd: Array,
+        roots: Sequence[Array] | None = None,
+    ) -> list[list[GivenScale]]:
+        """Return what `of` does for many rows, under each of some roots: decompositions in one call.
+
+        One by one where columns or rows of very different norms want the slower method.
+        """
+        flat = np.isinf(prior_sd)
+        roots = [np.diag(prior_sd[~flat])] if roots is None else roots
+        n_flat, size = int(flat.sum()), len(prior_sd)
+        design = np.array([factor[:, -1 - size :] for factor in factors])
+        target = design[:, :, -1] - design[:, :, :-1][:, :, ~flat] @ prior_mean[~flat]
+        order = np.concatenate([np.flatnonzero(flat), np.flatnonzero(~flat)])
+        stacked = np.concatenate([design[:, :, order], target[:, :, None]], axis=2)
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+        normal = triangle[:, n_flat:-1, n_flat:-1]
+        if triangle.shape[1] <= size or not (_alike_all(normal) and len(factors) > 1):
+            return [[cls.of(factor, prior_mean, prior_sd, root) for root in roots] for factor in factors]
+        inverse = np.linalg.inv(triangle[:, :n_flat, :n_flat])
+        lift = -inverse @ triangle[:, :n_flat, n_flat:-1]
+        offset = np.tile(np.where(flat, 0.0, prior_mean), (len(factors), 1))
+        offset[:, flat] = (inverse @ triangle[:, :n_flat, -1:])[:, :, 0]
+        log_flat = -np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :n_flat])).sum(axis=1)
+        left, singular, right = np.linalg.svd(np.array([normal @ root for root in roots]))
+        projected = np.einsum("rskj,sk->rsj", left, triangle[:, n_flat:-1, -1])
+        turned = np.array(roots)[:, None] @ right.transpose(0, 1, 3, 2)
+        basis = np.zeros((len(roots), len(factors), size, size))
+        basis[:, :, np.flatnonzero(flat)[:, None], np.arange(n_flat)] = inverse
+        basis[:, :, np.flatnonzero(~flat)[:, None], np.arange(n_flat, size)] = turned
+        basis[:, :, np.flatnonzero(flat)[:, None], np.arange(n_flat, size)] = lift @ turned
+        square = np.square(triangle[:, -1, -1])
+        return [
+            [
+                cls(
+                    offset[i],
+                    basis[r, i],
+                    singular[r, i],
+                    projected[r, i],
+                    float(square[i]),
+                    float(log_flat[i]),
+                    n_flat,
+                )
+                for r in range(len(roots))
+            ]
+            for i in range(len(factors))
+        ]
+
     def stretched(self, factors: Array) -> GivenScale:
-        """Return what it is for a prior whose deviations along the basis' normal coordinates are so many times as wide.
+        """Return what it is for a prior so many times as wide along each of the basis' normal coordinates.
 
         The basis stays the same.
         """
@@ -139,6 +192,13 @@ def _svd(matrix: Array) -> tuple[Array, Array, Array]:
             return (right, values, left.T) if columns else (left, values, right.T)
     left, singular, right = np.linalg.svd(matrix, full_matrices=False)
     return left, singular, right
+
+
+def _alike_all(matrices: Array) -> bool:
+    """Return whether columns and rows of all of them are about as large as each other."""
+    columns, rows = np.linalg.norm(matrices, axis=1), np.linalg.norm(matrices, axis=2)
+    rows = np.where(rows > _ROUNDING * rows.max(axis=1, keepdims=True, initial=0.0), rows, 0.0)
+    return all(_alike(norms) for kind in (columns, rows) for norms in kind)
 
 
 def _alike(norms: Array) -> bool:

@@ -7,13 +7,14 @@ lattice of s lies where its own mass is. Equations (n) are those of ``docs/maths
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from ..priors import ScalePrior
 from ..reduction import gauss_rule
@@ -23,10 +24,10 @@ from .posterior import Factors, Joined, NodeCovariances, SharedBasis
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-__all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "spread_out"]
+__all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "masses_between"]
 
 # A lattice ends where the density has fallen by this factor (its log), and no farther away than the second.
-_FALLEN, _FARTHEST = 30.0, 300.0
+_FALLEN, _FARTHEST = 25.0, 300.0
 # Its spacing in log g, in widths of the peak that so many coefficients make, and at most; by how much it is extended.
 _SPACING, _WIDEST, _EXTENSION = 0.7, 0.4, 6.0
 # Times the largest singular value, a ratio under which coefficients are as good as zero.
@@ -39,8 +40,9 @@ _STEP, _NEWTON = 1e-3, 12
 _FEWEST, _FEWEST_SCALES, _MOST = 4, 3, 12
 # Nodes whose probability is less are left out.
 _NEGLIGIBLE = 1e-9
-# Points at which the distributions of the scales are kept.
-_POINTS = 129
+# Cells in which the distributions of the scales are summed, and probabilities for which they are kept.
+_FINE = 1025
+_LEVELS = ndtr(np.linspace(-5.0, 5.0, 129))
 
 
 class Lattice(NamedTuple):
@@ -63,6 +65,15 @@ class Lattice(NamedTuple):
     def log_scale(self) -> Array:
         """(M, J) log s."""
         return self.place[:, None] + self.width[:, None] * self.steps
+
+    @property
+    def scales(self) -> dict[str, Array]:
+        """(M * J,) each: logs of the noise's scale and of the prior's."""
+        log_scale = self.log_scale
+        return {
+            "noise_scale": log_scale.ravel(),
+            "prior_scale": (self.log_ratio[:, None] + log_scale).ravel(),
+        }
 
 
 class AtRatio(NamedTuple):
@@ -155,7 +166,7 @@ class ScaleIntegrand:
 
     @cached_property
     def top(self) -> Array:
-        """(branches,) log s about which the likelihood's own peak, of order N, is taken, so that it keeps its digits."""
+        """(branches,) log s about which the likelihood's own peak, of order N, is taken: it keeps its digits."""
         if self.noise_prior is None:
             return np.zeros(len(self.branches))
         residual = np.where(self.residual > 0.0, self.residual, self.total_weight)
@@ -354,14 +365,14 @@ class ScaleIntegrand:
             own = branch == i
             location, variances = self.branches[i].given.nodes_given_ratio(ratio[own])
             square = np.square(scale.reshape(-1, size)[own]).reshape(-1, 1)
-            covariances: SharedBasis | Factors = SharedBasis(
-                self.branches[i].given.basis, square * np.repeat(variances, size, axis=0)
-            )
+            plain = SharedBasis(self.branches[i].given.basis, square * np.repeat(variances, size, axis=0))
             location = np.repeat(location, size, axis=0)
-            if self.intercept is not None:
-                location, covariances = _observed(location, covariances, *self.intercept)
+            if self.intercept is None:
+                parts.append(plain)
+            else:
+                location, observed = _observed(location, plain, *self.intercept)
+                parts.append(observed)
             locations.append(location)
-            parts.append(covariances)
         return Nodes(
             log_weights.ravel(),
             scale,
@@ -388,7 +399,7 @@ class ScaleIntegrand:
         weights = np.where(np.arange(counts.max()) < counts[kept, None], share[index], 0.0)
         weights /= sums[kept, None]
         shrinkage, _ = self._shrinkage(lattice.branch, lattice.log_ratio)
-        apart = max(self._apart(lattice, share, i) for i in kept)
+        apart = max(self._apart(lattice, share, int(i)) for i in kept)
         points, masses = gauss_rule(shrinkage[index], weights, _enough(apart, _FEWEST))
         branch = np.repeat(kept, points.shape[1])
         log_ratio = np.concatenate(
@@ -441,32 +452,58 @@ def _observed(location: Array, covariances: SharedBasis, mean: float, sd: float)
     return location + gain * (mean - location[:, :1]), Factors(roots)
 
 
-def masses_below(lattice: Lattice) -> dict[str, tuple[Array, Array]]:
+def masses_below(
+    log_weights: Array, values: Mapping[str, Array], spacings: Mapping[str, float]
+) -> dict[str, tuple[Array, Array]]:
     """Return, of each scale, logs of it, (K,), and the posterior probability below them.
 
-    Lattice points are spread over an even grid, linearly.
+    Parameters
+    ----------
+    log_weights : ndarray of shape (G,)
+    values : mapping from a name to an ndarray of shape (G,)
+        Logs of the scale.
+    spacings : mapping from a name to a float
+        Values that are so far apart stand for all that are nearer to them than to their neighbours.
     """
-    weights = np.exp(lattice.log_weights - lattice.log_weights.max()).ravel()
+    weights = np.exp(log_weights - log_weights.max())
     keep = weights > 1e-13 * weights.sum()
-    log_scale, weights = lattice.log_scale.ravel()[keep], weights[keep]
-    log_prior_scale = np.repeat(lattice.log_ratio, len(lattice.steps))[keep] + log_scale
     return {
-        "noise_scale": spread_out(log_scale, weights),
-        "prior_scale": spread_out(log_prior_scale, weights),
+        name: _spread_out(logs[keep], weights[keep], spacings.get(name, 0.0)) for name, logs in values.items()
     }
 
 
-def spread_out(values: Array, weights: Array) -> tuple[Array, Array]:
-    """Return places and the mass below them of a weighted sample."""
-    low, high = float(values.min()), float(values.max())
+def masses_between(values: Array, weights: Array) -> tuple[Array, Array]:
+    """Return places and the mass below them where each value stands for all that are nearer to it than to others."""
+    if len(values) == 1:
+        return values, np.ones(1)
+    order = np.argsort(values)
+    between = 0.5 * np.diff(values[order])
+    edges = np.append(values[order] - np.append(between[0], between), values[order[-1]] + between[-1])
+    return edges, np.append(0.0, np.cumsum(weights[order]) / weights.sum())
+
+
+def _spread_out(values: Array, weights: Array, width: float = 0.0) -> tuple[Array, Array]:
+    """Return places and the mass below them of a weighted sample whose values are as far apart as `width`."""
+    low, high = float(values.min()) - width, float(values.max()) + width
     if low == high:
         return np.array([low]), np.ones(1)
-    position = (values - low) * ((_POINTS - 1) / (high - low))
-    cell = np.minimum(position.astype(np.intp), _POINTS - 2)
+    position = (values - low) * ((_FINE - 1) / (high - low))
+    cell = np.minimum(position.astype(np.intp), _FINE - 2)
     position -= cell
-    below = weights * position
-    mass = np.bincount(cell, weights - below, _POINTS) + np.bincount(cell + 1, below, _POINTS)
-    return np.linspace(low, high, _POINTS), np.asarray((np.cumsum(mass) - 0.5 * mass) / mass.sum())
+    above = weights * position
+    mass = np.bincount(cell, weights - above, _FINE) + np.bincount(cell + 1, above, _FINE)
+    mass /= mass.sum()
+    places, below = np.linspace(low, high, _FINE), np.cumsum(mass) - 0.5 * mass
+    if width > 0.0:
+        # Each value spread over the width: the mean of the mass below; its variance is taken away again (Sheppard).
+        sums = np.append(0.0, np.cumsum(0.5 * (below[1:] + below[:-1]))) * (places[1] - places[0])
+        left, right = np.interp(places + 0.5 * width * np.array([[-1.0], [1.0]]), places, sums)
+        below = np.minimum((right + np.maximum(places + 0.5 * width - high, 0.0) - left) / width, 1.0)
+        mean = mass @ places
+        variance = mass @ np.square(places - mean)
+        places = mean + (places - mean) * np.sqrt(variance / (variance + width**2 / 12.0))
+    at = np.interp(_LEVELS, below, places)
+    return at, _LEVELS
 
 
 def _log_sum(logs: Array) -> Array:

@@ -98,8 +98,8 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
         if prior.scale_prior is not None:
             found.append(Component(ScaleLattice(learned(problem, prior, [one])), scatter, log_spacing))
             continue
-        share = log_spacing - float(np.log(len(prior.roots)))
-        for given in given_geometries(problem, prior, one.factor, flat_intercept=False):
+        share = log_spacing - float(np.log(prior.n_geometries))
+        for given in given_geometries(problem, prior, [one], flat_intercept=False)[0]:
             nodes, constant = _of_fixed(problem, given, one)
             found.append(Component(nodes, scatter, share + constant))
     return found
@@ -216,7 +216,7 @@ class ScaleLattice:
         self.nodes = Nodes(weights.ravel(), found.noise_scale, found.location, found.covariances)
         node = np.arange(len(branch) * size).reshape(-1, size)
         at_end = step == np.repeat(counts - 1, counts)
-        halves = (node[step % 2 == 0].ravel(), node[:, ::2].ravel())
+        halves: tuple[Index, ...] = (node[step % 2 == 0].ravel(), node[:, ::2].ravel())
         left = np.concatenate([node[step == 0].ravel(), node[:, 0]])
         right = np.concatenate([node[at_end].ravel(), node[:, -1]])
         if size == 1:  # known noise

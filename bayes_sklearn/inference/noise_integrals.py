@@ -22,7 +22,15 @@ from .quadrature import peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
 
-__all__ = ["LOWEST", "AdditiveIntegrand", "Nodes", "ScaledIntegrand", "Solved", "scatter_at"]
+__all__ = [
+    "LOWEST",
+    "AdditiveIntegrand",
+    "Nodes",
+    "ScaledIntegrand",
+    "Solved",
+    "scatter_at",
+    "scatter_coordinate",
+]
 
 # Numbers of stacked matrices that are in hand at once.
 _BLOCK_NUMBERS = 2**20
@@ -172,9 +180,8 @@ class AdditiveIntegrand:
         """Where rows share few errors, what stands for them."""
 
     def coordinate(self, noise_scale: Array) -> Array:
-        """Return u at noise scales: the inverse of `_scatter`."""
-        away = np.log(noise_scale / self.lost)
-        return np.asarray(away + wrightomega(-away), dtype=np.float64)
+        """Return u at noise scales."""
+        return scatter_coordinate(noise_scale, self.lost)
 
     def found(self, u: Array, source: Groups | None) -> tuple[Array, Solved]:
         """Return the log density of u given the data, up to a constant, and B's Gaussians."""
@@ -200,3 +207,9 @@ def scatter_at(u: Array, lost: float) -> Array:
     which would take many nodes in log s, takes few.
     """
     return lost * np.exp(u - np.exp(-u))
+
+
+def scatter_coordinate(scatter: Array, lost: float) -> Array:
+    """Return u at scatters: the inverse of `scatter_at`."""
+    away = np.log(scatter / lost)
+    return np.asarray(away + wrightomega(-away), dtype=np.float64)

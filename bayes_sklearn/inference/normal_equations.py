@@ -135,7 +135,9 @@ class NormalEquations(NamedTuple):
             own[:, :, 1] += _times(precision, ahead[:, head:])
             tails.append(_inverse(lower))
             whites.append(tails[-1] @ own)
-            terms.append(np.where(found & exists, _gain(whites[-1]) + log_volume - _log_diagonal(lower), -np.inf))
+            terms.append(
+                np.where(found & exists, _gain(whites[-1]) + log_volume - _log_diagonal(lower), -np.inf)
+            )
         total, geometries, chosen = _chosen(np.stack(terms, axis=1))
         everywhere = np.arange(len(m))
         tail = np.stack(tails)[chosen, everywhere] if len(tails) > 1 else tails[0]

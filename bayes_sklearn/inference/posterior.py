@@ -315,7 +315,7 @@ class Posterior:
         if self.chains is None and len(values) > 1 and (values > 0.0).all():
             # A lattice has few values of each parameter: half of the mass of each lies below it.
             steps, which = np.unique(values, return_inverse=True)
-            mass = np.bincount(which, self.weights)
+            mass = np.asarray(np.bincount(which, self.weights), dtype=np.float64)
             return np.exp(np.interp(probabilities, np.cumsum(mass) - 0.5 * mass, np.log(steps)))
         weights = self.weights
         return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=weights))

@@ -182,8 +182,8 @@ class Problem:
         `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
         stand for others, which were compressed before. `prior_units` are those of other rows, or None. `relative_to`
         is the root mean square of errors that are known up to a factor, which the noise scale then has in it.
-        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one
-        model. Shares of trials have no known errors but what the trials say.
+        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one model.
+        Shares of trials have no known errors but what the trials say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
         if likelihood.takes_trials:
@@ -346,11 +346,15 @@ class Problem:
     @cached_property
     def conditional_prior(self) -> ConditionalPrior | None:
         """The priors of B's free entries as Gaussians given a scale and a geometry; None where they are not."""
-        own = self.prior_units is None or self.prior_units.design is None
-        source = self.factor[0] if own else None
+        source = self.factor[0] if self.geometry_is_own else None
         return ConditionalPrior.of(
             self.coef_prior, self.intercept_prior, self.rows.n_features, self.prior_design, source
         )
+
+    @property
+    def geometry_is_own(self) -> bool:
+        """Whether the features' correlations that a prior is about are those of the rows."""
+        return self.prior_units is None or self.prior_units.design is None
 
     @property
     def scatter_prior(self) -> ScatterPrior:

@@ -75,7 +75,12 @@ class SlopePrior:
         white = (beta - self.beta_mean) @ self.whiten.transpose(0, 2, 1) / tau[:, None]
         square = np.square(white).sum(axis=2).T
         k = len(self.beta_mean)
-        return -0.5 * square + self.log_volume - 0.5 * (k - self.n_flat) * _LOG_TWO_PI - (k - self.n_flat) * np.log(tau)[:, None]
+        return (
+            -0.5 * square
+            + self.log_volume
+            - 0.5 * (k - self.n_flat) * _LOG_TWO_PI
+            - (k - self.n_flat) * np.log(tau)[:, None]
+        )
 
     def precision(self, T: Array, tau: Array, widest: float) -> Array:
         """Return the precision of a Gaussian about as wide as the prior of m, (G, q, q).

@@ -6,20 +6,22 @@ Under noise "additive" and "auto" every scatter weights the rows anew. Equations
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors import HalfCauchy
 from ..reduction import gauss_rule
-from .compressed import Groups
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
-from .learned_scale import Branch, ScaleIntegrand, masses_below, spread_out
-from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at
+from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
+from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
 from .quadrature import peak_intervals
+from .scattered_rows import ScatteredRows
 
 Array = NDArray[np.float64]
 
@@ -37,13 +39,15 @@ __all__ = [
 
 # Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
 _WIDE = 1e3
-# The scatter's lattice: how far the density has to have fallen at its ends (its log), nodes to begin with and at most,
+# The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
 # and how well halves of it have to agree.
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 # Where a lattice of the scatter's coordinate ends at the latest.
 _HIGHEST = 200.0
-# Scatters that stand for those of the lattice.
-_SCATTERS = 7
+# Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
+_FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
+# The share below which a scatter is none.
+_NO_SCATTER = 1e-12
 
 
 class Weighting(NamedTuple):
@@ -86,27 +90,42 @@ class Solved(Protocol):
 
     totals: Array
     """(weightings, geometries) log integrals."""
-    log_scales: Array
-    """(weightings,) posterior means of log s."""
+
+    spacings: Mapping[str, float]
+    """By name of a scale, how far its values on the lattice are apart where they are few."""
 
     def found(self, more: Array) -> Found:
         """Return nodes, with this added to each weighting's log weights, (weightings,)."""
 
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        """Return log weights and, by name, logs of the scales that they belong to, (K,) each.
+
+        `log_scatter_ratio` has the logs of each weighting's scatter by the noise scale, or by one, (weightings,).
+        """
+
+
+Part = tuple[Array, Solved]
+"""Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
+
 
 def solve(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> Solved:
     """Return the posterior for some weightings of the rows."""
-    return (_Fixed if prior.scale_prior is None else _Learned)(problem, prior, of)
+    if prior.scale_prior is None:
+        return _Fixed(problem, prior, of)
+    return _Learned(problem, prior, of)
 
 
 def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> ScaleIntegrand:
     """Return the integrand where the prior's scale is learned: branches are geometries, by weightings."""
     if prior.scale_prior is None:
         raise ValueError("The scale of this prior is not learned.")
-    share = -float(np.log(len(prior.roots)))
+    share = -float(np.log(prior.n_geometries))
     branches = [
         Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
-        for rows in of
-        for given in given_geometries(problem, prior, rows.factor, flat_intercept=True)
+        for rows, geometries in zip(
+            of, given_geometries(problem, prior, of, flat_intercept=True), strict=True
+        )
+        for given in geometries
     ]
     return ScaleIntegrand(
         branches,
@@ -120,21 +139,22 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
 
 
 def given_geometries(
-    problem: Problem, prior: ConditionalPrior, factor: Array, *, flat_intercept: bool
-) -> list[GivenScale]:
-    """Return the rows under every geometry of the prior, at a scale of one."""
+    problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting], *, flat_intercept: bool
+) -> list[list[GivenScale]]:
+    """Return the rows of each weighting under every geometry of the prior, at a scale of one."""
     mean, sd = prior.mean, prior.sigma
     if prior.intercept is not None:
         mean = np.append(prior.intercept[0], mean)
         sd = np.append(np.inf if flat_intercept else prior.intercept[1], sd)
     if prior.powers is None:
-        return [GivenScale.of(factor, mean, sd)]
-    if factor is prior.source and np.isinf(sd[:1]).all():
+        return GivenScale.of_all([rows.factor for rows in of], mean, sd)
+    if len(of) == 1 and of[0].factor is prior.source and np.isinf(sd[:1]).all():
         # Principal directions are those of the rows themselves: one decomposition serves all powers.
-        plain = GivenScale.of(factor, mean, sd)
+        plain = GivenScale.of(of[0].factor, mean, sd)
         spread = spreads(plain.singular / prior.sigma[0])
-        return [plain.stretched(spread**-power) for power in prior.powers]
-    return [GivenScale.of(factor, mean, sd, _bordered(root, sd)) for root in prior.roots]
+        return [[plain.stretched(spread**-power) for power in prior.powers]]
+    roots = [_bordered(root, sd) for root in prior.roots]
+    return GivenScale.of_all([rows.factor for rows in of], mean, sd, roots)
 
 
 def _bordered(root: Array, sd: Array) -> Array:
@@ -146,6 +166,30 @@ def _bordered(root: Array, sd: Array) -> Array:
     return whole
 
 
+class Contradiction(NamedTuple):
+    """How much better the data are explained by a prior of another scale."""
+
+    nats: float
+    """Log marginal likelihood of a scale that is learned, less that of the one given."""
+    scale: float
+    """The learned scale, in multiples of the given one: the posterior median."""
+
+
+def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -> Contradiction:
+    """Return what the data say of the scale of a prior that is fixed, under noise "scaled" or "known".
+
+    Parameters
+    ----------
+    problem : Problem
+    prior : ConditionalPrior
+    log_total : float
+        Log of the integral under it.
+    """
+    solved = _Learned(problem, replace(prior, scale_prior=HalfCauchy()), [weighting(problem)])
+    logs, below = solved.found(np.zeros(1)).scale_masses["prior_scale"]
+    return Contradiction(float(solved.totals[0, 0]) - log_total, float(np.exp(np.interp(0.5, below, logs))))
+
+
 class _Learned:
     """Where the prior's scale is learned."""
 
@@ -155,15 +199,7 @@ class _Learned:
         self._geometries = len(self._integrand.branches) // len(of)
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
         self.totals = totals.reshape(len(of), self._geometries)
-
-    @property
-    def log_scales(self) -> Array:
-        lattice = self._lattice
-        weights = np.exp(lattice.log_weights - lattice.log_weights.max())
-        which, size = lattice.branch // self._geometries, len(self.totals)
-        sums = np.bincount(which, weights.sum(axis=1), size)
-        means = np.bincount(which, (weights * lattice.log_scale).sum(axis=1), size)
-        return np.asarray(means / np.maximum(sums, np.finfo(np.float64).tiny))
+        self.spacings = {"prior_scale": self._integrand.spacing}
 
     def found(self, more: Array) -> Found:
         log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
@@ -176,35 +212,41 @@ class _Learned:
             nodes.location,
             nodes.covariances,
             nodes.branch // self._geometries,
-            masses_below(lattice),
+            masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings),
         )
+
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        lattice, values = self._lattice, self._lattice.scales
+        values["scatter"] = (
+            log_scatter_ratio[lattice.branch // self._geometries, None] + lattice.log_scale
+        ).ravel()
+        return lattice.log_weights.ravel() + self._integrand.reference, values
+
+
+def _noise_scales(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[Array, Array]:
+    """Return logs of a few noise scales that stand for all, and their log weights."""
+    if problem.noise not in ("scaled", "auto"):
+        explained = given.log_explained(np.ones(1))
+        return np.zeros(1), explained - 0.5 * given.residual + rows.log_weight
+    scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
+    return ScaledIntegrand(problem, given, -rows.log_weight, scatter).few()
 
 
 class _Fixed:
     """Where it is not: a noise scale, if any, is all that is left of each branch."""
 
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
-        share = -float(np.log(len(prior.roots)))
+        share = -float(np.log(prior.n_geometries))
         self._branches: list[tuple[GivenScale, Array, Array]] = []
-        for rows in of:
-            for given in given_geometries(problem, prior, rows.factor, flat_intercept=False):
-                log_scale, log_weight = np.zeros(1), rows.log_weight
-                if problem.noise in ("scaled", "auto"):
-                    scatter = (
-                        (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
-                    )
-                    log_scale, log_weight = ScaledIntegrand(problem, given, -log_weight, scatter).few()
-                else:
-                    log_weight = given.log_explained(np.ones(1)) - 0.5 * given.residual + log_weight
+        for rows, geometries in zip(
+            of, given_geometries(problem, prior, of, flat_intercept=False), strict=True
+        ):
+            for given in geometries:
+                log_scale, log_weight = _noise_scales(problem, given, rows)
                 self._branches.append((given, log_scale, log_weight + share))
         totals = [np.logaddexp.reduce(log_weight) for _, _, log_weight in self._branches]
         self.totals = np.reshape(totals, (len(of), -1))
-
-    @property
-    def log_scales(self) -> Array:
-        means = [np.exp(w - np.logaddexp.reduce(w)) @ log_scale for _, log_scale, w in self._branches]
-        share = np.exp(self.totals - self.totals.max(axis=1, keepdims=True))
-        return np.asarray((share * np.reshape(means, share.shape)).sum(axis=1) / share.sum(axis=1))
+        self.spacings: dict[str, float] = {}
 
     def found(self, more: Array) -> Found:
         geometries = self.totals.shape[1]
@@ -228,22 +270,24 @@ class _Fixed:
             {},
         )
 
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        sizes = [len(w) for _, _, w in self._branches]
+        which = np.repeat(np.arange(len(sizes)) // self.totals.shape[1], sizes)
+        log_scale = np.concatenate([of_branch for _, of_branch, _ in self._branches])
+        log_weights = np.concatenate([w for _, _, w in self._branches])
+        return log_weights, {"noise_scale": log_scale, "scatter": log_scatter_ratio[which] + log_scale}
 
-def _at_scatters(
-    problem: Problem, scatters: Array, source: Groups | None, log_density: Array
-) -> list[Weighting]:
-    """Return the rows under some scatters, in multiples of the noise scale under "auto", else in the model's unit.
 
-    `log_density` is what each weighting's density is multiplied by.
-    """
-    found = []
-    for scatter, more in zip(scatters, log_density, strict=True):
-        factor, log_error = problem.factor_at(float(scatter), source)
-        own = 0.0
-        if problem.noise == "additive":
-            own = float(problem.noise_prior.log_density(np.array(scatter)) + np.log(scatter))
-        found.append(Weighting(factor, float(more) + own - log_error, float(np.log(scatter))))
-    return found
+def _at_scatters(problem: Problem, source: ScatteredRows, u: Array) -> list[Weighting]:
+    """Return the rows at some values of the scatter's coordinate, weighted with its density."""
+    scatter = scatter_at(u, _lost(problem))
+    factors, log_errors = source.compressed(scatter)
+    log_weights = np.log1p(np.exp(-u)) - log_errors
+    if problem.noise == "additive":
+        log_weights += problem.noise_prior.log_density(scatter) + np.log(scatter)
+    return [
+        Weighting(*one) for one in zip(factors, log_weights.tolist(), np.log(scatter).tolist(), strict=True)
+    ]
 
 
 def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
@@ -252,33 +296,56 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
     many. A few that stand for all are solved on the rows themselves, and weighed anew.
     """
-    lost, groups = _lost(problem), problem.groups
-    rows = groups if approximate or (groups is not None and groups.exact) else None
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
+    same = groups is None or approximate or groups.exact
+    rows = gathered if same else ScatteredRows(problem, None)
 
-    def at(u: Array, source: Groups | None) -> list[Weighting]:
-        return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
+    def solved(u: Array, source: ScatteredRows) -> Solved:
+        return solve(problem, prior, _at_scatters(problem, source, u))
 
-    def solved(u: Array) -> Solved:
-        return solve(problem, prior, at(u, groups))
-
-    u, log_density, log_scales, spacing = _lattice(solved, *_where(problem, at, groups))
+    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    u, log_density = _joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
-    points, masses = gauss_rule(u[None], share, _SCATTERS)
-    final = solve(problem, prior, at(points[0], rows))
-    here = np.logaddexp.reduce(final.totals, axis=1)
+    points, shares = _few(scatter_at(u, _lost(problem)), share, problem.scatter_unit)
+    of_points = scatter_coordinate(points, _lost(problem))
+    final = solved(of_points, rows)
     # What the points weigh on the rows themselves, by what they weigh where the lattice was.
-    before = here if rows is groups else np.logaddexp.reduce(solved(points[0]).totals, axis=1)
+    before = np.logaddexp.reduce((final if same else solved(of_points, gathered)).totals, axis=1)
     with np.errstate(divide="ignore"):
-        more = np.log(masses[0]) + log_total - before
+        more = np.log(shares) + log_total - before
     found = final.found(more)
-    log_scatter = np.log(scatter_at(u, lost)) + (log_scales if problem.noise == "auto" else 0.0)
     return Integrated(
-        found,
-        scatter_at(points[0], lost)[found.weighting],
-        final.totals + more[:, None],
-        spread_out(log_scatter, share),
+        found, points[found.weighting], final.totals + more[:, None], _masses(problem, parts, spacing)
     )
+
+
+def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
+    """Return a few scatters that stand for many, and their weights.
+
+    A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
+    that are all there is.
+    """
+    shares = 1.0 / (1.0 + scatter / error)
+    deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
+    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
+    points, masses = gauss_rule(shares[None], weights, size)
+    return error * (1.0 / np.minimum(points[0], 1.0 - _NO_SCATTER) - 1.0), masses[0]
+
+
+def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str, tuple[Array, Array]]:
+    """Return what `Posterior.scale_masses` are, from all scatters of the lattice."""
+    log_scatter = [np.log(scatter_at(u, _lost(problem))) for u, _ in parts]
+    found = [solved.scales(logs) for logs, (_, solved) in zip(log_scatter, parts, strict=True)]
+    log_weights = np.concatenate([weights for weights, _ in found])
+    values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
+    masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
+    if problem.noise == "additive":
+        u, log_density = _joined(parts)
+        logs = np.log(scatter_at(u, _lost(problem)))
+        masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
+    return masses
 
 
 class Integrated(NamedTuple):
@@ -289,8 +356,8 @@ class Integrated(NamedTuple):
     """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
     totals: Array
     """(S, geometries) log integrals."""
-    masses: tuple[Array, Array]
-    """Of the log of the scatter, in the model's unit: places, and the posterior probability below."""
+    masses: dict[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
 
 
 def _lost(problem: Problem) -> float:
@@ -300,65 +367,70 @@ def _lost(problem: Problem) -> float:
 
 def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
     """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
-    lost, groups = _lost(problem), problem.groups
-
-    def at(u: Array, source: Groups | None) -> list[Weighting]:
-        return _at_scatters(problem, scatter_at(u, lost), source, np.log1p(np.exp(-u)))
-
-    u, log_density, _, spacing = _lattice(
-        lambda u: solve(problem, prior, at(u, groups)), *_where(problem, at, groups)
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
+    parts, spacing = _lattice(
+        lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
     )
+    u, log_density = _joined(parts)
     if len(u) > 1:
         inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
         left, right = u[inside[0]], u[inside[-1]]
         room = 0.5 * (right - left)
         u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
-    exact = groups is not None and groups.exact
-    return at(u, groups if exact else None), float(np.log(spacing))
+    exact = groups is None or groups.exact
+    rows = gathered if exact else ScatteredRows(problem, None)
+    return _at_scatters(problem, rows, u), float(np.log(spacing))
 
 
-def _lattice(
-    solved: Callable[[Array], Solved], left: float, right: float
-) -> tuple[Array, Array, Array, float]:
-    """Return an even lattice of the scatter's coordinate, log densities and means of log s there, and its spacing."""
+def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
+    """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
     size = _NODES if left < right else 0
-    while True:
-        u = np.linspace(left, right, size + 1)
-        found = solved(u)
-        log_density = np.logaddexp.reduce(found.totals, axis=1)
-        spacing = float(u[1] - u[0]) if size else 1.0
+    u = np.linspace(left, right, size + 1)
+    parts = [(u, solved(u))]
+    while size and size <= _MOST_NODES:
+        u, log_density = _joined(parts)
         inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
-        wider = 0.5 * (right - left)
-        if not size or size > _MOST_NODES:
-            break
-        if inside[-1] == size and right < _HIGHEST:
-            right += wider
-        elif inside[0] == 0 and left > LOWEST:
-            left = max(left - wider, LOWEST)
+        wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
+        if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
+            right += wider * (last == size)
+            left = max(left - wider * (first == 0), LOWEST)
         elif len(inside) < size // 2:
-            left, right = u[max(inside[0] - 1, 0)], u[min(inside[-1] + 1, size)]
+            left, right = u[max(first - 1, 0)], u[min(last + 1, size)]
         else:
             share = np.exp(log_density - log_density.max())
             if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
                 break
+            # Halves do not agree: those between join in.
+            middle = 0.5 * (u[1:] + u[:-1])
+            parts.append((middle, solved(middle)))
             size *= 2
-    return u, log_density, found.log_scales, spacing
+            continue
+        size = _NODES
+        u = np.linspace(left, right, size + 1)
+        parts = [(u, solved(u))]
+    return parts, float(right - left) / size if size else 1.0
 
 
-def _where(
-    problem: Problem, at: Callable[[Array, Groups | None], list[Weighting]], source: Groups | None
-) -> tuple[float, float]:
+def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
+    """Return all coordinates, ascending, and log densities there."""
+    u = np.concatenate([part for part, _ in parts])
+    log_density = np.concatenate([np.logaddexp.reduce(solved.totals, axis=1) for _, solved in parts])
+    order = np.argsort(u)
+    return u[order], log_density[order]
+
+
+def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
     """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
     size = problem.rows.n_features + problem.fit_intercept
     freedom = max(problem.total_weight - size, 1.0)
     floor = np.square(problem.resolution())
 
     def log_density(u: Array) -> Array:
-        weightings = at(u, source)
-        stacked = np.zeros((len(u), size + len(weightings[0].factor), size + 1))
-        for one, rows in zip(stacked, weightings, strict=True):
-            one[: len(rows.factor)] = rows.factor[:, -1 - size :]
-        stacked[:, -size:, :size] = np.eye(size) / _WIDE
+        weightings = _at_scatters(problem, source, u)
+        factors = np.array([rows.factor for rows in weightings])[:, :, -1 - size :]
+        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
+        stacked = np.concatenate([factors, wide], axis=1)
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
         square = np.square(triangle[:, size:, size]).sum(axis=1)
         log_weight = np.array([rows.log_weight for rows in weightings])
