@@ -16,9 +16,9 @@ from ..priors import PoweredCorrelation
 from ._compat import quietly
 from .conditional_prior import powered_roots
 from .feature_coordinates import takes_log_noise
-from .importance import units_of
+from .importance import signal_scale, units_of
 from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
-from .prior_coordinates import coefficients_at, gaussian_given_scale, is_hierarchical
+from .prior_coordinates import coefficients_at, gaussian_given_scale, scale_is_learned
 from .problem import Problem
 from .pymc_model import (
     coefficients,
@@ -73,7 +73,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         q, width = np.shape(data["latent"])
         with pm.Model() as model:
             given = unpacked(data)
-            size = np.size(data["location"]) + (problem.coef_prior.scale_prior is not None)
+            size = np.size(data["location"]) + scale_is_learned(problem)
             u = pm.Flat("u", shape=size)
             found, terms = structural_parameters(problem, given, u, (q, width))
             # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
@@ -124,11 +124,11 @@ def structural_parameters(
 
     (q, width), priors = shape, priors_of(problem)
     has_scale = problem.noise != "known"
-    follows = is_hierarchical(problem.coef_prior)
     n_own = given["location"].type.shape[0]
-    tau, terms = learned_scale(problem, given, u[n_own:])
-    own = u[:n_own]
+    own, tau, terms = u[:n_own], 1.0, []
+    follows = scale_is_learned(problem)
     if follows:
+        tau, terms = learned_scale(problem, given, u[n_own:])
         own, log_volume = _following_scale(given, own, tau)
         terms.append(log_volume)
     values = given["location"] + pt.dot(given["root"], own)
@@ -202,13 +202,15 @@ def slopes_density(
         coef = pt.concatenate([m, beta]) / given["unit"]
         return prior_density(problem.coef_prior, parameters, coef, tau)
     q, k = m.type.shape[0], given["unit"].type.shape[0] - m.type.shape[0]
-    square = pt.dot(m, pt.dot(T, m)) / (tau * parameters["sigma"][0]) ** 2
-    half_log_det = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
-    of_signal = half_log_det - 0.5 * square - (q + k) * pt.log(tau)
+    square = pt.dot(m, pt.dot(T, m)) / given["signal_scale"] ** 2
+    learned = problem.coef_prior.scale_prior is not None
+    of_signal = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
+    of_signal = of_signal - 0.5 * ((q + 1) * pt.log1p(square) if learned else square)
     if not k:
         return of_signal
     white = pt.dot(given["whiten"], beta + through) / tau
-    return of_signal + over_geometries(given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1))
+    of_geometry = given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1)
+    return of_signal + over_geometries(of_geometry) - k * pt.log(tau)
 
 
 def signed_noise(
@@ -499,15 +501,20 @@ def _on_signal(problem: Problem, suffix: str, unit: Array, T: Any, Gamma: Any) -
         raise ValueError("No feature has an error.")
     noisy, p = errors.noisy, problem.rows.n_features
     exact = np.setdiff1d(np.arange(p), noisy)
-    scale = prior_scale(problem)
-    signal = pm.Normal("signal", 0.0, scale * prior.sigma[noisy], dims="noisy")
-    root = pt.sqrt(T) if len(noisy) == 1 else pt.linalg.cholesky(T)
+    size, q = signal_scale(problem.coef_prior), len(noisy)  # type: ignore[arg-type]
+    if problem.coef_prior.scale_prior is None:
+        signal = pm.Normal("signal", 0.0, size, dims="noisy")
+    elif q == 1:
+        signal = pm.Cauchy("signal", 0.0, size, dims="noisy")
+    else:
+        signal = pm.MvStudentT("signal", nu=1.0, mu=np.zeros(q), scale=size**2 * np.eye(q), dims="noisy")
+    root = pt.sqrt(T) if q == 1 else pt.linalg.cholesky(T)
     m = pt.linalg.solve_triangular(root.T, signal, lower=False) * scaling.x_scale[noisy]
     coef = m
     if len(exact):
         powers = prior.powers if len(exact) > 1 else prior.powers[:1]  # type: ignore[index]
         roots = [prior.sigma[exact, None] * own for own in powered_roots(problem.prior_design[:, exact], powers)]
-        slope = of_geometries("slope", roots, scale, "exact")
+        slope = of_geometries("slope", roots, prior_scale(problem), "exact")
         coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], Gamma) / unit])
     coef = coef[np.argsort(np.append(noisy, exact))]
     return pm.Deterministic(f"coef{suffix}", coef, dims="feature")
