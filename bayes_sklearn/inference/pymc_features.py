@@ -513,7 +513,9 @@ def _on_signal(problem: Problem, suffix: str, unit: Array, T: Any, Gamma: Any) -
     coef = m
     if len(exact):
         powers = prior.powers if len(exact) > 1 else prior.powers[:1]  # type: ignore[index]
-        roots = [prior.sigma[exact, None] * own for own in powered_roots(problem.prior_design[:, exact], powers)]
+        roots = [
+            prior.sigma[exact, None] * own for own in powered_roots(problem.prior_design[:, exact], powers)
+        ]
         slope = of_geometries("slope", roots, prior_scale(problem), "exact")
         coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], Gamma) / unit])
     coef = coef[np.argsort(np.append(noisy, exact))]
