@@ -21,7 +21,7 @@ from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings
 from .propriety import check_proper
 from .regression_nodes import solve_regression
-from .slope_prior import SlopePrior
+from .slope_prior import SlopePrior, cauchy_log_density, normal_log_density
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .true_features import TrueFeatures
@@ -30,6 +30,8 @@ from .true_mixture import TrueMixture
 Array = NDArray[np.float64]
 
 NAME = "importance"
+# Priors of scales have their medians within a factor of exp of this from one.
+_WIDEST = 100.0
 
 
 def why_not(problem: Problem) -> str | None:
@@ -181,14 +183,16 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
         # With one exact feature there is no correlation that the power could be of.
         powers = parameters["power"] if len(exact) > 1 else parameters["power"][:1]
         roots = powered_roots(problem.prior_design[:, exact], powers)
-        sigma = sd[noisy]
+        size = signal_scale(prior)
         return SlopePrior(
-            lambda signal: Normal().coefficient_log_density(signal, {"mu": 0.0, "sigma": sigma}).sum(axis=1),
+            (lambda signal: normal_log_density(signal, size))
+            if log_scale is None
+            else (lambda signal: cauchy_log_density(signal, size)),
             mean[noisy],
-            sigma,
-            np.zeros(len(exact)),
+            np.full(len(noisy), size),
+            mean[exact],
             np.array([np.linalg.inv(units.exact[:, None] * sd[exact, None] * root) for root in roots]),
-            log_scale,
+            log_scale if len(exact) else None,
             on_signal=True,
         )
     own = {name: values[noisy] for name, values in parameters.items()}
@@ -201,6 +205,17 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
         np.diag(1.0 / (sd[exact] * units.exact))[None],
         log_scale,
     )
+
+
+def signal_scale(prior: PoweredCorrelation) -> float:
+    """Return the scale of the prior of the signal of features with errors, (20a): where it is learned, its median."""
+    learned = prior.scale_prior
+    if learned is None:
+        return float(prior.check("coef_prior", 1)["sigma"][0])
+    log_scale = np.linspace(-_WIDEST, _WIDEST, 20001)
+    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    mass = np.cumsum(density)
+    return float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
 
 
 def units_of(problem: Problem) -> Units:
@@ -252,19 +267,23 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         noise_scale=nodes.noise_scale,
         center=np.zeros(p),
         true_features=true,
-        **_beside(problem, nodes.scatter, nodes.tau, nodes.geometry),
+        **_beside(problem, len(unit), nodes.scatter, nodes.tau, nodes.geometry),
     )
 
 
-def _beside(problem: Problem, scatter: Array, tau: Array, geometry: Array) -> dict[str, Array | None]:
+def _beside(
+    problem: Problem, n_noisy: int, scatter: Array, tau: Array, geometry: Array
+) -> dict[str, Array | None]:
     """Return what the posterior says of scatter, the prior's scale and its geometry, where there is any."""
     prior, several = problem.coef_prior, None
+    learned = prior.scale_prior is not None
     if isinstance(prior, PoweredCorrelation):
+        learned = learned and n_noisy < problem.rows.n_features
         n_powers = len(prior.check("coef_prior", problem.rows.n_features)["power"])
         several = None if n_powers == 1 else np.broadcast_to(geometry, n_powers) / (n_powers / len(geometry))
     return {
         "scatter": scatter if problem.noise == "auto" else None,
-        "prior_scale": None if prior.scale_prior is None else tau,
+        "prior_scale": tau if learned else None,
         "geometry": several,
     }
 

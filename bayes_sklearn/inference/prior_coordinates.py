@@ -27,6 +27,7 @@ __all__ = [
     "likely_scale",
     "pilot_of",
     "prior_coordinates",
+    "scale_is_learned",
 ]
 
 # Log scales among which the likely ones of a prior are looked for.
@@ -46,6 +47,16 @@ def follows_prior(problem: Problem) -> bool:
 def is_hierarchical(prior: CoefficientPrior) -> bool:
     """Return whether a prior has a scale that is learned, or geometries."""
     return prior.scale_prior is not None or isinstance(prior, PoweredCorrelation)
+
+
+def scale_is_learned(problem: Problem) -> bool:
+    """Return whether the scale of the coefficients' prior is sampled.
+
+    On the signal that of features with errors is no scale of the others' coefficients, (20a), but one of its own.
+    """
+    prior, errors = problem.coef_prior, problem.feature_errors
+    of_others = errors is None or len(errors.noisy) < problem.rows.n_features
+    return prior.scale_prior is not None and (of_others or not isinstance(prior, PoweredCorrelation))
 
 
 def is_conditional(prior: CoefficientPrior) -> bool:

@@ -38,7 +38,7 @@ _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 MEAN_SCALE = 10.0
 SPREAD_DEGREES_OF_FREEDOM = 4.0
 SPREAD_SCALE = 1.0
-LKJ_SHAPE = 2.0
+LKJ_SHAPE = 1.0
 # Numbers in the largest array of sums over the rows, one of which there is a node.
 _CHUNK_NUMBERS = 2**21
 # Beyond exponentials of so much, no number is a scale.
@@ -234,9 +234,9 @@ class StructuralProblem:
             excess = max(residual - errors[-2], 0.0) if scattered else 0.0
             logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
         if self.slopes.log_scale is not None:
-            unit = t if self.slopes.on_signal else 1.0
-            beta = self.slopes.whiten[0] @ self.gathered.reference.y[1:]
-            found = np.append(unit * m, beta) * related
+            reference = self.gathered.reference
+            found = self.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
+            found = found if self.slopes.on_signal else np.append(m, found)
             logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
         one = 1.0 / np.sqrt(2.0 * total)
         scale = np.concatenate(
