@@ -132,7 +132,7 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
     """
     check_proper(problem.gaussian_like())
     found = Approximation.of(problem)
-    density, k = found.density, found.density.n_coefficients
+    k = found.density.n_coefficients
     arrays = of_likelihood(problem) | auxiliary_arrays(problem, found.point[k:], found.root)
     design = np.concatenate([block for _, block in problem.design_blocks()])
     if follows_prior(problem):
