@@ -100,7 +100,10 @@ SIMULATED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"coef_prior": Horseshoe(n_nonzero=1), "likelihood": StudentTLikelihood()},
         {"y_err": Y_ERR},
     ),
-    "powers of the correlation, scatter": ({"coef_prior": PoweredCorrelation(), "noise": "auto"}, {"y_err": Y_ERR}),
+    "powers of the correlation, scatter": (
+        {"coef_prior": PoweredCorrelation(), "noise": "auto"},
+        {"y_err": Y_ERR},
+    ),
     "a learned scale": ({"coef_prior": Laplace(mu=0.5, b=HalfNormal()), "noise": "known"}, {"y_err": Y_ERR}),
     "the signal of features with errors, scatter": (
         {"coef_prior": PoweredCorrelation(), "noise": "auto"},

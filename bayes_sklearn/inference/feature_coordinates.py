@@ -161,7 +161,10 @@ def _following(
     prior_root, prior_mean = np.linalg.inv(slopes.whiten[most]), slopes.beta_mean
     if not slopes.on_signal:
         mean[: len(slopes.mean)] += structural.gathered.reference.m
-        prior_root, prior_mean = block_diag(np.diag(slopes.sd), prior_root), np.append(slopes.mean, prior_mean)
+        prior_root, prior_mean = (
+            block_diag(np.diag(slopes.sd), prior_root),
+            np.append(slopes.mean, prior_mean),
+        )
     log_scale = place(np.log(nodes.tau), weights)
     whitened = np.linalg.solve(prior_root, own)
     weak = np.exp(-2.0 * log_scale[0])
