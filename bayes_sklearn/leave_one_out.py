@@ -25,8 +25,9 @@ Array = NDArray[np.float64]
 
 __all__ = ["LeaveOneOutMixin"]
 
-# Posterior means that differ by more than this, in standard deviations, are not of the same rows.
-_SAME = 1e-4
+# Posterior means that differ by more than this, in standard deviations, are not of the same rows; nor where few nodes
+# stand for the scales of prior and scatter.
+_SAME, _ABOUT_SAME = 1e-4, 1e-2
 # This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
 _ROUNDING = 1e-8
 
@@ -245,7 +246,8 @@ class LeaveOneOutMixin:
         size = np.append(1.0, 1.0 / scaling.x_scale) * problem.state.magnitude[-1]
         rounding = _ROUNDING * np.maximum(np.abs(fitted.mean), size)
         apart = np.abs(mean - fitted.mean) / (np.linalg.norm(fitted.root, axis=0) + rounding)
-        if not apart.max() < _SAME:
+        few = fitted.prior_scale is not None or fitted.scatter is not None
+        if not apart.max() < (_ABOUT_SAME if few else _SAME):
             raise ValueError(
                 "These are not the rows that the model was fitted to (or its parameters were changed since): give"
                 " the X, y, weights and errors of fit."

@@ -328,9 +328,9 @@ class PoweredCorrelation(CoefficientPrior):
 
     References
     ----------
-    Krishna, Bondell & Ghosh 2009, Journal of Statistical Planning and Inference 139:2665-2674; of a = 1: Zellner & Siow
-    1980; Liang, Paulo, Molina, Clyde & Berger 2008, Journal of the American Statistical Association 103:410-423; of
-    principal directions: Maruyama & George 2011, Annals of Statistics 39:2740-2765.
+    Krishna, Bondell & Ghosh 2009, Journal of Statistical Planning and Inference 139:2665-2674; of a = 1: Zellner &
+    Siow 1980; Liang, Paulo, Molina, Clyde & Berger 2008, Journal of the American Statistical Association 103:410-423;
+    of principal directions: Maruyama & George 2011, Annals of Statistics 39:2740-2765.
 
     Examples
     --------

@@ -60,8 +60,8 @@ __all__ = ["BayesianErrorsInVariablesRegressor"]
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
-# Log evidence by which a learned scale has to be better before a fixed one is called contradicted: 20 to one, "strong"
-# (Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795).
+# Log evidence by which a learned scale has to be better before a fixed one is called contradicted: 20 to one (Kass &
+# Raftery 1995, J. Am. Stat. Assoc. 90:773-795, "strong").
 _CONTRADICTED = 3.0
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
@@ -673,9 +673,9 @@ def _warn_if_contradicted(fitted: Fit) -> None:
     found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
     if found is not None and found.nats > _CONTRADICTED:
         warnings.warn(
-            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as wide"
-            f" explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are not to"
-            " be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
+            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as"
+            f" wide explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are"
+            " not to be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
             UserWarning,
             stacklevel=5,
         )

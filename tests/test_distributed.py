@@ -700,9 +700,9 @@ def test_nothing_is_predicted_until_asked_for(kind: str, monkeypatch: pytest.Mon
     _, blocks, y_err = new_rows(kind)
     model = Regressor().fit(frame_of(TABLE.X) if kind == "frame" else TABLE.X, TABLE.y, y_err=TABLE.y_err)
     sizes = []
-    predict = Regressor.predict
+    predict = type(model).predict
     monkeypatch.setattr(
-        Regressor, "predict", lambda self, X, **given: sizes.append(len(X)) or predict(self, X, **given)
+        type(model), "predict", lambda self, X, **given: sizes.append(len(X)) or predict(self, X, **given)
     )
     lazy = distributed.predict(model, blocks, return_std=True, y_err=y_err)
     assert sizes == []

@@ -7,7 +7,7 @@ units of its root. They change no density, so that it may be a rough one. Where 
 learned it follows that scale, too: else there would be a funnel towards no effect.
 
 The noise is what the true features leave of the target's variance about that regression: where reliabilities are low, from
-all of it to nothing. Its coordinate is the noise over about what they leave.
+all of it to nothing. Its coordinate says how large that variance is, in units of the deviation of its estimate.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _INFORMATION = 1e10
 _JITTER = 1e-9
 # Derivatives are differences over this share of a coordinate.
 _STEP = 1e-5
+# Coordinates of the noise are no larger, and no more negative exponents of it count.
+_MOST = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +48,12 @@ class Following:
     """(q,) mean of c."""
     widest: float
     """A standard deviation that is as good as a flat prior's."""
-    rest: float
-    """The target's variance about the regression, less that of errors that the noise is added to."""
-    smoothing: float
-    """The share of it that its estimate is uncertain by."""
+    about: float
+    """The target's variance about the regression, ..."""
+    known: float
+    """... the part of it that the noise is added to, ..."""
+    deviation: float
+    """... and the standard deviation of its log."""
 
     @classmethod
     def of(cls, problem: StructuralProblem) -> Following:
@@ -66,9 +70,17 @@ class Following:
             errors[pairs(q)] + _JITTER * np.eye(q),
             np.zeros(q) if problem.cross_covariance is None else errors[u : u + q],
             MEAN_SCALE * np.sqrt(square),
-            max(about - known, 0.1 * about),
-            2.0 / np.sqrt(max(problem.total_weight, 4.0)),
+            about,
+            known,
+            float(np.sqrt(2.0 / max(problem.total_weight, 4.0))),
         )
+
+    @property
+    def flips(self) -> NDArray[np.bool_]:
+        """(d,) Which coordinates are signed: t."""
+        found = np.zeros(self.problem.size, dtype=bool)
+        found[self.problem.spread_columns] = True
+        return found
 
     def points(self, coordinates: Array) -> tuple[Array, Array]:
         """Return the points, and the log of the volume that each takes of the coordinates'."""
@@ -78,18 +90,27 @@ class Following:
         log_volume = -np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
         points = np.concatenate([m, coordinates[:, q:]], axis=1)
         if self.problem.noise != "known":
-            left = self._left(points)
-            points[:, q] *= left
-            log_volume += np.log(left)
+            away = self.deviation * np.clip(coordinates[:, q], -_MOST, _MOST)
+            total = self.about * (1.0 + np.sinh(away))
+            smoothing = 0.5 * self.about * self.deviation
+            # The square of the noise: what is left of the total, where anything is.
+            left = (total - self.known - self._unseen(points)) / smoothing
+            points[:, q] = np.sqrt(smoothing * np.logaddexp(0.0, np.maximum(left, -_MOST))) / self._unit
+            log_volume += np.log(smoothing * np.cosh(away)) - np.logaddexp(0.0, -left)
+            log_volume -= np.log(points[:, q]) + 2.0 * np.log(self._unit)
         return points, log_volume
 
     def coordinates(self, points: Array) -> Array:
-        """Return the coordinates of points."""
+        """Return the coordinates of points whose noise is not zero."""
         q, found = self.problem.n_noisy, points.copy()
-        if self.problem.noise != "known":
-            found[:, q] /= self._left(points)
-        mean, lower = self._given_spread(found)
+        mean, lower = self._given_spread(points)
         found[:, :q] = (lower.transpose(0, 2, 1) @ (points[:, :q] - mean)[:, :, None])[:, :, 0]
+        if self.problem.noise != "known":
+            smoothing = 0.5 * self.about * self.deviation
+            square = np.maximum(np.square(self._unit * points[:, q]) / smoothing, 1e-3)
+            left = square + np.log(-np.expm1(-square))
+            total = smoothing * left + self.known + self._unseen(points)
+            found[:, q] = np.arcsinh(total / self.about - 1.0) / self.deviation
         return found
 
     def component(self, of_points: Component) -> Component:
@@ -100,24 +121,26 @@ class Following:
         jacobian = (up - down).T / (2.0 * step)
         return Component(self.coordinates(center[None])[0], jacobian @ of_points.root)
 
-    def _left(self, points: Array) -> Array:
-        """Return about the root of the share of the target's variance about the regression that is left to noise."""
+    @property
+    def _unit(self) -> float:
+        """The noise where its column in a point is one."""
+        return self.problem.typical_error if self.problem.noise == "scaled" else 1.0
+
+    def _unseen(self, points: Array) -> Array:
+        """Return about the variance of the target that the true features explain and the measured ones don't."""
         psi = self.problem.psi(points)
         pushed = (psi.T @ psi.m[:, :, None])[:, :, 0]
         through = np.linalg.solve(psi.T + self.error, pushed[:, :, None])[:, :, 0]
-        unseen = np.einsum("gq,gq->g", psi.m - through, pushed)
-        # A number that is about this where it is positive, and small where it is not.
-        left = 1.0 - unseen / self.rest
-        return np.sqrt(0.5 * (left + np.hypot(left, self.smoothing)))
+        return np.maximum(np.einsum("gq,gq->g", psi.m - through, pushed), 0.0)
 
     def _given_spread(self, points: Array) -> tuple[Array, Array]:
         """Return the Gaussian of m given the rest: its mean and the root of its precision."""
         psi, slopes = self.problem.psi(points), self.problem.slopes
-        scale = psi.noise_scale if self.problem.multiplies else np.ones(len(points))
+        scale = np.sqrt(self.about) / self._unit if self.problem.multiplies else 1.0
         inverse = np.linalg.inv(psi.T + self.error)
         share = psi.T @ inverse
         # Of T m = (T + U) b - c.
-        known = (psi.T @ self.slope) - scale[:, None] * (share @ self.with_target)
+        known = (psi.T @ self.slope) - scale * (share @ self.with_target)
         of_prior = slopes.precision(psi.T, psi.tau, self.widest)
         precision = self.information * share @ psi.T + of_prior
         lower, _ = cholesky(0.5 * (precision + precision.transpose(0, 2, 1)))

@@ -91,7 +91,7 @@ class Solved(Protocol):
     totals: Array
     """(weightings, geometries) log integrals."""
 
-    spacings: Mapping[str, float]
+    spacings: dict[str, float]
     """By name of a scale, how far its values on the lattice are apart where they are few."""
 
     def found(self, more: Array) -> Found:
