@@ -145,7 +145,7 @@ def scores(
 def fitted_and_observed(phones: Bunch) -> pd.DataFrame:
     """Return how far fits are from the true shares, by where errors are taken."""
     rows = {}
-    for count_error, error_floor in (("fitted", 0.001), ("observed", 0.001), ("observed", 0.1)):
+    for count_error, error_floor in (("fitted", 0.0), ("observed", 0.0), ("observed", 0.1)):
         model = BayesianErrorsInVariablesRegressor(
             weight_type="counts", count_error=count_error, error_floor=error_floor
         )

@@ -21,7 +21,7 @@ from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
 from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern, find_patterns
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
-from .verdicts import Verdict, decide, explain, levels
+from .verdicts import Verdict, decide, explain, levels, multiplies_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ class ErrorAudit:
         the intraclass correlation, the ratio of the noise at both ends), ``along`` what, and the ``design_effect`` of
         groups.
     noise_scale : tuple of float or None
-        Posterior mean of the noise scale and its 95% credible interval; None but under ``noise="scaled"``.
+        Posterior mean of the noise scale and its 95% credible interval; None but where it multiplies errors.
     coverage : float
         Share of rows inside their predicted 95% intervals.
     pit : ndarray of shape (n,)
@@ -255,7 +255,7 @@ def audit_errors(
     y_err : float or array-like of shape (n,), optional
         Standard errors of y, if no column of X holds them.
     X_err, X_cov : array-like, optional
-        Errors of the features, as in fit.
+        Errors of the features, as in fit; new rows that state none are taken to be measured as those of fit.
     groups : array-like of shape (n,), optional
         What rows are of (a patient, a batch, a site), where those of one may have something in common: numbers,
         names, or whatever can be a key. Rows whose group is missing (None, NaN) stand alone.
@@ -393,11 +393,7 @@ def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
 
 def _noise_scale(regressor: Any, kind: Kind) -> tuple[float, float, float] | None:
     """Return posterior mean and 95% limits of the multiple of stated errors, where there is one."""
-    if (
-        kind in ("predicted", "fitted")
-        or regressor.noise != "scaled"
-        or not hasattr(regressor, "noise_scale_")
-    ):
+    if kind in ("predicted", "fitted") or not multiplies_errors(regressor):
         return None
     lower, upper = regressor._posterior.noise_quantiles(np.array([0.025, 0.975]))
     return regressor.noise_scale_, float(lower), float(upper)

@@ -90,6 +90,11 @@ class Log(SamplerCoordinate):
     def log_slope(self, coordinate: Array) -> Array:
         return coordinate
 
+    def signed(self, coordinate: float) -> tuple[float, float]:
+        """Return what the value exceeds `lower` by and its derivative."""
+        value = float(np.exp(coordinate))
+        return value, value
+
     def graph(self, coordinate: Any, unit: Any) -> tuple[Any, Any]:
         import pytensor.tensor as pt
 
@@ -130,6 +135,10 @@ class FoldedLog(SamplerCoordinate):
 
     def log_slope(self, coordinate: Array) -> Array:
         return np.log(self.unit * np.cosh(coordinate))
+
+    def signed(self, coordinate: float) -> tuple[float, float]:
+        """Return the value, of the coordinate's sign, and its derivative."""
+        return float(self.unit * np.sinh(coordinate)), float(self.unit * np.cosh(coordinate))
 
     def for_sampler(self, *, vanishes_at_zero: bool) -> SamplerCoordinate:
         return Log() if vanishes_at_zero else self

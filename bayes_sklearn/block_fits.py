@@ -18,7 +18,7 @@ from .blocks import BY_ROW, OF_FEATURES, Batch, Table
 from .columns import find_column
 from .errors import Before, CountErrors, rules_out_counts
 from .fitting import TrainingData
-from .inference import CountedRows, Excess, Line, Problem
+from .inference import CountedRows, Excess, Line, Outside, Problem
 from .likelihoods import resolve_likelihood
 from .regressor import BayesianErrorsInVariablesRegressor
 from .streaming import Seen
@@ -45,6 +45,7 @@ class Part:
     excess: Excess = field(default_factory=Excess)
     change: tuple[float, float] = (0.0, 0.0)
     """Sum of squared relative changes of errors, and of frequencies."""
+    outside: Outside = field(default_factory=Outside)
 
     def plus(self, other: Part) -> Part:
         seen = self.seen
@@ -58,6 +59,7 @@ class Part:
             self.trials + other.trials,
             self.excess.plus(other.excess),
             (self.change[0] + other.change[0], self.change[1] + other.change[1]),
+            self.outside.plus(other.outside),
         )
 
 
@@ -79,7 +81,9 @@ def settle_weights(model: BayesianErrorsInVariablesRegressor, table: Table) -> W
         As `resolve_target_errors`.
     """
     before, counted = None, model.count_column is not None
-    if model.weight_type == "counts" or (model.weight_type == "auto" and table.may_have_weights):
+    if model.weight_type in ("counts", "precision") or (
+        model.weight_type == "auto" and table.may_have_weights
+    ):
         looked = table.first(partial(_look, model))
         if looked is not None:
             before, said = looked
@@ -174,7 +178,9 @@ def _moved(
         excess = table.excess(move.line, move.errors)
         change = table.moved(move.errors, move.step)
     seen = Seen.of(model, data, standard_error=table.standard_error)
-    return Part(columns, seen.sufficient.whole.n_rows, seen, excess=excess, change=change)
+    return Part(
+        columns, seen.sufficient.whole.n_rows, seen, excess=excess, change=change, outside=table.outside
+    )
 
 
 class SharesInBlocks:
@@ -182,6 +188,7 @@ class SharesInBlocks:
 
     data: TrainingData
     """Rows that stand for all, under the errors of now."""
+    outside: Outside
 
     def __init__(
         self, model: BayesianErrorsInVariablesRegressor, table: Table, weights: Weights, whole: Part
@@ -240,4 +247,4 @@ class SharesInBlocks:
     def _take(self, part: Part, moves: tuple[_Move, ...]) -> None:
         if part.seen is None:  # for the type checker
             raise AssertionError
-        self.data, self._moves = part.seen.data(), moves
+        self.data, self._moves, self.outside = part.seen.data(), moves, part.outside

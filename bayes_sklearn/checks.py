@@ -16,7 +16,11 @@ from sklearn.utils.validation import column_or_1d, validate_data
 Array = NDArray[np.float64]
 
 # Errors and weights are squared, and divided by.
-_LARGEST = 1e100
+LARGEST = 1e100
+# A share times its count may miss a whole number by rounding of the share; by more, it is no count.
+FAR_FROM_WHOLE = 0.25
+# What rounding of a few operations leaves outside 0 to 1 is no more than this.
+_ROUNDING = 16.0 * np.finfo(np.float64).eps
 
 
 def as_floats(value: object) -> Array:
@@ -86,8 +90,8 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
         if name.endswith("_column"):
             cause = " Did something centre or scale the column (a StandardScaler)? Leave it out of that step."
         raise ValueError(f"{name} must be {wanted}, got {smallest:g}{row}.{cause or ' Mend or drop it.'}")
-    if largest > _LARGEST or (positive and smallest < 1.0 / _LARGEST):
-        raise ValueError(f"{name} must lie between {1 / _LARGEST:g} and {_LARGEST:g}: change its unit.")
+    if largest > LARGEST or (positive and smallest < 1.0 / LARGEST):
+        raise ValueError(f"{name} must lie between {1 / LARGEST:g} and {LARGEST:g}: change its unit.")
     return array
 
 
@@ -122,16 +126,10 @@ def read_table(
         )
 
 
-def read_rows(
-    estimator: Any, X: object, y: object, *, reset: bool = False, min_samples: int = 1
-) -> tuple[NDArray[np.floating], Array]:
-    """Return the table X and the target y, (n,); arguments and errors as `read_table`'s."""
-    table = read_table(estimator, X, reset=reset, min_samples=min_samples)
-    return table, read_target(y, estimator, n=len(table))
-
-
-def read_target(y: object, estimator: Any = None, *, n: int | None = None) -> Array:
+def read_target(y: object, estimator: Any = None, *, n: int | None = None, weight: object = None) -> Array:
     """Return the target as an array of floats, (n,); of n rows, where they are known.
+
+    Where `weight`, a row's weight or count, is 0, the target may be NaN (0 of 0), and becomes 0.
 
     Raises
     ------
@@ -143,7 +141,15 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None) -> Ar
         raise ValueError(f"This {name}estimator requires y to be passed, but the target y is None.")
     with named("y"):
         check_unmasked(y)
+        if getattr(y, "ndim", 1) == 2 and getattr(y, "shape", (0, 0))[1] == 2:
+            raise ValueError(
+                "it has two columns, and one target is fitted at a time. If they are successes and failures, give the"
+                " share successes / (successes + failures), and the sum as its count (sample_weight,"
+                " weight_type='counts')."
+            )
         target: Array = column_or_1d(y, dtype=np.float64, warn=True)
+        if weight is not None and np.isnan(target).any():
+            target = np.where(np.isnan(target) & _zero(weight, target), 0.0, target)
         assert_all_finite(target, input_name="y")
     if n is not None and len(target) != n:
         raise ValueError(
@@ -151,6 +157,15 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None) -> Ar
             "X and y need the same number of rows."
         )
     return target
+
+
+def _zero(weight: object, target: Array) -> NDArray[np.bool_]:
+    """Return which rows have a weight of 0: none, where the weights are none."""
+    try:
+        zero = as_floats(weight) == 0.0
+    except TypeError:
+        zero = np.zeros(target.shape, dtype=bool)
+    return zero if zero.shape == target.shape else np.zeros(target.shape, dtype=bool)
 
 
 def check_unmasked(values: object) -> None:
@@ -245,16 +260,19 @@ def check_n_samples(n_samples: object) -> None:
         raise ValueError(f"n_samples must be a positive whole number, got {n_samples!r}.")
 
 
-def check_counts(counts: Array, name: str) -> None:
-    """Refuse counts that are not whole.
+def check_counts(counts: Array, name: str, *, whole: bool = True) -> None:
+    """Refuse counts that are not whole, or, where others will do, those below one that are neither 0.
 
     Raises
     ------
     ValueError
     """
     broken = counts != np.rint(counts)
+    if not whole:
+        broken &= counts < 1.0
     if broken.any():
         row = int(np.flatnonzero(broken)[0]) if counts.ndim else 0
+        wanted = "whole numbers" if whole else "zero, or one and more"
         cause = ""
         if name != "counts":
             cause = (
@@ -262,22 +280,43 @@ def check_counts(counts: Array, name: str) -> None:
                 " sample_weight and set weight_type='frequency'."
             )
         raise ValueError(
-            f"{name} must be whole numbers, got {np.atleast_1d(counts)[row]:g} in row {row}: a count is the number"
+            f"{name} must be {wanted}, got {np.atleast_1d(counts)[row]:g} in row {row}: a count is the number"
             f" behind a share.{cause}"
         )
 
 
-def check_shares(y: Array, name: str) -> None:
-    """Refuse targets that are no shares.
+def as_shares(y: Array) -> Array:
+    """Return shares, put back into [0, 1] where rounding has put them outside; numbers further off as they are."""
+    if 0.0 <= float(y.min(initial=0.0)) <= float(y.max(initial=0.0)) <= 1.0:
+        return y
+    near = np.clip(y, 0.0, 1.0)
+    return np.where(np.abs(y - near) <= _ROUNDING, near, y)
+
+
+def check_shares(y: Array, name: str, counts: Array | None = None) -> None:
+    """Refuse targets that are no shares, and say what they look like; rows with a count of 0 are left out.
 
     Raises
     ------
     ValueError
     """
+    y = as_shares(y)
     outside = (y < 0.0) | (y > 1.0)
+    if counts is not None:
+        outside &= counts > 0.0
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
+        if counts is not None and (y >= 0.0).all() and (y <= counts).all() and (y == np.rint(y)).all():
+            remedy = "If these are numbers of successes, divide them by the counts"
+        elif (y >= 0.0).all() and (y <= 100.0).all():
+            remedy = "If these are percentages, divide them by 100; if numbers of successes, by the counts"
+        else:
+            remedy = "Divide numbers of successes by the counts"
+        other = (
+            ""
+            if name.startswith("likelihood=")
+            else "; if these are no shares, use y_err or weight_type='frequency'"
+        )
         raise ValueError(
-            f"With {name}, y must be shares in [0, 1], got {y[row]:g} in row {row}. Divide by the counts, or, if"
-            " these numbers are not the counts behind shares, use weight_type='frequency' or y_err."
+            f"With {name}, y must be shares in [0, 1], got {y[row]:g} in row {row}. {remedy}{other}."
         )

@@ -49,7 +49,7 @@ class Columns:
         Raises
         ------
         ValueError
-            Where a column is missing or named twice, or no feature is left.
+            Where a column is missing or named twice.
         """
         known = None if names is None else [str(name) for name in np.asarray(names)]
         special = {
@@ -64,9 +64,6 @@ class Columns:
             if position in errors or position in errors.values():
                 raise ValueError(f"{setting} and error_columns name the same column of X.")
         taken = {*special.values(), *errors.values()}
-        if len(taken) >= n_columns:
-            holders = [*special, *(["error_columns"] if errors else [])]
-            raise ValueError(f"X has no features left besides {' and '.join(holders)}.")
         labels = np.array(known or [f"x{i}" for i in range(n_columns)], dtype=object)
         if not taken:
             return cls(labels, None, special)

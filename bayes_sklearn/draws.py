@@ -30,10 +30,20 @@ class Draws(NamedTuple):
     """Where features are measured with error: a node for each draw."""
     auxiliary: Mapping[str, Array] = {}
     """Further parameters of the likelihood, (G,) each."""
+    scatter: Array | None = None
+    """(G,) noise "auto": the scatter beside the multiplied errors; else None."""
+    prior_scale: Array | None = None
+    """(G,) the scale of the coefficients' prior, where it is learned."""
+
+    @property
+    def values(self) -> dict[str, Array]:
+        """All parameters of the likelihood by name, (G,) each."""
+        scatter = {} if self.scatter is None else {"scatter": self.scatter}
+        return {"noise_scale": self.noise_scale, **scatter, **self.auxiliary}
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one value a draw, (G, ...), as (chain, draw, ...)."""
-        return values.reshape(self.chains, -1, *values.shape[1:])
+        return values.reshape(self.chains, len(values) // self.chains, *values.shape[1:])
 
 
 def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Generator) -> Draws:
@@ -45,6 +55,8 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
             posterior.noise_scale,
             posterior.true_features,
             posterior.auxiliary,
+            posterior.scatter,
+            posterior.prior_scale,
         )
     size = chains * draws
     if posterior.log_noise_density is None and len(posterior.weights) > 1:
@@ -56,7 +68,12 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         else:
             true = true.drawn(nodes, rng)
             location = replace(posterior, true_features=true).measured(None)[0].location
-        return Draws(chains, location, posterior.noise_scale[nodes], true, auxiliary)
+        noise_scale, scatter, prior_scale = (
+            _scale_at(posterior, name, nodes, rng) for name in ("noise_scale", "scatter", "prior_scale")
+        )
+        if noise_scale is None:
+            raise AssertionError  # for the type checker
+        return Draws(chains, location, noise_scale, true, auxiliary, scatter, prior_scale)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
     scale = posterior.noise_quantiles(rng.random(size))
@@ -64,3 +81,18 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
     position = np.interp(np.log(scale), np.log(posterior.noise_scale[order]), np.arange(len(order)))
     nodes = order[np.floor(position + rng.random(size)).astype(np.intp).clip(max=len(order) - 1)]
     return Draws(chains, posterior.location[nodes] + posterior.covariances.draw(nodes, rng), scale)
+
+
+def _scale_at(
+    posterior: Posterior, name: str, nodes: NDArray[np.intp], rng: np.random.Generator
+) -> Array | None:
+    """Return draws of a scale of which nodes were drawn: where few stand for many, of what each stands for."""
+    values: Array | None = getattr(posterior, name)
+    if values is None or name not in posterior.scale_masses:
+        return None if values is None else values[nodes]
+    order = np.argsort(values)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    below = np.append(0.0, np.cumsum(posterior.weights[order]))[place[nodes]]
+    share = below + rng.random(len(nodes)) * posterior.weights[nodes]
+    return posterior.quantiles(name, values, share)

@@ -6,14 +6,16 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import check_counts, check_shares, check_vector
+from .checks import LARGEST, as_shares, check_counts, check_shares, check_vector
+from .likelihood_base import Noise
+from .weights import Before, WeightType, as_before, rules_out_counts, settle_weight_type, warn_of_no_counts
 
 __all__ = [
     "PREDICTED_PRIOR_COUNT",
@@ -21,6 +23,8 @@ __all__ = [
     "CountErrors",
     "ErrorKind",
     "NoiseModel",
+    "Part",
+    "Parts",
     "TargetErrors",
     "WeightType",
     "new_counts",
@@ -33,18 +37,14 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-WeightType = Literal["counts", "frequency"]
 ErrorKind = Literal["counts", "standard_error", "none"]
-Parts = dict[str, tuple["Array | float", "Array | float"]]
 
-# A share times its count may miss a whole number by rounding of the share; by more, it is no count.
-_FAR_FROM_WHOLE = 0.25
 # Counts of the pooled share that are added to a share at which an error is taken. In the fit a row has a say in its
 # own fitted share, so that little of it is believed where counts are few; a predicted share is not so.
 FITTED_PRIOR_COUNT = 10.0
 PREDICTED_PRIOR_COUNT = 1.0
-# Frequencies are small; a mean weight above this looks like counts.
-_MANY = 10.0
+# Of small shares as many more as it takes for as many successes (or failures) as with this p (1 - p).
+_PRIOR_VARIANCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class TargetErrors:
     frequency: Array | None
     """(n,) how often each row counts; None: once each."""
     standard_error: Array | float | None
-    """Standard errors as given; None if none were, or counts were."""
+    """Standard errors as given, or up to a factor, as precisions give them; None if there are none, or counts."""
     counts: Array | None
     """(n,) the number behind each share; None if there are none."""
     weight_type: WeightType
@@ -70,14 +70,6 @@ class TargetErrors:
         if self.typical is not None:
             return self.typical
         return root_mean_square(self.standard_error, self.frequency)
-
-
-class Before(NamedTuple):
-    """What weights were taken to be in rows before."""
-
-    weight_type: WeightType
-    no_counts: bool
-    """Whether those rows rule out that they are counts."""
 
 
 def resolve_target_errors(
@@ -99,7 +91,7 @@ def resolve_target_errors(
         Target.
     sample_weight : array-like of shape (n,) or scalar, optional
         As given to fit.
-    weight_type : {"auto", "counts", "frequency"}
+    weight_type : {"auto", "counts", "frequency", "precision"}
         The estimator's setting.
     y_err : array-like of shape (n,) or scalar, optional
         As given to fit.
@@ -122,7 +114,7 @@ def resolve_target_errors(
     Warns
     -----
     UserWarning
-        Where "auto" had to guess and the data do not look like the guess.
+        Where "auto" had to guess and the data do not look like the guess; where counts can't be counts.
     """
     n = len(y)
     weight = None
@@ -134,22 +126,24 @@ def resolve_target_errors(
     other = errors or ("count_column" if count_column is not None else None)
     if errors and count_column is not None:
         raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
-    kind = _weight_type(y, weight, weight_type, other, quiet=before is not None)
-    if kind == "counts" and weight is None and other is None:
+    kind = settle_weight_type(y, weight, weight_type, other, quiet=before is not None)
+    if kind != "frequency" and weight is None and other is None:
         if before is None:
-            warnings.warn(
-                "weight_type='counts', but there are no counts: the shares are fitted as targets without known"
-                " errors. Give sample_weight (in a Pipeline, STEP__sample_weight) or count_column.",
-                UserWarning,
-                stacklevel=4,
+            missing = (
+                "there are no counts: the shares are fitted as targets without known errors. Give sample_weight (in a"
+                " Pipeline, STEP__sample_weight) or count_column."
+                if kind == "counts"
+                else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
+                " Pipeline, STEP__sample_weight)."
             )
+            warnings.warn(f"weight_type={kind!r}, but {missing}", UserWarning, stacklevel=4)
         kind = "frequency"
     if before is not None:
-        kind = _as_before(kind, before, weight, weight is not None or other is not None)
-    if kind == "counts" and weight is not None and other:
+        kind = as_before(kind, before, y, weight, other is not None)
+    if kind != "frequency" and weight is not None and other:
         raise ValueError(
-            f"sample_weight is taken as counts (weight_type='counts'), but {other} states y's errors, too. Use"
-            " one of them; for frequency weights, set weight_type='frequency'."
+            f"sample_weight is taken as {'precisions' if kind == 'precision' else kind} (weight_type={kind!r}), but"
+            f" {other} states y's errors, too. Use one of them; for frequency weights, set weight_type='frequency'."
         )
     counts = None
     if count_column is not None:
@@ -159,8 +153,10 @@ def resolve_target_errors(
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
     if counts is not None:
-        check_counts(counts, name)
-        check_shares(y, name)
+        check_counts(counts, name, whole=False)
+        check_shares(y, name, counts)
+        if weight_type == "counts" and count_column is None and before is None:
+            warn_of_no_counts(y, counts)
         if not counts.all():  # a count of 0 is a row left out
             seen = (counts > 0.0).astype(np.float64)
             weight = seen if weight is None else weight * seen
@@ -171,36 +167,22 @@ def resolve_target_errors(
         given = y_err if y_err is not None else y_err_column
         checked = check_vector(given, n, errors, positive=True)
         standard_error = checked if checked.ndim else float(checked)
+    if kind == "precision" and weight is not None:
+        standard_error, weight = _errors_of(weight)
     stated: ErrorKind = "counts" if counts is not None else "standard_error" if errors else "none"
     return TargetErrors(weight, standard_error, counts, kind, stated)
 
 
-def _as_before(kind: WeightType, before: Before, weight: Array | None, given: bool) -> WeightType:
-    """Return what weights are, where the rows before have settled it; a batch may not contradict them."""
-    if before.weight_type == "counts" and not given:
+def _errors_of(precision: Array) -> tuple[Array, Array | None]:
+    """Return the errors that precisions give up to a common factor, and which rows count, (n,) each; None: all."""
+    seen = precision > 0.0
+    least = float(precision.min(where=seen, initial=1.0))
+    if least < 1.0 / LARGEST:
         raise ValueError(
-            "The rows before came with counts, and these come without: give sample_weight, the counts behind the"
-            " shares in y."
+            f"sample_weight must be 0 or at least {1 / LARGEST:g}, got {least:g}: multiply all of them."
         )
-    if before.weight_type == "counts" and kind == "frequency" and weight is not None and not weight.all():
-        raise ValueError(
-            "Some sample_weight of these rows is 0, which under weight_type='auto' makes all of them frequencies, but"
-            " that of the rows before was taken as counts: set weight_type='counts' or weight_type='frequency'."
-        )
-    if before.weight_type == "frequency" and kind == "counts" and not before.no_counts:
-        raise ValueError(
-            "The sample_weight of these rows looks like counts behind shares, but that of the rows before was taken"
-            " as frequencies (weight_type='auto' is settled by the first batch): set weight_type='counts' or"
-            " weight_type='frequency', and begin again with fit, or with partial_fit of a clone."
-        )
-    return before.weight_type
-
-
-def rules_out_counts(y: Array, weight: Array | None) -> bool:
-    """Return whether weights can't be the counts behind shares."""
-    if not 0.0 <= float(y.min(initial=0.0)) <= float(y.max(initial=0.0)) <= 1.0:
-        return True
-    return weight is not None and bool(weight.min() < 1.0 or (weight != np.rint(weight)).any())
+    errors = 1.0 / np.sqrt(np.where(seen, precision, 1.0))
+    return errors, None if seen.all() else seen.astype(np.float64)
 
 
 def _check_enough(weight: Array, subject: str) -> None:
@@ -218,53 +200,19 @@ def _one_source(**given: object) -> str | None:
     return names[0] if names else None
 
 
-def _weight_type(
-    y: Array, weight: Array | None, setting: str, other: str | None, *, quiet: bool
-) -> WeightType:
-    """Return what sample_weight means, by the setting or, under "auto", by the look of it."""
-    if setting != "auto":
-        return "counts" if setting == "counts" else "frequency"
-    if weight is None:
-        return "frequency"
-    remedy = "Set weight_type='counts' or weight_type='frequency' to say which, and to silence this."
-    plain = (
-        other is not None
-        or rules_out_counts(y, weight)
-        or bool((weight == 1.0).all())
-        or bool(((y == 0.0) | (y == 1.0)).all())
-    )
-    if plain:
-        if weight.mean() > _MANY and not quiet:
-            warnings.warn(
-                f"sample_weight is taken as frequencies (weight_type='frequency'), but its mean is"
-                f" {weight.mean():.3g}: every row would count so many times. {remedy}",
-                UserWarning,
-                stacklevel=5,
-            )
-        return "frequency"
-    successes = y * weight
-    if (np.abs(successes - np.rint(successes)) > _FAR_FROM_WHOLE).any() and not quiet:
-        warnings.warn(
-            "sample_weight is taken as the counts behind the shares in y (weight_type='counts'), but y *"
-            f" sample_weight is not whole in some rows. {remedy}",
-            UserWarning,
-            stacklevel=5,
-        )
-    return "counts"
-
-
 @dataclass(frozen=True)
 class CountErrors:
     """Standard errors of shares with counts behind them, (13).
 
     ``sqrt(p (1 - p) (1 / n + rho (1 - 1 / n))) + floor``: binomial, extra-binomial by the intraclass correlation
-    rho (Williams 1982, Applied Statistics 31, model II), and a floor.
+    rho (Williams 1982, Applied Statistics 31, model II), and a floor, 0 by default.
     """
 
     floor: float
     pooled: float | None = None
-    """Shares at which errors are taken are given `prior_count` counts more, of this share; None: they are clipped
-    to [1/2 / (n + 1), 1 - 1/2 / (n + 1)]. Either way a finite count never proves certainty."""
+    """Shares at which errors are taken are given `prior_count` counts more, of this share, or, where it is small, as
+    many as have 0.1 `prior_count` successes; None: they are clipped to
+    [1/2 / (n + 1), 1 - 1/2 / (n + 1)]. Either way a finite count never proves certainty."""
     prior_count: float = FITTED_PRIOR_COUNT
     overdispersion: float = 0.0
     """The intraclass correlation rho, in [0, 1]."""
@@ -275,9 +223,10 @@ class CountErrors:
             edge = 0.5 / (counts + 1.0)
             p = np.minimum(np.maximum(share, edge), 1.0 - edge)
         else:
+            more = self.prior_count * max(1.0, _PRIOR_VARIANCE / (self.pooled * (1.0 - self.pooled)))
             p = np.clip(share, 0.0, 1.0) * counts
-            p += self.prior_count * self.pooled
-            p /= counts + self.prior_count
+            p += more * self.pooled
+            p /= counts + more
         return p * (1.0 - p)
 
     def at_observed(self, y: Array, counts: Array) -> Array:
@@ -321,10 +270,16 @@ def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | N
             f"y_err is given, but under {setting} the error of a share follows from its count: leave y_err (or"
             " y_err_column) out, or use likelihood='normal'."
         )
-    check_shares(y, setting)
+    if errors.weight_type == "precision":
+        raise ValueError(
+            f"sample_weight is taken as precisions (weight_type='precision'), but under {setting} the error of a"
+            " share follows from its count: give the counts, weight_type='counts', or frequencies."
+        )
+    check_shares(y, setting, errors.counts)
     if errors.counts is not None:
+        check_counts(errors.counts, f"The counts of {setting}")
         return errors.counts
-    used = y if errors.frequency is None else y[errors.frequency > 0.0]
+    used = as_shares(y if errors.frequency is None else y[errors.frequency > 0.0])
     if ((used > 0.0) & (used < 1.0)).any():
         raise ValueError(
             f"{setting} needs the counts behind shares that are not 0 or 1: give them as sample_weight with"
@@ -355,7 +310,10 @@ def new_counts(
 
 
 def _stated(
-    n: int, given: Mapping[str, tuple[object, str]], columns: Mapping[str, Array]
+    n: int,
+    given: Mapping[str, tuple[object, str]],
+    columns: Mapping[str, Array],
+    positive: Collection[str] = (),
 ) -> dict[str, Array]:
     """Return what new rows state by argument or by column of X."""
     stated = {}
@@ -363,9 +321,9 @@ def _stated(
         if value is not None and column in columns:
             raise ValueError(f"{name} is given, but X holds it, too, in its {column}: leave {name} out.")
         if column in columns:
-            stated[name] = check_vector(columns[column], n, column, positive=name == "y_err")
+            stated[name] = check_vector(columns[column], n, column, positive=name in positive)
         elif value is not None:
-            stated[name] = check_vector(value, n, name, positive=name == "y_err")
+            stated[name] = check_vector(value, n, name, positive=name in positive)
     return stated
 
 
@@ -393,14 +351,25 @@ def root_mean_square(standard_error: Array | float | None, frequency: Array | No
     return float(np.sqrt(total / frequency.sum()))
 
 
+class Part(NamedTuple):
+    """A part of the variance of noise, ``fixed + multiplied * s**2 + scattered * t**2``, numbers or (n,) each."""
+
+    fixed: Array | float = 0.0
+    multiplied: Array | float = 0.0
+    scattered: Array | float = 0.0
+
+
+Parts = dict[str, Part]
+
+
 @dataclass(frozen=True)
 class NoiseModel:
-    """How the noise of a new measurement comes from the noise scale s and a stated error e, (14).
+    """How the noise of a new measurement comes from the noise scale s, a scatter t and a stated error e, (14).
 
-    Its variance is ``fixed + multiplied * s**2``; the parts of it are told apart by where they come from.
+    The parts of its variance are told apart by where they come from.
     """
 
-    noise: Literal["scaled", "additive", "known"]
+    noise: Noise
     kind: Literal["counts", "standard_error", "none"]
     typical_error: float
     """Root mean square of the training rows' errors: a new row's, where it states none."""
@@ -416,7 +385,9 @@ class NoiseModel:
             Naming the argument.
         """
         given = {"counts": (counts, "count_column"), "y_err": (y_err, "y_err_column")}
-        stated = _stated(n, given, columns)
+        # Beside a scatter a measurement may be without error of its own.
+        positive = () if self.noise in ("additive", "auto") else ("y_err",)
+        stated = _stated(n, given, columns, positive)
         if len(stated) == 2:
             raise ValueError(
                 "Both counts and y_err are given: a new measurement's error comes from one of them."
@@ -427,7 +398,7 @@ class NoiseModel:
                     "counts are given, but the model was fitted without counts behind its shares. Fit with"
                     " weight_type='counts' (or count_column), or leave counts out."
                 )
-            check_counts(stated["counts"], "counts")
+            check_counts(stated["counts"], "counts", whole=False)
         if "y_err" in stated and self.kind == "none" and self.noise == "scaled":
             raise ValueError(
                 "y_err is given, but the model was fitted without errors of y, so that its noise is no multiple of"
@@ -438,7 +409,7 @@ class NoiseModel:
     def parts(
         self, share: Array | None = None, counts: Array | None = None, y_err: Array | None = None
     ) -> Parts:
-        """Return each part of the noise variance as (fixed, multiplied).
+        """Return each part of the noise variance.
 
         Parameters
         ----------
@@ -460,15 +431,24 @@ class NoiseModel:
         if y_err is not None:
             return self._split({"target_error": np.square(y_err)})
         if self.kind == "none":
-            return {"scatter": (0.0, 1.0)}
+            return {"scatter": Part(multiplied=1.0)}
         return self._split({"target_error": self.typical_error**2})
+
+    def shared(self, covariance: Array, noise_scale: Array) -> Array:
+        """Return the covariance of features' errors with the target's at noise scales (G,), (G, q)."""
+        return np.outer(
+            noise_scale if self.noise in ("scaled", "auto") else np.ones_like(noise_scale), covariance
+        )
 
     def _split(self, squares: dict[str, Array | float]) -> Parts:
         """Put squared errors where the kind of noise has them."""
-        if self.noise == "scaled":
-            return {name: (0.0, square) for name, square in squares.items()}
-        parts: Parts = {name: (square, 0.0) for name, square in squares.items()}
+        multiplied = self.noise in ("scaled", "auto")
+        parts = {
+            name: Part(multiplied=square) if multiplied else Part(square) for name, square in squares.items()
+        }
+        scatter = parts.get("scatter", Part())
         if self.noise == "additive":
-            fixed = parts.get("scatter", (0.0, 0.0))[0]
-            parts["scatter"] = (fixed, 1.0)
+            parts["scatter"] = scatter._replace(multiplied=1.0)
+        if self.noise == "auto":
+            parts["scatter"] = scatter._replace(scattered=1.0)
         return parts

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from .checks import read_rows
+from .checks import as_shares, read_table, read_target
 from .columns import Columns
 from .draws import Draws, draws_of
 from .errors import (
@@ -28,7 +28,7 @@ from .errors import (
 )
 from .fitting import Specification, settle
 from .given_draws import GivenDraws, Observed
-from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model
+from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model, pymc_priors
 from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean
 from .likelihoods import Likelihood
@@ -103,7 +103,7 @@ class ExportMixin:
         y : array-like of shape (n,)
             Target.
         sample_weight : array-like of shape (n,), optional
-            Counts behind shares or frequencies, as ``weight_type`` says.
+            Counts behind shares, frequencies or precisions, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
         X_err, X_cov, Xy_cov : optional
@@ -163,7 +163,7 @@ class ExportMixin:
         y : array-like of shape (n,), optional
             Their target.
         sample_weight : array-like of shape (n,), optional
-            Counts or frequencies, as in fit (``weight_type_``).
+            Counts, frequencies or precisions, as in fit (``weight_type_``).
         y_err : float or array-like of shape (n,), optional
             Standard errors of y, in its unit. A model that was fitted with errors needs y_err or counts here.
         X_err, X_cov : array-like, optional
@@ -250,7 +250,7 @@ class ExportMixin:
     ) -> _Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
         problem, names, labels = self._settled(X, y, sample_weight, y_err, of_features, **params)
-        missing = pymc_model.missing_distribution(problem)
+        missing = pymc_priors.missing_distribution(problem)
         if missing is not None:
             raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
         return _Described(problem, names, labels)
@@ -285,7 +285,9 @@ class ExportMixin:
         of_features: Mapping[str, Any],
     ) -> tuple[Problem, NDArray[Any]]:
         """Return the problem of the training rows, given again, and the labels of those that count."""
-        found = self._settled(X, y, sample_weight, y_err, of_features, weight_type=self.weight_type_)
+        # As the fit had them: of a stream "auto" noise is another than of the same rows at once.
+        given = {"weight_type": self.weight_type_, "noise": self._noise_model.noise}
+        found = self._settled(X, y, sample_weight, y_err, of_features, **given)
         frequency = found.problem.rows.frequency
         return found.problem, found.labels if frequency is None else found.labels[frequency > 0.0]
 
@@ -294,10 +296,11 @@ class ExportMixin:
     ) -> Observed:
         """Check data against the fitted model, and settle their errors."""
         columns, index = self._columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
-        table, target = read_rows(self, X, y, min_samples=2)
+        table = read_table(self, X, min_samples=2)
+        held = columns.held(table)
+        target = read_target(y, self, n=len(table), weight=held.get("count_column", sample_weight))
         self._check_errors_given(sample_weight, y_err)
         feature_error = self._feature_error(table, of_features)
-        held = columns.held(table)
         errors = resolve_target_errors(
             target,
             sample_weight=sample_weight,
@@ -308,9 +311,11 @@ class ExportMixin:
         )
         trials = None
         if self._likelihood.takes_trials:
-            trials = resolve_trials(target, errors, self._likelihood.name)
+            trials, target = resolve_trials(target, errors, self._likelihood.name), as_shares(target)
         else:
-            self._noise_model.check(len(target), errors.counts, errors.standard_error, {})
+            target = target if errors.counts is None else as_shares(target)
+            stated = errors.standard_error if errors.kind == "standard_error" else None
+            self._noise_model.check(len(target), errors.counts, stated, {})
         rows = Rows(table, target, columns.features, errors.frequency)
         standard_error = self._standard_error(rows, errors)
         given = {"counts": errors.counts}
@@ -334,6 +339,11 @@ class ExportMixin:
         counted = self._noise_model.kind == "counts"
         in_columns = {"count_column", "y_err_column"} & set(self._columns.special)
         as_counts = sample_weight is not None and self.weight_type_ == "counts"
+        if self.weight_type_ == "precision" and sample_weight is None:
+            raise ValueError(
+                "The model was fitted with weights that say how precise y is (weight_type='precision'): give"
+                " sample_weight with X and y."
+            )
         if self._noise_model.kind == "none" or y_err is not None or in_columns or as_counts:
             return
         wanted = "sample_weight, the counts behind the shares in y," if counted else "y_err"
@@ -345,10 +355,9 @@ class ExportMixin:
     def _feature_error(self, table: NDArray[Any], of_features: Mapping[str, Any]) -> Array | None:
         """Return the covariance of each row's errors of features, (n, q, q), or None."""
         error = self._new_feature_errors(table, **of_features)
-        true = self._posterior.true_features
-        if true is None:
+        if self._posterior.true_features is None:
             return None
-        if error is None:
+        if not self._columns.errors and all(value is None for value in of_features.values()):
             raise ValueError(
                 "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
                 " features are known exactly)."
@@ -356,12 +365,14 @@ class ExportMixin:
         if self._errors_go_together:
             raise ValueError(
                 "The model was fitted with Xy_cov, the covariance of the features' errors with the target's, which"
-                " predictions don't have: leave X and y out, for the posterior alone."
+                " rows of stated errors don't have: leave X and y out, for the posterior alone."
             )
-        return np.broadcast_to(error, (len(table), *error.shape[-2:]))
+        return None if error is None else np.broadcast_to(error, (len(table), *error.shape[-2:]))
 
     def _standard_error(self, rows: Rows, errors: TargetErrors) -> Array | float | None:
         """Return the target's standard errors, those of shares as in fit, (13)."""
+        if errors.weight_type == "precision" and errors.standard_error is not None:
+            return errors.standard_error / self._noise_model.typical_error
         if errors.counts is None or self._likelihood.takes_trials:
             return errors.standard_error
         count_errors = replace(self._noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
@@ -382,6 +393,10 @@ class ExportMixin:
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
         if self._noise_model.noise != "known" and not self._likelihood.takes_trials:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
+        if draws.scatter is not None:
+            variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))
+        if draws.prior_scale is not None:
+            variables["prior_scale"] = (_SAMPLED, draws.split(draws.prior_scale.copy()))
         variables |= {
             name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.auxiliary.items()
         }

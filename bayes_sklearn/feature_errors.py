@@ -52,10 +52,28 @@ class FeatureErrors:
             return None
         return FeatureErrors(self.noisy, covariance, with_target)
 
+    def typical(self, frequency: Array | None) -> FeatureErrors:
+        """Return the errors of a row of which no more is known: those that all have, else in root mean square.
+
+        Parameters
+        ----------
+        frequency : ndarray of shape (n,), optional
+            How often each row counts.
+        """
+        common = self.common()
+        if common is not None:
+            return common
+        covariance, with_target = (
+            value
+            if value is None or value.ndim == dimensions
+            else np.average(value, axis=0, weights=frequency)
+            for value, dimensions in ((self.covariance, 2), (self.with_target, 1))
+        )
+        return FeatureErrors(self.noisy, np.asarray(covariance), with_target)
+
     def mean_variance(self, frequency: Array | None) -> Array:
         """Return the mean error variance of each noisy feature, (q,)."""
-        variances = np.diagonal(self.covariance, axis1=-2, axis2=-1)
-        return variances if variances.ndim == 1 else np.average(variances, axis=0, weights=frequency)
+        return np.diagonal(self.typical(frequency).covariance)
 
 
 def resolve_feature_errors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +16,9 @@ from .inference import (
     Compressed,
     CountedRows,
     CountedTable,
+    Line,
     Noise,
+    Outside,
     Posterior,
     PriorUnits,
     Problem,
@@ -23,11 +26,13 @@ from .inference import (
     SamplerSettings,
     choose,
     number_of_components,
+    outside_of,
     reweight,
     reweight_again,
     solve,
     solve_in_turn,
 )
+from .inference.posterior import line_mean_and_variance
 from .likelihoods import Likelihood, NormalLikelihood
 
 Array = NDArray[np.float64]
@@ -35,6 +40,11 @@ Array = NDArray[np.float64]
 # Refits by a sampler, whose fitted shares differ from those of the Gaussian approximation that errors are settled
 # with, as long as they change errors by more than this (root mean square, relative).
 _REFITS, _SETTLED = 3, 0.01
+# A line is no model of shares where it lies outside 0 to 1 by more than so many of its standard deviations, and more
+# than this part of the pooled share (or of the failures, if these are fewer). Rows that are looked at for it where
+# nothing else takes a pass over them.
+_SURELY, _NOTABLY = 2.0, 0.05
+_LOOKED_AT = 100_000
 
 
 class TrainingData(NamedTuple):
@@ -80,6 +90,8 @@ class Specification:
     """Of the rows that those to fit stand for; None: they stand for themselves."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows to fit."""
+    relative_to: float | None = None
+    """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -108,6 +120,7 @@ class Specification:
             like=like,
             state=self.state,
             prior_units=self.prior_units,
+            relative_to=self.relative_to,
             **self.priors,
         )
 
@@ -150,7 +163,30 @@ def fit(
     if problem.feature_errors is not None:
         return _with_feature_errors(problem, CountErrors(model.error_floor), inference, settings)
     posterior, engine = solve_in_turn(problem, inference, settings)
+    if counts is not None and not model.likelihood.takes_trials:
+        every = -(-len(rows.y) // _LOOKED_AT)
+        frequency = None if rows.frequency is None else rows.frequency[::every]
+        some = replace(rows, X=rows.X[::every], y=rows.y[::every], frequency=frequency)
+        pooled = pooled_share(rows.y, counts, rows.frequency)
+        _warn_of_shares_outside(posterior, outside_of(Line.of(posterior), some), pooled)
     return Fit(problem, posterior, engine, CountErrors(model.error_floor), None)
+
+
+def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: float) -> None:
+    """Warn where a line is surely and notably below 0 or above 1 at rows of the fit."""
+    if outside.x is None:
+        return
+    row = Rows(outside.x[None, :], np.zeros(1))
+    share, deviation = (float(found[0]) for found in line_mean_and_variance(posterior, row, root=True))
+    by = max(-share, share - 1.0)
+    if by > _SURELY * deviation and by > _NOTABLY * min(pooled, 1.0 - pooled):
+        warnings.warn(
+            f"The line lies outside 0 to 1 at {outside.n_rows} rows of the fit, at worst at {share:.2g} +-"
+            f" {deviation:.1g}: a straight line is no good model of these shares. Use likelihood='beta_binomial' or"
+            " 'binomial', whose shares stay inside.",
+            UserWarning,
+            stacklevel=6,
+        )
 
 
 class Shares(CountedTable, Protocol):
@@ -183,8 +219,10 @@ def fit_shares(shares: Shares, model: Specification, inference: str, settings: S
     problem, count_errors = settled.problem, settled.count_errors
     if problem.feature_errors is not None:
         problem = _with_components(problem, model)
+        _warn_of_shares_outside(settled.last, shares.outside, shares.pooled)
         return _with_feature_errors(problem, count_errors, inference, settings)
     if settled.posterior is not None:
+        _warn_of_shares_outside(settled.last, shares.outside, shares.pooled)
         return Fit(problem, settled.posterior, choose(problem, inference), count_errors, None)
     problem = _kept(problem)
     posterior, engine = solve_in_turn(problem, inference, settings)
@@ -194,6 +232,7 @@ def fit_shares(shares: Shares, model: Specification, inference: str, settings: S
             break
         count_errors, problem = moved, _kept(shares.problem())
         posterior = solve(problem, engine, settings)
+    _warn_of_shares_outside(posterior, shares.outside, shares.pooled)
     return Fit(problem, posterior, engine, count_errors, None)
 
 
@@ -231,6 +270,8 @@ class _Settled(NamedTuple):
     problem: Problem
     posterior: Posterior | None
     """Where settling them took fits by the engine itself: the last of them."""
+    last: Posterior
+    """Of those fits, by whatever engine."""
     count_errors: CountErrors
 
 
@@ -269,7 +310,7 @@ def _settle_shares(
     )
     if problem is None:  # for the type checker: every reweighting fits
         raise AssertionError
-    return _Settled(problem, posterior if engine == "exact" else None, count_errors)
+    return _Settled(problem, posterior if engine == "exact" else None, posterior, count_errors)
 
 
 def _with_components(problem: Problem, model: Specification) -> Problem:

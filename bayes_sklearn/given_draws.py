@@ -75,8 +75,7 @@ class GivenDraws:
             "scaled" if error is None else self.noise,
             observed.trials,
         ).take(rows)
-        values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
-        of_draws = {name: value[:, None] for name, value in values.items()}
+        of_draws = {name: value[:, None] for name, value in draws.values.items()}
         true, feature_error = draws.true_features, observed.feature_error
         if true is not None and feature_error is not None:
             line = true.line(observed.X[rows], feature_error[rows])

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from .checks import read_rows
+from .checks import read_table, read_target
+from .columns import Columns
 from .draws import Draws
 from .given_draws import GivenDraws, Observed
 from .inference import Posterior, Problem
@@ -24,8 +25,9 @@ Array = NDArray[np.float64]
 
 __all__ = ["LeaveOneOutMixin"]
 
-# Posterior means that differ by more than this, in standard deviations, are not of the same rows.
-_SAME = 1e-4
+# Posterior means that differ by more than this, in standard deviations, are not of the same rows; nor where few nodes
+# stand for the scales of prior and scatter.
+_SAME, _ABOUT_SAME = 1e-4, 1e-2
 # This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
 _ROUNDING = 1e-8
 
@@ -36,6 +38,7 @@ class LeaveOneOutMixin:
     inference_: str
     _posterior: Posterior
     _errors_go_together: bool
+    _columns: Columns
     _check_errors_given: Callable[[object, object], None]
     _training_problem: Callable[..., tuple[Problem, NDArray[Any]]]
     _observed: Callable[..., Observed]
@@ -183,10 +186,12 @@ class LeaveOneOutMixin:
         check_is_fitted(self)
         if self._errors_go_together:
             raise ValueError(
-                "Leave-one-out is not available for a model fitted with Xy_cov: predictions don't have the covariance"
-                " of the features' errors with the target's."
+                "Leave-one-out is not available for a model fitted with Xy_cov: predictions of rows whose errors are"
+                " stated don't have the covariance of the features' errors with the target's."
             )
-        read_rows(self, X, y)
+        table = read_table(self, X)
+        weight = self._columns.held(table).get("count_column", sample_weight)
+        read_target(y, self, n=len(table), weight=weight)
         self._check_errors_given(sample_weight, y_err)
 
     def _exactly(
@@ -241,7 +246,8 @@ class LeaveOneOutMixin:
         size = np.append(1.0, 1.0 / scaling.x_scale) * problem.state.magnitude[-1]
         rounding = _ROUNDING * np.maximum(np.abs(fitted.mean), size)
         apart = np.abs(mean - fitted.mean) / (np.linalg.norm(fitted.root, axis=0) + rounding)
-        if not apart.max() < _SAME:
+        few = fitted.prior_scale is not None or fitted.scatter is not None
+        if not apart.max() < (_ABOUT_SAME if few else _SAME):
             raise ValueError(
                 "These are not the rows that the model was fitted to (or its parameters were changed since): give"
                 " the X, y, weights and errors of fit."

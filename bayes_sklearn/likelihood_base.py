@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from .auxiliary import Auxiliary
-from .priors import Normal, ScalePrior
+from .priors import CoefficientPrior, Flat, PoweredCorrelation, ScalePrior
 
 Array = NDArray[np.float64]
-Noise = Literal["scaled", "additive", "known"]
+Noise = Literal["scaled", "additive", "known", "auto"]
 Link = Literal["identity", "logit"]
 Family = Literal["normal", "student_t", "binomial", "beta_binomial"]
 
@@ -89,8 +89,10 @@ class Likelihood(BaseEstimator, ABC):
     """Whether the target is normal about the line given the noise scale: all that is linear then integrates out."""
     family: ClassVar[Family | None] = None
     """What new measurements are like about the line, of what predictions know; None: nothing of that."""
-    intercept_prior: ClassVar[Normal] = Normal()
+    intercept_prior: ClassVar[CoefficientPrior] = Flat()
     """The default prior of the intercept."""
+    coef_prior: ClassVar[CoefficientPrior] = PoweredCorrelation()
+    """One for the coefficients whose scale is learned."""
 
     def check(self, argument: str) -> None:
         """Refuse parameters that are none.
@@ -111,16 +113,20 @@ class Likelihood(BaseEstimator, ABC):
         return self.link == "logit"
 
     @abstractmethod
-    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
         """Return the parameters beside the regression line that have to be found.
 
         Parameters
         ----------
-        noise : {"scaled", "additive", "known"}
+        noise : {"scaled", "additive", "known", "auto"}
         visible : float
             As in `Observations`.
         noise_prior : ScalePrior
             Of the noise scale, for likelihoods that have one.
+        scatter_unit : float, default=1.0
+            Size of the known errors, for the prior of a scatter beside them.
         """
 
     @abstractmethod

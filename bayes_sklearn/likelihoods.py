@@ -16,12 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln, expit, ndtr, stdtr
 
-from .auxiliary import Auxiliary, Coordinate, FoldedLog, FoldedOdds, Log
+from .auxiliary import Auxiliary, FoldedLog, FoldedOdds, Log
 from .count_sums import log_below
 from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
 from .likelihood_base import Derivatives, Likelihood, Noise, Observations, counts
 from .log_odds import log_expit, log_one_plus
-from .priors import Beta, Gamma, Normal, Prior, ScalePrior, UnitPrior
+from .priors import (
+    Beta,
+    Gamma,
+    HalfNormal,
+    Normal,
+    PoweredCorrelation,
+    Prior,
+    ScalePrior,
+    ScatterPrior,
+    UnitPrior,
+)
 
 Array = NDArray[np.float64]
 
@@ -42,8 +52,12 @@ __all__ = [
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Numbers that are divided by, and shapes of distributions, stay this far from zero.
 _TINY = 1e-100
-# The log odds of a typical row: shares from 0.7% to 99.3% lie within two standard deviations.
-_LOG_ODDS = Normal(0.0, 2.5)
+# The log odds of a typical row. Down to shares of 1e-5 it adds less than half a success; a wider one takes rows
+# without successes for rarer than their trials can tell.
+_LOG_ODDS = Normal(0.0, 5.0)
+# Where successes and failures are separated, data bound the coefficients' scale from below alone; with the tail of a
+# HalfCauchy coefficients would have no mean.
+_SLOPES = PoweredCorrelation(sigma=HalfNormal(2.5))
 
 
 def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
@@ -56,14 +70,51 @@ def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fittin
     return prior
 
 
+def _noise_coordinates(noise: Noise, visible: float) -> tuple[Log | FoldedLog, ...]:
+    """Return the coordinates of the noise scale and, beside it, the scatter.
+
+    A scale that may be zero is folded there; but beside each other both are in logs, which spread out the peak near
+    zero that the prior of the scatter has.
+    """
+    if noise == "auto":
+        return Log(), Log()
+    return (Log(),) if noise == "scaled" else (FoldedLog(visible),)
+
+
+def _bordered(
+    eta_eta: Array, across: Array, in_in: Array, in_variance: Array, slope: Array, bend: Array
+) -> Array:
+    """Return the Hessian in the line and the coordinates of the noise, by the chain rule through the log variance."""
+    own = in_in * slope[:, None] * slope + in_variance * bend
+    return _with_border(own, across, eta_eta, first=True)
+
+
+def _with_border(matrix: Array, column: Array, corner: Array, *, first: bool = False) -> Array:
+    """Return symmetric matrices, (A, A, n), with a row and a column more, at the end or at the beginning."""
+    size = len(matrix)
+    answer = np.empty((size + 1, size + 1, len(corner)))
+    rest, own = (slice(1, None), 0) if first else (slice(0, size), size)
+    answer[rest, rest], answer[own, rest], answer[rest, own], answer[own, own] = (
+        matrix,
+        column,
+        column,
+        corner,
+    )
+    return answer
+
+
 class _Additive(Likelihood):
     """A likelihood of target less line, with a scale: of the noise's kind, (1)."""
 
-    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
         if noise == "known":
             return ()
-        coordinate: Coordinate = Log() if noise == "scaled" else FoldedLog(visible)
-        return (Auxiliary("noise_scale", noise_prior, coordinate, 1.0),)
+        scale, *scatter = _noise_coordinates(noise, visible)
+        found = [Auxiliary("noise_scale", noise_prior, scale, 1.0)]
+        found += [Auxiliary("scatter", ScatterPrior(scatter_unit), of, scatter_unit) for of in scatter]
+        return tuple(found)
 
     def _scale(self, values: Mapping[str, Any], data: Observations) -> Any:
         """Return the rows' scales in PyTensor."""
@@ -74,6 +125,8 @@ class _Additive(Likelihood):
         own, error = values["noise_scale"], data.standard_error
         if data.noise == "additive":
             return pt.sqrt(own**2 + error**2)
+        if data.noise == "auto":
+            return pt.sqrt((own**2 + data.resolution**2) * error**2 + values["scatter"] ** 2)
         own = (
             own
             if isinstance(data.resolution, float) and not data.resolution
@@ -89,24 +142,39 @@ class _Additive(Likelihood):
         if data.noise == "known":
             return square
         own = np.square(values["noise_scale"])
-        return (own + data.resolution**2) * square if data.noise == "scaled" else own + square
+        if data.noise == "additive":
+            return own + square
+        multiplied = (own + data.resolution**2) * square
+        return multiplied + np.square(values["scatter"]) if data.noise == "auto" else multiplied
 
     def _log_variance(self, coordinates: Array, data: Observations) -> tuple[Array, Array, Array]:
-        """Return the log of the rows' squared scales, and its derivatives in the noise scale's coordinate."""
+        """Return the log of the rows' squared scales, and its derivatives in the coordinates of the noise.
+
+        Returns
+        -------
+        log_variance : ndarray of shape (n,)
+        slope : ndarray of shape (A, n)
+            A is 0 for known noise, 2 for "auto", else 1.
+        bend : ndarray of shape (A, A, n)
+        """
         square = np.broadcast_to(np.square(np.asarray(data.standard_error)), data.y.shape)
-        zero = np.zeros(data.y.shape)
         if data.noise == "known":
-            return np.log(square), zero, zero
-        c = coordinates[0]
-        if data.noise == "scaled":
-            own = np.exp(2.0 * c)
-            variance = own + data.resolution**2
-            share = own / variance
-            return np.log(variance) + np.log(square), zero + 2.0 * share, zero + 4.0 * share * (1.0 - share)
-        scale, growth = data.visible * np.sinh(c), data.visible * np.cosh(c)
-        variance = scale**2 + square
-        slope = 2.0 * scale * growth / variance
-        return np.log(variance), slope, 2.0 * (growth**2 + scale**2) / variance - np.square(slope)
+            return np.log(square), np.zeros((0, len(square))), np.zeros((0, 0, len(square)))
+        of = _noise_coordinates(data.noise, data.visible)
+        # Squares of the noise scale and the scatter, what multiplies them, and what is added to them.
+        values, growth = np.array(
+            [coordinate.signed(c) for coordinate, c in zip(of, coordinates, strict=False)]
+        ).T
+        one = np.ones_like(square)
+        times = np.array({"scaled": [square], "additive": [one], "auto": [square, one]}[data.noise])
+        fixed = square if data.noise == "additive" else data.resolution**2 * square
+        variance = fixed + np.square(values) @ times
+        slope = 2.0 * (values * growth)[:, None] * times / variance
+        bend = -slope[:, None] * slope
+        each = np.arange(len(of))
+        # A value's second derivative in its coordinate is the value.
+        bend[each, each] += 2.0 * (np.square(growth) + np.square(values))[:, None] * times / variance
+        return np.log(variance), slope, bend
 
 
 class NormalLikelihood(_Additive):
@@ -130,14 +198,11 @@ class NormalLikelihood(_Additive):
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         log_variance, slope, bend = self._log_variance(coordinates, data)
         precision = np.exp(-log_variance)
-        residual = data.y - eta
-        square = np.square(residual) * precision
+        pull = (data.y - eta) * precision
+        square = (data.y - eta) * pull
         in_variance = 0.5 * (square - 1.0)
-        size = 1 + (data.noise != "known")
-        gradient = np.array([residual * precision, in_variance * slope])[:size]
-        across = -residual * precision * slope
-        own = in_variance * bend - 0.5 * square * np.square(slope)
-        hessian = np.array([[-precision, across], [across, own]])[:size, :size]
+        gradient = np.concatenate([pull[None], in_variance * slope])
+        hessian = _bordered(-precision, -pull * slope, -0.5 * square, in_variance, slope, bend)
         return Derivatives(-0.5 * (square + log_variance + _LOG_TWO_PI), gradient, hessian, precision)
 
     def distribution(
@@ -199,8 +264,10 @@ class StudentTLikelihood(_Additive):
             return Gamma()
         return self.nu if isinstance(self.nu, ScalePrior) else None
 
-    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
-        scale = super().auxiliary(noise, visible, noise_prior)
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
+        scale = super().auxiliary(noise, visible, noise_prior, scatter_unit)
         prior = self.nu_prior
         return (
             scale if prior is None else (*scale, Auxiliary("nu", prior, Log(self.lower), 10.0 + self.lower))
@@ -234,7 +301,7 @@ class StudentTLikelihood(_Additive):
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         log_variance, slope, bend = self._log_variance(coordinates, data)
-        has_scale, prior = data.noise != "known", self.nu_prior
+        prior = self.nu_prior
         nu = float(self.nu) if prior is None else self.lower + float(np.exp(coordinates[-1]))  # type: ignore[arg-type]
         # The slope of log nu in its coordinate.
         rise = 1.0 if prior is None else 1.0 - self.lower / nu
@@ -258,13 +325,13 @@ class StudentTLikelihood(_Additive):
         nu_nu = 0.5 * (u * less - nu * tail + share * u) + rising.log_bend
         nu_nu = rise * (rise * nu_nu + (1.0 - rise) * in_nu)
         in_nu, eta_nu, variance_nu = rise * in_nu, rise * eta_nu, rise * variance_nu
-        kept = [0, *([1] if has_scale else []), *([2] if prior is not None else [])]
-        gradient = np.array([weight * pull, in_variance * slope, in_nu])
-        across = eta_variance * slope
-        own = variance_variance * np.square(slope) + in_variance * bend
-        mixed = variance_nu * slope
-        hessian = np.array([[eta_eta, across, eta_nu], [across, own, mixed], [eta_nu, mixed, nu_nu]])
-        return Derivatives(value, gradient[kept], hessian[np.ix_(kept, kept)], weight * precision)
+        gradient = np.concatenate([(weight * pull)[None], in_variance * slope])
+        hessian = _bordered(eta_eta, eta_variance * slope, variance_variance, in_variance, slope, bend)
+        if prior is not None:
+            gradient = np.concatenate([gradient, in_nu[None]])
+            with_nu = np.concatenate([eta_nu[None], variance_nu * slope])
+            hessian = _with_border(hessian, with_nu, nu_nu)
+        return Derivatives(value, gradient, hessian, weight * precision)
 
     @property
     def constants(self) -> Mapping[str, float]:
@@ -284,6 +351,7 @@ class _OfShares(Likelihood):
 
     link = "logit"
     intercept_prior = _LOG_ODDS
+    coef_prior = _SLOPES
 
     def outcome(self, data: Observations) -> Any:
         """Return the counts, rounded to whole ones: PyMC has distributions of no others."""
@@ -302,7 +370,9 @@ class BinomialLikelihood(_OfShares):
 
     name = family = "binomial"
 
-    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
         return ()
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
@@ -376,7 +446,9 @@ class BetaBinomialLikelihood(_OfShares):
         prior: UnitPrior = _prior_of(self.dispersion_prior, Beta(1.0, 9.0), UnitPrior, key, "Beta(1, 9)")
         return prior
 
-    def auxiliary(self, noise: Noise, visible: float, noise_prior: ScalePrior) -> tuple[Auxiliary, ...]:
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
         return (Auxiliary("dispersion", self._prior(), FoldedOdds(), 0.05),)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:

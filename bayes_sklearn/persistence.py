@@ -27,6 +27,8 @@ _PRIORS = (
     "InverseGamma",
     "Laplace",
     "Normal",
+    "PoweredCorrelation",
+    "ScatterPrior",
     "StudentT",
 )
 _LIKELIHOODS = ("BetaBinomialLikelihood", "BinomialLikelihood", "NormalLikelihood", "StudentTLikelihood")

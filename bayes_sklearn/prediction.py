@@ -19,6 +19,7 @@ class PredictionMixin:
     """Predictions of an estimator that has `predict_distribution`."""
 
     predict_distribution: Callable[..., PredictiveDistribution]
+    _errors_go_together: bool = False
 
     def predict(
         self,
@@ -49,12 +50,16 @@ class PredictionMixin:
             The standard errors of the new measurements. Without counts or y_err (or a column of X that holds them) a
             new measurement is taken to be as uncertain as the training rows were, in root mean square.
         X_err : float or array-like of shape (p,) or (n, p), optional
-            Standard errors of the new rows' features, which are then measurements themselves: the answer averages
-            over the true features given the measured ones. Without them the features are taken as true.
+            Standard errors of the new rows' features: the answer averages over the true features given the measured
+            ones; 0 says that a feature is true. Without X_err, X_cov or columns of X that hold errors, features are
+            taken to be measured as the training rows' were: with their common error, or its root mean square where
+            rows differ (the mean covariance). Where fit had ``Xy_cov``, they then share their error with the
+            measurement, unless y_err is given; errors that are stated are independent of the measurement's.
         X_cov : array-like of shape (p, p) or (n, p, p), optional
             Covariances of these errors instead.
         include_noise : bool, default=True
-            Whether the answer is of a new measurement; False: of the regression line alone.
+            Whether the answer is of a new measurement; False: of the regression line alone, at the true features
+            behind those measured.
 
         Returns
         -------
@@ -77,7 +82,8 @@ class PredictionMixin:
             y_err=y_err,
             X_err=X_err,
             X_cov=X_cov,
-            include_noise=include_noise and (return_std or return_cov),
+            # The mean needs it where the target's error goes with the features'.
+            include_noise=include_noise and (return_std or return_cov or self._errors_go_together),
         )
         if return_std:
             return distribution.mean_and_std()

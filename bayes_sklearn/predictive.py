@@ -232,8 +232,8 @@ class LinearPredictive(PredictiveDistribution):
         New rows, as given to predict.
     features : ndarray of intp or None
         Columns of X that are features; None: all.
-    noise : dict of str to (fixed, multiplied)
-        Parts of the noise variance, ``fixed + multiplied * s**2`` each, numbers or (n,); empty: the line alone.
+    noise : dict of str to Part
+        Parts of the noise variance; empty: the line alone.
     seed : int
         For draws where no random state is given.
     index : optional
@@ -284,14 +284,18 @@ class LinearPredictive(PredictiveDistribution):
 
         ``parameters``: what the rows left open of the line; ``scatter``: noise that no stated error explains (and
         the error floor's part); ``target_error``: the stated standard error; ``finite_count``: the binomial error
-        of a share of a finite count; ``feature_error``: the stated errors of the new row's features.
+        of a share of a finite count; ``feature_error``: the errors of the new row's features. What these tell of an
+        error that the target shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
         """
         n = len(self)
         parts = self._line_parts()
         means = self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):
-            fixed, multiplied = means.get(name, (0.0, 0.0))
-            parts[name] = np.broadcast_to(np.asarray(fixed + multiplied), (n,)).copy()
+            parts[name] = np.broadcast_to(np.asarray(means.get(name, 0.0)), (n,)).copy()
+        if "feature_error" in parts:
+            beyond = np.minimum(parts["feature_error"], 0.0)
+            parts["feature_error"] -= beyond
+            parts["target_error"] += beyond
         return parts
 
     def _generator(self, random_state: int | np.random.RandomState | None) -> np.random.Generator:
@@ -349,31 +353,48 @@ class LinearPredictive(PredictiveDistribution):
 
     def _noise_variance(self, rows: slice, nodes: NDArray[np.intp] | None = None) -> Array:
         """Return what is added to the line's variance at some rows, (rows, G), or at the nodes named alone."""
-        scale, feature_error = self._posterior.noise_scale, self._feature_error
-        if nodes is not None:
-            scale = scale[nodes]
-            feature_error = None if feature_error is None else feature_error[nodes]
-        total = np.zeros((len(range(len(self))[rows]), len(scale)))
-        for fixed, multiplied in self._noise.values():
-            total += column(fixed, rows) + column(multiplied, rows) * np.square(scale)
-        return total if feature_error is None else total + feature_error
+        total = noise_variance(self._noise, self._posterior, range(len(self))[rows], nodes)
+        if self._feature_error is not None:
+            total += self._feature_error if nodes is None else self._feature_error[nodes]
+        return total
 
     def _mean_noise(self) -> Array | float:
         """Return the posterior mean of what is added to the line's variance, (n,) or one number for all."""
-        total = sum((part for parts in self._noise_means().values() for part in parts), 0.0)
+        total = sum(self._noise_means().values(), 0.0)
         if self._feature_error is not None:
             total = total + float(self._posterior.weights @ self._feature_error)
         return total
 
-    def _noise_means(self) -> Parts:
-        """Return each part as its posterior mean: (fixed, multiplied * E[s**2])."""
-        mean_square = float(self._posterior.weights @ np.square(self._posterior.noise_scale))
-        return {name: (fixed, multiplied * mean_square) for name, (fixed, multiplied) in self._noise.items()}
+    def _noise_means(self) -> dict[str, Array | float]:
+        """Return the posterior mean of each part."""
+        return mean_parts(self._noise, self._posterior, self._posterior.weights)
 
 
 def generator(random_state: int | np.random.RandomState) -> np.random.Generator:
     """Return a NumPy generator for what scikit-learn takes as a random state."""
     return np.random.default_rng(check_seed(random_state).randint(2**31 - 1, size=4))
+
+
+def noise_variance(
+    noise: Parts, posterior: Posterior, rows: range, nodes: NDArray[np.intp] | None = None
+) -> Array:
+    """Return the variance of the noise at some rows, (rows, G), or at the nodes named alone."""
+    terms = posterior.noise_terms if nodes is None else [term[nodes] for term in posterior.noise_terms]
+    total = np.zeros((len(rows), len(terms[0])))
+    for part in noise.values():
+        for factor, term in zip(part, terms, strict=False):
+            if np.ndim(factor) or factor:
+                total += column(factor, slice(rows.start, rows.stop)) * term
+    return total
+
+
+def mean_parts(noise: Parts, posterior: Posterior, weights: Array) -> dict[str, Array | float]:
+    """Return the sum over nodes of each part of the variance of the noise, the nodes weighted by these."""
+    means = [float(weights @ term) for term in posterior.noise_terms]
+    return {
+        name: sum((factor * mean for factor, mean in zip(part, means, strict=False)), 0.0)
+        for name, part in noise.items()
+    }
 
 
 def column(value: Array | float, rows: slice) -> Array | float:
@@ -394,7 +415,7 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
     X : array-like of shape (n, k)
         New rows, as for the estimator's predict.
     **predict_params
-        Passed to the regressor at the end: ``counts``, ``y_err``, ``include_noise``.
+        Passed to the regressor at the end: ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise``.
 
     Returns
     -------

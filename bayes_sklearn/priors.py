@@ -8,15 +8,18 @@ standardised features and target.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln, ndtr, ndtri, stdtrit, xlog1py, xlogy
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 Array = NDArray[np.float64]
+
+# A scatter of this share of the known errors is none to speak of.
+NEGLIGIBLE_SCATTER = 0.01
 
 __all__ = [
     "Beta",
@@ -31,8 +34,10 @@ __all__ = [
     "InverseGamma",
     "Laplace",
     "Normal",
+    "PoweredCorrelation",
     "ScaleMixture",
     "ScalePrior",
+    "ScatterPrior",
     "StudentT",
     "UnitPrior",
 ]
@@ -88,6 +93,14 @@ class Prior(BaseEstimator):
         return None
 
     def _check_one(self, key: str, value: object, size: int, positive: bool) -> Array:
+        learned: ScalePrior | None = getattr(self, "scale_prior", None)
+        if learned is not None and learned is value:
+            if isinstance(learned, Flat):
+                raise ValueError(
+                    f"{key}=Flat() can't be learned: nothing bounds it from above. Use {key}=HalfCauchy()."
+                )
+            learned.check(key, 1)
+            value = 1.0
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{key} must be a number or an array of numbers, got {value!r}.")
@@ -111,6 +124,29 @@ class CoefficientPrior(Prior):
 
     distribution: ClassVar[str | None] = None
     """PyMC's distribution with the same parameters; None: there is none."""
+    _scale: ClassVar[str | None] = None
+    """The parameter in which all coefficients are proportional, which may be a prior itself; None: none is."""
+
+    @property
+    def scale_prior(self) -> ScalePrior | None:
+        """The prior of the scale that all coefficients share, where it is learned.
+
+        Everything else that a prior says of itself then holds at a scale of one.
+        """
+        scale = None if self._scale is None else getattr(self, self._scale)
+        return scale if isinstance(scale, ScalePrior) else None
+
+    def at_scale(self, scale: float) -> CoefficientPrior:
+        """Return this prior with its learned scale fixed."""
+        if self._scale is None or self.scale_prior is None:
+            return self
+        return clone(self).set_params(**{self._scale: scale})
+
+    def at_learned_scale(self, parameters: Mapping[str, Any], scale: Any) -> dict[str, Any]:
+        """Return parameters, arrays or tensors, with a learned scale in the place of one."""
+        if self._scale is None or self.scale_prior is None:
+            return dict(parameters)
+        return {**parameters, self._scale: parameters[self._scale] * scale}
 
     def gaussian(self, argument: str, size: int) -> tuple[Array, Array] | None:
         """Return mean and standard deviation, (size,) each, or None if the prior is not Gaussian.
@@ -224,24 +260,33 @@ class Normal(CoefficientPrior):
     ----------
     mu : float or array of shape (n_features,), default=0.0
         Mean.
-    sigma : float or array of shape (n_features,), default=1.0
-        Standard deviation, positive.
+    sigma : float, array of shape (n_features,) or ScalePrior, default=1.0
+        Standard deviation, positive. A prior, such as ``HalfCauchy(1)``: one standard deviation for all
+        coefficients, which is learned.
 
     Examples
     --------
-    >>> from bayes_sklearn.priors import Normal
+    >>> from bayes_sklearn.priors import HalfCauchy, Normal
     >>> Normal(sigma=0.5)
     Normal(sigma=0.5)
+    >>> Normal(sigma=HalfCauchy(beta=1.0))  # a ridge whose penalty is learned
+    Normal(sigma=HalfCauchy())
     """
 
     _positive = ("sigma",)
+    _scale = "sigma"
     distribution = "Normal"
 
-    def __init__(self, mu: float | ArrayLike = 0.0, sigma: float | ArrayLike = 1.0):
+    def __init__(self, mu: float | ArrayLike = 0.0, sigma: float | ArrayLike | ScalePrior = 1.0):
         self.mu = mu
         self.sigma = sigma
 
-    def gaussian(self, argument: str, size: int) -> tuple[Array, Array]:
+    def gaussian(self, argument: str, size: int) -> tuple[Array, Array] | None:
+        if self.scale_prior is not None:
+            return None
+        return self.gaussian_like(argument, size)
+
+    def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
         parameters = self.check(argument, size)
         return parameters["mu"], parameters["sigma"]
 
@@ -261,6 +306,77 @@ class Normal(CoefficientPrior):
         return np.asarray(rng.normal(parameters["mu"], parameters["sigma"], shape))
 
 
+class PoweredCorrelation(CoefficientPrior):
+    """Normal prior whose scale is learned and whose shape follows the features' correlations: the default.
+
+    In the principal directions of the standardised features, along which these vary by d_k (of mean square one), the
+    coefficients are independent and Normal(0, sigma^2 d_k^(-2a)). With a = 0 this is a ridge, with a = 1 a g-prior,
+    which no linear change of the features' basis alters: along directions in which the features hardly vary, such as
+    that of a polynomial's powers, coefficients may be large. The scale sigma is learned, and the powers a are
+    averaged over, each as probable as the others beforehand. Directions in which the features do not vary have the
+    ridge's prior under every power.
+
+    Where features have errors, the directions are those of the true features that these are behind, and the prior
+    is on what the features explain of the target: a coefficient is in units of the true features' spread.
+
+    Parameters
+    ----------
+    sigma : float or ScalePrior, default=None
+        The scale, positive; None is ``HalfCauchy(1)``.
+    power : float or sequence of float, default=(0.0, 0.5, 1.0)
+        The powers a, between 0 and 1.
+
+    References
+    ----------
+    Krishna, Bondell & Ghosh 2009, Journal of Statistical Planning and Inference 139:2665-2674; of a = 1: Zellner &
+    Siow 1980; Liang, Paulo, Molina, Clyde & Berger 2008, Journal of the American Statistical Association 103:410-423;
+    of principal directions: Maruyama & George 2011, Annals of Statistics 39:2740-2765.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.priors import PoweredCorrelation
+    >>> PoweredCorrelation(power=1.0)  # a g-prior
+    PoweredCorrelation(power=1.0)
+    """
+
+    _positive = ("sigma",)
+
+    def __init__(
+        self, sigma: float | ScalePrior | None = None, power: float | Sequence[float] = (0.0, 0.5, 1.0)
+    ):
+        self.sigma = sigma
+        self.power = power
+
+    @property
+    def scale_prior(self) -> ScalePrior | None:
+        if self.sigma is None:
+            return HalfCauchy()
+        return self.sigma if isinstance(self.sigma, ScalePrior) else None
+
+    def at_scale(self, scale: float) -> PoweredCorrelation:
+        return PoweredCorrelation(scale, self.power)
+
+    def check(self, argument: str, size: int) -> Mapping[str, Array]:
+        """Return the scale, one where it is learned, (size,), and the powers, (powers,)."""
+        key = f"{argument}__power"
+        power = np.atleast_1d(np.asarray(self.power))
+        if power.dtype.kind not in "biuf" or power.ndim > 1 or not power.size:
+            raise TypeError(f"{key} must be a number or a sequence of numbers, got {self.power!r}.")
+        if not ((power >= 0.0) & (power <= 1.0)).all():
+            raise ValueError(f"{key} must lie between 0 (a ridge) and 1 (a g-prior), got {self.power!r}.")
+        learned = self.scale_prior
+        if learned is not None and learned is not self.sigma:
+            sigma = np.ones(size)
+        else:
+            if np.ndim(self.sigma):  # type: ignore[arg-type]
+                raise ValueError(f"{argument}__sigma must be one number or a prior, got {self.sigma!r}.")
+            sigma = self._check_one(f"{argument}__sigma", self.sigma, size, True)
+        return {"sigma": sigma, "power": power.astype(np.float64)}
+
+    def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
+        return np.zeros(size), self.check(argument, size)["sigma"]
+
+
 class StudentT(CoefficientPrior):
     """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large.
 
@@ -273,18 +389,19 @@ class StudentT(CoefficientPrior):
         Degrees of freedom, positive.
     mu : float or array of shape (n_features,), default=0.0
         Location.
-    sigma : float or array of shape (n_features,), default=1.0
-        Scale, positive.
+    sigma : float, array of shape (n_features,) or ScalePrior, default=1.0
+        Scale, positive; a prior: one for all coefficients, which is learned.
     """
 
     _positive = ("nu", "sigma")
+    _scale = "sigma"
     distribution = "StudentT"
 
     def __init__(
         self,
         nu: float | ArrayLike = 4.0,
         mu: float | ArrayLike = 0.0,
-        sigma: float | ArrayLike = 1.0,
+        sigma: float | ArrayLike | ScalePrior = 1.0,
     ):
         self.nu = nu
         self.mu = mu
@@ -324,14 +441,15 @@ class Laplace(CoefficientPrior):
     ----------
     mu : float or array of shape (n_features,), default=0.0
         Location.
-    b : float or array of shape (n_features,), default=1.0
-        Scale, positive: the mean distance from `mu`.
+    b : float, array of shape (n_features,) or ScalePrior, default=1.0
+        Scale, positive: the mean distance from `mu`. A prior: one for all coefficients, which is learned.
     """
 
     _positive = ("b",)
+    _scale = "b"
     distribution = "Laplace"
 
-    def __init__(self, mu: float | ArrayLike = 0.0, b: float | ArrayLike = 1.0):
+    def __init__(self, mu: float | ArrayLike = 0.0, b: float | ArrayLike | ScalePrior = 1.0):
         self.mu = mu
         self.b = b
 
@@ -559,6 +677,41 @@ class HalfCauchy(ScalePrior):
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
     ) -> Array:
         return np.asarray(parameters["beta"] * np.abs(rng.standard_cauchy(shape)))
+
+
+class ScatterPrior(ScalePrior):
+    """Prior of a scatter beside errors that are known: as likely as not there is none to speak of.
+
+    Even odds of a HalfCauchy as wide as the errors are, and of one a hundredth as wide, which no data can tell from
+    no scatter: errors that are right cost little, and a scatter of any size is found.
+
+    Parameters
+    ----------
+    beta : float, default=1.0
+        Size of the known errors, positive.
+    """
+
+    _positive = ("beta",)
+    tail_power = 2.0
+
+    def __init__(self, beta: float = 1.0):
+        self.beta = beta
+
+    @property
+    def negligible(self) -> float:
+        """Size of a scatter that is none to speak of."""
+        return NEGLIGIBLE_SCATTER * self.beta
+
+    def log_density(self, scale: Array) -> Array:
+        square = np.square(scale)
+        densities = sum(beta / (beta**2 + square) for beta in (self.beta, self.negligible))
+        return np.asarray(np.log(densities) - np.log(np.pi))
+
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        share = np.where(rng.random(shape) < 0.5, NEGLIGIBLE_SCATTER, 1.0)
+        return np.asarray(share * parameters["beta"] * np.abs(rng.standard_cauchy(shape)))
 
 
 class Exponential(ScalePrior):

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .checks import read_rows, read_table
+from .checks import as_shares, read_table, read_target
 from .columns import Columns
 from .errors import (
     PREDICTED_PRIOR_COUNT,
@@ -27,16 +27,25 @@ from .errors import (
 )
 from .exports import ExportMixin
 from .feature_distribution import Mixture, resolve_components
-from .feature_errors import resolve_feature_errors
+from .feature_errors import FeatureErrors, resolve_feature_errors
 from .fitting import Fit, Specification, TrainingData, fit
-from .inference import ENGINES, Noise, Rows, SamplerSettings
+from .inference import ENGINES, Noise, Rows, SamplerSettings, contradicted
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
 from .new_rows import new_rows
 from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
 from .predictive import PredictiveDistribution
-from .priors import CoefficientPrior, HalfNormal, Normal, Prior, ScaleMixture, ScalePrior
+from .priors import (
+    CoefficientPrior,
+    Flat,
+    HalfNormal,
+    Normal,
+    PoweredCorrelation,
+    Prior,
+    ScaleMixture,
+    ScalePrior,
+)
 from .rounding import warn_of_rounding
 from .streaming import StreamingMixin
 from .summary import summarise
@@ -51,14 +60,19 @@ __all__ = ["BayesianErrorsInVariablesRegressor"]
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
+# Log evidence by which a learned scale has to be better before a fixed one is called contradicted: 20 to one (Kass &
+# Raftery 1995, J. Am. Stat. Assoc. 90:773-795, "strong").
+_CONTRADICTED = 3.0
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
     "noise_scale_",
+    "scatter_",
     "dispersion_",
     "nu_",
     "log_marginal_likelihood_",
     "reliability_",
     "n_components_",
+    "_typical_errors",
 )
 
 
@@ -88,31 +102,39 @@ class BayesianErrorsInVariablesRegressor(
         there are none and all y are 0 or 1) are the trials, and the line is that of its log odds; the second lets
         shares vary by more than their counts explain. An object has the likelihood's own parameters:
         ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
-    coef_prior : Normal, Flat, StudentT, Laplace or Horseshoe, default=None
-        Prior of the coefficients; None is ``Normal(0, 1)``. Parameters may be arrays with one value a feature.
-        With ``standardize=True`` it is a prior on standardised features and target.
+    coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
+        Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
+        a ridge and a g-prior, is averaged over. Parameters may be arrays with one value a feature, and a scale may
+        be a prior itself, from which it is learned: ``Normal(sigma=HalfCauchy(1))``. With ``standardize=True`` it
+        is a prior on standardised features and target.
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
-        Prior of the intercept; None is ``Normal(0, 1)``. With ``standardize=True`` it is about the target's mean,
-        at the features' means, in units of the target's standard deviation. Of log odds None is
-        ``Normal(0, 2.5)``, at the features' means.
+        Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
+        ``standardize=True`` it is about the target's mean, at the features' means, in units of the target's
+        standard deviation. Of log odds None is
+        ``Normal(0, 5)``, at the features' means.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
-        a multiple of them and has no unit, else its unit is that of the (standardised) target.
-    noise : {"scaled", "additive", "known"}, default="scaled"
+        a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
+        the prior of the error of a row of average weight.
+    noise : {"scaled", "additive", "known", "auto"}, default="auto"
         How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
-        ``sqrt(s**2 + y_err**2)``, or ``y_err`` alone. Without known errors it is s in every row. Of no meaning for
-        shares of trials.
-    weight_type : {"auto", "counts", "frequency"}, default="auto"
+        ``sqrt(s**2 + y_err**2)``, ``y_err`` alone, or, "auto", ``sqrt((s * y_err)**2 + t**2)`` with a scatter t
+        beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). Without known errors it
+        is s in every row; errors that follow from counts "auto" scales, and so it does where rows come batch by batch
+        (`partial_fit`, `merge`, ``distributed.fit``). Of no meaning for shares of trials.
+    weight_type : {"auto", "counts", "frequency", "precision"}, default="auto"
         What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
-        the weight the count behind it, which gives the share's standard error. "auto" takes counts where all y
-        are in [0, 1], not all 0 or 1, and all weights are whole and at least 1, but not all 1, and no other
-        argument states y's errors; say which to be sure.
+        the weight the count behind it, which gives the share's standard error. "precision": the weight is 1/e**2 up
+        to a factor, e being the row's standard error; the factor is found. A weight of 0 leaves its row out, whatever
+        it means. "auto" takes counts where all y are in [0, 1], not all 0 or 1, all weights are whole, but not all
+        1, where none is 0 unless all y times weights are whole, and no other argument states y's errors; else
+        frequencies, and it warns where these are not whole. Say which to be sure.
     count_error : {"fitted", "observed"}, default="fitted"
         Whether binomial errors are taken at the fitted share of each row (the pooled share first, then reweighted
         until it settles; a plug-in quasi-likelihood) or at the observed share. Errors at observed shares are
         correlated with the shares, and bias the fit.
-    error_floor : float, default=0.001
-        Added to the standard error that counts give.
+    error_floor : float, default=0.0
+        Added to the standard error that counts give, on the scale of the shares.
     count_column : str or int, default=None
         Column of X that holds the counts behind the shares; it is split and scored with its rows and is no
         feature. A count of 0 leaves a row out of the fit; in new rows it says that the count is not known.
@@ -126,8 +148,9 @@ class BayesianErrorsInVariablesRegressor(
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
         ``Mixture(n_components=...)``.
     standardize : bool, default=True
-        Whether priors are on features and target of mean 0 (with an intercept) and standard deviation 1; of features
-        alone where y is a share of trials. All attributes and predictions are on the data's own scale, either way.
+        Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
+        root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the
+        data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
@@ -162,8 +185,12 @@ class BayesianErrorsInVariablesRegressor(
         Intraclass correlation of the messages behind one share, found beside the fitted errors; 0 without counts,
         and where other noise stands for it.
     noise_scale_ : float
-        Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"``, else in the
-        target's unit; 1 under ``noise="known"``. Absent where y is a share of trials.
+        Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"`` and "auto", else
+        in the target's unit (with weights that are precisions, the root mean square error of the rows); 1 under
+        ``noise="known"``. Absent where y is a share of trials.
+    scatter_ : float
+        Posterior mean of the scatter t beside known errors, in the target's unit. Absent but under ``noise="auto"``
+        with errors of y.
     nu_, dispersion_ : float
         Posterior means of the degrees of freedom under "student_t", where they are not fixed, and of the intraclass
         correlation under "beta_binomial".
@@ -175,7 +202,7 @@ class BayesianErrorsInVariablesRegressor(
         has an error.
     n_components_ : int
         Number of normal distributions whose mixture the true features follow. Absent where no feature has an error.
-    weight_type_ : {"counts", "frequency"}
+    weight_type_ : {"counts", "frequency", "precision"}
         What ``sample_weight`` was taken to be.
     inference_ : str
         The engine that ran.
@@ -204,8 +231,8 @@ class BayesianErrorsInVariablesRegressor(
         "coef_prior": "no_validation",
         "intercept_prior": "no_validation",
         "noise_prior": "no_validation",
-        "noise": [StrOptions({"scaled", "additive", "known"})],
-        "weight_type": [StrOptions({"auto", "counts", "frequency"})],
+        "noise": [StrOptions({"scaled", "additive", "known", "auto"})],
+        "weight_type": [StrOptions({"auto", "counts", "frequency", "precision"})],
         "count_error": [StrOptions({"fitted", "observed"})],
         "error_floor": [Interval(Real, 0.0, None, closed="left")],
         "count_column": "no_validation",
@@ -229,6 +256,8 @@ class BayesianErrorsInVariablesRegressor(
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "counts", "X_err", "X_cov"), True
     )
+    # The training rows' errors of features. Models saved before it was kept take new features as true.
+    _typical_errors: FeatureErrors | None = None
 
     def __init__(
         self,
@@ -237,10 +266,10 @@ class BayesianErrorsInVariablesRegressor(
         coef_prior: CoefficientPrior | None = None,
         intercept_prior: CoefficientPrior | None = None,
         noise_prior: ScalePrior | None = None,
-        noise: str = "scaled",
+        noise: str = "auto",
         weight_type: str = "auto",
         count_error: str = "fitted",
-        error_floor: float = 0.001,
+        error_floor: float = 0.0,
         count_column: str | int | None = None,
         y_err_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
@@ -295,7 +324,7 @@ class BayesianErrorsInVariablesRegressor(
             if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
                 likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
                 # Tried first, so that a name it does not have leaves nothing behind.
-                params[role] = clone(_default_prior(role, likelihood)).set_params(**{name: params[key]})
+                params[role] = clone(_settable_prior(role, likelihood)).set_params(**{name: params[key]})
         super().set_params(**params)
         return self
 
@@ -320,7 +349,7 @@ class BayesianErrorsInVariablesRegressor(
         y : array-like of shape (n,)
             Target.
         sample_weight : array-like of shape (n,), optional
-            Counts behind shares or frequencies, as ``weight_type`` says.
+            Counts behind shares, frequencies or precisions, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
         X_err : float or array-like of shape (p,) or (n, p), optional
@@ -358,7 +387,7 @@ class BayesianErrorsInVariablesRegressor(
             settings = self._sampler_settings()
             fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
             self._expose(fitted, data, settings)
-            self._remember(data, fitted.problem.state)
+            self._remember(data, fitted.problem)
         return self
 
     def _read(
@@ -379,7 +408,7 @@ class BayesianErrorsInVariablesRegressor(
         `reset`, whether X says what the columns are, or has to have those of before.
         """
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        table, target = read_rows(self, X, y, reset=reset, min_samples=1 if batch else 2)
+        table = read_table(self, X, reset=reset, min_samples=1 if batch else 2)
         columns = Columns.of(
             {"count_column": self.count_column, "y_err_column": self.y_err_column},
             getattr(self, "feature_names_in_", None),
@@ -387,6 +416,9 @@ class BayesianErrorsInVariablesRegressor(
             self.error_columns,
         )
         held = columns.held(table)
+        if not columns.names.size - len(columns.special) - len(columns.errors) and not self.fit_intercept:
+            raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
+        target = read_target(y, self, n=len(table), weight=held.get("count_column", sample_weight))
         errors = resolve_target_errors(
             target,
             sample_weight=sample_weight,
@@ -399,6 +431,13 @@ class BayesianErrorsInVariablesRegressor(
         )
         likelihood = resolve_likelihood(self.likelihood)
         trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
+        if errors.counts is not None or likelihood.takes_trials:
+            target = as_shares(target)
+        if errors.weight_type == "precision" and self.noise == "additive":
+            raise ValueError(
+                "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
+                " up to a factor only: use noise='scaled', or give y_err."
+            )
         if self.noise == "known" and errors.kind == "none" and not likelihood.takes_trials:
             raise ValueError(
                 "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
@@ -409,7 +448,7 @@ class BayesianErrorsInVariablesRegressor(
             len(target),
             columns.feature_names.tolist(),
             columns=columns.held_errors(table),
-            y_err=errors.standard_error,
+            y_err=errors.standard_error if errors.kind == "standard_error" else None,
             **feature_errors,
         )
         data = TrainingData(rows, columns, errors, of_features, index, trials)
@@ -426,7 +465,7 @@ class BayesianErrorsInVariablesRegressor(
             "noise_prior": self._prior("noise_prior", ScalePrior, 1),
         }
         return Specification(
-            self._noise,
+            self._noise_of(data),
             self.standardize,
             priors,
             self.count_error,
@@ -436,6 +475,7 @@ class BayesianErrorsInVariablesRegressor(
             resolve_likelihood(self.likelihood),
             data.trials,
             data.state,
+            relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
         )
 
     def _sampler_settings(self) -> SamplerSettings:
@@ -443,9 +483,10 @@ class BayesianErrorsInVariablesRegressor(
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return SamplerSettings(self.draws, self.chains, self.nuts_kwargs, seed, bool(self.verbose))
 
-    @property
-    def _noise(self) -> Noise:
-        """The parameter `noise`, validated by now."""
+    def _noise_of(self, data: TrainingData) -> Noise:
+        """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated."""
+        if self.noise == "auto" and (data.errors.kind != "standard_error" or data.state is not None):
+            return "scaled"
         return cast("Noise", self.noise)
 
     def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
@@ -459,6 +500,11 @@ class BayesianErrorsInVariablesRegressor(
             raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
         if isinstance(prior, ScaleMixture) and role == "intercept_prior":
             raise TypeError(f"intercept_prior can't be {prior!r}, which is for coefficients: use StudentT().")
+        if role == "intercept_prior" and prior.scale_prior is not None:
+            raise TypeError(
+                f"intercept_prior={prior!r}: a scale is learned from coefficients that share it, and the intercept is"
+                " one number. Give a number, or None for an intercept that the data alone place."
+            )
         prior.check(role, size)
         return prior
 
@@ -476,6 +522,8 @@ class BayesianErrorsInVariablesRegressor(
         self._likelihood = likelihood
         if not likelihood.takes_trials:
             self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
+        if posterior.scatter is not None:
+            self.scatter_ = float(posterior.weights @ posterior.scatter)
         for name, values in posterior.auxiliary.items():
             setattr(self, f"{name}_", float(posterior.weights @ values))
         self.weight_type_ = errors.weight_type
@@ -487,15 +535,21 @@ class BayesianErrorsInVariablesRegressor(
         if fitted.attenuation is not None:
             self.reliability_ = fitted.attenuation.reliability.copy()
             self.n_components_ = fitted.problem.n_components
-        used = replace(errors, standard_error=fitted.problem.standard_error)
+        used = errors
+        if errors.weight_type != "precision":
+            used = replace(errors, standard_error=fitted.problem.standard_error)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
-        self._noise_model = NoiseModel(self._noise, errors.kind, used.root_mean_square, at_predicted)
+        noise = self._noise_of(data)
+        self._noise_model = NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted)
         self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
         of_features = data.feature_errors
+        if of_features is not None:
+            self._typical_errors = of_features.typical(errors.frequency)
         self._errors_go_together = of_features is not None and of_features.with_target is not None
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
         _warn_if_errors_too_small(self, errors.kind)
+        _warn_if_contradicted(fitted)
         known = errors.kind == "standard_error"
         warn_of_rounding(fitted.problem.state, data.columns.feature_names.tolist(), errors_known=known)
 
@@ -525,7 +579,9 @@ class BayesianErrorsInVariablesRegressor(
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         table = read_table(self, X)
         columns = self._columns
-        errors = self._new_feature_errors(table, X_err, X_cov)
+        held = columns.held(table)
+        nothing_stated = all(value is None for value in (counts, y_err, X_err, X_cov))
+        typical = self._typical_errors if nothing_stated and not held and not columns.errors else None
         return new_rows(
             self._likelihood,
             self._posterior,
@@ -534,24 +590,27 @@ class BayesianErrorsInVariablesRegressor(
             columns.features,
             counts=counts,
             y_err=y_err,
-            columns=columns.held(table),
-            feature_error=errors,
+            columns=held,
+            feature_error=self._new_feature_errors(table, X_err, X_cov),
+            error_with_target=None if typical is None else typical.with_target,
             include_noise=include_noise,
             seed=self._seed,
             index=index,
         )
 
     def _new_feature_errors(self, table: NDArray[Any], X_err: Any, X_cov: Any) -> Array | None:
-        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None."""
-        names = self._columns.feature_names.tolist()
-        given = resolve_feature_errors(
-            len(table), names, X_err=X_err, X_cov=X_cov, columns=self._columns.held_errors(table)
-        )
+        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
+
+        They are those stated, or else those of the training rows.
+        """
+        names, columns = self._columns.feature_names.tolist(), self._columns.held_errors(table)
+        given = resolve_feature_errors(len(table), names, X_err=X_err, X_cov=X_cov, columns=columns)
+        if X_err is None and X_cov is None and columns is None:
+            given = self._typical_errors
         true = self._posterior.true_features
-        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
         if given is None:
-            stated = X_err is not None or X_cov is not None
-            return np.zeros((len(fitted), len(fitted))) if stated and true is not None else None
+            return None
+        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
         beyond = np.setdiff1d(given.noisy, fitted)
         if len(beyond):
             source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"
@@ -572,8 +631,10 @@ class BayesianErrorsInVariablesRegressor(
         Returns
         -------
         pandas.DataFrame
-            A row for the intercept (at x = 0), each coefficient and the noise scale, on the data's scale; columns
-            mean, sd, and the limits. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
+            A row for the intercept (at x = 0), each coefficient, the noise scale and what else the noise has, on the
+            data's scale, and, where it is learned, for the scale of the coefficients' prior, in that prior's units;
+            columns mean, sd, and the limits. Where that prior has several geometries their posterior probabilities
+            are in ``attrs["geometry"]``. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
             known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
             fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
             without taking them into account, and ``reliability``.
@@ -598,17 +659,38 @@ def _default_prior(role: str, likelihood: Likelihood) -> Prior:
     """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
     if role == "noise_prior":
         return HalfNormal()
-    return likelihood.intercept_prior if role == "intercept_prior" else Normal()
+    return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
+
+
+def _settable_prior(role: str, likelihood: Likelihood) -> Prior:
+    """Return the prior whose parameters may be set where none is given: a plain one."""
+    prior = _default_prior(role, likelihood)
+    return Normal() if isinstance(prior, PoweredCorrelation | Flat) else prior
+
+
+def _warn_if_contradicted(fitted: Fit) -> None:
+    """Warn of a fixed prior whose scale the data contradict."""
+    found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
+    if found is not None and found.nats > _CONTRADICTED:
+        warnings.warn(
+            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as"
+            f" wide explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are"
+            " not to be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
     """Warn where known errors had to be multiplied by a lot."""
-    scaled = model.noise == "scaled" and kind != "none" and not model._likelihood.takes_trials
-    if scaled and model.noise_scale_ > _ERRORS_TOO_SMALL:
+    noise = model._noise_model.noise
+    multiplied = noise in ("scaled", "auto") and kind != "none" and not model._likelihood.takes_trials
+    if multiplied and model.noise_scale_ > _ERRORS_TOO_SMALL:
+        left_out = " (noise='auto', a larger error_floor)" if noise == "scaled" else ""
         warnings.warn(
             f"The stated errors look too small: the noise scale is {model.noise_scale_:.3g} times them. Check their"
-            " unit, or add what they leave out (noise='additive', a larger error_floor); the prior HalfNormal(1)"
-            " holds the scale down, so that intervals may be too narrow.",
+            f" unit, or add what they leave out{left_out}; the prior HalfNormal(1) holds the scale down, so that"
+            " intervals may be too narrow.",
             UserWarning,
             stacklevel=5,
         )

@@ -168,7 +168,7 @@ class SharePredictive(PredictiveDistribution):
 
         ``parameters``: what the rows left open of the mean share; ``scatter``: extra-binomial variation, rho mu (1 -
         mu); ``target_error``: zero, as other likelihoods have it; ``finite_count``: the rest of the (beta-)binomial
-        variance of a share of a finite count; ``feature_error``: the stated errors of the new row's features.
+        variance of a share of a finite count; ``feature_error``: the errors of the new row's features.
         """
         _, parameters, feature_error, scatter, finite_count = self._moments()
         parts = {"parameters": parameters}

@@ -21,10 +21,11 @@ from .given_draws import GivenDraws, Observed
 from .inference import Problem, Rows, SamplerSettings
 from .inference._compat import draws_of_distribution
 from .inference.importance import structural_problem
+from .inference.prior_coordinates import gaussian_given_scale, scale_is_learned
 from .inference.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of
 from .inference.structural import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from .likelihoods import Observations
-from .priors import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, UnitPrior
+from .priors import CoefficientPrior, Flat, PoweredCorrelation, Prior, ScaleMixture, ScalePrior, UnitPrior
 
 Array = NDArray[np.float64]
 
@@ -52,6 +53,13 @@ class TrueDistribution(NamedTuple):
     shares: Array
     """(n, K) of the components."""
 
+    @property
+    def covariance(self) -> Array:
+        """(n, q, q) over all components, at fixed exact features."""
+        own = np.einsum("nc,ncij,nckj->nik", self.shares, self.root, self.root)
+        away = self.mean - np.einsum("nc,nci->ni", self.shares, self.mean)[:, None]
+        return np.asarray(own + np.einsum("nc,nci,ncj->nij", self.shares, away, away))
+
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
@@ -60,7 +68,7 @@ class Parameters:
     B: Array
     """(n, p + 1) intercept and coefficients; the first is zero without an intercept."""
     auxiliary: Mapping[str, Array]
-    """By name, (n,): the noise scale and further parameters of the likelihood."""
+    """By name, (n,): the noise scale and further parameters of the likelihood, and the scale of the coefficients' prior."""
     true: TrueDistribution | None
     """Where features have errors."""
 
@@ -98,7 +106,10 @@ class Simulation:
     @property
     def ranked(self) -> tuple[str, ...]:
         """The parameters beside the coefficients that have true values."""
-        return () if self.binomial else tuple(parameter.name for parameter in self.problem.auxiliary)
+        learned = ("prior_scale",) if scale_is_learned(self.problem) else ()
+        if self.binomial:
+            return learned
+        return (*(parameter.name for parameter in self.problem.auxiliary), *learned)
 
     def check(self) -> None:
         """Refuse priors that nothing can be drawn from.
@@ -115,7 +126,7 @@ class Simulation:
         if problem.has_noise_scale:
             priors["noise_prior"] = problem.noise_prior
         for name, prior in priors.items():
-            if isinstance(prior, Flat):
+            if isinstance(prior, Flat) and not (name == "intercept_prior" and self._shifts):
                 raise ValueError(
                     f"{name}=Flat() can't be drawn from: calibration is about data that the model itself makes."
                     f" Use a proper prior, such as {name}={_PROPER[name]}."
@@ -129,16 +140,50 @@ class Simulation:
             + _drawn(parameter.prior, parameter.name, 1, n, rng)[:, 0]
             for parameter in problem.auxiliary
         }
-        B = np.zeros((n, p + 1))
-        if problem.intercept_prior is not None:
+        B, true = np.zeros((n, p + 1)), self._true_distribution(n, rng)
+        # Where the target may be shifted, ranks under a flat prior are uniform for every true intercept, (63a).
+        if problem.intercept_prior is not None and not isinstance(problem.intercept_prior, Flat):
             B[:, :1] = _drawn(problem.intercept_prior, "intercept_prior", 1, n, rng)
-        prior = problem.coef_prior
+        prior, scale = problem.coef_prior, np.ones(n)
+        if prior.scale_prior is not None:
+            scale = auxiliary["prior_scale"] = _drawn(prior.scale_prior, "coef_prior", 1, n, rng)[:, 0]
         if isinstance(prior, ScaleMixture):
             given = prior.check("coef_prior", p)
             B[:, 1:] = prior.drawn_given(given, (n, p), self._typical_noise(auxiliary, n), rng)
+        elif isinstance(prior, PoweredCorrelation):
+            B[:, 1:] = self._of_geometries(scale, true, rng)
         else:
-            B[:, 1:] = _drawn(prior, "coef_prior", p, n, rng)
-        return Parameters(B, auxiliary, self._true_distribution(n, rng))
+            middle = prior.check("coef_prior", p).get("mu", 0.0)
+            B[:, 1:] = middle + scale[:, None] * (_drawn(prior, "coef_prior", p, n, rng) - middle)
+        return Parameters(B, auxiliary, true)
+
+    @property
+    def _shifts(self) -> bool:
+        """Whether adding a number to the target does no more than to add it to the intercept."""
+        return self.problem.likelihood.link == "identity"
+
+    def _of_geometries(self, scale: Array, true: TrueDistribution | None, rng: np.random.Generator) -> Array:
+        """Return coefficients under `PoweredCorrelation` of given scales, (n, p), each of one of its powers, (20a)."""
+        problem, p, n = self.problem, self.data.rows.n_features, len(scale)
+        standard = rng.standard_normal((n, p))
+        if true is None or problem.feature_errors is None:
+            roots = gaussian_given_scale(problem).roots
+            geometry = rng.integers(len(roots), size=n)
+            return scale[:, None] * np.einsum("nij,nj->ni", np.array(roots)[geometry], standard)
+        structural, units = structural_problem(problem)
+        slopes, noisy = structural.slopes, problem.feature_errors.noisy
+        q, exact = len(noisy), np.setdiff1d(np.arange(p), noisy)
+        signal = slopes.sd * standard[:, :q]
+        if problem.coef_prior.scale_prior is not None:  # Cauchy
+            signal /= np.abs(rng.standard_normal((n, 1)))
+        lower = np.linalg.cholesky(true.covariance)
+        m = np.linalg.solve(lower.transpose(0, 2, 1), signal[:, :, None])[:, :, 0]
+        own = np.linalg.inv(slopes.whiten)[rng.integers(slopes.n_geometries, size=n)]
+        beta = scale[:, None] * (own @ standard[:, q:, None])[:, :, 0]
+        B = np.empty((n, p))
+        B[:, noisy] = m / units.noisy
+        B[:, exact] = (beta - np.einsum("nq,nqk->nk", m, true.slopes)) / units.exact
+        return B
 
     def simulate(self, parameters: Parameters, rng: np.random.Generator) -> Simulated:
         """Return a table drawn with the first of some parameters that it can be drawn with.
@@ -176,7 +221,7 @@ class Simulation:
         scaling = self.problem.scaling
         coef = scaling.y_scale * parameters.B[1:] / scaling.x_scale
         intercept = scaling.y_mean + scaling.y_scale * parameters.B[0] - coef @ scaling.x_mean
-        unit = {"noise_scale": self.problem.noise_unit}
+        unit = {"noise_scale": self.problem.noise_unit, "scatter": scaling.y_scale}
         others = [float(parameters.auxiliary[name]) * unit.get(name, 1.0) for name in self.ranked]
         return np.concatenate([[intercept], coef, others])
 
@@ -207,6 +252,7 @@ class Simulation:
             np.vstack([draws.location, true]),
             np.append(draws.noise_scale, others.get("noise_scale", 1.0)),
             auxiliary={name: np.append(drawn, others[name]) for name, drawn in draws.auxiliary.items()},
+            scatter=None if draws.scatter is None else np.append(draws.scatter, others["scatter"]),
         )
         error = problem.standard_error
         observed = Observed(
@@ -241,6 +287,11 @@ class Simulation:
             if problem.likelihood.closed_form:
                 if problem.noise == "additive":  # the typical error first, then the scatter
                     typical = problem.typical_error**2 + auxiliary["noise_scale"] ** 2
+                    information = len(data.y) / typical
+                elif problem.noise == "auto":
+                    typical = (auxiliary["noise_scale"] * problem.typical_error) ** 2 + auxiliary[
+                        "scatter"
+                    ] ** 2
                     information = len(data.y) / typical
             else:
                 nu = problem.likelihood.degrees_of_freedom(auxiliary)
@@ -328,8 +379,9 @@ class Simulation:
         told = (np.linalg.pinv(errors.covariance, hermitian=True) @ c[..., None])[..., 0]
         known = np.square(np.asarray(problem.standard_error)) - (told * c).sum(axis=-1)
         scale = float(one.auxiliary.get("noise_scale", 1.0))
-        multiple, scatter = (scale, 0.0) if problem.noise == "scaled" else (1.0, scale * scaling.y_scale)
-        scatter = scatter if problem.noise == "additive" else 0.0
+        multiple = scale if problem.noise in ("scaled", "auto") else 1.0
+        added = {"additive": scale, "auto": one.auxiliary.get("scatter", 0.0)}
+        scatter = scaling.y_scale * float(added.get(problem.noise, 0.0))
         variance = np.maximum(multiple**2 * known, 0.0) + scatter**2
         noise = multiple * (told * feature_error).sum(axis=1) + np.sqrt(variance) * rng.standard_normal(n)
         return scaling.y_mean + scaling.y_scale * line + noise

@@ -15,7 +15,7 @@ from .checks import check_vector
 from .errors import FITTED_PRIOR_COUNT
 from .likelihoods import StudentTLikelihood
 from .patterns import LineRows
-from .predictive import PredictiveDistribution, final_regressor, predictive_distribution
+from .predictive import PredictiveDistribution, final_regressor, mean_parts, predictive_distribution
 from .regressor import BayesianErrorsInVariablesRegressor
 from .residual_scale import Tails
 
@@ -220,14 +220,8 @@ def _noise_in_fit(
         parts = replace(noise_model, count_errors=count_errors).parts(share, counts)
     nu = posterior.auxiliary.get("nu", model._likelihood.constants.get("nu"))
     wider = posterior.weights if nu is None else posterior.weights * (nu + 3.0) / (nu + 1.0)
-    average, square = float(wider.sum()), float(wider @ np.square(posterior.noise_scale))
-    return np.sum(
-        [
-            np.broadcast_to(fixed * average + multiplied * square, len(share))
-            for fixed, multiplied in parts.values()
-        ],
-        axis=0,
-    )
+    means = mean_parts(parts, posterior, wider)
+    return np.sum([np.broadcast_to(mean, len(share)) for mean in means.values()], axis=0)
 
 
 def _features(model: BayesianErrorsInVariablesRegressor, table: Array) -> Array:
@@ -294,8 +288,8 @@ def _check_stated(
         )
     if not held_out and model._posterior.true_features is not None and not features:
         raise ValueError(
-            "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows whose"
-            " features are true, say held_out=True."
+            "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows, measured"
+            " as those, say held_out=True."
         )
     if model._errors_go_together:
         raise ValueError(
@@ -354,7 +348,9 @@ def _of_predictions(
     )
 
 
-def error_bars(estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: Any) -> Array | None:
+def error_bars(
+    estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: Any, **of_features: Any
+) -> Array | None:
     """Return the standard errors of measurements at these rows, (n,); None where nothing states them.
 
     Parameters
@@ -363,6 +359,8 @@ def error_bars(estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: 
         As for `predictive_distribution`.
     counts, y_err : optional
         As for predict; columns of X may hold them, too.
+    **of_features
+        ``X_err``, ``X_cov``, likewise: counts give errors at the shares predicted.
     """
     regressor, table = final_regressor(estimator, X)
     n = len(table)
@@ -371,7 +369,7 @@ def error_bars(estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: 
         counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
         if counts is not None:
             behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
-            share = regressor.predict_distribution(table).mean()
+            share = regressor.predict_distribution(table, **of_features).mean()
             if not regressor._likelihood.takes_trials:
                 return stated_error(regressor, share, behind, None)
             return np.sqrt(share * (1.0 - share) / np.maximum(behind, 1.0))

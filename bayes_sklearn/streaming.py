@@ -22,7 +22,7 @@ from .errors import Before, CountErrors, ErrorKind, TargetErrors, rules_out_coun
 from .feature_distribution import resolve_components
 from .feature_errors import FeatureErrors
 from .fitting import Fit, Specification, TrainingData, fit
-from .inference import Compressed, ImproperPosterior, SamplerSettings, Sufficient
+from .inference import Compressed, ImproperPosterior, Problem, SamplerSettings, Sufficient
 from .likelihoods import resolve_likelihood
 
 Array = NDArray[np.float64]
@@ -362,8 +362,11 @@ class StreamingMixin:
                     f" is {now!r}. Set it back, or begin again with fit."
                 )
 
-    def _remember(self, data: TrainingData, state: Compressed) -> None:
+    def _remember(self, data: TrainingData, problem: Problem) -> None:
         """Keep what it takes to go on from a fit; where that is not possible, why."""
+        state = problem.state
+        if problem.average_error is not None:  # errors as given, not those with a root mean square of 1
+            state = state.with_error(data.errors.root_mean_square)
         try:
             self._seen = Seen.of(self, data, state)
         except ValueError as reason:

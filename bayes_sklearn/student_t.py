@@ -18,7 +18,7 @@ from .errors import Parts
 from .heavy_mixtures import EveryNode, HeavyMixture, convolved, pooled_rule
 from .inference.posterior import Posterior, row_blocks
 from .mixtures import Mixture, average, by_lower_half, newton_on_normal_scale
-from .predictive import LinearPredictive, column
+from .predictive import LinearPredictive, mean_parts, noise_variance
 from .reduction import gauss_rule, gaussians, moments, spread_out, strata
 from .share_mixtures import Pair, Stacked
 
@@ -141,7 +141,7 @@ class StudentTMixture:
             return StudentTMixture(
                 self.weights[..., used], self.nu[used], self.locations[:, used], self.scales[:, used]
             )
-        weights, locations, members = [], [], []
+        weights, locations, members, scales = [], [], [], []
         for nodes in self.groups:
             mass = self.weights[nodes].sum()
             points, masses = gauss_rule(self.locations[:, nodes], self.weights[nodes] / mass, _POINTS)
@@ -149,11 +149,12 @@ class StudentTMixture:
             locations.append(points)
             below = np.cumsum(self.weights[nodes])
             members += [nodes[np.searchsorted(below, 0.5 * below[-1])]] * points.shape[1]
+            scales += [self.scales[:, nodes] @ (self.weights[nodes] / mass)] * points.shape[1]
         return StudentTMixture(
             np.concatenate(weights, axis=1),
             self.nu[members],
             np.concatenate(locations, axis=1),
-            self.scales[:, members],
+            np.column_stack(scales),
         )
 
 
@@ -213,12 +214,25 @@ class StudentTPredictive(LinearPredictive):
             )
         self._groups: list[NDArray[np.intp]] | None = None
         if len(weights) > _GROUPS * _POINTS:
-            # Alike in far and near quantiles of the noise; the same at every row, so that no row depends on others.
-            far, near = (posterior.noise_scale * stdtrit(self._nu, level) for level in (0.995, 0.75))
+            far, near = self._likeness()
             self._groups = strata(weights, far[self._nodes], near[self._nodes], _GROUPS)
             self._wide_groups = strata(posterior.weights, far, near, _WIDE_GROUPS)
         else:
             self._wide_groups = [np.array([node]) for node in np.flatnonzero(posterior.weights)]
+
+    def _likeness(self) -> tuple[Array, Array]:
+        """Return in what nodes of a group are alike, (G,) each; it is the same at every row.
+
+        Far and near quantiles of the noise; beside a scatter, of that of a row to which both parts of it give alike,
+        and of the part that multiplies errors.
+        """
+        posterior = self._posterior
+        far, near = (stdtrit(self._nu, level) for level in (0.995, 0.75))
+        if posterior.scatter is None:
+            return posterior.noise_scale * far, posterior.noise_scale * near
+        _, multiplied, scattered = posterior.noise_terms
+        ratio = (posterior.weights @ scattered) / (posterior.weights @ multiplied)
+        return np.sqrt(ratio * multiplied + scattered) * far, posterior.noise_scale * near
 
     @cached_property
     def _precisions(self) -> list[tuple[Array, Array]]:
@@ -285,14 +299,12 @@ class StudentTPredictive(LinearPredictive):
         of_line, scale = [], []
         for nodes in self._wide_groups:
             weights = self._posterior.weights[nodes]
-            below = np.cumsum(weights)
-            mass = below[-1]
-            member = nodes[np.searchsorted(below, 0.5 * mass)]
+            mass = weights.sum()
             masses, centres, sds = gaussians(
                 locations[:, nodes], variances[:, nodes], weights / mass, _GAUSSIANS
             )
             of_line.append((mass * masses, centres, sds))
-            scale.append(scales[:, member])
+            scale.append(scales[:, nodes] @ (weights / mass))
         lightest = float(self._nu[self._posterior.weights > 0.0].min())
         few = HeavyMixture(*convolved(of_line, self._precisions, scale), lightest)
         # Densities are of all nodes.
@@ -307,28 +319,15 @@ class StudentTPredictive(LinearPredictive):
 
     def _squared_scale(self, rows: slice) -> Array:
         """Return the squared scale of the noise at every node, (rows, G)."""
-        total = np.zeros((len(range(len(self))[rows]), len(self._nu)))
-        for fixed, multiplied in self._noise.values():
-            total += column(fixed, rows) + column(multiplied, rows) * np.square(self._posterior.noise_scale)
-        return total
+        return noise_variance(self._noise, self._posterior, range(len(self))[rows])
 
-    def _noise_means(self) -> Parts:
-        """Return each part of the noise's variance as its posterior mean."""
+    def _noise_means(self) -> dict[str, Array | float]:
+        """Return the posterior mean of each part of the noise's variance."""
         weights, nu = self._posterior.weights, self._nu
         used = weights > 0.0
         if (nu[used] <= 2.0).any():
-            return {
-                name: (_infinite(fixed), _infinite(multiplied))
-                for name, (fixed, multiplied) in self._noise.items()
-            }
-        factor = weights[used] * nu[used] / (nu[used] - 2.0)
-        squares = float(factor @ np.square(self._posterior.noise_scale[used]))
-        return {
-            name: (fixed * float(factor.sum()), multiplied * squares)
-            for name, (fixed, multiplied) in self._noise.items()
-        }
-
-
-def _infinite(part: Array | float) -> Array | float:
-    """Return infinity where a part of the noise is there, and zero where it is not."""
-    return np.where(np.asarray(part) > 0.0, np.inf, 0.0)
+            means = mean_parts(self._noise, self._posterior, weights)
+            return {name: np.where(np.asarray(mean) > 0.0, np.inf, 0.0) for name, mean in means.items()}
+        wider = np.zeros(len(weights))
+        wider[used] = weights[used] * nu[used] / (nu[used] - 2.0)
+        return mean_parts(self._noise, self._posterior, wider)

@@ -46,9 +46,11 @@ def summarise(
     Returns
     -------
     pandas.DataFrame
-        Rows: ``intercept``, the coefficients, ``noise_scale``, other parameters of the likelihood. Of draws there
-        are columns ``ess_bulk``, ``ess_tail`` and ``r_hat``, NaN for what is constant, and ``attrs`` ``divergences``
-        and ``energy_information``.
+        Rows: ``intercept``, the coefficients, ``noise_scale``, ``scatter``, other parameters of the likelihood, and
+        ``prior_scale``, of the coefficients' prior in the model's units, where it is learned. ``attrs["geometry"]``
+        are the probabilities of the geometries of a prior that has several. Of draws there are columns
+        ``ess_bulk``, ``ess_tail`` and ``r_hat``, NaN for what is constant, and ``attrs`` ``divergences`` and
+        ``energy_information``.
 
     Raises
     ------
@@ -68,7 +70,16 @@ def summarise(
         for tail in tails
     ]
     deviations = np.linalg.norm(posterior.root @ functionals.T, axis=0)
-    others = ({"noise_scale": posterior.noise_scale} if noise else {}) | dict(posterior.auxiliary)
+    others = {
+        name: values
+        for name, values in (
+            ("noise_scale", posterior.noise_scale if noise else None),
+            ("scatter", posterior.scatter),
+            *posterior.auxiliary.items(),
+            ("prior_scale", posterior.prior_scale),
+        )
+        if values is not None
+    }
     values = np.reshape(list(others.values()), (len(others), len(posterior.weights)))
     own_means = values @ posterior.weights
     own_deviations = np.sqrt(np.square(values - own_means[:, None]) @ posterior.weights)
@@ -86,6 +97,8 @@ def summarise(
     if attenuation is not None:
         for measure, of_features in attenuation._asdict().items():
             table[measure] = np.concatenate([[np.nan], of_features, np.full(len(others), np.nan)])
+    if posterior.geometry is not None:
+        table.attrs["geometry"] = posterior.geometry.tolist()
     chains = posterior.chains
     if chains is not None:
         draws = np.column_stack([posterior.location @ functionals.T, values.T])
@@ -100,5 +113,4 @@ def summarise(
 def _quantiles(posterior: Posterior, name: str, probabilities: Array, values: Mapping[str, Array]) -> Array:
     if name == "noise_scale":
         return posterior.noise_quantiles(probabilities)
-    weights = posterior.weights
-    return np.asarray(np.quantile(values[name], probabilities, method="inverted_cdf", weights=weights))
+    return posterior.quantiles(name, values[name], probabilities)

@@ -387,10 +387,13 @@ def _prior_units(data: TrainingData, specification: Specification, target: bool)
     mean, spread = state.mean + state.origin, state.standard_deviation.copy()
     if not target:
         mean[-1], spread[-1] = 0.0, 1.0
-    if not (target and resolve_likelihood(specification.likelihood).takes_trials):
-        return PriorUnits(mean, spread)
-    trials = np.ones(len(data.rows.y)) if data.trials is None else data.trials
-    return PriorUnits(mean, spread, pooled_share(data.rows.y, trials, None))
+    units = PriorUnits(mean, spread)
+    if target and resolve_likelihood(specification.likelihood).takes_trials:
+        trials = np.ones(len(data.rows.y)) if data.trials is None else data.trials
+        units = replace(units, pooled_share=pooled_share(data.rows.y, trials, None))
+    # The features' correlations, too, are those of this table, in these units.
+    settled = replace(specification, prior_units=units).problem(data.rows, error, None)
+    return replace(units, design=settled.prior_design)
 
 
 def _with_frequency(data: TrainingData, weight: Array) -> TrainingData:
@@ -504,7 +507,9 @@ def _ranks(
     at_zero = np.eye(len(posterior.mean))
     at_zero[0, 1:] = -posterior.center
     means, variances = posterior.linear(at_zero)
-    given = {"noise_scale": posterior.noise_scale, **posterior.auxiliary}
+    found = {"scatter": posterior.scatter, "prior_scale": posterior.prior_scale, **posterior.auxiliary}
+    given = {name: values for name, values in found.items() if values is not None}
+    given["noise_scale"] = posterior.noise_scale
     jitter = rng.random(len(truth))
     log_likelihood, values = np.empty((0, 0)), truth
     if not simulation.binomial:
@@ -522,11 +527,11 @@ def _ranks(
     n_lines = len(at_zero)
     of_lines = mixtures.cdf(truth[:n_lines], posterior.weights, means, np.sqrt(variances))
     below = [
-        posterior.noise_cdf(value) if name == "noise_scale" else posterior.weights @ (given[name] <= value)
+        posterior.noise_cdf(value) if name == "noise_scale" else posterior.cdf(name, given[name], value)
         for name, value in zip(others, truth[n_lines:], strict=True)
     ]
     ranks, size = np.append(of_lines, below), len(truth)
-    if posterior.log_noise_density is None and len(posterior.weights) > 1:
+    if posterior.log_noise_density is None and len(posterior.weights) > 1 and not posterior.scale_masses:
         # Of weighted draws: so many independent ones are worth as much.
         effective = 1.0 / float(posterior.weights @ posterior.weights)
         ranks = (effective * ranks + jitter[:size]) / (effective + 1.0)

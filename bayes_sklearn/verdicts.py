@@ -25,7 +25,7 @@ Verdict = Literal[
     "uneven noise",
 ]
 
-__all__ = ["Verdict", "decide", "explain", "levels"]
+__all__ = ["Verdict", "decide", "explain", "levels", "multiplies_errors"]
 
 # How the rate of false alarms is shared out between the tests that rows allow.
 _SHARES = {"dispersion": 4.0, "trend": 2.0, MEASURED: 1.0, CURVE: 1.0, CORRELATED: 1.0, UNEVEN: 1.0}
@@ -109,9 +109,9 @@ def explain(
         return (
             f"No errors are stated. Rows lie about the line with no pattern that speaks against it.{untold}"
         )
-    scaled = rows.kind != "predicted" and regressor.noise == "scaled"
-    absorbed = " The fit multiplies them by its noise scale, so that its predictions allow for that." * (
-        scaled and hasattr(regressor, "noise_scale_")
+    multiplied = rows.kind != "predicted" and multiplies_errors(regressor)
+    absorbed = (
+        " The fit multiplies them by its noise scale, so that its predictions allow for that." * multiplied
     )
     features = _features(rows, verdict)
     if verdict == "about right":
@@ -128,10 +128,12 @@ def explain(
         more = "and the more so the larger the count: shares vary by more than their counts explain."
         return f"{seen}, {more}{_extra(regressor)}"
     if verdict == "extra scatter":
-        added = "" if regressor.noise == "additive" else " noise='additive' estimates it."
+        noise, added = regressor._noise_model.noise, " noise='auto' estimates it."
+        if noise in ("additive", "auto"):
+            added = f" The fit allows for it by {'additive noise' if noise == 'additive' else 'its scatter'}."
         return (
             f"{seen}, and the more so the smaller the error: rows scatter about the line by something that the"
-            f" errors leave out.{features}{added or ' The fit allows for it by additive noise.'}"
+            f" errors leave out.{features}{added}"
         )
     remedy = {
         "counts": "Are the counts smaller than stated, or trials of one share not independent?",
@@ -139,6 +141,11 @@ def explain(
         "predicted": "Predicted intervals are too narrow.",
     }
     return f"{seen}: they are too small. {remedy[rows.kind]}{features}{_outliers(rows, dispersion)}{absorbed}"
+
+
+def multiplies_errors(regressor: Any) -> bool:
+    """Return whether a fitted model multiplies stated errors by a noise scale that it found."""
+    return hasattr(regressor, "noise_scale_") and regressor._noise_model.noise in ("scaled", "auto")
 
 
 def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.testing import assert_allclose
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from plain import Regressor
 
 
 def assert_same(found: Regressor, whole: Regressor, X: Any, tolerance: float = 1e-9) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.validation import SimulationBasedCalibration, simulation_based_calibration
+
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

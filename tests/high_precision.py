@@ -113,9 +113,12 @@ class _Model:
         origin, scale = [], []
         for column in columns:
             mean = mp.fdot(f, column) / total
-            deviation = mp.sqrt(mp.fdot(f, [(v - mean) ** 2 for v in column]) / total)
-            scale.append(deviation if table.standardize and deviation > _CONSTANT * abs(mean) else mpf(1))
-            origin.append(mean if table.standardize and table.fit_intercept else mpf(0))
+            center = mean if table.fit_intercept else mpf(0)
+            deviation = mp.sqrt(mp.fdot(f, [(v - center) ** 2 for v in column]) / total)
+            if deviation <= _CONSTANT * abs(mean):
+                deviation = abs(mean) if len(scale) < p else mpf(1)
+            scale.append(deviation if table.standardize and deviation > 0 else mpf(1))
+            origin.append(center if table.standardize else mpf(0))
         self.origin, self.scale = origin, scale
         moved = [[(v - c) / s for v in column] for column, c, s in zip(columns, origin, scale, strict=True)]
         if table.fit_intercept:

@@ -119,7 +119,8 @@ class Integration:
     covariances : ndarray of shape (n_nodes, p + 1, p + 1)
         Covariance of (intercept, coef) given s.
     log_marginal_likelihood : float
-        Log density of y, in the target's unit; NaN under flat priors.
+        Log density of y, in the target's unit; NaN under flat priors, one of the intercept aside: its
+        density is one in the units in which priors are stated.
     noise : {"scaled", "additive", "known"}
     typical_error : float
         Error of a new measurement where none is given.
@@ -253,15 +254,17 @@ def standardisation(
 ) -> tuple[Array, Array, float, float]:
     """Origin and scale of the features and of the target: c, S, d, S_y.
 
-    The scale is the population standard deviation about the mean, with or without an intercept;
-    only with one is the data centred. A constant column has scale one.
+    With an intercept the data is centred, and the scale is the population standard deviation, of a constant feature
+    its size; without, it is the root mean square. Where that is zero, and of a constant target, it is one.
     """
     rows, target, f = (np.asarray(a, dtype=float) for a in (X, y, frequency))
     table = np.column_stack([rows, target])
     mean = f @ table / f.sum()
-    scale = np.sqrt(f @ (table - mean) ** 2 / f.sum())
-    scale[scale <= 1e-12 * np.abs(table).max(axis=0)] = 1.0
     origin = mean if fit_intercept else np.zeros_like(mean)
+    scale = np.sqrt(f @ (table - origin) ** 2 / f.sum())
+    constant = scale <= 1e-12 * np.abs(table).max(axis=0)
+    scale[constant] = np.append(np.abs(mean[:-1]), 1.0)[constant]
+    scale[scale == 0.0] = 1.0
     return origin[:-1], scale[:-1], float(origin[-1]), float(scale[-1])
 
 
@@ -461,7 +464,7 @@ def integrate_posterior(
         log_weight = log_weight + density.logpdf(s)
     log_likelihood, mean, covariance = model.given_scale(s)
     log_evidence = special.logsumexp(log_likelihood + log_weight)
-    proper = np.all(np.isfinite(prior_std)) and not isinstance(density, FlatScale)
+    proper = np.all(np.isfinite(prior_std[int(fit_intercept) :])) and not isinstance(density, FlatScale)
 
     # back to the data's own scale: B = (d, 0) + T b, with T = S_y [[1, -c/S], [0, 1/S]]
     T = target_scale * np.vstack([-origin / scale, np.diag(1.0 / scale)])

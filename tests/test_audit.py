@@ -14,12 +14,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import ErrorAudit, Flat, StudentTLikelihood, audit_errors, metrics
 from bayes_sklearn.datasets import make_role_modeling
 from bayes_sklearn.stated_errors import standardize_rows
 
 from data import measured, noisy_features, shares
+from plain import Regressor
 
 REPLICATES, N = 200, 200
 # A test of a rate fails by chance in one of 10,000 runs with other seeds; the seeds are fixed.

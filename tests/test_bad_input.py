@@ -57,7 +57,9 @@ FINITE = r"NaN|infinity", r"[Dd]rop|[Ff]ill|impute"
 
 LENGTHS = {
     "y too short": Bad((r"\by\b", "one .* row|same number|length"), y=Y[:-1]),
-    "y of several columns": Bad((r"\by\b", "1d|one column|shape"), y=np.column_stack([Y, Y])),
+    "y of several columns": Bad(
+        (r"\by\b", "two columns, .*successes and failures"), y=np.column_stack([Y, Y])
+    ),
     "sample_weight too short": Bad(
         ("sample_weight", "one number a row"), data={"sample_weight": COUNTS[:-1]}
     ),
@@ -138,7 +140,7 @@ WEIGHTS = {
         data={"sample_weight": COUNTS},
     ),
     "counts with a target below 0": Bad(
-        (r"weight_type='counts'.*\by\b", r"\[0, 1\].*Divide by the counts"),
+        (r"weight_type='counts'.*\by\b", r"\[0, 1\].*numbers of successes by the counts"),
         COUNTED,
         y=having(Y, -0.01),
         data={"sample_weight": COUNTS},
@@ -146,11 +148,15 @@ WEIGHTS = {
     "a count column with a target above 1": Bad(
         (r"count_column.*\by\b", r"\[0, 1\]"), {"count_column": "messages"}, X=FRAME, y=100.0 * Y
     ),
-    "counts that are not whole": Bad(
-        ("weight_type='counts'", "whole.*frequency"), COUNTED, data={"sample_weight": having(COUNTS, 2.5)}
+    "counts below one": Bad(
+        ("weight_type='counts'", "one and more.*frequency"),
+        COUNTED,
+        data={"sample_weight": having(COUNTS, 0.5)},
     ),
     "a count column that was scaled": Bad(
-        ("count_column", "whole.*scaled"), {"count_column": 2}, X=np.column_stack([X, COUNTS / 7.0])
+        ("count_column", "one and more.*scaled"),
+        {"count_column": 2},
+        X=np.column_stack([X, COUNTS / COUNTS.max()]),
     ),
     "a count column that was centred": Bad(
         ("count_column", "positive.*(scale|centre)"),
@@ -228,7 +234,9 @@ COLUMNS = {
         {"count_column": "messages", "y_err_column": -2},
         X=FRAME,
     ),
-    "no feature left": Bad(("count_column", "no features left"), {"count_column": 0}, X=COUNTS[:, None]),
+    "no feature left": Bad(
+        ("fit_intercept", "no features"), {"count_column": 0, "fit_intercept": False}, X=COUNTS[:, None]
+    ),
 }
 
 SETTINGS = {
@@ -451,8 +459,8 @@ NEW = {
     "y_err where the fit had none": (WITHOUT, Bad(("y_err", "noise='additive'"), data={"y_err": Y_ERR})),
     "both": (BY_COUNTS, Bad(("counts and y_err", "one of them"), data={"counts": COUNTS, "y_err": Y_ERR})),
     "counts too short": (BY_COUNTS, Bad(("counts", "one number a row"), data={"counts": COUNTS[:-1]})),
-    "counts that are not whole": (BY_COUNTS, Bad(("counts", "whole"), data={"counts": having(COUNTS, 0.5)})),
-    "a count for all that is not whole": (BY_COUNTS, Bad(("counts", "whole"), data={"counts": 2.5})),
+    "counts below one": (BY_COUNTS, Bad(("counts", "one and more"), data={"counts": having(COUNTS, 0.5)})),
+    "a count for all below one": (BY_COUNTS, Bad(("counts", "one and more"), data={"counts": 0.25})),
     "a negative count": (
         BY_COUNTS,
         Bad(("counts", "zero or positive"), data={"counts": having(COUNTS, -1.0)}),

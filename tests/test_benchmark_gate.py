@@ -11,13 +11,14 @@ import pytest
 
 # The benchmarks are part of the checkout, not of the package.
 sys.path.append(str(Path(__file__).parents[1]))
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import fitting
 from bayes_sklearn.inference import compressed, problem, structural_nodes
 from bayes_sklearn.inference.compiled import CompiledModels
 from benchmarks import gate
 from benchmarks.data import measured
 from benchmarks.gate import CASES, Expected, compare, count, read
+
+from plain import Regressor
 
 TABLE = read()
 

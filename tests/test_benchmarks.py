@@ -16,7 +16,6 @@ import pytest
 
 # The benchmarks are part of the checkout, not of the package.
 sys.path.append(str(Path(__file__).parents[1]))
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from benchmarks import __main__ as command
 from benchmarks import cases as benchmark_cases
 from benchmarks import (
@@ -34,6 +33,8 @@ from benchmarks.data import measured, noisy, phones, scattered, shares, sparse
 from benchmarks.fresh import run_probe
 from benchmarks.measure import Result, ratios
 from benchmarks.targets import TARGETS, Target
+
+from plain import Regressor
 
 pytestmark = pytest.mark.thorough
 

@@ -19,11 +19,11 @@ from dask.delayed import delayed
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import GridSearchCV
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import distributed
 
 from agreement import assert_same
 from data import measured, shares
+from plain import Regressor
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -27,6 +27,7 @@ from bayes_sklearn.priors import (
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The features fit the target without error:sklearn.exceptions.ConvergenceWarning",
     "ignore:The stated errors look too small",
+    "ignore:The line lies outside 0 to 1",
     "ignore:weight_type=.counts., but there are no counts",
     "ignore:Importance sampling is not to be trusted:sklearn.exceptions.ConvergenceWarning",
     "ignore:Can't check dok sparse matrix",

@@ -18,7 +18,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Horseshoe, Laplace, Normal, StudentT, audit_errors, metrics
 from bayes_sklearn.displays import (
     AuditDisplay,
@@ -33,6 +32,7 @@ from bayes_sklearn.displays import (
 from bayes_sklearn.displays.axes import Display
 
 from data import measured, noisy_features, shares
+from plain import Regressor
 
 mpl.use("Agg")
 X, Y, E = measured(90)

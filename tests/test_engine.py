@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, HalfNormal, HalfStudentT, mixtures
 from bayes_sklearn.inference.compressed import Groups, Rows, compress, group
 from bayes_sklearn.inference.problem import Problem
@@ -20,6 +19,7 @@ from bayes_sklearn.inference.quadrature import peak_intervals, trapezoid
 from bayes_sklearn.priors import CoefficientPrior
 
 from data import measured
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

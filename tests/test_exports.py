@@ -17,7 +17,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Horseshoe, Normal
 from bayes_sklearn.fitting import fit as fit_problem
 from bayes_sklearn.inference import SamplerSettings
@@ -26,6 +25,7 @@ from bayes_sklearn.priors import CoefficientPrior
 from bayes_sklearn.summary import summarise
 
 from data import Measured, measured, shares
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

@@ -27,11 +27,11 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Normal
 from bayes_sklearn.metrics import neg_crps_scorer
 
 from data import noisy_features, shares
+from plain import Regressor
 
 X, Y, X_ERR, TRUE_X, Y_ERR = noisy_features()
 N, P = X.shape
@@ -424,7 +424,8 @@ def test_without_an_intercept_the_line_goes_through_the_origin() -> None:
     model = Regressor(fit_intercept=False, random_state=0).fit(X, Y - 1.0, X_err=X_ERR)
     assert model.intercept_ == 0.0
     assert "intercept" not in model.summary().index
-    assert_allclose(model.predict([[0.0, 0.0]], return_std=True, include_noise=False), 0.0, atol=1e-9)
+    at_zero = model.predict([[0.0, 0.0]], return_std=True, include_noise=False, X_err=0.0)
+    assert_allclose(at_zero, 0.0, atol=1e-9)
     assert monte_carlo_errors(model, fitted(X_err=X_ERR)).max() < 1.0
 
 
@@ -890,10 +891,10 @@ def with_few_nodes(model: Regressor, nodes: int) -> Regressor:
     return model
 
 
-def new_errors(kind: str) -> np.ndarray | None:
+def new_errors(kind: str) -> np.ndarray:
     """Return covariances of the errors of new rows."""
     if kind == "true":
-        return None
+        return np.zeros((3, 3))
     size = np.linspace(0.2, 3.0, len(Q2.y))[:, None, None]
     return CORRELATED if kind == "common" else size * CORRELATED
 
@@ -901,7 +902,7 @@ def new_errors(kind: str) -> np.ndarray | None:
 KINDS = ["true", "common", "per row"]
 
 
-def drawn_by_hand(model: Regressor, row: np.ndarray, error: np.ndarray | None, size: int) -> np.ndarray:
+def drawn_by_hand(model: Regressor, row: np.ndarray, error: np.ndarray, size: int) -> np.ndarray:
     """Draw new measurements from the model written out: node, theta, the true features given the measured, noise."""
     rng = np.random.default_rng(0)
     posterior = model._posterior
@@ -914,7 +915,7 @@ def drawn_by_hand(model: Regressor, row: np.ndarray, error: np.ndarray | None, s
     q, width = len(true.noisy), len(ones)
     expected = theta[:, : q * width].reshape(size, q, width) @ ones
     x = np.broadcast_to(scaled[true.noisy], (size, q))
-    if error is not None:
+    if error.any():
         unit = true.x_scale[true.noisy]
         certain = np.linalg.inv(error[:q, :q] / np.outer(unit, unit))
         prior = np.linalg.inv(true.variance[node])
@@ -935,7 +936,7 @@ def test_predictions_are_those_of_the_model_written_out_and_drawn_from(
     mean, std, limits = distribution.mean(), distribution.std(), distribution.ppf([[0.05], [0.5], [0.95]])
     sampled = distribution.sample(20_000, random_state=1)
     for row in rows:
-        error = errors if errors is None or errors.ndim == 2 else errors[row]
+        error = errors if errors.ndim == 2 else errors[row]
         draws = drawn_by_hand(two_noisy, Q2.X[row], error, size)
         scale = std[row] / np.sqrt(size)
         assert abs(draws.mean() - mean[row]) < 4.5 * scale
@@ -952,7 +953,7 @@ def test_predictions_are_those_of_the_model_written_out_and_drawn_from(
 def test_every_prediction_says_the_same(kind: str, include_noise: bool, two_noisy: Regressor) -> None:
     X_cov, rows = new_errors(kind), slice(0, 25)
     given = {
-        "X_cov": X_cov if X_cov is None or X_cov.ndim == 2 else X_cov[rows],
+        "X_cov": X_cov if X_cov.ndim == 2 else X_cov[rows],
         "include_noise": include_noise,
     }
     X_new = Q2.X[rows]
@@ -1004,7 +1005,7 @@ def test_without_errors_the_features_are_true_and_with_endless_ones_they_say_not
     by_row: bool, two_noisy: Regressor
 ) -> None:
     size = np.linspace(1.0, 2.0, len(Q2.y))[:, None, None] if by_row else 1.0
-    true = two_noisy.predict_distribution(Q2.X)
+    true = two_noisy.predict_distribution(Q2.X, X_err=0.0)
     tiny = two_noisy.predict_distribution(Q2.X, X_cov=1e-14 * size * CORRELATED)
     assert_allclose(tiny.mean(), true.mean(), rtol=1e-6)
     assert_allclose(tiny.std(), true.std(), rtol=1e-6)
@@ -1019,7 +1020,7 @@ def test_a_row_without_error_among_others_is_true(two_noisy: Regressor) -> None:
     errors = np.array(new_errors("per row"))
     errors[::3] = 0.0
     measured = two_noisy.predict_distribution(Q2.X, X_cov=errors)
-    true = two_noisy.predict_distribution(Q2.X)
+    true = two_noisy.predict_distribution(Q2.X, X_err=0.0)
     assert_allclose(measured.mean()[::3], true.mean()[::3])
     assert_allclose(measured.std()[::3], true.std()[::3])
     assert (measured.variance_parts["feature_error"][::3] == 0.0).all()

@@ -12,7 +12,6 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.feature_errors import FeatureErrors
 from bayes_sklearn.inference import (
     Posterior,
@@ -29,7 +28,19 @@ from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.feature_coordinates import MeasuredData, measured_data
 from bayes_sklearn.inference.posterior import Chains
 from bayes_sklearn.inference.pymc_model import structure
-from bayes_sklearn.priors import Flat, HalfNormal, Horseshoe, InverseGamma, Laplace, Normal, StudentT
+from bayes_sklearn.priors import (
+    Flat,
+    HalfCauchy,
+    HalfNormal,
+    Horseshoe,
+    InverseGamma,
+    Laplace,
+    Normal,
+    PoweredCorrelation,
+    StudentT,
+)
+
+import plain
 
 Array = NDArray[np.float64]
 
@@ -41,7 +52,7 @@ Z_BOUND = 5.0
 class Case:
     """A data set with errors in its features, and a model for it."""
 
-    noise: Literal["none", "scaled", "additive", "known"] = "scaled"
+    noise: Literal["none", "scaled", "additive", "known", "auto"] = "scaled"
     q: int = 1
     k: int = 0
     n: int = 20
@@ -92,6 +103,10 @@ class Case:
             "normal": Normal(),
             "laplace": Laplace(b=np.linspace(0.5, 1.0, p)),
             "student-t": StudentT(nu=4.0, sigma=np.linspace(0.5, 1.0, p)),
+            "normal, learned": Normal(mu=0.3, sigma=HalfCauchy(0.7)),
+            "laplace, learned": Laplace(b=HalfNormal()),
+            "powers, learned": PoweredCorrelation(),
+            "powers": PoweredCorrelation(sigma=1.3, power=(0.0, 0.7)),
         }[self.coef]
         return Problem.build(
             Rows(X, y, None, rng.integers(0, 4, n).astype(float) if self.weighted else None),
@@ -193,7 +208,7 @@ def test_one_model_serves_data_of_any_size_with_errors_in_any_feature() -> None:
 
 @pytest.mark.parametrize("inference", ["auto", "nuts"])
 def test_mixtures_are_refused_with_reason_and_remedy(inference: str) -> None:
-    model = BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(), inference=inference)
+    model = plain.Regressor(coef_prior=Horseshoe(), inference=inference)
     X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
     with pytest.raises(
         ValueError, match=r"beside errors in X it doesn't take the scales.*use Laplace\(\).*to_pymc"
@@ -244,9 +259,11 @@ def mean_of_exact(problem: Problem, exact: NDArray[np.intp]) -> Array:
     return np.asarray(weight @ Z / weight.sum())
 
 
-def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict[str, Any], float]:
+def readable_point(
+    problem: Problem, data: MeasuredData, draws: Mapping[str, Array]
+) -> tuple[dict[str, Any], float]:
     """Values of the readable model's variables, and the log of the volume they take of the sampler's."""
-    posterior = data.posterior(problem, u[None], Chains(1, {}, {}))
+    posterior = data.posterior(problem, draws, Chains(1, {}, {}))
     true, scaling = posterior.true_features, problem.scaling
     assert true is not None
     noisy, q = true.noisy, len(true.noisy)
@@ -266,11 +283,27 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
         "Gamma": lines[:, 1:] * units.exact,
         "x_scale_log__": np.log(np.sqrt(np.diag(T))),
     }
+    volume = 0.0
+    if posterior.scatter is not None:
+        values |= dict.fromkeys(("scatter_log__", "scatter_standardized_log__"), np.log(posterior.scatter[0]))
+        volume += log_s + np.log(posterior.scatter[0])
+    if posterior.prior_scale is not None:
+        tau = posterior.prior_scale[0]
+        values["prior_scale_log__"] = np.log(tau)
+        # Of the coordinate, and of coefficients that follow it.
+        precision = np.asarray(data.arrays["information"]) + tau**-2.0
+        volume += np.log(tau) - 0.5 * np.log(precision).sum()
+    if isinstance(problem.coef_prior, PoweredCorrelation):
+        coef, whole = posterior.location[0, 1:], np.linalg.cholesky(T)
+        m = coef[noisy] / scaling.x_scale[noisy]
+        values["signal"] = whole.T @ m
+        values["slope"] = coef[true.exact] + m @ values["Gamma"] / units.exact
+        volume += np.log(np.diag(whole)).sum()
     if q == 1:
-        return values, 0.0
+        return values, volume
     # Diagonal entries are logarithms; L21 = t2 tanh(zeta), L22 = t2 sech(zeta).
     values["x_root_cholesky-cov-packed__"] = np.array([np.log(root[0, 0]), root[1, 0], np.log(root[1, 1])])
-    return values, float(np.log(root[1, 1]))
+    return values, volume + float(np.log(root[1, 1]))
 
 
 @pytest.mark.parametrize(
@@ -287,15 +320,26 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
         Case(q=2, n=6, errors="common", with_target=True),
         Case("additive", n=6, scale="inverse-gamma"),
         Case("known", q=2, n=5, correlation=-0.3, intercept=False, standardize=False),
+        Case("auto", n=6, with_target=True),
+        Case("auto", n=6, coef="powers, learned", weighted=True),
+        Case("auto", q=2, k=2, n=8, coef="powers, learned", correlation=0.5),
+        Case("none", q=2, k=1, n=6, coef="powers", intercept=False, standardize=False),
+        Case(n=6, k=1, coef="normal, learned", intercept=False),
+        Case("auto", n=6, k=2, coef="laplace, learned", scale="inverse-gamma"),
     ],
     ids=str,
 )
 def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_out(case: Case) -> None:
     problem = case.problem
     data = measured_data(problem, 0)
-    sampled = density_of(
-        lambda m: [m.logp(jacobian=False)], pymc_features.sampler_model(problem, data.arrays)
-    )
+    sampler = pymc_features.sampler_model(problem, data.arrays)
+    own = [variable.name for variable in sampler.deterministics]
+    outputs = [sampler.logp(jacobian=False), *sampler.deterministics]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampled = sampler.compile_fn(
+            sampler.replace_rvs_by_values(outputs), inputs=sampler.value_vars, mode="FAST_COMPILE"
+        )
     names = [f"x{j}" for j in range(problem.rows.n_features)]
     model = pymc_features.readable_model(problem, names, range(case.n))
     density = density_of(lambda m: [m.logp(jacobian=False)], model)
@@ -303,12 +347,14 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
     rng = np.random.default_rng(7)
     found = []
     for _ in range(5):
-        u = 0.7 * rng.normal(size=len(np.asarray(data.arrays["location"])))
-        values, volume = readable_point(problem, data, u)
+        u = 0.7 * rng.normal(size=sampler["u"].type.shape[0])
+        log_density, *values_of_own = sampled({"u": u})
+        draws = {name: np.asarray(v)[None, None] for name, v in zip(own, values_of_own, strict=True)}
+        values, volume = readable_point(problem, data, {"u": u[None, None], **draws})
         whole = integrated(lambda x, values=values: density({**values, "x_true": x}), shape)
-        if case.scale == "inverse-gamma":  # whose coordinate is log s
+        if case.scale == "inverse-gamma" and case.noise != "auto":  # whose coordinate is log s
             volume += values["sigma_log__"]
-        found.append(sampled({"u": u}) - whole - volume)
+        found.append(float(log_density) - whole - volume)
     assert_allclose(found, found[0], rtol=0.0, atol=1e-6)
 
 
@@ -348,11 +394,11 @@ def test_auto_goes_on_with_nuts_where_importance_sampling_is_not_to_be_trusted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     X, y = table()
-    trusted = BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y, X_err=0.5)
+    trusted = plain.Regressor(random_state=0).fit(X, y, X_err=0.5)
     assert trusted.inference_ == "importance"
     monkeypatch.setattr(importance_sampling, "_K_HAT", -np.inf)
     monkeypatch.setattr(importance_sampling, "_EFFECTIVE", np.inf)
-    model = BayesianErrorsInVariablesRegressor(random_state=0)
+    model = plain.Regressor(random_state=0)
     with pytest.warns(
         UserWarning, match=r"k-hat is .* effective sample size is .* goes on with 'nuts'"
     ) as said:
@@ -362,13 +408,13 @@ def test_auto_goes_on_with_nuts_where_importance_sampling_is_not_to_be_trusted(
     assert abs(model.coef_[0] - trusted.coef_[0]) < 0.3 * trusted.coef_std_[0]
     assert_allclose(model.coef_std_, trusted.coef_std_, rtol=0.2)
     assert_allclose(model.reliability_, trusted.reliability_, rtol=0.1)
-    for new in ({}, {"X_err": 0.5}, {"X_err": np.linspace(0.1, 1.0, 20)}):
+    for new in ({}, {"X_err": 0.0}, {"X_err": np.linspace(0.1, 1.0, 20)}):
         mean, sd = model.predict(X, return_std=True, **new)
         mean_then, sd_then = trusted.predict(X, return_std=True, **new)
         assert np.abs(mean - mean_then).max() < 0.3 * sd_then.min()
         assert_allclose(sd, sd_then, rtol=0.2)
     with pytest.warns(ConvergenceWarning, match="not to be trusted.*Use inference='nuts'"):
-        model = BayesianErrorsInVariablesRegressor(inference="importance").fit(X, y, X_err=0.5)
+        model = plain.Regressor(inference="importance").fit(X, y, X_err=0.5)
     assert model.inference_ == "importance"
 
 
@@ -391,12 +437,12 @@ def test_to_pymc_takes_the_errors_that_fit_takes() -> None:
     X = np.column_stack([X, np.arange(20.0), X**2])
     cov = np.diag([0.25, 0.0, 0.16])
     cov[0, 2] = cov[2, 0] = 0.1
-    model = BayesianErrorsInVariablesRegressor().to_pymc(X, y, y_err=0.3, X_cov=cov, Xy_cov=[0.01, 0.0, 0.02])
+    model = plain.Regressor().to_pymc(X, y, y_err=0.3, X_cov=cov, Xy_cov=[0.01, 0.0, 0.02])
     assert set(model.named_vars_to_dims["x_true"]) == {"obs", "noisy"}
     assert model.coords["noisy"] == ("x0", "x2")
     assert {variable.name for variable in model.observed_RVs} == {"X", "y"}
     assert {"coef", "intercept", "sigma"} <= {v.name for v in model.unobserved_RVs}
-    single = BayesianErrorsInVariablesRegressor(coef_prior=Flat()).to_pymc(X, y, X_err=[0.5, 0.0, 0.0])
+    single = plain.Regressor(coef_prior=Flat()).to_pymc(X, y, X_err=[0.5, 0.0, 0.0])
     assert single["x_true"].type.ndim == 2
 
 
@@ -410,14 +456,14 @@ def test_to_pymc_takes_the_errors_that_fit_takes() -> None:
 def test_to_pymc_refuses_what_true_features_can_t_be_written_for(given: dict[str, Any], match: str) -> None:
     X, y = table()
     with pytest.raises(ValueError, match=match):
-        BayesianErrorsInVariablesRegressor(weight_type="frequency").to_pymc(X, y, **given)
+        plain.Regressor(weight_type="frequency").to_pymc(X, y, **given)
 
 
 def test_draws_from_the_prior_are_of_one_copy_of_each_row() -> None:
     X, y = table()
     weight = np.arange(20.0) % 4
     y_err = np.where(weight > 0.0, np.geomspace(1.0, 1e4, 20), 1.0)
-    model = BayesianErrorsInVariablesRegressor(
+    model = plain.Regressor(
         weight_type="frequency", noise="known", standardize=False, draws=500, chains=1, random_state=0
     ).fit(X, y, weight, y_err=y_err, X_err=0.5)
     exported = model.to_arviz(X, y, weight, y_err=y_err, X_err=0.5, prior=True)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, Normal
 
 from data import measured, shares
+from plain import Regressor
 
 Array = NDArray[np.float64]
 relaxed = settings(

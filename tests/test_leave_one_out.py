@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import logsumexp
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, HalfStudentT, Normal
 from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact
 from bayes_sklearn.inference._compat import diagnostics, quietly
@@ -23,6 +22,7 @@ from bayes_sklearn.inference.leave_one_out import leave_one_out
 from bayes_sklearn.priors import HalfNormal
 
 from data import gentle, measured, noisy_features, shares
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logsumexp
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Mixture, Normal
 from bayes_sklearn.given_draws import GivenDraws
 from bayes_sklearn.inference._compat import good_pareto_k, psis_weights, relative_efficiency
@@ -20,6 +19,7 @@ from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood
 from bayes_sklearn.metrics import pit
 
 from data import gentle, measured, noisy_features, shares
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

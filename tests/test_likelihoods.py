@@ -190,7 +190,7 @@ def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observation
 CASES = [
     *product(
         [NormalLikelihood(), StudentTLikelihood(), StudentTLikelihood(nu=2.5)],
-        ["scaled", "additive", "known"],
+        ["scaled", "additive", "known", "auto"],
     ),
     (BinomialLikelihood(), "scaled"),
     (BetaBinomialLikelihood(), "scaled"),

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, metrics
+from bayes_sklearn import metrics
 from bayes_sklearn.feature_errors import FeatureErrors
 from bayes_sklearn.gamma_ratios import log_rising, log_rising_graph, rising_derivatives
 from bayes_sklearn.inference import (
@@ -52,6 +52,8 @@ from bayes_sklearn.priors import (
     Normal,
     StudentT,
 )
+
+import plain
 
 Array = NDArray[np.float64]
 
@@ -390,7 +392,7 @@ def test_draws_have_the_means_and_variances_of_importance_sampling(case: Case) -
 def test_auto_goes_on_in_the_same_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = Case("binomial").problem
     X, y, trials = problem.rows.X, problem.rows.y, problem.trials
-    model = BayesianErrorsInVariablesRegressor(likelihood="binomial", weight_type="counts", random_state=0)
+    model = plain.Regressor(likelihood="binomial", weight_type="counts", random_state=0)
     trusted = model.fit(X, y, trials).coef_, model.coef_std_, model.predict(X)
     assert model.inference_ == "importance"
     monkeypatch.setattr(importance_sampling, "_K_HAT", -np.inf)
@@ -412,13 +414,13 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
     eta = 0.3 + 1.2 * X[:, 0] - 0.8 * X[:, 1]
     y = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(-eta))) / trials
     kwargs: dict[str, Any] = {"likelihood": "binomial", "weight_type": "counts", "random_state": 0}
-    sparse = BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(n_nonzero=2), **kwargs).fit(X, y, trials)
-    plain = BayesianErrorsInVariablesRegressor(**kwargs).fit(X, y, trials)
-    assert (sparse.inference_, plain.inference_) == ("nuts", "importance")
+    sparse = plain.Regressor(coef_prior=Horseshoe(n_nonzero=2), **kwargs).fit(X, y, trials)
+    gaussian = plain.Regressor(**kwargs).fit(X, y, trials)
+    assert (sparse.inference_, gaussian.inference_) == ("nuts", "importance")
     assert sparse._posterior.chains.n_divergent == 0
     assert_allclose(sparse.coef_[:2], [1.2, -0.8], atol=0.15)
-    assert np.square(sparse.coef_[2:]).mean() < 0.5 * np.square(plain.coef_[2:]).mean()
-    assert sparse.coef_std_[2:].mean() < 0.8 * plain.coef_std_[2:].mean()
+    assert np.square(sparse.coef_[2:]).mean() < 0.5 * np.square(gaussian.coef_[2:]).mean()
+    assert sparse.coef_std_[2:].mean() < 0.8 * gaussian.coef_std_[2:].mean()
 
 
 def test_structures_differ_where_models_do_and_nowhere_else() -> None:
@@ -529,19 +531,19 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     trials = rng.integers(10, 200, n).astype(float)
     y = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(0.5 - x + 0.5 * z))) / trials
     X = np.column_stack([x + 0.7 * rng.normal(size=n), z])
-    model = BayesianErrorsInVariablesRegressor(likelihood="binomial", weight_type="counts", random_state=0)
+    model = plain.Regressor(likelihood="binomial", weight_type="counts", random_state=0)
     model.fit(X, y, trials, X_err=[0.7, 0.0])
     assert model.inference_ == "nuts"
     assert model._posterior.chains.n_divergent == 0
     assert_allclose(model.coef_, [1.0, -0.5], atol=4.0 * model.coef_std_.max())
-    naive = BayesianErrorsInVariablesRegressor(likelihood="binomial", weight_type="counts").fit(X, y, trials)
+    naive = plain.Regressor(likelihood="binomial", weight_type="counts").fit(X, y, trials)
     assert naive.coef_[0] < 0.8 < model.coef_[0]
     assert_allclose(model.reliability_[0], 1.0 / 1.49, atol=0.1)
     measured, left = model._posterior.measured(np.array([[0.49]]))
     values = model.loo_pit(X, y, trials, X_err=[0.7, 0.0])
     assert stats.kstest(values, "uniform").pvalue > 1e-3
     # At true features, so to say, the same rows would be far too far from the line.
-    as_true = metrics.pit(y, model.predict_distribution(X, counts=trials))
+    as_true = metrics.pit(y, model.predict_distribution(X, counts=trials, X_err=0.0))
     assert stats.kstest(as_true, "uniform").pvalue < 1e-6
     # The slope on a measurement is the attenuated one.
     assert_allclose(measured.mean[1], naive.coef_[0], rtol=0.15)
@@ -571,7 +573,7 @@ def test_what_true_features_can_t_be_sampled_for_is_refused(
 ) -> None:
     x = np.random.default_rng(8).normal(size=20)
     with pytest.raises(ValueError, match=match):
-        BayesianErrorsInVariablesRegressor(**changes).fit(x[:, None], x, **{"X_err": 0.5, **given})
+        plain.Regressor(**changes).fit(x[:, None], x, **{"X_err": 0.5, **given})
 
 
 def test_a_prior_without_a_distribution_in_pymc_is_named() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.special import expit
 
+from bayes_sklearn import fitting
 from bayes_sklearn.draws import draws_of
 from bayes_sklearn.errors import CountErrors, NoiseModel
 from bayes_sklearn.given_draws import GivenDraws, Observed
@@ -26,6 +27,8 @@ from bayes_sklearn.likelihoods import (
     StudentTLikelihood,
 )
 from bayes_sklearn.new_rows import new_rows
+
+import plain
 
 Array = NDArray[np.float64]
 
@@ -79,6 +82,36 @@ def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
         seed=1,
         **{"include_noise": True, **given},
     )
+
+
+@pytest.mark.parametrize(
+    "likelihood", [NormalLikelihood(), *LIKELIHOODS], ids=lambda likelihood: likelihood.name
+)
+def test_new_rows_are_measured_as_those_of_fit_under_every_likelihood(
+    likelihood: Likelihood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nodes are given: what the engine would find is not what is asked here."""
+    monkeypatch.setattr(fitting, "solve_in_turn", lambda problem, *_: (posterior(problem.likelihood), "nuts"))
+    rng = np.random.default_rng(5)
+    trials, size = np.full(40, 20.0), rng.uniform(0.2, 1.5, 40)
+    y = rng.binomial(20, 0.5, 40) / 20.0
+    model = plain.Regressor(likelihood=likelihood, random_state=0)
+    weight = {"sample_weight": trials} if likelihood.takes_trials else {}
+    model.fit(3.0 * rng.normal(size=(40, 2)), y, **weight, X_err=np.column_stack([size, np.zeros(40)]))
+    typical = {"X_err": [np.sqrt(np.mean(size**2)), 0.0]}
+    given = {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
+    for noise in (True, False):
+        silent, said, true = (
+            model.predict_distribution(X, **given, **errors, include_noise=noise)
+            for errors in ({}, typical, {"X_err": 0.0})
+        )
+        assert type(silent) is type(true)  # one line for all rows: as cheap
+        assert_allclose(silent.mean_and_std(), said.mean_and_std(), rtol=1e-12)
+        assert_allclose(silent.interval(0.9), said.interval(0.9), rtol=1e-9)
+        assert_allclose(silent.sample(5), said.sample(5), rtol=1e-9)
+        assert (silent.variance_parts["feature_error"] > 0.0).all()
+        assert np.abs(silent.mean() - true.mean()).max() > 0.1 * true.std().max()
+    assert_allclose(model.predict(X), model.predict(X, **typical), rtol=1e-12)
 
 
 def counted(likelihood: Likelihood) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, HalfNormal, Laplace, Normal
 from bayes_sklearn.inference import exact
 
 from data import noisy_features, shares
 from high_precision import Precise, Table, digits, digits_of_the_problem, solve
+from plain import Regressor
 
 Array = NDArray[np.float64]
 FLAT: dict[str, Any] = {"coef_sigma": np.inf, "intercept_sigma": np.inf}

@@ -16,7 +16,6 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.inference import Noise, Posterior, Problem, Rows, SamplerSettings, solve
 from bayes_sklearn.inference.pymc_model import structure
 from bayes_sklearn.inference.sampler import COMPILED
@@ -27,6 +26,7 @@ from bayes_sklearn.priors import (
     Normal,
 )
 
+from plain import Regressor
 from reference_model import monte_carlo_error
 
 Array = NDArray[np.float64]

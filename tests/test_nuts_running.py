@@ -24,13 +24,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from threadpoolctl import threadpool_info
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Horseshoe, Laplace, Normal, StudentT
 from bayes_sklearn.inference import sampler
 from bayes_sklearn.inference.compiled import CompiledModels
 from bayes_sklearn.priors import CoefficientPrior
 
 from data import measured
+from plain import Regressor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The draws of NUTS are not to be trusted"),  # few are drawn here

@@ -26,7 +26,6 @@ from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 import bayes_sklearn
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import (
     Beta,
@@ -46,9 +45,10 @@ from bayes_sklearn import (
     StudentTLikelihood,
 )
 from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
-from bayes_sklearn.priors import CoefficientPrior
+from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
 
 from data import measured, noisy_features, shares
+from plain import Regressor
 
 skops = pytest.importorskip("skops.io")
 # Few are drawn here.
@@ -97,12 +97,12 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     "one error for all": (
         Regressor(random_state=0),
         {"X": E.X, "y": E.y, "X_err": [0.5, 0.0]},
-        {"X_err": [0.5, 0.0]},
+        {},
     ),
     "mixture": (
         Regressor(x_distribution=Mixture(2), inference="importance", random_state=0),
         {"X": SKEWED_X, "y": 2.0 * SKEWED + M.y_err, "X_err": [0.3, 0.0]},
-        {"X_err": [0.3, 0.0]},
+        {},
     ),
     "heavy tails": (
         Regressor(likelihood=StudentTLikelihood(nu=Gamma(2.0, 0.1)), coef_prior=Laplace(), random_state=0),
@@ -233,10 +233,10 @@ def test_another_process_predicts_the_same_without_pymc(tmp_path: Path) -> None:
 def test_skops_asks_for_the_trusted_types_and_no_others() -> None:
     asked: set[str] = set()
     every = [*map(fitted, CASES), fitted("NUTS").set_params(random_state=np.random.RandomState(0))]
-    every += [
-        Regressor(coef_prior=prior) for prior in (Horseshoe(), Normal(sigma=np.ones(3)), StudentT(), Flat())
-    ]
-    every += [Regressor(noise_prior=prior) for prior in (HalfStudentT(), InverseGamma(2.0, 1.0))]
+    coef_priors = Horseshoe(), Normal(sigma=np.ones(3)), StudentT(), Flat(), PoweredCorrelation()
+    every += [Regressor(coef_prior=prior) for prior in coef_priors]
+    noise_priors = HalfStudentT(), InverseGamma(2.0, 1.0), ScatterPrior()
+    every += [Regressor(noise_prior=prior) for prior in noise_priors]
     for model in every:
         asked |= set(skops.get_untrusted_types(data=skops.dumps(model)))
     fitted("NUTS").set_params(random_state=0)

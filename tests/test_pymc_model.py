@@ -20,6 +20,7 @@ from scipy import stats
 from bayes_sklearn.inference import Posterior, Problem, Rows, SamplerSettings, exact, formulations, pymc_model
 from bayes_sklearn.inference.coordinates import CompressedData, compressed_data
 from bayes_sklearn.inference.posterior import SharedBasis
+from bayes_sklearn.inference.prior_coordinates import pilot_of
 from bayes_sklearn.priors import (
     CoefficientPrior,
     Exponential,
@@ -32,6 +33,7 @@ from bayes_sklearn.priors import (
     InverseGamma,
     Laplace,
     Normal,
+    PoweredCorrelation,
     ScalePrior,
     StudentT,
 )
@@ -40,7 +42,7 @@ from oracle import standardisation
 
 Array = NDArray[np.float64]
 Values = Mapping[str, Any]
-Errors = Literal["none", "scaled", "additive", "known"]
+Errors = Literal["none", "scaled", "additive", "known", "auto"]
 Weights = Literal["none", "integer", "zeros", "fractional"]
 Table = Literal["plain", "duplicates", "dummies", "few errors", "apart", "offset"]
 
@@ -55,6 +57,15 @@ COEF_PRIORS: dict[str, Callable[[int], CoefficientPrior]] = {
     "laplace": lambda p: Laplace(mu=np.linspace(-0.2, 0.2, p), b=np.geomspace(0.3, 2.0, p)),
     "horseshoe": lambda p: Horseshoe(n_nonzero=0.3 * p, slab_sigma=1.4, slab_nu=5.0),
 }
+HIERARCHICAL: dict[str, Callable[[int], CoefficientPrior]] = {
+    "normal, learned": lambda p: Normal(mu=np.linspace(-0.3, 0.4, p), sigma=HalfCauchy(0.7)),
+    "laplace, learned": lambda p: Laplace(mu=0.1, b=HalfNormal(1.4)),
+    "student-t, learned": lambda p: StudentT(nu=5.0, sigma=Gamma(2.5, 1.4)),
+    "g-prior, learned": lambda p: PoweredCorrelation(power=1.0),
+    "powers": lambda p: PoweredCorrelation(sigma=1.3),
+    "powers, learned": lambda p: PoweredCorrelation(sigma=HalfStudentT(3.0, 0.8), power=(0.0, 0.4, 1.0)),
+}
+
 INTERCEPT_PRIORS: dict[str, CoefficientPrior | None] = {
     "normal": Normal(mu=0.2, sigma=0.7),
     "flat": Flat(),
@@ -128,7 +139,7 @@ class Case:
             data["y_err"],
             noise="scaled" if self.errors == "none" else self.errors,
             standardize=self.standardize,
-            coef_prior=COEF_PRIORS[self.coef](data["X"].shape[1]),
+            coef_prior=(COEF_PRIORS | HIERARCHICAL)[self.coef](data["X"].shape[1]),
             intercept_prior=INTERCEPT_PRIORS[self.intercept],
             noise_prior=SCALE_PRIORS[self.scale],
         )
@@ -194,7 +205,7 @@ class Sampler:
     def of(cls, problem: Problem) -> "Sampler":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            start = exact.solve(problem.gaussian_like(), SamplerSettings(), approximate=True)
+            start = exact.solve(pilot_of(problem), SamplerSettings(), approximate=True)
         return cls(problem, start, compressed_data(problem, start))
 
     @cached_property
@@ -220,26 +231,28 @@ class Sampler:
         moved[self.layout.sampled] = (np.log(scale) - center) / width
         return moved
 
-    def log_volume(self, point: Array) -> float:
+    def log_volume(self, point: Array, geometry: int = 0) -> float:
         """Log determinant of B's derivatives by its own coordinates, but for a constant: B is linear in them."""
         size = self.layout.sampled
         if not size:
             return 0.0
         shifted = np.vstack([point, *(point + np.eye(len(point))[:size])])
         B = np.array([np.asarray(self.evaluate(u)["B"]) for u in shifted])
+        B = B[:, geometry] if self.layout.placed else B
         sd = np.linalg.norm(self.start.root[:, -B.shape[1] :], axis=0)
         return float(np.linalg.slogdet((B[1:] - B[0]) / sd)[1])
 
-    def intercept_and_coef(self, found: Values) -> tuple[float, Array]:
+    def intercept_and_coef(self, found: Values, geometry: int = 0) -> tuple[float, Array]:
         first = int(self.problem.fit_intercept)
         B = np.asarray(found.get("B", np.zeros(0)))
+        B = B[geometry] if self.layout.placed else B
         return (float(B[0]) if first else 0.0), B[first:]
 
 
-def readable(case: Case) -> Any:
+def readable(case: Case, problem: Problem | None = None) -> Any:
     data = case.data
     names = [f"x{i}" for i in range(data["X"].shape[1])]
-    return pymc_model.readable_model(case.problem, names, range(len(data["y"])))
+    return pymc_model.readable_model(problem or case.problem, names, range(len(data["y"])))
 
 
 def difference(case: Case, sampler: Sampler, density: Callable[[Values], float], point: Array) -> float:
@@ -265,6 +278,30 @@ def difference(case: Case, sampler: Sampler, density: Callable[[Values], float],
         moved += sum(float(np.log(value).sum()) for value in scales.values())
         moved -= float(np.log(sd).sum()) + log_conditional(case, scale, intercept, sd, coef)
     return float(found["log_density"]) - density(values) - moved
+
+
+def differences_by_geometry(
+    case: Case, sampler: Sampler, densities: list[Callable[[Values], float]], point: Array
+) -> Array:
+    """As `difference`, of coefficients that follow their prior: one for each of its geometries, whose own model has
+    the density that is given."""
+    found = sampler.evaluate(point)
+    suffix = "_standardized" if case.standardize else ""
+    scale, of_geometry = float(found.get("s", 1.0)), np.asarray(found["geometry"])
+    values: dict[str, Any] = {"sigma": scale, f"sigma{suffix}": scale}
+    moved = 0.0 if case.errors == "known" else np.log(scale)
+    for name in ("prior_scale", "scatter"):
+        if name in found:
+            values[name] = values[f"{name}{suffix}"] = float(found[name])
+            moved += np.log(values[name])
+    rest = float(found["log_density"]) - np.logaddexp.reduce(of_geometry)
+    answer = []
+    for geometry, density in enumerate(densities):
+        intercept, coef = sampler.intercept_and_coef(found, geometry)
+        values |= {f"coef{suffix}": coef, f"intercept{suffix}": intercept}
+        own = rest + of_geometry[geometry] - sampler.log_volume(point, geometry)
+        answer.append(own - density(values) - moved)
+    return np.array(answer)
 
 
 def coef_size(case: Case) -> int:
@@ -328,6 +365,71 @@ def test_sampled_density_is_the_readable_model_s_but_for_a_constant(case: Case) 
     size = np.array([sampler.evaluate(point)["log_density"] for point in points])
     allowed = case.tolerance * np.maximum(1.0, np.abs(size - size[0]) / 100.0)
     assert np.all(np.abs(found - found[0]) < allowed), f"{found - found[0]} beside {allowed}"
+
+
+def _hierarchical_cases() -> list[Case]:
+    errors: tuple[Errors, ...] = (*ALL_ERRORS, "auto")
+    cases = [
+        Case(
+            errors[(i + j) % len(errors)],
+            coef,
+            intercept=("flat", "normal", "none", "student-t")[(i + j) % 4],
+            weights=("integer", "none", "zeros")[(i + j) % 3],
+            standardize=(i + j) % 2 == 0,
+        )
+        for i in (0, 3)
+        for j, coef in enumerate(HIERARCHICAL)
+    ]
+    cases += [Case("auto", coef) for coef in ("normal", "flat", "student-t", "laplace")]
+    cases += [
+        Case("auto", "powers, learned", n=2000, table="few errors"),
+        Case("auto", "powers", scale="inverse-gamma", n=400, intercept="flat"),
+        Case("none", "powers, learned", n=8, p=12),
+        Case("scaled", "powers, learned", table="duplicates", intercept="flat"),
+    ]
+    return list(dict.fromkeys(cases))
+
+
+@pytest.mark.parametrize("case", _hierarchical_cases(), ids=str)
+def test_sampled_density_under_each_geometry_is_its_readable_model_s(case: Case) -> None:
+    """But for one constant: geometries have the probabilities of a mixture."""
+    problem = case.problem
+    prior, problems = problem.coef_prior, [problem]
+    if isinstance(prior, PoweredCorrelation):
+        powers = np.atleast_1d(np.asarray(prior.power))
+        problems = [
+            replace(problem, coef_prior=PoweredCorrelation(prior.sigma, float(power))) for power in powers
+        ]
+    sampler, densities = Sampler.of(problem), [log_density_of(readable(case, one)) for one in problems]
+    points = [*sampler.points(5), *sampler.points(2, 2.0)]
+    if case.errors in ("additive", "auto"):
+        points = [p for p in points if _inside(sampler, p)]
+        assert len(points) > 3
+    found = np.array([differences_by_geometry(case, sampler, densities, point) for point in points])
+    size = np.array([sampler.evaluate(point)["log_density"] for point in points])
+    allowed = case.tolerance * np.maximum(1.0, np.abs(size - size[0]) / 100.0)
+    assert np.all(np.abs(found - found[0, 0]) < allowed[:, None]), f"{found - found[0, 0]} beside {allowed}"
+
+
+def _inside(sampler: Sampler, point: Array) -> bool:
+    found = sampler.evaluate(point)
+    return sampler.data.holds(np.asarray(found["s"]), found.get("scatter"))
+
+
+@pytest.mark.parametrize(
+    "case", [Case("auto", "powers, learned"), Case("known", "powers", intercept="flat")], ids=str
+)
+def test_readable_model_of_several_geometries_is_the_mixture_of_theirs(case: Case) -> None:
+    problem, prior = case.problem, case.problem.coef_prior
+    assert isinstance(prior, PoweredCorrelation)
+    values: dict[str, Any] = {"coef_standardized": np.array([0.5, -0.8, 0.1]), "intercept_standardized": 0.2}
+    values |= {"sigma": 1.2, "scatter_standardized": 0.3, "prior_scale": 0.7}
+    own = [
+        log_density_of(readable(case, replace(problem, coef_prior=PoweredCorrelation(prior.sigma, float(a)))))
+        for a in np.atleast_1d(np.asarray(prior.power))
+    ]
+    expected = np.logaddexp.reduce([density(values) for density in own]) - np.log(len(own))
+    assert_allclose(log_density_of(readable(case))(values), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.linear_model import LinearRegression, Ridge
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.datasets import make_role_modeling
+
+from plain import Regressor
 
 pytestmark = pytest.mark.thorough
 

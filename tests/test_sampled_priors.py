@@ -20,13 +20,13 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.inference import sampler
 from bayes_sklearn.inference.compiled import CompiledModels
 from bayes_sklearn.metrics import neg_crps_scorer
 from bayes_sklearn.priors import CoefficientPrior, HalfNormal, Horseshoe, Laplace, Normal, StudentT
 
 from data import measured
+from plain import Regressor
 from reference_model import monte_carlo_error
 
 Array = NDArray[np.float64]

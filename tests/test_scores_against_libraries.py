@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import HalfNormal, Normal, metrics
 from bayes_sklearn.count_mixtures import LatticeMixture
 from bayes_sklearn.inference._compat import diagnostics, quietly
@@ -20,6 +19,7 @@ from bayes_sklearn.student_t import StudentTMixture
 
 from data import gentle, measured
 from oracle import half_normal, integrate_posterior
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

@@ -16,12 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import bayes_sklearn.search as search_module
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import Flat, HalfNormal, Laplace, Normal, predictive_distribution
 from bayes_sklearn.inference import compressed
 
 from data import measured, shares
+from plain import Regressor
 
 DATA = measured(60, 4)
 WEIGHT = np.resize([1.0, 3.0, 0.0, 2.0], 60)

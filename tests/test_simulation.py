@@ -18,7 +18,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Mixture, StudentTLikelihood
 from bayes_sklearn.inference._compat import prior_draws
 from bayes_sklearn.priors import (
@@ -38,6 +37,8 @@ from bayes_sklearn.priors import (
 )
 from bayes_sklearn.simulation import _drawn
 from bayes_sklearn.validation import _settled, simulation_based_calibration
+
+from plain import Regressor
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BetaBinomialLikelihood, Mixture, StudentTLikelihood, validation
 from bayes_sklearn.fitting import Fit
 from bayes_sklearn.inference import Posterior, Rows
@@ -31,6 +30,7 @@ from bayes_sklearn.simulation import Simulation
 from bayes_sklearn.validation import simulation_based_calibration
 
 from calibration import COUNTS, FALSE_ALARM, N_ROWS, SEED, SHARES, X_COV, Y_ERR, Case, X
+from plain import Regressor
 
 CASES: dict[str, dict[str, Case]] = {
     "exact": {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat
 
+from plain import Regressor
 from star98 import load_star98
 
 sm = pytest.importorskip("statsmodels.api")

@@ -18,13 +18,13 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import learning_curve
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Laplace, Mixture, Normal
 from bayes_sklearn.inference import Rows, Sufficient
 from bayes_sklearn.inference.compressed import compress, merge
 
 from agreement import assert_same
 from data import measured, shares
+from plain import Regressor
 
 # The first rows say little: nothing bounds the noise, or there is no fit yet.
 pytestmark = [

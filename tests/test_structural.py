@@ -13,7 +13,9 @@ from scipy import integrate, stats
 from scipy.linalg import block_diag
 
 from bayes_sklearn.inference.importance_sampling import pareto_smoothed
+from bayes_sklearn.inference.slope_prior import SlopePrior
 from bayes_sklearn.inference.structural import LKJ_SHAPE, MEAN_SCALE, StructuralProblem
+from bayes_sklearn.inference.structural_coordinates import Following
 from bayes_sklearn.inference.structural_nodes import _starts, solve_structural
 
 Array = NDArray[np.float64]
@@ -25,6 +27,14 @@ NOISES: tuple[Noise, ...] = ("scaled", "additive", "known")
 
 def normal_prior(m: Array) -> Array:
     return stats.norm.logpdf(m).sum(axis=1)
+
+
+def slope_prior(
+    q: int, log_density: Any = normal_prior, beta_sd: Any = (), beta_mean: float = 0.0
+) -> SlopePrior:
+    beta_sd = np.array(beta_sd, dtype=np.float64)
+    mean = np.full(len(beta_sd), beta_mean)
+    return SlopePrior(log_density, np.zeros(q), np.ones(q), mean, np.diag(1.0 / beta_sd)[None])
 
 
 def half_normal_prior(s: Array) -> Array:
@@ -52,10 +62,8 @@ def make_problem(
         w=rng.normal(size=(n, q)),
         y=rng.normal(size=n),
         feature_covariance=joint[0, :q, :q] if common else joint[:, :q, :q],
-        log_prior_m=normal_prior,
+        slopes=slope_prior(q, beta_sd=[1.5] * k, beta_mean=0.3),
         log_prior_noise=half_normal_prior,
-        beta_mean=np.full(k, 0.3),
-        beta_sd=np.full(k, 1.5),
         intercept=(0.2, 0.7),
         cross_covariance=joint[0, :q, q] if common else joint[:, :q, q],
         standard_error=float(np.sqrt(joint[0, q, q])) if common else np.sqrt(joint[:, q, q]),
@@ -87,10 +95,8 @@ def measured(
         w=w,
         y=y,
         feature_covariance=np.square(error)[:, :, None] * np.eye(q),
-        log_prior_m=normal_prior,
+        slopes=slope_prior(q),
         log_prior_noise=half_normal_prior,
-        beta_mean=np.empty(0),
-        beta_sd=np.empty(0),
         intercept=(0.0, 1.0),
         standard_error={"scaled": None, "additive": 0.5 * known, "known": known}[noise],
         noise=noise,
@@ -100,7 +106,7 @@ def measured(
 def row_moments(problem: StructuralProblem, point: Array) -> tuple[list[Array], list[Array]]:
     """Design and covariance of every row's (w, y), straight from the model's definition."""
     n, q = problem.w.shape
-    m, s, T = (value[0] for value in problem.psi(point[None]))
+    m, s, T = (value[0] for value in problem.psi(point[None])[:3])
     U = np.broadcast_to(problem.feature_covariance, (n, q, q))
     c = (
         np.zeros((n, q))
@@ -129,8 +135,9 @@ def row_moments(problem: StructuralProblem, point: Array) -> tuple[list[Array], 
 def theta_prior(problem: StructuralProblem) -> tuple[Array, Array]:
     n_latent = problem.n_noisy * (problem.z.shape[1] + 1)
     intercept = np.empty((0, 2)) if problem.intercept is None else np.array([problem.intercept])
-    mean = np.concatenate([np.zeros(n_latent), intercept[:, 0], problem.beta_mean])
-    return mean, np.concatenate([np.full(n_latent, MEAN_SCALE), intercept[:, 1], problem.beta_sd])
+    mean = np.concatenate([np.zeros(n_latent), intercept[:, 0], problem.slopes.beta_mean])
+    beta_sd = 1.0 / np.diag(problem.slopes.whiten[0])
+    return mean, np.concatenate([np.full(n_latent, MEAN_SCALE), intercept[:, 1], beta_sd])
 
 
 def random_points(problem: StructuralProblem, size: int = 3) -> Array:
@@ -193,8 +200,8 @@ def test_a_frequency_is_a_row_repeated(noise: Noise, errors: Errors) -> None:
 def test_a_flat_prior_is_the_limit_of_wide_ones() -> None:
     problem = make_problem(q=1, k=2)
     points = random_points(problem)
-    flat = replace(problem, intercept=(0.0, np.inf), beta_sd=np.array([np.inf, 2.0]))
-    wide = replace(problem, intercept=(0.0, 1e5), beta_sd=np.array([1e5, 2.0]))
+    flat = replace(problem, intercept=(0.0, np.inf), slopes=slope_prior(1, beta_sd=[np.inf, 2.0]))
+    wide = replace(problem, intercept=(0.0, 1e5), slopes=slope_prior(1, beta_sd=[1e5, 2.0]))
     found, expected = flat.condition(points), wide.condition(points)
     density = 2.0 * np.log(1e5 * np.sqrt(2.0 * np.pi))
     assert_allclose(found.log_evidence, expected.log_evidence + density, rtol=1e-7)
@@ -208,7 +215,7 @@ def test_a_row_is_the_integral_over_its_true_feature(noise: Noise) -> None:
     point = np.array([0.7, 0.6, 0.8])[: problem.size]
     if noise == "known":
         point = np.array([0.7, 0.8])
-    (m,), s, ((t2,),) = (value[0] for value in problem.psi(point[None]))
+    (m,), s, ((t2,),) = (value[0] for value in problem.psi(point[None])[:3])
     u2, e = float(problem.feature_covariance[0, 0, 0]), float(np.asarray(problem.standard_error)[0])
     variance = {"scaled": s**2 * e**2, "additive": s**2 + e**2, "known": e**2}[noise]
     assert problem.intercept is not None
@@ -269,7 +276,7 @@ def test_changes_of_sign_are_images_of_the_same_density() -> None:
 
 
 def test_the_prior_of_the_correlations_is_the_lkj_density() -> None:
-    problem = replace(make_problem(q=3, noise="known"), log_prior_m=lambda m: np.zeros(len(m)))
+    problem = replace(make_problem(q=3, noise="known"), slopes=slope_prior(3, lambda m: np.zeros(len(m))))
     below = np.tril_indices(3, -1)
 
     def correlations(zeta: Array) -> Array:
@@ -373,9 +380,9 @@ def test_rounds_are_added_where_nodes_are_worth_little() -> None:
 def test_a_mode_where_the_feature_explains_nothing_is_found_too() -> None:
     problem = replace(
         measured(20, 0.3, "additive", seed=6, spread=1.5),
-        log_prior_m=lambda m: stats.laplace.logpdf(m).sum(axis=1),
+        slopes=slope_prior(1, lambda m: stats.laplace.logpdf(m).sum(axis=1)),
     )
-    assert len(_starts(problem)[0]) == 2
+    assert len(_starts(Following.of(problem))[0]) == 2
     for seed in range(3):
         assert solve_structural(problem, seed=seed).sample.k_hat < 0.6
 
@@ -384,11 +391,15 @@ def test_two_modes_get_their_shares() -> None:
     """A prior with a peak at no effect and one at two, and data that do not decide."""
     problem = replace(
         measured(20, 0.3, seed=3),
-        log_prior_m=lambda m: np.logaddexp(*stats.norm.logpdf(m[:, 0], [[0.0], [2.0]], 0.1)) - np.log(2.0),
+        slopes=slope_prior(
+            1, lambda m: np.logaddexp(*stats.norm.logpdf(m[:, 0], [[0.0], [2.0]], 0.1)) - np.log(2.0)
+        ),
     )
     expected = grid_posterior(problem, (5.0, 2.5, 3.5))["m"][0]
     assert 0.1 < expected < 1.9
-    assert_allclose(sorted(start.center[0] for start in _starts(problem)[0]), [0.0, 2.0], atol=0.3)
+    following = Following.of(problem)
+    centers = np.array([start.center for start in _starts(following)[0]])
+    assert_allclose(sorted(following.points(centers)[0][:, 0]), [0.0, 2.0], atol=0.3)
     nodes = solve_structural(problem)
     assert nodes.sample.k_hat < 0.7
     assert_allclose(
@@ -397,8 +408,8 @@ def test_two_modes_get_their_shares() -> None:
 
 
 def test_unrelated_features_are_a_start_only_where_data_leave_them_possible() -> None:
-    assert len(_starts(measured(6, 0.5))[0]) == 2
-    assert len(_starts(measured(1000, 0.9))[0]) == 1
+    assert len(_starts(Following.of(measured(6, 0.5)))[0]) == 2
+    assert len(_starts(Following.of(measured(1000, 0.9)))[0]) == 1
 
 
 def test_the_mode_is_found_where_it_is_a_thousand_standard_deviations_from_the_guess() -> None:

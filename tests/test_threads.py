@@ -21,7 +21,6 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import Laplace
 from bayes_sklearn.inference import sampler as nuts_sampler
@@ -29,6 +28,7 @@ from bayes_sklearn.inference._compat import quietly
 from bayes_sklearn.inference.compiled import CompiledModels
 
 from data import measured, noisy_features, shares
+from plain import Regressor
 
 Array = NDArray[np.float64]
 THREADS = 8
@@ -320,7 +320,8 @@ import sys
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from sklearn.model_selection import GridSearchCV
-from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor, Normal
+from bayes_sklearn import Normal
+from plain import Regressor
 from bayes_sklearn.priors import CoefficientPrior
 
 class Own(CoefficientPrior):

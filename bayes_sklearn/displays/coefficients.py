@@ -163,5 +163,5 @@ class CoefficientDisplay(Display):
 
 def _prior_interval(prior: CoefficientPrior, size: int, coverage: float) -> Array:
     """Return the limits of equal-tailed prior intervals, (size, 2)."""
-    found = prior.central_interval("coef_prior", size, coverage)
+    found = None if prior.scale_prior is not None else prior.central_interval("coef_prior", size, coverage)
     return np.full((size, 2), np.nan) if found is None else np.column_stack(found)

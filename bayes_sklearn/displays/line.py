@@ -26,6 +26,9 @@ __all__ = ["RegressionLineDisplay"]
 class RegressionLineDisplay(Display):
     """The line in one feature with its credible band, among data with their error bars.
 
+    Where features were measured with error it is the line in the true ones (``X_err=0``), whose slope is `coef_`.
+    What a reading predicts bends away from it, towards the mean: `PredictionDisplay` shows that.
+
     Parameters
     ----------
     x, y : ndarray of shape (n,)
@@ -117,8 +120,7 @@ class RegressionLineDisplay(Display):
         counts, y_err : optional
             As for predict, for the error bars of y, if no column of X holds them.
         x_err : float or array-like of shape (n,), optional
-            Standard errors of this feature, for its error bars, if no column of X holds them. The line is that of
-            the true feature.
+            Standard errors of this feature, for its error bars, if no column of X holds them.
         coverage : float, default=0.95
             Of the band.
         adjust : bool, default=True
@@ -318,5 +320,8 @@ def _line(estimator: Any, X: Any) -> tuple[PredictiveDistribution, bool]:
     """Return the distribution of the line at rows, and whether it is; of others, that of measurements."""
     regressor, _ = final_regressor(estimator, X)
     if hasattr(regressor, "predict_distribution"):
-        return predictive_distribution(estimator, X, include_noise=False), True
+        ours = isinstance(regressor, BayesianErrorsInVariablesRegressor)
+        # Columns of X say themselves that features are true.
+        true = {"X_err": 0.0} if ours and not regressor._columns.errors else {}
+        return predictive_distribution(estimator, X, include_noise=False, **true), True
     return predictive_distribution(estimator, X), False

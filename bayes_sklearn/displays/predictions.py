@@ -113,7 +113,7 @@ class PredictionDisplay(Display):
         """
         stated = {name: given for name, given in (("counts", counts), ("y_err", y_err)) if given is not None}
         distribution = predictive_distribution(estimator, X, **stated, **predict_params).of_measurements()
-        bars = error_bars(estimator, X, counts, y_err)
+        bars = error_bars(estimator, X, counts, y_err, **predict_params)
         display = cls._of(y, distribution, bars, coverage, sample_weight)
         return display.plot(ax, subsample=subsample, random_state=random_state)
 

@@ -9,11 +9,21 @@ from sklearn.exceptions import ConvergenceWarning
 
 from . import exact, importance, nuts
 from .compressed import Compressed, Rows
+from .exact import contradicted
 from .importance import number_of_components
 from .posterior import Posterior
 from .problem import Engine, Noise, NotTrusted, PriorUnits, Problem, SamplerSettings
 from .propriety import ImproperPosterior
-from .reweighting import CountedRows, CountedTable, Excess, Line, reweight, reweight_again
+from .reweighting import (
+    CountedRows,
+    CountedTable,
+    Excess,
+    Line,
+    Outside,
+    outside_of,
+    reweight,
+    reweight_again,
+)
 from .sufficient import Sufficient
 
 __all__ = [
@@ -26,6 +36,7 @@ __all__ = [
     "ImproperPosterior",
     "Line",
     "Noise",
+    "Outside",
     "Posterior",
     "PriorUnits",
     "Problem",
@@ -33,7 +44,9 @@ __all__ = [
     "SamplerSettings",
     "Sufficient",
     "choose",
+    "contradicted",
     "number_of_components",
+    "outside_of",
     "reweight",
     "reweight_again",
     "solve",

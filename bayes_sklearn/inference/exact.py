@@ -6,42 +6,39 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import qr
-from scipy.linalg.lapack import dgejsv, dtrtri
-from scipy.special import wrightomega
 
+from . import weightings
 from .compressed import Groups
+from .conditional_prior import ConditionalPrior
+from .given_scale import GivenScale
+from .noise_integrals import LOWEST, AdditiveIntegrand, Nodes, ScaledIntegrand, Solved, scatter_at
 from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .propriety import check_proper, warn_of_no_noise
 from .quadrature import on_lattice, peak_intervals, trapezoid
+from .weightings import Contradiction, contradiction, over_scatter
 
 Array = NDArray[np.float64]
 
 NAME = "exact"
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
-# Numbers of stacked matrices that are in hand at once.
-_BLOCK_NUMBERS = 2**20
 # Nodes of less weight than this carry nothing that double precision could show.
 _NEGLIGIBLE = 1e-15
-# Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
-_ROUNDING = 1e-14
-# Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones' digits.
-_ALIKE = 1e3
 # A density that has not fallen by this factor (its log) where the integral stops was cut off.
 _CUT_OFF = 10.0
 # An interval at whose ends the density has not fallen by this factor (its log) was put in the wrong place.
 _FALLEN = 20.0
-# exp(-u) at the left end: the scatter there is exp(-59) of what could be seen.
-_LOWEST = -4.0
+
+
+# A noise scale so many times larger (squared) than residuals, or coordinates so many standard deviations more than
+# expected, hint at a prior that is too narrow.
+_INFLATED, _SURPRISING = 1.3, 4.0
 
 
 def why_not(problem: Problem) -> str | None:
@@ -50,10 +47,10 @@ def why_not(problem: Problem) -> str | None:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"
-    if problem.gaussian_prior is None:
+    if problem.conditional_prior is None:
         return (
-            f"it takes Gaussian and flat priors, not coef_prior={problem.coef_prior!r} with"
-            f" intercept_prior={problem.intercept_prior!r}"
+            "it takes priors that are Gaussian or flat, given their scale, not"
+            f" coef_prior={problem.coef_prior!r} with intercept_prior={problem.intercept_prior!r}"
         )
     return None
 
@@ -79,171 +76,75 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     ConvergenceWarning
         Where the coefficients fit the target without error, so that nothing bounds the noise from below.
     """
-    prior, reason = problem.gaussian_prior, why_not(problem)
+    prior, reason = problem.conditional_prior, why_not(problem)
     if prior is None or reason is not None:
         raise ValueError(f"The exact engine can't take this: {reason}.")
     check_proper(problem)
+    gaussian = problem.gaussian_prior
+    if gaussian is None or problem.noise == "auto":
+        return _over_more(problem, prior, approximate=approximate)
     if problem.noise == "additive":
-        return _additive(problem, *prior, approximate=approximate)
+        return _additive(problem, *gaussian, approximate=approximate)
     method = _known if problem.noise == "known" else _scaled
-    return method(problem, *prior)
+    return method(problem, *gaussian)
 
 
-@dataclass(frozen=True, eq=False)
-class _Conditional:
-    """p(B, data | s) for rows whose errors are s: a Gaussian in one basis for every s, (9)."""
+def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None:
+    """Return by how much the data contradict the scale of a fixed Normal prior; None where nothing hints at it.
 
-    offset: Array
-    """(P,) B where the basis' coordinates are zero."""
-    basis: Array
-    """(P, P), flat coordinates first."""
-    singular: Array
-    """(P - n_flat,) singular values of the whitened design."""
-    projected: Array
-    """(P - n_flat,) the target's coordinates along them."""
-    residual: float
-    """Squared length of the part of the target that no coefficients reach."""
-    log_flat: float
-    """Log volume of the flat coordinates."""
-    n_flat: int
-
-    @classmethod
-    def of(cls, factor: Array, prior_mean: Array, prior_sd: Array) -> _Conditional:
-        """Whiten by the prior, project out the flat columns, and take one SVD of what is left."""
-        size = len(prior_sd)
-        design: Array = factor[:, -1 - size : -1]
-        target: Array = factor[:, -1]
-        flat = np.isinf(prior_sd)
-        sd = prior_sd[~flat]
-        target = np.asarray(target - design[:, ~flat] @ prior_mean[~flat], dtype=np.float64)
-        whitened = np.asarray(design[:, ~flat] * sd, dtype=np.float64)
-        offset, basis = np.where(flat, 0.0, prior_mean), np.zeros((size, size))
-        n_flat, log_flat = int(flat.sum()), 0.0
-        lift = np.zeros((n_flat, size - n_flat))
-        if n_flat or len(target) > size + 1:
-            stacked = np.column_stack([design[:, flat], whitened, target])
-            triangle = np.asarray(qr(stacked, mode="r", check_finite=False)[0], dtype=np.float64)[: size + 1]
-            whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
-        if n_flat:
-            own = triangle[:n_flat, :n_flat]
-            inverse = _inverse(own)
-            lift, offset[flat] = -inverse @ triangle[:n_flat, n_flat:-1], inverse @ triangle[:n_flat, -1]
-            basis[np.ix_(flat, np.arange(n_flat))] = inverse
-            log_flat = -float(np.log(np.abs(np.diag(own))).sum())
-        # A triangle by now: all but the last row is within the coefficients' reach.
-        left, singular, right = _svd(whitened[:-1])
-        projected = left.T @ target[:-1]
-        normal = np.arange(n_flat, size)
-        basis[np.ix_(~flat, normal)] = sd[:, None] * right.T
-        basis[np.ix_(flat, normal)] = lift @ right.T
-        square = float(np.square(target[-1]))
-        return cls(offset, basis, singular, projected, square, log_flat, n_flat)
-
-    def log_explained(self, scale: Array) -> Array:
-        """Return the part of log p(data | s) that the coefficients have in it, at each s, (10)."""
-        s, wider = scale[:, None], self._wider(scale)
-        penalty = 2.0 * np.log(wider / s).sum(axis=1) + np.square(self.projected / wider).sum(axis=1)
-        return 0.5 * (self.n_flat * (2.0 * np.log(scale) + _LOG_TWO_PI) - penalty) + self.log_flat
-
-    def location(self, scale: Array) -> Array:
-        """Return the mean of B at each s, (G, P)."""
-        wider = self._wider(scale)
-        coordinates = (self.singular / wider) * (self.projected / wider)
-        return self.offset + coordinates @ self.basis[:, self.n_flat :].T
-
-    def variances(self, scale: Array) -> Array:
-        """Return the variance of every coordinate of the basis at each s, (G, P)."""
-        s = scale[:, None]
-        return np.square(np.concatenate([np.repeat(s, self.n_flat, axis=1), s / self._wider(scale)], axis=1))
-
-    def _wider(self, scale: Array) -> Array:
-        """Return the root of Sigma**2 + s**2 at each s: no square of a number of the data can overflow."""
-        return np.hypot(self.singular, scale[:, None])
-
-
-def _svd(matrix: Array) -> tuple[Array, Array, Array]:
-    """Return the singular value decomposition, to the digits that each column and row has.
-
-    The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies
-    between. Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes longer.
+    It is looked at closely where the noise is larger than what the coefficients could leave, or the target's
+    coordinates are more than the prior lets expect, (10).
     """
-    norms, columns = np.linalg.norm(matrix, axis=1), _alike(np.linalg.norm(matrix, axis=0))
-    rows = _alike(norms[norms > _ROUNDING * norms.max(initial=0.0)])
-    if not (rows and columns):
-        # Pivoting by rows first; columns of very different norms are what the method takes as they are.
-        values, left, right, work, _, info = dgejsv(matrix.T if columns else matrix, joba=2, jobp=0)
-        if not info:  # else it has not converged
-            values *= work[0] / work[1]
-            return (right, values, left.T) if columns else (left, values, right.T)
-    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-    return left, singular, right
+    prior, gaussian = problem.conditional_prior, problem.gaussian_prior
+    if prior is None or gaussian is None or problem.noise not in ("scaled", "known"):
+        return None
+    if not len(prior.mean) or not np.isfinite(prior.sigma).all() or posterior.log_evidence is None:
+        return None
+    factor, _ = problem.factor
+    given = GivenScale.of(factor, *gaussian)
+    square = float(posterior.weights @ np.square(posterior.noise_scale / problem.noise_unit))
+    size = len(given.singular)
+    freedom = problem.total_weight - size - given.n_flat
+    seen = np.square(given.projected) / (square + np.square(given.singular))
+    expected = seen.sum() < size + _SURPRISING * np.sqrt(2.0 * size)
+    if expected and not (freedom > 0.0 and square * freedom > _INFLATED * given.residual):
+        return None
+    log_total = posterior.log_evidence - problem.log_jacobian + 0.5 * problem.total_weight * _LOG_TWO_PI
+    return contradiction(problem, prior, log_total)
 
 
-def _alike(norms: Array) -> bool:
-    """Return whether the columns, or rows, of these norms are about as large as each other, zeros left aside."""
-    norms = norms[norms > 0.0]
-    return not len(norms) or bool(norms.max() <= _ALIKE * norms.min())
-
-
-class Nodes(NamedTuple):
-    """Noise scales, and the Gaussians for B at them."""
-
-    log_density: Array
-    """(G,) of the integrand's coordinate given the data, up to a constant."""
-    noise_scale: Array
-    """(G,)"""
-    location: Array
-    """(G, P)"""
-    covariances: NodeCovariances
-
-
-class _Solved(NamedTuple):
-    """The Gaussians for B at G noise scales, and how well they explain the data."""
-
-    log_evidence: Array
-    """(G,) log p(data | s) without the errors' determinant and the 2 pi of the rows."""
-    location: Array
-    """(G, P)"""
-    root: Array
-    """(G, P, P) F with F F' the covariance."""
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Solved]) -> _Solved:
-        return cls(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _solve_all(factors: Sequence[Array], prior_mean: Array, prior_sd: Array) -> _Solved:
-    """Solve for rows of unit error: the prior's rows are stacked on the data's and eliminated, (9), (10)."""
-    size = len(prior_sd)
-    normal = np.isfinite(prior_sd)
-    prior = np.diag(1.0 / prior_sd)[normal]
-    target = prior @ np.where(normal, prior_mean, 0.0)
-    rows = len(factors[0])
-    parts = []
-    for start in range(0, len(factors), block := max(1, _BLOCK_NUMBERS // (rows + size) ** 2)):
-        some = factors[start : start + block]
-        # The rows of the data first: where they are the heavier, that order keeps the digits, (5).
-        stacked = np.empty((len(some), rows + len(prior), size + 1))
-        for one, factor in zip(stacked, some, strict=True):
-            one[:rows] = factor[:, -1 - size :]
-        stacked[:, rows:, :size], stacked[:, rows:, size] = prior, target
-        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
-        own = triangle[:, :size, :size]
-        root = np.linalg.inv(own)
-        diagonal = np.diagonal(own, axis1=1, axis2=2)
-        log_volume = -np.log(np.abs(diagonal)).sum(axis=1) - np.log(prior_sd[normal]).sum()
-        log_evidence = (
-            log_volume
-            + 0.5 * np.count_nonzero(~normal) * _LOG_TWO_PI
-            - 0.5 * np.square(triangle[:, size:, size]).sum(axis=1)
-        )
-        parts.append(_Solved(log_evidence, np.einsum("gij,gj->gi", root, triangle[:, :size, size]), root))
-    return _Solved.joined(parts)
-
-
-def _inverse(triangle: Array) -> Array:
-    """Return the inverse of a small upper triangle (LAPACK's solver would wake its threads for it)."""
-    return np.asarray(dtrtri(triangle)[0])
+def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) -> Posterior:
+    """Integrate over more than a noise scale: the scale of the prior, its geometry, a scatter beside it."""
+    scatter: Array | None = None
+    if problem.noise in ("additive", "auto"):
+        integrated = over_scatter(problem, prior, approximate=approximate)
+        found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
+        masses = dict(integrated.masses)
+    else:
+        solved = weightings.solve(problem, prior, [weightings.weighting(problem)])
+        found, totals = solved.found(np.zeros(1)), solved.totals
+        masses = dict(found.scale_masses)
+    noise_scale = found.noise_scale
+    if problem.noise == "additive" and scatter is not None:
+        noise_scale, scatter = scatter, None
+        masses["noise_scale"] = masses.pop("scatter")
+    elif scatter is not None:
+        scatter = scatter * noise_scale
+    if problem.noise == "known":
+        masses.pop("noise_scale", None)
+    posterior = _posterior(
+        problem, found.log_weights, noise_scale, found.location, found.covariances, None, 0.0
+    )
+    log_total = float(np.logaddexp.reduce(totals, axis=None))
+    geometry = np.exp(np.logaddexp.reduce(totals, axis=0) - log_total)
+    return replace(
+        posterior,
+        log_evidence=_log_evidence(problem, log_total),
+        scatter=scatter,
+        prior_scale=found.prior_scale,
+        geometry=None if len(geometry) == 1 else geometry,
+        scale_masses=masses,
+    )
 
 
 def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
@@ -256,20 +157,16 @@ def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
 def known_node(problem: Problem, prior_mean: Array, prior_sd: Array) -> Nodes:
     """Return the one node of noise "known"."""
     factor, log_error = problem.factor
-    given, one = _Conditional.of(factor, prior_mean, prior_sd), np.ones(1)
+    given, one = GivenScale.of(factor, prior_mean, prior_sd), np.ones(1)
     log_density = given.log_explained(one) - 0.5 * given.residual - log_error
     return Nodes(log_density, one, given.location(one), SharedBasis(given.basis, given.variances(one)))
 
 
 def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     """Integrate over log s: a node costs P operations, whatever the number of rows."""
-    integrand = ScaledIntegrand(problem, prior_mean, prior_sd)
-    factor = problem.factor[0]
-    magnitude = float(np.linalg.norm(factor[:, -1]) / np.sqrt(problem.total_weight))
-    lower = integrand.lower
-    upper = float(np.log(max(magnitude, np.exp(lower)))) + 3.0
-    intervals = peak_intervals(integrand.log_density, lower, upper, problem.tail)
-    log_scale, density, log_weights = trapezoid(integrand.log_density, intervals)
+    factor, log_error = problem.factor
+    integrand = ScaledIntegrand(problem, GivenScale.of(factor, prior_mean, prior_sd), log_error)
+    log_scale, density, log_weights = trapezoid(integrand.log_density, integrand.intervals())
     if log_scale.min() <= integrand.lower and density[log_scale.argmin()] > density.max() - _CUT_OFF:
         warn_of_no_noise()
     keep = _matter(log_weights, log_scale)
@@ -285,77 +182,6 @@ def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
     )
 
 
-class ScaledIntegrand:
-    """The integrand of (11) under noise "scaled", in u = log s."""
-
-    def __init__(self, problem: Problem, prior_mean: Array, prior_sd: Array):
-        factor, log_error = problem.factor
-        self._conditional = _Conditional.of(factor, prior_mean, prior_sd)
-        self._noise_prior = problem.noise_prior
-        self._total_weight = N = problem.total_weight
-        self._residual = residual = self._conditional.residual
-        # The likelihood's own peak, -N log s - residual / (2 s**2), is of order N: taken about its top, it keeps its
-        # digits for any N.
-        self._top = 0.5 * float(np.log(residual / N)) if residual > 0.0 else 0.0
-        self.constant = -N * self._top - log_error - (0.5 * N if residual > 0.0 else 0.0)
-        """What the log density leaves out."""
-        self.lower = float(np.log(problem.resolution()))
-        """Nothing is below it."""
-
-    def coordinate(self, noise_scale: Array) -> Array:
-        """Return u at noise scales."""
-        return np.log(noise_scale)
-
-    def log_density(self, u: Array) -> Array:
-        """Return the log density of u given the data, up to a constant."""
-        scale, away = np.exp(u), u - self._top
-        misfit = -self._total_weight * (away + (0.5 * np.expm1(-2.0 * away) if self._residual > 0.0 else 0.0))
-        return misfit + self._conditional.log_explained(scale) + self._noise_prior.log_density(scale) + u
-
-    def nodes(self, u: Array, log_density: Array | None = None) -> Nodes:
-        """Return B's Gaussians; the density is computed where it is not known."""
-        scale = np.exp(u)
-        covariances = SharedBasis(self._conditional.basis, self._conditional.variances(scale))
-        density = self.log_density(u) if log_density is None else log_density
-        return Nodes(density, scale, self._conditional.location(scale), covariances)
-
-
-class AdditiveIntegrand:
-    """The integrand of (11) under noise "additive"; every value of s weights the rows anew, by a factorisation."""
-
-    lower = _LOWEST
-    """Nothing is below it."""
-
-    def __init__(self, problem: Problem, prior_mean: Array, prior_sd: Array):
-        self._problem, self._prior = problem, (prior_mean, prior_sd)
-        # Below this the scatter is lost among the known errors, (11).
-        self.lost = problem.visible_scatter
-        groups = problem.groups
-        self.exact_groups = groups if groups is not None and groups.exact else None
-        """Where rows share few errors, what stands for them."""
-
-    def coordinate(self, noise_scale: Array) -> Array:
-        """Return u at noise scales: the inverse of `_scatter`."""
-        away = np.log(noise_scale / self.lost)
-        return np.asarray(away + wrightomega(-away), dtype=np.float64)
-
-    def found(self, u: Array, source: Groups | None) -> tuple[Array, _Solved]:
-        """Return the log density of u given the data, up to a constant, and B's Gaussians."""
-        scale = _scatter(u, self.lost)
-        factors, log_errors = zip(
-            *(self._problem.factor_at(scatter, source) for scatter in scale), strict=True
-        )
-        solved = _solve_all(factors, *self._prior)
-        prior = self._problem.noise_prior.log_density(scale)
-        density = solved.log_evidence - log_errors + prior + np.log(scale) + np.log1p(np.exp(-u))
-        return density, solved
-
-    def nodes(self, u: Array) -> Nodes:
-        """Return B's Gaussians and the density."""
-        density, solved = self.found(u, self.exact_groups)
-        return Nodes(density, _scatter(u, self.lost), solved.location, Factors(solved.root))
-
-
 Integrand = ScaledIntegrand | AdditiveIntegrand
 
 
@@ -364,11 +190,10 @@ def integrand(problem: Problem) -> Integrand:
     prior, reason = problem.gaussian_prior, why_not(problem)
     if prior is None or reason is not None:
         raise ValueError(f"The exact engine can't take this: {reason}.")
-    return (
-        AdditiveIntegrand(problem, *prior)
-        if problem.noise == "additive"
-        else ScaledIntegrand(problem, *prior)
-    )
+    if problem.noise == "additive":
+        return AdditiveIntegrand(problem, *prior)
+    factor, log_error = problem.factor
+    return ScaledIntegrand(problem, GivenScale.of(factor, *prior), log_error)
 
 
 def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approximate: bool) -> Posterior:
@@ -376,7 +201,7 @@ def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approxima
     integrand = AdditiveIntegrand(problem, prior_mean, prior_sd)
     groups = problem.groups
     rows = groups if approximate else integrand.exact_groups
-    parts: list[_Solved] = []
+    parts: list[Solved] = []
 
     def log_density(u: Array, source: Groups | None) -> Array:
         values, found = integrand.found(u, source)
@@ -388,29 +213,20 @@ def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approxima
     # Where the nodes have to be is found on the groups, what they weigh on the rows.
     for source in (groups, rows):
         intervals = on_lattice(
-            peak_intervals(partial(log_density, source=source), _LOWEST, upper, problem.tail)
+            peak_intervals(partial(log_density, source=source), LOWEST, upper, problem.tail)
         )
         parts.clear()
         u, density, log_weights = trapezoid(partial(log_density, source=rows), intervals, lattice=True)
-        ends = np.isin(u, [end for interval in intervals for end in interval if end > _LOWEST])
+        ends = np.isin(u, [end for interval in intervals for end in interval if end > LOWEST])
         if source is rows or density[ends].max() < density.max() - _FALLEN:
             break
         parts.clear()
-    nodes = _Solved.joined(parts)
-    scale = _scatter(u, integrand.lost)
+    nodes = Solved.joined(parts)
+    scale = scatter_at(u, integrand.lost)
     keep = np.flatnonzero(_matter(log_weights, np.log(scale)))
     location, covariances = nodes.location[keep], Factors(nodes.root[keep])
     log_noise_density = density[keep] - np.log1p(np.exp(-u[keep]))
     return _posterior(problem, log_weights[keep], scale[keep], location, covariances, log_noise_density, 0.0)
-
-
-def _scatter(u: Array, lost: float) -> Array:
-    """Return the scatter at u: log s = log(lost) + u - exp(-u), (11).
-
-    To the right it is log s; to the left s falls so fast that the flat density of a scatter too small to see,
-    which would take many nodes in log s, takes few.
-    """
-    return lost * np.exp(u - np.exp(-u))
 
 
 def _matter(log_weights: Array, log_scale: Array) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from .latent_coordinates import latent_data
 from .likelihood_coordinates import likelihood_data
 from .mixture_coordinates import mixture_data
 from .posterior import Posterior, SharedBasis
+from .prior_coordinates import pilot_of
 from .problem import Problem, SamplerSettings
 from .sampler import Draws, SamplerModel
 
@@ -33,6 +34,8 @@ __all__ = ["Formulation", "formulations"]
 
 # Times that the range of the scatter is widened where draws leave it.
 _WIDENINGS = 3
+# What a sampler returns beside a mixture's scales.
+_NOT_SCALES = ("u", "B", "s", "noise_scale", "sd", "scatter")
 # Draws that are in hand at once where coefficients are drawn given their scales.
 _BLOCK_NUMBERS = 2**20
 
@@ -88,7 +91,7 @@ def _integrating_true_features(problem: Problem, settings: SamplerSettings) -> I
     data = measured_data(problem, settings.seed)
     yield Formulation(
         _model(problem, data.arrays, pymc_features.sampler_model),
-        lambda draws: data.posterior(problem, draws.flat("u"), draws.chains),
+        lambda draws: data.posterior(problem, draws.values, draws.chains),
     )
 
 
@@ -104,23 +107,28 @@ def _integrating_a_mixture(problem: Problem, settings: SamplerSettings) -> Itera
 def _on_rows(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
     """Exact features under a likelihood without closed form."""
     arrays = likelihood_data(problem)
-    yield Formulation(_model(problem, arrays, pymc_likelihoods.sampler_model), partial(_of_rows, problem))
+    model = _model(problem, arrays, pymc_likelihoods.sampler_model)
+    yield Formulation(model, partial(_of_rows, problem, settings.seed))
 
 
-def _of_rows(problem: Problem, draws: Draws) -> Posterior:
+def _of_rows(problem: Problem, seed: int, draws: Draws) -> Posterior:
     """Return draws of `pymc_likelihoods.sampler_model` as nodes."""
     auxiliary = {parameter.name: draws.flat(parameter.name) for parameter in problem.auxiliary}
-    scales = {name: values for name, values in draws.values.items() if name not in ("u", "B", *auxiliary)}
+    scale, scatter = auxiliary.pop("noise_scale", None), auxiliary.pop("scatter", None)
+    if "geometry" in draws.values:
+        return replace(following_nodes(problem, draws, seed, scale, auxiliary), scatter=scatter)
+    others = {*_NOT_SCALES, *auxiliary}
+    scales = {name: values for name, values in draws.values.items() if name not in others}
     location = np.zeros((len(draws.flat("u")), problem.rows.n_features + 1))
     location[:, int(not problem.fit_intercept) :] = draws.flat("B")
-    return _nodes(location, auxiliary.pop("noise_scale", None), draws, scales, auxiliary)
+    return replace(_nodes(location, scale, draws, scales, auxiliary), scatter=scatter)
 
 
 def _on_compressed_rows(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
     """Exact features under the normal likelihood; the range of additive noise may prove too narrow."""
-    pilot = problem.gaussian_like()
+    pilot = pilot_of(problem)
     start = exact.solve(pilot, settings, approximate=True)
-    groups = pilot.groups if problem.noise == "additive" else None
+    groups = pilot.groups if problem.noise in ("additive", "auto") else None
     for widening in range(_WIDENINGS):
         data = compressed_data(problem, start, groups, widening)
         yield Formulation(
@@ -131,13 +139,16 @@ def _on_compressed_rows(problem: Problem, settings: SamplerSettings) -> Iterator
 
 
 def _inside(data: CompressedData, draws: Draws) -> bool:
-    return data.holds(draws.values.get("s"))
+    return data.holds(draws.values.get("s"), draws.values.get("scatter"))
 
 
 def _of_compressed_rows(problem: Problem, data: CompressedData, seed: int, draws: Draws) -> Posterior:
     """Return draws of `pymc_model.sampler_model` as nodes; coefficients with scales are drawn given these."""
     p, u = problem.rows.n_features, draws.flat("u")
     scale = draws.flat("s") if "s" in draws.values else np.ones(len(u))
+    scatter = draws.flat("scatter") if problem.noise == "auto" else None
+    if "geometry" in draws.values:
+        return replace(following_nodes(problem, draws, seed, scale), scatter=scatter)
     location = np.zeros((len(u), p + 1))
     if "B" in draws.values:
         B = draws.flat("B")
@@ -149,13 +160,34 @@ def _of_compressed_rows(problem: Problem, data: CompressedData, seed: int, draws
         block = max(1, _BLOCK_NUMBERS // (p + 2) ** 2)
         for start in range(0, len(u), block):
             here = slice(start, start + block)
-            rows = data.rows(scale[here])
+            rows = data.rows(scale[here], None if scatter is None else scatter[here])
             target = rows[:, :, -1]
             if problem.fit_intercept:
                 target = target - rows[:, :, 0] * u[here, :1]
             location[here, 1:] = _given_scales(rows[:, :, -1 - p : -1], target, sd[here], rng)
-        scales = {name: draws.values[name] for name in draws.values if name not in ("u", "B", "s", "sd")}
-    return _nodes(location, scale, draws, scales)
+        scales = {name: draws.values[name] for name in draws.values if name not in _NOT_SCALES}
+    return replace(_nodes(location, scale, draws, scales), scatter=scatter)
+
+
+def following_nodes(
+    problem: Problem,
+    draws: Draws,
+    seed: int,
+    noise_scale: Array | None,
+    auxiliary: Mapping[str, Array] | None = None,
+) -> Posterior:
+    """Return draws of coefficients that follow their prior as nodes: each of one of its geometries, (18b)."""
+    B, geometry = draws.flat("B"), draws.flat("geometry")
+    probability = np.exp(geometry - geometry.max(axis=1, keepdims=True))
+    probability /= probability.sum(axis=1, keepdims=True)
+    below = np.random.default_rng(seed).random(len(B))[:, None] > probability.cumsum(axis=1)[:, :-1]
+    location = np.zeros((len(B), problem.rows.n_features + 1))
+    location[:, int(not problem.fit_intercept) :] = B[np.arange(len(B)), below.sum(axis=1)]
+    return replace(
+        _nodes(location, noise_scale, draws, {}, auxiliary),
+        prior_scale=draws.flat("prior_scale") if "prior_scale" in draws.values else None,
+        geometry=probability.mean(axis=0) if probability.shape[1] > 1 else None,
+    )
 
 
 def _given_scales(design: Array, target: Array, sd: Array, rng: np.random.Generator) -> Array:

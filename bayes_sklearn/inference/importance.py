@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..priors import Flat, ScaleMixture
+from ..priors import Flat, Normal, PoweredCorrelation, ScaleMixture, ScatterPrior
+from .conditional_prior import powered_roots
 from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
@@ -20,6 +21,7 @@ from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings
 from .propriety import check_proper
 from .regression_nodes import solve_regression
+from .slope_prior import SlopePrior, cauchy_log_density, normal_log_density
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .true_features import TrueFeatures
@@ -28,6 +30,8 @@ from .true_mixture import TrueMixture
 Array = NDArray[np.float64]
 
 NAME = "importance"
+# Priors of scales have their medians within a factor of exp of this from one.
+_WIDEST = 100.0
 
 
 def why_not(problem: Problem) -> str | None:
@@ -42,10 +46,10 @@ def why_not(problem: Problem) -> str | None:
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
     exact = len(errors.noisy) < problem.rows.n_features
-    if exact and problem.coef_prior.gaussian("coef_prior", problem.rows.n_features) is None:
+    if exact and not isinstance(problem.coef_prior, Flat | Normal | PoweredCorrelation):
         return (
-            "beside features with errors there are exact ones, whose coefficients need a Normal or Flat prior, not"
-            f" {problem.coef_prior!r}"
+            "beside features with errors there are exact ones, whose coefficients need a Normal,"
+            f" PoweredCorrelation or Flat prior, not {problem.coef_prior!r}"
         )
     if problem.intercept_prior is not None and problem.intercept_prior.gaussian("intercept_prior", 1) is None:
         return f"it takes Normal and Flat priors for the intercept, not {problem.intercept_prior!r}"
@@ -138,13 +142,6 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     error: Array | float | None = None
     if problem.standard_error is not None:
         error = of_rows(np.asarray(problem.standard_error, dtype=np.float64), 0) / problem.error_unit
-    prior = problem.coef_prior
-    parameters = prior.check("coef_prior", p)
-    own = {name: values[noisy] for name, values in parameters.items()}
-    jacobian = -float(np.log(unit).sum())
-    gaussian = prior.gaussian("coef_prior", p)
-    m_mean, m_sd = prior.gaussian_like("coef_prior", p)
-    beta = np.zeros((2, 0)) if gaussian is None else np.array(gaussian)[:, exact] * units.exact
     intercept = None
     if problem.intercept_prior is not None:
         found = problem.intercept_prior.gaussian("intercept_prior", 1)
@@ -159,10 +156,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         w=w,
         y=(rows.y[used] - center[-1]) / scaling.y_scale,
         feature_covariance=covariance,
-        log_prior_m=lambda m: prior.coefficient_log_density(m / unit, own).sum(axis=1) + jacobian,
+        slopes=_slope_prior(problem, units),
         log_prior_noise=problem.noise_prior.log_density,
-        beta_mean=beta[0],
-        beta_sd=beta[1],
         intercept=intercept,
         mu_mean=weight @ w / weight.sum() if mu_mean is None else mu_mean,
         z_mean=weight @ z / weight.sum(),
@@ -170,8 +165,57 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         cross_covariance=with_target,
         standard_error=error,
         noise=problem.noise,
-        m_like=(m_mean[noisy] * unit, m_sd[noisy] * unit),
+        log_prior_scatter=(
+            ScatterPrior(problem.scatter_unit).log_density if problem.noise == "auto" else None
+        ),
     ), units
+
+
+def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
+    """Return the coefficients' prior in the engine's units."""
+    prior, p = problem.coef_prior, problem.rows.n_features
+    noisy, unit = problem.feature_errors.noisy, units.noisy  # type: ignore[union-attr]
+    exact = np.setdiff1d(np.arange(p), noisy)
+    parameters = prior.check("coef_prior", p)
+    mean, sd = prior.gaussian_like("coef_prior", p)
+    log_scale = None if prior.scale_prior is None else prior.scale_prior.log_density
+    if isinstance(prior, PoweredCorrelation):
+        # With one exact feature there is no correlation that the power could be of.
+        powers = parameters["power"] if len(exact) > 1 else parameters["power"][:1]
+        roots = powered_roots(problem.prior_design[:, exact], powers)
+        size = signal_scale(prior)
+        return SlopePrior(
+            (lambda signal: normal_log_density(signal, size))
+            if log_scale is None
+            else (lambda signal: cauchy_log_density(signal, size)),
+            mean[noisy],
+            np.full(len(noisy), size),
+            mean[exact],
+            np.array([np.linalg.inv(units.exact[:, None] * sd[exact, None] * root) for root in roots]),
+            log_scale if len(exact) else None,
+            on_signal=True,
+        )
+    own = {name: values[noisy] for name, values in parameters.items()}
+    jacobian = -float(np.log(unit).sum())
+    return SlopePrior(
+        lambda m: prior.coefficient_log_density(m / unit, own).sum(axis=1) + jacobian,
+        mean[noisy] * unit,
+        sd[noisy] * unit,
+        mean[exact] * units.exact,
+        np.diag(1.0 / (sd[exact] * units.exact))[None],
+        log_scale,
+    )
+
+
+def signal_scale(prior: PoweredCorrelation) -> float:
+    """Return the scale of the prior of the signal of features with errors, (20a): where it is learned, its median."""
+    learned = prior.scale_prior
+    if learned is None:
+        return float(prior.check("coef_prior", 1)["sigma"][0])
+    log_scale = np.linspace(-_WIDEST, _WIDEST, 20001)
+    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    mass = np.cumsum(density)
+    return float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
 
 
 def units_of(problem: Problem) -> Units:
@@ -223,7 +267,25 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         noise_scale=nodes.noise_scale,
         center=np.zeros(p),
         true_features=true,
+        **_beside(problem, len(unit), nodes.scatter, nodes.tau, nodes.geometry),
     )
+
+
+def _beside(
+    problem: Problem, n_noisy: int, scatter: Array, tau: Array, geometry: Array
+) -> dict[str, Array | None]:
+    """Return what the posterior says of scatter, the prior's scale and its geometry, where there is any."""
+    prior, several = problem.coef_prior, None
+    learned = prior.scale_prior is not None
+    if isinstance(prior, PoweredCorrelation):
+        learned = learned and n_noisy < problem.rows.n_features
+        n_powers = len(prior.check("coef_prior", problem.rows.n_features)["power"])
+        several = None if n_powers == 1 else np.broadcast_to(geometry, n_powers) / (n_powers / len(geometry))
+    return {
+        "scatter": scatter if problem.noise == "auto" else None,
+        "prior_scale": tau if learned else None,
+        "geometry": several,
+    }
 
 
 def mixture_posterior(

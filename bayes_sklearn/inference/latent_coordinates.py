@@ -21,6 +21,7 @@ from .importance import posterior_of, structural_problem
 from .importance_sampling import find_mode
 from .likelihood_coordinates import Approximation, auxiliary_arrays, of_likelihood, row_columns
 from .posterior import Chains, Posterior
+from .prior_coordinates import pilot_of
 from .problem import Problem
 from .pymc_features import check_definite, repeated
 from .structural_nodes import solve_structural
@@ -49,11 +50,11 @@ class LatentData:
 
     def posterior(self, problem: Problem, values: Mapping[str, Array], chains: Chains) -> Posterior:
         """Return draws, (chain, draw, ...) by name, as nodes of equal weight."""
-        u = values["u"].reshape(-1, values["u"].shape[2])
-        posterior = self.measured.posterior(self.working, u[:, : np.size(self.arrays["location"])], chains)
+        posterior = self.measured.posterior(self.working, values, chains)
         auxiliary = {parameter.name: values[parameter.name].reshape(-1) for parameter in problem.auxiliary}
         scale = auxiliary.pop("noise_scale", posterior.noise_scale)
-        return replace(posterior, noise_scale=scale, auxiliary=auxiliary)
+        scatter = auxiliary.pop("scatter", None)
+        return replace(posterior, noise_scale=scale, scatter=scatter, auxiliary=auxiliary)
 
 
 def latent_data(problem: Problem, seed: int) -> LatentData:
@@ -94,7 +95,7 @@ def latent_data(problem: Problem, seed: int) -> LatentData:
     left = np.column_stack([structural.w, structural.y - structural.w @ m])
     left -= ones @ np.vstack([reference.w, reference.y]).T
     arrays = of_likelihood(problem) | measured.arrays
-    arrays |= auxiliary_arrays(problem.auxiliary, coordinates, root)
+    arrays |= auxiliary_arrays(problem, coordinates, root)
     for parameter, c in zip(problem.auxiliary, coordinates, strict=True):
         arrays[f"typical_{parameter.name}"] = float(parameter.coordinate.value(c))
     if problem.has_noise_scale:
@@ -158,7 +159,7 @@ def _working(problem: Problem, y: Array, error: Array) -> Problem:
 
 def _line_given_measurements(working: Problem, seed: int) -> tuple[Array, Array]:
     """Return mean and variance of each row's line given its measured features alone, (n,) each."""
-    pilot = working.gaussian_like()
+    pilot = pilot_of(working)
     structural, units = structural_problem(pilot)
     nodes = solve_structural(structural, _NODES, seed)
     posterior = posterior_of(pilot, nodes, units)

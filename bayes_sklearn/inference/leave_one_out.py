@@ -14,8 +14,8 @@ from scipy.special import logsumexp, ndtr
 
 from . import exact
 from .compressed import compress
-from .exact import Integrand, Nodes
-from .posterior import Factors, NodeCovariances, SharedBasis, row_blocks
+from .leave_one_out_nodes import Component, LeftOutNodes, components
+from .posterior import Factors, row_blocks
 from .problem import Problem, SamplerSettings
 
 Array = NDArray[np.float64]
@@ -24,14 +24,8 @@ Index = NDArray[np.intp]
 __all__ = ["LeaveOneOut", "leave_one_out"]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
-# Nodes beyond those that the posterior has, in shares of their range: rows that are not far out need no more.
-_BEYOND = (0.4, 0.1)
-# A density that has fallen so far (its log) at the ends of the nodes is held by them.
-_FALLEN = 28.0
 # Sums over every node and over every second that agree to this leave an error near its square.
 _AGREE = 1e-5
-# With so many rows that nodes have to be this close, refits are cheaper.
-_MAX_NODES = 2**12
 # What a row leaves to others, 1 - h, is a difference: below this too few of its digits are right.
 _DETERMINED = 1e-7
 # Nor where the row's own part of the log density is as large as this.
@@ -92,19 +86,52 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
             "Double precision can't tell how certain the noise scale is, and so not what one row says of it: there is"
             " no leave-one-out. Check the units of noise_prior, coef_prior, y_err and sample_weight."
         )
-    found = (
-        _Known(problem) if problem.noise == "known" else _Lattice.of(exact.integrand(problem), noise_scale)
+    judged = [_without(table, component, with_rows) for component in components(problem, noise_scale)]
+    together = _together(judged)
+    density, pit = together.log_density, together.pit
+    for i in together.undetermined:  # leverages sum to P at most, and rows that far out are few
+        density[i], pit[i] = _refitted(problem, table, int(i))
+    jacobian = float(np.log(problem.scaling.y_scale))
+    return LeaveOneOut(
+        density - jacobian,
+        together.log_density_with - jacobian,
+        pit,
+        table.frequency,
+        together.location,
+        sum(found.n_nodes for found in judged),
+        table.rows,
     )
+
+
+class _Found(NamedTuple):
+    """What one component says of the rows, in the model's units."""
+
+    log_density: Array
+    log_density_with: Array
+    pit: Array
+    undetermined: Index
+    log_total: float
+    location: Array
+    n_nodes: int
+
+
+def _without(table: _Table, component: Component, with_rows: bool) -> _Found:
+    """Return what the nodes of a component say of each row without it."""
+    found = component.found
     density, density_with, pit = np.full((3, len(table.rows)), np.nan)
     weights = found.log_weights
     # Of large logs, a sum of exponentials is not one, but for a division.
     share = np.exp(weights - weights.max())
     location = share @ found.nodes.location / share.sum()
+    log_total = float(logsumexp(weights)) + component.log_weight
     pending, n_nodes, first = np.arange(len(table.rows)), len(weights), with_rows
     undetermined: list[Index] = []
     while len(pending):
         judged = _stacked(
-            [_judge(table, pending[block], found, first, with_rows) for block in table.blocks(pending, found)]
+            [
+                _judge(table, pending[block], component, first, with_rows)
+                for block in table.blocks(pending, found)
+            ]
         )
         density[pending] = judged.log_density
         if judged.pit is not None:
@@ -117,12 +144,38 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
         if len(pending) and not found.widen(*(bool(kind.any()) for kind in lacking)):
             undetermined.append(pending)
             break
-    # Leverages sum to P at most, and rows that far out are few.
-    for i in np.concatenate(undetermined):
-        density[i], pit[i] = _refitted(problem, table, int(i))
-    jacobian = float(np.log(problem.scaling.y_scale))
-    return LeaveOneOut(
-        density - jacobian, density_with - jacobian, pit, table.frequency, location, n_nodes, table.rows
+    return _Found(density, density_with, pit, np.concatenate(undetermined), log_total, location, n_nodes)
+
+
+class _Together(NamedTuple):
+    """What all components say of the rows."""
+
+    log_density: Array
+    log_density_with: Array
+    pit: Array
+    undetermined: Index
+    location: Array
+
+
+def _together(found: list[_Found]) -> _Together:
+    """Return the components' averages: without a row each counts by its part of the others' density, (43a)."""
+    totals = np.array([one.log_total for one in found])
+    density = np.array([one.log_density for one in found])
+    rest = totals[:, None] - density
+    of_rest = logsumexp(rest, axis=0)
+    share = np.exp(totals - logsumexp(totals))
+    with_row = logsumexp(totals[:, None] + np.array([one.log_density_with for one in found]), axis=0)
+    # What a component without weight can't tell of a row does not matter.
+    undetermined = [
+        one.undetermined[rest[i, one.undetermined] > of_rest[one.undetermined] + np.log(_AGREE)]
+        for i, one in enumerate(found)
+    ]
+    return _Together(
+        logsumexp(totals) - of_rest,
+        with_row - logsumexp(totals),
+        np.einsum("cn,cn->n", np.exp(rest - of_rest), np.array([one.pit for one in found])),
+        np.unique(np.concatenate(undetermined)),
+        share @ np.array([one.location for one in found]),
     )
 
 
@@ -165,7 +218,7 @@ class _Table:
         counts = np.ones(n) if frequency is None else frequency[rows]
         return cls(problem, rows, data.y[rows], np.square(error), counts, np.minimum(counts, 1.0))
 
-    def blocks(self, members: Index, found: _Lattice | _Known) -> list[slice]:
+    def blocks(self, members: Index, found: LeftOutNodes) -> list[slice]:
         """Return slices of the members whose arrays of rows and nodes stay small."""
         G, P = found.nodes.location.shape
         width = G * P if isinstance(found.nodes.covariances, Factors) else G
@@ -180,102 +233,12 @@ class _Table:
         design[:, first:] = (x - problem.scaling.x_mean) / problem.scaling.x_scale
         return design
 
-    def variance(self, members: Index, noise_scale: Array) -> Array:
-        """Return the noise variance at every node, (rows, G)."""
-        square = self.square[members, None]
-        if self.problem.noise == "known":
-            return square
+    def variance(self, members: Index, noise_scale: Array, scatter: Array | float = 0.0) -> Array:
+        """Return the noise variance at every node, (rows, G); a scatter is in multiples of the noise scale."""
+        square = self.square[members, None] + np.square(scatter)
         scale: Array = np.square(noise_scale)
-        return square + scale if self.problem.noise == "additive" else square * scale
-
-
-class _Known:
-    """The one node of noise "known"."""
-
-    def __init__(self, problem: Problem):
-        prior = problem.gaussian_prior
-        if prior is None:
-            raise ValueError("Exact leave-one-out is for Gaussian and flat priors.")
-        self.nodes = exact.known_node(problem, *prior)
-        self.log_weights = np.zeros(1)
-        self.ends = (False, False)
-
-    def widen(self, left: bool, right: bool, closer: bool) -> bool:
-        """Return False: there is nothing that could be added."""
-        return False
-
-
-class _Lattice:
-    """Evenly spaced nodes, as many as the rows ask for."""
-
-    def __init__(self, integrand: Integrand, start: float, spacing: float, count: int):
-        self._integrand, self._start, self._spacing = integrand, start, spacing
-        self._room = max(0, int((start - integrand.lower) / spacing))
-        self._first, self._last = -min(self._room, int(_BEYOND[0] * count)), count + int(_BEYOND[1] * count)
-        self.nodes = integrand.nodes(self._points(self._first, self._last))
-
-    @classmethod
-    def of(cls, integrand: Integrand, noise_scale: Array) -> _Lattice:
-        """Continue the nodes of a posterior."""
-        u = np.sort(integrand.coordinate(noise_scale))
-        gaps = np.diff(u)
-        spacing, start = float(gaps.min()), float(u[0])
-        power = float(np.exp2(np.rint(np.log2(spacing))))
-        if np.isclose(spacing, power, rtol=1e-6):  # nodes on a lattice, but for rounding
-            spacing, start = power, float(np.rint(start / power) * power)
-        return cls(integrand, start, spacing, round((u[-1] - u[0]) / spacing))
-
-    def _points(self, first: int, last: int) -> Array:
-        return self._start + self._spacing * np.arange(first, last + 1, dtype=np.float64)
-
-    @property
-    def log_weights(self) -> Array:
-        """(G,) the density times the spacing."""
-        return self.nodes.log_density + np.log(self._spacing)
-
-    @property
-    def ends(self) -> tuple[bool, bool]:
-        """Whether there may be more on the left, and on the right."""
-        return self._first > -self._room, True
-
-    def widen(self, left: bool, right: bool, closer: bool) -> bool:
-        """Add nodes on the sides that want them, or double them; return False if there can't be more."""
-        count = len(self.nodes.noise_scale)
-        if count > _MAX_NODES:
-            return False
-        if left or right:
-            first = max(self._first - left * count, -self._room)
-            last = self._last + right * count
-            before = self._integrand.nodes(self._points(first, self._first - 1)) if left else None
-            after = self._integrand.nodes(self._points(self._last + 1, last)) if right else None
-            self.nodes = _joined([part for part in (before, self.nodes, after) if part is not None])
-            self._first, self._last = first, last
-        elif closer:
-            self._spacing *= 0.5
-            self._room *= 2
-            self._first, self._last = 2 * self._first, 2 * self._last
-            self.nodes = self._integrand.nodes(self._points(self._first, self._last))
-        return True
-
-
-def _joined(parts: list[Nodes]) -> Nodes:
-    """Return nodes of one integrand in one."""
-    covariances: NodeCovariances
-    first = parts[0].covariances
-    if isinstance(first, SharedBasis):
-        variances = [
-            part.covariances.variances for part in parts if isinstance(part.covariances, SharedBasis)
-        ]
-        covariances = SharedBasis(first.basis, np.concatenate(variances))
-    else:
-        factors = [part.covariances.factors for part in parts if isinstance(part.covariances, Factors)]
-        covariances = Factors(np.concatenate(factors))
-    return Nodes(
-        np.concatenate([part.log_density for part in parts]),
-        np.concatenate([part.noise_scale for part in parts]),
-        np.concatenate([part.location for part in parts]),
-        covariances,
-    )
+        plain = self.problem.noise == "additive" and not np.any(scatter)
+        return square + scale if plain else square * scale
 
 
 class _Judged(NamedTuple):
@@ -294,12 +257,11 @@ class _Judged(NamedTuple):
     """... and in between."""
 
 
-def _judge(
-    table: _Table, members: Index, found: _Lattice | _Known, with_row: bool, with_pit: bool
-) -> _Judged:
+def _judge(table: _Table, members: Index, component: Component, with_row: bool, with_pit: bool) -> _Judged:
     """Sum over the nodes for some rows, (41) to (44)."""
+    found = component.found
     design, nodes, weights = table.design(members), found.nodes, found.log_weights
-    variance = table.variance(members, nodes.noise_scale)
+    variance = table.variance(members, nodes.noise_scale, component.scatter)
     spread = nodes.covariances.quadratic(design)
     away = table.y[members, None] - design @ nodes.location.T
     square = np.square(away)
@@ -338,12 +300,15 @@ def _judge(
         # From the mean without the row, in the standard deviation of a copy of it.
         away /= np.sqrt(variance * rest * (rest + leverage))
         pit = (share * ndtr(away)).sum(axis=1) / total
-    more_left, more_right = found.ends
-    left = more_left & (log_rest[:, 0] > top - _FALLEN)
-    right = more_right & (log_rest[:, -1] > top - _FALLEN)
+    lacking = found.lacking
+    left = log_rest[:, lacking.left].max(axis=1, initial=-np.inf) > top - lacking.fallen
+    right = log_rest[:, lacking.right].max(axis=1, initial=-np.inf) > top - lacking.fallen
     # Where the nodes end in the midst of the density, at the resolution, closer ones would do no better.
-    inside = more_left | (log_rest[:, 0] < top - 0.5 * _FALLEN)
-    closer = inside & more_right & (np.abs(2.0 * share[:, ::2].sum(axis=1) - total) > _AGREE * total)
+    inside = bool(len(lacking.left)) | (log_rest[:, 0] < top - 0.5 * lacking.fallen)
+    uneven = np.zeros(len(members), dtype=bool)
+    for half in lacking.halves:
+        uneven |= np.abs(2.0 * share[:, half].sum(axis=1) - total) > _AGREE * total
+    closer = inside & bool(len(lacking.right)) & uneven
     # What nodes without weight say does not matter.
     undetermined |= own < -_LARGEST
     if undetermined.any():
@@ -369,17 +334,18 @@ def _refitted(problem: Problem, table: _Table, member: int) -> tuple[float, floa
     others = replace(rows, frequency=frequency)
     unit = 1.0 if problem.standard_error is None else problem.standard_error
     try:
-        without = replace(problem, rows=others, state=compress(others, unit))
+        without = problem.conditional_on(replace(problem, rows=others, state=compress(others, unit)))
         posterior = exact.solve(without, SamplerSettings())
     except ValueError as improper:
         raise ValueError(
             f"Without row {row} of the table there is no leave-one-out: {improper}"
         ) from improper
     members = np.array([member])
+    scatter = 0.0 if posterior.scatter is None else posterior.scatter / posterior.noise_scale
     design = np.zeros((1, posterior.location.shape[1]))
     design[:, -table.design(members).shape[1] :] = table.design(members)
     mean, spread = posterior.linear(design)
-    variance = table.variance(members, posterior.noise_scale) + spread
+    variance = table.variance(members, posterior.noise_scale, scatter) + spread
     away = table.y[member] - mean
     pit = float((ndtr(away / np.sqrt(variance)) @ posterior.weights)[0])
     if posterior.log_evidence is not None and table.left_out[member] == 1.0:

@@ -6,18 +6,20 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..auxiliary import Auxiliary
+from ..auxiliary import Log
 from ..likelihoods import Observations
 from ..priors import ScaleMixture
 from .noise_coordinates import FollowingNoise
+from .prior_coordinates import follows_prior, gaussian_given_scale, likely_scale, prior_coordinates
 from .problem import Problem
 from .propriety import check_proper
-from .pymc_model import pooled_share, prior_parameters
+from .pymc_model import pooled_share
+from .pymc_priors import prior_parameters
 from .regression_density import RegressionDensity, root_of
 from .regression_nodes import find_proposal
 
@@ -27,6 +29,11 @@ Array = NDArray[np.float64]
 _WIDE = 30.0
 # Standard deviations of a coordinate of the likelihood's own parameters stay between these.
 _NARROW, _BROAD = 1e-3, 2.0
+# The mode under a prior of unknown scale is looked for in so many turns at most, each a step of so many standard
+# deviations at most, until one is shorter than the last number.
+_TURNS, _LONGEST, _MOVED = 20, 10.0, 0.1
+# Curvatures below this share of the largest are raised to it.
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +70,34 @@ class Approximation:
         return density.basis @ root_of(density.derivatives(self.point, np.ones(k)), k)
 
 
-def auxiliary_arrays(
-    auxiliary: tuple[Auxiliary, ...], coordinates: Array, root: Array
-) -> dict[str, Array | float]:
+def auxiliary_arrays(problem: Problem, coordinates: Array, root: Array) -> dict[str, Array | float]:
     """Return where the likelihood's own parameters are and how far they spread, in the sampler's coordinates.
 
     Parameters
     ----------
-    auxiliary : tuple of Auxiliary
+    problem : Problem
     coordinates : ndarray of shape (A,)
         Of the parameters, in their own coordinates.
     root : ndarray of shape (A, A)
         A root of their covariance.
     """
+    auxiliary, together = problem.auxiliary, problem.noise == "auto"
     place, slope = np.zeros(len(auxiliary)), np.ones(len(auxiliary))
     for i, parameter in enumerate(auxiliary):
-        own, other = parameter.coordinate, parameter.for_sampler
+        own, other = parameter.coordinate, Log() if together and i < 2 else parameter.for_sampler
         size = np.abs(coordinates[i]) if own.folded else coordinates[i]
         value = own.value(size)
         place[i] = float(other.of(value))
         # Of one coordinate in the other: the ratio of the parameter's slopes in both.
         slope[i] = float(np.exp(own.log_slope(size) - other.log_slope(place[i])))
     spread = slope[:, None] * root
+    if together:
+        # From the logs of noise scale and scatter to those of a typical row's noise and of their ratio there.
+        place[1] -= np.log(problem.scatter_unit)
+        share = 1.0 / (1.0 + np.exp(2.0 * (place[1] - place[0])))
+        turn = np.array([[share, 1.0 - share], [-1.0, 1.0]])
+        size = np.logaddexp(2.0 * place[0], 2.0 * place[1]) / 2.0 + np.log(problem.scatter_unit)
+        place[:2], spread[:2] = [size, place[1] - place[0]], turn @ spread[:2]
     sd = np.sqrt(np.square(spread).sum(axis=1))
     spread *= (np.clip(sd, _NARROW, _BROAD) / sd)[:, None]
     return {
@@ -120,27 +133,78 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
     check_proper(problem.gaussian_like())
     found = Approximation.of(problem)
     density, k = found.density, found.density.n_coefficients
+    arrays = of_likelihood(problem) | auxiliary_arrays(problem, found.point[k:], found.root)
+    design = np.concatenate([block for _, block in problem.design_blocks()])
+    if follows_prior(problem):
+        arrays |= following_prior(problem, found)
+        left = [design]
+    else:
+        arrays |= _following_noise(problem, found)
+        left = [design @ arrays["spread"], design @ arrays["start"]]
+    rows = problem.rows
+    frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
+    columns = np.column_stack([*left, row_columns(problem.observations()), frequency])
+    arrays["factor"] = columns[frequency > 0.0]
+    return arrays
+
+
+def _following_noise(problem: Problem, found: Approximation) -> dict[str, Array | float]:
+    """Return the coordinates of coefficients under priors of fixed scale."""
+    density, k = found.density, found.density.n_coefficients
     mixture = isinstance(problem.coef_prior, ScaleMixture)
-    arrays = of_likelihood(problem) | auxiliary_arrays(density.problem.auxiliary, found.point[k:], found.root)
     start = density.coefficients(found.point[None])[0]
-    spread = np.eye(k) if mixture else found.basis()
+    arrays: dict[str, Array | float] = {"spread": np.eye(k) if mixture else found.basis()}
     if found.following is not None:
-        arrays["resolution"] = problem.resolution()
-        arrays["variance"] = found.following.variance
-        arrays["floor"] = problem.typical_error if problem.noise == "additive" else problem.resolution()
+        arrays |= _of_noise(problem, found)
     if mixture:
         arrays |= _quadratic(problem, found, start)
         start = density.offset
     elif found.following is not None:
         arrays["share"], arrays["pull"] = found.following.share, found.following.pull
-    arrays["start"], arrays["spread"] = start, spread
-    rows = problem.rows
-    frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
-    design = np.concatenate([block for _, block in problem.design_blocks()])
-    columns = np.column_stack(
-        [design @ spread, design @ start, row_columns(problem.observations()), frequency]
-    )
-    arrays["factor"] = columns[frequency > 0.0]
+    return arrays | {"start": start}
+
+
+def _of_noise(problem: Problem, found: Approximation) -> dict[str, Array | float]:
+    """Return what tells how much rows say at any noise, by how much they do where the coordinates are from."""
+    density = found.density
+    floor = {"additive": problem.typical_error, "auto": problem.scatter_unit}
+    arrays = {
+        "resolution": problem.resolution(),
+        "floor": floor.get(problem.noise, problem.resolution()),
+        "variance": float(density.typical_variance(found.point[None])[0]),
+    }
+    if problem.noise == "auto":
+        values = {name: float(value[0]) for name, value in density.values(found.point[None]).items()}
+        arrays["variance"] = (values["noise_scale"] * arrays["floor"]) ** 2 + values["scatter"] ** 2
+    return arrays
+
+
+def following_prior(problem: Problem, found: Approximation) -> dict[str, Array | float]:
+    """Return the coordinates of coefficients that follow their prior, (18a), by the rows' log density about the mode.
+
+    Where that is depends on the prior's scale, and the other way round.
+    """
+    density, k = found.density, found.density.n_coefficients
+    prior = gaussian_given_scale(problem)
+    inverse, point = np.linalg.inv(density.basis), found.point
+    for _ in range(_TURNS):
+        B = density.coefficients(point[None])[0]
+        quadratic = _quadratic(problem, replace(found, point=point), B)
+        values, vectors = np.linalg.eigh(np.asarray(quadratic["curvature"]))
+        root = np.sqrt(np.maximum(values, _LEAST * values[-1]))
+        rows = root[:, None] * vectors.T
+        target = vectors.T @ np.asarray(quadratic["rows_pull"]) / root + rows @ density.offset
+        arrays = prior_coordinates(prior, np.column_stack([rows, target]))
+        likely = likely_scale(prior, arrays)
+        step = inverse @ (likely.B - density.offset) - point[:k]
+        longest = float(np.abs(rows @ density.basis @ step).max())
+        point = np.append(point[:k] + step * min(1.0, _LONGEST / max(longest, 1e-300)), point[k:])
+        if longest < _MOVED:
+            break
+    if prior.scale_prior is not None:
+        arrays["log_prior_scale"] = likely.log_scale
+    if found.following is not None:
+        arrays |= _of_noise(problem, found)
     return arrays
 
 

@@ -10,7 +10,7 @@ from .convergence import check_convergence
 from .formulations import formulations
 from .posterior import Posterior
 from .problem import Problem, SamplerSettings
-from .pymc_model import missing_distribution
+from .pymc_priors import missing_distribution
 from .sampler import SamplerOptions, sample
 
 NAME = "nuts"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -23,6 +23,9 @@ _BLOCK_NUMBERS = 2**17
 
 class NodeCovariances(Protocol):
     """The covariance matrices C_g of B at the nodes, in whatever form an engine has them cheaply."""
+
+    def __len__(self) -> int:
+        """Return G."""
 
     def quadratic(self, design: Array) -> Array:
         """Return a' C_g a for each row a of the design, (rows, G) or (rows, 1)."""
@@ -46,6 +49,9 @@ class SharedBasis:
     variances: Array
     """(G, K)"""
 
+    def __len__(self) -> int:
+        return len(self.variances)
+
     def quadratic(self, design: Array) -> Array:
         return np.square(design @ self.basis) @ self.variances.T
 
@@ -67,6 +73,9 @@ class Factors:
     factors: Array
     """(G, P, K)"""
 
+    def __len__(self) -> int:
+        return len(self.factors)
+
     def quadratic(self, design: Array) -> Array:
         spread = design @ self.factors  # (G, rows, K)
         return np.einsum("gik,gik->ig", spread, spread)
@@ -84,6 +93,59 @@ class Factors:
 
     def mapped(self, matrix: Array) -> Factors:
         return replace(self, factors=matrix @ self.factors)
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Nodes one after the other, whose covariances are in different forms."""
+
+    parts: tuple[NodeCovariances, ...]
+    sizes: tuple[int, ...]
+    """How many nodes each has."""
+
+    @classmethod
+    def of(cls, parts: Sequence[NodeCovariances]) -> NodeCovariances:
+        """Return the parts in one, those of the same form in one part."""
+        whole: list[NodeCovariances] = []
+        for part in parts:
+            last = whole[-1] if whole else None
+            if isinstance(part, Joined):
+                whole += part.parts
+            elif isinstance(last, SharedBasis) and isinstance(part, SharedBasis) and last.basis is part.basis:
+                whole[-1] = SharedBasis(part.basis, np.concatenate([last.variances, part.variances]))
+            elif isinstance(last, Factors) and isinstance(part, Factors):
+                whole[-1] = Factors(np.concatenate([last.factors, part.factors]))
+            else:
+                whole.append(part)
+        return whole[0] if len(whole) == 1 else cls(tuple(whole), tuple(len(part) for part in whole))
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def quadratic(self, design: Array) -> Array:
+        found = [
+            np.broadcast_to(part.quadratic(design), (len(design), size))
+            for part, size in zip(self.parts, self.sizes, strict=True)
+        ]
+        return np.concatenate(found, axis=1)
+
+    def root(self, weights: Array) -> Array:
+        own = np.split(weights, np.cumsum(self.sizes)[:-1])
+        return np.concatenate([part.root(share) for part, share in zip(self.parts, own, strict=True)])
+
+    def draw(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> Array:
+        ends = np.cumsum(self.sizes)
+        which = np.searchsorted(ends, nodes, side="right")
+        drawn = [
+            part.draw(nodes[which == i] - (ends[i] - self.sizes[i]), rng) for i, part in enumerate(self.parts)
+        ]
+        answer = np.empty((len(nodes), max(part.shape[1] for part in drawn)))
+        for i, part in enumerate(drawn):
+            answer[which == i] = part
+        return answer
+
+    def mapped(self, matrix: Array) -> Joined:
+        return replace(self, parts=tuple(part.mapped(matrix) for part in self.parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +206,21 @@ class Posterior:
     """Where features are measured with error: how the true ones are distributed."""
     auxiliary: Mapping[str, Array] = field(default_factory=dict)
     """By name, (G,) each: the nodes' values of the likelihood's further parameters, in no unit of the data."""
+    scatter: Array | None = None
+    """(G,) noise "auto": the nodes' scatter beside the multiplied errors, in the target's unit; else None."""
+    prior_scale: Array | None = None
+    """(G,) where it is learned: the nodes' scale of the coefficients' prior, in the model's units."""
+    geometry: Array | None = None
+    """(geometries,) where there are several: posterior probabilities of the prior's geometries."""
+    scale_masses: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    """By name, where nodes are too few to tell: logs of a scale, (K,), and the posterior probability below them."""
+
+    @property
+    def noise_terms(self) -> tuple[Array, Array, Array]:
+        """What a variance of noise is made of at the nodes, (G,) each: one, the squared noise scale, and scatter."""
+        one = np.ones(len(self.weights))
+        scatter = np.zeros_like(one) if self.scatter is None else np.square(self.scatter)
+        return one, np.square(self.noise_scale), scatter
 
     @cached_property
     def mean(self) -> Array:
@@ -188,6 +265,7 @@ class Posterior:
             covariances=self.covariances.mapped(matrix),
             noise_scale=self.noise_scale * noise_unit,
             center=center,
+            scale_masses=in_unit(self.scale_masses, "noise_scale", noise_unit),
         )
 
     def measured(self, error: Array | None) -> tuple[Posterior, Array]:
@@ -212,26 +290,49 @@ class Posterior:
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
+    def sharing(self, covariance: Array) -> Posterior:
+        """Return the posterior of measurements whose errors have this covariance with the features', (G, q)."""
+        true = self.true_features
+        if true is None:
+            raise ValueError("No feature of the model has an error.")
+        unit = true.x_scale[true.noisy] * true.y_scale
+        return replace(self, true_features=replace(true, shared=covariance / unit))
+
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""
-        order = np.argsort(self.noise_scale)
-        scale = self.noise_scale[order]
-        if len(scale) == 1:
-            return np.full(len(probabilities), scale[0])
-        if self.log_noise_density is None:
-            return np.asarray(
-                np.quantile(scale, probabilities, method="inverted_cdf", weights=self.weights[order])
-            )
-        fine, mass = self._noise_mass(order)
+        if "noise_scale" in self.scale_masses:
+            return self.quantiles("noise_scale", self.noise_scale, probabilities)
+        if self.log_noise_density is None or len(self.weights) == 1:
+            return self.quantiles("noise_scale", self.noise_scale, probabilities)
+        fine, mass = self._noise_mass(np.argsort(self.noise_scale))
         return np.exp(np.interp(probabilities, mass, fine))
+
+    def quantiles(self, name: str, values: Array, probabilities: Array) -> Array:
+        """Return posterior quantiles of a parameter, of which the nodes have these values, (G,)."""
+        if name in self.scale_masses:
+            logs, mass = self.scale_masses[name]
+            return np.exp(np.interp(probabilities, mass, logs))
+        if self.chains is None and len(values) > 1 and (values > 0.0).all():
+            # A lattice has few values of each parameter: half of the mass of each lies below it.
+            steps, which = np.unique(values, return_inverse=True)
+            mass = np.asarray(np.bincount(which, self.weights), dtype=np.float64)
+            return np.exp(np.interp(probabilities, np.cumsum(mass) - 0.5 * mass, np.log(steps)))
+        weights = self.weights
+        return np.asarray(np.quantile(values, probabilities, method="inverted_cdf", weights=weights))
 
     def noise_cdf(self, value: float) -> float:
         """Return the posterior probability of a noise scale at or below a value."""
-        order = np.argsort(self.noise_scale)
         if self.log_noise_density is None:
-            return float(self.weights @ (self.noise_scale <= value))
-        fine, mass = self._noise_mass(order)
+            return self.cdf("noise_scale", self.noise_scale, value)
+        fine, mass = self._noise_mass(np.argsort(self.noise_scale))
         return float(np.interp(np.log(value), fine, mass))
+
+    def cdf(self, name: str, values: Array, value: float) -> float:
+        """Return the posterior probability of a parameter, of which nodes have these values, at or below a value."""
+        if name in self.scale_masses:
+            logs, mass = self.scale_masses[name]
+            return float(np.interp(np.log(value), logs, mass, left=0.0, right=1.0))
+        return float(self.weights @ (values <= value))
 
     def _noise_mass(self, order: NDArray[np.intp]) -> tuple[Array, Array]:
         """Return logs of the noise scale, and the posterior probability below them.
@@ -244,6 +345,16 @@ class Posterior:
         density = np.exp(log_density - log_density.max())
         mass = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
         return fine, mass / mass[-1]
+
+
+def in_unit(
+    masses: Mapping[str, tuple[Array, Array]], name: str, unit: float
+) -> Mapping[str, tuple[Array, Array]]:
+    """Return masses of scales, one of them in another unit."""
+    if name not in masses:
+        return masses
+    logs, mass = masses[name]
+    return {**masses, name: (logs + np.log(unit), mass)}
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from ..auxiliary import Auxiliary
 from ..feature_errors import FeatureErrors
 from ..likelihoods import Likelihood, Noise, NormalLikelihood, Observations
-from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior
+from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior, ScatterPrior
 from .compressed import Compressed, Groups, Rows, compress, group
-from .posterior import Posterior, row_blocks
+from .conditional_prior import ConditionalPrior
+from .posterior import Posterior, in_unit, row_blocks
 
 Array = NDArray[np.float64]
 
@@ -50,6 +51,8 @@ class PriorUnits:
     """(p + 1,)"""
     pooled_share: float = 0.5
     """Of all rows together, under likelihoods of shares: a horseshoe's unit depends on it."""
+    design: Array | None = None
+    """(K, p) rows whose products are those of the centred features in these units: the features' correlations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +66,24 @@ class Scaling:
 
     @classmethod
     def of(cls, state: Compressed | PriorUnits, standardize: bool, fit_intercept: bool) -> Scaling:
-        """Return the scaling to (frequency-weighted) mean 0 and standard deviation 1, or none at all."""
+        """Return the scaling to (frequency-weighted) mean 0 and standard deviation 1, or none at all.
+
+        Without an intercept nothing is centred, and what becomes 1 is the root mean square. A feature that is
+        constant beside an intercept is centred to 0 and has no say; its scale is its size, whatever its unit.
+        """
         p = len(state.mean) - 1
         if not standardize:
             return cls(np.zeros(p), np.ones(p), 0.0, 1.0)
         mean = state.mean + state.origin if isinstance(state, Compressed) else state.mean
         rounding = 10.0 * np.finfo(np.float64).eps * np.abs(mean)
-        deviation = state.standard_deviation
-        scale = np.where(deviation > rounding, deviation, 1.0)
-        if not fit_intercept:
+        magnitude = np.hypot(mean, state.standard_deviation)
+        scale = magnitude
+        if fit_intercept:
+            scale = np.where(state.standard_deviation > rounding, state.standard_deviation, np.abs(mean))
+            scale[-1] = state.standard_deviation[-1] if state.standard_deviation[-1] > rounding[-1] else 1.0
+        else:
             mean = np.zeros(p + 1)
+        scale = np.where(scale > 0.0, scale, 1.0)
         return cls(mean[:-1], scale[:-1], float(mean[-1]), float(scale[-1]))
 
     def of_features(self) -> Scaling:
@@ -112,7 +123,10 @@ class Scaling:
             true = replace(
                 true, x_mean=self.x_mean, x_scale=self.x_scale, y_mean=self.y_mean, y_scale=self.y_scale
             )
-        return replace(posterior.mapped(matrix, shift, noise_unit, self.x_mean), true_features=true)
+        scatter = None if posterior.scatter is None else self.y_scale * posterior.scatter
+        mapped = posterior.mapped(matrix, shift, noise_unit, self.x_mean)
+        masses = in_unit(mapped.scale_masses, "scatter", self.y_scale)
+        return replace(mapped, true_features=true, scatter=scatter, scale_masses=masses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +154,9 @@ class Problem:
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows."""
+    average_error: float | None = None
+    """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
+    noise scale is in the target's unit. None: they are known outright, or not at all."""
 
     @classmethod
     def build(
@@ -158,19 +175,24 @@ class Problem:
         like: Problem | None = None,
         state: Compressed | None = None,
         prior_units: PriorUnits | None = None,
+        relative_to: float | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
         `like` is a problem of the same rows under other errors, whose moments are taken. `state` is given where rows
-        stand for others, which were compressed before. `prior_units` are those of other rows, or None.
-        Without known errors there is nothing to scale or to add to: "scaled" and "additive" are one model. Shares of
-        trials have no known errors but what the trials say.
+        stand for others, which were compressed before. `prior_units` are those of other rows, or None. `relative_to`
+        is the root mean square of errors that are known up to a factor, which the noise scale then has in it.
+        Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one model.
+        Shares of trials have no known errors but what the trials say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
         if likelihood.takes_trials:
             standard_error = None
-        if standard_error is None:
+        if standard_error is None or relative_to is not None:
             noise = "scaled"
+        if standard_error is not None and relative_to is not None:
+            standard_error = standard_error / relative_to
+            state = None if state is None else state.with_error(1.0 / relative_to)
         if state is None:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
@@ -190,11 +212,14 @@ class Problem:
             likelihood=likelihood,
             trials=trials if likelihood.takes_trials else None,
             prior_units=prior_units,
+            average_error=None
+            if relative_to is None
+            else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
         )
 
     @property
     def errors_known(self) -> bool:
-        return self.standard_error is not None
+        return self.standard_error is not None and self.average_error is None
 
     @property
     def has_noise_scale(self) -> bool:
@@ -211,19 +236,21 @@ class Problem:
 
     @property
     def error_unit(self) -> float:
-        """The unit of the model's errors: the target's, or, where none are known, the model's own."""
-        return self.scaling.y_scale if self.errors_known else 1.0
+        """The unit of the model's errors: the target's, or, where none are known outright, the model's own."""
+        return self.scaling.y_scale if self.errors_known else self.average_error or 1.0
 
     @property
     def noise_unit(self) -> float:
         """The data's value of a noise scale of one."""
-        multiplies = self.errors_known and self.noise != "additive"
-        return 1.0 if multiplies else self.scaling.y_scale
+        if self.errors_known and self.noise != "additive":
+            return 1.0
+        return self.scaling.y_scale / (self.average_error or 1.0)
 
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
         """The likelihood's parameters beside B."""
-        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior)
+        unit = self.scatter_unit if self.noise == "auto" else 1.0
+        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
 
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
@@ -241,6 +268,11 @@ class Problem:
     def visible_scatter(self) -> float:
         """About the least scatter that can be told from none beside the known errors, in the model's units."""
         return float((2.0 / self.total_weight) ** 0.25 * self.typical_error)
+
+    @cached_property
+    def scatter_unit(self) -> float:
+        """Geometric mean of the known errors, in the model's units: what the prior of a scatter beside them knows."""
+        return float(np.exp(self.factor[1] / self.total_weight))
 
     @property
     def typical_error(self) -> float:
@@ -303,6 +335,32 @@ class Problem:
         error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
         return group(self.rows, error, self.state, _MAX_GROUPS)
 
+    @property
+    def prior_design(self) -> Array:
+        """Rows whose products are those of the centred features, (K, p): what a prior of their correlations knows."""
+        given = self.prior_units
+        if given is not None and given.design is not None:
+            return given.design
+        return np.asarray(self.factor[0][int(self.fit_intercept) :, 1:-1])
+
+    @cached_property
+    def conditional_prior(self) -> ConditionalPrior | None:
+        """The priors of B's free entries as Gaussians given a scale and a geometry; None where they are not."""
+        source = self.factor[0] if self.geometry_is_own else None
+        return ConditionalPrior.of(
+            self.coef_prior, self.intercept_prior, self.rows.n_features, self.prior_design, source
+        )
+
+    @property
+    def geometry_is_own(self) -> bool:
+        """Whether the features' correlations that a prior is about are those of the rows."""
+        return self.prior_units is None or self.prior_units.design is None
+
+    @property
+    def scatter_prior(self) -> ScatterPrior:
+        """Prior of a scatter beside known errors, in the model's units."""
+        return ScatterPrior(self.scatter_unit)
+
     @cached_property
     def gaussian_prior(self) -> tuple[Array, Array] | None:
         """Prior means and standard deviations of B's free entries, or None if they are not Gaussian."""
@@ -329,6 +387,12 @@ class Problem:
         for name in ("factor", "groups"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
+        return other
+
+    def conditional_on(self, other: Problem) -> Problem:
+        """Return another problem, of fewer rows, with what priors take from the rows as this one has it."""
+        for name in ("conditional_prior", "scatter_unit"):
+            other.__dict__[name] = getattr(self, name)
         return other
 
     def gaussian_like(self) -> Problem:
@@ -370,8 +434,12 @@ class Problem:
 
     @property
     def priors_proper(self) -> bool:
-        """Whether every prior integrates to one, so that there is a marginal likelihood."""
-        priors: list[Prior | None] = [self.coef_prior, self.intercept_prior]
+        """Whether there is a marginal likelihood: every prior integrates to one, a flat one of the intercept aside.
+
+        The intercept is common to all models of the same data; a density of one (in the model's units) is its
+        convention, under which they can be compared.
+        """
+        priors: list[Prior] = [self.coef_prior]
         priors += [parameter.prior for parameter in self.auxiliary]
         return not any(isinstance(prior, Flat) for prior in priors)
 

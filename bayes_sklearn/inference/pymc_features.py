@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors import PoweredCorrelation
 from ._compat import quietly
+from .conditional_prior import powered_roots
 from .feature_coordinates import takes_log_noise
-from .importance import units_of
+from .importance import signal_scale, units_of
 from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
+from .prior_coordinates import coefficients_at, gaussian_given_scale, scale_is_learned
 from .problem import Problem
 from .pymc_model import (
     coefficients,
@@ -23,12 +26,18 @@ from .pymc_model import (
     likelihood_variables,
     observed_data,
     observed_distribution,
-    of_role,
+    of_geometries,
     plain_data,
+    prior_scale,
+    unpacked,
+)
+from .pymc_priors import (
+    learned_scale,
+    of_role,
+    over_geometries,
     positive_density,
     prior_density,
     priors_of,
-    unpacked,
 )
 from .structural import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 
@@ -64,7 +73,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         q, width = np.shape(data["latent"])
         with pm.Model() as model:
             given = unpacked(data)
-            u = pm.Flat("u", shape=np.size(data["location"]))
+            size = np.size(data["location"]) + scale_is_learned(problem)
+            u = pm.Flat("u", shape=size)
             found, terms = structural_parameters(problem, given, u, (q, width))
             # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
             columns = given["factor"].T
@@ -90,6 +100,8 @@ class StructuralParameters(NamedTuple):
     T: Any
     noise_scale: Any
     """None where the noise is known."""
+    scatter: Any
+    """What is added to the rows' errors; 0 where nothing is."""
 
 
 def structural_parameters(
@@ -107,40 +119,130 @@ def structural_parameters(
     shape : tuple of int
         (q, k + 1).
     """
+    import pymc as pm
     import pytensor.tensor as pt
 
     (q, width), priors = shape, priors_of(problem)
     has_scale = problem.noise != "known"
-    values = given["location"] + pt.dot(given["root"], u)
+    n_own = given["location"].type.shape[0]
+    own, tau, terms = u[:n_own], 1.0, []
+    follows = scale_is_learned(problem)
+    if follows:
+        tau, terms = learned_scale(problem, given, u[n_own:])
+        own, log_volume = _following_scale(given, own, tau)
+        terms.append(log_volume)
+    values = given["location"] + pt.dot(given["root"], own)
+    if follows:
+        pm.Deterministic("values", values)
     n_line = width - (not problem.fit_intercept)
-    of_w, of_y, change, t, scale, zeta = parts_of(
-        values, [q * width, n_line, q, q, has_scale, q * (q - 1) // 2]
+    of_w, of_y, change, t, scale, zeta, ratio = parts_of(
+        values, [q * width, n_line, q, q, has_scale, q * (q - 1) // 2, problem.noise == "auto"]
     )
     latent = given["latent"] + of_w.reshape((q, width))
+    moved = pt.dot(change, latent)
+    if follows:  # slopes have coordinates of their own
+        slopes = of_y[int(problem.fit_intercept) :]
+        if isinstance(problem.coef_prior, PoweredCorrelation):
+            slopes = slopes - pt.dot(given["m"] + change, latent)[1:]
+        of_y = pt.concatenate([of_y[: int(problem.fit_intercept)], slopes - given["line"][1:] + moved[1:]])
     if problem.fit_intercept:
-        entries = of_y + given["line"] - pt.dot(change, latent)
+        entries = of_y + given["line"] - moved
         slopes = entries[1:]
     else:
         # An intercept of zero is one that follows from the features' mean.
-        at_zero = pt.dot(change, latent)
-        of_y = pt.concatenate([at_zero[:1], of_y])
-        slopes = of_y[1:] + given["line"][1:] - at_zero[1:]
+        of_y = pt.concatenate([moved[:1], of_y])
+        slopes = of_y[1:] + given["line"][1:] - moved[1:]
     away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
-    terms = [spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
-    coef = pt.concatenate([given["m"] + change, slopes]) / given["unit"]
-    terms.append(prior_density(problem.coef_prior, of_role(given, "coef_prior"), coef))
+    T = true_covariance(t, zeta)
+    terms += [spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+    m = given["m"] + change
+    terms.append(slopes_density(problem, given, m, slopes, pt.dot(m, latent)[1:], T, tau))
     if problem.fit_intercept:
         intercept = of_role(given, "intercept_prior")
         terms.append(prior_density(priors["intercept_prior"], intercept, entries[:1]))
-    noise_scale: Any = None
-    if has_scale:
-        in_logs = takes_log_noise(problem)
-        noise_scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
-        terms.append(scale[0] if in_logs else 0.0)
-        noise_prior = of_role(given, "noise_prior")
-        terms.append(positive_density(problem.noise_prior, "noise_prior", noise_prior, noise_scale))
+    noise_scale, scatter, of_noise = signed_noise(problem, given, scale, ratio)
     deviation = pt.concatenate([of_w, of_y]).reshape((q + 1, width))
-    return StructuralParameters(latent, change, deviation, true_covariance(t, zeta), noise_scale), terms
+    return StructuralParameters(latent, change, deviation, T, noise_scale, scatter), [*terms, *of_noise]
+
+
+def _following_scale(given: Mapping[str, Any], u: Any, tau: Any) -> tuple[Any, Any]:
+    """Return coordinates in which the coefficients follow their prior's scale, and the log of the volume, (18a)."""
+    import pytensor.tensor as pt
+
+    size = given["mean"].type.shape[0]
+    coef, _, log_volume = coefficients_at(given, u[:size], 1.0, tau)
+    own = pt.dot(given["coefficients_root"], coef[0] - given["coefficients_at"])
+    return pt.concatenate([own, u[size:]]), log_volume[0]
+
+
+def slopes_density(
+    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, through: Any, T: Any, tau: Any
+) -> Any:
+    """Return the log prior density of m and beta, given in units of the features' spread, (20b).
+
+    Where the prior has several geometries, the densities under each become the variable ``geometry``.
+
+    Parameters
+    ----------
+    problem : Problem
+    given : mapping of str to TensorVariable
+    m, beta : TensorVariable
+        (q,) and (k,)
+    through : TensorVariable of shape (k,)
+        m'Gamma: what exact features say of the target by the true ones.
+    T : TensorVariable of shape (q, q)
+        The true features' covariance.
+    tau : TensorVariable or float
+        The prior's scale.
+    """
+    import pytensor.tensor as pt
+
+    parameters = of_role(given, "coef_prior")
+    if not isinstance(problem.coef_prior, PoweredCorrelation):
+        coef = pt.concatenate([m, beta]) / given["unit"]
+        return prior_density(problem.coef_prior, parameters, coef, tau)
+    q, k = m.type.shape[0], given["unit"].type.shape[0] - m.type.shape[0]
+    square = pt.dot(m, pt.dot(T, m)) / given["signal_scale"] ** 2
+    learned = problem.coef_prior.scale_prior is not None
+    of_signal = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
+    of_signal = of_signal - 0.5 * ((q + 1) * pt.log1p(square) if learned else square)
+    if not k:
+        return of_signal
+    white = pt.dot(given["whiten"], beta + through) / tau
+    of_geometry = given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1)
+    return of_signal + over_geometries(of_geometry) - k * pt.log(tau)
+
+
+def signed_noise(
+    problem: Problem, given: Mapping[str, Any], scale: Any, ratio: Any
+) -> tuple[Any, Any, list[Any]]:
+    """Return the noise scale, the scatter and their log prior densities in the coordinates.
+
+    Parameters
+    ----------
+    problem : Problem
+    given : mapping of str to TensorVariable
+    scale : TensorVariable of shape (1,)
+        The noise scale, signed, or its log; of noise "auto" the noise of a typical row.
+    ratio : TensorVariable of shape (1,)
+        Of noise "auto" the log of the scatter over the rest.
+    """
+    import pytensor.tensor as pt
+
+    if problem.noise == "known":
+        return None, 0.0, []
+    in_logs = takes_log_noise(problem)
+    size = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
+    terms, scatter = [scale[0]] if in_logs else [], size if problem.noise == "additive" else 0.0
+    if problem.noise == "auto":
+        rest = size / pt.sqrt(1.0 + pt.exp(2.0 * ratio[0]))
+        noise_scale, scatter = rest / given["typical_error"], rest * pt.exp(ratio[0])
+        of_scatter = of_role(given, "scatter_prior")
+        terms.append(positive_density(problem.scatter_prior, "scatter_prior", of_scatter, scatter))
+        terms.append(pt.log(noise_scale) + pt.log(scatter) - pt.log(size))
+        size = noise_scale
+    parameters = of_role(given, "noise_prior")
+    return size, scatter, [*terms, positive_density(problem.noise_prior, "noise_prior", parameters, size)]
 
 
 def parts_of(values: Any, sizes: list[int]) -> list[Any]:
@@ -169,14 +271,13 @@ def true_covariance(t: Any, zeta: Any) -> Any:
 def _omega(problem: Problem, errors: Any, found: StructuralParameters) -> Any:
     """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows)."""
     scale, order = found.noise_scale, found.change.type.shape[0] + 1
-    scatter = scale if problem.noise == "additive" else 0.0
-    common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
+    common = common_part(found.change, found.T, found.scatter).dimshuffle(0, "x")
     return error_part(problem, errors, order, scale) + common
 
 
 def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
-    """Return what the rows' errors make of the covariance, for noise "scaled" in the parts 1, s and s^2."""
-    if problem.noise != "scaled":
+    """Return what the rows' errors make of the covariance, where s multiplies them in the parts 1, s and s^2."""
+    if problem.noise not in ("scaled", "auto"):
         return errors
     without, with_scale, with_square = parts_of(errors, [order**2] * 3)
     return without + scale * with_scale + scale**2 * with_square
@@ -305,23 +406,25 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
         with pm.Model(coords=coords) as model:
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            values, sigma = likelihood_variables(problem, suffix)
-            coef = coefficients(problem, suffix, values, data)
-            if suffix:
-                coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
-
-            expected = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy")
-            line = intercept_at_mean(problem, suffix, coef)
+            values, seen = likelihood_variables(problem, suffix)
+            expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
             if len(exact):
                 Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))
-                deviation = Z - scaling.x_mean[exact]
                 Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
                 own = (measured[:, exact] - measured[:, exact].mean(axis=0)) / (
                     units.exact * scaling.x_scale[exact]
                 )
                 expected = expected + pt.dot(own, Gamma.T)
-                line = line + pt.dot(deviation, coef[exact])
-            x_true = _true_features(expected, spread, len(used), problem.n_components)
+            x_true, T = _true_features(expected, spread, len(used), problem.n_components)
+            if isinstance(problem.coef_prior, PoweredCorrelation):
+                coef = _on_signal(problem, suffix, units.exact, T, Gamma)
+            else:
+                coef = coefficients(problem, suffix, values, data)
+            if suffix:
+                coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
+            line = intercept_at_mean(problem, suffix, coef)
+            if len(exact):
+                line = line + pt.dot(Z - scaling.x_mean[exact], coef[exact])
             line = line + pt.dot(x_true - scaling.x_mean[noisy], coef[noisy])
             X = measured[:, noisy]
             if (covariance == covariance * np.eye(len(noisy))).all():
@@ -331,24 +434,27 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
 
             if with_target is None:
-                seen = {**values, "noise_scale": sigma}
                 distribution, parameters = observed_distribution(problem, line, seen, data)
             else:
                 # What the features' errors say of the target's: E[eps | u] = c' U^-1 u.
                 c = with_target[used] if with_target.ndim == 2 else with_target
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
-                multiple = sigma if problem.noise == "scaled" else 1.0
+                multiple = seen["noise_scale"] if problem.noise in ("scaled", "auto") else 1.0
+                scatter = seen.get("noise_scale" if problem.noise == "additive" else "scatter", 0.0)
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
                 known = data.standard_error**2 - (told * c).sum(axis=1)
-                variance = multiple**2 * known + (sigma**2 if problem.noise == "additive" else 0.0)
+                variance = multiple**2 * known + scatter**2
                 distribution, parameters = pm.Normal, {"mu": line, "sigma": pt.sqrt(variance)}
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
     return model
 
 
-def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> Any:
-    """Return the variable ``x_true`` of the PyMC model in hand; scales are in units of the measured features'."""
+def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
+    """Return the variable ``x_true`` of the PyMC model in hand, and its covariance at fixed exact features, (q, q).
+
+    Scales are in units of the measured features'.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -358,23 +464,62 @@ def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> A
     if n_components == 1:
         if q == 1:
             scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
-            return pm.Normal("x_true", expected, scale, dims=dims)
+            return pm.Normal("x_true", expected, scale, dims=dims), scale[:, None] ** 2
         root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
-        return pm.MvNormal("x_true", expected, chol=spread[:, None] * root, dims=dims)
+        root = spread[:, None] * root
+        return pm.MvNormal("x_true", expected, chol=root, dims=dims), pt.dot(root, root.T)
     shares = pm.Dirichlet("shares", np.full(n_components, SHARE_CONCENTRATION), dims="component")
     # About their mean, which is ``mu``.
     apart = pm.ZeroSumNormal("mu_apart", COMPONENT_SCALE, dims=("noisy", "component"))
     means = [expected + spread * apart[:, c] for c in range(n_components)]
+    away = spread[:, None] * (apart - pt.dot(apart, shares)[:, None])
+    between = pt.dot(away * shares, away.T)
     if q == 1:
         scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="component")
-        return pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
+        x_true = pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
+        return x_true, between + pt.dot(shares, scale**2)
     roots = [
         pm.LKJCholeskyCov(f"x_root_{c}", n=q, eta=LKJ_SHAPE, sd_dist=scales)[0] for c in range(n_components)
     ]
-    normals = [
-        pm.MvNormal.dist(mean, chol=spread[:, None] * root) for mean, root in zip(means, roots, strict=True)
-    ]
-    return pm.Mixture("x_true", shares, normals, dims=dims)
+    roots = [spread[:, None] * root for root in roots]
+    normals = [pm.MvNormal.dist(mean, chol=root) for mean, root in zip(means, roots, strict=True)]
+    within = sum(shares[c] * pt.dot(root, root.T) for c, root in enumerate(roots))
+    return pm.Mixture("x_true", shares, normals, dims=dims), between + within
+
+
+def _on_signal(problem: Problem, suffix: str, unit: Array, T: Any, Gamma: Any) -> Any:
+    """Return coefficients in the model's units whose prior is on what the features explain of the target, (20a).
+
+    They follow from ``signal``, of the noisy features in units of their own spread, and ``slope``, what exact ones
+    explain beside and through these.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    errors, scaling, prior = problem.feature_errors, problem.scaling, gaussian_given_scale(problem)
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    noisy, p = errors.noisy, problem.rows.n_features
+    exact = np.setdiff1d(np.arange(p), noisy)
+    size, q = signal_scale(problem.coef_prior), len(noisy)  # type: ignore[arg-type]
+    if problem.coef_prior.scale_prior is None:
+        signal = pm.Normal("signal", 0.0, size, dims="noisy")
+    elif q == 1:
+        signal = pm.Cauchy("signal", 0.0, size, dims="noisy")
+    else:
+        signal = pm.MvStudentT("signal", nu=1.0, mu=np.zeros(q), scale=size**2 * np.eye(q), dims="noisy")
+    root = pt.sqrt(T) if q == 1 else pt.linalg.cholesky(T)
+    m = pt.linalg.solve_triangular(root.T, signal, lower=False) * scaling.x_scale[noisy]
+    coef = m
+    if len(exact):
+        powers = prior.powers if len(exact) > 1 else prior.powers[:1]  # type: ignore[index]
+        roots = [
+            prior.sigma[exact, None] * own for own in powered_roots(problem.prior_design[:, exact], powers)
+        ]
+        slope = of_geometries("slope", roots, prior_scale(problem), "exact")
+        coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], Gamma) / unit])
+    coef = coef[np.argsort(np.append(noisy, exact))]
+    return pm.Deterministic(f"coef{suffix}", coef, dims="feature")
 
 
 def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:

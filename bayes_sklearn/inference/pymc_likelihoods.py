@@ -14,8 +14,19 @@ from numpy.typing import NDArray
 from ..likelihoods import Observations
 from ..priors import ScaleMixture
 from ._compat import quietly
+from .prior_coordinates import follows_prior
 from .problem import Problem
-from .pymc_model import of_role, positive_density, prior_density, priors_of, unit_of, unpacked
+from .pymc_model import unit_of, unpacked
+from .pymc_priors import (
+    following_prior,
+    learned_scale,
+    of_role,
+    over_geometries,
+    positive_density,
+    prior_density,
+    priors_of,
+    scale_and_scatter,
+)
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -43,20 +54,30 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pymc as pm
         import pytensor.tensor as pt
 
-        k, p = np.size(data["start"]), problem.rows.n_features
-        others = len(problem.auxiliary)
-        prior = problem.coef_prior
+        p, prior = problem.rows.n_features, problem.coef_prior
+        k, others = p + problem.fit_intercept, len(problem.auxiliary)
+        placed, at = follows_prior(problem), k + others
+        learned = prior.scale_prior is not None
         mixture = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             parameters = {role: of_role(given, role) for role in priors}
-            u = pm.Flat("u", shape=k + others + mixture)
-            values, terms = likelihood_values(problem, given, u[k : k + others])
+            u = pm.Flat("u", shape=at + learned + mixture)
+            values, terms = likelihood_values(problem, given, u[k:at])
             columns = given["factor"].T
-            seen = observations(problem, given, columns[k + 1 :])
+            seen = observations(problem, given, columns[k + (not placed) :])
+            if placed:
+                scale, more = learned_scale(problem, given, u[at:])
+                ratio = 1.0 + _rows_say(problem, given, values) if problem.has_noise_scale else 1.0
+                found = following_prior(problem, given, u[:k], ratio, scale)
+                eta = pt.dot(found.B, columns[:k])
+                of_rows = pt.dot(problem.likelihood.graph(eta, values, seen), columns[-1])
+                terms += [*more, over_geometries(found.log_prior + of_rows)]
+                pm.Potential("log_posterior", sum(terms))
+                return model
             if mixture:
                 unit = unit_of(problem.likelihood, values, seen, given["pooled"], columns[-1])
-                scales = problem.coef_prior.scales(u[k + others :], parameters["coef_prior"], unit)
+                scales = problem.coef_prior.scales(u[at:], parameters["coef_prior"], unit)
                 for name, value in scales.named.items():
                     pm.Deterministic(name, value)
                 own, more = _given_scales(problem, given, values, scales.sd, u[:k])
@@ -89,7 +110,11 @@ def likelihood_values(problem: Problem, given: Mapping[str, Any], u: Any) -> tup
         return values, terms
     coordinates = given["place"] + pt.dot(given["spread_of_auxiliary"], u)
     for i, parameter in enumerate(problem.auxiliary):
-        above, log_slope = parameter.for_sampler.graph(coordinates[i], given["coordinate_unit"][i])
+        if problem.noise == "auto" and i < 2:
+            log_slope = scale_and_scatter(given, coordinates[0], coordinates[1])[i]
+            above = pt.exp(log_slope)
+        else:
+            above, log_slope = parameter.for_sampler.graph(coordinates[i], given["coordinate_unit"][i])
         role = "noise_prior" if parameter.name == "noise_scale" else f"{parameter.name}_prior"
         terms += [positive_density(parameter.prior, role, of_role(given, role), above), log_slope]
         values[parameter.name] = pm.Deterministic(parameter.name, above + given["coordinate_lower"][i])
@@ -101,9 +126,12 @@ def observations(problem: Problem, given: Mapping[str, Any], columns: Any) -> Ob
     return Observations(columns[0], columns[1], problem.noise, columns[2], given.get("resolution", 0.0))
 
 
-def _rows_say(given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+def _rows_say(problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     """Return by how much more the rows say than where the coordinates are from, r - 1 in (36)."""
-    return given["variance"] / (values["noise_scale"] ** 2 + given["floor"] ** 2) - 1.0
+    squared = values["noise_scale"] ** 2 + given["floor"] ** 2
+    if problem.noise == "auto":
+        squared = (values["noise_scale"] * given["floor"]) ** 2 + values["scatter"] ** 2
+    return given["variance"] / squared - 1.0
 
 
 def _following(
@@ -114,7 +142,7 @@ def _following(
 
     if not problem.has_noise_scale:
         return u, []
-    ratio = _rows_say(given, values)
+    ratio = _rows_say(problem, given, values)
     precision = 1.0 + given["share"] * ratio
     own = given["pull"] * ratio / precision + u / pt.sqrt(precision)
     return own, [-0.5 * pt.log(precision).sum()]
@@ -129,7 +157,7 @@ def _given_scales(
     first = int(problem.fit_intercept)
     if first:
         sd = pt.concatenate([given["intercept_scale"].reshape((1,)), sd])
-    more = 1.0 + _rows_say(given, values) if problem.has_noise_scale else 1.0
+    more = 1.0 + _rows_say(problem, given, values) if problem.has_noise_scale else 1.0
     size = sd.shape[0]
     precision = pt.eye(size) + more * sd[:, None] * given["curvature"] * sd
     root = pt.linalg.cholesky(precision)

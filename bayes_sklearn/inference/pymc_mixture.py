@@ -16,7 +16,8 @@ from .feature_coordinates import takes_log_noise
 from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of, sizes_of
 from .problem import Problem
 from .pymc_features import common_part, eliminated, error_part, parts_of, spread_prior, true_covariance
-from .pymc_model import of_role, prior_density, priors_of, unpacked
+from .pymc_model import unpacked
+from .pymc_priors import of_role, prior_density, priors_of
 from .structural import MEAN_SCALE
 
 if TYPE_CHECKING:

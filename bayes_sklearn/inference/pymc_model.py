@@ -15,9 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..likelihoods import Likelihood, Observations
-from ..priors import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
+from ..priors import (
+    NEGLIGIBLE_SCATTER,
+    CoefficientPrior,
+    PoweredCorrelation,
+    Prior,
+    ScaleMixture,
+    ScalePrior,
+    ScatterPrior,
+)
 from ._compat import quietly
+from .prior_coordinates import follows_prior, gaussian_given_scale
 from .problem import Problem
+from .pymc_priors import (
+    NoiseVariables,
+    PlacedCoefficients,
+    following_prior,
+    learned_scale,
+    noise_variables,
+    of_role,
+    over_geometries,
+    prior_density,
+    priors_of,
+    pymc_name,
+)
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -28,35 +49,6 @@ Array = NDArray[np.float64]
 _INSIDE = 1.0 - 1e-9
 
 
-def missing_distribution(problem: Problem) -> str | None:
-    """Return the argument whose prior PyMC has no distribution for, with that prior, or None."""
-    for role, prior in priors_of(problem).items():
-        if isinstance(prior, ScaleMixture) and role == "coef_prior":
-            continue
-        if _name_in_pymc(prior, role) is None:
-            return f"{role}={prior!r}"
-    return None
-
-
-def _name_in_pymc(prior: Prior, role: str) -> str | None:
-    """Return PyMC's name of a prior's distribution."""
-    if isinstance(prior, UnitPrior):
-        return prior.unit_distribution
-    if isinstance(prior, CoefficientPrior) and role in ("coef_prior", "intercept_prior"):
-        return prior.distribution
-    return prior.scale_distribution if isinstance(prior, ScalePrior) else None
-
-
-def prior_parameters(problem: Problem) -> dict[str, Array | float]:
-    """Return every number in the priors by ``role_parameter``, broadcast to one a feature where it may be."""
-    sizes = {"coef_prior": problem.rows.n_features}
-    return {
-        f"{role}_{name}": value if role == "coef_prior" else np.asarray(value).item()
-        for role, prior in priors_of(problem).items()
-        for name, value in prior.check(role, sizes.get(role, 1)).items()
-    }
-
-
 def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
     kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
@@ -64,7 +56,8 @@ def structure(problem: Problem) -> tuple[object, ...]:
     of_features = None if errors is None else (len(errors.noisy), problem.n_components)
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
     latent = None if errors is None or problem.likelihood.closed_form else problem.total_weight
-    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds
+    powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
+    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds, powers
 
 
 @dataclass(frozen=True)
@@ -73,26 +66,35 @@ class Layout:
 
     sampled: int
     """Entries of B that are sampled, the first of the vector: all, or the intercept alone under a mixture."""
-    noise: bool
-    """Whether the log noise scale follows."""
+    noise: int
+    """Coordinates of the noise that follow: the log of its scale; under "auto" of its size, and of the scatter's part."""
+    learned: bool
+    """Whether the log of the prior's scale follows."""
     mixture: int
     """Coordinates of the mixture's scales, the last."""
     follows: bool
     """Whether the coordinates of B follow the noise scale."""
+    placed: bool
+    """Whether they follow the prior's scale and its geometry, too, (18a)."""
 
     @classmethod
     def of(cls, problem: Problem) -> Layout:
         prior, p = problem.coef_prior, problem.rows.n_features
         mixed = isinstance(prior, ScaleMixture)
         coordinates = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
-        follows = problem.noise == "scaled" and not mixed
+        placed = follows_prior(problem)
         return cls(
-            problem.fit_intercept + (0 if mixed else p), problem.noise != "known", coordinates, follows
+            problem.fit_intercept + (0 if mixed else p),
+            {"known": 0, "auto": 2}.get(problem.noise, 1),
+            prior.scale_prior is not None,
+            coordinates,
+            problem.noise == "scaled" and not mixed and not placed,
+            placed,
         )
 
     @property
     def size(self) -> int:
-        return self.sampled + self.noise + self.mixture
+        return self.sampled + self.noise + self.learned + self.mixture
 
 
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
@@ -121,15 +123,19 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             priors = priors_of(problem)
             parameters = {role: of_role(given, role) for role in priors}
             u = pm.Flat("u", shape=layout.size)
-            terms: list[Any] = []
-            scale: Any = None
-            if layout.noise:
-                log_scale = given["log_scale"][0] + given["log_scale"][1] * u[layout.sampled]
-                scale = pm.Deterministic("s", pt.exp(log_scale))
-                noise = getattr(pm, str(problem.noise_prior.scale_distribution))
-                terms += [pm.logp(noise.dist(**parameters["noise_prior"]), scale), log_scale]
-            rows, variance, log_determinant = _rows(problem, given, scale)
+            at = layout.sampled + layout.noise
+            noise = noise_variables(problem, given, u[layout.sampled : at])
+            terms = list(noise.terms)
+            rows, variance, log_determinant = _rows(problem, given, noise)
             terms.append(log_determinant)
+            if layout.placed:
+                prior_scale, more = learned_scale(problem, given, u[at : at + layout.learned])
+                placed = _following_prior(problem, given, u[: layout.sampled], noise, prior_scale)
+                misfit = rows[:, -1] - pt.dot(placed.B, rows[:, :-1].T)
+                of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=1) / variance
+                terms += [*more, over_geometries(of_geometry)]
+                pm.Potential("log_posterior", sum(terms))
+                return model
             # The rows times this are what the entries of B that are sampled leave of the target.
             left = [np.zeros(p if layout.mixture else 0), np.ones(1)]
             if layout.sampled:
@@ -150,8 +156,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                     terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
             target = pt.dot(rows, pt.concatenate(left))
             if layout.mixture:
-                unit = _unit(problem, given, scale)
-                coordinates = u[layout.sampled + layout.noise :]
+                unit = _unit(problem, given, noise.scale, noise.scatter)
+                coordinates = u[at:]
                 mixture = problem.coef_prior.scales(coordinates, parameters["coef_prior"], unit)
                 for name, value in mixture.named.items():
                     pm.Deterministic(name, value)
@@ -191,10 +197,25 @@ def unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
     return given
 
 
-def _rows(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, Any, Any]:
+def _following_prior(
+    problem: Problem, given: Mapping[str, Any], u: Any, noise: NoiseVariables, scale: Any
+) -> PlacedCoefficients:
+    """Return B on the compressed rows."""
+    more: Any = 1.0
+    if problem.noise != "known":
+        floor = given["resolution"] if problem.noise == "scaled" else given["floor"]
+        squared = noise.scale**2 + floor**2
+        if problem.noise == "auto":
+            squared = (noise.scale * floor) ** 2 + noise.scatter**2
+        more = given["variance"] / squared
+    return following_prior(problem, given, u, more, scale)
+
+
+def _rows(problem: Problem, given: Mapping[str, Any], noise: NoiseVariables) -> tuple[Any, Any, Any]:
     """Return the rows, the variance of their noise, and what the noise's determinant gives."""
     import pytensor.tensor as pt
 
+    scale = noise.scale
     if problem.noise == "known":
         return given["factor"], 1.0, 0.0
     if problem.noise == "scaled":
@@ -202,12 +223,20 @@ def _rows(problem: Problem, given: Mapping[str, Any], scale: Any) -> tuple[Any, 
         variance = scale**2 + given["resolution"] ** 2
         return given["factor"], variance, -0.5 * given["total_weight"] * pt.log(variance)
     smallest, middle, half = given["interval"][0], given["interval"][1], given["interval"][2]
-    v = 0.5 * pt.log(scale**2 + smallest**2)
+    square = scale**2 if problem.noise == "additive" else (noise.scatter / scale) ** 2
+    v = 0.5 * pt.log(square + smallest**2)
+    if problem.noise == "auto":
+        v = v - 0.5 * pt.log1p(square / given["largest"] ** 2)
     angle = pt.arccos(pt.clip((v - middle) / half, -_INSIDE, _INSIDE))
     basis = pt.cos(pt.arange(given["factor"].shape[0]) * angle)
     values = pt.dot(basis, given["factor"])
     width = problem.rows.n_features + 1 + problem.fit_intercept
-    return values[:-1].reshape((width, width)), 1.0, -values[-1]
+    rows = values[:-1].reshape((width, width))
+    if problem.noise == "additive":
+        return rows, 1.0, -values[-1]
+    # The rows are in units of the noise of the most precise one.
+    variance = (scale**2 + given["resolution"] ** 2) * smallest**2 + noise.scatter**2
+    return rows, variance, -0.5 * given["total_weight"] * pt.log(variance) - values[-1]
 
 
 def _integrated(target: Any, design: Any, variance: Any) -> Any:
@@ -221,7 +250,7 @@ def _integrated(target: Any, design: Any, variance: Any) -> Any:
     return -0.5 * (square + pt.linalg.slogdet(covariance)[1] - size * pt.log(variance))
 
 
-def _unit(problem: Problem, given: Mapping[str, Any], scale: Any) -> Any:
+def _unit(problem: Problem, given: Mapping[str, Any], scale: Any, scatter: Any = None) -> Any:
     """Return the noise of a typical row by the square root of the number of rows."""
     import pytensor.tensor as pt
 
@@ -229,38 +258,8 @@ def _unit(problem: Problem, given: Mapping[str, Any], scale: Any) -> Any:
         return given["unit"]
     if problem.noise == "scaled":
         return scale * given["unit"]
-    return pt.sqrt(given["unit"] ** 2 + scale**2 / given["total_weight"])
-
-
-def prior_density(prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any) -> Any:
-    """Return the log density of entries of B under their prior."""
-    import pymc as pm
-
-    return pm.logp(getattr(pm, str(prior.distribution)).dist(**parameters), entries).sum()
-
-
-def priors_of(problem: Problem) -> dict[str, Any]:
-    """Return the priors that the model has, by role."""
-    priors: dict[str, Any] = {"coef_prior": problem.coef_prior}
-    if problem.fit_intercept:
-        priors["intercept_prior"] = problem.intercept_prior
-    if problem.has_noise_scale:
-        priors["noise_prior"] = problem.noise_prior
-    others = (other for other in problem.auxiliary if other.name != "noise_scale")
-    priors |= {f"{other.name}_prior": other.prior for other in others}
-    return priors
-
-
-def positive_density(prior: Prior, role: str, parameters: Mapping[str, Any], value: Any) -> Any:
-    """Return the log density of a scale or of another parameter of the likelihood under its prior."""
-    import pymc as pm
-
-    return pm.logp(getattr(pm, str(_name_in_pymc(prior, role))).dist(**parameters), value)
-
-
-def of_role(given: Mapping[str, Any], role: str) -> dict[str, Any]:
-    """Return the parameters of one prior by their own names."""
-    return {name[len(role) + 1 :]: value for name, value in given.items() if name.startswith(f"{role}_")}
+    multiple, scatter = (scale, scatter) if problem.noise == "auto" else (1.0, scale)
+    return pt.sqrt((multiple * given["unit"]) ** 2 + scatter**2 / given["total_weight"])
 
 
 def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence[Any]) -> pm.Model:
@@ -292,14 +291,12 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             X = pm.Data("X", np.asarray(rows.take(used), dtype=np.float64), dims=("obs", "feature"))
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
-            values, sigma = likelihood_variables(problem, suffix)
+            values, seen = likelihood_variables(problem, suffix)
             coef = coefficients(problem, suffix, values, data)
             if suffix:
                 coef = pm.Deterministic("coef", coef * (scaling.y_scale / scaling.x_scale), dims="feature")
             line = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
-            distribution, parameters = observed_distribution(
-                problem, line, {**values, "noise_scale": sigma}, data
-            )
+            distribution, parameters = observed_distribution(problem, line, seen, data)
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
             if (frequency[used] != 1.0).any():
@@ -344,49 +341,84 @@ def observed_distribution(
     return getattr(pm, name), parameters
 
 
-def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any], Any]:
-    """Return the likelihood's parameters by name, and the noise scale in the data's unit."""
+def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the likelihood's parameters by name, and them with what is in the data's unit for the target's model."""
     import pymc as pm
 
     values: dict[str, Any] = dict(problem.likelihood.constants)
-    sigma: Any = None
+    in_data: dict[str, Any] = {}
+    scales: list[tuple[str, str, ScalePrior, float]] = []
     if problem.has_noise_scale:
-        suffix = suffix if problem.noise_unit != 1.0 else ""
-        scale = _positive_variable(problem.noise_prior, "noise_prior", f"sigma{suffix}")
-        sigma = pm.Deterministic("sigma", scale * problem.noise_unit) if suffix else scale
-        values["noise_scale"] = scale
+        scales.append(("noise_scale", "sigma", problem.noise_prior, problem.noise_unit))
+    if problem.noise == "auto":
+        scales.append(("scatter", "scatter", problem.scatter_prior, problem.scaling.y_scale))
+    for role, name, prior, unit in scales:
+        own = suffix if unit != 1.0 else ""
+        values[role] = _positive_variable(prior, f"{name}_prior", f"{name}{own}")
+        in_data[role] = pm.Deterministic(name, values[role] * unit) if own else values[role]
     for other in problem.auxiliary:
-        if other.name == "noise_scale":
+        if other.name in ("noise_scale", "scatter"):
             continue
         lower = other.coordinate.lower
         above = _positive_variable(
             other.prior, f"{other.name}_prior", f"{other.name}{'_above' if lower else ''}"
         )
         values[other.name] = pm.Deterministic(other.name, above + lower) if lower else above
-    return values, sigma
+    return values, {**values, **in_data}
 
 
 def _positive_variable(prior: Prior, role: str, name: str) -> Any:
     import pymc as pm
 
     parameters = {key: np.asarray(value).item() for key, value in prior.check(role, 1).items()}
-    return getattr(pm, str(_name_in_pymc(prior, role)))(name, **parameters)
+    if isinstance(prior, ScatterPrior):
+        wide, narrow = (
+            pm.HalfCauchy.dist(beta=size * parameters["beta"]) for size in (1.0, NEGLIGIBLE_SCATTER)
+        )
+        return pm.Mixture(name, w=[0.5, 0.5], comp_dists=[wide, narrow])
+    return getattr(pm, str(pymc_name(prior, role)))(name, **parameters)
+
+
+def prior_scale(problem: Problem) -> Any:
+    """Return the scale of the coefficients' prior, a variable where it is learned, else one."""
+    learned = problem.coef_prior.scale_prior
+    return 1.0 if learned is None else _positive_variable(learned, "scale_prior", "prior_scale")
+
+
+def of_geometries(name: str, roots: Sequence[Array], scale: Any, dims: str) -> Any:
+    """Return coefficients, scale times a root times Normal(0, 1), each root as probable as the others."""
+    import pymc as pm
+
+    # The triangle with the same product.
+    factors = [np.linalg.qr(root.T, mode="r").T for root in roots]
+    factors = [factor * np.where(np.diag(factor) < 0.0, -1.0, 1.0) for factor in factors]
+    zero = np.zeros(len(roots[0]))
+    if len(factors) == 1:
+        return pm.MvNormal(name, zero, chol=scale * factors[0], dims=dims)
+    geometries = [pm.MvNormal.dist(zero, chol=scale * factor) for factor in factors]
+    return pm.Mixture(name, np.full(len(factors), 1.0 / len(factors)), geometries, dims=dims)
 
 
 def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data: Observations) -> Any:
     """Return the coefficients in the model's units."""
     prior, p = problem.coef_prior, problem.rows.n_features
+    name = f"coef{suffix}"
+    if isinstance(prior, PoweredCorrelation):
+        found = problem.conditional_prior
+        if found is None:
+            found = gaussian_given_scale(problem)
+        return of_geometries(name, found.roots, prior_scale(problem), "feature")
     if not isinstance(prior, ScaleMixture):
-        return _variable(prior, "coef_prior", p, f"coef{suffix}", dims="feature")
+        return _variable(prior, "coef_prior", p, name, scale=prior_scale(problem), dims="feature")
     if problem.likelihood.closed_form:  # as the compressed rows have it, which know no single row
         given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
-        unit = _unit(problem, given, values.get("noise_scale"))
+        unit = _unit(problem, given, values.get("noise_scale"), values.get("scatter"))
     else:
         frequency = problem.rows.frequency
         weight = 1.0 if frequency is None else frequency[frequency > 0.0]
         in_model = replace(data, standard_error=data.standard_error / problem.error_unit)
         unit = unit_of(problem.likelihood, values, in_model, pooled_share(problem), weight)
-    return prior.variables(f"coef{suffix}", prior.check("coef_prior", p), unit, "feature")
+    return prior.variables(name, prior.check("coef_prior", p), unit, "feature")
 
 
 def pooled_share(problem: Problem) -> float:
@@ -424,12 +456,17 @@ def intercept_at_mean(problem: Problem, suffix: str, coef: Any) -> Any:
     return at_mean
 
 
-def _variable(prior: CoefficientPrior, role: str, size: int, name: str, **kwargs: Any) -> Any:
+def _variable(
+    prior: CoefficientPrior, role: str, size: int, name: str, scale: Any = 1.0, **kwargs: Any
+) -> Any:
     """Return a variable of the PyMC model in hand with a prior's distribution, one number where all are the same."""
     import pymc as pm
 
     parameters = prior.check(role, size)
-    plain = {key: value[0] if (value == value[0]).all() else value for key, value in parameters.items()}
+    plain = {
+        key: value[0] if size and (value == value[0]).all() else value for key, value in parameters.items()
+    }
+    plain = prior.at_learned_scale(plain, scale)
     return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
 
 

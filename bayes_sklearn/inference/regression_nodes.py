@@ -6,11 +6,15 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
-from .importance_sampling import Component, Sample, fitted, sample
-from .noise_coordinates import FollowingNoise, settle
+from ..priors import Normal, PoweredCorrelation
+from .importance_sampling import Component, Sample, fitted, pareto_smoothed, sample
+from .noise_coordinates import FollowingNoise, Parted, anchored, other_modes, settle
 from .posterior import Posterior, SharedBasis
 from .problem import Problem
 from .propriety import warn_of_no_noise
@@ -21,6 +25,8 @@ Array = NDArray[np.float64]
 # Nodes, and row-nodes above which they are fewer: the more rows, the nearer to normal is the posterior.
 _NODES, _FEWEST = 4096, 1024
 _MANY = 2**22
+# Nodes of a geometry of the prior at least.
+_LEAST = 256
 # Degrees of freedom of the proposals, as many as dimensions within these bounds: in few dimensions heavy tails cost
 # little and are worth having.
 _DEGREES_OF_FREEDOM = (7.0, 30.0)
@@ -39,13 +45,13 @@ def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Co
     before, with Gaussians about as wide, shows.
     """
     k, point = density.n_coefficients, density.start
-    follows = "noise_scale" in [parameter.name for parameter in density.problem.auxiliary]
+    follows = bool({"noise_scale", "prior_scale"} & {parameter.name for parameter in density.parameters})
     width = np.ones(k)
-    if density.problem.gaussian_prior is None:
-        like = RegressionDensity(density.problem.gaussian_like())
-        for of in (like, density):
-            component = climb(of, point, width, k if follows else None)
-            point, width = component.center, np.linalg.norm(density.basis @ component.root[:k, :k], axis=1)
+    if not density.priors.gaussian:
+        for of in (density.gaussian_like(), density):
+            component = climb(of, point[: of.size], width, k if follows else None)
+            point = np.append(component.center, point[of.size :])
+            width = np.linalg.norm(density.basis @ component.root[:k, :k], axis=1)
     return settle(density, width) if follows else (None, climb(density, point, width))
 
 
@@ -64,32 +70,98 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
     -------
     posterior : Posterior
     sample : Sample
-        It is for the caller to look at its `doubts`.
+        Of all geometries of the prior, the points being those of B. It is for the caller to look at its `doubts`.
     """
-    density = RegressionDensity(problem)
     if n_nodes is None:
         n_nodes = _NODES
         while n_nodes > _FEWEST and n_nodes * len(problem.rows.y) > _MANY:
             n_nodes //= 2
-    coordinates, proposal = find_proposal(density)
+    densities = _densities(problem)
+    proposals = [find_proposal(density) for density in densities]
+    expected = np.array([_log_mass(*pair) for pair in zip(densities, proposals, strict=True)])
+    share = np.exp(expected - logsumexp(expected))
+    rng = np.random.default_rng(seed)
+    sizes = np.exp2(np.rint(np.log2(np.maximum(share * n_nodes, min(_LEAST, n_nodes))))).astype(np.intp)
+    found = [
+        _sampled(density, *proposal, int(size), rng)
+        for density, proposal, size in zip(densities, proposals, sizes, strict=True)
+    ]
+    log_totals = np.array([sample.log_total for sample in found]) - np.log(len(found))
+    log_totals += [density.log_volume for density in densities]
+    log_total = float(logsumexp(log_totals))
+    geometry = np.exp(log_totals - log_total)
+    posterior = _posterior(problem, densities, found, geometry)
+    if problem.priors_proper:
+        posterior = replace(posterior, log_evidence=log_total + problem.log_jacobian)
+    whole = Sample(
+        posterior.location,
+        posterior.weights,
+        log_total,
+        found[0].k_hat if len(found) == 1 else _k_hat(posterior.weights),
+        float(1.0 / np.square(posterior.weights).sum()),
+    )
+    if not whole.doubts and problem.noise == "scaled" and problem.likelihood.link == "identity":
+        at_the_end = posterior.noise_scale < _AT_THE_END * problem.resolution()
+        if posterior.weights @ at_the_end > 1e-3:
+            warn_of_no_noise()
+    return posterior, whole
+
+
+def _k_hat(weights: Array) -> float:
+    """Return the shape of the tail of weights, (G,)."""
+    with np.errstate(divide="ignore"):
+        return pareto_smoothed(np.log(weights))[1]
+
+
+def _densities(problem: Problem) -> list[RegressionDensity]:
+    """Return the density under every geometry of the coefficients' prior, (8a).
+
+    Coefficients of a powered correlation prior are independent and alike in its own directions.
+    """
+    prior = problem.coef_prior
+    if not isinstance(prior, PoweredCorrelation):
+        return [RegressionDensity(problem)]
+    # The roots don't depend on what the intercept has.
+    like = problem if problem.intercept_prior is None else replace(problem, intercept_prior=Normal())
+    found = like.conditional_prior
+    if found is None:  # for the type checker
+        raise AssertionError
+    alike = replace(problem, coef_prior=Normal(sigma=1.0 if prior.scale_prior is None else prior.scale_prior))
+    return [RegressionDensity(alike, root) for root in found.roots]
+
+
+def _log_mass(density: RegressionDensity, proposal: tuple[FollowingNoise | None, Component]) -> float:
+    """Return the log of the normal approximation's integral, but for what all geometries have alike."""
+    coordinates, component = proposal
+    log_density = (density if coordinates is None else coordinates)(component.center[None])[0]
+    return float(log_density + np.linalg.slogdet(component.root)[1]) + density.log_volume
+
+
+def _sampled(
+    density: RegressionDensity,
+    coordinates: FollowingNoise | None,
+    proposal: Component,
+    n_nodes: int,
+    rng: np.random.Generator,
+) -> Sample:
+    """Return weighted points (gamma, coordinates of the others)."""
     near = density.folded & (np.abs(proposal.center) < _SEPARATE * proposal.scale)
+    starts, following = [proposal], None
+    if coordinates is not None:
+        starts += other_modes(coordinates, proposal)
+        following = Parted.of(anchored(coordinates, proposal), density)
+        if isinstance(following, Parted):
+            starts = [following.component(start) for start in starts]
     found = sample(
-        density if coordinates is None else coordinates,
-        [proposal],
+        density if following is None else following,
+        starts,
         n_nodes,
-        np.random.default_rng(seed),
+        rng,
         images=_reflections(near),
         widen=lambda points, log_weights, component: _widened(density.folded, points, log_weights, component),
         degrees_of_freedom=float(np.clip(density.size, *_DEGREES_OF_FREEDOM)),
     )
-    if coordinates is not None:
-        found = found._replace(points=coordinates.points(found.points))
-    posterior = _posterior(density, found)
-    if not found.doubts and problem.noise == "scaled" and problem.likelihood.link == "identity":
-        at_the_end = posterior.noise_scale < _AT_THE_END * problem.resolution()
-        if posterior.weights @ at_the_end > 1e-3:
-            warn_of_no_noise()
-    return posterior, found
+    return found if following is None else found._replace(points=following.points(found.points))
 
 
 def _widened(folded: NDArray[np.bool_], points: Array, log_weights: Array, component: Component) -> Component:
@@ -111,21 +183,26 @@ def _reflections(near: NDArray[np.bool_]) -> Array:
     return np.asarray(signs[:, :, None] * np.eye(len(near)))
 
 
-def _posterior(density: RegressionDensity, found: Sample) -> Posterior:
-    problem, size = density.problem, len(found.points)
-    p = problem.rows.n_features
-    location = np.zeros((size, p + 1))
-    location[:, int(not problem.fit_intercept) :] = density.coefficients(found.points)
-    auxiliary = density.values(found.points)
-    log_evidence = None
-    if problem.priors_proper:
-        log_evidence = found.log_total + density.log_volume + problem.log_jacobian
+def _posterior(
+    problem: Problem, densities: list[RegressionDensity], found: list[Sample], geometry: Array
+) -> Posterior:
+    """Return the points of all geometries, whose probabilities these are, as nodes."""
+    location = np.concatenate(
+        [density.coefficients(sample.points) for density, sample in zip(densities, found, strict=True)]
+    )
+    if not problem.fit_intercept:
+        location = np.column_stack([np.zeros(len(location)), location])
+    of_each = [density.values(sample.points) for density, sample in zip(densities, found, strict=True)]
+    others = {name: np.concatenate([values[name] for values in of_each]) for name in of_each[0]}
+    p, size = problem.rows.n_features, len(location)
     return Posterior(
-        weights=found.weights,
+        weights=np.concatenate([part * sample.weights for part, sample in zip(geometry, found, strict=True)]),
         location=location,
         covariances=SharedBasis(np.zeros((p + 1, 0)), np.zeros((size, 0))),
-        noise_scale=auxiliary.pop("noise_scale", np.ones(size)),
+        noise_scale=others.pop("noise_scale", np.ones(size)),
         center=np.zeros(p),
-        log_evidence=log_evidence,
-        auxiliary=auxiliary,
+        scatter=others.pop("scatter", None),
+        prior_scale=others.pop("prior_scale", None),
+        geometry=geometry if len(geometry) > 1 else None,
+        auxiliary=others,
     )

@@ -20,7 +20,16 @@ from .posterior import Posterior, mapped_blocks, row_blocks
 
 Array = NDArray[np.float64]
 
-__all__ = ["CountedRows", "CountedTable", "Excess", "Line", "reweight", "reweight_again"]
+__all__ = [
+    "CountedRows",
+    "CountedTable",
+    "Excess",
+    "Line",
+    "Outside",
+    "outside_of",
+    "reweight",
+    "reweight_again",
+]
 
 # Reweightings that every fit makes; the root mean square relative change of the errors at which another one is
 # not worth its passes over the data; the number at which it is doubtful that they settle.
@@ -67,8 +76,36 @@ class Excess(NamedTuple):
         return min(max((self.used * self.total / free - self.single) / self.scale, 0.0), 1.0)
 
 
+class Outside(NamedTuple):
+    """Rows whose shares on a line are none: below 0 or above 1."""
+
+    n_rows: int = 0
+    by: float = 0.0
+    """By how much, at most."""
+    x: Array | None = None
+    """(p,) the features of the row furthest outside."""
+
+    def plus(self, other: Outside) -> Outside:
+        further = self if self.by >= other.by else other
+        return further._replace(n_rows=self.n_rows + other.n_rows)
+
+    def seen(self, share: Array, block: slice, rows: Rows) -> Outside:
+        """Return this and what lies outside in a block of rows."""
+        if 0.0 <= float(share.min()) <= float(share.max()) <= 1.0:
+            return self
+        by = np.maximum(-share, share - 1.0)
+        if rows.frequency is not None:
+            by[rows.frequency[block] == 0.0] = 0.0
+        row, n_rows = int(by.argmax()), int(np.count_nonzero(by > 0.0))
+        x = np.array(rows.take(block)[row], dtype=np.float64)
+        return self.plus(Outside(n_rows, float(by[row]), x)) if n_rows else self
+
+
 class CountedTable(Protocol):
     """Rows of shares with counts behind them, whose errors can be moved."""
+
+    outside: Outside
+    """Rows whose shares on the line that was last looked at are none."""
 
     def begin(self, errors: CountErrors, share: float) -> None:
         """Take the errors at one share for all rows."""
@@ -137,7 +174,8 @@ def reweight(
             return posterior, errors
     warnings.warn(
         f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
-        " 0 or 1, where a line is a poor model of a share. Use a larger error_floor, or other features.",
+        " 0 or 1, where a line is a poor model of a share. Use likelihood='binomial' or 'beta_binomial', or other"
+        " features.",
         ConvergenceWarning,
         stacklevel=2,
     )
@@ -173,6 +211,14 @@ def _secant(tried: list[tuple[float, float]]) -> float:
     return min(max((found - slope * assumed) / (1.0 - slope), 0.0), 1.0)
 
 
+def outside_of(line: Line, rows: Rows) -> Outside:
+    """Return the rows whose shares on a line are none."""
+    outside = Outside()
+    for block, mapped in mapped_blocks(line.mean[None, :], line.center, rows):
+        outside = outside.seen(mapped[0], block, rows)
+    return outside
+
+
 class CountedRows:
     """A table in memory, with an error a row."""
 
@@ -180,6 +226,7 @@ class CountedRows:
         self.rows, self.counts = rows, counts
         self.standard_error = np.empty_like(counts)
         """(n,)"""
+        self.outside = Outside()
         self._bernoulli = np.empty_like(counts)
 
     def begin(self, errors: CountErrors, share: float) -> None:
@@ -199,8 +246,10 @@ class CountedRows:
         """Take p (1 - p) at the line's shares; return the sums over the residuals."""
         used, excess, scale, total = 0.0, 0.0, 0.0, 0.0
         frequency = self.rows.frequency
+        self.outside = Outside()
         for block, mapped in mapped_blocks(line.mean[None, :], line.center, self.rows):
             n, share = self.counts[block], mapped[0]
+            self.outside = self.outside.seen(share, block, self.rows)
             variance = errors.bernoulli_variance(share, n)
             self._bernoulli[block] = variance
             # A squared residual has a standard deviation of the order of the error's square.

@@ -18,7 +18,6 @@ matrix products too. Rows with the same errors share one Omega.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -27,19 +26,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, gammaln
 
+from .normal_equations import HeadPrior, NormalEquations
+from .slope_prior import LogDensity, SlopePrior
 from .structural_rows import GatheredRows, Reference, pairs, upper
 
 Array = NDArray[np.float64]
-LogDensity = Callable[[Array], Array]
+Noise = Literal["scaled", "additive", "known", "auto"]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Priors of the true features' distribution, in units of the standardised noisy features.
 MEAN_SCALE = 10.0
 SPREAD_DEGREES_OF_FREEDOM = 4.0
 SPREAD_SCALE = 1.0
-LKJ_SHAPE = 2.0
+LKJ_SHAPE = 1.0
 # Numbers in the largest array of sums over the rows, one of which there is a node.
 _CHUNK_NUMBERS = 2**21
+# Beyond exponentials of so much, no number is a scale.
+_MOST_LOG = 150.0
 
 
 class Psi(NamedTuple):
@@ -51,6 +54,10 @@ class Psi(NamedTuple):
     """(G,) s; 1 where the noise is known."""
     T: Array
     """(G, q, q) covariance of the true features about their regression on the exact ones."""
+    scatter: Array
+    """(G,) noise "auto": what is added to s times the known errors; else 0."""
+    tau: Array
+    """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
 
 
 class Conditional(NamedTuple):
@@ -62,17 +69,21 @@ class Conditional(NamedTuple):
     """(G, D) mean of (mu_1, Gamma_1., ..., mu_q, Gamma_q., alpha, beta), without alpha where there is none."""
     theta_root: Array
     """(G, D, D) upper triangle whose product with its transpose is theta's covariance."""
+    geometry: Array
+    """(G, geometries) probabilities of the coefficients' prior's geometries; theta is under one drawn by them."""
 
 
 @dataclass(frozen=True, eq=False)
 class StructuralProblem:
     """The structural model in units in which the noisy features' spread is about one. Immutable.
 
-    Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), t (q) and zeta
-    (q (q - 1) / 2): T = diag(t) C diag(t), where the hyperbolic tangents of zeta, in the order (2, 1), (3, 1),
+    Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), t (q), zeta
+    (q (q - 1) / 2), the log of the scatter over the rest of the noise (noise "auto" alone) and log tau (1, none where
+    it is not learned). T = diag(t) C diag(t), where the hyperbolic tangents of zeta, in the order (2, 1), (3, 1),
     (3, 2), ..., are C's canonical partial correlations (Lewandowski, Kurowicka & Joe 2009, Journal of Multivariate
     Analysis 100:1989-2001). s and t are signed: with them at zero the density is smooth. Every point has images
-    of the same density (`signs`); densities are those on s, t >= 0.
+    of the same density (`signs`); densities are those on s, t >= 0. Under noise "auto" the column of s holds what
+    the data tell best, the noise of a row with the root mean square error.
     """
 
     z: Array
@@ -83,14 +94,10 @@ class StructuralProblem:
     """(n,) target."""
     feature_covariance: Array
     """(q, q) or (n, q, q) U, covariance of the errors of w."""
-    log_prior_m: LogDensity
-    """From (G, q) coefficients of the true features to (G,) log densities."""
+    slopes: SlopePrior
+    """The prior of m and beta."""
     log_prior_noise: LogDensity
     """From (G,) noise scales, not negative, to log densities; not used where the noise is known."""
-    beta_mean: Array
-    """(k,) prior mean of the exact features' coefficients."""
-    beta_sd: Array
-    """(k,) their prior standard deviation; infinite: flat."""
     intercept: tuple[float, float] | None = (0.0, np.inf)
     """Prior mean and standard deviation of the intercept; None: there is none."""
     mu_mean: Array | None = None
@@ -100,12 +107,13 @@ class StructuralProblem:
     frequency: Array | None = None
     """(n,) how often each row counts; None: once."""
     cross_covariance: Array | None = None
-    """(q,) or (n, q) c, covariance of the errors of w with that of y, for "scaled" in multiples of s; None: 0."""
+    """(q,) or (n, q) c, covariance of the errors of w with that of y, where s multiplies these, in multiples of it;
+    None: 0."""
     standard_error: Array | float | None = None
     """e, known error of y; None: 1 for "scaled", 0 for "additive"."""
-    noise: Literal["scaled", "additive", "known"] = "scaled"
-    m_like: tuple[Array, Array] | None = None
-    """(q,) means and standard deviations of a Gaussian about as wide as m's prior; None: zeros and ones."""
+    noise: Noise = "scaled"
+    log_prior_scatter: LogDensity | None = None
+    """As `log_prior_noise`, of the scatter under noise "auto"."""
 
     @property
     def n_noisy(self) -> int:
@@ -115,7 +123,17 @@ class StructuralProblem:
     def size(self) -> int:
         """d, the number of columns of points."""
         q = self.n_noisy
-        return q + (self.noise != "known") + q * (q + 1) // 2
+        return q + (self.noise != "known") + q * (q + 1) // 2 + self.n_logs
+
+    @property
+    def n_logs(self) -> int:
+        """How many columns of points are logs: the last ones."""
+        return (self.noise == "auto") + (self.slopes.log_scale is not None)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether s multiplies known errors."""
+        return self.noise in ("scaled", "auto")
 
     @property
     def total_weight(self) -> float:
@@ -127,14 +145,29 @@ class StructuralProblem:
         start = self.n_noisy + (self.noise != "known")
         return slice(start, start + self.n_noisy)
 
+    @property
+    def correlation_columns(self) -> slice:
+        """Where a point has zeta."""
+        q, start = self.n_noisy, self.spread_columns.stop
+        return slice(start, start + q * (q - 1) // 2)
+
     def psi(self, points: Array) -> Psi:
-        """Return m, s and T at points."""
-        q = self.n_noisy
-        noise_scale = np.ones(len(points)) if self.noise == "known" else np.abs(points[:, q])
-        t = points[:, self.spread_columns]
+        """Return m, s, T, the scatter and tau at points."""
+        q, nothing = self.n_noisy, np.zeros(len(points))
+        noise_scale = nothing + 1.0 if self.noise == "known" else np.abs(points[:, q])
+        logs = np.exp(np.clip(points[:, self.size - self.n_logs :], -_MOST_LOG, _MOST_LOG))
+        scatter = nothing
+        if self.noise == "auto":
+            rest = noise_scale / np.hypot(1.0, logs[:, 0])
+            noise_scale, scatter = rest / self.typical_error, rest * logs[:, 0]
+        tau = nothing + 1.0 if self.slopes.log_scale is None else logs[:, -1]
+        return Psi(points[:, :q], noise_scale, self._true_covariance(points), scatter, tau)
+
+    def _true_covariance(self, points: Array) -> Array:
+        q, t = self.n_noisy, points[:, self.spread_columns]
         if q == 1:
-            return Psi(points[:, :1], noise_scale, np.square(t)[:, :, None])
-        partial = np.tanh(points[:, self.spread_columns.stop :])
+            return np.asarray(np.square(t)[:, :, None])
+        partial = np.tanh(points[:, self.correlation_columns])
         root = np.zeros((len(points), q, q))
         for row in range(q):
             left = np.ones(len(points))
@@ -144,19 +177,25 @@ class StructuralProblem:
                 left = left * np.sqrt(1.0 - np.square(correlation))
             root[:, row, row] = left
         root *= t[:, :, None]
-        return Psi(points[:, :q], noise_scale, root @ root.transpose(0, 2, 1))
+        return np.asarray(root @ root.transpose(0, 2, 1))
 
     @property
     def n_linear(self) -> int:
         """D, the size of theta."""
-        return len(self._theta_prior[0])
+        return len(self._head_prior.mean) + self.z.shape[1]
+
+    @cached_property
+    def typical_error(self) -> float:
+        """The root mean square of the known errors of y."""
+        error = float(np.sqrt(self.moments[1][-2]))
+        return error if error > 0.0 else 1.0
 
     @property
     def n_distinct_errors(self) -> int:
         """Rows that are passed over for each point: as many as have errors of their own."""
         return len(self.gathered.counts)
 
-    def guess(self, related: bool = True) -> tuple[Array, Array]:
+    def guess(self, related: bool = True, scattered: bool = True) -> tuple[Array, Array]:
         """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments.
 
         Parameters
@@ -164,6 +203,8 @@ class StructuralProblem:
         related : bool, default=True
             Whether the true features have to do with the target: where errors are large, a density may have a
             second mode where they have not.
+        scattered : bool, default=True
+            Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
         """
         q, total = self.n_noisy, max(self.total_weight, 1.0)
         (spread, errors), slope = self.moments, self.gathered.reference.m
@@ -186,11 +227,22 @@ class StructuralProblem:
             s = np.sqrt([max(residual - errors[-2], 0.1 * residual)])
         elif self.noise == "scaled":
             s = np.sqrt([residual / max(errors[-2], np.finfo(np.float64).tiny)])
+        elif self.noise == "auto":
+            s = np.sqrt([residual])
+        logs, least = [], np.sqrt(residual / total)
+        if self.noise == "auto":
+            excess = max(residual - errors[-2], 0.0) if scattered else 0.0
+            logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
+        if self.slopes.log_scale is not None:
+            reference = self.gathered.reference
+            found = self.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
+            found = found if self.slopes.on_signal else np.append(m, found)
+            logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
         one = 1.0 / np.sqrt(2.0 * total)
         scale = np.concatenate(
-            [np.sqrt(residual / total) / t, one * s, one * t, np.full(len(zeta), 2.0 * one)]
+            [least / t, one * s, one * t, np.full(len(zeta), 2.0 * one), np.full(len(logs), 0.7)]
         )
-        return np.concatenate([m, s, t, zeta]), scale
+        return np.concatenate([m, s, t, zeta, logs]), scale
 
     def signs(self, flip: NDArray[np.bool_]) -> Array:
         """Return the signs that take a point to its images under changes of the signs of s and t.
@@ -213,16 +265,28 @@ class StructuralProblem:
             signs[:, q] = flips[:, 0]
         signs[:, self.spread_columns] = flips[:, 1:]
         row, column = np.tril_indices(q, -1)
-        signs[:, self.spread_columns.stop :] = flips[:, 1 + row] * flips[:, 1 + column]
+        signs[:, self.correlation_columns] = flips[:, 1 + row] * flips[:, 1 + column]
         return signs
 
     def log_prior(self, points: Array) -> Array:
         """Return the log prior density of points."""
-        q = self.n_noisy
-        total = self.log_prior_m(points[:, :q])
+        psi = self.psi(points)
+        of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
+        return of_m + self.log_prior_noise_and_scale(points) + self.log_prior_spread(points)
+
+    def log_prior_noise_and_scale(self, points: Array) -> Array:
+        """Return the part of s, the scatter and tau."""
+        psi, total = self.psi(points), np.zeros(len(points))
         if self.noise != "known":
-            total = total + self.log_prior_noise(np.abs(points[:, q]))
-        return total + self.log_prior_spread(points)
+            total = total + self.log_prior_noise(psi.noise_scale)
+        if self.log_prior_scatter is not None:
+            total = total + self.log_prior_scatter(psi.scatter)
+            # With the noise r of a typical row and rho = scatter / rest, ds dscatter = s scatter / r dr dlog(rho).
+            square = np.square(self.typical_error * psi.noise_scale) + np.square(psi.scatter)
+            total = total + np.log(psi.noise_scale) + np.log(psi.scatter) - 0.5 * np.log(square)
+        if self.slopes.log_scale is not None:
+            total = total + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
+        return total
 
     def log_prior_spread(self, points: Array) -> Array:
         """Return the part of t and zeta."""
@@ -233,7 +297,7 @@ class StructuralProblem:
         total = q * half_t - 0.5 * (nu + 1.0) * np.log1p(square / nu).sum(axis=1)
         # Partial correlations given j others are Beta(b, b) on (-1, 1); tanh' makes b - 1 of the exponent b.
         shape = LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
-        zeta = np.abs(points[:, self.spread_columns.stop :])
+        zeta = np.abs(points[:, self.correlation_columns])
         log_sech = np.log(2.0) - zeta - np.log1p(np.exp(-2.0 * zeta))
         constant = float((betaln(shape, shape) + (2.0 * shape - 1.0) * np.log(2.0)).sum())
         return np.asarray(total + 2.0 * log_sech @ shape - constant, dtype=np.float64)
@@ -260,40 +324,39 @@ class StructuralProblem:
             sums, log_determinant = rows.sums(self.omega(psi))
             # Where Omega is singular to rounding, the data have no density.
             log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
-        equations = _NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
-        mean, sd, shear = self._theta_prior
-        if self.intercept is None:
-            equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
-        conditional, log_integral = equations.solve(mean, sd, shear)
-        log_evidence = log_integral - 0.5 * log_determinant
+            equations = NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
+            if self.intercept is None:
+                equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
+            found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
+            log_evidence = found.log_integral - 0.5 * log_determinant
         log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * _LOG_TWO_PI
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
-        return Conditional(log_evidence, *conditional)
+        return Conditional(log_evidence, found.theta, found.root, found.geometry)
 
     @cached_property
-    def _theta_prior(self) -> tuple[Array, Array, Array]:
-        """Mean of theta, and the deviations of what the last, a matrix, makes of it: mu + Gamma z_mean for mu."""
+    def _head_prior(self) -> HeadPrior:
+        """Mean of theta but beta, and the deviations of what the last, a matrix, makes of it: mu + Gamma z_mean for mu."""
         width = self.z.shape[1] + 1
         n_latent = self.n_noisy * width
         latent = np.zeros(n_latent)
         latent[::width] = 0.0 if self.mu_mean is None else self.mu_mean
         intercept = [] if self.intercept is None else [self.intercept]
-        mean = np.concatenate([latent, [prior[0] for prior in intercept], self.beta_mean])
-        sd = np.concatenate([np.full(n_latent, MEAN_SCALE), [prior[1] for prior in intercept], self.beta_sd])
+        mean = np.concatenate([latent, [prior[0] for prior in intercept]])
+        sd = np.concatenate([np.full(n_latent, MEAN_SCALE), [prior[1] for prior in intercept]])
         shear = np.eye(len(mean))
         if self.z_mean is not None:
             for first in range(0, n_latent, width):
                 shear[first, first + 1 : first + width] = self.z_mean
-        return mean, sd, shear
+        return HeadPrior(mean, sd, shear)
 
     def omega(self, psi: Psi) -> Array:
         """Return Omega's coefficients on the groups' errors, (entries of its upper triangle, G, E)."""
         q = self.n_noisy
-        m, s, T = psi
+        m, s, T, scatter, _ = psi
         entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
         omega = np.zeros((entry[-1, -1] + 1, len(m), self.gathered.errors.shape[1]))
-        with_target = s if self.noise == "scaled" else np.ones_like(s)
+        with_target = s if self.multiplies else np.ones_like(s)
         last = omega[entry[q, q]]
         for a in range(q):
             for b in range(a, q):
@@ -306,8 +369,7 @@ class StructuralProblem:
                 omega[entry[a, q], :, n_u + a] = with_target
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
         last[:, -2] = np.square(with_target)
-        if self.noise == "additive":
-            last[:, -1] = np.square(s)
+        last[:, -1] = np.square(s if self.noise == "additive" else scatter)
         return omega
 
     @cached_property
@@ -350,93 +412,3 @@ class StructuralProblem:
         n = max(len(part) for part in parts)
         parts.append(np.ones((1, 1)))
         return np.column_stack([np.broadcast_to(part, (n, part.shape[1])) for part in parts])
-
-
-class _NormalEquations(NamedTuple):
-    """The weighted least squares of theta about a reference: |r|^2 - 2 b'd + d'A d, d = theta - reference."""
-
-    gram: Array
-    """(G, D, D) A"""
-    right: Array
-    """(G, D) b"""
-    square: Array
-    """(G,) |r|^2"""
-    reference: Array
-    """(G, D)"""
-
-    @classmethod
-    def of(cls, sums: Array, shift: Array, reference: Reference) -> _NormalEquations:
-        """Take the weighted products of [1, z, w - w0, y - y0] apart.
-
-        Parameters
-        ----------
-        sums : ndarray of shape (entries of Omega, G, products)
-        shift : ndarray of shape (G, q)
-            m less the reference's: y - m'w is the rows' y - y0 less shift'(w - w0), but for terms in (1, z).
-        reference : Reference
-        """
-        (n_points, q), width = shift.shape, len(reference.y)
-        entry, moment = pairs(q + 1), pairs(width + q + 1)
-        # (1, z) by (1, z), (1, z) by (w, y), (w, y) by (w, y), with the entries of Omega's inverse in front.
-        gram = sums[:, :, moment[:width, :width]][entry]
-        mixed = sums[:, :, moment[:width, width:]][entry]
-        square = sums[:, :, moment[width:, width:]][entry]
-        apart = np.broadcast_to(np.eye(q + 1), (n_points, q + 1, q + 1)).copy()
-        apart[:, q, :q] = -shift
-        theta = np.empty((n_points, q + 1, width))
-        theta[:, :q] = reference.w
-        theta[:, q] = reference.y - shift @ reference.w
-        size = (q + 1) * width
-        return cls(
-            gram.transpose(2, 0, 3, 1, 4).reshape(n_points, size, size),
-            np.einsum("abgiv,gbv->gai", mixed, apart).reshape(n_points, size),
-            np.einsum("gau,gau->g", np.einsum("abguv,gbv->gau", square, apart), apart),
-            theta.reshape(n_points, size),
-        )
-
-    def without(self, index: int) -> _NormalEquations:
-        """Return the equations of the other entries of theta, where the reference of this one is zero."""
-        keep = np.delete(np.arange(self.gram.shape[1]), index)
-        return _NormalEquations(
-            self.gram[:, keep[:, None], keep], self.right[:, keep], self.square, self.reference[:, keep]
-        )
-
-    def solve(self, mean: Array, sd: Array, shear: Array) -> tuple[tuple[Array, Array], Array]:
-        """Return theta's mean and root, and the log of exp(-|..|^2 / 2) integrated over theta's prior.
-
-        Parameters
-        ----------
-        mean, sd : ndarray of shape (D,)
-            Of the prior; flat where `sd` is infinite.
-        shear : ndarray of shape (D, D)
-            Of determinant one: shear @ theta is what has these deviations.
-        """
-        flat = np.isinf(sd)
-        prior_root = shear / sd[:, None]
-        prior_precision = prior_root.T @ prior_root
-        ahead = np.where(flat, 0.0, mean - self.reference)
-        lower, exists = cholesky(self.gram + prior_precision)
-        inverse: Array = np.asarray(np.linalg.inv(lower), dtype=np.float64)
-        right = np.where(exists[:, None], self.right + ahead @ prior_precision, 0.0)
-        whitened = (inverse @ right[:, :, None])[:, :, 0]
-        root = inverse.transpose(0, 2, 1)
-        theta = self.reference + (root @ whitened[:, :, None])[:, :, 0]
-        least = self.square + np.square(ahead @ prior_root.T).sum(axis=1) - np.square(whitened).sum(axis=1)
-        log_integral = -0.5 * least - np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
-        log_integral -= float(np.log(sd[~flat]).sum()) - 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI
-        return (theta, root), np.where(exists, log_integral, -np.inf)
-
-
-def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Return Cholesky factors, (G, D, D), the identity in the place of one that does not exist, and which do."""
-    exists: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))
-    lower = np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape).copy()
-    try:
-        lower[exists] = np.linalg.cholesky(matrices[exists])
-    except np.linalg.LinAlgError:
-        for index in np.flatnonzero(exists):
-            try:
-                lower[index] = np.linalg.cholesky(matrices[index])
-            except np.linalg.LinAlgError:
-                exists[index] = False
-    return lower, exists

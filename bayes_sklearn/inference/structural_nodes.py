@@ -41,10 +41,16 @@ class StructuralNodes:
     """(G,) s; 1 where the noise is known."""
     T: Array
     """(G, q, q) covariance of the true features about their regression on the exact ones."""
+    scatter: Array
+    """(G,) noise "auto": what is added to s times the known errors; else 0."""
+    tau: Array
+    """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
     theta: Array
     """(G, D) mean of (mu_1, Gamma_1., ..., mu_q, Gamma_q., alpha, beta), without alpha where there is none."""
     theta_root: Array
     """(G, D, D) a matrix whose product with its transpose is theta's covariance."""
+    geometry: Array
+    """(geometries,) posterior probabilities of the coefficients' prior's geometries."""
     n_evaluations: int
     """Points at which the rows were passed over, those of the search for the mode included."""
 
@@ -72,8 +78,7 @@ def solve_structural(
         n_nodes = _NODES if problem.n_distinct_errors * _NODES <= _MANY else _NODES // 2
         while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > _ROOT_NUMBERS:
             n_nodes //= 2
-    found_starts, n_search = _starts(problem)
-    starts = [following.component(start) for start in found_starts]
+    starts, n_search = _starts(following)
     near = [np.abs(start.center) < _SEPARATE * start.scale for start in starts]
     conditionals: list[Conditional] = []
 
@@ -87,58 +92,67 @@ def solve_structural(
         starts,
         n_nodes,
         rng,
-        images=_as_matrices(problem.signs(np.any(near, axis=0))),
-        widen=lambda points, log_weights, component: _folded(problem, points, log_weights, component),
+        images=_as_matrices(problem.signs(following.flips & np.any(near, axis=0))),
+        widen=lambda points, log_weights, component: _folded(following, points, log_weights, component),
     )
     found = found._replace(points=following.points(found.points)[0])
-    psi = problem.psi(found.points)
     return StructuralNodes(
-        sample=found,
-        m=psi.m,
-        noise_scale=psi.noise_scale,
-        T=psi.T,
+        found,
+        *problem.psi(found.points),
         theta=np.concatenate([part.theta for part in conditionals]),
         theta_root=np.concatenate([part.theta_root for part in conditionals]),
+        geometry=found.weights @ np.concatenate([part.geometry for part in conditionals]),
         n_evaluations=n_search + len(found.points),
     )
 
 
-def _starts(problem: StructuralProblem) -> tuple[list[Component], int]:
-    """Return what the first rounds draw from, the mode first, and the evaluations that took.
+def _starts(following: Following) -> tuple[list[Component], int]:
+    """Return what the first rounds draw from, the mode first, and the evaluations that took; in coordinates.
 
     Where errors are large, true features that have little spread and any coefficients explain the data, too: as a
-    second mode or as a shoulder, which has to be covered.
+    second mode or as a shoulder, which has to be covered. So do errors that are too small, in the place of scatter.
     """
-    guess, unrelated = (
-        Component(center, np.diag(scale)) for center, scale in map(problem.guess, (True, False))
-    )
-    center, root, n_evaluations = find_mode(problem.log_density, guess.center, guess.root)
-    mode = Component(center, root)
-    center, root, n_search = find_mode(problem.log_density, unrelated.center, unrelated.root)
-    other = Component(center, root)
-    heights = problem.log_density(np.array([mode.center, other.center, unrelated.center]))
+    problem = following.problem
+    n_evaluations = 0
+
+    def log_density(coordinates: Array) -> Array:
+        nonlocal n_evaluations
+        n_evaluations += len(coordinates)
+        points, log_volume = following.points(coordinates)
+        return problem.log_density(points) + log_volume
+
+    ways = [(True, True), (False, True)] + [(True, False)] * (problem.noise == "auto")
+    guesses = [Component(center, np.diag(scale)) for center, scale in (problem.guess(*way) for way in ways)]
+    guesses = [following.component(guess) for guess in guesses]
+    modes = [Component(*find_mode(log_density, guess.center, guess.root)[:2]) for guess in guesses]
+    heights = log_density(np.array([component.center for component in (*modes, *guesses)]))
     # What a mode weighs if it is Gaussian.
-    heights[:2] += [np.linalg.slogdet(component.root)[1] for component in (mode, other)]
-    if heights[1] > heights[0]:
-        mode, other = other, mode
-    images = other.center * problem.signs(np.ones(problem.size, dtype=bool))
-    distance = np.linalg.norm((images - mode.center) @ np.linalg.inv(mode.root).T, axis=1).min()
-    starts = [mode]
-    if distance > _APART and abs(heights[1] - heights[0]) < _LIGHT:
-        starts.append(other)
-    elif heights[2] > problem.log_density(mode.center[None])[0] - _SHOULDER:
-        starts.append(unrelated)
-    return starts, n_evaluations + n_search + 4
+    weights = [
+        height + float(np.linalg.slogdet(mode.root)[1])
+        for height, mode in zip(heights[: len(modes)], modes, strict=True)
+    ]
+    order = np.argsort(weights)[::-1]
+    best = modes[order[0]]
+    starts = [best]
+    signs, inverse = problem.signs(following.flips), np.linalg.inv(best.root)
+    for other in order[1:]:
+        distance = np.linalg.norm((modes[other].center * signs - best.center) @ inverse.T, axis=1).min()
+        if distance > _APART and weights[order[0]] - weights[other] < _LIGHT:
+            starts.append(modes[other])
+    for guess, height in zip(guesses[1:], heights[len(modes) + 1 :], strict=True):
+        if len(starts) == 1 and height > heights[order[0]] - _SHOULDER:
+            starts.append(guess)
+    return starts, n_evaluations
 
 
-def _folded(problem: StructuralProblem, points: Array, log_weights: Array, component: Component) -> Component:
+def _folded(following: Following, points: Array, log_weights: Array, component: Component) -> Component:
     """Return the t fitted to the draws and their images, where those of a scale are not far from each other.
 
     A scale that the data don't tell from zero has a density that is flat there and then ends: the t about its mean
     falls too early.
     """
     close = np.abs(component.center) < _CLOSE * component.scale
-    signs = problem.signs(close)
+    signs = following.problem.signs(following.flips & close)
     images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
     return fitted(images, np.tile(log_weights, len(signs)), component)
 

@@ -161,6 +161,21 @@ def negative_inverse(matrices: Array) -> Array:
     return determinant
 
 
+def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Return Cholesky factors, (G, D, D), the identity in the place of one that does not exist, and which do."""
+    exists: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))
+    lower = np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape).copy()
+    try:
+        lower[exists] = np.linalg.cholesky(matrices[exists])
+    except np.linalg.LinAlgError:
+        for index in np.flatnonzero(exists):
+            try:
+                lower[index] = np.linalg.cholesky(matrices[index])
+            except np.linalg.LinAlgError:
+                exists[index] = False
+    return lower, exists
+
+
 def _gather(values: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the first of each kind of equal rows, and of which kind each row is."""
     _, first, kind = np.unique(values @ np.sqrt(np.arange(2.0, 2.0 + values.shape[1])), True, True)

@@ -43,6 +43,8 @@ class TrueFeatures:
     y_mean: float
     """... and its target (y - y_mean) / y_scale."""
     y_scale: float
+    shared: Array | None = None
+    """(G, q) c, covariance of new rows' errors with the target's, where it is that which is asked for."""
 
     @property
     def exact(self) -> NDArray[np.intp]:
@@ -59,6 +61,7 @@ class TrueFeatures:
             variance=self.variance[nodes],
             theta=theta,
             root=np.zeros((*theta.shape, 0)),
+            shared=None if self.shared is None else self.shared[nodes],
         )
 
     def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
@@ -160,7 +163,10 @@ class TrueFeatures:
         error = self._in_model_units(error)[:, None]
         for node in np.flatnonzero(weights):
             one = slice(node, node + 1)
-            given = replace(self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one])
+            shared = None if self.shared is None else self.shared[one]
+            given = replace(
+                self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one], shared=shared
+            )
             left, _ = given._reliance(error)
             share = np.concatenate([left[:, 0], np.ones((len(X), 1))], axis=1)
             root = np.einsum("rb,rj,bjd->rd", share, ones, given._blocks(self.root[one])[0])
@@ -173,7 +179,10 @@ class TrueFeatures:
         return nodes * ((q + 1) * self.root.shape[2] + 4 * q * q + 8)
 
     def _reliance(self, error: Array | None) -> tuple[Array, Array]:
-        """Return (I - K)'m and m'(T - K T)m with K = T (T + U)^-1: how much of m goes to what is expected of x."""
+        """Return (I - K)'m and m'(T - K T)m with K = T (T + U)^-1: how much of m goes to what is expected of x.
+
+        Where the errors go with the target's, less (T + U)^-1 c, and less what c tells of the target's error, (22).
+        """
         if error is None:
             return np.zeros_like(self.coef), np.zeros(len(self.coef))
         # K' = (T + U)^-1 T, so (I - K)' = (T + U)^-1 U; where nothing is uncertain, nothing is left.
@@ -181,6 +190,8 @@ class TrueFeatures:
         unit = np.trace(total, axis1=-2, axis2=-1)[..., None, None]
         total = total + np.finfo(np.float64).eps * unit * np.eye(total.shape[-1])
         pushed = np.broadcast_to(error @ self.coef[..., None], (*total.shape[:-1], 1))
+        if self.shared is not None:
+            pushed = pushed - self.shared[..., None]
         solvable = np.where(unit > 0.0, total, np.eye(total.shape[-1]))
         if solvable.shape[-1] == 1:  # a division, not a million calls of a solver
             left = np.asarray(pushed[..., 0] / solvable[..., 0], dtype=np.float64)
@@ -188,9 +199,11 @@ class TrueFeatures:
             left = np.asarray(np.linalg.solve(solvable, pushed)[..., 0], dtype=np.float64)
         # T - T (T + U)^-1 T = T (T + U)^-1 U.
         through = np.einsum("...ij,...j->...i", self.variance, left)
-        return left, np.maximum(
-            np.einsum("...i,...i->...", np.broadcast_to(self.coef, left.shape), through), 0.0
-        )
+        coef = np.broadcast_to(self.coef, left.shape)
+        feature_error = np.einsum("...i,...i->...", coef, through)
+        if self.shared is None:
+            return left, np.maximum(feature_error, 0.0)
+        return left, feature_error - np.einsum("...i,...i->...", coef - left, self.shared)
 
     def _blocks(self, values: Array) -> Array:
         """Return what belongs to theta, (G, D, d), as (G, q + 1, k + 1, d), with zeros for a missing intercept."""

@@ -44,6 +44,8 @@ class TrueMixture:
     y_mean: float
     """... and its target (y - y_mean) / y_scale."""
     y_scale: float
+    shared: Array | None = None
+    """(G, q) c, covariance of new rows' errors with the target's, where it is that which is asked for."""
 
     @property
     def exact(self) -> NDArray[np.intp]:
@@ -72,6 +74,7 @@ class TrueMixture:
             slopes=self.slopes[nodes],
             covariances=self.covariances[nodes],
             log_shares=self.log_shares[nodes],
+            shared=None if self.shared is None else self.shared[nodes],
         )
 
     def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
@@ -129,11 +132,18 @@ class TrueMixture:
         # m' x with x expected to be w - U (T + U)^-1 away, and its variance m' U (T + U)^-1 T m.
         coef = np.repeat(self.coef, count, axis=0).T  # (q, G K)
         pushed = [sum(U[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # U m
+        shared = np.zeros_like(coef) if self.shared is None else np.repeat(self.shared, count, axis=0).T
+        if self.shared is not None:
+            pushed = [pushed[i] - shared[i] for i in range(q)]
         left = [-sum(inverse[place[i, j]] * pushed[j] for j in range(q)) for i in range(q)]
         through = [sum(T[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # T m
         mean = np.repeat(self.line_at_zero @ np.column_stack([np.ones(len(X)), z]).T, count, axis=0).T
         mean = mean + w @ coef - sum(left[j] * away[j] for j in range(q))
-        variance = np.maximum(sum(through[j] * left[j] for j in range(q)), 0.0)
+        variance = sum(through[j] * left[j] for j in range(q))
+        if self.shared is None:
+            variance = np.maximum(variance, 0.0)
+        else:
+            variance = variance - sum(shared[j] * (coef[j] - left[j]) for j in range(q))
         components = Components(
             weights.reshape(len(X), -1),
             self.y_mean + self.y_scale * mean,

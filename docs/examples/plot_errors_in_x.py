@@ -42,33 +42,34 @@ for model, color, name in (
     (naive, "tab:orange", "x taken as exact"),
     (corrected, "tab:blue", "errors of x stated"),
 ):
-    low, high = model.predict_interval(line[:, None], include_noise=False).T
+    low, high = model.predict_interval(line[:, None], X_err=0.0, include_noise=False).T
     label = f"{name}: slope {model.coef_[0]:.2f} ± {model.coef_std_[0]:.2f}"
     ax.fill_between(line, low, high, color=color, alpha=0.2, lw=0)
-    ax.plot(line, model.predict(line[:, None]), color=color, lw=2, label=label)
+    ax.plot(line, model.predict(line[:, None], X_err=0.0), color=color, lw=2, label=label)
 ax.plot(line, 1.0 + 2.0 * line, "k--", lw=1.2, label="truth: slope 2")
 ax.set(xlabel="x", ylabel="y", xlim=(0, 10))
 ax.legend(loc="upper left")
 
 # %%
-# The corrected line is that of y on the *true* x. What if a new x is a reading, too, of the same instrument? A high
-# reading is more likely to be one that came out too high, so that predictions bend back to the mean and are wider.
-# Say so by ``X_err``.
+# The corrected line is that of y on the *true* x, for which ``X_err=0`` stands. A new x is mostly a reading, too, of
+# the same instrument. A high reading is more likely to be one that came out too high, so that predictions bend back
+# to the mean and are wider. That is what ``predict`` does: new rows are taken to be measured as those of the fit,
+# with their root mean square error of about 1.
 
-at_true = corrected.predict_interval(line[:, None])
-at_reading = corrected.predict_interval(line[:, None], X_err=1.0)
+at_true = corrected.predict_interval(line[:, None], X_err=0.0)
+at_reading = corrected.predict_interval(line[:, None])
 
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.fill_between(line, *at_reading.T, color="tab:green", alpha=0.2, lw=0)
 ax.plot(
     line,
-    corrected.predict(line[:, None], X_err=1.0),
+    corrected.predict(line[:, None]),
     color="tab:green",
     lw=2,
-    label="at a reading with error 1",
+    label="at a reading",
 )
 ax.fill_between(line, *at_true.T, color="tab:blue", alpha=0.3, lw=0)
-ax.plot(line, corrected.predict(line[:, None]), color="tab:blue", lw=2, label="at a true x")
+ax.plot(line, corrected.predict(line[:, None], X_err=0.0), color="tab:blue", lw=2, label="at a true x")
 ax.set(xlabel="new x", ylabel="new y, with 95% limits", xlim=(0, 10))
 ax.legend(loc="upper left")
 
@@ -76,9 +77,9 @@ ax.legend(loc="upper left")
 # How often do the limits hold? Over many new readings:
 
 new_true = rng.normal(5.0, 1.5, 4000)
-new_x = (new_true + rng.normal(size=4000))[:, None]
+new_x = (new_true + rng.uniform(0.6, 1.4, 4000) * rng.normal(size=4000))[:, None]
 new_y = 1.0 + 2.0 * new_true + 0.5 * rng.normal(size=4000)
-for name, error in (("taken as true", None), ("as readings", 1.0)):
+for name, error in (("taken as true", 0.0), ("as readings", None)):
     low, high = corrected.predict_interval(new_x, y_err=0.5, X_err=error).T
     inside = np.mean((low < new_y) & (new_y < high))
     rmse = np.sqrt(np.mean((new_y - corrected.predict(new_x, X_err=error)) ** 2))

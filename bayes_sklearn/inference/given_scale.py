@@ -1,0 +1,212 @@
+"""Rows of unit error under a Gaussian prior, taken apart once for every noise scale and every scale of the prior.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import qr
+from scipy.linalg.lapack import dgejsv, dtrtri
+
+Array = NDArray[np.float64]
+
+__all__ = ["GivenScale"]
+
+LOG_TWO_PI = float(np.log(2.0 * np.pi))
+# Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
+_ROUNDING = 1e-14
+# Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones' digits.
+_ALIKE = 1e3
+
+
+@dataclass(frozen=True, eq=False)
+class GivenScale:
+    """p(B, data | s) for rows whose errors are s: a Gaussian in one basis for every s, (9)."""
+
+    offset: Array
+    """(P,) B where the basis' coordinates are zero."""
+    basis: Array
+    """(P, P), flat coordinates first."""
+    singular: Array
+    """(P - n_flat,) singular values of the whitened design."""
+    projected: Array
+    """(P - n_flat,) the target's coordinates along them."""
+    residual: float
+    """Squared length of the part of the target that no coefficients reach."""
+    log_flat: float
+    """Log volume of the flat coordinates."""
+    n_flat: int
+    stretch: Array | float = 1.0
+    """(P - n_flat,) times the deviations that the basis' normal coordinates have under the prior."""
+
+    @classmethod
+    def of(cls, factor: Array, prior_mean: Array, prior_sd: Array, root: Array | None = None) -> GivenScale:
+        """Whiten by the prior, project out the flat columns, and take one SVD of what is left.
+
+        Parameters
+        ----------
+        factor : ndarray of shape (K, P + 1)
+            Rows of unit error, [design, target], perhaps with a column in front that is not free.
+        prior_mean, prior_sd : ndarray of shape (P,)
+            An infinite deviation: flat.
+        root : ndarray of shape (P - n_flat, P - n_flat), optional
+            Of the covariance of the others, in the place of their deviations.
+        """
+        size = len(prior_sd)
+        design: Array = factor[:, -1 - size : -1]
+        target: Array = factor[:, -1]
+        flat = np.isinf(prior_sd)
+        root = np.diag(prior_sd[~flat]) if root is None else root
+        target = np.asarray(target - design[:, ~flat] @ prior_mean[~flat], dtype=np.float64)
+        whitened = np.asarray(design[:, ~flat] @ root, dtype=np.float64)
+        offset, basis = np.where(flat, 0.0, prior_mean), np.zeros((size, size))
+        n_flat, log_flat = int(flat.sum()), 0.0
+        lift = np.zeros((n_flat, size - n_flat))
+        if n_flat or len(target) > size + 1:
+            stacked = np.column_stack([design[:, flat], whitened, target])
+            triangle = np.asarray(qr(stacked, mode="r", check_finite=False)[0], dtype=np.float64)[: size + 1]
+            whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
+        if n_flat:
+            own = triangle[:n_flat, :n_flat]
+            inverse = _inverse(own)
+            lift, offset[flat] = -inverse @ triangle[:n_flat, n_flat:-1], inverse @ triangle[:n_flat, -1]
+            basis[np.ix_(flat, np.arange(n_flat))] = inverse
+            log_flat = -float(np.log(np.abs(np.diag(own))).sum())
+        # A triangle by now: all but the last row is within the coefficients' reach.
+        left, singular, right = _svd(whitened[:-1])
+        projected = left.T @ target[:-1]
+        normal = np.arange(n_flat, size)
+        basis[np.ix_(~flat, normal)] = root @ right.T
+        basis[np.ix_(flat, normal)] = lift @ right.T
+        square = float(np.square(target[-1]))
+        return cls(offset, basis, singular, projected, square, log_flat, n_flat)
+
+    @classmethod
+    def of_all(
+        cls,
+        factors: Sequence[Array],
+        prior_mean: Array,
+        prior_sd: Array,
+        roots: Sequence[Array] | None = None,
+    ) -> list[list[GivenScale]]:
+        """Return what `of` does for many rows, under each of some roots: decompositions in one call.
+
+        One by one where columns or rows of very different norms want the slower method.
+        """
+        flat = np.isinf(prior_sd)
+        roots = [np.diag(prior_sd[~flat])] if roots is None else roots
+        n_flat, size = int(flat.sum()), len(prior_sd)
+        design = np.array([factor[:, -1 - size :] for factor in factors])
+        target = design[:, :, -1] - design[:, :, :-1][:, :, ~flat] @ prior_mean[~flat]
+        order = np.concatenate([np.flatnonzero(flat), np.flatnonzero(~flat)])
+        stacked = np.concatenate([design[:, :, order], target[:, :, None]], axis=2)
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+        normal = triangle[:, n_flat:-1, n_flat:-1]
+        if triangle.shape[1] <= size or not (_alike_all(normal) and len(factors) > 1):
+            return [[cls.of(factor, prior_mean, prior_sd, root) for root in roots] for factor in factors]
+        inverse = np.linalg.inv(triangle[:, :n_flat, :n_flat])
+        lift = -inverse @ triangle[:, :n_flat, n_flat:-1]
+        offset = np.tile(np.where(flat, 0.0, prior_mean), (len(factors), 1))
+        offset[:, flat] = (inverse @ triangle[:, :n_flat, -1:])[:, :, 0]
+        log_flat = -np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :n_flat])).sum(axis=1)
+        left, singular, right = np.linalg.svd(np.array([normal @ root for root in roots]))
+        projected = np.einsum("rskj,sk->rsj", left, triangle[:, n_flat:-1, -1])
+        turned = np.array(roots)[:, None] @ right.transpose(0, 1, 3, 2)
+        basis = np.zeros((len(roots), len(factors), size, size))
+        basis[:, :, np.flatnonzero(flat)[:, None], np.arange(n_flat)] = inverse
+        basis[:, :, np.flatnonzero(~flat)[:, None], np.arange(n_flat, size)] = turned
+        basis[:, :, np.flatnonzero(flat)[:, None], np.arange(n_flat, size)] = lift @ turned
+        square = np.square(triangle[:, -1, -1])
+        return [
+            [
+                cls(
+                    offset[i],
+                    basis[r, i],
+                    singular[r, i],
+                    projected[r, i],
+                    float(square[i]),
+                    float(log_flat[i]),
+                    n_flat,
+                )
+                for r in range(len(roots))
+            ]
+            for i in range(len(factors))
+        ]
+
+    def stretched(self, factors: Array) -> GivenScale:
+        """Return what it is for a prior so many times as wide along each of the basis' normal coordinates.
+
+        The basis stays the same.
+        """
+        return replace(self, singular=self.singular * factors, stretch=factors)
+
+    def nodes_given_ratio(self, ratio: Array) -> tuple[Array, Array]:
+        """Return B's mean, and variances of the basis' coordinates in units of the noise's, (G, P) each, (11b)."""
+        lengths = np.hypot(1.0, ratio[:, None] * self.singular)
+        shrunk = np.square(ratio[:, None] / lengths * self.stretch)
+        plain = self.singular / self.stretch
+        location = self.offset + (shrunk * (plain * self.projected)) @ self.basis[:, self.n_flat :].T
+        return location, np.concatenate([np.ones((len(ratio), self.n_flat)), shrunk], axis=1)
+
+    def log_explained(self, scale: Array) -> Array:
+        """Return the part of log p(data | s) that the coefficients have in it, at each s, (10)."""
+        s, wider = scale[:, None], self._wider(scale)
+        penalty = 2.0 * np.log(wider / s).sum(axis=1) + np.square(self.projected / wider).sum(axis=1)
+        return 0.5 * (self.n_flat * (2.0 * np.log(scale) + LOG_TWO_PI) - penalty) + self.log_flat
+
+    def location(self, scale: Array) -> Array:
+        """Return the mean of B at each s, (G, P)."""
+        wider = self._wider(scale)
+        coordinates = self.stretch * (self.singular / wider) * (self.projected / wider)
+        return self.offset + coordinates @ self.basis[:, self.n_flat :].T
+
+    def variances(self, scale: Array) -> Array:
+        """Return the variance of every coordinate of the basis at each s, (G, P)."""
+        s = scale[:, None]
+        normal = self.stretch * s / self._wider(scale)
+        return np.square(np.concatenate([np.repeat(s, self.n_flat, axis=1), normal], axis=1))
+
+    def _wider(self, scale: Array) -> Array:
+        """Return the root of Sigma**2 + s**2 at each s: no square of a number of the data can overflow."""
+        return np.hypot(self.singular, scale[:, None])
+
+
+def _svd(matrix: Array) -> tuple[Array, Array, Array]:
+    """Return the singular value decomposition, to the digits that each column and row has.
+
+    The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies
+    between. Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes longer.
+    """
+    norms, columns = np.linalg.norm(matrix, axis=1), _alike(np.linalg.norm(matrix, axis=0))
+    rows = _alike(norms[norms > _ROUNDING * norms.max(initial=0.0)])
+    if not (rows and columns):
+        # Pivoting by rows first; columns of very different norms are what the method takes as they are.
+        values, left, right, work, _, info = dgejsv(matrix.T if columns else matrix, joba=2, jobp=0)
+        if not info:  # else it has not converged
+            values *= work[0] / work[1]
+            return (right, values, left.T) if columns else (left, values, right.T)
+    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+    return left, singular, right
+
+
+def _alike_all(matrices: Array) -> bool:
+    """Return whether columns and rows of all of them are about as large as each other."""
+    columns, rows = np.linalg.norm(matrices, axis=1), np.linalg.norm(matrices, axis=2)
+    rows = np.where(rows > _ROUNDING * rows.max(axis=1, keepdims=True, initial=0.0), rows, 0.0)
+    return all(_alike(norms) for kind in (columns, rows) for norms in kind)
+
+
+def _alike(norms: Array) -> bool:
+    """Return whether the columns, or rows, of these norms are about as large as each other, zeros left aside."""
+    norms = norms[norms > 0.0]
+    return not len(norms) or bool(norms.max() <= _ALIKE * norms.min())
+
+
+def _inverse(triangle: Array) -> Array:
+    """Return the inverse of a small upper triangle (LAPACK's solver would wake its threads for it)."""
+    return np.asarray(dtrtri(triangle)[0])

@@ -1,0 +1,451 @@
+"""Exact posteriors over more than a noise scale: the prior's scale and geometry, and the weighting of the rows.
+
+Under noise "additive" and "auto" every scatter weights the rows anew. Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..priors import HalfCauchy
+from ..reduction import gauss_rule
+from .conditional_prior import ConditionalPrior, spreads
+from .given_scale import GivenScale
+from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
+from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
+from .posterior import Joined, NodeCovariances, SharedBasis
+from .problem import Problem
+from .quadrature import peak_intervals
+from .scattered_rows import ScatteredRows
+
+Array = NDArray[np.float64]
+
+__all__ = [
+    "Found",
+    "Integrated",
+    "Weighting",
+    "given_geometries",
+    "learned",
+    "over_scatter",
+    "scatters",
+    "solve",
+    "weighting",
+]
+
+# Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
+_WIDE = 1e3
+# The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
+# and how well halves of it have to agree.
+_FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
+# Where a lattice of the scatter's coordinate ends at the latest.
+_HIGHEST = 200.0
+# Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
+_FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
+# The share below which a scatter is none.
+_NO_SCATTER = 1e-12
+
+
+class Weighting(NamedTuple):
+    """Rows divided by their errors, as far as these are settled."""
+
+    factor: Array
+    """(K, p + 2)"""
+    log_weight: float
+    """What the density of the data is multiplied by: the errors' determinant, the density of what settles them."""
+    log_scatter_ratio: float = 0.0
+    """Noise "auto": the log of the scatter by the noise scale."""
+
+
+class Found(NamedTuple):
+    """Nodes, each a Gaussian for B's free entries, and the integrals that they stand for."""
+
+    log_weights: Array
+    """(G,)"""
+    noise_scale: Array
+    """(G,)"""
+    prior_scale: Array | None
+    """(G,)"""
+    location: Array
+    """(G, P)"""
+    covariances: NodeCovariances
+    weighting: NDArray[np.intp]
+    """(G,)"""
+    scale_masses: Mapping[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
+
+
+def weighting(problem: Problem) -> Weighting:
+    """Return the rows of a problem whose errors are settled but for a factor."""
+    factor, log_error = problem.factor
+    return Weighting(factor, -log_error)
+
+
+class Solved(Protocol):
+    """The posterior for some weightings of the rows."""
+
+    totals: Array
+    """(weightings, geometries) log integrals."""
+
+    spacings: dict[str, float]
+    """By name of a scale, how far its values on the lattice are apart where they are few."""
+
+    def found(self, more: Array) -> Found:
+        """Return nodes, with this added to each weighting's log weights, (weightings,)."""
+
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        """Return log weights and, by name, logs of the scales that they belong to, (K,) each.
+
+        `log_scatter_ratio` has the logs of each weighting's scatter by the noise scale, or by one, (weightings,).
+        """
+
+
+Part = tuple[Array, Solved]
+"""Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
+
+
+def solve(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> Solved:
+    """Return the posterior for some weightings of the rows."""
+    if prior.scale_prior is None:
+        return _Fixed(problem, prior, of)
+    return _Learned(problem, prior, of)
+
+
+def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> ScaleIntegrand:
+    """Return the integrand where the prior's scale is learned: branches are geometries, by weightings."""
+    if prior.scale_prior is None:
+        raise ValueError("The scale of this prior is not learned.")
+    share = -float(np.log(prior.n_geometries))
+    branches = [
+        Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
+        for rows, geometries in zip(
+            of, given_geometries(problem, prior, of, flat_intercept=True), strict=True
+        )
+        for given in geometries
+    ]
+    return ScaleIntegrand(
+        branches,
+        problem.total_weight,
+        prior.scale_prior,
+        problem.noise_prior if problem.noise in ("scaled", "auto") else None,
+        float(np.log(problem.resolution())),
+        problem.scatter_prior if problem.noise == "auto" else None,
+        None if prior.intercept is None or np.isinf(prior.intercept[1]) else prior.intercept,
+    )
+
+
+def given_geometries(
+    problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting], *, flat_intercept: bool
+) -> list[list[GivenScale]]:
+    """Return the rows of each weighting under every geometry of the prior, at a scale of one."""
+    mean, sd = prior.mean, prior.sigma
+    if prior.intercept is not None:
+        mean = np.append(prior.intercept[0], mean)
+        sd = np.append(np.inf if flat_intercept else prior.intercept[1], sd)
+    if prior.powers is None:
+        return GivenScale.of_all([rows.factor for rows in of], mean, sd)
+    if len(of) == 1 and of[0].factor is prior.source and np.isinf(sd[:1]).all():
+        # Principal directions are those of the rows themselves: one decomposition serves all powers.
+        plain = GivenScale.of(of[0].factor, mean, sd)
+        spread = spreads(plain.singular / prior.sigma[0])
+        return [[plain.stretched(spread**-power) for power in prior.powers]]
+    roots = [_bordered(root, sd) for root in prior.roots]
+    return GivenScale.of_all([rows.factor for rows in of], mean, sd, roots)
+
+
+def _bordered(root: Array, sd: Array) -> Array:
+    """Return a root of all coordinates whose prior is not flat."""
+    if len(sd) == len(root) or np.isinf(sd[0]):
+        return root
+    whole = np.zeros((len(sd), len(sd)))
+    whole[0, 0], whole[1:, 1:] = sd[0], root
+    return whole
+
+
+class Contradiction(NamedTuple):
+    """How much better the data are explained by a prior of another scale."""
+
+    nats: float
+    """Log marginal likelihood of a scale that is learned, less that of the one given."""
+    scale: float
+    """The learned scale, in multiples of the given one: the posterior median."""
+
+
+def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -> Contradiction:
+    """Return what the data say of the scale of a prior that is fixed, under noise "scaled" or "known".
+
+    Parameters
+    ----------
+    problem : Problem
+    prior : ConditionalPrior
+    log_total : float
+        Log of the integral under it.
+    """
+    solved = _Learned(problem, replace(prior, scale_prior=HalfCauchy()), [weighting(problem)])
+    logs, below = solved.found(np.zeros(1)).scale_masses["prior_scale"]
+    return Contradiction(float(solved.totals[0, 0]) - log_total, float(np.exp(np.interp(0.5, below, logs))))
+
+
+class _Learned:
+    """Where the prior's scale is learned."""
+
+    def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
+        self._integrand = learned(problem, prior, of)
+        self._lattice = self._integrand.lattice
+        self._geometries = len(self._integrand.branches) // len(of)
+        totals = self._integrand.totals(self._lattice) + self._integrand.reference
+        self.totals = totals.reshape(len(of), self._geometries)
+        self.spacings = {"prior_scale": self._integrand.spacing}
+
+    def found(self, more: Array) -> Found:
+        log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
+        lattice = self._lattice._replace(log_weights=log_weights)
+        nodes = self._integrand.reduced(lattice)
+        return Found(
+            nodes.log_weights + self._integrand.reference,
+            nodes.noise_scale,
+            nodes.prior_scale,
+            nodes.location,
+            nodes.covariances,
+            nodes.branch // self._geometries,
+            masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings),
+        )
+
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        lattice, values = self._lattice, self._lattice.scales
+        values["scatter"] = (
+            log_scatter_ratio[lattice.branch // self._geometries, None] + lattice.log_scale
+        ).ravel()
+        return lattice.log_weights.ravel() + self._integrand.reference, values
+
+
+def _noise_scales(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[Array, Array]:
+    """Return logs of a few noise scales that stand for all, and their log weights."""
+    if problem.noise not in ("scaled", "auto"):
+        explained = given.log_explained(np.ones(1))
+        return np.zeros(1), explained - 0.5 * given.residual + rows.log_weight
+    scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
+    return ScaledIntegrand(problem, given, -rows.log_weight, scatter).few()
+
+
+class _Fixed:
+    """Where it is not: a noise scale, if any, is all that is left of each branch."""
+
+    def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
+        share = -float(np.log(prior.n_geometries))
+        self._branches: list[tuple[GivenScale, Array, Array]] = []
+        for rows, geometries in zip(
+            of, given_geometries(problem, prior, of, flat_intercept=False), strict=True
+        ):
+            for given in geometries:
+                log_scale, log_weight = _noise_scales(problem, given, rows)
+                self._branches.append((given, log_scale, log_weight + share))
+        totals = [np.logaddexp.reduce(log_weight) for _, _, log_weight in self._branches]
+        self.totals = np.reshape(totals, (len(of), -1))
+        self.spacings: dict[str, float] = {}
+
+    def found(self, more: Array) -> Found:
+        geometries = self.totals.shape[1]
+        scales = [np.exp(log_scale) for _, log_scale, _ in self._branches]
+        parts = [
+            SharedBasis(given.basis, given.variances(scale))
+            for (given, _, _), scale in zip(self._branches, scales, strict=True)
+        ]
+        which = np.repeat(np.arange(len(scales)) // geometries, [len(scale) for scale in scales])
+        locations = [
+            given.location(scale) for (given, _, _), scale in zip(self._branches, scales, strict=True)
+        ]
+        log_weights = np.concatenate([w for _, _, w in self._branches])
+        return Found(
+            log_weights + more[which],
+            np.concatenate(scales),
+            None,
+            np.concatenate(locations),
+            Joined.of(parts),
+            which,
+            {},
+        )
+
+    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+        sizes = [len(w) for _, _, w in self._branches]
+        which = np.repeat(np.arange(len(sizes)) // self.totals.shape[1], sizes)
+        log_scale = np.concatenate([of_branch for _, of_branch, _ in self._branches])
+        log_weights = np.concatenate([w for _, _, w in self._branches])
+        return log_weights, {"noise_scale": log_scale, "scatter": log_scatter_ratio[which] + log_scale}
+
+
+def _at_scatters(problem: Problem, source: ScatteredRows, u: Array) -> list[Weighting]:
+    """Return the rows at some values of the scatter's coordinate, weighted with its density."""
+    scatter = scatter_at(u, _lost(problem))
+    factors, log_errors = source.compressed(scatter)
+    log_weights = np.log1p(np.exp(-u)) - log_errors
+    if problem.noise == "additive":
+        log_weights += problem.noise_prior.log_density(scatter) + np.log(scatter)
+    return [
+        Weighting(*one) for one in zip(factors, log_weights.tolist(), np.log(scatter).tolist(), strict=True)
+    ]
+
+
+def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
+    """Integrate over the scatter where every value of it weights the rows anew.
+
+    Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
+    many. A few that stand for all are solved on the rows themselves, and weighed anew.
+    """
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
+    same = groups is None or approximate or groups.exact
+    rows = gathered if same else ScatteredRows(problem, None)
+
+    def solved(u: Array, source: ScatteredRows) -> Solved:
+        return solve(problem, prior, _at_scatters(problem, source, u))
+
+    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    u, log_density = _joined(parts)
+    log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
+    share = np.exp(log_density - np.logaddexp.reduce(log_density))
+    points, shares = _few(scatter_at(u, _lost(problem)), share, problem.scatter_unit)
+    of_points = scatter_coordinate(points, _lost(problem))
+    final = solved(of_points, rows)
+    # What the points weigh on the rows themselves, by what they weigh where the lattice was.
+    before = np.logaddexp.reduce((final if same else solved(of_points, gathered)).totals, axis=1)
+    with np.errstate(divide="ignore"):
+        more = np.log(shares) + log_total - before
+    found = final.found(more)
+    return Integrated(
+        found, points[found.weighting], final.totals + more[:, None], _masses(problem, parts, spacing)
+    )
+
+
+def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
+    """Return a few scatters that stand for many, and their weights.
+
+    A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
+    that are all there is.
+    """
+    shares = 1.0 / (1.0 + scatter / error)
+    deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
+    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
+    points, masses = gauss_rule(shares[None], weights, size)
+    return error * (1.0 / np.minimum(points[0], 1.0 - _NO_SCATTER) - 1.0), masses[0]
+
+
+def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str, tuple[Array, Array]]:
+    """Return what `Posterior.scale_masses` are, from all scatters of the lattice."""
+    log_scatter = [np.log(scatter_at(u, _lost(problem))) for u, _ in parts]
+    found = [solved.scales(logs) for logs, (_, solved) in zip(log_scatter, parts, strict=True)]
+    log_weights = np.concatenate([weights for weights, _ in found])
+    values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
+    masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
+    if problem.noise == "additive":
+        u, log_density = _joined(parts)
+        logs = np.log(scatter_at(u, _lost(problem)))
+        masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
+    return masses
+
+
+class Integrated(NamedTuple):
+    """The posterior over scatters."""
+
+    found: Found
+    scatter: Array
+    """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
+    totals: Array
+    """(S, geometries) log integrals."""
+    masses: dict[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
+
+
+def _lost(problem: Problem) -> float:
+    """Return the scatter below which the lattice falls off faster than a logarithm's: there is nothing to see."""
+    return problem.scatter_prior.negligible if problem.noise == "auto" else problem.visible_scatter
+
+
+def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
+    """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
+    parts, spacing = _lattice(
+        lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
+    )
+    u, log_density = _joined(parts)
+    if len(u) > 1:
+        inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
+        left, right = u[inside[0]], u[inside[-1]]
+        room = 0.5 * (right - left)
+        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
+    exact = groups is None or groups.exact
+    rows = gathered if exact else ScatteredRows(problem, None)
+    return _at_scatters(problem, rows, u), float(np.log(spacing))
+
+
+def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
+    """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
+    size = _NODES if left < right else 0
+    u = np.linspace(left, right, size + 1)
+    parts = [(u, solved(u))]
+    while size and size <= _MOST_NODES:
+        u, log_density = _joined(parts)
+        inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
+        wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
+        if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
+            right += wider * (last == size)
+            left = max(left - wider * (first == 0), LOWEST)
+        elif len(inside) < size // 2:
+            left, right = u[max(first - 1, 0)], u[min(last + 1, size)]
+        else:
+            share = np.exp(log_density - log_density.max())
+            if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
+                break
+            # Halves do not agree: those between join in.
+            middle = 0.5 * (u[1:] + u[:-1])
+            parts.append((middle, solved(middle)))
+            size *= 2
+            continue
+        size = _NODES
+        u = np.linspace(left, right, size + 1)
+        parts = [(u, solved(u))]
+    return parts, float(right - left) / size if size else 1.0
+
+
+def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
+    """Return all coordinates, ascending, and log densities there."""
+    u = np.concatenate([part for part, _ in parts])
+    log_density = np.concatenate([np.logaddexp.reduce(solved.totals, axis=1) for _, solved in parts])
+    order = np.argsort(u)
+    return u[order], log_density[order]
+
+
+def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
+    """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
+    size = problem.rows.n_features + problem.fit_intercept
+    freedom = max(problem.total_weight - size, 1.0)
+    floor = np.square(problem.resolution())
+
+    def log_density(u: Array) -> Array:
+        weightings = _at_scatters(problem, source, u)
+        factors = np.array([rows.factor for rows in weightings])[:, :, -1 - size :]
+        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
+        stacked = np.concatenate([factors, wide], axis=1)
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+        square = np.square(triangle[:, size:, size]).sum(axis=1)
+        log_weight = np.array([rows.log_weight for rows in weightings])
+        log_weight = log_weight - np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :size])).sum(
+            axis=1
+        )
+        if problem.noise != "auto":
+            return np.asarray(log_weight - 0.5 * square)
+        log_scale = 0.5 * np.log(np.maximum(square / freedom, floor))
+        log_scatter = np.array([rows.log_scatter_ratio for rows in weightings]) + log_scale
+        log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
+        log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
+        return np.asarray(log_weight - freedom * log_scale)
+
+    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
+    upper = float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
+    intervals = peak_intervals(log_density, LOWEST, upper, max(problem.tail, 1.0))
+    return intervals[0][0], intervals[-1][1]
