@@ -29,7 +29,9 @@ def normal_prior(m: Array) -> Array:
     return stats.norm.logpdf(m).sum(axis=1)
 
 
-def slope_prior(q: int, log_density: Any = normal_prior, beta_sd: Any = (), beta_mean: float = 0.0) -> SlopePrior:
+def slope_prior(
+    q: int, log_density: Any = normal_prior, beta_sd: Any = (), beta_mean: float = 0.0
+) -> SlopePrior:
     beta_sd = np.array(beta_sd, dtype=np.float64)
     mean = np.full(len(beta_sd), beta_mean)
     return SlopePrior(log_density, np.zeros(q), np.ones(q), mean, np.diag(1.0 / beta_sd)[None])
@@ -389,7 +391,9 @@ def test_two_modes_get_their_shares() -> None:
     """A prior with a peak at no effect and one at two, and data that do not decide."""
     problem = replace(
         measured(20, 0.3, seed=3),
-        slopes=slope_prior(1, lambda m: np.logaddexp(*stats.norm.logpdf(m[:, 0], [[0.0], [2.0]], 0.1)) - np.log(2.0)),
+        slopes=slope_prior(
+            1, lambda m: np.logaddexp(*stats.norm.logpdf(m[:, 0], [[0.0], [2.0]], 0.1)) - np.log(2.0)
+        ),
     )
     expected = grid_posterior(problem, (5.0, 2.5, 3.5))["m"][0]
     assert 0.1 < expected < 1.9

@@ -50,7 +50,7 @@ class SlopePrior:
     @cached_property
     def flat(self) -> NDArray[np.bool_]:
         """(k,) Which entries of beta have a flat prior."""
-        return np.asarray(~self.whiten[0].any(axis=1))
+        return np.asarray((self.whiten[0] == 0.0).all(axis=1))
 
     @property
     def n_flat(self) -> int:
@@ -78,7 +78,12 @@ class SlopePrior:
         white = (beta - self.beta_mean) @ self.whiten.transpose(0, 2, 1) / tau[:, None]
         square = np.square(white).sum(axis=2).T
         k = len(self.beta_mean)
-        return -0.5 * square + self.log_volume - 0.5 * (k - self.n_flat) * _LOG_TWO_PI - (k - self.n_flat) * np.log(tau)[:, None]
+        return (
+            -0.5 * square
+            + self.log_volume
+            - 0.5 * (k - self.n_flat) * _LOG_TWO_PI
+            - (k - self.n_flat) * np.log(tau)[:, None]
+        )
 
     def log_terms(self, m: Array, T: Array, slopes: Array) -> Array:
         """Return the log densities of m and the exact features' slopes at each scale, (G, geometries, scales).
