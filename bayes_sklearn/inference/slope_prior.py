@@ -50,7 +50,7 @@ class SlopePrior:
     @cached_property
     def flat(self) -> NDArray[np.bool_]:
         """(k,) Which entries of beta have a flat prior."""
-        return np.asarray(~self.whiten[0].any(axis=1))
+        return np.asarray((self.whiten[0] == 0.0).all(axis=1))
 
     @property
     def n_flat(self) -> int:
