@@ -17,6 +17,7 @@ from .conditional_prior import powered_roots
 from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
+from .normal_equations import spread_evenly
 from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings
 from .propriety import check_proper
@@ -102,7 +103,8 @@ def _trusted(posterior: Posterior, found: Sample) -> Posterior:
 
 def number_of_components(problem: Problem) -> int:
     """Return how many components of the true features' distribution the data speak for."""
-    pilot = problem.gaussian_like()
+    learned = isinstance(problem.coef_prior, PoweredCorrelation)
+    pilot = problem if learned else problem.gaussian_like()
     check_proper(pilot)
     return most_likely_number(structural_problem(pilot)[0])
 
@@ -325,4 +327,15 @@ def mixture_posterior(
         noise_scale=parts.noise_scale,
         center=np.zeros(p),
         true_features=true,
+        **_beside(problem, len(unit), parts.scatter, *_scales_of(mixture, points, weights)),
     )
+
+
+def _scales_of(mixture: MixtureProblem, points: Array, weights: Array) -> tuple[Array, Array]:
+    """Return a draw of the prior's scale at each point, (G,), and the probabilities of its geometries."""
+    tau, _ = mixture.data.slopes.scales
+    log_terms = mixture.log_slopes(points)
+    terms = np.exp(log_terms - log_terms.max(axis=(1, 2), keepdims=True))
+    terms /= terms.sum(axis=(1, 2), keepdims=True)
+    passed = np.cumsum(terms.sum(axis=1), axis=1) < spread_evenly(len(points))[:, None]
+    return tau[np.minimum(passed.sum(axis=1), len(tau) - 1)], weights @ terms.sum(axis=2)

@@ -171,6 +171,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
             *of_t,
             *of_zeta,
             problem.contrasts.T @ logits,
+            normal[data.correlation_columns.stop :][: problem.sizes["scatter"]],
         ]
     )
     spread = max(float(np.sqrt(np.square(weight * problem.rows[:, -1]).mean())), np.finfo(np.float64).tiny)

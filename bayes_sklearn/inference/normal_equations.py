@@ -193,9 +193,13 @@ def _chosen(log_weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
         return log_weights[:, 0], np.ones_like(log_weights), only
     total = logsumexp(log_weights, axis=1)
     shares = np.exp(log_weights - np.where(np.isfinite(total), total, 0.0)[:, None])
-    uniform = (_GOLDEN * np.arange(1, len(shares) + 1)) % 1.0
-    passed = np.cumsum(shares[:, :-1], axis=1) < uniform[:, None]
+    passed = np.cumsum(shares[:, :-1], axis=1) < spread_evenly(len(shares))[:, None]
     return np.asarray(total - np.log(log_weights.shape[1])), shares, passed.sum(axis=1)
+
+
+def spread_evenly(size: int) -> Array:
+    """Return numbers between 0 and 1 that fill it evenly, however many are taken."""
+    return np.asarray((_GOLDEN * np.arange(1, size + 1)) % 1.0)
 
 
 def _times(matrices: Array, vectors: Array) -> Array:

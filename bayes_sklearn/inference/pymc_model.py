@@ -390,7 +390,7 @@ def of_geometries(name: str, roots: Sequence[Array], scale: Any, dims: str) -> A
     import pymc as pm
 
     # The triangle with the same product.
-    factors = [np.linalg.qr(root.T, mode="r").T for root in roots]
+    factors = [np.asarray(np.linalg.qr(root.T, mode="r")).T for root in roots]
     factors = [factor * np.where(np.diag(factor) < 0.0, -1.0, 1.0) for factor in factors]
     zero = np.zeros(len(roots[0]))
     if len(factors) == 1:

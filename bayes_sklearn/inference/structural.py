@@ -272,10 +272,12 @@ class StructuralProblem:
         """Return the log prior density of points."""
         psi = self.psi(points)
         of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
-        return of_m + self.log_prior_noise_and_scale(points) + self.log_prior_spread(points)
+        if self.slopes.log_scale is not None:
+            of_m = of_m + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
+        return of_m + self.log_prior_of_noise(points) + self.log_prior_spread(points)
 
-    def log_prior_noise_and_scale(self, points: Array) -> Array:
-        """Return the part of s, the scatter and tau."""
+    def log_prior_of_noise(self, points: Array) -> Array:
+        """Return the part of s and the scatter."""
         psi, total = self.psi(points), np.zeros(len(points))
         if self.noise != "known":
             total = total + self.log_prior_noise(psi.noise_scale)
@@ -284,8 +286,6 @@ class StructuralProblem:
             # With the noise r of a typical row and rho = scatter / rest, ds dscatter = s scatter / r dr dlog(rho).
             square = np.square(self.typical_error * psi.noise_scale) + np.square(psi.scatter)
             total = total + np.log(psi.noise_scale) + np.log(psi.scatter) - 0.5 * np.log(square)
-        if self.slopes.log_scale is not None:
-            total = total + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
         return total
 
     def log_prior_spread(self, points: Array) -> Array:
