@@ -115,7 +115,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 def _slopes_density(
     problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, through: Any, T: Any
 ) -> Any:
-    """Return the log prior density of m and beta, a scale that is learned summed out; arguments as `slopes_density`'s."""
+    """Return the log prior density of m and beta, a learned scale summed out; arguments as `slopes_density`'s."""
     import pytensor.tensor as pt
 
     if not scale_is_learned(problem):

@@ -67,7 +67,7 @@ class Layout:
     sampled: int
     """Entries of B that are sampled, the first of the vector: all, or the intercept alone under a mixture."""
     noise: int
-    """Coordinates of the noise that follow: the log of its scale; under "auto" of its size, and of the scatter's part."""
+    """Coordinates of the noise that follow: the log of its scale; "auto": of its size, and the scatter's part."""
     learned: bool
     """Whether the log of the prior's scale follows."""
     mixture: int
