@@ -127,7 +127,9 @@ def test_new_shares_fall_inside_their_intervals_whatever_the_count() -> None:
     for seed in range(100):
         train = make_role_modeling(300, random_state=seed)
         test = make_role_modeling(20, random_state=10_000 + seed)
-        model = BayesianErrorsInVariablesRegressor(weight_type="counts").fit(train.data, train.target, train.counts)
+        model = BayesianErrorsInVariablesRegressor(weight_type="counts").fit(
+            train.data, train.target, train.counts
+        )
         rng = np.random.default_rng(seed)
         for n, hits in inside.items():
             share = rng.binomial(n, test.true_share) / n

@@ -123,11 +123,11 @@ class NormalEquations(NamedTuple):
         across = gram[:, head:, :head] @ inverse.transpose(0, 2, 1)
         left = gram[:, head:, head:] - across @ across.transpose(0, 2, 1)
         sides = sides[:, head:] - across @ white
-        constant = 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI - float(np.log(prior.sd[~flat[:head]]).sum())
-        constant = constant + _gain(white) - _log_diagonal(lower) - 0.5 * self.square
-        constant = constant - (k - np.count_nonzero(slopes.flat)) * np.log(tau)
+        common = _gain(white) - _log_diagonal(lower) - 0.5 * self.square
+        common -= (k - np.count_nonzero(slopes.flat)) * np.log(tau)
+        common += 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI - float(np.log(prior.sd[~flat[:head]]).sum())
 
-        terms, tails, whites = [], [], []
+        terms, tails, whites = [], list[Array](), list[Array]()
         for whiten, log_volume in zip(slopes.whiten, slopes.log_volume, strict=True):
             precision = (whiten.T @ whiten) / np.square(tau)[:, None, None]
             lower, found = cholesky(left + precision)
@@ -135,9 +135,8 @@ class NormalEquations(NamedTuple):
             own[:, :, 1] += _times(precision, ahead[:, head:])
             tails.append(_inverse(lower))
             whites.append(tails[-1] @ own)
-            terms.append(
-                np.where(found & exists, _gain(whites[-1]) + log_volume - _log_diagonal(lower), -np.inf)
-            )
+            term = _gain(whites[-1]) + log_volume - _log_diagonal(lower)
+            terms.append(np.where(found & exists, term, -np.inf))
         total, geometries, chosen = _chosen(np.stack(terms, axis=1))
         everywhere = np.arange(len(m))
         tail = np.stack(tails)[chosen, everywhere] if len(tails) > 1 else tails[0]
@@ -146,9 +145,9 @@ class NormalEquations(NamedTuple):
         root[:, :head, :head] = inverse.transpose(0, 2, 1)
         root[:, head:, head:] = tail.transpose(0, 2, 1)
         root[:, :head, head:] = -root[:, :head, :head] @ across.transpose(0, 2, 1) @ root[:, head:, head:]
-        found = np.concatenate([white, of_tail], axis=1)
-        theta = reference + _times(root, found[:, :, 0] + found[:, :, 1])
-        return Integrated(constant + total, _back(theta, shift, k), _back(root, shift, k), geometries)
+        both = np.concatenate([white, of_tail], axis=1)
+        theta = reference + _times(root, both[:, :, 0] + both[:, :, 1])
+        return Integrated(common + total, _back(theta, shift, k), _back(root, shift, k), geometries)
 
     def shifted(self, shift: Array, k: int) -> NormalEquations:
         """Return the equations with beta + sum_j shift_j Gamma_j in the place of beta."""

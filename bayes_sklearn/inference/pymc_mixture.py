@@ -58,7 +58,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
         noise, scatter = problem.noise != "known", problem.noise == "auto"
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=noise, scatter=scatter)
+        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=noise)
+        sizes["scatter"] = int(scatter)
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))

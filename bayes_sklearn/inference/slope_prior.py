@@ -50,7 +50,7 @@ class SlopePrior:
     @cached_property
     def flat(self) -> NDArray[np.bool_]:
         """(k,) Which entries of beta have a flat prior."""
-        return np.asarray(~self.whiten[0].any(axis=1))
+        return np.asarray((self.whiten[0] == 0.0).all(axis=1))
 
     @property
     def n_flat(self) -> int:
@@ -59,7 +59,7 @@ class SlopePrior:
     @cached_property
     def log_volume(self) -> Array:
         """(geometries,) Log of how much denser beta is at its mean at scale one than under Normal(0, 1)."""
-        flat = ~self.whiten.any(axis=2)
+        flat = np.asarray(~self.whiten.any(axis=2))
         found = np.linalg.slogdet(self.whiten + flat[:, :, None] * np.eye(self.whiten.shape[1]))[1]
         return np.asarray(found)
 
