@@ -169,8 +169,8 @@ def simulation_based_calibration(
     ----------
     estimator : BayesianErrorsInVariablesRegressor
         Fitted or not; it stays as it is. Priors have to be proper (but for a flat one of an intercept that a shift of
-        the target shifts, for which 0 stands, in the units of the priors: ranks do not depend on it), and a mixture of
-        true features needs its number of components (``Mixture(n_components=...)``).
+        the target shifts, for which 0 stands, in the units of the priors: ranks do not depend on it), and a mixture
+        of true features needs its number of components (``Mixture(n_components=...)``).
     X : array-like of shape (n, k)
         As for `fit`: features, and the columns named by ``count_column``, ``y_err_column`` and ``error_columns``. The
         values of features with errors are replaced in each simulation.
