@@ -128,8 +128,9 @@ class SlopePrior:
         widest : float
             The standard deviation to take for a flat prior's.
         """
-        own = np.diag(np.where(np.isinf(self.sd), widest, self.sd) ** -2.0)
-        return own * T if self.on_signal else own / np.square(tau)[:, None, None]
+        if self.on_signal:
+            return T / self.sd[0] ** 2
+        return np.diag(np.where(np.isinf(self.sd), widest, self.sd) ** -2.0) / np.square(tau)[:, None, None]
 
 
 def cauchy_log_density(values: Array, scale: float) -> Array:
