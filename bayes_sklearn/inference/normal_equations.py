@@ -193,13 +193,9 @@ def _chosen(log_weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
     weights = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0)[:, None])
     total = weights.sum(axis=1)
     shares = weights / np.where(total > 0.0, total, 1.0)[:, None]
-    passed = np.cumsum(shares[:, :-1], axis=1) < spread_evenly(len(shares))[:, None]
+    uniform = (_GOLDEN * np.arange(1, len(shares) + 1)) % 1.0
+    passed = np.cumsum(shares[:, :-1], axis=1) < uniform[:, None]
     return top + np.log(total / log_weights.shape[1]), shares, passed.sum(axis=1)
-
-
-def spread_evenly(size: int) -> Array:
-    """Return numbers between 0 and 1 that fill it evenly, however many are taken."""
-    return np.asarray((_GOLDEN * np.arange(1, size + 1)) % 1.0)
 
 
 def _times(matrices: Array, vectors: Array) -> Array:
