@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from scipy import integrate, stats
+from scipy import stats
 from scipy.special import logsumexp
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.inference.importance import signal_scale
+from bayes_sklearn.inference.mixture import MixtureProblem
+from bayes_sklearn.inference.mixture_nodes import solve_mixture
+from bayes_sklearn.inference.mixture_slopes import ScaledSlopes
 from bayes_sklearn.inference.slope_prior import SlopePrior, cauchy_log_density
 from bayes_sklearn.inference.structural import MEAN_SCALE, Noise, StructuralProblem
 from bayes_sklearn.inference.structural_coordinates import Following
@@ -357,28 +360,48 @@ def test_two_features_agree_with_draws_from_the_prior() -> None:
     assert (np.abs(nodes.sample.weights @ mine - mean) < 5.0 * error * sd).all()
 
 
+@pytest.mark.parametrize(("on_signal", "noise"), [(True, "scaled"), (False, "auto")])
+def test_a_mixture_of_one_component_has_the_same_posterior(on_signal: bool, noise: Noise) -> None:
+    """All is sampled there that is integrated out here: the evidence and the prior's scale agree."""
+    problem = make(1, 2, noise, powers=(0.0, 1.0), n=25)
+    normal = lambda m: stats.norm.logpdf(m).sum(axis=1)  # noqa: E731
+    problem = replace(problem, slopes=replace(problem.slopes, on_signal=on_signal, log_density=normal))
+    nodes = solve_structural(problem)
+    mixture = MixtureProblem(problem, 1)
+    found = solve_mixture(mixture)
+    parts = mixture.taken_apart(found.points)
+    assert found.k_hat < 0.7
+    error = 5.0 * np.sqrt(1.0 / nodes.sample.effective_size + 1.0 / found.effective_size)
+    assert_allclose(found.log_total, nodes.sample.log_total, atol=error)
+    for mine, expected in ((parts.tau, nodes.tau), (parts.scatter + 1.0, nodes.scatter + 1.0)):
+        middle = np.quantile(expected, 0.5, weights=nodes.sample.weights, method="inverted_cdf")
+        assert_allclose(found.weights @ (mine < middle), 0.5, atol=error) if expected.std() else None
+    mean, sd = nodes.sample.weights @ nodes.m[:, 0], np.sqrt(nodes.sample.weights @ np.square(nodes.m[:, 0]))
+    assert_allclose(found.weights @ parts.m[:, 0], mean, atol=error * sd)
+
+
 @pytest.mark.parametrize("on_signal", [True, False])
-def test_scales_summed_over_are_integrals(on_signal: bool) -> None:
-    """As the mixture of true features has them."""
-    prior = replace(
-        make(2, 2, powers=(0.0, 1.0)).slopes,
-        on_signal=on_signal,
-        log_density=lambda m: -np.square(m).sum(axis=1),
-    )
-    m, slopes, T = np.array([[0.3, -0.2]]), np.array([[0.5, 0.1]]), np.array([[[1.0, 0.4], [0.4, 0.7]]])
-    terms = prior.log_terms(m, T, slopes)
-    for geometry, white in enumerate(prior.whiten):
+def test_coefficients_in_units_of_what_is_known_are_one_to_one(on_signal: bool) -> None:
+    problem = make(2, 2, n=25)
+    scaled = ScaledSlopes.of(replace(problem, slopes=replace(problem.slopes, on_signal=on_signal)))
+    assert scaled is not None
+    rng = np.random.default_rng(0)
+    m, beta, Gamma = rng.normal(size=2), rng.normal(size=2), rng.normal(size=(2, 2))
+    of_m, of_beta, log_tau = scaled.together(m, beta, Gamma)
 
-        def density(log_tau: float, white: Array = white) -> float:
-            tau = np.exp(log_tau)
-            beta = stats.multivariate_normal(np.zeros(2), tau**2 * np.linalg.inv(white.T @ white)).pdf(
-                slopes[0]
-            )
-            of_m = np.exp(prior.log_m(m, T, np.array([tau]))[0])
-            return float(beta * of_m * stats.halfcauchy.pdf(tau) * tau / 2.0)
+    def apart(values: Array) -> tuple[Array, Array]:
+        size = len(values)
+        found = scaled.apart(
+            values[:, :2], values[:, 2:], np.broadcast_to(Gamma, (size, 2, 2)), np.full(size, log_tau)
+        )
+        return np.concatenate([found.m, found.beta], axis=1), found.log_volume
 
-        expected = integrate.quad(density, -12.0, 12.0, limit=200)[0]
-        assert_allclose(np.exp(logsumexp(terms[0, geometry])), expected, rtol=1e-5)
+    here = np.concatenate([of_m, of_beta])
+    values, log_volume = apart(here[None])
+    assert_allclose(values[0], np.concatenate([m, beta]), rtol=1e-8)
+    step = 1e-4 * np.eye(4)
+    jacobian = (apart(here + step)[0] - apart(here - step)[0]) / 2e-4
+    assert_allclose(log_volume[0], np.linalg.slogdet(jacobian)[1], atol=1e-7)
 
 
 def test_scales_and_geometries_are_reported() -> None:

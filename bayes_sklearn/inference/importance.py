@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from ..priors import Flat, Normal, PoweredCorrelation, ScaleMixture, ScatterPrior
 from .conditional_prior import powered_roots
 from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
-from .normal_equations import spread_evenly
 from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings
 from .propriety import check_proper
@@ -299,7 +299,7 @@ def mixture_posterior(
     if errors is None:
         raise ValueError("No feature has an error.")
     parts, (z, w, y) = mixture.taken_apart(points), mixture.center
-    tau, geometry = _scales_of(mixture, points, weights)
+    by_geometry = np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
     # From lines about the means to lines at zero, and from (z - origin) / unit to z.
     away = z + units.origin / units.exact
     beta = parts.line[:, 1:]
@@ -330,16 +330,6 @@ def mixture_posterior(
         center=np.zeros(p),
         true_features=true,
         scatter=parts.scatter if problem.noise == "auto" else None,
-        prior_scale=tau if _learns_scale(problem) else None,
-        geometry=_geometry(problem, geometry),
+        prior_scale=parts.tau if _learns_scale(problem) else None,
+        geometry=_geometry(problem, weights @ by_geometry),
     )
-
-
-def _scales_of(mixture: MixtureProblem, points: Array, weights: Array) -> tuple[Array, Array]:
-    """Return a draw of the prior's scale at each point, (G,), and the probabilities of its geometries."""
-    tau, _ = mixture.data.slopes.scales
-    log_terms = mixture.log_slopes(points)
-    terms = np.exp(log_terms - log_terms.max(axis=(1, 2), keepdims=True))
-    terms /= terms.sum(axis=(1, 2), keepdims=True)
-    passed = np.cumsum(terms.sum(axis=1), axis=1) < spread_evenly(len(points))[:, None]
-    return tau[np.minimum(passed.sum(axis=1), len(tau) - 1)], weights @ terms.sum(axis=2)

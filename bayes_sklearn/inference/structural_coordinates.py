@@ -145,5 +145,5 @@ class Following:
         precision = self.information * share @ psi.T + of_prior
         lower, _ = cholesky(0.5 * (precision + precision.transpose(0, 2, 1)))
         right = self.information * known + of_prior @ slopes.mean
-        half = np.linalg.solve(lower, right[:, :, None])
-        return np.linalg.solve(lower.transpose(0, 2, 1), half)[:, :, 0], lower
+        inverse = np.linalg.inv(lower)
+        return (inverse.transpose(0, 2, 1) @ (inverse @ right[:, :, None]))[:, :, 0], lower
