@@ -266,7 +266,7 @@ class Normal(CoefficientPrior):
 
     Examples
     --------
-    >>> from bayes_sklearn.priors import HalfCauchy, Normal
+    >>> from bayes_sklearn import HalfCauchy, Normal
     >>> Normal(sigma=0.5)
     Normal(sigma=0.5)
     >>> Normal(sigma=HalfCauchy(beta=1.0))  # a ridge whose penalty is learned
@@ -334,7 +334,7 @@ class PoweredCorrelation(CoefficientPrior):
 
     Examples
     --------
-    >>> from bayes_sklearn.priors import PoweredCorrelation
+    >>> from bayes_sklearn import PoweredCorrelation
     >>> PoweredCorrelation(power=1.0)  # a g-prior
     PoweredCorrelation(power=1.0)
     """

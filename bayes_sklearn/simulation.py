@@ -21,8 +21,8 @@ from .given_draws import GivenDraws, Observed
 from .inference import Problem, Rows, SamplerSettings
 from .inference._compat import draws_of_distribution
 from .inference.importance import structural_problem
-from .inference.prior_coordinates import gaussian_given_scale, scale_is_learned
 from .inference.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of
+from .inference.prior_coordinates import gaussian_given_scale, scale_is_learned
 from .inference.structural import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from .likelihoods import Observations
 from .priors import CoefficientPrior, Flat, PoweredCorrelation, Prior, ScaleMixture, ScalePrior, UnitPrior
@@ -68,7 +68,7 @@ class Parameters:
     B: Array
     """(n, p + 1) intercept and coefficients; the first is zero without an intercept."""
     auxiliary: Mapping[str, Array]
-    """By name, (n,): the noise scale and further parameters of the likelihood, and the scale of the coefficients' prior."""
+    """By name, (n,): noise scale, further parameters of the likelihood, the scale of the coefficients' prior."""
     true: TrueDistribution | None
     """Where features have errors."""
 
@@ -163,7 +163,7 @@ class Simulation:
         return self.problem.likelihood.link == "identity"
 
     def _of_geometries(self, scale: Array, true: TrueDistribution | None, rng: np.random.Generator) -> Array:
-        """Return coefficients under `PoweredCorrelation` of given scales, (n, p), each of one of its powers, (20a)."""
+        """Return coefficients under `PoweredCorrelation` of given scales, (n, p), each of one power, (20a)."""
         problem, p, n = self.problem, self.data.rows.n_features, len(scale)
         standard = rng.standard_normal((n, p))
         if true is None or problem.feature_errors is None:

@@ -57,8 +57,8 @@ class SimulationBasedCalibration:
     ranks : DataFrame of shape (n_simulations, n_parameters)
         Posterior probability of less than the true value (the rank of the true value in the posterior, as a share):
         one row a simulation, uniform between 0 and 1 where posteriors are calibrated. Columns ``intercept``, the
-        coefficients, ``noise_scale`` and further parameters of the likelihood, ``prior_scale`` where it is learned (in
-        the units of the priors), ``log_likelihood``; NaN where a fit failed.
+        coefficients, ``noise_scale`` and further parameters of the likelihood, ``prior_scale`` where it is learned
+        (in the units of the priors), ``log_likelihood``; NaN where a fit failed.
     parameters : DataFrame of shape (n_simulations, n_parameters)
         The true values, on the data's scale, and the log density of the simulated targets at them.
     p_values : Series of shape (n_parameters,)
@@ -169,8 +169,8 @@ def simulation_based_calibration(
     ----------
     estimator : BayesianErrorsInVariablesRegressor
         Fitted or not; it stays as it is. Priors have to be proper (but for a flat one of an intercept that a shift of
-        the target shifts, for which 0 stands, in the units of the priors: ranks do not depend on it), and a mixture of true features needs its number of
-        components (``Mixture(n_components=...)``).
+        the target shifts, for which 0 stands, in the units of the priors: ranks do not depend on it), and a mixture
+        of true features needs its number of components (``Mixture(n_components=...)``).
     X : array-like of shape (n, k)
         As for `fit`: features, and the columns named by ``count_column``, ``y_err_column`` and ``error_columns``. The
         values of features with errors are replaced in each simulation.

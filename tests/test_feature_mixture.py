@@ -195,7 +195,10 @@ def test_the_prior_is_the_one_documented(case: Case) -> None:
     intercept = mixture.center[2] + given["alpha"] - given["beta"] @ mixture.center[0]
     intercept -= given["m"] @ mixture.center[1]
     expected = data.slopes.log_density(given["m"][None])[0] + stats.halfnorm.logpdf(given["s"])
-    expected += stats.norm.logpdf(intercept) + stats.norm.logpdf(given["beta"], 0.0, 1.0 / np.diag(data.slopes.whiten[0])).sum()
+    expected += (
+        stats.norm.logpdf(intercept)
+        + stats.norm.logpdf(given["beta"], 0.0, 1.0 / np.diag(data.slopes.whiten[0])).sum()
+    )
     expected += stats.norm.logpdf(given["Gamma"], 0.0, MEAN_SCALE).sum()
     # Means that differ from theirs by numbers that sum to zero.
     sum_to_zero = np.eye(count) - 1.0 / count

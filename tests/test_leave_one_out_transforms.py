@@ -230,7 +230,8 @@ def test_a_copy_of_a_row_is_left_out() -> None:
     assert_agree(values[rows], of_copies, errors, every, worth)
     once = replace(case, given={"sample_weight": np.where(frequency == 3.0, 0.0, 1.0)})
     assert_array_equal(np.isnan(once.model.loo_pit(case.X, case.y, **once.given)), frequency == 3.0)
-    half = replace(case, given={"sample_weight": 0.5 * frequency})
+    settings = {**case.settings, "weight_type": "frequency"}
+    half = replace(case, settings=settings, given={"sample_weight": 0.5 * frequency})
     with pytest.raises(ValueError, match="below one"):
         half.model.loo_pit(case.X, case.y, **half.given)
 

@@ -178,7 +178,7 @@ def _following(
         "mean": prior_mean,
         "hold": 1.0,
         "coefficients_at": mean,
-        "coefficients_root": np.linalg.inv(own[:, : len(own)]),
+        "coefficients_root": np.asarray(np.linalg.inv(own[:, : len(own)]), dtype=np.float64),
         "log_prior_scale": log_scale,
     }
     return arrays

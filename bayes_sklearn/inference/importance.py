@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from ..priors import Flat, Normal, PoweredCorrelation, ScaleMixture, ScatterPrior
 from .conditional_prior import powered_roots
 from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
-from .normal_equations import spread_evenly
 from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings
 from .propriety import check_proper
@@ -269,25 +269,26 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         noise_scale=nodes.noise_scale,
         center=np.zeros(p),
         true_features=true,
-        **_beside(problem, len(unit), nodes.scatter, nodes.tau, nodes.geometry),
+        scatter=nodes.scatter if problem.noise == "auto" else None,
+        prior_scale=nodes.tau if _learns_scale(problem) else None,
+        geometry=_geometry(problem, nodes.geometry),
     )
 
 
-def _beside(
-    problem: Problem, n_noisy: int, scatter: Array, tau: Array, geometry: Array
-) -> dict[str, Array | None]:
-    """Return what the posterior says of scatter, the prior's scale and its geometry, where there is any."""
-    prior, several = problem.coef_prior, None
-    learned = prior.scale_prior is not None
-    if isinstance(prior, PoweredCorrelation):
-        learned = learned and n_noisy < problem.rows.n_features
-        n_powers = len(prior.check("coef_prior", problem.rows.n_features)["power"])
-        several = None if n_powers == 1 else np.broadcast_to(geometry, n_powers) / (n_powers / len(geometry))
-    return {
-        "scatter": scatter if problem.noise == "auto" else None,
-        "prior_scale": tau if learned else None,
-        "geometry": several,
-    }
+def _learns_scale(problem: Problem) -> bool:
+    """Return whether the coefficients' prior has a scale that is found: (20a) has one of exact features alone."""
+    errors, prior = problem.feature_errors, problem.coef_prior
+    none_exact = errors is not None and len(errors.noisy) == problem.rows.n_features
+    return prior.scale_prior is not None and not (none_exact and isinstance(prior, PoweredCorrelation))
+
+
+def _geometry(problem: Problem, found: Array) -> Array | None:
+    """Return the probabilities of the prior's geometries, if it has several: those that are alike share one."""
+    prior = problem.coef_prior
+    if not isinstance(prior, PoweredCorrelation):
+        return None
+    n_powers = len(prior.check("coef_prior", problem.rows.n_features)["power"])
+    return None if n_powers == 1 else np.broadcast_to(found, n_powers) * (len(found) / n_powers)
 
 
 def mixture_posterior(
@@ -298,6 +299,7 @@ def mixture_posterior(
     if errors is None:
         raise ValueError("No feature has an error.")
     parts, (z, w, y) = mixture.taken_apart(points), mixture.center
+    by_geometry = np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
     # From lines about the means to lines at zero, and from (z - origin) / unit to z.
     away = z + units.origin / units.exact
     beta = parts.line[:, 1:]
@@ -327,15 +329,7 @@ def mixture_posterior(
         noise_scale=parts.noise_scale,
         center=np.zeros(p),
         true_features=true,
-        **_beside(problem, len(unit), parts.scatter, *_scales_of(mixture, points, weights)),
+        scatter=parts.scatter if problem.noise == "auto" else None,
+        prior_scale=parts.tau if _learns_scale(problem) else None,
+        geometry=_geometry(problem, weights @ by_geometry),
     )
-
-
-def _scales_of(mixture: MixtureProblem, points: Array, weights: Array) -> tuple[Array, Array]:
-    """Return a draw of the prior's scale at each point, (G,), and the probabilities of its geometries."""
-    tau, _ = mixture.data.slopes.scales
-    log_terms = mixture.log_slopes(points)
-    terms = np.exp(log_terms - log_terms.max(axis=(1, 2), keepdims=True))
-    terms /= terms.sum(axis=(1, 2), keepdims=True)
-    passed = np.cumsum(terms.sum(axis=1), axis=1) < spread_evenly(len(points))[:, None]
-    return tau[np.minimum(passed.sum(axis=1), len(tau) - 1)], weights @ terms.sum(axis=2)

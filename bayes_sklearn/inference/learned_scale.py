@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from ..priors import ScalePrior
-from ..reduction import gauss_rule
 from .given_scale import LOG_TWO_PI, GivenScale
 from .posterior import Factors, Joined, NodeCovariances, SharedBasis
+from .quadrature import gauss_rule
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -168,14 +168,14 @@ def _of_noise(problem: Problem, found: Approximation) -> dict[str, Array | float
     """Return what tells how much rows say at any noise, by how much they do where the coordinates are from."""
     density = found.density
     floor = {"additive": problem.typical_error, "auto": problem.scatter_unit}
-    arrays = {
+    arrays: dict[str, Array | float] = {
         "resolution": problem.resolution(),
         "floor": floor.get(problem.noise, problem.resolution()),
         "variance": float(density.typical_variance(found.point[None])[0]),
     }
     if problem.noise == "auto":
         values = {name: float(value[0]) for name, value in density.values(found.point[None]).items()}
-        arrays["variance"] = (values["noise_scale"] * arrays["floor"]) ** 2 + values["scatter"] ** 2
+        arrays["variance"] = (values["noise_scale"] * problem.scatter_unit) ** 2 + values["scatter"] ** 2
     return arrays
 
 

@@ -212,7 +212,7 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     first = int("lean" in given)
     precision = more * given["information"] + given["hold"] / scale**2
     along = more * given["information_pull"] / precision + u[first:] / pt.sqrt(precision)
-    coef = given["mean"] + pt.batched_dot(given["basis"], along)
+    coef = given["mean"] + (given["basis"] * along[:, None, :]).sum(axis=2)
     log_volume = -0.5 * pt.log(precision).sum(axis=1)
     log_density = log_volume - 0.5 * given["hold"] * pt.square(along / scale).sum(axis=1)
     log_density = log_density - given["mean"].shape[0] * pt.log(scale)

@@ -125,7 +125,8 @@ def structural_parameters(
     (q, width), priors = shape, priors_of(problem)
     has_scale = problem.noise != "known"
     n_own = given["location"].type.shape[0]
-    own, tau, terms = u[:n_own], 1.0, []
+    own, tau = u[:n_own], 1.0
+    terms: list[Any] = []
     follows = scale_is_learned(problem)
     if follows:
         tau, terms = learned_scale(problem, given, u[n_own:])
@@ -507,7 +508,7 @@ def _on_signal(problem: Problem, suffix: str, unit: Array, T: Any, Gamma: Any) -
         raise ValueError("No feature has an error.")
     noisy, p = errors.noisy, problem.rows.n_features
     exact = np.setdiff1d(np.arange(p), noisy)
-    size, q = signal_scale(problem.coef_prior), len(noisy)  # type: ignore[arg-type]
+    size, q = signal_scale(problem.coef_prior), len(noisy)
     if problem.coef_prior.scale_prior is None:
         signal = pm.Normal("signal", 0.0, size, dims="noisy")
     elif q == 1:
@@ -518,7 +519,7 @@ def _on_signal(problem: Problem, suffix: str, unit: Array, T: Any, Gamma: Any) -
     m = pt.linalg.solve_triangular(root.T, signal, lower=False) * scaling.x_scale[noisy]
     coef = m
     if len(exact):
-        powers = prior.powers if len(exact) > 1 else prior.powers[:1]  # type: ignore[index]
+        powers = np.ones(1) if prior.powers is None else prior.powers[: None if len(exact) > 1 else 1]
         roots = [
             prior.sigma[exact, None] * own for own in powered_roots(problem.prior_design[:, exact], powers)
         ]

@@ -58,7 +58,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
         noise, scatter = problem.noise != "known", problem.noise == "auto"
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=noise, scatter=scatter)
+        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=noise)
+        sizes["scatter"] = int(scatter)
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))
@@ -114,7 +115,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
 def _slopes_density(
     problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, through: Any, T: Any
 ) -> Any:
-    """Return the log prior density of m and beta, a scale that is learned summed out; arguments as `slopes_density`'s."""
+    """Return the log prior density of m and beta, a learned scale summed out; arguments as `slopes_density`'s."""
     import pytensor.tensor as pt
 
     if not scale_is_learned(problem):

@@ -150,7 +150,7 @@ def noise_variables(problem: Problem, given: Mapping[str, Any], u: Any) -> Noise
 
 
 def scale_and_scatter(given: Mapping[str, Any], log_size: Any, log_ratio: Any) -> tuple[Any, Any]:
-    """Return the logs of the noise scale and of the scatter, whose volume is that of what they are given by, (16a)."""
+    """Return the logs of noise scale and scatter, whose volume is that of what they are given by, (16a)."""
     import pytensor.tensor as pt
 
     log_scale = log_size - pt.log(given["scatter_prior_beta"]) - 0.5 * pt.softplus(2.0 * log_ratio)
@@ -209,7 +209,7 @@ def over_geometries(log_density: Any) -> Any:
 
 
 def log_sum(log_density: Any) -> Any:
-    """Return the log of the summed exponentials: of large negative numbers, which not every mode of compiling spares."""
+    """Return the log of summed exponentials, of large negative numbers, too, in every mode of compiling."""
     import pytensor.tensor as pt
 
     highest = log_density.max()

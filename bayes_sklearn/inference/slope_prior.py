@@ -18,8 +18,6 @@ from .structural_rows import cholesky
 Array = NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
 
-# The integral over log tau: its ends, and the step of nodes by which densities that are no narrower are summed.
-_WIDEST, _STEP = 12.0, 0.3
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
 
@@ -50,7 +48,7 @@ class SlopePrior:
     @cached_property
     def flat(self) -> NDArray[np.bool_]:
         """(k,) Which entries of beta have a flat prior."""
-        return np.asarray(~self.whiten[0].any(axis=1))
+        return np.asarray((self.whiten[0] == 0.0).all(axis=1))
 
     @property
     def n_flat(self) -> int:
@@ -59,7 +57,11 @@ class SlopePrior:
     @cached_property
     def log_volume(self) -> Array:
         """(geometries,) Log of how much denser beta is at its mean at scale one than under Normal(0, 1)."""
-        flat = ~self.whiten.any(axis=2)
+<<<<<<< HEAD
+        flat = np.asarray(~self.whiten.any(axis=2))
+=======
+        flat = (self.whiten == 0.0).all(axis=2)
+>>>>>>> errors-in-x
         found = np.linalg.slogdet(self.whiten + flat[:, :, None] * np.eye(self.whiten.shape[1]))[1]
         return np.asarray(found)
 
@@ -85,39 +87,6 @@ class SlopePrior:
             - (k - self.n_flat) * np.log(tau)[:, None]
         )
 
-    def log_terms(self, m: Array, T: Array, slopes: Array) -> Array:
-        """Return the log densities of m and the exact features' slopes at each scale, (G, geometries, scales).
-
-        They add up to the prior with geometry and scale summed out.
-
-        Parameters
-        ----------
-        m : ndarray of shape (G, q)
-        T : ndarray of shape (G, q, q)
-        slopes : ndarray of shape (G, k)
-            beta + Gamma'm where the prior is on the signal, else beta.
-        """
-        tau, log_share = self.scales
-        several = np.tile(tau, len(m))
-        here = slice(None, None, len(tau)) if self.on_signal else slice(None)
-
-        def repeated(values: Array) -> Array:
-            return np.repeat(values, len(tau), axis=0)
-
-        of_m = self.log_m(repeated(m)[here], repeated(T)[here], several[here]).reshape(len(m), 1, -1)
-        of_beta = self.log_beta(repeated(slopes), several).reshape(len(m), len(tau), -1)
-        return of_m + of_beta.transpose(0, 2, 1) + log_share - np.log(self.n_geometries)
-
-    @cached_property
-    def scales(self) -> tuple[Array, Array]:
-        """Values of tau, and the logs of what each counts in a sum that stands for the integral over its prior."""
-        if self.log_scale is None:
-            return np.ones(1), np.zeros(1)
-        step = min(_STEP, 1.0 / np.sqrt(2.0 * (len(self.mean) + len(self.beta_mean))))
-        log_tau = np.arange(-_WIDEST, _WIDEST, step)
-        tau = np.exp(log_tau)
-        return tau, self.log_scale(tau) + log_tau + np.log(step)
-
     def precision(self, T: Array, tau: Array, widest: float) -> Array:
         """Return the precision of a Gaussian about as wide as the prior of m, (G, q, q).
 
@@ -128,8 +97,9 @@ class SlopePrior:
         widest : float
             The standard deviation to take for a flat prior's.
         """
-        own = np.diag(np.where(np.isinf(self.sd), widest, self.sd) ** -2.0)
-        return own * T if self.on_signal else own / np.square(tau)[:, None, None]
+        if self.on_signal:
+            return T / self.sd[0] ** 2
+        return np.diag(np.where(np.isinf(self.sd), widest, self.sd) ** -2.0) / np.square(tau)[:, None, None]
 
 
 def cauchy_log_density(values: Array, scale: float) -> Array:

@@ -335,7 +335,7 @@ class StructuralProblem:
 
     @cached_property
     def _head_prior(self) -> HeadPrior:
-        """Mean of theta but beta, and the deviations of what the last, a matrix, makes of it: mu + Gamma z_mean for mu."""
+        """Of theta but beta, stated of what a matrix makes of it: mu + Gamma z_mean for mu."""
         width = self.z.shape[1] + 1
         n_latent = self.n_noisy * width
         latent = np.zeros(n_latent)

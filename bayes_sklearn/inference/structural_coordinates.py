@@ -3,11 +3,11 @@
 What the data tell is the regression of the target on the features as they were measured, K'm with
 K = T (T + U)^-1. Where T may be near to singular, the coefficients behind it lie along a bend, m = K'^-1 b, that no
 Gaussian covers; given T they are about Gaussian. These coordinates are the coefficients less that Gaussian's mean, in
-units of its root. They change no density, so that it may be a rough one. Where the scale of the coefficients' prior is
-learned it follows that scale, too: else there would be a funnel towards no effect.
+units of its root. They change no density, so that it may be a rough one. Where the scale of the coefficients' prior
+is learned it follows that scale, too: else there would be a funnel towards no effect.
 
-The noise is what the true features leave of the target's variance about that regression: where reliabilities are low, from
-all of it to nothing. Its coordinate says how large that variance is, in units of the deviation of its estimate.
+The noise is what the true features leave of the target's variance about that regression: where reliabilities are low,
+from all of it to nothing. Its coordinate says how large that variance is, in units of the deviation of its estimate.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Array = NDArray[np.float64]
 _INFORMATION = 1e10
 # Added to T + U, which may be singular.
 _JITTER = 1e-9
-# Derivatives are differences over this share of a coordinate.
-_STEP = 1e-5
+# Derivatives are differences over this share of a standard deviation.
+_STEP = 1e-4
 # Coordinates of the noise are no larger, and no more negative exponents of it count.
 _MOST = 300.0
 
@@ -107,7 +107,7 @@ class Following:
         found[:, :q] = (lower.transpose(0, 2, 1) @ (points[:, :q] - mean)[:, :, None])[:, :, 0]
         if self.problem.noise != "known":
             smoothing = 0.5 * self.about * self.deviation
-            square = np.maximum(np.square(self._unit * points[:, q]) / smoothing, 1e-3)
+            square = np.maximum(np.square(self._unit * points[:, q]) / smoothing, np.exp(-_MOST))
             left = square + np.log(-np.expm1(-square))
             total = smoothing * left + self.known + self._unseen(points)
             found[:, q] = np.arcsinh(total / self.about - 1.0) / self.deviation
@@ -116,7 +116,7 @@ class Following:
     def component(self, of_points: Component) -> Component:
         """Return what in these coordinates is about the same to draw from."""
         center = of_points.center
-        step = _STEP * np.maximum(np.abs(center), _STEP)
+        step = _STEP * of_points.scale
         up, down = (self.coordinates(center + sign * np.diag(step)) for sign in (1.0, -1.0))
         jacobian = (up - down).T / (2.0 * step)
         return Component(self.coordinates(center[None])[0], jacobian @ of_points.root)
@@ -145,5 +145,5 @@ class Following:
         precision = self.information * share @ psi.T + of_prior
         lower, _ = cholesky(0.5 * (precision + precision.transpose(0, 2, 1)))
         right = self.information * known + of_prior @ slopes.mean
-        half = np.linalg.solve(lower, right[:, :, None])
-        return np.linalg.solve(lower.transpose(0, 2, 1), half)[:, :, 0], lower
+        inverse = np.linalg.inv(lower)
+        return (inverse.transpose(0, 2, 1) @ (inverse @ right[:, :, None]))[:, :, 0], lower
