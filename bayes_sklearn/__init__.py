@@ -21,6 +21,7 @@ from .priors import (
     InverseGamma,
     Laplace,
     Normal,
+    PoweredCorrelation,
     StudentT,
 )
 from .regressor import BayesianErrorsInVariablesRegressor
@@ -47,6 +48,7 @@ __all__ = [
     "Mixture",
     "Normal",
     "NormalLikelihood",
+    "PoweredCorrelation",
     "PredictiveDistribution",
     "StudentT",
     "StudentTLikelihood",

@@ -93,7 +93,7 @@ def tell_of_seeds() -> None:
 
 def summary(model: BayesianErrorsInVariablesRegressor) -> pd.DataFrame:
     """Return intercept and coefficients with 95% intervals."""
-    return model.summary(coverage=0.95).drop(index="noise_scale", columns="sd")
+    return model.summary(coverage=0.95).loc[["intercept", *model.coef_names_]].drop(columns="sd")
 
 
 def coefficients(model: BayesianErrorsInVariablesRegressor, phones: Bunch) -> pd.DataFrame:

@@ -266,7 +266,7 @@ class Normal(CoefficientPrior):
 
     Examples
     --------
-    >>> from bayes_sklearn.priors import HalfCauchy, Normal
+    >>> from bayes_sklearn import HalfCauchy, Normal
     >>> Normal(sigma=0.5)
     Normal(sigma=0.5)
     >>> Normal(sigma=HalfCauchy(beta=1.0))  # a ridge whose penalty is learned
@@ -328,13 +328,13 @@ class PoweredCorrelation(CoefficientPrior):
 
     References
     ----------
-    Krishna, Bondell & Ghosh 2009, Journal of Statistical Planning and Inference 139:2665-2674; of a = 1: Zellner & Siow
-    1980; Liang, Paulo, Molina, Clyde & Berger 2008, Journal of the American Statistical Association 103:410-423; of
-    principal directions: Maruyama & George 2011, Annals of Statistics 39:2740-2765.
+    Krishna, Bondell & Ghosh 2009, Journal of Statistical Planning and Inference 139:2665-2674; of a = 1: Zellner &
+    Siow 1980; Liang, Paulo, Molina, Clyde & Berger 2008, Journal of the American Statistical Association 103:410-423;
+    of principal directions: Maruyama & George 2011, Annals of Statistics 39:2740-2765.
 
     Examples
     --------
-    >>> from bayes_sklearn.priors import PoweredCorrelation
+    >>> from bayes_sklearn import PoweredCorrelation
     >>> PoweredCorrelation(power=1.0)  # a g-prior
     PoweredCorrelation(power=1.0)
     """

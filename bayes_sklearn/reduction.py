@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from .inference.quadrature import gauss_rule
 from .mixtures import average
 
 Array = NDArray[np.float64]
@@ -80,38 +81,6 @@ def spread_out(means: Array, sds: Array, weights: Array) -> tuple[Array, Array, 
     points = means[:, :, None] + sds[:, :, None] * _NODES
     nodes = np.repeat(np.arange(len(weights)), len(_NODES))
     return points.reshape(len(means), len(nodes)), np.outer(weights, _MASSES).ravel(), nodes
-
-
-def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
-    """Return points and weights, (n, size) each, that keep each row's first 2 size - 1 moments.
-
-    The Gauss quadrature of the sample itself, from the three-term recurrence of its orthogonal polynomials (Golub &
-    Welsch 1969, Math. Comp. 23:221-230). Samples of no more than `size` nodes are their own rule.
-    """
-    n, nodes = values.shape
-    if nodes <= size:
-        return values, np.broadcast_to(weights, values.shape)
-    mean, sd = moments(values, weights)
-    z = (values - mean[:, None]) / np.maximum(sd, _TINY)[:, None]
-    diagonal, off = np.zeros((n, size)), np.zeros((n, size))
-    before, here = np.zeros_like(z), np.ones_like(z)
-    for k in range(size):
-        # `here` has unit norm under the weights; where the sample has fewer points than `size` nothing is left.
-        weighted = z * here
-        diagonal[:, k] = average(weighted * here, weights)
-        if k == size - 1:
-            break
-        weighted -= diagonal[:, k, None] * here
-        weighted -= off[:, k, None] * before
-        norm = np.sqrt(average(np.square(weighted), weights))
-        off[:, k + 1] = np.where(norm > 1e-10, norm, 0.0)
-        before, here = here, weighted / np.where(norm > 1e-10, norm, np.inf)[:, None]
-    jacobi = np.zeros((n, size, size))
-    index = np.arange(size)
-    jacobi[:, index, index] = diagonal
-    jacobi[:, index[1:], index[:-1]] = off[:, 1:]
-    points, vectors = np.linalg.eigh(jacobi)
-    return mean[:, None] + sd[:, None] * points, np.square(vectors[:, 0, :])
 
 
 def bandwidth(weights: Array) -> float:

@@ -60,8 +60,8 @@ __all__ = ["BayesianErrorsInVariablesRegressor"]
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
-# Log evidence by which a learned scale has to be better before a fixed one is called contradicted: 20 to one, "strong"
-# (Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795).
+# Log evidence by which a learned scale has to be better before a fixed one is called contradicted: 20 to one (Kass &
+# Raftery 1995, J. Am. Stat. Assoc. 90:773-795, "strong").
 _CONTRADICTED = 3.0
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
@@ -88,11 +88,11 @@ class BayesianErrorsInVariablesRegressor(
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
-    count behind a share (``sample_weight`` or ``count_column``), or is not known at all. Coefficients, intercept
-    and noise scale have priors. Under Normal priors their posterior is computed to rounding, without sampling, at
-    about the price of least squares; under others it is sampled by NUTS, through PyMC. Features may have known
-    errors, too (``X_err``), and ``likelihood`` may say that noise has heavy tails or that the target is a share of
-    counted trials: the posterior is then found by importance sampling, where that can be trusted, else by NUTS.
+    count behind a share (``sample_weight`` or ``count_column``), or is not known at all. How large coefficients are
+    is learned by default. Under this prior, and under Normal ones, the posterior is integrated without sampling, in
+    milliseconds; under others it is sampled by NUTS, through PyMC. Features may have known errors, too (``X_err``),
+    and ``likelihood`` may say that noise has heavy tails or that the target is a share of counted trials: the
+    posterior is then found by importance sampling, where that can be trusted, else by NUTS.
 
     Parameters
     ----------
@@ -154,7 +154,8 @@ class BayesianErrorsInVariablesRegressor(
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
-        The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and draws nothing.
+        The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and PoweredCorrelation, their
+        scales learned or not, and draws nothing.
         "importance" is for errors of features, or for other likelihoods than the normal one. "nuts" takes any.
         "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
@@ -196,7 +197,8 @@ class BayesianErrorsInVariablesRegressor(
         correlation under "beta_binomial".
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
-        probability of k. Absent under flat priors, with errors of features, and after NUTS.
+        probability of k. A flat prior of the intercept counts as one in the model's units, by convention. Absent
+        under flat priors of coefficients, with errors of features, and after NUTS.
     reliability_ : ndarray of shape (n_coefficients,)
         Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
         has an error.
@@ -307,8 +309,8 @@ class BayesianErrorsInVariablesRegressor(
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of the default priors included.
 
-        ``coef_prior__sigma`` (and the like) can be set where ``coef_prior`` is None: the default prior is put
-        there first.
+        ``coef_prior__sigma`` (and the like) can be set where ``coef_prior`` is None: a plain prior, ``Normal()`` for
+        coefficients and intercept, is put there first.
 
         Parameters
         ----------
@@ -673,9 +675,9 @@ def _warn_if_contradicted(fitted: Fit) -> None:
     found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
     if found is not None and found.nats > _CONTRADICTED:
         warnings.warn(
-            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as wide"
-            f" explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are not to"
-            " be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
+            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as"
+            f" wide explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are"
+            " not to be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
             UserWarning,
             stacklevel=5,
         )

@@ -21,8 +21,8 @@ from .given_draws import GivenDraws, Observed
 from .inference import Problem, Rows, SamplerSettings
 from .inference._compat import draws_of_distribution
 from .inference.importance import structural_problem
-from .inference.prior_coordinates import gaussian_given_scale
 from .inference.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of
+from .inference.prior_coordinates import gaussian_given_scale, scale_is_learned
 from .inference.structural import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from .likelihoods import Observations
 from .priors import CoefficientPrior, Flat, PoweredCorrelation, Prior, ScaleMixture, ScalePrior, UnitPrior
@@ -68,7 +68,7 @@ class Parameters:
     B: Array
     """(n, p + 1) intercept and coefficients; the first is zero without an intercept."""
     auxiliary: Mapping[str, Array]
-    """By name, (n,): the noise scale and further parameters of the likelihood, and the scale of the coefficients' prior."""
+    """By name, (n,): noise scale, further parameters of the likelihood, the scale of the coefficients' prior."""
     true: TrueDistribution | None
     """Where features have errors."""
 
@@ -106,7 +106,7 @@ class Simulation:
     @property
     def ranked(self) -> tuple[str, ...]:
         """The parameters beside the coefficients that have true values."""
-        learned = ("prior_scale",) if self.problem.coef_prior.scale_prior is not None else ()
+        learned = ("prior_scale",) if scale_is_learned(self.problem) else ()
         if self.binomial:
             return learned
         return (*(parameter.name for parameter in self.problem.auxiliary), *learned)
@@ -151,7 +151,7 @@ class Simulation:
             given = prior.check("coef_prior", p)
             B[:, 1:] = prior.drawn_given(given, (n, p), self._typical_noise(auxiliary, n), rng)
         elif isinstance(prior, PoweredCorrelation):
-            B[:, 1:] = scale[:, None] * self._of_geometries(n, true, rng)
+            B[:, 1:] = self._of_geometries(scale, true, rng)
         else:
             middle = prior.check("coef_prior", p).get("mu", 0.0)
             B[:, 1:] = middle + scale[:, None] * (_drawn(prior, "coef_prior", p, n, rng) - middle)
@@ -162,22 +162,24 @@ class Simulation:
         """Whether adding a number to the target does no more than to add it to the intercept."""
         return self.problem.likelihood.link == "identity"
 
-    def _of_geometries(self, n: int, true: TrueDistribution | None, rng: np.random.Generator) -> Array:
-        """Return coefficients under `PoweredCorrelation` at scale one, (n, p), each of one of its powers, (8a), (20a)."""
-        problem, p = self.problem, self.data.rows.n_features
+    def _of_geometries(self, scale: Array, true: TrueDistribution | None, rng: np.random.Generator) -> Array:
+        """Return coefficients under `PoweredCorrelation` of given scales, (n, p), each of one power, (20a)."""
+        problem, p, n = self.problem, self.data.rows.n_features, len(scale)
         standard = rng.standard_normal((n, p))
         if true is None or problem.feature_errors is None:
             roots = gaussian_given_scale(problem).roots
             geometry = rng.integers(len(roots), size=n)
-            return np.einsum("nij,nj->ni", np.array(roots)[geometry], standard)
+            return scale[:, None] * np.einsum("nij,nj->ni", np.array(roots)[geometry], standard)
         structural, units = structural_problem(problem)
         slopes, noisy = structural.slopes, problem.feature_errors.noisy
         q, exact = len(noisy), np.setdiff1d(np.arange(p), noisy)
+        signal = slopes.sd * standard[:, :q]
+        if problem.coef_prior.scale_prior is not None:  # Cauchy
+            signal /= np.abs(rng.standard_normal((n, 1)))
         lower = np.linalg.cholesky(true.covariance)
-        m = np.linalg.solve(lower.transpose(0, 2, 1), (slopes.sd * standard[:, :q])[:, :, None])[:, :, 0]
+        m = np.linalg.solve(lower.transpose(0, 2, 1), signal[:, :, None])[:, :, 0]
         own = np.linalg.inv(slopes.whiten)[rng.integers(slopes.n_geometries, size=n)]
-        beta = (own @ standard[:, q:, None])[:, :, 0]
-        # Whatever the scale is, all of them are proportional to it.
+        beta = scale[:, None] * (own @ standard[:, q:, None])[:, :, 0]
         B = np.empty((n, p))
         B[:, noisy] = m / units.noisy
         B[:, exact] = (beta - np.einsum("nq,nqk->nk", m, true.slopes)) / units.exact

@@ -28,6 +28,8 @@ __all__ = ["StandardizedRows", "standardize_rows", "stated_error"]
 # follow from predicted shares.
 _ROUGHLY = 2.0
 _LARGEST_LEVERAGE = 0.95
+# Squares of single outcomes that are as likely as not do not vary at all.
+_LEAST_VARIANCE = 1e-3
 
 
 class StandardizedRows(NamedTuple):
@@ -153,6 +155,7 @@ def standardize_rows(
         bernoulli = _bernoulli(model, mean, counts)
         binomial = bernoulli / trials / base
         score_variance += np.square(binomial) * (1.0 - 6.0 * bernoulli) / (trials * bernoulli)  # (53)
+        score_variance = np.maximum(score_variance, _LEAST_VARIANCE)
     return StandardizedRows(
         used,
         residual[used],

@@ -57,8 +57,8 @@ class SimulationBasedCalibration:
     ranks : DataFrame of shape (n_simulations, n_parameters)
         Posterior probability of less than the true value (the rank of the true value in the posterior, as a share):
         one row a simulation, uniform between 0 and 1 where posteriors are calibrated. Columns ``intercept``, the
-        coefficients, ``noise_scale`` and further parameters of the likelihood, ``log_likelihood``; NaN where a fit
-        failed.
+        coefficients, ``noise_scale`` and further parameters of the likelihood, ``prior_scale`` where it is learned
+        (in the units of the priors), ``log_likelihood``; NaN where a fit failed.
     parameters : DataFrame of shape (n_simulations, n_parameters)
         The true values, on the data's scale, and the log density of the simulated targets at them.
     p_values : Series of shape (n_parameters,)
@@ -150,8 +150,9 @@ def simulation_based_calibration(
     `audit_errors` and `loo`.
 
     *What the priors are drawn for.* A fit takes some numbers from its data before it has priors: with
-    ``standardize=True`` means and spreads of features and target; with errors of features the spread of what was
-    measured, in units of which the true features' distribution has its priors. Taken anew from each simulated table,
+    ``standardize=True`` means and spreads of features and target; the features' correlations, for a prior that
+    follows these; with errors of features the spread of what was measured, in units of which the true features'
+    distribution has its priors. Taken anew from each simulated table,
     they would make another prior of each, from which no parameters can be drawn beforehand. They are therefore taken
     once, from X and y, and kept in all fits: what is checked is the fit with this prior. Nothing else is
     changed.
@@ -167,8 +168,9 @@ def simulation_based_calibration(
     Parameters
     ----------
     estimator : BayesianErrorsInVariablesRegressor
-        Fitted or not; it stays as it is. Priors have to be proper, and a mixture of true features needs its number of
-        components (``Mixture(n_components=...)``).
+        Fitted or not; it stays as it is. Priors have to be proper (but for a flat one of an intercept that a shift of
+        the target shifts, for which 0 stands, in the units of the priors: ranks do not depend on it), and a mixture
+        of true features needs its number of components (``Mixture(n_components=...)``).
     X : array-like of shape (n, k)
         As for `fit`: features, and the columns named by ``count_column``, ``y_err_column`` and ``error_columns``. The
         values of features with errors are replaced in each simulation.
@@ -233,7 +235,7 @@ def simulation_based_calibration(
     >>> model = BayesianErrorsInVariablesRegressor()
     >>> found = simulation_based_calibration(model, X, y_err=0.3, n_simulations=100, random_state=0)
     >>> found.ranks.columns.tolist()
-    ['intercept', 'x0', 'noise_scale', 'log_likelihood']
+    ['intercept', 'x0', 'noise_scale', 'scatter', 'prior_scale', 'log_likelihood']
     >>> bool(found.p_value > 0.01)
     True
     """

@@ -28,7 +28,17 @@ from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.feature_coordinates import MeasuredData, measured_data
 from bayes_sklearn.inference.posterior import Chains
 from bayes_sklearn.inference.pymc_model import structure
-from bayes_sklearn.priors import Flat, HalfNormal, Horseshoe, InverseGamma, Laplace, Normal, StudentT
+from bayes_sklearn.priors import (
+    Flat,
+    HalfCauchy,
+    HalfNormal,
+    Horseshoe,
+    InverseGamma,
+    Laplace,
+    Normal,
+    PoweredCorrelation,
+    StudentT,
+)
 
 import plain
 
@@ -42,7 +52,7 @@ Z_BOUND = 5.0
 class Case:
     """A data set with errors in its features, and a model for it."""
 
-    noise: Literal["none", "scaled", "additive", "known"] = "scaled"
+    noise: Literal["none", "scaled", "additive", "known", "auto"] = "scaled"
     q: int = 1
     k: int = 0
     n: int = 20
@@ -93,6 +103,10 @@ class Case:
             "normal": Normal(),
             "laplace": Laplace(b=np.linspace(0.5, 1.0, p)),
             "student-t": StudentT(nu=4.0, sigma=np.linspace(0.5, 1.0, p)),
+            "normal, learned": Normal(mu=0.3, sigma=HalfCauchy(0.7)),
+            "laplace, learned": Laplace(b=HalfNormal()),
+            "powers, learned": PoweredCorrelation(),
+            "powers": PoweredCorrelation(sigma=1.3, power=(0.0, 0.7)),
         }[self.coef]
         return Problem.build(
             Rows(X, y, None, rng.integers(0, 4, n).astype(float) if self.weighted else None),
@@ -142,6 +156,9 @@ def parameters(posterior: Posterior) -> tuple[Array, Array]:
         Case("none", n=50, target_noise=0.01),
         Case(target_noise=0.01),
         Case("additive", k=2, n=60, errors="kinds", target_noise=0.0),
+        Case("auto", k=2, n=60, coef="powers, learned"),
+        Case("auto", q=2, n=60, coef="powers, learned", size=1.5),
+        Case(k=1, n=40, coef="normal, learned", size=1.5),
         Case(q=3, k=1, n=80),
         Case(q=3, k=1, n=50, errors="common", correlation=0.5, size=1.5, accept=0.98),
     ],
@@ -245,9 +262,11 @@ def mean_of_exact(problem: Problem, exact: NDArray[np.intp]) -> Array:
     return np.asarray(weight @ Z / weight.sum())
 
 
-def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict[str, Any], float]:
+def readable_point(
+    problem: Problem, data: MeasuredData, draws: Mapping[str, Array]
+) -> tuple[dict[str, Any], float]:
     """Values of the readable model's variables, and the log of the volume they take of the sampler's."""
-    posterior = data.posterior(problem, u[None], Chains(1, {}, {}))
+    posterior = data.posterior(problem, draws, Chains(1, {}, {}))
     true, scaling = posterior.true_features, problem.scaling
     assert true is not None
     noisy, q = true.noisy, len(true.noisy)
@@ -267,11 +286,27 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
         "Gamma": lines[:, 1:] * units.exact,
         "x_scale_log__": np.log(np.sqrt(np.diag(T))),
     }
+    volume = 0.0
+    if posterior.scatter is not None:
+        values |= dict.fromkeys(("scatter_log__", "scatter_standardized_log__"), np.log(posterior.scatter[0]))
+        volume += log_s + np.log(posterior.scatter[0])
+    if posterior.prior_scale is not None:
+        tau = posterior.prior_scale[0]
+        values["prior_scale_log__"] = np.log(tau)
+        # Of the coordinate, and of coefficients that follow it.
+        precision = np.asarray(data.arrays["information"]) + tau**-2.0
+        volume += np.log(tau) - 0.5 * np.log(precision).sum()
+    if isinstance(problem.coef_prior, PoweredCorrelation):
+        coef, whole = posterior.location[0, 1:], np.linalg.cholesky(T)
+        m = coef[noisy] / scaling.x_scale[noisy]
+        values["signal"] = whole.T @ m
+        values["slope"] = coef[true.exact] + m @ values["Gamma"] / units.exact
+        volume += np.log(np.diag(whole)).sum()
     if q == 1:
-        return values, 0.0
+        return values, volume
     # Diagonal entries are logarithms; L21 = t2 tanh(zeta), L22 = t2 sech(zeta).
     values["x_root_cholesky-cov-packed__"] = np.array([np.log(root[0, 0]), root[1, 0], np.log(root[1, 1])])
-    return values, float(np.log(root[1, 1]))
+    return values, volume + float(np.log(root[1, 1]))
 
 
 @pytest.mark.parametrize(
@@ -288,15 +323,26 @@ def readable_point(problem: Problem, data: MeasuredData, u: Array) -> tuple[dict
         Case(q=2, n=6, errors="common", with_target=True),
         Case("additive", n=6, scale="inverse-gamma"),
         Case("known", q=2, n=5, correlation=-0.3, intercept=False, standardize=False),
+        Case("auto", n=6, with_target=True),
+        Case("auto", n=6, coef="powers, learned", weighted=True),
+        Case("auto", q=2, k=2, n=8, coef="powers, learned", correlation=0.5),
+        Case("none", q=2, k=1, n=6, coef="powers", intercept=False, standardize=False),
+        Case(n=6, k=1, coef="normal, learned", intercept=False),
+        Case("auto", n=6, k=2, coef="laplace, learned", scale="inverse-gamma"),
     ],
     ids=str,
 )
 def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_out(case: Case) -> None:
     problem = case.problem
     data = measured_data(problem, 0)
-    sampled = density_of(
-        lambda m: [m.logp(jacobian=False)], pymc_features.sampler_model(problem, data.arrays)
-    )
+    sampler = pymc_features.sampler_model(problem, data.arrays)
+    own = [variable.name for variable in sampler.deterministics]
+    outputs = [sampler.logp(jacobian=False), *sampler.deterministics]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampled = sampler.compile_fn(
+            sampler.replace_rvs_by_values(outputs), inputs=sampler.value_vars, mode="FAST_COMPILE"
+        )
     names = [f"x{j}" for j in range(problem.rows.n_features)]
     model = pymc_features.readable_model(problem, names, range(case.n))
     density = density_of(lambda m: [m.logp(jacobian=False)], model)
@@ -304,12 +350,14 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
     rng = np.random.default_rng(7)
     found = []
     for _ in range(5):
-        u = 0.7 * rng.normal(size=len(np.asarray(data.arrays["location"])))
-        values, volume = readable_point(problem, data, u)
+        u = 0.7 * rng.normal(size=sampler["u"].type.shape[0])
+        log_density, *values_of_own = sampled({"u": u})
+        draws = {name: np.asarray(v)[None, None] for name, v in zip(own, values_of_own, strict=True)}
+        values, volume = readable_point(problem, data, {"u": u[None, None], **draws})
         whole = integrated(lambda x, values=values: density({**values, "x_true": x}), shape)
-        if case.scale == "inverse-gamma":  # whose coordinate is log s
+        if case.scale == "inverse-gamma" and case.noise != "auto":  # whose coordinate is log s
             volume += values["sigma_log__"]
-        found.append(sampled({"u": u}) - whole - volume)
+        found.append(float(log_density) - whole - volume)
     assert_allclose(found, found[0], rtol=0.0, atol=1e-6)
 
 

@@ -25,6 +25,7 @@ from bayes_sklearn.inference.mixture_nodes import most_likely_number, solve_mixt
 from bayes_sklearn.inference.sampler import COMPILED
 from bayes_sklearn.inference.structural import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
 from bayes_sklearn.inference.structural_nodes import solve_structural
+from bayes_sklearn.priors import Laplace, PoweredCorrelation
 
 import plain
 
@@ -45,6 +46,8 @@ class Case:
     standardize: bool = True
     common: bool = False
     log_noise: bool = False
+    coef_prior: Any = None
+    """None: Normal()."""
 
     def __str__(self) -> str:
         shown = {name: value for name, value in vars(self).items() if value != getattr(Case, name)}
@@ -74,7 +77,7 @@ class Case:
             y_err,
             noise=self.noise,
             standardize=self.standardize,
-            coef_prior=Normal(),
+            coef_prior=self.coef_prior or Normal(),
             intercept_prior=Normal() if self.fit_intercept else None,
             noise_prior=InverseGamma(3.0, 1.0) if self.log_noise else HalfNormal(),
             feature_errors=errors,
@@ -191,16 +194,19 @@ def test_the_prior_is_the_one_documented(case: Case) -> None:
     data = mixture.data
     intercept = mixture.center[2] + given["alpha"] - given["beta"] @ mixture.center[0]
     intercept -= given["m"] @ mixture.center[1]
-    expected = data.log_prior_m(given["m"][None])[0] + stats.halfnorm.logpdf(given["s"])
-    expected += stats.norm.logpdf(intercept) + stats.norm.logpdf(given["beta"], 0.0, data.beta_sd).sum()
+    expected = data.slopes.log_density(given["m"][None])[0] + stats.halfnorm.logpdf(given["s"])
+    expected += (
+        stats.norm.logpdf(intercept)
+        + stats.norm.logpdf(given["beta"], 0.0, 1.0 / np.diag(data.slopes.whiten[0])).sum()
+    )
     expected += stats.norm.logpdf(given["Gamma"], 0.0, MEAN_SCALE).sum()
     # Means that differ from theirs by numbers that sum to zero.
     sum_to_zero = np.eye(count) - 1.0 / count
     covariance = MEAN_SCALE**2 + COMPONENT_SCALE**2 * sum_to_zero
     expected += stats.multivariate_normal.logpdf(given["mu"].T, np.zeros(count), covariance).sum()
     expected += (np.log(2.0) + stats.t.logpdf(part["t"], SPREAD_DEGREES_OF_FREEDOM)).sum()
-    if q == 2:  # LKJ(2) of one correlation: Beta(2, 2) on (-1, 1)
-        expected += (stats.beta.logpdf(0.5 + 0.5 * np.tanh(part["zeta"]), 2, 2) - np.log(2.0)).sum()
+    if q == 2:  # LKJ(1) of one correlation: uniform on (-1, 1)
+        expected -= np.log(2.0) * part["zeta"].size
         expected += np.log(1.0 / np.cosh(part["zeta"]) ** 2).sum()
     if count > 1:
         step = 1e-6
@@ -330,6 +336,9 @@ def test_the_marginal_likelihood_decides() -> None:
         Case(q=2, k=1, with_target=True, fit_intercept=False),
         Case(q=2, noise="known", standardize=False, common=True),
         Case(k=1, log_noise=True),
+        Case(k=2, noise="auto", coef_prior=PoweredCorrelation()),
+        Case(q=2, k=1, noise="auto", coef_prior=PoweredCorrelation(1.3, 0.5), fit_intercept=False),
+        Case(q=2, coef_prior=Laplace(b=HalfNormal())),
     ],
     ids=str,
 )
@@ -345,7 +354,7 @@ def test_the_sampler_has_the_density(case: Case) -> None:
         u = 0.7 * rng.normal(size=np.size(data.arrays["location"]))
         points = (data.arrays["location"] + data.arrays["root"] @ u)[None]
         volume = 0.0
-        if case.log_noise:
+        if case.log_noise or case.noise == "auto":
             scale = data.mixture.columns["s"]
             volume = points[0, scale][0]
             points[:, scale] = np.exp(points[:, scale])

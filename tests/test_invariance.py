@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from bayes_sklearn import Flat, HalfCauchy, Normal
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, Normal
+from bayes_sklearn.priors import PoweredCorrelation
 
 from data import measured, shares
 from plain import Regressor
@@ -263,3 +264,47 @@ def test_the_summary_agrees_with_the_attributes_and_with_draws() -> None:
         assert (
             table.loc["noise_scale", "lower_80%"] < model.noise_scale_ < table.loc["noise_scale", "upper_80%"]
         )
+
+
+def another_basis(p: int, condition: float | None, rng: np.random.Generator) -> Array:
+    """An invertible map: of a given condition number, or of standard normal entries."""
+    if condition is None:
+        return np.asarray(rng.normal(size=(p, p)))
+    left, right = (np.linalg.qr(rng.normal(size=(p, p)))[0] for _ in range(2))
+    return np.asarray(left * np.geomspace(1.0, condition, p) @ right)
+
+
+def moved(model: BayesianErrorsInVariablesRegressor, condition: float | None, seed: int) -> Array:
+    """How far the line at 200 rows moves with the features' basis, in least squares' standard errors."""
+    rng = np.random.default_rng(seed)
+    p = int(rng.choice([2, 5, 10]))
+    n = 11 * p
+    X = rng.normal(size=(n + 200, p))
+    if seed % 2:
+        X = np.sqrt(0.1) * X + np.sqrt(0.9) * rng.normal(size=(n + 200, 1))
+    line = X @ rng.normal(size=p)
+    y = line + line.std() / np.sqrt(10.0 ** rng.uniform(-1.5, 1.5)) * rng.normal(size=n + 200)
+    design = np.column_stack([np.ones(n + 200), X])
+    residual = y[:n] - design[:n] @ np.linalg.lstsq(design[:n], y[:n], rcond=None)[0]
+    _, triangle = np.linalg.qr(design[:n])
+    leverage = np.square(np.linalg.solve(triangle.T, design[n:].T)).sum(axis=0)
+    turned = X @ another_basis(p, condition, rng)
+    one, other = (model.fit(table[:n], y[:n]).predict(table[n:]) for table in (X, turned))
+    return np.asarray((other - one) / np.sqrt(leverage * (residual @ residual) / (n - p - 1)))
+
+
+@pytest.mark.parametrize(("condition", "most"), [(None, 0.5), (10.0, 0.5), (1e4, 1.0)])
+def test_the_default_hardly_moves_with_the_features_basis(condition: float | None, most: float) -> None:
+    # Of 2,304 tables with n > 10 p (docs/guide.md); these 40 are among the same kinds.
+    sizes = [
+        np.sqrt(np.mean(moved(BayesianErrorsInVariablesRegressor(), condition, seed) ** 2))
+        for seed in range(40)
+    ]
+    assert np.median(sizes) < 0.15
+    assert max(sizes) < most
+
+
+def test_a_g_prior_does_not_move_with_the_features_basis() -> None:
+    model = BayesianErrorsInVariablesRegressor(coef_prior=PoweredCorrelation(power=1.0))
+    for seed in range(6):
+        assert np.abs(moved(model, 100.0, seed)).max() < 1e-6

@@ -33,6 +33,7 @@ from bayes_sklearn.priors import (
     InverseGamma,
     Laplace,
     Normal,
+    PoweredCorrelation,
     StudentT,
 )
 from bayes_sklearn.simulation import _drawn
@@ -98,6 +99,19 @@ SIMULATED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "horseshoe, student_t": (
         {"coef_prior": Horseshoe(n_nonzero=1), "likelihood": StudentTLikelihood()},
         {"y_err": Y_ERR},
+    ),
+    "powers of the correlation, scatter": (
+        {"coef_prior": PoweredCorrelation(), "noise": "auto"},
+        {"y_err": Y_ERR},
+    ),
+    "a learned scale": ({"coef_prior": Laplace(mu=0.5, b=HalfNormal()), "noise": "known"}, {"y_err": Y_ERR}),
+    "the signal of features with errors, scatter": (
+        {"coef_prior": PoweredCorrelation(), "noise": "auto"},
+        {"y_err": Y_ERR, "X_err": [0.5, 5.0, 0.0]},
+    ),
+    "the signal of a mixture": (
+        {"coef_prior": PoweredCorrelation(sigma=1.5), "x_distribution": Mixture(2), "noise": "scaled"},
+        {"y_err": Y_ERR, "X_err": [0.5, 0.0, 0.0]},
     ),
     "two features with errors": ({}, {"y_err": Y_ERR, "X_err": [0.5, 5.0, 0.0]}),
     "a mixture, with Xy_cov": (

@@ -52,19 +52,21 @@ class CompressedData:
 
     def holds(self, scale: Array | None, scatter: Array | None = None) -> bool:
         """Return whether every draw of the scatter is inside the limits."""
+        if scale is None:
+            return True
         at = scale if scatter is None else scatter / scale
-        return at is None or bool(((at >= self.limits[0]) & (at <= self.limits[1])).all())
+        return bool(((at >= self.limits[0]) & (at <= self.limits[1])).all())
 
     def rows(self, scale: Array, scatter: Array | None = None) -> Array:
         """Return the rows, divided by their noise at each scale, (G, K, columns)."""
         factor = np.asarray(self.arrays["factor"])
         if self.series is not None:
-            at, unit = (scale, 1.0) if scatter is None else (scatter / scale, 0.0)
-            values = self.series(at)[:, :-1]
+            values = self.series(scale if scatter is None else scatter / scale)[:, :-1]
             width = int(np.sqrt(values.shape[1]))
-            if scatter is not None:
-                unit = np.hypot(scale * self.series.smallest, scatter)[:, None, None]
-            return values.reshape(len(scale), width, width) / unit
+            rows = values.reshape(len(scale), width, width)
+            if scatter is None:
+                return rows
+            return rows / np.hypot(scale * self.series.smallest, scatter)[:, None, None]
         if "resolution" in self.arrays:
             return factor / np.hypot(scale, self.arrays["resolution"])[:, None, None]
         return np.broadcast_to(factor, (len(scale), *factor.shape))
@@ -108,7 +110,9 @@ def compressed_data(
         if start.prior_scale is None:
             raise AssertionError  # for the type checker
         # Few nodes stand for many scales.
-        middle = np.log(start.quantiles("prior_scale", start.prior_scale, ndtr([-1.0, 0.0, 1.0])))
+        middle = np.log(
+            start.quantiles("prior_scale", start.prior_scale, np.asarray(ndtr(np.array([-1.0, 0.0, 1.0]))))
+        )
         arrays["log_prior_scale"] = place(middle, np.array([0.25, 0.5, 0.25]))
     if layout.sampled and not layout.placed:
         free = slice(0 if problem.fit_intercept else 1, None)
@@ -133,7 +137,7 @@ def compressed_data(
     factor, _ = problem.factor
     if layout.placed:
         rows = _whole(problem, layout, factor)
-        variance = typical**2 + float(arrays.get("resolution", 0.0)) ** 2 if layout.noise else 1.0  # type: ignore[arg-type]
+        variance = typical**2 + float(arrays.get("resolution", 0.0)) ** 2 if layout.noise else 1.0
         arrays |= _placed(problem, layout, rows / np.sqrt(variance), rows) | {
             "variance": variance,
             "factor": rows,
@@ -188,7 +192,7 @@ def _placed(problem: Problem, layout: Layout, at: Array, whole: Array) -> dict[s
         Those of the known errors, whose correlations the prior knows: rounded, so that their order is no matter.
     """
     first = int(problem.fit_intercept)
-    design = np.linalg.qr(whole, mode="r")[first:, first:-1]
+    design = np.asarray(np.linalg.qr(whole, mode="r"))[first:, first:-1]
     return prior_coordinates(gaussian_given_scale(problem, design), at)
 
 

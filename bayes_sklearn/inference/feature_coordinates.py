@@ -17,7 +17,7 @@ from .coordinates import place
 from .importance import Units, posterior_of, structural_problem
 from .importance_sampling import Sample, tempered
 from .posterior import Chains, Posterior, SharedBasis
-from .prior_coordinates import is_hierarchical, pilot_of
+from .prior_coordinates import pilot_of, scale_is_learned
 from .problem import Problem
 from .propriety import check_proper
 from .pymc_priors import prior_parameters
@@ -46,7 +46,7 @@ class MeasuredData:
     def posterior(self, problem: Problem, draws: Mapping[str, Array], chains: Chains) -> Posterior:
         """Return draws, (chain, draw, ...) by name, as nodes of equal weight."""
         structural, data = self.structural, self.arrays
-        if is_hierarchical(problem.coef_prior):
+        if scale_is_learned(problem):
             values = flat(draws["values"])
         else:
             u = flat(draws["u"])[:, : np.size(data["location"])]
@@ -59,7 +59,7 @@ class MeasuredData:
         scale = np.exp(scale) if takes_log_noise(problem) else scale
         latent = data["latent"] + of_w.reshape(-1, q, width)
         line = of_y + (data["line"] - np.einsum("gq,gqj->gj", change, latent))[:, width - n_line :]
-        if is_hierarchical(problem.coef_prior):  # slopes have coordinates of their own
+        if scale_is_learned(problem):  # slopes have coordinates of their own
             first = n_line - width + 1
             line[:, first:] = of_y[:, first:]
             if structural.slopes.on_signal:
@@ -114,7 +114,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     rows = structural.gathered.pseudo_rows()
     reference = rows.reference
     nodes = solve_structural(structural, _NODES, seed)
-    follows = is_hierarchical(problem.coef_prior)
+    follows = scale_is_learned(problem)
     location, root = _coordinates(structural, rows, nodes, takes_log_noise(problem), follows)
     latent_mean = np.zeros_like(reference.w)
     latent_mean[:, 0] = 0.0 if structural.mu_mean is None else structural.mu_mean
@@ -136,14 +136,16 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         arrays["typical_error"] = structural.typical_error
     if follows:
         arrays |= _following(structural, nodes, location, root)
-    return MeasuredData(arrays, structural, units)
+    return MeasuredData(arrays | geometries(structural), structural, units)
 
 
-def coefficient_columns(q: int, width: int, intercept: bool) -> NDArray[np.intp]:
-    """Return where m and beta stand among what is sampled."""
-    n_line = width - (not intercept)
-    after = q * width + n_line
-    return np.append(np.arange(after, after + q), np.arange(q * width + intercept, after))
+def coefficient_columns(structural: StructuralProblem) -> NDArray[np.intp]:
+    """Return where the coefficients whose prior's scale is learned stand among what is sampled: m and the slopes."""
+    q, width = structural.gathered.reference.w.shape
+    intercept = structural.intercept is not None
+    after = (q + 1) * width - (not intercept)
+    slopes = np.arange(q * width + intercept, after)
+    return slopes if structural.slopes.on_signal else np.append(np.arange(after, after + q), slopes)
 
 
 def _following(
@@ -153,16 +155,17 @@ def _following(
 
     What the rows say of them is what their posterior says beyond the prior at its typical scale.
     """
-    (q, width), slopes = structural.gathered.reference.w.shape, structural.slopes
-    weights, most = nodes.sample.weights, int(nodes.geometry.argmax())
-    columns = coefficient_columns(q, width, structural.intercept is not None)
-    own = root[columns]
-    mean = location[columns] + np.append(structural.gathered.reference.m, np.zeros(width - 1))
+    slopes, weights = structural.slopes, nodes.sample.weights
+    columns, most = coefficient_columns(structural), int(nodes.geometry.argmax())
+    own, mean = root[columns], location[columns].copy()
+    prior_root, prior_mean = np.linalg.inv(slopes.whiten[most]), slopes.beta_mean
+    if not slopes.on_signal:
+        mean[: len(slopes.mean)] += structural.gathered.reference.m
+        prior_root, prior_mean = (
+            block_diag(np.diag(slopes.sd), prior_root),
+            np.append(slopes.mean, prior_mean),
+        )
     log_scale = place(np.log(nodes.tau), weights)
-    T = np.einsum("g,gij->ij", weights, nodes.T) if slopes.on_signal else np.eye(q)
-    of_m = slopes.sd[:, None] * np.linalg.inv(np.linalg.cholesky(T)).T
-    prior_root = block_diag(of_m, np.linalg.inv(slopes.whiten[most]))
-    prior_mean = np.append(slopes.mean, slopes.beta_mean)
     whitened = np.linalg.solve(prior_root, own)
     weak = np.exp(-2.0 * log_scale[0])
     values, vectors = np.linalg.eigh(np.linalg.inv(whitened @ whitened.T) - weak * np.eye(len(own)))
@@ -175,19 +178,21 @@ def _following(
         "mean": prior_mean,
         "hold": 1.0,
         "coefficients_at": mean,
-        "coefficients_root": np.linalg.inv(own[:, : len(own)]),
+        "coefficients_root": np.asarray(np.linalg.inv(own[:, : len(own)]), dtype=np.float64),
+        "log_prior_scale": log_scale,
     }
-    if slopes.log_scale is not None:
-        arrays["log_prior_scale"] = log_scale
-    return arrays | geometries(structural)
+    return arrays
 
 
 def geometries(structural: StructuralProblem) -> dict[str, Array | float]:
     """Return what `pymc_features.slopes_density` takes of a prior on the signal."""
     slopes = structural.slopes
-    if not slopes.on_signal or not structural.z.shape[1]:
+    if not slopes.on_signal:
         return {}
-    return {"geometry_volume": slopes.log_volume, "whiten": slopes.whiten}
+    arrays: dict[str, Array | float] = {"signal_scale": float(slopes.sd[0])}
+    if structural.z.shape[1]:
+        arrays |= {"geometry_volume": slopes.log_volume, "whiten": slopes.whiten}
+    return arrays
 
 
 def in_order_of_errors(problem: Problem) -> dict[str, Array | float]:
@@ -233,8 +238,8 @@ def _coordinates(
     the noisy features, (mu, Gamma), and of y - m0'w, (alpha, beta) + (m - m0)'(mu, Gamma); m; t, s or its
     logarithm, zeta, and under noise "auto" the log of the scatter over the rest of the noise. Of coefficients that
     follow their prior, whose scale has a coordinate of its own, it is what that prior is of that is sampled in the
-    place of the slopes of y - m0'w: beta, or beta + m'Gamma where it is on the signal; the root is one of m and
-    these first.
+    place of the slopes of y - m0'w: beta, or beta + m'Gamma where it is on the signal; they are what the root has
+    first.
     """
     q, width = rows.reference.w.shape
     points, spread = nodes.sample.points, structural.spread_columns
@@ -265,7 +270,7 @@ def _coordinates(
     inner = matrix @ nodes.theta_root
     first = None
     if follows:
-        first = coefficient_columns(q, width, structural.intercept is not None)
+        first = coefficient_columns(structural)
     return mean_and_root(values, nodes.sample.weights, inner, first)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from ..priors import Flat, Normal, PoweredCorrelation, ScaleMixture, ScatterPrior
 from .conditional_prior import powered_roots
@@ -21,7 +22,7 @@ from .posterior import Factors, Posterior, SharedBasis
 from .problem import NotTrusted, Problem, SamplerSettings
 from .propriety import check_proper
 from .regression_nodes import solve_regression
-from .slope_prior import SlopePrior
+from .slope_prior import SlopePrior, cauchy_log_density, normal_log_density
 from .structural import StructuralProblem
 from .structural_nodes import StructuralNodes, solve_structural
 from .true_features import TrueFeatures
@@ -30,6 +31,8 @@ from .true_mixture import TrueMixture
 Array = NDArray[np.float64]
 
 NAME = "importance"
+# Priors of scales have their medians within a factor of exp of this from one.
+_WIDEST = 100.0
 
 
 def why_not(problem: Problem) -> str | None:
@@ -100,7 +103,8 @@ def _trusted(posterior: Posterior, found: Sample) -> Posterior:
 
 def number_of_components(problem: Problem) -> int:
     """Return how many components of the true features' distribution the data speak for."""
-    pilot = problem.gaussian_like()
+    learned = isinstance(problem.coef_prior, PoweredCorrelation)
+    pilot = problem if learned else problem.gaussian_like()
     check_proper(pilot)
     return most_likely_number(structural_problem(pilot)[0])
 
@@ -181,14 +185,16 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
         # With one exact feature there is no correlation that the power could be of.
         powers = parameters["power"] if len(exact) > 1 else parameters["power"][:1]
         roots = powered_roots(problem.prior_design[:, exact], powers)
-        sigma = sd[noisy]
+        size = signal_scale(prior)
         return SlopePrior(
-            lambda signal: Normal().coefficient_log_density(signal, {"mu": 0.0, "sigma": sigma}).sum(axis=1),
+            (lambda signal: normal_log_density(signal, size))
+            if log_scale is None
+            else (lambda signal: cauchy_log_density(signal, size)),
             mean[noisy],
-            sigma,
-            np.zeros(len(exact)),
+            np.full(len(noisy), size),
+            mean[exact],
             np.array([np.linalg.inv(units.exact[:, None] * sd[exact, None] * root) for root in roots]),
-            log_scale,
+            log_scale if len(exact) else None,
             on_signal=True,
         )
     own = {name: values[noisy] for name, values in parameters.items()}
@@ -201,6 +207,17 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
         np.diag(1.0 / (sd[exact] * units.exact))[None],
         log_scale,
     )
+
+
+def signal_scale(prior: PoweredCorrelation) -> float:
+    """Return the scale of the prior of the signal of features with errors, (20a): where it is learned, its median."""
+    learned = prior.scale_prior
+    if learned is None:
+        return float(prior.check("coef_prior", 1)["sigma"][0])
+    log_scale = np.linspace(-_WIDEST, _WIDEST, 20001)
+    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    mass = np.cumsum(density)
+    return float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
 
 
 def units_of(problem: Problem) -> Units:
@@ -252,21 +269,26 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         noise_scale=nodes.noise_scale,
         center=np.zeros(p),
         true_features=true,
-        **_beside(problem, nodes.scatter, nodes.tau, nodes.geometry),
+        scatter=nodes.scatter if problem.noise == "auto" else None,
+        prior_scale=nodes.tau if _learns_scale(problem) else None,
+        geometry=_geometry(problem, nodes.geometry),
     )
 
 
-def _beside(problem: Problem, scatter: Array, tau: Array, geometry: Array) -> dict[str, Array | None]:
-    """Return what the posterior says of scatter, the prior's scale and its geometry, where there is any."""
-    prior, several = problem.coef_prior, None
-    if isinstance(prior, PoweredCorrelation):
-        n_powers = len(prior.check("coef_prior", problem.rows.n_features)["power"])
-        several = None if n_powers == 1 else np.broadcast_to(geometry, n_powers) / (n_powers / len(geometry))
-    return {
-        "scatter": scatter if problem.noise == "auto" else None,
-        "prior_scale": None if prior.scale_prior is None else tau,
-        "geometry": several,
-    }
+def _learns_scale(problem: Problem) -> bool:
+    """Return whether the coefficients' prior has a scale that is found: (20a) has one of exact features alone."""
+    errors, prior = problem.feature_errors, problem.coef_prior
+    none_exact = errors is not None and len(errors.noisy) == problem.rows.n_features
+    return prior.scale_prior is not None and not (none_exact and isinstance(prior, PoweredCorrelation))
+
+
+def _geometry(problem: Problem, found: Array) -> Array | None:
+    """Return the probabilities of the prior's geometries, if it has several: those that are alike share one."""
+    prior = problem.coef_prior
+    if not isinstance(prior, PoweredCorrelation):
+        return None
+    n_powers = len(prior.check("coef_prior", problem.rows.n_features)["power"])
+    return None if n_powers == 1 else np.broadcast_to(found, n_powers) * (len(found) / n_powers)
 
 
 def mixture_posterior(
@@ -277,6 +299,7 @@ def mixture_posterior(
     if errors is None:
         raise ValueError("No feature has an error.")
     parts, (z, w, y) = mixture.taken_apart(points), mixture.center
+    by_geometry = np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
     # From lines about the means to lines at zero, and from (z - origin) / unit to z.
     away = z + units.origin / units.exact
     beta = parts.line[:, 1:]
@@ -306,4 +329,7 @@ def mixture_posterior(
         noise_scale=parts.noise_scale,
         center=np.zeros(p),
         true_features=true,
+        scatter=parts.scatter if problem.noise == "auto" else None,
+        prior_scale=parts.tau if _learns_scale(problem) else None,
+        geometry=_geometry(problem, weights @ by_geometry),
     )

@@ -24,7 +24,7 @@ _CONVERGED = 1e-11
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Functions of the scatter s as a Chebyshev series in v = log((s^2 + e_0^2) / (1 + s^2 / e_1^2)) / 2, (16), (16a)."""
+    """Functions of the scatter s: Chebyshev series in v = log((s^2 + e_0^2) / (1 + s^2 / e_1^2)) / 2, (16), (16a)."""
 
     coefficients: Array
     """(C, m) a column for each function."""

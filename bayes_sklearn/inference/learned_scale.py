@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from ..priors import ScalePrior
-from ..reduction import gauss_rule
 from .given_scale import LOG_TWO_PI, GivenScale
 from .posterior import Factors, Joined, NodeCovariances, SharedBasis
+from .quadrature import gauss_rule
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -491,8 +491,8 @@ def _spread_out(values: Array, weights: Array, width: float = 0.0) -> tuple[Arra
     cell = np.minimum(position.astype(np.intp), _FINE - 2)
     position -= cell
     above = weights * position
-    mass = np.bincount(cell, weights - above, _FINE) + np.bincount(cell + 1, above, _FINE)
-    mass /= mass.sum()
+    spread = np.bincount(cell, weights - above, _FINE) + np.bincount(cell + 1, above, _FINE)
+    mass = np.asarray(spread / spread.sum(), dtype=np.float64)
     places, below = np.linspace(low, high, _FINE), np.cumsum(mass) - 0.5 * mass
     if width > 0.0:
         # Each value spread over the width: the mean of the mass below; its variance is taken away again (Sheppard).

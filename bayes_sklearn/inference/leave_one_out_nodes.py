@@ -26,7 +26,7 @@ __all__ = ["Component", "LeftOutNodes", "components"]
 
 # Nodes beyond those that the posterior has, in shares of their range: rows that are not far out need no more.
 _BEYOND = (0.4, 0.1)
-# How far the density of two scales has to have fallen at the ends (its log), and how much farther before rows are seen.
+# How far the density of two scales has to have fallen at the ends (its log), and how much more before rows are seen.
 _FALLEN, _ROOM = 15.0, 5.0
 # With so many rows that nodes have to be this close, refits are cheaper.
 _MAX_NODES, _MAX_SCALES = 2**12, 2**16

@@ -132,7 +132,7 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
     """
     check_proper(problem.gaussian_like())
     found = Approximation.of(problem)
-    density, k = found.density, found.density.n_coefficients
+    k = found.density.n_coefficients
     arrays = of_likelihood(problem) | auxiliary_arrays(problem, found.point[k:], found.root)
     design = np.concatenate([block for _, block in problem.design_blocks()])
     if follows_prior(problem):
@@ -168,14 +168,14 @@ def _of_noise(problem: Problem, found: Approximation) -> dict[str, Array | float
     """Return what tells how much rows say at any noise, by how much they do where the coordinates are from."""
     density = found.density
     floor = {"additive": problem.typical_error, "auto": problem.scatter_unit}
-    arrays = {
+    arrays: dict[str, Array | float] = {
         "resolution": problem.resolution(),
         "floor": floor.get(problem.noise, problem.resolution()),
         "variance": float(density.typical_variance(found.point[None])[0]),
     }
     if problem.noise == "auto":
         values = {name: float(value[0]) for name, value in density.values(found.point[None]).items()}
-        arrays["variance"] = (values["noise_scale"] * arrays["floor"]) ** 2 + values["scatter"] ** 2
+        arrays["variance"] = (values["noise_scale"] * problem.scatter_unit) ** 2 + values["scatter"] ** 2
     return arrays
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
+from .mixture_slopes import ScaledSlopes
 from .structural import MEAN_SCALE, Psi, StructuralProblem
 from .structural_rows import pairs
 
@@ -52,6 +53,12 @@ class MixturePoints(NamedTuple):
     """(G, K, q, q) T"""
     log_shares: Array
     """(G, K) log pi"""
+    scatter: Array
+    """(G,) noise "auto": what is added to s times the known errors; else 0."""
+    tau: Array
+    """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
+    log_volume: Array
+    """(G,) log of what the coefficients take for one of the points' columns."""
 
 
 def sizes_of(q: int, k: int, n_components: int, *, intercept: bool, noise: bool) -> dict[str, int]:
@@ -80,7 +87,9 @@ class MixtureProblem:
 
     Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), the line's
     intercept (none without one) and coefficients (k), Gamma (q k), mu (K q), t (K q) and zeta (K q (q - 1) / 2), of
-    which `StructuralProblem` makes T, and K - 1 orthonormal contrasts of the log shares. s and t are signed.
+    which `StructuralProblem` makes T, K - 1 orthonormal contrasts of the log shares, and the log of scatter over the
+    rest (noise "auto" alone) and log tau (where it is learned). s and t are signed. Where tau is learned the columns
+    of coefficients are in units of what is known of them (`mixture_slopes`).
     """
 
     data: StructuralProblem
@@ -91,7 +100,8 @@ class MixtureProblem:
         """How many columns each part has, in their order."""
         data = self.data
         intercept, noise = data.intercept is not None, data.noise != "known"
-        return sizes_of(data.n_noisy, data.z.shape[1], self.n_components, intercept=intercept, noise=noise)
+        sizes = sizes_of(data.n_noisy, data.z.shape[1], self.n_components, intercept=intercept, noise=noise)
+        return sizes | {"scatter": int(data.noise == "auto"), "tau": int(self.scaled is not None)}
 
     @cached_property
     def columns(self) -> dict[str, slice]:
@@ -101,6 +111,11 @@ class MixtureProblem:
             name: slice(int(end) - size, int(end))
             for (name, size), end in zip(self.sizes.items(), ends, strict=True)
         }
+
+    @cached_property
+    def scaled(self) -> ScaledSlopes | None:
+        """What the columns of coefficients are in units of; None: they are the coefficients."""
+        return ScaledSlopes.of(self.data)
 
     @property
     def size(self) -> int:
@@ -162,22 +177,27 @@ class MixtureProblem:
         """Return what points stand for."""
         part = {name: points[:, columns] for name, columns in self.columns.items()}
         size, q, count = len(points), self.data.n_noisy, self.n_components
-        noise_scale = np.abs(part["s"][:, 0]) if self.sizes["s"] else np.ones(size)
         psi = [self.data.psi(self.of_component(points, c)) for c in range(count)]
         logits = part["shares"] @ self.contrasts.T
-        line = part["line"]
+        slopes, first = part["slopes"].reshape(size, q, -1), int(self.data.intercept is not None)
+        m, beta, tau, log_volume = part["m"], part["line"][:, first:], np.ones(size), np.zeros(size)
+        if self.scaled is not None:
+            m, beta, tau, log_volume = self.scaled.apart(m, beta, slopes, part["tau"][:, 0])
+        at_means = part["line"][:, :first]
         if self.data.intercept is None:
             z, w, y = self.center
-            at_means = line @ z + part["m"] @ w - y
-            line = np.column_stack([at_means, line])
+            at_means = (beta @ z + m @ w - y)[:, None]
         return MixturePoints(
-            part["m"],
-            noise_scale,
-            line,
-            part["slopes"].reshape(size, q, -1),
+            m,
+            psi[0].noise_scale,
+            np.concatenate([at_means, beta], axis=1),
+            slopes,
             part["means"].reshape(size, count, q),
             np.stack([one.T for one in psi], axis=1),
             logits - logsumexp(logits, axis=1, keepdims=True),
+            psi[0].scatter,
+            tau,
+            log_volume,
         )
 
     def of_component(self, points: Array, component: int) -> Array:
@@ -185,7 +205,9 @@ class MixtureProblem:
         of_t, of_zeta = (self._of(name, component) for name in ("t", "zeta"))
         names = ("m", "s")
         front = [points[:, self.columns[name]] for name in names]
-        return np.concatenate([*front, points[:, of_t], points[:, of_zeta]], axis=1)
+        logs = np.zeros((len(points), self.data.n_logs))
+        logs[:, : self.sizes["scatter"]] = points[:, self.columns["scatter"]]
+        return np.concatenate([*front, points[:, of_t], points[:, of_zeta], logs], axis=1)
 
     def _of(self, name: str, component: int) -> slice:
         """Return the columns of one component's part."""
@@ -244,8 +266,9 @@ class MixtureProblem:
         errors = self.errors[rows] if len(self.errors) > 1 else self.errors
         q = self.data.n_noisy
         total: Array | None = None
+        psi = Psi(parts.m, parts.noise_scale, parts.covariances[:, 0], parts.scatter, np.ones(len(parts.m)))
         for c in range(self.n_components):
-            omega = self.data.omega(Psi(parts.m, parts.noise_scale, parts.covariances[:, c])) @ errors.T
+            omega = self.data.omega(psi._replace(T=parts.covariances[:, c])) @ errors.T
             left = [residuals[j] - parts.means[:, c, j, None] for j in range(q)]
             found = _log_normal([*left, residuals[q]], list(omega)) + parts.log_shares[:, c, None]
             total = found if total is None else np.logaddexp(total, found)
@@ -258,17 +281,17 @@ class MixtureProblem:
         data, count = self.data, self.n_components
         q = data.n_noisy
         part = {name: points[:, columns] for name, columns in self.columns.items()}
-        total = data.log_prior_m(part["m"])
-        if self.sizes["s"]:
-            total = total + data.log_prior_noise(np.abs(part["s"][:, 0]))
-        beta = part["line"]
+        parts = self.taken_apart(points)
+        total = parts.log_volume + data.log_prior_of_noise(self.of_component(points, 0))
+        of_slopes = self.log_slopes(parts)
+        total = total + logsumexp(of_slopes, axis=1) - np.log(of_slopes.shape[1])
+        if data.slopes.log_scale is not None:
+            total = total + data.slopes.log_scale(parts.tau) + np.log(parts.tau)
         if data.intercept is not None:
             mean, sd = data.intercept
             z, w, y = self.center
-            beta = part["line"][:, 1:]
-            intercept = y + part["line"][:, 0] - beta @ z - part["m"] @ w
+            intercept = y + parts.line[:, 0] - parts.line[:, 1:] @ z - parts.m @ w
             total = total + _normal(intercept - mean, np.asarray(sd))
-        total = total + _normal(beta - data.beta_mean, data.beta_sd).sum(axis=1)
         total = total + _normal(part["slopes"], np.asarray(MEAN_SCALE)).sum(axis=1)
         means = part["means"].reshape(-1, count, q)
         away = means.mean(axis=1) - self.mu_mean
@@ -283,6 +306,17 @@ class MixtureProblem:
         shape = SHARE_CONCENTRATION
         constant = gammaln(shape * count) - count * gammaln(shape) + 0.5 * np.log(count)
         return np.asarray(total + shape * log_shares.sum(axis=1) + constant, dtype=np.float64)
+
+    def log_slopes(self, parts: MixturePoints) -> Array:
+        """Return the log prior densities of the coefficients under each geometry, (G, geometries), (20a)."""
+        prior, beta, T = self.data.slopes, parts.line[:, 1:], parts.covariances[:, 0]
+        if prior.on_signal:
+            beta = beta + np.einsum("gq,gqk->gk", parts.m, parts.slopes)
+            shares = np.exp(parts.log_shares)
+            away = parts.means - np.einsum("gc,gcq->gq", shares, parts.means)[:, None]
+            T = np.einsum("gc,gcqr->gqr", shares, parts.covariances)
+            T = T + np.einsum("gc,gcq,gcr->gqr", shares, away, away)
+        return prior.log_m(parts.m, T, parts.tau)[:, None] + prior.log_beta(beta, parts.tau)
 
     def images(self, flip: NDArray[np.bool_], permuted: bool) -> Array:
         """Return the linear maps that take a point to its images of the same density, (I, d, d).

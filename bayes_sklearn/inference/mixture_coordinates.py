@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .feature_coordinates import (
     error_covariance,
+    geometries,
     in_order_of_errors,
     mean_and_root,
     takes_log_noise,
@@ -20,6 +21,7 @@ from .importance import Units, mixture_posterior, structural_problem
 from .mixture import MixtureProblem
 from .mixture_nodes import solve_mixture
 from .posterior import Chains, Posterior
+from .prior_coordinates import pilot_of, scale_is_learned
 from .problem import Problem
 from .propriety import check_proper
 from .structural_rows import PseudoRows, Reference
@@ -63,7 +65,7 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     ValueError
         Where the posterior is improper.
     """
-    pilot = problem.gaussian_like()
+    pilot = pilot_of(problem)
     check_proper(pilot)
     structural, units = structural_problem(pilot)
     mixture = MixtureProblem(structural, problem.n_components)
@@ -90,4 +92,8 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         "root": root,
         "factor": np.column_stack([rows[:, :-1], of_y, covariance, mixture.frequency]),
     }
-    return MixtureData(arrays, mixture, units)
+    if problem.noise == "auto":
+        arrays["typical_error"] = structural.typical_error
+    if scale_is_learned(problem):
+        arrays["scales"], arrays["scale_shares"] = structural.slopes.scales
+    return MixtureData(arrays | geometries(structural), mixture, units)

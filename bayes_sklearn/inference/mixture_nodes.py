@@ -158,7 +158,13 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         z, w, y = problem.center
         table = table + np.concatenate([[0.0], z, w, [y]])
     target = table[:, -1] - table[:, width : width + q] @ m
-    line = np.linalg.lstsq(weight[:, None] * table[:, first:width], weight * target)[0]
+    line: Array = np.asarray(
+        np.linalg.lstsq(weight[:, None] * table[:, first:width], weight * target)[0], dtype=np.float64
+    )
+    log_tau = []
+    if problem.scaled is not None:
+        m, line[1 - first :], found = problem.scaled.together(m, line[1 - first :], mixture.slopes)
+        log_tau.append(found)
     of_t, of_zeta = zip(*(_scales(T) for T in mixture.covariances), strict=True)
     logits = np.log(mixture.shares)
     point = np.concatenate(
@@ -171,12 +177,17 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
             *of_t,
             *of_zeta,
             problem.contrasts.T @ logits,
+            normal[data.correlation_columns.stop :][: problem.sizes["scatter"]],
+            log_tau,
         ]
     )
     spread = max(float(np.sqrt(np.square(weight * problem.rows[:, -1]).mean())), np.finfo(np.float64).tiny)
     unit = np.ones(problem.size)
     for name in ("m", "line"):
         unit[problem.columns[name]] = spread
+    if problem.scaled is not None:  # coefficients are in units of their own
+        unit[problem.columns["line"]][1 - first :] = 1.0
+        unit[problem.columns["m"]] = spread if data.slopes.on_signal else 1.0
     unit[problem.columns["s"]] = np.maximum(s, scale[q : q + len(s)])
     return point, unit
 

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from scipy.special import wrightomega
 
 from ..priors import ScalePrior
-from ..reduction import gauss_rule
 from .compressed import Groups
 from .given_scale import LOG_TWO_PI, GivenScale
 from .posterior import Factors, NodeCovariances, SharedBasis
 from .problem import Problem
-from .quadrature import peak_intervals, trapezoid
+from .quadrature import gauss_rule, peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
 

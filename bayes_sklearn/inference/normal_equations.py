@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from .slope_prior import SlopePrior
 from .structural_rows import Reference, cholesky, pairs
@@ -123,32 +122,31 @@ class NormalEquations(NamedTuple):
         across = gram[:, head:, :head] @ inverse.transpose(0, 2, 1)
         left = gram[:, head:, head:] - across @ across.transpose(0, 2, 1)
         sides = sides[:, head:] - across @ white
-        constant = 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI - float(np.log(prior.sd[~flat[:head]]).sum())
-        constant = constant + _gain(white) - _log_diagonal(lower) - 0.5 * self.square
-        constant = constant - (k - np.count_nonzero(slopes.flat)) * np.log(tau)
+        common = _gain(white) - _log_diagonal(lower) - 0.5 * self.square
+        common -= (k - np.count_nonzero(slopes.flat)) * np.log(tau)
+        common += 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI - float(np.log(prior.sd[~flat[:head]]).sum())
 
-        terms, tails, whites = [], [], []
+        terms, tails, whites = [], list[Array](), list[Array]()
         for whiten, log_volume in zip(slopes.whiten, slopes.log_volume, strict=True):
             precision = (whiten.T @ whiten) / np.square(tau)[:, None, None]
             lower, found = cholesky(left + precision)
             own = sides.copy()
             own[:, :, 1] += _times(precision, ahead[:, head:])
-            tails.append(_inverse(lower))
-            whites.append(tails[-1] @ own)
-            terms.append(
-                np.where(found & exists, _gain(whites[-1]) + log_volume - _log_diagonal(lower), -np.inf)
-            )
+            tails.append(lower)
+            whites.append(np.linalg.solve(lower, own))
+            term = _gain(whites[-1]) + log_volume - _log_diagonal(lower)
+            terms.append(np.where(found & exists, term, -np.inf))
         total, geometries, chosen = _chosen(np.stack(terms, axis=1))
         everywhere = np.arange(len(m))
-        tail = np.stack(tails)[chosen, everywhere] if len(tails) > 1 else tails[0]
+        tail = _inverse(np.stack(tails)[chosen, everywhere] if len(tails) > 1 else tails[0])
         of_tail = np.stack(whites)[chosen, everywhere] if len(tails) > 1 else whites[0]
         root = np.zeros_like(gram)
         root[:, :head, :head] = inverse.transpose(0, 2, 1)
         root[:, head:, head:] = tail.transpose(0, 2, 1)
         root[:, :head, head:] = -root[:, :head, :head] @ across.transpose(0, 2, 1) @ root[:, head:, head:]
-        found = np.concatenate([white, of_tail], axis=1)
-        theta = reference + _times(root, found[:, :, 0] + found[:, :, 1])
-        return Integrated(constant + total, _back(theta, shift, k), _back(root, shift, k), geometries)
+        both = np.concatenate([white, of_tail], axis=1)
+        theta = reference + _times(root, both[:, :, 0] + both[:, :, 1])
+        return Integrated(common + total, _back(theta, shift, k), _back(root, shift, k), geometries)
 
     def shifted(self, shift: Array, k: int) -> NormalEquations:
         """Return the equations with beta + sum_j shift_j Gamma_j in the place of beta."""
@@ -191,11 +189,13 @@ def _chosen(log_weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
     if log_weights.shape[1] == 1:
         only = np.zeros(len(log_weights), dtype=np.intp)
         return log_weights[:, 0], np.ones_like(log_weights), only
-    total = logsumexp(log_weights, axis=1)
-    shares = np.exp(log_weights - np.where(np.isfinite(total), total, 0.0)[:, None])
+    top = log_weights.max(axis=1)
+    weights = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0)[:, None])
+    total = weights.sum(axis=1)
+    shares = weights / np.where(total > 0.0, total, 1.0)[:, None]
     uniform = (_GOLDEN * np.arange(1, len(shares) + 1)) % 1.0
     passed = np.cumsum(shares[:, :-1], axis=1) < uniform[:, None]
-    return np.asarray(total - np.log(log_weights.shape[1])), shares, passed.sum(axis=1)
+    return top + np.log(total / log_weights.shape[1]), shares, passed.sum(axis=1)
 
 
 def _times(matrices: Array, vectors: Array) -> Array:

@@ -328,7 +328,7 @@ class Posterior:
         return float(np.interp(np.log(value), fine, mass))
 
     def cdf(self, name: str, values: Array, value: float) -> float:
-        """Return the posterior probability that a parameter, of which nodes have these values, is at or below a value."""
+        """Return the posterior probability of a parameter, of which nodes have these values, at or below a value."""
         if name in self.scale_masses:
             logs, mass = self.scale_masses[name]
             return float(np.interp(np.log(value), logs, mass, left=0.0, right=1.0))

@@ -27,6 +27,7 @@ __all__ = [
     "likely_scale",
     "pilot_of",
     "prior_coordinates",
+    "scale_is_learned",
 ]
 
 # Log scales among which the likely ones of a prior are looked for.
@@ -46,6 +47,16 @@ def follows_prior(problem: Problem) -> bool:
 def is_hierarchical(prior: CoefficientPrior) -> bool:
     """Return whether a prior has a scale that is learned, or geometries."""
     return prior.scale_prior is not None or isinstance(prior, PoweredCorrelation)
+
+
+def scale_is_learned(problem: Problem) -> bool:
+    """Return whether the scale of the coefficients' prior is sampled.
+
+    On the signal that of features with errors is no scale of the others' coefficients, (20a), but one of its own.
+    """
+    prior, errors = problem.coef_prior, problem.feature_errors
+    of_others = errors is None or len(errors.noisy) < problem.rows.n_features
+    return prior.scale_prior is not None and (of_others or not isinstance(prior, PoweredCorrelation))
 
 
 def is_conditional(prior: CoefficientPrior) -> bool:
@@ -201,7 +212,7 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     first = int("lean" in given)
     precision = more * given["information"] + given["hold"] / scale**2
     along = more * given["information_pull"] / precision + u[first:] / pt.sqrt(precision)
-    coef = given["mean"] + pt.batched_dot(given["basis"], along)
+    coef = given["mean"] + (given["basis"] * along[:, None, :]).sum(axis=2)
     log_volume = -0.5 * pt.log(precision).sum(axis=1)
     log_density = log_volume - 0.5 * given["hold"] * pt.square(along / scale).sum(axis=1)
     log_density = log_density - given["mean"].shape[0] * pt.log(scale)

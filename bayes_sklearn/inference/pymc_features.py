@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ..priors import PoweredCorrelation
 from ._compat import quietly
+from .conditional_prior import powered_roots
 from .feature_coordinates import takes_log_noise
-from .importance import units_of
+from .importance import signal_scale, units_of
 from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
-from .prior_coordinates import coefficients_at, is_hierarchical
+from .prior_coordinates import coefficients_at, gaussian_given_scale, scale_is_learned
 from .problem import Problem
 from .pymc_model import (
     coefficients,
@@ -25,7 +26,9 @@ from .pymc_model import (
     likelihood_variables,
     observed_data,
     observed_distribution,
+    of_geometries,
     plain_data,
+    prior_scale,
     unpacked,
 )
 from .pymc_priors import (
@@ -70,7 +73,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         q, width = np.shape(data["latent"])
         with pm.Model() as model:
             given = unpacked(data)
-            size = np.size(data["location"]) + (problem.coef_prior.scale_prior is not None)
+            size = np.size(data["location"]) + scale_is_learned(problem)
             u = pm.Flat("u", shape=size)
             found, terms = structural_parameters(problem, given, u, (q, width))
             # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
@@ -121,11 +124,12 @@ def structural_parameters(
 
     (q, width), priors = shape, priors_of(problem)
     has_scale = problem.noise != "known"
-    follows = is_hierarchical(problem.coef_prior)
     n_own = given["location"].type.shape[0]
-    tau, terms = learned_scale(problem, given, u[n_own:])
-    own = u[:n_own]
+    own, tau = u[:n_own], 1.0
+    terms: list[Any] = []
+    follows = scale_is_learned(problem)
     if follows:
+        tau, terms = learned_scale(problem, given, u[n_own:])
         own, log_volume = _following_scale(given, own, tau)
         terms.append(log_volume)
     values = given["location"] + pt.dot(given["root"], own)
@@ -194,18 +198,26 @@ def slopes_density(
     """
     import pytensor.tensor as pt
 
-    parameters = of_role(given, "coef_prior")
     if not isinstance(problem.coef_prior, PoweredCorrelation):
         coef = pt.concatenate([m, beta]) / given["unit"]
-        return prior_density(problem.coef_prior, parameters, coef, tau)
-    q, k = m.type.shape[0], given["unit"].type.shape[0] - m.type.shape[0]
-    square = pt.dot(m, pt.dot(T, m)) / (tau * parameters["sigma"][0]) ** 2
-    half_log_det = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
-    of_signal = half_log_det - 0.5 * square - (q + k) * pt.log(tau)
-    if not k:
+        return prior_density(problem.coef_prior, of_role(given, "coef_prior"), coef, tau)
+    of_signal = signal_density(problem, given, m, T)
+    if "whiten" not in given:
         return of_signal
     white = pt.dot(given["whiten"], beta + through) / tau
-    return of_signal + over_geometries(given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1))
+    of_geometry = given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1)
+    return of_signal + over_geometries(of_geometry) - white.shape[1] * pt.log(tau)
+
+
+def signal_density(problem: Problem, given: Mapping[str, Any], m: Any, T: Any) -> Any:
+    """Return the log prior density of m where it is on the signal, (20b)."""
+    import pytensor.tensor as pt
+
+    q = m.type.shape[0]
+    square = pt.dot(m, pt.dot(T, m)) / given["signal_scale"] ** 2
+    learned = problem.coef_prior.scale_prior is not None
+    half_log_det = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
+    return half_log_det - 0.5 * ((q + 1) * pt.log1p(square) if learned else square)
 
 
 def signed_noise(
@@ -402,22 +414,24 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
             values, seen = likelihood_variables(problem, suffix)
-            coef = coefficients(problem, suffix, values, data)
-            if suffix:
-                coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
-
-            expected = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy")
-            line = intercept_at_mean(problem, suffix, coef)
+            expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
             if len(exact):
                 Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))
-                deviation = Z - scaling.x_mean[exact]
                 Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
                 own = (measured[:, exact] - measured[:, exact].mean(axis=0)) / (
                     units.exact * scaling.x_scale[exact]
                 )
                 expected = expected + pt.dot(own, Gamma.T)
-                line = line + pt.dot(deviation, coef[exact])
-            x_true = _true_features(expected, spread, len(used), problem.n_components)
+            x_true, T = _true_features(expected, spread, len(used), problem.n_components)
+            if isinstance(problem.coef_prior, PoweredCorrelation):
+                coef = _on_signal(problem, suffix, units.exact, T, Gamma)
+            else:
+                coef = coefficients(problem, suffix, values, data)
+            if suffix:
+                coef = pm.Deterministic("coef", coef * scaling.y_scale / scaling.x_scale, dims="feature")
+            line = intercept_at_mean(problem, suffix, coef)
+            if len(exact):
+                line = line + pt.dot(Z - scaling.x_mean[exact], coef[exact])
             line = line + pt.dot(x_true - scaling.x_mean[noisy], coef[noisy])
             X = measured[:, noisy]
             if (covariance == covariance * np.eye(len(noisy))).all():
@@ -443,8 +457,11 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     return model
 
 
-def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> Any:
-    """Return the variable ``x_true`` of the PyMC model in hand; scales are in units of the measured features'."""
+def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
+    """Return the variable ``x_true`` of the PyMC model in hand, and its covariance at fixed exact features, (q, q).
+
+    Scales are in units of the measured features'.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -454,23 +471,62 @@ def _true_features(expected: Any, spread: Array, n: int, n_components: int) -> A
     if n_components == 1:
         if q == 1:
             scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
-            return pm.Normal("x_true", expected, scale, dims=dims)
+            return pm.Normal("x_true", expected, scale, dims=dims), scale[:, None] ** 2
         root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
-        return pm.MvNormal("x_true", expected, chol=spread[:, None] * root, dims=dims)
+        root = spread[:, None] * root
+        return pm.MvNormal("x_true", expected, chol=root, dims=dims), pt.dot(root, root.T)
     shares = pm.Dirichlet("shares", np.full(n_components, SHARE_CONCENTRATION), dims="component")
     # About their mean, which is ``mu``.
     apart = pm.ZeroSumNormal("mu_apart", COMPONENT_SCALE, dims=("noisy", "component"))
     means = [expected + spread * apart[:, c] for c in range(n_components)]
+    away = spread[:, None] * (apart - pt.dot(apart, shares)[:, None])
+    between = pt.dot(away * shares, away.T)
     if q == 1:
         scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="component")
-        return pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
+        x_true = pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
+        return x_true, between + pt.dot(shares, scale**2)
     roots = [
         pm.LKJCholeskyCov(f"x_root_{c}", n=q, eta=LKJ_SHAPE, sd_dist=scales)[0] for c in range(n_components)
     ]
-    normals = [
-        pm.MvNormal.dist(mean, chol=spread[:, None] * root) for mean, root in zip(means, roots, strict=True)
-    ]
-    return pm.Mixture("x_true", shares, normals, dims=dims)
+    roots = [spread[:, None] * root for root in roots]
+    normals = [pm.MvNormal.dist(mean, chol=root) for mean, root in zip(means, roots, strict=True)]
+    within = sum(shares[c] * pt.dot(root, root.T) for c, root in enumerate(roots))
+    return pm.Mixture("x_true", shares, normals, dims=dims), between + within
+
+
+def _on_signal(problem: Problem, suffix: str, unit: Array, T: Any, Gamma: Any) -> Any:
+    """Return coefficients in the model's units whose prior is on what the features explain of the target, (20a).
+
+    They follow from ``signal``, of the noisy features in units of their own spread, and ``slope``, what exact ones
+    explain beside and through these.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    errors, scaling, prior = problem.feature_errors, problem.scaling, gaussian_given_scale(problem)
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    noisy, p = errors.noisy, problem.rows.n_features
+    exact = np.setdiff1d(np.arange(p), noisy)
+    size, q = signal_scale(problem.coef_prior), len(noisy)
+    if problem.coef_prior.scale_prior is None:
+        signal = pm.Normal("signal", 0.0, size, dims="noisy")
+    elif q == 1:
+        signal = pm.Cauchy("signal", 0.0, size, dims="noisy")
+    else:
+        signal = pm.MvStudentT("signal", nu=1.0, mu=np.zeros(q), scale=size**2 * np.eye(q), dims="noisy")
+    root = pt.sqrt(T) if q == 1 else pt.linalg.cholesky(T)
+    m = pt.linalg.solve_triangular(root.T, signal, lower=False) * scaling.x_scale[noisy]
+    coef = m
+    if len(exact):
+        powers = np.ones(1) if prior.powers is None else prior.powers[: None if len(exact) > 1 else 1]
+        roots = [
+            prior.sigma[exact, None] * own for own in powered_roots(problem.prior_design[:, exact], powers)
+        ]
+        slope = of_geometries("slope", roots, prior_scale(problem), "exact")
+        coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], Gamma) / unit])
+    coef = coef[np.argsort(np.append(noisy, exact))]
+    return pm.Deterministic(f"coef{suffix}", coef, dims="feature")
 
 
 def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:

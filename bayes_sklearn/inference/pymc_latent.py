@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..likelihoods import NormalLikelihood, Observations
 from ._compat import quietly
+from .prior_coordinates import scale_is_learned
 from .problem import Problem
 from .pymc_features import common_part, structural_parameters
 from .pymc_likelihoods import likelihood_values, observations
@@ -47,8 +48,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         (q, width), n = np.shape(data["latent"]), len(np.asarray(data["factor"]))
-        learned, others = problem.coef_prior.scale_prior is not None, len(problem.auxiliary)
-        size = np.size(data["location"]) + learned
+        size, others = np.size(data["location"]) + scale_is_learned(problem), len(problem.auxiliary)
         with pm.Model() as model:
             given = unpacked(data)
             u = pm.Flat("u", shape=size + others + n * q)

@@ -6,18 +6,29 @@ The true features and the components they belong to are summed and integrated ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors import PoweredCorrelation
 from ._compat import quietly
-from .feature_coordinates import takes_log_noise
 from .mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of, sizes_of
+from .prior_coordinates import scale_is_learned
 from .problem import Problem
-from .pymc_features import common_part, eliminated, error_part, parts_of, spread_prior, true_covariance
+from .pymc_features import (
+    common_part,
+    eliminated,
+    error_part,
+    parts_of,
+    signal_density,
+    signed_noise,
+    slopes_density,
+    spread_prior,
+    true_covariance,
+)
 from .pymc_model import unpacked
-from .pymc_priors import of_role, prior_density, priors_of
+from .pymc_priors import each_density, log_sum, of_role, prior_density, priors_of
 from .structural import MEAN_SCALE
 
 if TYPE_CHECKING:
@@ -46,16 +57,15 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise != "known")
+        noise, scatter = problem.noise != "known", problem.noise == "auto"
+        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=noise)
+        sizes["scatter"] = int(scatter)
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))
             values = given["location"] + pt.dot(given["root"], u)
-            m, scale, line, slopes, means, t, zeta, shares = parts_of(values, list(sizes.values()))
-            in_logs = takes_log_noise(problem)
-            log_volume = scale.sum() if in_logs else 0.0
-            if problem.noise != "known":
-                scale = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
+            m, scale, line, slopes, means, t, zeta, shares, ratio = parts_of(values, list(sizes.values()))
+            scale, scatter, terms = signed_noise(problem, given, scale, ratio)
             beta = line[problem.fit_intercept :]
             away = pt.dot(beta, given["z"]) + pt.dot(m, given["w"]) - given["y"]
             at_means = line[:1] if problem.fit_intercept else away.reshape((1,))
@@ -73,7 +83,6 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             residuals = [left[j][None, :] - means[:, j][:, None] for j in range(q)]
             residuals.append((y[0] - pt.dot(of_y, ones))[None, :] - pt.dot(means, change)[:, None])
             T = [true_covariance(own_t[c], own_zeta[c]) for c in range(count)]
-            scatter = scale if problem.noise == "additive" else 0.0
             common = pt.stack([common_part(change, T[c], scatter) for c in range(count)])
             of_errors = error_part(problem, columns[k + q + 2 : -1], q + 1, scale)
             entries = {
@@ -83,7 +92,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             }
             square, determinant = eliminated(residuals, entries)
             of_rows = pt.logsumexp(log_shares[:, None] - 0.5 * (square + pt.log(determinant)), axis=0)
-            terms = [pt.dot(columns[-1], of_rows), log_volume]
+            terms.append(pt.dot(columns[-1], of_rows))
 
             terms += [spread_prior(own_t[c], own_zeta[c]) for c in range(count)]
             terms.append(-0.5 * pt.square(slopes / MEAN_SCALE).sum())
@@ -91,16 +100,32 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             apart = pt.dot(contrasts_of(count).T, means)
             terms.append(-0.5 * pt.square(apart / COMPONENT_SCALE).sum())
             terms.append(SHARE_CONCENTRATION * log_shares.sum())
-            parameters = {role: of_role(given, role) for role in priors}
-            coef = pt.concatenate([m, beta]) / given["unit"]
-            terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
+            pi = pt.exp(log_shares)
+            from_mean = means - pt.dot(pi, means)
+            whole = sum(pi[c] * T[c] for c in range(count)) + pt.dot(from_mean.T * pi, from_mean)
+            terms.append(_slopes_density(problem, given, m, beta, pt.dot(m, slopes), whole))
             if problem.fit_intercept:
                 intercept = at_means - away
-                terms.append(
-                    prior_density(priors["intercept_prior"], parameters["intercept_prior"], intercept)
-                )
-            if problem.noise != "known":
-                noise = getattr(pm, str(problem.noise_prior.scale_distribution))
-                terms.append(pm.logp(noise.dist(**parameters["noise_prior"]), scale))
+                of_intercept = of_role(given, "intercept_prior")
+                terms.append(prior_density(priors["intercept_prior"], of_intercept, intercept))
             pm.Potential("log_posterior", sum(terms))
     return model
+
+
+def _slopes_density(
+    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, through: Any, T: Any
+) -> Any:
+    """Return the log prior density of m and beta, a learned scale summed out; arguments as `slopes_density`'s."""
+    import pytensor.tensor as pt
+
+    if not scale_is_learned(problem):
+        return slopes_density(problem, given, m, beta, through, T, 1.0)
+    tau, log_share, prior = given["scales"], given["scale_shares"], problem.coef_prior
+    if not isinstance(prior, PoweredCorrelation):
+        coef = pt.concatenate([m, beta]) / given["unit"]
+        return log_sum(
+            each_density(prior, of_role(given, "coef_prior"), coef, tau[:, None]).sum(axis=1) + log_share
+        )
+    square = pt.square(pt.dot(given["whiten"], beta + through)).sum(axis=1)
+    terms = given["geometry_volume"][:, None] - 0.5 * square[:, None] / tau**2
+    return signal_density(problem, given, m, T) + log_sum(terms + log_share - beta.shape[0] * pt.log(tau))

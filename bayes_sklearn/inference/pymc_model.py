@@ -67,7 +67,7 @@ class Layout:
     sampled: int
     """Entries of B that are sampled, the first of the vector: all, or the intercept alone under a mixture."""
     noise: int
-    """Coordinates of the noise that follow: the log of its scale; under "auto" of its size, and of the scatter's part."""
+    """Coordinates of the noise that follow: the log of its scale; "auto": of its size, and the scatter's part."""
     learned: bool
     """Whether the log of the prior's scale follows."""
     mixture: int
@@ -390,7 +390,7 @@ def of_geometries(name: str, roots: Sequence[Array], scale: Any, dims: str) -> A
     import pymc as pm
 
     # The triangle with the same product.
-    factors = [np.linalg.qr(root.T, mode="r").T for root in roots]
+    factors = [np.asarray(np.linalg.qr(root.T, mode="r")).T for root in roots]
     factors = [factor * np.where(np.diag(factor) < 0.0, -1.0, 1.0) for factor in factors]
     zero = np.zeros(len(roots[0]))
     if len(factors) == 1:

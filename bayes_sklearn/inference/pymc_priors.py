@@ -61,11 +61,16 @@ def prior_density(
     prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any, scale: Any = 1.0
 ) -> Any:
     """Return the log density of entries of B under their prior, where it is learned at a scale."""
-    return _log_prior(prior, prior.at_learned_scale(parameters, scale), entries).sum()
+    return each_density(prior, parameters, entries, scale).sum()
 
 
-def _log_prior(prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any) -> Any:
+def each_density(
+    prior: CoefficientPrior, parameters: Mapping[str, Any], entries: Any, scale: Any = 1.0
+) -> Any:
+    """Return the log density of each entry of B under its prior."""
     import pymc as pm
+
+    parameters = prior.at_learned_scale(parameters, scale)
 
     return pm.logp(getattr(pm, str(prior.distribution)).dist(**parameters), entries)
 
@@ -145,7 +150,7 @@ def noise_variables(problem: Problem, given: Mapping[str, Any], u: Any) -> Noise
 
 
 def scale_and_scatter(given: Mapping[str, Any], log_size: Any, log_ratio: Any) -> tuple[Any, Any]:
-    """Return the logs of the noise scale and of the scatter, whose volume is that of what they are given by, (16a)."""
+    """Return the logs of noise scale and scatter, whose volume is that of what they are given by, (16a)."""
     import pytensor.tensor as pt
 
     log_scale = log_size - pt.log(given["scatter_prior_beta"]) - 0.5 * pt.softplus(2.0 * log_ratio)
@@ -191,7 +196,7 @@ def following_prior(
         log_density = log_volume + prior_density(problem.coef_prior, parameters, B[0, first:], scale)
     if first:
         parameters = of_role(given, "intercept_prior")
-        log_density = log_density + _log_prior(priors_of(problem)["intercept_prior"], parameters, B[:, 0])
+        log_density = log_density + each_density(priors_of(problem)["intercept_prior"], parameters, B[:, 0])
     pm.Deterministic("B", B)
     return PlacedCoefficients(B, log_density)
 
@@ -199,9 +204,13 @@ def following_prior(
 def over_geometries(log_density: Any) -> Any:
     """Return the log of the summed densities under each geometry, which become the variable ``geometry``."""
     import pymc as pm
+
+    return log_sum(pm.Deterministic("geometry", log_density))
+
+
+def log_sum(log_density: Any) -> Any:
+    """Return the log of summed exponentials, of large negative numbers, too, in every mode of compiling."""
     import pytensor.tensor as pt
 
-    log_density = pm.Deterministic("geometry", log_density)
-    # Large negative numbers: not every mode of compiling takes care of them.
     highest = log_density.max()
     return highest + pt.log(pt.exp(log_density - highest).sum())

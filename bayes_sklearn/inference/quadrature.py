@@ -225,3 +225,41 @@ def _sums(u: Array, values: Array, spacing: float, left: float, right: float) ->
     top = values.max()
     weights = np.exp(values - top) * np.where((u == left) | (u == right), 0.5, 1.0)
     return float(np.log(weights.sum() * spacing) + top), float(weights @ u / weights.sum())
+
+
+def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
+    """Return points and weights, (n, size) each, that keep each row's first 2 size - 1 moments.
+
+    The Gauss quadrature of the sample itself, from the three-term recurrence of its orthogonal polynomials (Golub &
+    Welsch 1969, Math. Comp. 23:221-230). Samples of no more than `size` nodes are their own rule.
+    """
+    n, nodes = values.shape
+    if nodes <= size:
+        return values, np.broadcast_to(weights, values.shape)
+    mean = _average(values, weights)
+    sd = np.sqrt(_average(np.square(values - mean[:, None]), weights))
+    z = (values - mean[:, None]) / np.maximum(sd, np.finfo(np.float64).tiny)[:, None]
+    diagonal, off = np.zeros((n, size)), np.zeros((n, size))
+    before, here = np.zeros_like(z), np.ones_like(z)
+    for k in range(size):
+        # `here` has unit norm under the weights; where the sample has fewer points than `size` nothing is left.
+        weighted = z * here
+        diagonal[:, k] = _average(weighted * here, weights)
+        if k == size - 1:
+            break
+        weighted -= diagonal[:, k, None] * here
+        weighted -= off[:, k, None] * before
+        norm = np.sqrt(_average(np.square(weighted), weights))
+        off[:, k + 1] = np.where(norm > 1e-10, norm, 0.0)
+        before, here = here, weighted / np.where(norm > 1e-10, norm, np.inf)[:, None]
+    jacobi = np.zeros((n, size, size))
+    index = np.arange(size)
+    jacobi[:, index, index] = diagonal
+    jacobi[:, index[1:], index[:-1]] = off[:, 1:]
+    points, vectors = np.linalg.eigh(jacobi)
+    return mean[:, None] + sd[:, None] * points, np.square(vectors[:, 0, :])
+
+
+def _average(values: Array, weights: Array) -> Array:
+    """Return each row's weighted sum, (n,); weights are (G,) for all rows, or (n, G)."""
+    return values @ weights if weights.ndim == 1 else np.einsum("ng,ng->n", values, weights)

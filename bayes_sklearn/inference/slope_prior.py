@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from .structural_rows import cholesky
 
@@ -25,7 +26,7 @@ class SlopePrior:
     """The prior of m and beta given the scale tau, under each of several equally probable geometries."""
 
     log_density: LogDensity
-    """From (G, q) coefficients m at scale one, or what (20a) makes independent of them, to (G,) log densities."""
+    """From (G, q) coefficients m at scale one, or their signal, to (G,) log densities."""
     mean: Array
     """(q,) about which m is scaled, ..."""
     sd: Array
@@ -37,7 +38,8 @@ class SlopePrior:
     log_scale: LogDensity | None = None
     """From (G,) values of tau to log densities; None: it is one."""
     on_signal: bool = False
-    """Whether the prior is on what the features explain of the target, (20a)."""
+    """Whether the prior is on what features explain of the target, (20a): of the true features with errors on their
+    signal, without tau, and of the others on what they explain on their own, beta + Gamma'm."""
 
     @property
     def n_geometries(self) -> int:
@@ -46,7 +48,7 @@ class SlopePrior:
     @cached_property
     def flat(self) -> NDArray[np.bool_]:
         """(k,) Which entries of beta have a flat prior."""
-        return np.asarray(~self.whiten[0].any(axis=1))
+        return np.asarray((self.whiten[0] == 0.0).all(axis=1))
 
     @property
     def n_flat(self) -> int:
@@ -55,7 +57,7 @@ class SlopePrior:
     @cached_property
     def log_volume(self) -> Array:
         """(geometries,) Log of how much denser beta is at its mean at scale one than under Normal(0, 1)."""
-        flat = ~self.whiten.any(axis=2)
+        flat = (self.whiten == 0.0).all(axis=2)
         found = np.linalg.slogdet(self.whiten + flat[:, :, None] * np.eye(self.whiten.shape[1]))[1]
         return np.asarray(found)
 
@@ -66,9 +68,8 @@ class SlopePrior:
             away = m if self.log_scale is None else self.mean + (m - self.mean) / tau[:, None]
             return np.asarray(self.log_density(away) - q * np.log(tau))
         root = np.sqrt(T) if q == 1 else cholesky(T)[0]
-        signal = (m[:, None, :] @ root)[:, 0] / tau[:, None]
         log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-        return np.asarray(self.log_density(signal) + log_volume - q * np.log(tau))
+        return np.asarray(self.log_density((m[:, None, :] @ root)[:, 0]) + log_volume)
 
     def log_beta(self, beta: Array, tau: Array) -> Array:
         """Return the log densities of beta under each geometry, (G, geometries)."""
@@ -92,6 +93,19 @@ class SlopePrior:
         widest : float
             The standard deviation to take for a flat prior's.
         """
-        own = np.diag(np.where(np.isinf(self.sd), widest, self.sd) ** -2.0)
-        unit = T if self.on_signal else 1.0
-        return own * unit / np.square(tau)[:, None, None]
+        if self.on_signal:
+            return T / self.sd[0] ** 2
+        return np.diag(np.where(np.isinf(self.sd), widest, self.sd) ** -2.0) / np.square(tau)[:, None, None]
+
+
+def cauchy_log_density(values: Array, scale: float) -> Array:
+    """Return the log density of the multivariate Cauchy distribution about zero at the rows of values, (G,)."""
+    q = values.shape[1]
+    constant = float(gammaln(0.5 * (q + 1))) - 0.5 * (q + 1) * float(np.log(np.pi)) - q * float(np.log(scale))
+    return np.asarray(constant - 0.5 * (q + 1) * np.log1p(np.square(values / scale).sum(axis=1)))
+
+
+def normal_log_density(values: Array, sd: float) -> Array:
+    """Return the log density of independent Normal(0, sd) at the rows of values, (G,)."""
+    unit = 0.5 * _LOG_TWO_PI + float(np.log(sd))
+    return np.asarray(-0.5 * np.square(values / sd).sum(axis=1) - values.shape[1] * unit)

@@ -38,7 +38,7 @@ _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 MEAN_SCALE = 10.0
 SPREAD_DEGREES_OF_FREEDOM = 4.0
 SPREAD_SCALE = 1.0
-LKJ_SHAPE = 2.0
+LKJ_SHAPE = 1.0
 # Numbers in the largest array of sums over the rows, one of which there is a node.
 _CHUNK_NUMBERS = 2**21
 # Beyond exponentials of so much, no number is a scale.
@@ -234,9 +234,9 @@ class StructuralProblem:
             excess = max(residual - errors[-2], 0.0) if scattered else 0.0
             logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
         if self.slopes.log_scale is not None:
-            unit = t if self.slopes.on_signal else 1.0
-            beta = self.slopes.whiten[0] @ self.gathered.reference.y[1:]
-            found = np.append(unit * m, beta) * related
+            reference = self.gathered.reference
+            found = self.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
+            found = found if self.slopes.on_signal else np.append(m, found)
             logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
         one = 1.0 / np.sqrt(2.0 * total)
         scale = np.concatenate(
@@ -272,10 +272,12 @@ class StructuralProblem:
         """Return the log prior density of points."""
         psi = self.psi(points)
         of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
-        return of_m + self.log_prior_noise_and_scale(points) + self.log_prior_spread(points)
+        if self.slopes.log_scale is not None:
+            of_m = of_m + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
+        return of_m + self.log_prior_of_noise(points) + self.log_prior_spread(points)
 
-    def log_prior_noise_and_scale(self, points: Array) -> Array:
-        """Return the part of s, the scatter and tau."""
+    def log_prior_of_noise(self, points: Array) -> Array:
+        """Return the part of s and the scatter."""
         psi, total = self.psi(points), np.zeros(len(points))
         if self.noise != "known":
             total = total + self.log_prior_noise(psi.noise_scale)
@@ -284,8 +286,6 @@ class StructuralProblem:
             # With the noise r of a typical row and rho = scatter / rest, ds dscatter = s scatter / r dr dlog(rho).
             square = np.square(self.typical_error * psi.noise_scale) + np.square(psi.scatter)
             total = total + np.log(psi.noise_scale) + np.log(psi.scatter) - 0.5 * np.log(square)
-        if self.slopes.log_scale is not None:
-            total = total + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
         return total
 
     def log_prior_spread(self, points: Array) -> Array:
@@ -335,7 +335,7 @@ class StructuralProblem:
 
     @cached_property
     def _head_prior(self) -> HeadPrior:
-        """Mean of theta but beta, and the deviations of what the last, a matrix, makes of it: mu + Gamma z_mean for mu."""
+        """Of theta but beta, stated of what a matrix makes of it: mu + Gamma z_mean for mu."""
         width = self.z.shape[1] + 1
         n_latent = self.n_noisy * width
         latent = np.zeros(n_latent)

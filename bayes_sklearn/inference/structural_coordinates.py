@@ -3,8 +3,11 @@
 What the data tell is the regression of the target on the features as they were measured, K'm with
 K = T (T + U)^-1. Where T may be near to singular, the coefficients behind it lie along a bend, m = K'^-1 b, that no
 Gaussian covers; given T they are about Gaussian. These coordinates are the coefficients less that Gaussian's mean, in
-units of its root. They change no density, so that it may be a rough one. Where the scale of the coefficients' prior is
-learned it follows that scale, too: else there would be a funnel towards no effect.
+units of its root. They change no density, so that it may be a rough one. Where the scale of the coefficients' prior
+is learned it follows that scale, too: else there would be a funnel towards no effect.
+
+The noise is what the true features leave of the target's variance about that regression: where reliabilities are low,
+from all of it to nothing. Its coordinate says how large that variance is, in units of the deviation of its estimate.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ Array = NDArray[np.float64]
 _INFORMATION = 1e10
 # Added to T + U, which may be singular.
 _JITTER = 1e-9
-# Derivatives are differences over this share of a coordinate.
-_STEP = 1e-5
+# Derivatives are differences over this share of a standard deviation.
+_STEP = 1e-4
+# Coordinates of the noise are no larger, and no more negative exponents of it count.
+_MOST = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,21 +48,39 @@ class Following:
     """(q,) mean of c."""
     widest: float
     """A standard deviation that is as good as a flat prior's."""
+    about: float
+    """The target's variance about the regression, ..."""
+    known: float
+    """... the part of it that the noise is added to, ..."""
+    deviation: float
+    """... and the standard deviation of its log."""
 
     @classmethod
     def of(cls, problem: StructuralProblem) -> Following:
         q = problem.n_noisy
         spread, errors = problem.moments
         u, slope = q * (q + 1) // 2, problem.gathered.reference.m
-        square = float(spread[q, q] + slope @ spread[:q, :q] @ slope)
+        about = float(spread[q, q])
+        square = about + float(slope @ spread[:q, :q] @ slope)
+        known = float(errors[-2]) if problem.noise == "additive" else 0.0
         return cls(
             problem,
-            min(problem.total_weight / float(spread[q, q]), _INFORMATION / square),
+            min(problem.total_weight / about, _INFORMATION / square),
             slope,
             errors[pairs(q)] + _JITTER * np.eye(q),
             np.zeros(q) if problem.cross_covariance is None else errors[u : u + q],
             MEAN_SCALE * np.sqrt(square),
+            about,
+            known,
+            float(np.sqrt(2.0 / max(problem.total_weight, 4.0))),
         )
+
+    @property
+    def flips(self) -> NDArray[np.bool_]:
+        """(d,) Which coordinates are signed: t."""
+        found = np.zeros(self.problem.size, dtype=bool)
+        found[self.problem.spread_columns] = True
+        return found
 
     def points(self, coordinates: Array) -> tuple[Array, Array]:
         """Return the points, and the log of the volume that each takes of the coordinates'."""
@@ -65,35 +88,62 @@ class Following:
         mean, lower = self._given_spread(coordinates)
         m = mean + np.linalg.solve(lower.transpose(0, 2, 1), coordinates[:, :q, None])[:, :, 0]
         log_volume = -np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
-        return np.concatenate([m, coordinates[:, q:]], axis=1), log_volume
+        points = np.concatenate([m, coordinates[:, q:]], axis=1)
+        if self.problem.noise != "known":
+            away = self.deviation * np.clip(coordinates[:, q], -_MOST, _MOST)
+            total = self.about * (1.0 + np.sinh(away))
+            smoothing = 0.5 * self.about * self.deviation
+            # The square of the noise: what is left of the total, where anything is.
+            left = (total - self.known - self._unseen(points)) / smoothing
+            points[:, q] = np.sqrt(smoothing * np.logaddexp(0.0, np.maximum(left, -_MOST))) / self._unit
+            log_volume += np.log(smoothing * np.cosh(away)) - np.logaddexp(0.0, -left)
+            log_volume -= np.log(points[:, q]) + 2.0 * np.log(self._unit)
+        return points, log_volume
 
     def coordinates(self, points: Array) -> Array:
-        """Return the coordinates of points."""
-        q = self.problem.n_noisy
+        """Return the coordinates of points whose noise is not zero."""
+        q, found = self.problem.n_noisy, points.copy()
         mean, lower = self._given_spread(points)
-        own = (lower.transpose(0, 2, 1) @ (points[:, :q] - mean)[:, :, None])[:, :, 0]
-        return np.concatenate([own, points[:, q:]], axis=1)
+        found[:, :q] = (lower.transpose(0, 2, 1) @ (points[:, :q] - mean)[:, :, None])[:, :, 0]
+        if self.problem.noise != "known":
+            smoothing = 0.5 * self.about * self.deviation
+            square = np.maximum(np.square(self._unit * points[:, q]) / smoothing, np.exp(-_MOST))
+            left = square + np.log(-np.expm1(-square))
+            total = smoothing * left + self.known + self._unseen(points)
+            found[:, q] = np.arcsinh(total / self.about - 1.0) / self.deviation
+        return found
 
     def component(self, of_points: Component) -> Component:
         """Return what in these coordinates is about the same to draw from."""
-        q, center = self.problem.n_noisy, of_points.center
-        step = _STEP * np.maximum(np.abs(center), _STEP)
+        center = of_points.center
+        step = _STEP * of_points.scale
         up, down = (self.coordinates(center + sign * np.diag(step)) for sign in (1.0, -1.0))
-        jacobian = np.eye(len(center))
-        jacobian[:q] = (up - down)[:, :q].T / (2.0 * step)
+        jacobian = (up - down).T / (2.0 * step)
         return Component(self.coordinates(center[None])[0], jacobian @ of_points.root)
+
+    @property
+    def _unit(self) -> float:
+        """The noise where its column in a point is one."""
+        return self.problem.typical_error if self.problem.noise == "scaled" else 1.0
+
+    def _unseen(self, points: Array) -> Array:
+        """Return about the variance of the target that the true features explain and the measured ones don't."""
+        psi = self.problem.psi(points)
+        pushed = (psi.T @ psi.m[:, :, None])[:, :, 0]
+        through = np.linalg.solve(psi.T + self.error, pushed[:, :, None])[:, :, 0]
+        return np.maximum(np.einsum("gq,gq->g", psi.m - through, pushed), 0.0)
 
     def _given_spread(self, points: Array) -> tuple[Array, Array]:
         """Return the Gaussian of m given the rest: its mean and the root of its precision."""
         psi, slopes = self.problem.psi(points), self.problem.slopes
-        scale = psi.noise_scale if self.problem.multiplies else np.ones(len(points))
+        scale = np.sqrt(self.about) / self._unit if self.problem.multiplies else 1.0
         inverse = np.linalg.inv(psi.T + self.error)
         share = psi.T @ inverse
         # Of T m = (T + U) b - c.
-        known = (psi.T @ self.slope) - scale[:, None] * (share @ self.with_target)
+        known = (psi.T @ self.slope) - scale * (share @ self.with_target)
         of_prior = slopes.precision(psi.T, psi.tau, self.widest)
         precision = self.information * share @ psi.T + of_prior
         lower, _ = cholesky(0.5 * (precision + precision.transpose(0, 2, 1)))
         right = self.information * known + of_prior @ slopes.mean
-        half = np.linalg.solve(lower, right[:, :, None])
-        return np.linalg.solve(lower.transpose(0, 2, 1), half)[:, :, 0], lower
+        inverse = np.linalg.inv(lower)
+        return (inverse.transpose(0, 2, 1) @ (inverse @ right[:, :, None]))[:, :, 0], lower

@@ -92,8 +92,8 @@ def solve_structural(
         starts,
         n_nodes,
         rng,
-        images=_as_matrices(problem.signs(np.any(near, axis=0))),
-        widen=lambda points, log_weights, component: _folded(problem, points, log_weights, component),
+        images=_as_matrices(problem.signs(following.flips & np.any(near, axis=0))),
+        widen=lambda points, log_weights, component: _folded(following, points, log_weights, component),
     )
     found = found._replace(points=following.points(found.points)[0])
     return StructuralNodes(
@@ -134,7 +134,7 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     order = np.argsort(weights)[::-1]
     best = modes[order[0]]
     starts = [best]
-    signs, inverse = problem.signs(np.ones(problem.size, dtype=bool)), np.linalg.inv(best.root)
+    signs, inverse = problem.signs(following.flips), np.linalg.inv(best.root)
     for other in order[1:]:
         distance = np.linalg.norm((modes[other].center * signs - best.center) @ inverse.T, axis=1).min()
         if distance > _APART and weights[order[0]] - weights[other] < _LIGHT:
@@ -145,14 +145,14 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     return starts, n_evaluations
 
 
-def _folded(problem: StructuralProblem, points: Array, log_weights: Array, component: Component) -> Component:
+def _folded(following: Following, points: Array, log_weights: Array, component: Component) -> Component:
     """Return the t fitted to the draws and their images, where those of a scale are not far from each other.
 
     A scale that the data don't tell from zero has a density that is flat there and then ends: the t about its mean
     falls too early.
     """
     close = np.abs(component.center) < _CLOSE * component.scale
-    signs = problem.signs(close)
+    signs = following.problem.signs(following.flips & close)
     images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
     return fitted(images, np.tile(log_weights, len(signs)), component)
 

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..priors import HalfCauchy
-from ..reduction import gauss_rule
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
 from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
 from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
-from .quadrature import peak_intervals
+from .quadrature import gauss_rule, peak_intervals
 from .scattered_rows import ScatteredRows
 
 Array = NDArray[np.float64]
@@ -91,7 +90,7 @@ class Solved(Protocol):
     totals: Array
     """(weightings, geometries) log integrals."""
 
-    spacings: Mapping[str, float]
+    spacings: dict[str, float]
     """By name of a scale, how far its values on the lattice are apart where they are few."""
 
     def found(self, more: Array) -> Found:

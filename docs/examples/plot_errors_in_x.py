@@ -23,9 +23,9 @@ y = 1.0 + 2.0 * true_x + y_err * rng.normal(size=n)
 # %%
 # The same data, fitted as if x were exact, and with its errors stated. No model is compiled for either.
 
-naive = BayesianErrorsInVariablesRegressor(noise="additive", random_state=0)
+naive = BayesianErrorsInVariablesRegressor()
 naive.fit(x[:, None], y, y_err=y_err)
-corrected = BayesianErrorsInVariablesRegressor(noise="additive", random_state=0)
+corrected = BayesianErrorsInVariablesRegressor(random_state=0)
 corrected.fit(x[:, None], y, y_err=y_err, X_err=x_err[:, None])
 corrected.summary().round(2)
 

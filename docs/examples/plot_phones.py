@@ -81,9 +81,9 @@ pd.DataFrame(
 ).head().round(3)
 
 # %%
-# In means ``Ridge`` is as good, here a little better: counts as weights are what least squares needs. (Over hundreds
-# of such tables the two are within 3% of each other, see the :doc:`guide </guide>`.) But intervals have to know the
-# counts of the new phones, too. Without them the best one can do is one width for all, such as the spread of the
+# In means ``Ridge`` is as good, here a little better: counts as weights are what least squares needs. (Of many such
+# tables there are figures in :doc:`the gauntlet </calibration>`.) But intervals have to know the counts of the new
+# phones, too. Without them the best one can do is one width for all, such as the spread of the
 # training residuals: too narrow for phones with few messages, far too wide for those with many.
 
 residual = phones.target - ridge.predict(phones.data)

@@ -13,7 +13,7 @@ import statsmodels.api as sm
 from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import KFold, cross_validate
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, Normal
+from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.metrics import SCORERS
 
 data = sm.datasets.star98.load_pandas()
@@ -24,7 +24,7 @@ share = data.endog["NABOVE"] / counts
 # The counts go into a column of the table, so that they are split and scored along with their rows.
 
 table = data.exog.assign(pupils=counts)
-model = BayesianErrorsInVariablesRegressor(count_column="pupils", coef_prior=Normal(sigma=0.5))
+model = BayesianErrorsInVariablesRegressor(count_column="pupils")
 model.fit(table, share)
 print(model.summary(coverage=0.9).round(5).to_string())
 
