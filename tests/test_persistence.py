@@ -26,7 +26,6 @@ from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 import bayes_sklearn
-from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import (
     BayesianErrorsInVariablesRegressor,
     Beta,
@@ -45,6 +44,7 @@ from bayes_sklearn import (
     StudentT,
     StudentTLikelihood,
 )
+from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
 from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
 
