@@ -201,23 +201,16 @@ def slopes_density(
     if not isinstance(problem.coef_prior, PoweredCorrelation):
         coef = pt.concatenate([m, beta]) / given["unit"]
         return prior_density(problem.coef_prior, of_role(given, "coef_prior"), coef, tau)
-    of_signal = signal_density(problem, given, m, T)
+    q = m.type.shape[0]
+    square = pt.dot(m, pt.dot(T, m)) / given["signal_scale"] ** 2
+    learned = problem.coef_prior.scale_prior is not None
+    of_signal = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
+    of_signal = of_signal - 0.5 * ((q + 1) * pt.log1p(square) if learned else square)
     if "whiten" not in given:
         return of_signal
     white = pt.dot(given["whiten"], beta + through) / tau
     of_geometry = given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1)
     return of_signal + over_geometries(of_geometry) - white.shape[1] * pt.log(tau)
-
-
-def signal_density(problem: Problem, given: Mapping[str, Any], m: Any, T: Any) -> Any:
-    """Return the log prior density of m where it is on the signal, (20b)."""
-    import pytensor.tensor as pt
-
-    q = m.type.shape[0]
-    square = pt.dot(m, pt.dot(T, m)) / given["signal_scale"] ** 2
-    learned = problem.coef_prior.scale_prior is not None
-    half_log_det = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
-    return half_log_det - 0.5 * ((q + 1) * pt.log1p(square) if learned else square)
 
 
 def signed_noise(

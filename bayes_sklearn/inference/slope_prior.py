@@ -57,11 +57,7 @@ class SlopePrior:
     @cached_property
     def log_volume(self) -> Array:
         """(geometries,) Log of how much denser beta is at its mean at scale one than under Normal(0, 1)."""
-<<<<<<< HEAD
-        flat = np.asarray(~self.whiten.any(axis=2))
-=======
         flat = (self.whiten == 0.0).all(axis=2)
->>>>>>> errors-in-x
         found = np.linalg.slogdet(self.whiten + flat[:, :, None] * np.eye(self.whiten.shape[1]))[1]
         return np.asarray(found)
 
