@@ -281,7 +281,7 @@ def _correlated(line: _Line, shared: Array, groups: Labels) -> dict[str, Pattern
     p = max(p, _of_pairs(line, shared, groups, float(seen)))
     # Henderson's third method.
     common = max(0.0, (total - left - between * variance) / seen) * float(np.mean(np.square(shared)))
-    correlation = common / (common + variance)
+    correlation = float(common / (common + variance))
     rows = np.bincount(groups)
     of_a_row = float(np.square(rows).sum() / rows.sum())
     return {CORRELATED: Pattern(p, correlation, None, 1.0 + (of_a_row - 1.0) * correlation)}

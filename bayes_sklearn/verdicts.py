@@ -97,18 +97,23 @@ def explain(
         f"Rows lie {factor:.2f} times as far from the line as {told} let one expect (95% interval {lower:.2f} to"
         f" {upper:.2f})"
     )
-    untold = ""
+    others = "".join(f" Also seen: {name}." for name in found if name != verdict)
     if rows.line is not None and rows.line.groups is not None and CORRELATED not in patterns:
-        untold = " Whether rows of a group are correlated can't be told: there are too few groups or rows beside the"
-        untold += " line's coefficients."
+        others += (
+            " Whether rows of a group are correlated can't be told: the line leaves too few groups or rows."
+        )
     if verdict in patterns:
-        others = [f" Also seen: {name}." for name in found if name != verdict]
         size = "" if rows.kind == "fitted" else f" {seen}."
-        return f"{_of_pattern(verdict, patterns[verdict], rows, regressor)}{''.join(others)}{size}{untold}"
+        return f"{_of_pattern(verdict, patterns[verdict], rows, regressor)}{size}{others}"
     if rows.kind == "fitted":
         return (
-            f"No errors are stated. Rows lie about the line with no pattern that speaks against it.{untold}"
+            f"No errors are stated. Rows lie about the line with no pattern that speaks against it.{others}"
         )
+    return _of_size(verdict, rows, regressor, dispersion, seen) + others
+
+
+def _of_size(verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersion: float, seen: str) -> str:
+    """Return what to say of errors' size, or of how it varies with the count or the error."""
     multiplied = rows.kind != "predicted" and multiplies_errors(regressor)
     absorbed = (
         " The fit multiplies them by its noise scale, so that its predictions allow for that." * multiplied
@@ -116,7 +121,7 @@ def explain(
     features = _features(rows, verdict)
     if verdict == "about right":
         pattern = "" if rows.kind == "predicted" else ", with no pattern that speaks against them"
-        return f"{seen}: they are about right{pattern}.{features}{untold}"
+        return f"{seen}: they are about right{pattern}.{features}"
     if verdict == "too large":
         remedy = {
             "counts": "Are the counts larger than stated, or error_floor too large?",
