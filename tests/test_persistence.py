@@ -28,6 +28,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 import bayes_sklearn
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
     Beta,
     BetaBinomialLikelihood,
     Exponential,
@@ -396,7 +397,7 @@ class Skewed(CoefficientPrior):
         return np.zeros(size), np.full(size, self.sigma)
 
 
-class Own(Regressor):
+class Own(BayesianErrorsInVariablesRegressor):
     """A user's estimator, with state that it doesn't save."""
 
     def fit(self, *args: Any, **kwargs: Any) -> Own:
