@@ -26,7 +26,6 @@ from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 import bayes_sklearn
-from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import (
     BayesianErrorsInVariablesRegressor,
     Beta,
@@ -45,6 +44,7 @@ from bayes_sklearn import (
     StudentT,
     StudentTLikelihood,
 )
+from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
 from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
 
@@ -120,7 +120,11 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         {"X": S.X, "y": S.y, "sample_weight": S.counts},
         {"counts": S.counts},
     ),
-    "defaults": (BayesianErrorsInVariablesRegressor(), {"X": M.X, "y": M.y, "y_err": M.y_err}, {"y_err": 0.3}),
+    "defaults": (
+        BayesianErrorsInVariablesRegressor(),
+        {"X": M.X, "y": M.y, "y_err": M.y_err},
+        {"y_err": 0.3},
+    ),
     "search": (Search(param_grid=GRID), {"X": M.X, "y": M.y, "y_err": M.y_err}, {}),
     "NUTS": (
         Regressor(coef_prior=Laplace(), draws=50, random_state=0),
