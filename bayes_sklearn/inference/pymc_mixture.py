@@ -56,9 +56,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
-        noise, scatter = problem.noise != "known", problem.noise == "auto"
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=noise)
-        sizes["scatter"] = int(scatter)
+        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise != "known")
+        sizes |= {"scatter": int(problem.noise == "auto"), "tau": int(scale_is_learned(problem))}
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))
