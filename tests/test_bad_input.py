@@ -446,6 +446,7 @@ def test_a_bad_first_fit_leaves_the_model_unfitted(name: str) -> None:
 # What is fitted, as (parameters, data), and what is wrong with the new rows' errors.
 BY_COUNTS = ({"weight_type": "counts"}, {"sample_weight": COUNTS})
 BY_ERRORS = ({}, {"y_err": Y_ERR})
+SCALED = ({"noise": "scaled"}, {"y_err": Y_ERR})
 WITHOUT = ({}, {})
 NEW = {
     "counts where the fit had none": (
@@ -469,7 +470,7 @@ NEW = {
         BY_COUNTS,
         Bad(("counts", "numbers"), data={"counts": "many"}, error=TypeError),
     ),
-    "an error of zero": (BY_ERRORS, Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, 0.0)})),
+    "an error of zero": (SCALED, Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, 0.0)})),
     "a negative error": (BY_ERRORS, Bad(("y_err", "positive"), data={"y_err": -0.1})),
     "y_err too short": (BY_ERRORS, Bad(("y_err", "one number a row"), data={"y_err": Y_ERR[:-1]})),
     "a feature too many": (WITHOUT, Bad((r"\bX\b has 3 features", "expecting 2"), X=COLLINEAR)),

@@ -379,6 +379,7 @@ def test_summaries_and_diagnostics_of_arviz(exact: Regressor, nuts: Regressor) -
             assert all(np.isfinite(np.asarray(found[name])).all() for name in ("coef", "intercept", "sigma"))
 
 
+@pytest.mark.filterwarnings("ignore:The data contradict coef_prior=Normal\\(sigma=0.05\\)")
 def test_leave_one_out_and_comparisons_of_arviz(exact: Regressor, nuts: Regressor) -> None:
     az = arviz()
     narrow = Regressor(coef_prior=Normal(sigma=0.05), random_state=0).fit(DATA.X, DATA.y, y_err=DATA.y_err)
@@ -591,13 +592,14 @@ def test_exports_change_nothing_in_the_estimator(exact: Regressor, with_prior: A
 def test_exports_say_nothing_and_exact_ones_do_without_pymc() -> None:
     script = """
 import sys
-from bayes_sklearn import BayesianErrorsInVariablesRegressor
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Normal
 X, y = [[0.0], [1.0], [3.0], [4.0]], [0.1, 0.9, 3.2, 3.9]
 model = BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y, [1.0, 2.0, 1.0, 0.0])
 assert "arviz" not in sys.modules
 model.to_arviz(X, y, [1.0, 2.0, 1.0, 0.0])
 assert "pymc" not in sys.modules
 model.to_pymc(X, y, [1.0, 2.0, 1.0, 0.0])
+model.set_params(intercept_prior=Normal()).fit(X, y, [1.0, 2.0, 1.0, 0.0])
 model.to_arviz(X, y, [1.0, 2.0, 1.0, 0.0], prior=True)
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)

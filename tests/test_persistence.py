@@ -26,8 +26,8 @@ from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 import bayes_sklearn
-from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
     Beta,
     BetaBinomialLikelihood,
     Exponential,
@@ -44,6 +44,7 @@ from bayes_sklearn import (
     StudentT,
     StudentTLikelihood,
 )
+from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
 from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
 
@@ -118,6 +119,11 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         Regressor(likelihood=BetaBinomialLikelihood(dispersion_prior=Beta(1.0, 9.0)), random_state=0),
         {"X": S.X, "y": S.y, "sample_weight": S.counts},
         {"counts": S.counts},
+    ),
+    "defaults": (
+        BayesianErrorsInVariablesRegressor(),
+        {"X": M.X, "y": M.y, "y_err": M.y_err},
+        {"y_err": 0.3},
     ),
     "search": (Search(param_grid=GRID), {"X": M.X, "y": M.y, "y_err": M.y_err}, {}),
     "NUTS": (
@@ -396,7 +402,7 @@ class Skewed(CoefficientPrior):
         return np.zeros(size), np.full(size, self.sigma)
 
 
-class Own(Regressor):
+class Own(BayesianErrorsInVariablesRegressor):
     """A user's estimator, with state that it doesn't save."""
 
     def fit(self, *args: Any, **kwargs: Any) -> Own:

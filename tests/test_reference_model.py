@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import special
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Normal
 
 from oracle import (
     FlatScale,
@@ -27,6 +27,7 @@ from oracle import (
     half_student_t,
     inverse_gamma,
 )
+from plain import Regressor
 from reference_model import (
     LOG_DENSITY_ARGUMENTS,
     Draws,
@@ -69,7 +70,14 @@ class Sampled:
 
 
 def _reference_regressor() -> BayesianErrorsInVariablesRegressor:
-    model = BayesianErrorsInVariablesRegressor(standardize=False, count_error="observed", error_floor=0.1)
+    model = BayesianErrorsInVariablesRegressor(
+        coef_prior=Normal(),
+        intercept_prior=Normal(),
+        noise="scaled",
+        standardize=False,
+        count_error="observed",
+        error_floor=0.1,
+    )
     model.fit(PHONES.X, PHONES.y, sample_weight=PHONES.messages)
     return model
 
@@ -81,7 +89,7 @@ def sampled(request: pytest.FixtureRequest) -> Sampled:
         y_err, model = PHONES.y_err, _reference_regressor()
     else:
         y_err = SMALL_Y_ERR
-        model = BayesianErrorsInVariablesRegressor(standardize=False, noise="additive")
+        model = Regressor(standardize=False, noise="additive")
         model.fit(PHONES.X, PHONES.y, y_err=y_err)
     draws = sample(PHONES.X, PHONES.y, y_err, noise, DRAWS, random_state=20_250)
     return Sampled(noise, y_err, draws, model)
@@ -162,7 +170,7 @@ def test_reference_configuration_takes_the_weights_for_counts() -> None:
 
 
 def test_errors_that_are_a_tenth_off_would_be_noticed(sampled: Sampled) -> None:
-    other = BayesianErrorsInVariablesRegressor(standardize=False, noise=sampled.noise)
+    other = Regressor(standardize=False, noise=sampled.noise)
     other.fit(PHONES.X, PHONES.y, y_err=1.1 * sampled.y_err)
     assert np.all(np.abs(_z_scores(sampled.draws.scale, other.noise_scale_)) > 2 * Z_BOUND)
 

@@ -212,7 +212,7 @@ def test_beta_binomial_against_a_grid(dispersion: float, prior: Any) -> None:
     )
     posterior, sample = solve_regression(problem)
     m = line_grid(problem)[1]
-    x = problem.rows.X[:, 0] / problem.rows.X.std()
+    x = problem.rows.X[:, 0] / np.sqrt(np.square(problem.rows.X).mean())
     k = np.rint(problem.rows.y * 12)
     # In the square root, in which there is no pole.
     root = (np.arange(400.0) + 0.5) / 400.0

@@ -233,12 +233,6 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         ValueError,
         r"coef_prior=Flat\(\) can't be drawn from",
     ),
-    "flat intercept": (
-        Regressor(intercept_prior=Flat()),
-        {},
-        ValueError,
-        r"intercept_prior=Flat\(\) can't be",
-    ),
     "flat noise": (Regressor(noise_prior=Flat()), {}, ValueError, r"noise_prior=Flat\(\) can't be drawn"),
     "any number of components": (
         Regressor(x_distribution="mixture"),

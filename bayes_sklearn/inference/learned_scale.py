@@ -260,7 +260,7 @@ class ScaleIntegrand:
     def lattice(self) -> Lattice:
         """All but a 1e-12th part of the mass."""
         branch, log_ratio, estimate = self._ratios()
-        keep = estimate > estimate.max() - _FALLEN
+        keep = estimate >= estimate.max() - _FALLEN
         return self.at_ratios(branch[keep], log_ratio[keep])
 
     def _ratios(self) -> tuple[Index, Array, Array]:

@@ -99,7 +99,8 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
 
 def _scaled_slopes(mixture: MixtureProblem) -> dict[str, Array | float]:
     """Return what the coefficients' columns are in units of."""
-    scaled, arrays = mixture.scaled, dict[str, Array | float]()
+    scaled = mixture.scaled
+    arrays: dict[str, Array | float] = {}
     if scaled is None:
         return {}
     prior = scaled.prior

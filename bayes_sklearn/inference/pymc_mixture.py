@@ -122,8 +122,10 @@ def _scaled_slopes(
     """Return m and beta of what points have in their place, as `mixture_slopes` has them, and log densities."""
     import pytensor.tensor as pt
 
-    prior = priors_of(problem)["scale_prior"]
-    density = positive_density(prior, "scale_prior", of_role(given, "scale_prior"), tau)
+    learned = problem.coef_prior.scale_prior
+    if learned is None:
+        raise ValueError("The scale of this prior is not learned.")
+    density = positive_density(learned, "scale_prior", of_role(given, "scale_prior"), tau)
     beta, log_volume = _scaled(given, "slopes", beta, tau)
     if isinstance(problem.coef_prior, PoweredCorrelation):
         return m, beta - pt.dot(m, Gamma), [density, log_volume]
