@@ -98,7 +98,7 @@ class Following:
             # The square of the noise: what is left of the total, where anything is.
             left = (total - self.known - self._unseen(points)) / smoothing
             points[:, q] = np.sqrt(smoothing * np.logaddexp(0.0, np.maximum(left, -_MOST))) / self._unit
-            log_volume += np.log(smoothing * np.cosh(away)) - np.logaddexp(0.0, -left)
+            log_volume += np.log(0.5 * self.about * self.deviation * np.cosh(away)) - np.logaddexp(0.0, -left)
             log_volume -= np.log(points[:, q]) + 2.0 * np.log(self._unit)
         return points, log_volume
 
