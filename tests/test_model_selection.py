@@ -197,7 +197,7 @@ def test_frames_name_the_coefficients(make: Any) -> None:
     model = Regressor(count_column="messages").fit(named, y)
     assert list(model.coef_names_) == ["a", "b"]
     assert list(model.feature_names_in_) == ["a", "messages", "b"]
-    assert list(model.summary().index) == ["intercept", "a", "b", "noise_scale"]
+    assert list(model.summary().index) == ["intercept", "a", "b", "noise_scale", "prior_scale"]
     plain = Regressor(count_column=1).fit(np.column_stack([X[:, 0], counts, X[:, 1]]), y)
     assert list(plain.coef_names_) == ["x0", "x2"]
     assert_allclose(model.predict(named, return_std=True), plain.predict(named.to_numpy(), return_std=True))

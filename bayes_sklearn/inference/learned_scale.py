@@ -263,6 +263,12 @@ class ScaleIntegrand:
         keep = estimate >= estimate.max() - _FALLEN
         return self.at_ratios(branch[keep], log_ratio[keep])
 
+    @cached_property
+    def _prior_place(self) -> float:
+        """Where the prior of log tau is highest."""
+        logs = np.arange(-60.0, 60.0, 0.5)
+        return float(logs[np.argmax(self.scale_prior.log_density(np.exp(logs)) + logs)])
+
     def _ratios(self) -> tuple[Index, Array, Array]:
         """Return ratios that reach beyond the density to both sides, and estimates of its log there."""
         h, largest = self.spacing, self.singular.max(axis=1, keepdims=True)
@@ -276,6 +282,12 @@ class ScaleIntegrand:
         first = np.floor(np.log(_NOTHING / largest[:, 0]) / h).astype(np.intp)
         last = np.ceil((np.log(np.maximum(needed.max(axis=1), 1.0 / largest[:, 0])) + 1.0) / h).astype(
             np.intp
+        )
+        # Singular values may be zero but for rounding: where the prior is is looked at, too.
+        prior = (self._prior_place - np.log(noise[:, 0])) / h
+        first, last = (
+            np.minimum(first, np.floor(prior).astype(np.intp)),
+            np.maximum(last, np.ceil(prior).astype(np.intp)),
         )
         more, most = round(_EXTENSION / h), int(_FARTHEST / h)
         found: list[tuple[Index, Index, Array]] = []
