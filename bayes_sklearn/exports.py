@@ -28,7 +28,7 @@ from .errors import (
 )
 from .fitting import Specification, settle
 from .given_draws import GivenDraws, Observed
-from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_features, pymc_model, pymc_priors
+from .inference import Posterior, Problem, Rows, SamplerSettings, pymc_model, pymc_priors, pymc_true_features
 from .inference._compat import inference_data, prior_draws
 from .inference.posterior import line_mean
 from .likelihoods import Likelihood
@@ -56,7 +56,7 @@ class _Described(NamedTuple):
         # Dates would become whole numbers as a list.
         obs = list(self.labels) if self.labels.dtype.kind in "mM" else self.labels.tolist()
         of_errors = self.problem.feature_errors is not None
-        readable_model = pymc_features.readable_model if of_errors else pymc_model.readable_model
+        readable_model = pymc_true_features.readable_model if of_errors else pymc_model.readable_model
         return readable_model(self.problem, self.feature_names, obs)
 
 

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 Ranks = dict[str, Array]
 
-__all__ = ["CORRELATED", "CURVE", "MEASURED", "UNEVEN", "LineRows", "Pattern", "find_patterns"]
+__all__ = ["CORRELATED", "CURVE", "MEASURED", "UNEVEN", "LineRows", "Pattern", "find_patterns", "orthonormal"]
 
 MEASURED = "errors from measured values"
 CURVE = "missed curve"
@@ -114,8 +114,7 @@ class _Line:
     """Least squares, and what it leaves: neither the prior nor the rows' weights in the fit play a part."""
 
     def __init__(self, design: Array, residual: Array) -> None:
-        size = np.linalg.norm(design, axis=0)
-        self.basis = _basis(design[:, size > 0.0] / size[size > 0.0])
+        self.basis = orthonormal(design)
         self.residual = self.off(residual)
         self.leverage = np.minimum(np.square(self.basis).sum(axis=1), _LARGEST_LEVERAGE)
         self.degrees = len(design) - self.basis.shape[1]
@@ -130,6 +129,12 @@ class _Line:
         """Return an orthonormal basis of what the line can't follow of columns."""
         size = np.linalg.norm(columns, axis=0)
         return _basis(self.off(columns[:, size > 0.0] / size[size > 0.0]))
+
+
+def orthonormal(columns: Array) -> Array:
+    """Return an orthonormal basis of the span of columns."""
+    size = np.linalg.norm(columns, axis=0)
+    return _basis(columns[:, size > 0.0] / size[size > 0.0])
 
 
 def _basis(columns: Array) -> Array:
@@ -160,7 +165,7 @@ def _polynomials(rank: Array) -> Array:
 
 
 def _p_value(line: _Line, directions: Array, *, robust: bool = True, groups: Labels | None = None) -> float:
-    """Return the probability of residuals as far along orthonormal directions beyond the line as these, (63).
+    """Return the probability of residuals as far along orthonormal directions beyond the line as these, (60a).
 
     F's, which is exact for normal noise as fitted; if robust, the larger of it and a sandwich's, which holds where
     noise varies in a way that was not fitted; with groups, the largest of these and of scores by group.
@@ -196,7 +201,7 @@ def _quadratic(along: Array, scores: Array) -> float:
 
 
 def _curve(line: _Line, scale: Array, ranks: Ranks, groups: Labels | None) -> dict[str, Pattern]:
-    """Return which bends of the prediction, or of a feature, the residuals follow, (64)."""
+    """Return which bends of the prediction, or of a feature, the residuals follow, (60b)."""
     best = Pattern(1.0, 0.0)
     total = float(line.residual @ line.residual)
     for name, rank in ranks.items():
@@ -212,7 +217,7 @@ def _curve(line: _Line, scale: Array, ranks: Ranks, groups: Labels | None) -> di
 def _from_measured(
     rows: LineRows, line: _Line, log: Array, ranks: Ranks, groups: Labels | None
 ) -> dict[str, Pattern]:
-    """Return whether stated errors go with the noise of their own rows, (65)."""
+    """Return whether stated errors go with the noise of their own rows, (60c)."""
     n, size = len(log), np.abs(rows.prediction)
     smooth = [np.ones((n, 1)), _polynomials(ranks[_PREDICTION])]
     if size.min() > 0.0:
@@ -239,7 +244,7 @@ def _from_measured(
 
 
 def _uneven(rows: LineRows, line: _Line, ranks: Ranks) -> dict[str, Pattern]:
-    """Return whether the size of residuals grows or falls along the prediction, or a feature, (66)."""
+    """Return whether the size of residuals grows or falls along the prediction, or a feature, (60d)."""
     residual = line.off(rows.residual) / np.sqrt(1.0 - line.leverage)
     size = np.abs(residual)
     if rows.trials is None:
@@ -259,7 +264,7 @@ def _uneven(rows: LineRows, line: _Line, ranks: Ranks) -> dict[str, Pattern]:
 
 
 def _correlated(line: _Line, shared: Array, groups: Labels) -> dict[str, Pattern]:
-    """Return whether residuals of a group go together, (67); nothing where the line leaves too little to tell.
+    """Return whether residuals of a group go together, (60e); nothing where the line leaves too little to tell.
 
     `shared` is what groups may have in common, which is as large in each row, in units of the row's noise.
     """

@@ -318,8 +318,9 @@ class PoweredCorrelation(CoefficientPrior):
     averaged over, each as probable as the others beforehand. Directions in which the features do not vary have the
     ridge's prior under every power.
 
-    Where features have errors, the directions are those of the true features that these are behind, and the prior
-    is on what the features explain of the target: a coefficient is in units of the true features' spread.
+    Where features have errors, the prior is on what features explain of the target: that of exact ones is on what
+    these explain on their own, and what the true features behind the others add to it, in units of their own spread,
+    has a Cauchy distribution as wide as the median of sigma's prior (or is Normal, with a sigma that is fixed).
 
     Parameters
     ----------

@@ -60,9 +60,9 @@ __all__ = ["BayesianErrorsInVariablesRegressor"]
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
-# Log evidence by which a learned scale has to be better before a fixed one is called contradicted: 20 to one (Kass &
-# Raftery 1995, J. Am. Stat. Assoc. 90:773-795, "strong").
-_CONTRADICTED = 3.0
+# Log evidence by which a learned scale has to be better before a fixed one is called contradicted ("very strong" for
+# Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795), and how many times as wide it has to be at least.
+_CONTRADICTED, _WIDER = 5.0, 2.0
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
     "noise_scale_",
@@ -673,7 +673,7 @@ def _settable_prior(role: str, likelihood: Likelihood) -> Prior:
 def _warn_if_contradicted(fitted: Fit) -> None:
     """Warn of a fixed prior whose scale the data contradict."""
     found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
-    if found is not None and found.nats > _CONTRADICTED:
+    if found is not None and found.nats > _CONTRADICTED and found.scale > _WIDER:
         warnings.warn(
             f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as"
             f" wide explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are"

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import check_vector
-from .errors import FITTED_PRIOR_COUNT
+from .errors import FITTED_PRIOR_COUNT, PREDICTED_PRIOR_COUNT
 from .likelihoods import StudentTLikelihood
-from .patterns import LineRows
+from .patterns import LineRows, orthonormal
 from .predictive import PredictiveDistribution, final_regressor, mean_parts, predictive_distribution
 from .regressor import BayesianErrorsInVariablesRegressor
 from .residual_scale import Tails
@@ -83,7 +83,8 @@ def standardize_rows(
     features included) and h the line's variance over the row's noise variance, both as fitted. That ratio does not
     depend on the noise scale, which would absorb stated errors that are wrong. Of a row that was fitted the line
     has followed the row: its residual from the line without it is r / (1 - h), and the divisor of r is
-    ``sqrt(b (1 - h))``.
+    ``sqrt(b (1 - h))``. Where the fit took variances that are no multiple of those stated, the line's is what
+    stated errors give a line with these weights.
 
     Parameters
     ----------
@@ -145,9 +146,17 @@ def standardize_rows(
         _check_of_fit(leverage[used], n_parameters)
         leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
     base = np.square(stated) + of_features
-    with np.errstate(invalid="ignore"):  # rows left out
-        residual = (y - mean) / np.sqrt(base * (1.0 + leverage if held_out else 1.0 - leverage))
-    scale = np.sqrt(np.broadcast_to(noise + of_features, (n,))[used])
+    variance = np.broadcast_to(noise + of_features, (n,))
+    design = _design(model, values[used], mean[used])
+    own = np.zeros(n)
+    of_fit = np.sqrt(variance[used])
+    own[used] = variance[used] * _seen_by_line(design / of_fit[:, None], base[used] / variance[used])
+    with np.errstate(invalid="ignore", divide="ignore"):  # rows left out
+        residual = (y - mean) / np.sqrt(base * (1.0 if held_out else 1.0 - 2.0 * leverage) + leverage * own)
+    scale = of_fit
+    if counts is not None and not likelihood.takes_trials:  # the best guess of the row's own variance
+        guess = _noise_in_fit(model, mean, counts, y_err, PREDICTED_PRIOR_COUNT) + of_features
+        scale = np.sqrt(guess[used])
     tails = _tails(model, residual[used], None if frequency is None else frequency[used])
     score_variance = np.full(n, 2.0 * tails.response)
     if counts is not None:
@@ -174,7 +183,7 @@ def standardize_rows(
         LineRows(
             (y - mean)[used] / scale,
             scale,
-            _design(model, values[used], mean[used]) / scale[:, None],
+            design / scale[:, None],
             mean[used],
             _features(model, values[used]),
             [str(name) for name in model._columns.feature_names],
@@ -208,15 +217,21 @@ def stated_error(
 
 
 def _noise_in_fit(
-    model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array | None, y_err: Any
+    model: BayesianErrorsInVariablesRegressor,
+    share: Array,
+    counts: Array | None,
+    y_err: Any,
+    prior_count: float = FITTED_PRIOR_COUNT,
 ) -> Array:
-    """Return the variance that rows had in the fit; of Student's noise that of as informative normal noise."""
+    """Return the variance that rows had in the fit; of Student's noise that of as informative normal noise.
+
+    Count errors of the fit gave less to a row's own share than those of predictions, by `prior_count`.
+    """
     posterior, noise_model = model._posterior, model._noise_model
     if counts is None:
         parts = noise_model.parts(y_err=None if y_err is None else np.asarray(y_err, dtype=np.float64))
     else:
-        # Count errors of the fit gave less to a row's own share.
-        count_errors = replace(noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
+        count_errors = replace(noise_model.count_errors, prior_count=prior_count)
         parts = replace(noise_model, count_errors=count_errors).parts(share, counts)
     nu = posterior.auxiliary.get("nu", model._likelihood.constants.get("nu"))
     wider = posterior.weights if nu is None else posterior.weights * (nu + 3.0) / (nu + 1.0)
@@ -235,6 +250,14 @@ def _design(model: BayesianErrorsInVariablesRegressor, table: Array, mean: Array
     if model.fit_intercept:
         design = np.column_stack([np.ones(len(table)), design - design.mean(axis=0)])
     return design * (mean * (1.0 - mean))[:, None] if model._likelihood.takes_trials else design
+
+
+def _seen_by_line(design: Array, ratio: Array) -> Array:
+    """Return the mean ratio of stated variances to those in the fit, of rows that say where the line is, (52)."""
+    basis = orthonormal(design)
+    leverage = np.square(basis).sum(axis=1)
+    seen = np.einsum("ij,jk,ik->i", basis, basis.T @ (basis * ratio[:, None]), basis)
+    return np.where(leverage > 0.0, seen / np.where(leverage > 0.0, leverage, 1.0), ratio)
 
 
 def _check_of_fit(leverage: Array, n_parameters: int) -> None:

@@ -61,7 +61,10 @@ def verdicts(audit: Any, replicates: int = REPLICATES, **settings: Any) -> Count
     return Counter(audit(seed, **settings).verdict for seed in range(replicates))
 
 
-@pytest.mark.parametrize("settings", [{}, {"held_out": True}, {"n": 30}, {"n": 30, "held_out": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"held_out": True}, {"n": 30}, {"n": 30, "held_out": True}, {"n": 20, "noise": "additive"}],
+)
 def test_right_errors_pass_at_the_stated_rate(settings: dict[str, Any]) -> None:
     found = verdicts(of_measurements, **settings)
     assert REPLICATES - found["about right"] <= stats.binom.isf(CHANCE, REPLICATES, 0.05)

@@ -22,6 +22,7 @@ from bayes_sklearn.inference import (
     importance_sampling,
     nuts,
     pymc_features,
+    pymc_true_features,
     solve,
 )
 from bayes_sklearn.inference._compat import diagnostics
@@ -344,7 +345,7 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
             sampler.replace_rvs_by_values(outputs), inputs=sampler.value_vars, mode="FAST_COMPILE"
         )
     names = [f"x{j}" for j in range(problem.rows.n_features)]
-    model = pymc_features.readable_model(problem, names, range(case.n))
+    model = pymc_true_features.readable_model(problem, names, range(case.n))
     density = density_of(lambda m: [m.logp(jacobian=False)], model)
     shape = (len(model.coords["obs"]), case.q)
     rng = np.random.default_rng(7)

@@ -247,7 +247,7 @@ def test_transforms_have_the_weights_of_leave_one_out() -> None:
     log_density = every.log_density().T
     weights, pareto_k = psis_weights(log_density, relative_efficiency(draws))
     values = found["loo_i" if hasattr(found, "loo_i") else "elpd_i"]
-    assert_allclose(logsumexp(weights + log_density, axis=1), values, rtol=1e-12)
+    assert_allclose(logsumexp(weights + log_density, axis=1), values, rtol=1e-11)
     assert_allclose(pareto_k, found["pareto_k"], rtol=1e-12)
     averaged = (np.exp(weights) * every.transform().T).sum(axis=1)
     assert_allclose(model.loo_pit(case.X, case.y, **case.given), averaged, rtol=1e-12)

@@ -23,10 +23,10 @@ from bayes_sklearn.inference import (
     importance,
     importance_sampling,
     nuts,
-    pymc_features,
     pymc_latent,
     pymc_likelihoods,
     pymc_model,
+    pymc_true_features,
 )
 from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.latent_coordinates import LatentData, latent_data, one_each
@@ -503,7 +503,7 @@ def test_density_with_true_features_is_the_readable_model_s(case: Case) -> None:
     model = pymc_latent.sampler_model(problem, data.arrays)
     names = ["log_density", *(variable.name for variable in model.deterministics)]
     outputs = compiled(model, [model.logp(jacobian=False), *model.deterministics])
-    readable = pymc_features.readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
+    readable = pymc_true_features.readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
     density = compiled(readable, [readable.logp(jacobian=False)])
     n_latent = case.q * len(readable.coords["obs"])
     rng = np.random.default_rng(6)

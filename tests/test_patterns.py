@@ -108,7 +108,7 @@ def test_groups_are_tested_by_analysis_of_variance() -> None:
     by_group = y.reshape(12, 5)
     between, within = 5.0 * by_group.mean(axis=1).var(ddof=1), by_group.var(axis=1, ddof=1).mean()
     assert_allclose(found.strength, (between - within) / (between + 4.0 * within))
-    assert_allclose(found.design_effect, 1.0 + 4.0 * found.strength)
+    assert found.design_effect == pytest.approx(1.0 + 4.0 * found.strength)
     assert found.p >= stats.f_oneway(*by_group).pvalue
     assert found.p < 1e-3
 
@@ -236,6 +236,17 @@ def test_what_is_wrong_is_named(
 ) -> None:
     found = Counter[str](audited(make(np.random.default_rng(seed), n)).verdict for seed in range(30))
     assert 30 - found[verdict] <= stats.binom.isf(CHANCE, 30, missed)
+
+
+def test_variances_of_few_counts_are_not_taken_for_uneven_noise() -> None:
+    def alarm(seed: int) -> bool:
+        rng = np.random.default_rng(seed)
+        X, counts = rng.uniform(size=(2000, 2)), rng.integers(3, 30, 2000)
+        y = rng.binomial(counts, 0.05 + 0.4 * X[:, 0]) / counts
+        return audited({"X": X, "y": y, "sample_weight": counts.astype(float)}).patterns[UNEVEN].p < 0.05
+
+    # With variances as in the fit, which draw few counts to the pooled share: 40 of 40.
+    assert sum(alarm(seed) for seed in range(40)) <= stats.binom.isf(CHANCE, 40, 0.05)
 
 
 def test_remedies_mend_what_was_found() -> None:

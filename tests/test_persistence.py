@@ -120,6 +120,11 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         {"X": S.X, "y": S.y, "sample_weight": S.counts},
         {"counts": S.counts},
     ),
+    "defaults": (
+        BayesianErrorsInVariablesRegressor(),
+        {"X": M.X, "y": M.y, "y_err": M.y_err},
+        {"y_err": 0.3},
+    ),
     "search": (Search(param_grid=GRID), {"X": M.X, "y": M.y, "y_err": M.y_err}, {}),
     "NUTS": (
         Regressor(coef_prior=Laplace(), draws=50, random_state=0),

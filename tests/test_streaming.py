@@ -243,6 +243,7 @@ def test_partial_fit_goes_on_from_fit_and_fit_begins_again() -> None:
     assert_same(again, Regressor().fit(X[:20], y[:20], y_err=y_err[:20]), X)
 
 
+@pytest.mark.filterwarnings("ignore:The data contradict coef_prior")
 def test_priors_may_change_between_batches() -> None:
     X, y, _ = measured(N)
     model = Regressor(coef_prior=Normal(sigma=0.1)).partial_fit(X[:30], y[:30])

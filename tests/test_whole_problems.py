@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as RegressorCV
 from bayes_sklearn import Laplace, Normal, audit_errors, datasets, metrics
 from bayes_sklearn.displays import (
@@ -37,7 +38,6 @@ from bayes_sklearn.displays import (
 
 from mistakes import NUMBERS, THINGS, spoilt_vectors
 from outcomes import Fault, Outcome, attempt, without_sampler
-from plain import Regressor
 from strategies import Problem, as_table, problems, requests, spoilt_again, spoilt_grids
 
 Array = NDArray[np.float64]

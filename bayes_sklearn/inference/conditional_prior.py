@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..priors import CoefficientPrior, Flat, Normal, PoweredCorrelation, ScalePrior
+from ..priors import CoefficientPrior, Normal, PoweredCorrelation, ScalePrior
 
 Array = NDArray[np.float64]
 
@@ -90,9 +90,11 @@ class ConditionalPrior:
             return cls(
                 intercept, np.zeros(size), parameters["sigma"], learned, parameters["power"], design, source
             )
-        if isinstance(coef_prior, Flat | Normal):
-            found = coef_prior.gaussian("coef_prior", size) or coef_prior.gaussian_like("coef_prior", size)
-            return cls(intercept, *found, learned)
+        gaussian = coef_prior.gaussian("coef_prior", size)
+        if gaussian is None and isinstance(coef_prior, Normal):
+            gaussian = coef_prior.gaussian_like("coef_prior", size)
+        if gaussian is not None:
+            return cls(intercept, *gaussian, learned)
         return None
 
 

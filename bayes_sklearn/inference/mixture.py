@@ -282,7 +282,7 @@ class MixtureProblem:
         q = data.n_noisy
         part = {name: points[:, columns] for name, columns in self.columns.items()}
         parts = self.taken_apart(points)
-        total = parts.log_volume + data.log_prior_of_noise(self.of_component(points, 0))
+        total = parts.log_volume + data.log_prior_of_noise(data.psi(self.of_component(points, 0)))
         of_slopes = self.log_slopes(parts)
         total = total + logsumexp(of_slopes, axis=1) - np.log(of_slopes.shape[1])
         if data.slopes.log_scale is not None:

@@ -21,7 +21,7 @@ from .importance import Units, mixture_posterior, structural_problem
 from .mixture import MixtureProblem
 from .mixture_nodes import solve_mixture
 from .posterior import Chains, Posterior
-from .prior_coordinates import pilot_of, scale_is_learned
+from .prior_coordinates import pilot_of
 from .problem import Problem
 from .propriety import check_proper
 from .structural_rows import PseudoRows, Reference
@@ -94,6 +94,25 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     }
     if problem.noise == "auto":
         arrays["typical_error"] = structural.typical_error
-    if scale_is_learned(problem):
-        arrays["scales"], arrays["scale_shares"] = structural.slopes.scales
-    return MixtureData(arrays | geometries(structural), mixture, units)
+    return MixtureData(arrays | geometries(structural) | _scaled_slopes(mixture), mixture, units)
+
+
+def _scaled_slopes(mixture: MixtureProblem) -> dict[str, Array | float]:
+    """Return what the coefficients' columns are in units of."""
+    scaled = mixture.scaled
+    arrays: dict[str, Array | float] = {}
+    if scaled is None:
+        return {}
+    prior = scaled.prior
+    parts = {"slopes": (scaled.slopes, scaled.precision, prior.beta_mean, prior.whiten[0])}
+    if not prior.on_signal:
+        parts["m"] = scaled.m, scaled.m_precision, prior.mean, np.diag(1.0 / prior.sd)
+    for name, (known, precision, mean, whiten) in parts.items():
+        if len(mean):
+            arrays |= {
+                f"{name}_precision": precision,
+                f"{name}_pull": precision @ (known - mean),
+                f"{name}_mean": mean,
+                f"{name}_weak": whiten.T @ whiten,
+            }
+    return arrays

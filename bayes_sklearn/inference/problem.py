@@ -199,6 +199,8 @@ class Problem:
         scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
         if likelihood.link != "identity":
             scaling = scaling.of_features()
+        if not rows.n_features:
+            coef_prior = Normal()  # of no coefficients, so that there is no scale to learn
         return cls(
             rows,
             standard_error,
@@ -383,6 +385,8 @@ class Problem:
             raise ValueError(
                 "Whether there is an intercept is no matter of priors: the scaling depends on it."
             )
+        if not self.rows.n_features:
+            coef_prior = self.coef_prior
         other = replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior, noise_prior=noise_prior)
         for name in ("factor", "groups"):
             if name in self.__dict__:

@@ -21,14 +21,13 @@ from .pymc_features import (
     eliminated,
     error_part,
     parts_of,
-    signal_density,
     signed_noise,
     slopes_density,
     spread_prior,
     true_covariance,
 )
 from .pymc_model import unpacked
-from .pymc_priors import each_density, log_sum, of_role, prior_density, priors_of
+from .pymc_priors import of_role, positive_density, prior_density, priors_of
 from .structural import MEAN_SCALE
 
 if TYPE_CHECKING:
@@ -57,19 +56,24 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
-        noise, scatter = problem.noise != "known", problem.noise == "auto"
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=noise)
-        sizes["scatter"] = int(scatter)
+        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise != "known")
+        sizes |= {"scatter": int(problem.noise == "auto"), "tau": int(scale_is_learned(problem))}
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))
             values = given["location"] + pt.dot(given["root"], u)
-            m, scale, line, slopes, means, t, zeta, shares, ratio = parts_of(values, list(sizes.values()))
+            m, scale, line, slopes, means, t, zeta, shares, ratio, log_tau = parts_of(
+                values, list(sizes.values())
+            )
+            slopes, means = slopes.reshape((q, k)), means.reshape((count, q))
             scale, scatter, terms = signed_noise(problem, given, scale, ratio)
-            beta = line[problem.fit_intercept :]
+            beta, tau = line[problem.fit_intercept :], 1.0
+            if scale_is_learned(problem):
+                tau = pt.exp(log_tau[0])
+                m, beta, more = _scaled_slopes(problem, given, m, beta, slopes, tau)
+                terms += [*more, log_tau[0]]
             away = pt.dot(beta, given["z"]) + pt.dot(m, given["w"]) - given["y"]
             at_means = line[:1] if problem.fit_intercept else away.reshape((1,))
-            slopes, means = slopes.reshape((q, k)), means.reshape((count, q))
             logits = pt.dot(contrasts_of(count), shares)
             log_shares = logits - pt.logsumexp(logits)
             own_t, own_zeta = t.reshape((count, q)), zeta.reshape((count, -1))
@@ -103,7 +107,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             pi = pt.exp(log_shares)
             from_mean = means - pt.dot(pi, means)
             whole = sum(pi[c] * T[c] for c in range(count)) + pt.dot(from_mean.T * pi, from_mean)
-            terms.append(_slopes_density(problem, given, m, beta, pt.dot(m, slopes), whole))
+            terms.append(slopes_density(problem, given, m, beta, pt.dot(m, slopes), whole, tau))
             if problem.fit_intercept:
                 intercept = at_means - away
                 of_intercept = of_role(given, "intercept_prior")
@@ -112,20 +116,30 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     return model
 
 
-def _slopes_density(
-    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, through: Any, T: Any
-) -> Any:
-    """Return the log prior density of m and beta, a learned scale summed out; arguments as `slopes_density`'s."""
+def _scaled_slopes(
+    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, Gamma: Any, tau: Any
+) -> tuple[Any, Any, list[Any]]:
+    """Return m and beta of what points have in their place, as `mixture_slopes` has them, and log densities."""
     import pytensor.tensor as pt
 
-    if not scale_is_learned(problem):
-        return slopes_density(problem, given, m, beta, through, T, 1.0)
-    tau, log_share, prior = given["scales"], given["scale_shares"], problem.coef_prior
-    if not isinstance(prior, PoweredCorrelation):
-        coef = pt.concatenate([m, beta]) / given["unit"]
-        return log_sum(
-            each_density(prior, of_role(given, "coef_prior"), coef, tau[:, None]).sum(axis=1) + log_share
-        )
-    square = pt.square(pt.dot(given["whiten"], beta + through)).sum(axis=1)
-    terms = given["geometry_volume"][:, None] - 0.5 * square[:, None] / tau**2
-    return signal_density(problem, given, m, T) + log_sum(terms + log_share - beta.shape[0] * pt.log(tau))
+    learned = problem.coef_prior.scale_prior
+    if learned is None:
+        raise ValueError("The scale of this prior is not learned.")
+    density = positive_density(learned, "scale_prior", of_role(given, "scale_prior"), tau)
+    beta, log_volume = _scaled(given, "slopes", beta, tau)
+    if isinstance(problem.coef_prior, PoweredCorrelation):
+        return m, beta - pt.dot(m, Gamma), [density, log_volume]
+    m, more = _scaled(given, "m", m, tau)
+    return m, beta, [density, log_volume, more]
+
+
+def _scaled(given: Mapping[str, Any], of: str, values: Any, tau: Any) -> tuple[Any, Any]:
+    """Return coefficients, and the log of the volume that they take."""
+    import pytensor.tensor as pt
+
+    if f"{of}_mean" not in given:  # there are none
+        return values, 0.0
+    lower = pt.linalg.cholesky(given[f"{of}_precision"] + given[f"{of}_weak"] / tau**2)
+    half = pt.linalg.solve_triangular(lower, given[f"{of}_pull"], lower=True)
+    found = given[f"{of}_mean"] + pt.linalg.solve_triangular(lower.T, half + values, lower=False)
+    return found, -pt.log(pt.diagonal(lower)).sum()

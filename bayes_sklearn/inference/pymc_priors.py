@@ -204,13 +204,9 @@ def following_prior(
 def over_geometries(log_density: Any) -> Any:
     """Return the log of the summed densities under each geometry, which become the variable ``geometry``."""
     import pymc as pm
-
-    return log_sum(pm.Deterministic("geometry", log_density))
-
-
-def log_sum(log_density: Any) -> Any:
-    """Return the log of summed exponentials, of large negative numbers, too, in every mode of compiling."""
     import pytensor.tensor as pt
 
+    log_density = pm.Deterministic("geometry", log_density)
+    # Large negative numbers: not every mode of compiling takes care of them.
     highest = log_density.max()
     return highest + pt.log(pt.exp(log_density - highest).sum())

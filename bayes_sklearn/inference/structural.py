@@ -274,11 +274,11 @@ class StructuralProblem:
         of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
         if self.slopes.log_scale is not None:
             of_m = of_m + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
-        return of_m + self.log_prior_of_noise(points) + self.log_prior_spread(points)
+        return of_m + self.log_prior_of_noise(psi) + self.log_prior_spread(points)
 
-    def log_prior_of_noise(self, points: Array) -> Array:
+    def log_prior_of_noise(self, psi: Psi) -> Array:
         """Return the part of s and the scatter."""
-        psi, total = self.psi(points), np.zeros(len(points))
+        total = np.zeros(len(psi.m))
         if self.noise != "known":
             total = total + self.log_prior_noise(psi.noise_scale)
         if self.log_prior_scatter is not None:

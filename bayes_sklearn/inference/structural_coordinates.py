@@ -29,6 +29,8 @@ _INFORMATION = 1e10
 _JITTER = 1e-9
 # Derivatives are differences over this share of a standard deviation.
 _STEP = 1e-4
+# Of the deviation: more or less of it, and the weights' tails are heavier.
+_SMOOTHING = 0.3
 # Coordinates of the noise are no larger, and no more negative exponents of it count.
 _MOST = 300.0
 
@@ -92,11 +94,11 @@ class Following:
         if self.problem.noise != "known":
             away = self.deviation * np.clip(coordinates[:, q], -_MOST, _MOST)
             total = self.about * (1.0 + np.sinh(away))
-            smoothing = 0.5 * self.about * self.deviation
+            smoothing = self._smoothing
             # The square of the noise: what is left of the total, where anything is.
             left = (total - self.known - self._unseen(points)) / smoothing
             points[:, q] = np.sqrt(smoothing * np.logaddexp(0.0, np.maximum(left, -_MOST))) / self._unit
-            log_volume += np.log(smoothing * np.cosh(away)) - np.logaddexp(0.0, -left)
+            log_volume += np.log(0.5 * self.about * self.deviation * np.cosh(away)) - np.logaddexp(0.0, -left)
             log_volume -= np.log(points[:, q]) + 2.0 * np.log(self._unit)
         return points, log_volume
 
@@ -106,10 +108,9 @@ class Following:
         mean, lower = self._given_spread(points)
         found[:, :q] = (lower.transpose(0, 2, 1) @ (points[:, :q] - mean)[:, :, None])[:, :, 0]
         if self.problem.noise != "known":
-            smoothing = 0.5 * self.about * self.deviation
-            square = np.maximum(np.square(self._unit * points[:, q]) / smoothing, np.exp(-_MOST))
+            square = np.maximum(np.square(self._unit * points[:, q]) / self._smoothing, np.exp(-_MOST))
             left = square + np.log(-np.expm1(-square))
-            total = smoothing * left + self.known + self._unseen(points)
+            total = self._smoothing * left + self.known + self._unseen(points)
             found[:, q] = np.arcsinh(total / self.about - 1.0) / self.deviation
         return found
 
@@ -125,6 +126,11 @@ class Following:
     def _unit(self) -> float:
         """The noise where its column in a point is one."""
         return self.problem.typical_error if self.problem.noise == "scaled" else 1.0
+
+    @property
+    def _smoothing(self) -> float:
+        """How much of the variance the noise's square takes to fall to nothing where features leave nothing to it."""
+        return _SMOOTHING * self.about * self.deviation
 
     def _unseen(self, points: Array) -> Array:
         """Return about the variance of the target that the true features explain and the measured ones don't."""

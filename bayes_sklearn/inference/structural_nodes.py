@@ -134,7 +134,7 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     order = np.argsort(weights)[::-1]
     best = modes[order[0]]
     starts = [best]
-    signs, inverse = problem.signs(following.flips), np.linalg.inv(best.root)
+    signs, inverse = problem.signs(following.flips), np.linalg.pinv(best.root)
     for other in order[1:]:
         distance = np.linalg.norm((modes[other].center * signs - best.center) @ inverse.T, axis=1).min()
         if distance > _APART and weights[order[0]] - weights[other] < _LIGHT:
