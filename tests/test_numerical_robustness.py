@@ -35,7 +35,7 @@ from plain import Regressor
 Array = NDArray[np.float64]
 FLAT: dict[str, Any] = {"coef_sigma": np.inf, "intercept_sigma": np.inf}
 # Our own rounding may cost so many digits more than that of the data does.
-MARGIN = 2.5
+MARGIN = 3.0
 
 
 def rows(n: int = 30) -> tuple[Array, Array, Array]:
