@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 
 # A scatter of this share of the known errors is none to speak of.
 NEGLIGIBLE_SCATTER = 0.01
+# Beyond so many times its size a half-Cauchy density falls as a square.
+_FAR = 1e100
 
 __all__ = [
     "Beta",
@@ -672,7 +674,7 @@ class HalfCauchy(ScalePrior):
         self.beta = beta
 
     def log_density(self, scale: Array) -> Array:
-        return np.log(2.0 / np.pi) - np.log(self.beta) - np.log1p((scale / self.beta) ** 2)
+        return np.log(2.0 / np.pi) - np.log(self.beta) - 2.0 * np.log(np.hypot(1.0, scale / self.beta))
 
     def drawn(
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
@@ -704,9 +706,12 @@ class ScatterPrior(ScalePrior):
         return NEGLIGIBLE_SCATTER * self.beta
 
     def log_density(self, scale: Array) -> Array:
-        square = np.square(scale)
-        densities = sum(beta / (beta**2 + square) for beta in (self.beta, self.negligible))
-        return np.asarray(np.log(densities) - np.log(np.pi))
+        # In units in which squares neither overflow nor vanish where a density is neither.
+        away = np.asarray(scale, dtype=np.float64) / self.beta
+        square = np.square(np.minimum(away, _FAR))
+        densities = 1.0 / (1.0 + square) + NEGLIGIBLE_SCATTER / (NEGLIGIBLE_SCATTER**2 + square)
+        beyond = -2.0 * np.log(np.maximum(away / _FAR, 1.0))
+        return np.asarray(np.log(densities) + beyond - np.log(np.pi * self.beta))
 
     def drawn(
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator

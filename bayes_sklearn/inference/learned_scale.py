@@ -412,7 +412,10 @@ class ScaleIntegrand:
         weights /= sums[kept, None]
         shrinkage, _ = self._shrinkage(lattice.branch, lattice.log_ratio)
         apart = max(self._apart(lattice, share, int(i)) for i in kept)
-        points, masses = gauss_rule(shrinkage[index], weights, _enough(apart, _FEWEST))
+        # Squares of tiny ones would be none.
+        unit = shrinkage.max() or 1.0
+        points, masses = gauss_rule(shrinkage[index] / unit, weights, _enough(apart, _FEWEST))
+        points *= unit
         branch = np.repeat(kept, points.shape[1])
         log_ratio = np.concatenate(
             [
@@ -521,7 +524,9 @@ def _spread_out(values: Array, weights: Array, width: float = 0.0) -> tuple[Arra
 def _log_sum(logs: Array) -> Array:
     """Return the log of each row's sum of exponentials, (M,)."""
     highest = logs.max(axis=1)
-    return np.asarray(highest + np.log(np.exp(logs - highest[:, None]).sum(axis=1)))
+    highest[np.isneginf(highest)] = 0.0
+    with np.errstate(divide="ignore"):
+        return np.asarray(highest + np.log(np.exp(logs - highest[:, None]).sum(axis=1)))
 
 
 def _enough(apart: float, fewest: int) -> int:

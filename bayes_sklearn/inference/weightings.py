@@ -306,8 +306,11 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     same = groups is None or approximate or groups.exact
     rows = gathered if same else ScatteredRows(problem, None)
 
-    def solved(u: Array, source: ScatteredRows) -> Solved:
-        return solve(problem, prior, _at_scatters(problem, source, u))
+    def solved(u: Array, source: ScatteredRows, level: Array | None = None) -> Solved:
+        found = _at_scatters(problem, source, u)
+        if level is not None:
+            found = [one._replace(log_weight=one.log_weight - at) for one, at in zip(found, level, strict=True)]
+        return solve(problem, prior, found)
 
     parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
     u, log_density = _joined(parts)
@@ -315,9 +318,12 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
     points, shares = _few(scatter_at(u, _lost(problem)), share, problem.scatter_unit)
     of_points = scatter_coordinate(points, _lost(problem))
-    final = solved(of_points, rows)
+    # About the same density for all: one that is low between others is none the less to be solved.
+    seen = np.isfinite(log_density)
+    level = np.interp(of_points, u[seen], log_density[seen])
+    final = solved(of_points, rows, level)
     # What the points weigh on the rows themselves, by what they weigh where the lattice was.
-    before = np.logaddexp.reduce((final if same else solved(of_points, gathered)).totals, axis=1)
+    before = np.logaddexp.reduce((final if same else solved(of_points, gathered, level)).totals, axis=1)
     with np.errstate(divide="ignore"):
         more = np.log(shares) + log_total - before
     found = final.found(more)
@@ -336,7 +342,9 @@ def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
     deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
     size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
     points, masses = gauss_rule(shares[None], weights, size)
-    return error * (1.0 / np.minimum(points[0], 1.0 - _NO_SCATTER) - 1.0), masses[0]
+    # They lie between the others, but for rounding.
+    points = np.clip(points[0], shares.min(), min(shares.max(), 1.0 - _NO_SCATTER))
+    return error * (1.0 / points - 1.0), masses[0]
 
 
 def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str, tuple[Array, Array]]:
@@ -379,7 +387,7 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
     )
     u, log_density = _joined(parts)
     if len(u) > 1:
-        inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
+        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
         left, right = u[inside[0]], u[inside[-1]]
         room = 0.5 * (right - left)
         u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
@@ -395,7 +403,7 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
     parts = [(u, solved(u))]
     while size and size <= _MOST_NODES:
         u, log_density = _joined(parts)
-        inside = np.flatnonzero(log_density > log_density.max() - _FALLEN)
+        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
         wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
         if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
             right += wider * (last == size)
