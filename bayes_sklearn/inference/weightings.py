@@ -309,7 +309,9 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     def solved(u: Array, source: ScatteredRows, level: Array | None = None) -> Solved:
         found = _at_scatters(problem, source, u)
         if level is not None:
-            found = [one._replace(log_weight=one.log_weight - at) for one, at in zip(found, level, strict=True)]
+            found = [
+                one._replace(log_weight=one.log_weight - at) for one, at in zip(found, level, strict=True)
+            ]
         return solve(problem, prior, found)
 
     parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
