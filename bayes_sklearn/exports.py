@@ -122,7 +122,7 @@ class ExportMixin:
             ``nu_above``) or ``dispersion``. Under binomial ones ``y`` are counts, of ``trials``: rounded to whole
             numbers, as PyMC has no others; there is no ``sigma``.
 
-            A prior's scale that is learned is ``prior_scale``, in the units of the priors; the scatter of noise "auto" is
+            A prior's scale that is learned is ``prior_scale``, in the units of the priors; noise "auto" has its
             ``scatter``. Several geometries of a prior are a `pymc.Mixture`.
 
             With errors of features: the true ones, ``x_true`` (``obs``, ``noisy``), distributed about
