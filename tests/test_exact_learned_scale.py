@@ -335,8 +335,10 @@ def test_posterior_is_what_sums_over_grids_say(case: Case) -> None:
         found = np.append(
             outer.loc[name, ["lower_80%", "upper_80%"]], inner.loc[name, ["lower_50%", "upper_50%"]]
         )
-        # Where the prior's scale is fixed, a few noise scales stand for all.
-        assert_allclose(found, wanted[[0, 3, 1, 2]], rtol=0.08 if case.sigma else 0.03, err_msg=name)
+        # Where the prior's scale is fixed, a few noise scales stand for all; between two modes of the scatter, one
+        # that is among the errors and one that is seen, a quantile is anywhere.
+        rough = 0.08 if case.sigma else 0.05 if auto else 0.03
+        assert_allclose(found, wanted[[0, 3, 1, 2]], rtol=rough, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -399,6 +401,15 @@ def test_a_constant_column_has_no_say(noise: str) -> None:
         # Lattices are finer where there are more coefficients.
         assert_allclose(told(model, wider, y_err=error[:5]), plain, rtol=1e-3 if noise == "auto" else 1e-5)
         assert model.coef_[1] == pytest.approx(0.0, abs=1e-6 * model.coef_std_[1])
+
+
+def test_errors_far_too_small_leave_what_is_found_to_the_scatter() -> None:
+    X, y, error = table()
+    regressor = BayesianErrorsInVariablesRegressor()
+    without = regressor.fit(X, y).coef_.copy()
+    found = [regressor.fit(X, y, y_err=error * share).coef_.copy() for share in (1e-3, 1e-9, 1e-13)]
+    assert_allclose(found[1:], [found[0]] * 2, rtol=1e-3)
+    assert (np.abs(found[0] - without) < 0.1 * regressor.coef_std_).all()
 
 
 @pytest.mark.parametrize("noise", ["scaled", "auto", "additive"])

@@ -7,6 +7,7 @@ last place of the data leaves of the problem itself. Everything is deterministic
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import Flat, HalfCauchy, HalfNormal, Laplace, Normal
+from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
+    Flat,
+    HalfCauchy,
+    HalfNormal,
+    Laplace,
+    Normal,
+)
 from bayes_sklearn.inference import given_scale
 
 from data import noisy_features, shares
@@ -224,7 +232,9 @@ def test_a_million_rows() -> None:
 # --- warnings, and never NaN ---------------------------------------------------------------------
 
 
-def finite(model: Regressor, table: Array, y: Array, **given: Any) -> Regressor:
+def finite(
+    model: BayesianErrorsInVariablesRegressor, table: Array, y: Array, **given: Any
+) -> BayesianErrorsInVariablesRegressor:
     """Fit, and look at every number that one can ask for."""
     model.fit(table, y, **given)
     new = table[:4]
@@ -256,11 +266,17 @@ def finite(model: Regressor, table: Array, y: Array, **given: Any) -> Regressor:
 
 
 NOISES = [("scaled", False), ("scaled", True), ("additive", True), ("known", True)]
+MAKES = (Regressor, BayesianErrorsInVariablesRegressor)
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize(("noise", "stated"), NOISES)
-def test_no_table_makes_nan_or_a_warning_of_numpy(noise: str, stated: bool, standardize: bool) -> None:
+@pytest.mark.parametrize(
+    ("noise", "stated", "make"),
+    [(*noise, make) for noise in NOISES for make in MAKES] + [("auto", True, MAKES[1])],
+)
+def test_no_table_makes_nan_or_a_warning_of_numpy(
+    noise: str, stated: bool, standardize: bool, make: Callable[..., BayesianErrorsInVariablesRegressor]
+) -> None:
     rng = np.random.default_rng(1)
     wide = rng.normal(size=(5, 60))
     tables: dict[str, tuple[Array, Array]] = {
@@ -282,7 +298,7 @@ def test_no_table_makes_nan_or_a_warning_of_numpy(noise: str, stated: bool, stan
     }
     for name, (table, y) in tables.items():
         given = {"y_err": np.full(len(y), 0.3)} if stated else {}
-        model = Regressor(noise=noise, standardize=standardize)
+        model = make(noise=noise, standardize=standardize)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             # Ours, of doubtful results; all else, NumPy's RuntimeWarning above all, is an error.
@@ -293,9 +309,12 @@ def test_no_table_makes_nan_or_a_warning_of_numpy(noise: str, stated: bool, stan
                 raise AssertionError(f"{name}: {error!r}") from error
 
 
+@pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize("stated", [1e-90, 1e90, "1e-12 to 1e12", "1e-90 to 1e90", "one of 1e-90"])
-@pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
-def test_no_errors_make_nan_or_a_warning_of_numpy(noise: str, stated: float | str) -> None:
+@pytest.mark.parametrize("noise", ["scaled", "additive", "known", "auto"])
+def test_no_errors_make_nan_or_a_warning_of_numpy(
+    noise: str, stated: float | str, make: Callable[..., BayesianErrorsInVariablesRegressor]
+) -> None:
     place = np.random.default_rng(4).uniform(-1.0, 1.0, 30)
     error = {
         "1e-12 to 1e12": 10.0 ** (12.0 * place),
@@ -305,7 +324,7 @@ def test_no_errors_make_nan_or_a_warning_of_numpy(noise: str, stated: float | st
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UserWarning)
-        finite(Regressor(noise=noise), X, Y, y_err=error)
+        finite(make(noise=noise), X, Y, y_err=error)
 
 
 @pytest.mark.parametrize("unit", [1e-310, 1e-160, 1e160, 1e300, 1e307])

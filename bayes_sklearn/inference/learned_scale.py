@@ -86,6 +86,8 @@ class AtRatio(NamedTuple):
     """Half the log determinant of 1 + g^2 Sigma^2."""
     top: Array
     """Log s about which the likelihood's own peak is taken."""
+    lowest: Array
+    """Log s below which a residual is rounding."""
     has_residual: Array
     """1 where there is a part of the target that no coefficients reach, else 0."""
     log_scatter_ratio: Array
@@ -138,8 +140,8 @@ class ScaleIntegrand:
     """Of tau."""
     noise_prior: ScalePrior | None
     """Of s; None: it is one."""
-    lowest: float
-    """Log of the noise scale below which a residual is rounding."""
+    lowest: Array
+    """(branches,) log of the noise scale below which a residual is rounding."""
     scatter_prior: ScalePrior | None = None
     """Noise "auto": of the scatter t; the density is one of log t, too."""
     intercept: tuple[float, float] | None = None
@@ -212,9 +214,8 @@ class ScaleIntegrand:
             scatter = np.array([of.log_scatter_ratio for of in self.branches])[branch]
         has_residual = (self.residual > 0.0)[branch].astype(np.float64)
         half_log_det = 0.5 * np.log(square).sum(axis=1)
-        return AtRatio(
-            log_ratio, left, half_log_det, self.top[branch], has_residual, scatter, intercept, variance
-        )
+        top, lowest = self.top[branch], self.lowest[branch]
+        return AtRatio(log_ratio, left, half_log_det, top, lowest, has_residual, scatter, intercept, variance)
 
     def log_density(self, at: AtRatio, log_scale: Array) -> Array:
         """Return the log density in (log g, log s) given the data, but for constants, (11a); shapes broadcast."""
@@ -244,14 +245,14 @@ class ScaleIntegrand:
         freedom = max(self.total_weight - self.n_flat, 1.0)
         with np.errstate(divide="ignore"):
             own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
-            place = np.maximum(0.5 * np.log((own + at.square) / freedom), self.lowest)
+            place = np.maximum(0.5 * np.log((own + at.square) / freedom), at.lowest)
         offsets = _STEP * np.array([-1.0, 0.0, 1.0])[:, None]
         for _ in range(_NEWTON):
             below, here, above = self.log_density(at, place + offsets)
             slope, curvature = (above - below) / (2.0 * _STEP), (above - 2.0 * here + below) / _STEP**2
             curvature = np.minimum(curvature, -0.1 * np.maximum(1.0, np.abs(slope)))
             step = np.clip(-slope / curvature, -1.0, 1.0)
-            place = np.maximum(place + step, self.lowest)
+            place = np.maximum(place + step, at.lowest)
             if (np.square(step) < -0.01 / curvature).all():
                 break
         return place, 1.0 / np.sqrt(-curvature)
@@ -351,7 +352,7 @@ class ScaleIntegrand:
             steps = spacing * np.arange(first, last + 1.0)
             log_scale = place[:, None] + width[:, None] * steps
             values = self.log_density(at.for_steps(), log_scale)
-            values[log_scale < self.lowest] = -np.inf
+            values[log_scale < at.lowest[:, None]] = -np.inf
             values += (np.log(spacing * width) + log_volume)[:, None]
             floor = values.max() - _FALLEN
             left, right = values[:, 0].max() > floor, values[:, -1].max() > floor

@@ -109,7 +109,8 @@ def _of_fixed(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[Lef
     """Return nodes where the prior's scale is fixed, and the log of what their weights lack."""
     if problem.noise in ("scaled", "auto"):
         scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
-        of = ScaledIntegrand(problem, given, -rows.log_weight, scatter)
+        lowest = problem.resolution(rows.factor)
+        of = ScaledIntegrand(problem, given, -rows.log_weight, scatter, lowest)
         log_scale, _, _ = trapezoid(of.log_density, of.intervals())
         return NoiseLattice.of(of, np.exp(log_scale)), of.constant
     one = np.ones(1)

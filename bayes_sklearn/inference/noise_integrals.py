@@ -104,6 +104,7 @@ class ScaledIntegrand:
         given: GivenScale,
         log_error: float,
         scatter: tuple[ScalePrior, float] | None = None,
+        lowest: float | None = None,
     ):
         """Take rows of unit error; under noise "auto" with a scatter that is a multiple of s.
 
@@ -115,6 +116,8 @@ class ScaledIntegrand:
             Summed logs of the errors.
         scatter : tuple of ScalePrior and float, optional
             The prior of the scatter t, and the log of t / s: the density is one of log t, too.
+        lowest : float, optional
+            Noise scale below which a residual is rounding, where it is not that of the known errors.
         """
         self._conditional, self._scatter, self.tail = given, scatter, problem.tail
         self._noise_prior = problem.noise_prior
@@ -125,7 +128,7 @@ class ScaledIntegrand:
         self._top = 0.5 * float(np.log(residual / N)) if residual > 0.0 else 0.0
         self.constant = -N * self._top - log_error - (0.5 * N if residual > 0.0 else 0.0)
         """What the log density leaves out."""
-        self.lower = float(np.log(problem.resolution()))
+        self.lower = float(np.log(problem.resolution() if lowest is None else lowest))
         """Nothing is below it."""
 
     def coordinate(self, noise_scale: Array) -> Array:

@@ -447,10 +447,12 @@ class Problem:
         priors += [parameter.prior for parameter in self.auxiliary]
         return not any(isinstance(prior, Flat) for prior in priors)
 
-    def resolution(self) -> float:
-        """Return the noise scale below which a residual is rounding, in the model's units."""
-        factor, _ = self.factor
-        per_row = factor / np.sqrt(self.total_weight)
+    def resolution(self, factor: Array | None = None) -> float:
+        """Return the noise scale below which a residual is rounding, in the model's units.
+
+        `factor` is the triangle of the rows where they are weighted by other errors than the known ones.
+        """
+        per_row = (self.factor[0] if factor is None else factor) / np.sqrt(self.total_weight)
         spread = float(np.linalg.norm(per_row[1:, -1]))
         # A target of one value has no spread; its unit is what is left.
         spread = spread if spread > 0.0 else float(per_row[0, 0])

@@ -238,7 +238,10 @@ def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
         return values, np.broadcast_to(weights, values.shape)
     mean = _average(values, weights)
     sd = np.sqrt(_average(np.square(values - mean[:, None]), weights))
-    z = (values - mean[:, None]) / np.maximum(sd, np.finfo(np.float64).tiny)[:, None]
+    # Where one node has all the weight, powers of how far the others are away in deviations would overflow.
+    span = values.max(axis=1) - values.min(axis=1)
+    sd = np.maximum(sd, 1e-8 * span)
+    z = (values - mean[:, None]) / np.where(sd > 0.0, sd, 1.0)[:, None]
     diagonal, off = np.zeros((n, size)), np.zeros((n, size))
     before, here = np.zeros_like(z), np.ones_like(z)
     for k in range(size):

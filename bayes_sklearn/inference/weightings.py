@@ -131,7 +131,7 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
         problem.total_weight,
         prior.scale_prior,
         problem.noise_prior if problem.noise in ("scaled", "auto") else None,
-        float(np.log(problem.resolution())),
+        np.log(np.repeat([problem.resolution(rows.factor) for rows in of], len(branches) // len(of))),
         problem.scatter_prior if problem.noise == "auto" else None,
         None if prior.intercept is None or np.isinf(prior.intercept[1]) else prior.intercept,
     )
@@ -234,7 +234,7 @@ def _noise_scales(problem: Problem, given: GivenScale, rows: Weighting) -> tuple
         explained = given.log_explained(np.ones(1))
         return np.zeros(1), explained - 0.5 * given.residual + rows.log_weight
     scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
-    return ScaledIntegrand(problem, given, -rows.log_weight, scatter).few()
+    return ScaledIntegrand(problem, given, -rows.log_weight, scatter, problem.resolution(rows.factor)).few()
 
 
 class _Fixed:
@@ -327,7 +327,7 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     # What the points weigh on the rows themselves, by what they weigh where the lattice was.
     before = np.logaddexp.reduce((final if same else solved(of_points, gathered, level)).totals, axis=1)
     with np.errstate(divide="ignore"):
-        more = np.log(shares) + log_total - before
+        more = np.where(np.isfinite(before), np.log(shares) + log_total - before, -np.inf)
     found = final.found(more)
     return Integrated(
         found, points[found.weighting], final.totals + more[:, None], _masses(problem, parts, spacing)
@@ -439,7 +439,6 @@ def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
     """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
     size = problem.rows.n_features + problem.fit_intercept
     freedom = max(problem.total_weight - size, 1.0)
-    floor = np.square(problem.resolution())
 
     def log_density(u: Array) -> Array:
         weightings = _at_scatters(problem, source, u)
@@ -454,7 +453,8 @@ def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
         )
         if problem.noise != "auto":
             return np.asarray(log_weight - 0.5 * square)
-        log_scale = 0.5 * np.log(np.maximum(square / freedom, floor))
+        floor = [problem.resolution(rows.factor) for rows in weightings]
+        log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))
         log_scatter = np.array([rows.log_scatter_ratio for rows in weightings]) + log_scale
         log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
         log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
