@@ -122,10 +122,15 @@ class ExportMixin:
             ``nu_above``) or ``dispersion``. Under binomial ones ``y`` are counts, of ``trials``: rounded to whole
             numbers, as PyMC has no others; there is no ``sigma``.
 
+            A prior's scale that is learned is ``prior_scale``, in the units of the priors; noise "auto" has its
+            ``scatter``. Several geometries of a prior are a `pymc.Mixture`.
+
             With errors of features: the true ones, ``x_true`` (``obs``, ``noisy``), distributed about
             ``mu + Gamma z``, z the exact features ``X_exact`` about their mean, in units of their spread, with scales
             ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed
-            ``X``. Rows of a frequency above one are repeated.
+            ``X``. Rows of a frequency above one are repeated. Under `PoweredCorrelation` coefficients follow from
+            ``signal``, what the true features explain of the target, in its unit (several: along the root of their
+            covariance), and ``slope``, the slopes in the exact features alone.
 
         Raises
         ------
@@ -138,7 +143,7 @@ class ExportMixin:
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
         >>> model = BayesianErrorsInVariablesRegressor().to_pymc([[0.0], [1.0], [3.0]], [0.1, 0.9, 3.2])
         >>> sorted(variable.name for variable in model.free_RVs)
-        ['coef_standardized', 'intercept_standardized', 'sigma_standardized']
+        ['coef_standardized', 'intercept_standardized', 'prior_scale', 'sigma_standardized']
         """
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         return self._described(X, y, sample_weight, y_err, of_features).to_pymc()

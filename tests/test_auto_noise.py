@@ -97,6 +97,7 @@ def model() -> Regressor:
         prior_scale=np.exp(0.3 * rng.normal(size=size)),
         geometry=np.array([0.5, 0.3, 0.2]),
         log_noise_density=None,
+        scale_masses={},
     )
     fitted._noise_model = replace(fitted._noise_model, noise="auto")
     return fitted

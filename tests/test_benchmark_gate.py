@@ -84,9 +84,9 @@ def test_another_pass_over_the_rows_fails(monkeypatch: pytest.MonkeyPatch) -> No
         return once(*arguments, **named)
 
     monkeypatch.setattr(problem, "compress", twice)
-    wrong = compare(found_by("fit y_err"), of_case("fit y_err"))
-    assert any(one.startswith("fit y_err: passes is 2.87, more than 1.44") for one in wrong)
-    assert any(one.startswith("fit y_err: blocks is 6, more than 3") for one in wrong)
+    wrong = compare(found_by("fit frequency"), of_case("fit frequency"))
+    assert any(one.startswith("fit frequency: passes is 2.87, more than 1.44") for one in wrong)
+    assert any(one.startswith("fit frequency: blocks is 6, more than 3") for one in wrong)
 
 
 def test_a_copy_of_the_table_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +100,8 @@ def test_a_copy_of_the_table_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     from bayes_sklearn import regressor
 
     monkeypatch.setattr(regressor, "fit", copying, raising=True)
-    (wrong,) = compare(found_by("fit y_err"), of_case("fit y_err"))
-    assert wrong.startswith("fit y_err: allocated is")
+    (wrong,) = compare(found_by("fit frequency"), of_case("fit frequency"))
+    assert wrong.startswith("fit frequency: allocated is")
 
 
 def test_more_points_fail(monkeypatch: pytest.MonkeyPatch) -> None:

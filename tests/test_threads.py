@@ -321,7 +321,7 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from sklearn.model_selection import GridSearchCV
 from bayes_sklearn import Normal
-from plain import Regressor
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.priors import CoefficientPrior
 
 class Own(CoefficientPrior):

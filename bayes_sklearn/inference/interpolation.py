@@ -88,7 +88,8 @@ def position(scatter: Array, smallest: float, largest: float = np.inf) -> Array:
 
 
 def at(v: Array, smallest: float, largest: float = np.inf) -> Array:
-    """Return the scatter at each v, infinity at the end."""
-    square = np.exp(2.0 * v)
+    """Return the scatter at each v: zero and infinity at the ends, and beyond them."""
+    above = np.maximum(np.expm1(2.0 * (v - np.log(smallest))), 0.0)
+    below = np.maximum(-np.expm1(2.0 * (v - np.log(largest))), 0.0)
     with np.errstate(divide="ignore"):
-        return np.sqrt(np.maximum(square - smallest**2, 0.0) / np.maximum(1.0 - square / largest**2, 0.0))
+        return np.asarray(smallest * np.sqrt(above / below))

@@ -159,6 +159,11 @@ class _Together(NamedTuple):
 
 def _together(found: list[_Found]) -> _Together:
     """Return the components' averages: without a row each counts by its part of the others' density, (43a)."""
+    if len(found) == 1:  # nothing is averaged, and no digit lost
+        (only,) = found
+        return _Together(
+            only.log_density, only.log_density_with, only.pit, np.unique(only.undetermined), only.location
+        )
     totals = np.array([one.log_total for one in found])
     density = np.array([one.log_density for one in found])
     rest = totals[:, None] - density

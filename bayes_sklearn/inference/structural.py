@@ -379,7 +379,11 @@ class StructuralProblem:
         if total == 0.0:
             return np.eye(q + 1), np.ones(rows.errors.shape[1])
         deviations = rows.rows[:, -1 - q :]
-        return deviations.T @ deviations / total + 1e-12 * np.eye(q + 1), rows.counts @ rows.errors / total
+        errors = np.asarray(rows.counts @ rows.errors / total, dtype=np.float64)
+        if (rows.errors[:, -2] > 0.0).all():
+            # A geometric mean of the target's: one useless reading is not what errors are like.
+            errors[-2] = np.exp(rows.counts @ np.log(rows.errors[:, -2]) / total)
+        return deviations.T @ deviations / total + 1e-12 * np.eye(q + 1), errors
 
     @cached_property
     def gathered(self) -> GatheredRows:

@@ -184,9 +184,15 @@ def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -
     log_total : float
         Log of the integral under it.
     """
-    solved = _Learned(problem, replace(prior, scale_prior=HalfCauchy()), [weighting(problem)])
-    logs, below = solved.found(np.zeros(1)).scale_masses["prior_scale"]
-    return Contradiction(float(solved.totals[0, 0]) - log_total, float(np.exp(np.interp(0.5, below, logs))))
+    with np.errstate(all="ignore"):
+        solved = _Learned(problem, replace(prior, scale_prior=HalfCauchy()), [weighting(problem)])
+        log_weights, scales = solved.scales(np.zeros(1))
+        weights = np.exp(log_weights - log_weights.max())
+        order = np.argsort(scales["prior_scale"])
+        middle = order[np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())]
+        return Contradiction(
+            float(solved.totals[0, 0]) - log_total, float(np.exp(scales["prior_scale"][middle]))
+        )
 
 
 class _Learned:
