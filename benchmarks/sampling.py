@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
-from bayes_sklearn.priors import CoefficientPrior, Horseshoe, Laplace
+from bayes_sklearn.priors import CoefficientPrior, Horseshoe, Laplace, Normal
 
 from .data import NoisyTable, Table
 
@@ -121,6 +121,8 @@ def _comparable(draws: int, tune: int) -> BayesianErrorsInVariablesRegressor:
     """Return the estimator whose model and effort are those of `plain_fit`."""
     return BayesianErrorsInVariablesRegressor(
         coef_prior=Laplace(),
+        intercept_prior=Normal(),
+        noise="scaled",
         standardize=False,
         inference="nuts",
         draws=draws,
