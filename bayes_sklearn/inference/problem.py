@@ -199,6 +199,13 @@ class Problem:
         scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
         if likelihood.link != "identity":
             scaling = scaling.of_features()
+        elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
+            # Readings that agree better than their errors let them would be the wrong unit.
+            spread = scaling.y_scale
+            if intercept_prior is not None:  # a constant target has no spread, and a scale of one
+                spread = float((prior_units or state).standard_deviation[-1])
+            error = float(np.exp(state.log_error / state.total_weight))
+            coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
         if not rows.n_features:
             coef_prior = Normal()  # of no coefficients, so that there is no scale to learn
         return cls(
