@@ -6,6 +6,7 @@ Gaussian is summed over even grids.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -427,3 +428,53 @@ def test_units_are_no_matter(noise: str, fit_intercept: bool) -> None:
         found = np.array(model.predict(of_x * X, return_std=True, y_err=of_y * error))
         assert_allclose(found / of_y, plain, rtol=1e-6)
         assert_allclose(model.log_marginal_likelihood_ + len(y) * np.log(of_y), evidence, atol=1e-6)
+
+
+# --- a fixed prior that the data contradict ------------------------------------------------------
+
+
+def opposite(seed: int) -> tuple[Array, Array]:
+    """Two features that hardly differ, with opposite slopes."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=50)
+    b = a + 0.1 * rng.normal(size=50)
+    return np.column_stack([a, b]), 10.0 * a - 10.0 * b + rng.normal(size=50)
+
+
+def years(seed: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    t = rng.uniform(1950.0, 2010.0, 60)
+    return np.column_stack([t, t**2]), 0.001 * (t - 1980.0) ** 2 + 0.1 * rng.normal(size=60)
+
+
+def fixed(sigma: float = 1.0) -> BayesianErrorsInVariablesRegressor:
+    return BayesianErrorsInVariablesRegressor(coef_prior=Normal(sigma=sigma), intercept_prior=Normal())
+
+
+@pytest.mark.parametrize("make", [opposite, years])
+def test_a_contradicted_prior_warns_with_the_ratio_of_evidences(make: Any) -> None:
+    X, y = make(1)
+    with pytest.warns(UserWarning, match="The data contradict coef_prior") as told:
+        model = fixed().fit(X, y)
+    default = BayesianErrorsInVariablesRegressor(intercept_prior=Normal()).fit(X, y)
+    nats = default.log_marginal_likelihood_ - model.log_marginal_likelihood_
+    assert f"by {nats:.0f} nats" in str(told[0].message)
+
+
+def test_priors_that_the_data_contradict_warn_and_others_do_not() -> None:
+    def warned(X: Array, y: Array, sigma: float = 1.0) -> bool:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            fixed(sigma).fit(X, y)
+        return any("contradict" in str(one.message) for one in told)
+
+    assert sum(warned(*opposite(seed)) for seed in range(50)) >= 44
+    assert all(warned(*years(seed)) for seed in range(20))
+    assert not warned(*opposite(1), sigma=20.0)
+    for seed in range(50):  # coefficients of the prior's own size, and none: none of 600 warned
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(30, 4)) @ rng.normal(size=(4, 4))
+        line = X @ (rng.normal(size=4) / X.std(axis=0))
+        noise = rng.normal(size=30)
+        assert not warned(X, line + 0.5 * line.std() * noise)
+        assert not warned(X, noise)

@@ -169,9 +169,9 @@ class Contradiction(NamedTuple):
     """How much better the data are explained by a prior of another scale."""
 
     nats: float
-    """Log marginal likelihood of a scale that is learned, less that of the one given."""
+    """Log marginal likelihood where scale and geometry are learned, less that under the one given."""
     scale: float
-    """The learned scale, in multiples of the given one: the posterior median."""
+    """Of a ridge's, in multiples of the given one: the posterior median."""
 
 
 def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -> Contradiction:
@@ -184,15 +184,17 @@ def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -
     log_total : float
         Log of the integral under it.
     """
+    wider = replace(prior, scale_prior=HalfCauchy())
+    if (prior.sigma == prior.sigma[0]).all():
+        wider = replace(wider, powers=np.array([0.0, 0.5, 1.0]), design=problem.prior_design)
     with np.errstate(all="ignore"):
-        solved = _Learned(problem, replace(prior, scale_prior=HalfCauchy()), [weighting(problem)])
-        log_weights, scales = solved.scales(np.zeros(1))
+        solved = _Learned(problem, wider, [weighting(problem)])
+        log_weights, log_scales = solved.of_ridge()
         weights = np.exp(log_weights - log_weights.max())
-        order = np.argsort(scales["prior_scale"])
+        order = np.argsort(log_scales)
         middle = order[np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())]
-        return Contradiction(
-            float(solved.totals[0, 0]) - log_total, float(np.exp(scales["prior_scale"][middle]))
-        )
+        nats = float(np.logaddexp.reduce(solved.totals[0])) - log_total
+        return Contradiction(nats, float(np.exp(log_scales[middle])))
 
 
 class _Learned:
@@ -219,6 +221,11 @@ class _Learned:
             nodes.branch // self._geometries,
             masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings),
         )
+
+    def of_ridge(self) -> tuple[Array, Array]:
+        """Return log weights and logs of the prior's scale under the first geometry, (K,) each."""
+        first = (self._lattice.branch == 0).repeat(self._lattice.log_weights.shape[1])
+        return self._lattice.log_weights.ravel()[first], self._lattice.scales["prior_scale"][first]
 
     def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
         lattice, values = self._lattice, self._lattice.scales
