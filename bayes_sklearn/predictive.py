@@ -43,6 +43,8 @@ class PredictiveDistribution(ABC):
 
     index: Any = None
     """Row labels for `to_frame`."""
+    measured: NDArray[np.bool_] | None = None
+    """(n,) rows whose count is not 0, where some are; scores leave the others out. None: all rows."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -584,7 +584,7 @@ class BayesianErrorsInVariablesRegressor(
         held = columns.held(table)
         nothing_stated = all(value is None for value in (counts, y_err, X_err, X_cov))
         typical = self._typical_errors if nothing_stated and not held and not columns.errors else None
-        return new_rows(
+        distribution = new_rows(
             self._likelihood,
             self._posterior,
             self._noise_model,
@@ -599,6 +599,10 @@ class BayesianErrorsInVariablesRegressor(
             seed=self._seed,
             index=index,
         )
+        behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
+        if behind.ndim and not behind.all():
+            distribution.measured = behind.ravel() > 0.0
+        return distribution
 
     def _new_feature_errors(self, table: NDArray[Any], X_err: Any, X_cov: Any) -> Array | None:
         """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
