@@ -18,6 +18,7 @@ from sklearn.utils.validation import _num_samples
 from . import metrics
 from .checks import named, read_table, read_target
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
+from .messages import shown
 from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern, find_patterns
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
@@ -291,7 +292,9 @@ def audit_errors(
     'about right'
     """
     if not isinstance(false_alarm_rate, Real) or not 0.0 < false_alarm_rate < 1.0:
-        raise ValueError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate!r}; 5% is 0.05.")
+        raise ValueError(
+            f"false_alarm_rate must lie between 0 and 1, got {shown(false_alarm_rate)}; 5% is 0.05."
+        )
     with named("X"):
         n = _num_samples(X)
     regressor, table = final_regressor(estimator, X)

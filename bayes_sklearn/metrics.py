@@ -37,6 +37,7 @@ from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from .checks import as_floats, check_coverage, check_unmasked, named
+from .messages import shown
 from .predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 
 Array = NDArray[np.float64]
@@ -454,13 +455,13 @@ def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> P
         If there is no such score, or `coverage` is not between 0 and 1 or given to another score.
     """
     if score not in _SCORES:
-        raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {score!r}.")
+        raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {shown(score)}.")
     if score in _INTERVAL_SCORES:
         coverage = 0.95 if coverage is None else coverage
         check_coverage(coverage)
     elif coverage is not None:
         raise ValueError(
-            f"coverage means nothing to {score!r}, which scores the whole distribution; leave it "
+            f"coverage means nothing to {shown(score)}, which scores the whole distribution; leave it "
             f"out or take one of {', '.join(_INTERVAL_SCORES)}."
         )
     return ProbabilisticScorer(score, coverage)

@@ -32,6 +32,7 @@ from .fitting import Fit, Specification, TrainingData, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings, contradicted
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
+from .messages import brief, shown
 from .new_rows import new_rows
 from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
@@ -499,13 +500,15 @@ class BayesianErrorsInVariablesRegressor(
         if not isinstance(prior, kind):
             wanted = "the noise scale" if kind is ScalePrior else "coefficients"
             fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
-            raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
+            raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {shown(prior)}.")
         if isinstance(prior, ScaleMixture) and role == "intercept_prior":
-            raise TypeError(f"intercept_prior can't be {prior!r}, which is for coefficients: use StudentT().")
+            raise TypeError(
+                f"intercept_prior can't be {shown(prior)}, which is for coefficients: use StudentT()."
+            )
         if role == "intercept_prior" and prior.scale_prior is not None:
             raise TypeError(
-                f"intercept_prior={prior!r}: a scale is learned from coefficients that share it, and the intercept is"
-                " one number. Give a number, or None for an intercept that the data alone place."
+                f"intercept_prior={shown(prior)}: a scale is learned from coefficients that share it, and the"
+                " intercept is one number. Give a number, or None for an intercept that the data alone place."
             )
         prior.check(role, size)
         return prior
@@ -650,12 +653,17 @@ class BayesianErrorsInVariablesRegressor(
         table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation, noise=noise)
         return table if self.fit_intercept else table.drop(index="intercept")
 
+    def _validate_params(self) -> None:
+        with brief():
+            super()._validate_params()
+
     @contextmanager
     def _untouched_on_error(self) -> Iterator[None]:
         """Put every attribute back as it was if the body fails or is interrupted."""
         before = self.__dict__.copy()
         try:
-            yield
+            with brief():
+                yield
         except BaseException:
             self.__dict__ = before  # at once: a second interrupt can't come in between
             raise

@@ -10,6 +10,7 @@ from sklearn.utils import assert_all_finite, check_array
 
 from ..checks import as_floats, check_coverage, check_vector, named, read_target
 from ..columns import find_column
+from ..messages import shown
 from ..predictive import PredictiveDistribution, final_regressor, predictive_distribution
 from ..regressor import BayesianErrorsInVariablesRegressor
 from ..stated_errors import error_bars
@@ -144,7 +145,7 @@ class RegressionLineDisplay(Display):
         behind = [np.asarray(_column(table, place), dtype=np.float64) for place in held.counts]
         target = read_target(y, n=n, weight=behind[0] if behind else counts)
         if place in held.all:
-            raise ValueError(f"feature={feature!r} holds errors or counts: it is no feature.")
+            raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
         if behind:  # a count of 0 is a row of which nothing was measured
             given = RowWeights.of(sample_weight, n)
             sample_weight = np.zeros(n)
