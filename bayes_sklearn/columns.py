@@ -167,7 +167,11 @@ def find_column(column: object, names: Sequence[str] | None, n_columns: int, arg
     """
     if isinstance(column, (int, np.integer)) and not isinstance(column, bool):
         if not -n_columns <= column < n_columns:
-            raise ValueError(f"{argument}={column}, but X has {n_columns} columns.")
+            raise ValueError(
+                f"{argument}={column}, but X has {n_columns} columns. Did something that selects features (RFECV,"
+                " SequentialFeatureSelector, BaggingRegressor(max_features=...)) drop some? Positions then move: give"
+                " it the features alone, and counts or errors to fit (sample_weight, y_err)."
+            )
         return int(column) % n_columns
     if not isinstance(column, str):
         raise TypeError(f"{argument} must be a column's name or its position, got {shown(column)}.")

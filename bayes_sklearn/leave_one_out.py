@@ -20,6 +20,7 @@ from .given_draws import GivenDraws, Observed
 from .inference import Posterior, Problem
 from .inference._compat import elpd_data, good_pareto_k, psis_loo, psis_weights, relative_efficiency
 from .inference.leave_one_out import LeaveOneOut, leave_one_out
+from .likelihoods import Likelihood
 
 Array = NDArray[np.float64]
 
@@ -30,6 +31,13 @@ __all__ = ["LeaveOneOutMixin"]
 _SAME, _ABOUT_SAME = 1e-4, 1e-2
 # This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
 _ROUNDING = 1e-8
+# What takes rows that a family predicts badly for likelier.
+_TAKES_MORE = {
+    "normal": ", or use likelihood='student_t'",
+    "binomial": ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain",
+    "beta_binomial": " and at their counts, or leave them out",
+    "student_t": ", or leave them out",
+}
 
 
 class LeaveOneOutMixin:
@@ -39,6 +47,7 @@ class LeaveOneOutMixin:
     _posterior: Posterior
     _errors_go_together: bool
     _columns: Columns
+    _likelihood: Likelihood
     _check_errors_given: Callable[[object, object], None]
     _training_problem: Callable[..., tuple[Problem, NDArray[Any]]]
     _observed: Callable[..., Observed]
@@ -209,7 +218,7 @@ class LeaveOneOutMixin:
         frequency = np.asarray(constant["sample_weight"]) if "sample_weight" in constant else np.ones(1)
         _check_whole_copies(frequency)
         found = psis_loo(data)
-        _warn_if_not_trusted(found.pareto_k, found.good_k)
+        self._warn_if_not_trusted(found.pareto_k, found.good_k)
         return elpd_data(
             frequency * found.log_density,
             np.asarray(constant["X"]["obs"]),
@@ -229,9 +238,21 @@ class LeaveOneOutMixin:
             here = given.at(rows)
             log_weights, pareto_k[rows] = psis_weights(here.log_density().T, efficiency)
             transforms[rows] = np.einsum("ng,gn->n", np.exp(log_weights), here.transform())
-        _warn_if_not_trusted(pareto_k, good_pareto_k(len(given.draws.location)))
+        self._warn_if_not_trusted(pareto_k, good_pareto_k(len(given.draws.location)))
         # Weights sum to one but for rounding.
         return np.clip(transforms, 0.0, 1.0)
+
+    def _warn_if_not_trusted(self, pareto_k: Array, good_k: float) -> None:
+        """Warn of rows whose weights have too heavy a tail, and say what takes such rows for likelier."""
+        high = int(np.count_nonzero(pareto_k > good_k))
+        if high:
+            remedy = _TAKES_MORE.get(self._likelihood.family or "", "")
+            warnings.warn(
+                f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
+                f" predicts badly without them. Look at them (pareto_k of `loo`){remedy}.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
         """Refuse rows that do not give the posterior that the model has."""
@@ -260,16 +281,4 @@ def _check_whole_copies(frequency: Array) -> None:
         raise ValueError(
             "sample_weight has frequencies below one, and leave-one-out by importance sampling leaves out whole"
             " copies of rows: multiply the weights, or use inference='exact' where it can take the model."
-        )
-
-
-def _warn_if_not_trusted(pareto_k: Array, good_k: float) -> None:
-    """Warn of rows whose weights have too heavy a tail."""
-    high = int(np.count_nonzero(pareto_k > good_k))
-    if high:
-        warnings.warn(
-            f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
-            " predicts badly without them. Look at them (pareto_k of `loo`), or use likelihood='student_t'.",
-            UserWarning,
-            stacklevel=4,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from scipy.special import betainc, betaln, expit, ndtr, stdtr
 from .auxiliary import Auxiliary, FoldedLog, FoldedOdds, Log
 from .count_sums import log_below
 from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
-from .likelihood_base import Derivatives, Likelihood, Noise, Observations, counts
+from .likelihood_base import Derivatives, Likelihood, Link, Noise, Observations, counts
 from .log_odds import log_expit, log_one_plus
 from .messages import shown
 from .priors import (
@@ -589,6 +589,12 @@ def resolve_likelihood(likelihood: object) -> Likelihood:
         raise TypeError(
             f"likelihood must be one of {names}, or an object such as StudentTLikelihood(nu=4), got"
             f" {shown(likelihood)}."
+        )
+    if likelihood.link not in get_args(Link):
+        links = " or ".join(map(repr, get_args(Link)))
+        raise ValueError(
+            f"likelihood={shown(likelihood)} has the link {shown(likelihood.link)}, which predictions don't know: the"
+            f" line is that of the target ('identity') or of a share's log odds ('logit'). Its class needs {links}."
         )
     likelihood.check("likelihood")
     return likelihood

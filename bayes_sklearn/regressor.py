@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .checks import as_shares, read_table, read_target
+from .chi_square import reduced_chi_square
 from .columns import Columns
 from .errors import (
     PREDICTED_PRIOR_COUNT,
@@ -64,6 +65,8 @@ _ERRORS_TOO_SMALL = 2.5
 # Log evidence by which a learned scale has to be better before a fixed one is called contradicted ("very strong" for
 # Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795), and how many times as wide it has to be at least.
 _CONTRADICTED, _WIDER = 3.0, 2.0
+# Probability of a chi-square as large under right errors, below which known ones do not fit.
+_NO_FIT = 1e-4
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
     "noise_scale_",
@@ -74,6 +77,7 @@ _NOT_OF_ALL_FITS = (
     "reliability_",
     "n_components_",
     "_typical_errors",
+    "_reduced_chi_square",
 )
 
 
@@ -261,6 +265,7 @@ class BayesianErrorsInVariablesRegressor(
     )
     # The training rows' errors of features. Models saved before it was kept take new features as true.
     _typical_errors: FeatureErrors | None = None
+    _reduced_chi_square: float | None = None
 
     def __init__(
         self,
@@ -554,6 +559,9 @@ class BayesianErrorsInVariablesRegressor(
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
         _warn_if_errors_too_small(self, errors.kind)
+        if noise == "known" and errors.kind == "standard_error" and data.state is None:
+            self._reduced_chi_square, p = reduced_chi_square(posterior, fitted.problem)
+            _warn_if_no_fit(self._reduced_chi_square, p)
         _warn_if_contradicted(fitted)
         known = errors.kind == "standard_error"
         warn_of_rounding(fitted.problem.state, data.columns.feature_names.tolist(), errors_known=known)
@@ -646,11 +654,15 @@ class BayesianErrorsInVariablesRegressor(
             are in ``attrs["geometry"]``. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
             known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
             fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
-            without taking them into account, and ``reliability``.
+            without taking them into account, and ``reliability``. Under ``noise="known"`` with errors of y,
+            ``attrs["reduced_chi_square"]`` is the sum of squared residuals in units of their errors (those of
+            features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
         """
         check_is_fitted(self)
         noise = not self._likelihood.takes_trials
         table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation, noise=noise)
+        if self._reduced_chi_square is not None:
+            table.attrs["reduced_chi_square"] = self._reduced_chi_square
         return table if self.fit_intercept else table.drop(index="intercept")
 
     def _validate_params(self) -> None:
@@ -690,6 +702,18 @@ def _warn_if_contradicted(fitted: Fit) -> None:
             f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as"
             f" wide explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are"
             " not to be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_if_no_fit(reduced: float, p: float) -> None:
+    """Warn of known errors that leave the rows too far from the line."""
+    if p < _NO_FIT:
+        warnings.warn(
+            f"noise='known', but the stated errors do not explain how far rows lie from the line: the reduced"
+            f" chi-square (MSWD) is {reduced:.3g}, about 1 where they do. Intervals are too narrow: check the errors'"
+            " unit, or use noise='auto', which finds what they leave out.",
             UserWarning,
             stacklevel=5,
         )

@@ -83,6 +83,7 @@ def test_y_err_column_equals_y_err() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:noise=.known., but the stated errors:UserWarning")
 def test_one_number_for_all_errors_equals_an_array_of_it() -> None:
     X, y, _ = measured()
     for noise in ("scaled", "additive", "known"):
