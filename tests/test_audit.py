@@ -393,6 +393,7 @@ def test_it_reads_in_a_terminal() -> None:
     assert_allclose(factor**2, audit.dispersion)
 
 
+@pytest.mark.filterwarnings("ignore:noise=.known., but the stated errors:UserWarning")
 def test_wild_rows_are_pointed_at() -> None:
     X, y, e = measured(60)
     y = y.copy()
