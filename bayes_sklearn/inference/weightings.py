@@ -16,6 +16,7 @@ from ..priors import HalfCauchy
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
 from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
+from .interpolated_rows import Beyond, InterpolatedRows
 from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
@@ -45,6 +46,8 @@ _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 _HIGHEST = 200.0
 # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
 _FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
+# Tables of so many rows are interpolated; of so many there is a pilot; how many points it may take, and without one.
+_LONG, _PILOT, _MOST_POINTS, _MOST_OF_FEW = 500, 2**13, 14, 64
 # The share below which a scatter is none.
 _NO_SCATTER = 1e-12
 
@@ -102,6 +105,9 @@ class Solved(Protocol):
         `log_scatter_ratio` has the logs of each weighting's scatter by the noise scale, or by one, (weightings,).
         """
 
+
+Source = ScatteredRows | InterpolatedRows
+"""Rows under many scatters."""
 
 Part = tuple[Array, Solved]
 """Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
@@ -283,7 +289,7 @@ class _Fixed:
         return log_weights, {"noise_scale": log_scale, "scatter": log_scatter_ratio[which] + log_scale}
 
 
-def _at_scatters(problem: Problem, source: ScatteredRows, u: Array) -> list[Weighting]:
+def _at_scatters(problem: Problem, source: Source, u: Array) -> list[Weighting]:
     """Return the rows at some values of the scatter's coordinate, weighted with its density."""
     scatter = scatter_at(u, _lost(problem))
     factors, log_errors = source.compressed(scatter)
@@ -299,14 +305,48 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     """Integrate over the scatter where every value of it weights the rows anew.
 
     Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
-    many. A few that stand for all are solved on the rows themselves, and weighed anew.
+    many and can't be interpolated. A few that stand for all are solved on the rows themselves, and weighed anew.
     """
+    interpolated = _interpolated(problem)
+    if interpolated is not None:
+        try:
+            return _over_scatter(problem, prior, interpolated, interpolated)
+        except Beyond:
+            problem.passed["interpolated"] = None
     groups = problem.groups
     gathered = ScatteredRows(problem, groups)
     same = groups is None or approximate or groups.exact
-    rows = gathered if same else ScatteredRows(problem, None)
+    return _over_scatter(problem, prior, gathered, gathered if same else ScatteredRows(problem, None))
 
-    def solved(u: Array, source: ScatteredRows, level: Array | None = None) -> Solved:
+
+def _interpolated(problem: Problem) -> InterpolatedRows | None:
+    """Return the rows of a long table under all scatters that there may be; None where it takes other ways.
+
+    Every so many-th row tells where the scatter lies, in the multiple of the deviation that all of them have.
+    """
+    if "interpolated" in problem.passed:
+        found: InterpolatedRows | None = problem.passed["interpolated"]
+        return found
+    found = None
+    if problem.errors_vary and len(problem.rows.y) >= _LONG:
+        every = len(problem.rows.y) // _PILOT
+        low, high = scatter_at(np.array([LOWEST, _upper(problem)]), _lost(problem)).tolist()
+        try:
+            if every > 1:
+                pilot = InterpolatedRows(problem, low, high, every=every)
+                low, high = scatter_at(np.array(_where(problem, pilot)), _lost(problem)).tolist()
+            found = InterpolatedRows(problem, low, high, most=_MOST_POINTS if every > 1 else _MOST_OF_FEW)
+        except Beyond:
+            pass
+    problem.passed["interpolated"] = found
+    return found
+
+
+def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, rows: Source) -> Integrated:
+    """Integrate over the scatter: a lattice on some rows, a few that stand for it on others."""
+    same = gathered is rows
+
+    def solved(u: Array, source: Source, level: Array | None = None) -> Solved:
         found = _at_scatters(problem, source, u)
         if level is not None:
             found = [
@@ -435,10 +475,21 @@ def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
     return u[order], log_density[order]
 
 
-def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
+def _where(problem: Problem, source: Source) -> tuple[float, float]:
     """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
     size = problem.rows.n_features + problem.fit_intercept
-    freedom = max(problem.total_weight - size, 1.0)
+    freedom = max(source.total_weight - size, 1.0)
+    lower, upper = LOWEST, _upper(problem)
+    if isinstance(source, InterpolatedRows):
+        lower, upper = scatter_coordinate(np.array(source.ends), _lost(problem)).tolist()
+
+    def bounded(u: Array) -> Array:
+        # Of scatters that rows do not tell of there are none.
+        inside = u <= upper if isinstance(source, InterpolatedRows) else np.ones(len(u), dtype=bool)
+        values = np.full(len(u), -np.inf)
+        if inside.any():
+            values[inside] = log_density(u[inside])
+        return values
 
     def log_density(u: Array) -> Array:
         weightings = _at_scatters(problem, source, u)
@@ -460,7 +511,11 @@ def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
         log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
         return np.asarray(log_weight - freedom * log_scale)
 
-    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
-    upper = float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
-    intervals = peak_intervals(log_density, LOWEST, upper, max(problem.tail, 1.0))
+    intervals = peak_intervals(bounded, lower, upper, max(problem.tail, 1.0))
     return intervals[0][0], intervals[-1][1]
+
+
+def _upper(problem: Problem) -> float:
+    """Return the scatter's coordinate far above which there is none."""
+    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
+    return float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
