@@ -15,8 +15,6 @@ Array = NDArray[np.float64]
 
 __all__ = ["Beyond", "InterpolatedRows"]
 
-# By how much the log likelihood may be wrong at most, times what its weights are.
-_TOLERANCE = 1e-2
 # Numbers in hand at once.
 _BLOCK_NUMBERS = 2**16
 # Pairs of columns that are multiplied together.
@@ -36,11 +34,20 @@ class InterpolatedRows:
 
     Products of weighted rows, and the sum of log errors, are analytic in ``log(scatter**2 + least error**2)`` but for
     poles that are pi away from the real axis, whatever the errors: they are interpolated between Chebyshev points
-    (Trefethen 2013, Approximation Theory and Approximation Practice, theorem 8.2). The products are those of rows that
-    the triangle at no scatter has made orthogonal, so that squares cost no digits.
+    (Trefethen 2013, Approximation Theory and Approximation Practice, theorem 8.2). The products are those of rows
+    that the triangle at no scatter has made orthogonal, so that squares cost no digits.
     """
 
-    def __init__(self, problem: Problem, lowest: float, highest: float, *, every: int = 1, most: int = 64):
+    def __init__(
+        self,
+        problem: Problem,
+        lowest: float,
+        highest: float,
+        *,
+        every: int = 1,
+        tolerance: float = 1e-5,
+        most: int = 64,
+    ):
         """Pass over the rows.
 
         Parameters
@@ -50,6 +57,8 @@ class InterpolatedRows:
             Ends of the interval, in the model's units.
         every : int, default=1
             Take every so many-th row alone.
+        tolerance : float, default=1e-5
+            By about how much the log likelihood may be wrong, where it has changed by much.
         most : int, default=64
             Points of interpolation.
 
@@ -58,7 +67,7 @@ class InterpolatedRows:
         Beyond
             Where more points would be needed, or squares cost too many digits after all.
         """
-        rows, frequency = problem.rows, problem.rows.frequency
+        frequency = problem.rows.frequency
         error = np.asarray(problem.standard_error, dtype=np.float64)
         square = np.square(error[::every])
         count = None if frequency is None else frequency[::every]
@@ -75,7 +84,7 @@ class InterpolatedRows:
         self._interval = np.log(np.square(np.array([lowest, highest]) * unit) + self._least)
         half = 0.5 * float(np.diff(self._interval)[0])
         reach = np.pi / max(half, 1e-3)
-        size = int(np.ceil(np.log(self.total_weight / _TOLERANCE) / np.arcsinh(reach))) + 1
+        size = int(np.ceil(np.log(self.total_weight / tolerance) / np.arcsinh(reach))) + 1
         if size > most:
             raise Beyond
         angle = np.pi * (np.arange(size) + 0.5) / size

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..priors import HalfCauchy
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
-from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
 from .interpolated_rows import Beyond, InterpolatedRows
+from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
 from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
@@ -46,8 +46,9 @@ _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 _HIGHEST = 200.0
 # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
 _FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
-# Tables of so many rows are interpolated; of so many there is a pilot; how many points it may take, and without one.
-_LONG, _PILOT, _MOST_POINTS, _MOST_OF_FEW = 500, 2**13, 14, 64
+# Tables of so many rows are interpolated; how many a pilot takes; with one, to what tolerance (the density is narrow)
+# and with how many points at most.
+_LONG, _PILOT, _ROUGH, _MOST_POINTS = 500, 2**13, 1e-2, 14
 # The share below which a scatter is none.
 _NO_SCATTER = 1e-12
 
@@ -333,9 +334,11 @@ def _interpolated(problem: Problem) -> InterpolatedRows | None:
         low, high = scatter_at(np.array([LOWEST, _upper(problem)]), _lost(problem)).tolist()
         try:
             if every > 1:
-                pilot = InterpolatedRows(problem, low, high, every=every)
+                pilot = InterpolatedRows(problem, low, high, every=every, tolerance=_ROUGH)
                 low, high = scatter_at(np.array(_where(problem, pilot)), _lost(problem)).tolist()
-            found = InterpolatedRows(problem, low, high, most=_MOST_POINTS if every > 1 else _MOST_OF_FEW)
+                found = InterpolatedRows(problem, low, high, tolerance=_ROUGH, most=_MOST_POINTS)
+            else:
+                found = InterpolatedRows(problem, low, high)
         except Beyond:
             pass
     problem.passed["interpolated"] = found
