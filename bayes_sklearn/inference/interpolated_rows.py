@@ -17,6 +17,8 @@ __all__ = ["Beyond", "InterpolatedRows"]
 
 # Numbers in hand at once.
 _BLOCK_NUMBERS = 2**16
+# Rows that stand for all where the number of points is chosen.
+_SOME = 500
 # Pairs of columns that are multiplied together.
 _PAIRS = 32
 # Columns that the others leave so small a share of are dependent on them.
@@ -32,10 +34,10 @@ class Beyond(Exception):  # noqa: N818 - no error: rows are to be weighted some 
 class InterpolatedRows:
     """The rows of a problem divided by ``sqrt(error**2 + scatter**2)``, for any scatter of an interval.
 
-    Products of weighted rows, and the sum of log errors, are analytic in ``log(scatter**2 + least error**2)`` but for
-    poles that are pi away from the real axis, whatever the errors: they are interpolated between Chebyshev points
-    (Trefethen 2013, Approximation Theory and Approximation Practice, theorem 8.2). The products are those of rows
-    that the triangle at no scatter has made orthogonal, so that squares cost no digits.
+    Products of weighted rows, and the sum of log errors, are analytic in ``log(scatter**2 + offset)`` but for a pole
+    at each row's ``-error**2``, never on the interval: they are interpolated between Chebyshev points (Trefethen
+    2013, Approximation Theory and Approximation Practice, theorem 8.2). The products are those of rows that the triangle at
+    no scatter has made orthogonal, so that squares cost no digits.
     """
 
     def __init__(
@@ -76,21 +78,19 @@ class InterpolatedRows:
         """Of the interval."""
         self.total_weight = float(len(square) if count is None else count.sum())
         """Of the rows that are taken."""
-        unit = problem.scaling.y_scale
         used = square if count is None else square[count > 0.0]
         if not len(used):
             raise Beyond
-        self._least = float(used.min())
-        self._interval = np.log(np.square(np.array([lowest, highest]) * unit) + self._least)
-        half = 0.5 * float(np.diff(self._interval)[0])
-        reach = np.pi / max(half, 1e-3)
-        size = int(np.ceil(np.log(self.total_weight / tolerance) / np.arcsinh(reach))) + 1
+        ends = np.square(np.array([lowest, highest]) * problem.scaling.y_scale)
+        self._offset, size = _coordinate(used, ends, tolerance)
         if size > most:
             raise Beyond
+        self._interval = np.log(ends + self._offset)
+        half = 0.5 * float(np.diff(self._interval)[0])
         angle = np.pi * (np.arange(size) + 0.5) / size
         self._nodes = self._interval.mean() + half * np.cos(angle)
         self._signs = (-1.0) ** np.arange(size) * np.sin(angle)
-        scatter = np.exp(self._nodes) - self._least
+        scatter = np.exp(self._nodes) - self._offset
         triangle = problem.state.factor
         dependent = np.diag(triangle) <= _DEPENDENT * np.linalg.norm(triangle, axis=0)
         plain = triangle.copy()
@@ -153,7 +153,7 @@ class InterpolatedRows:
         Beyond
             Where a scatter is not in the interval.
         """
-        place = np.log(np.square(scatters * self._problem.scaling.y_scale) + self._least)
+        place = np.log(np.square(scatters * self._problem.scaling.y_scale) + self._offset)
         left, right = self._interval
         room = 1e-6 * (1.0 + right - left)
         if place.min() < left - room or place.max() > right + room:
@@ -168,6 +168,33 @@ class InterpolatedRows:
             raise Beyond from singular
         log_errors = shares @ self._logs - self.total_weight * np.log(self._problem.error_unit)
         return roots.transpose(0, 2, 1) @ self._problem.factor[0], log_errors
+
+
+def _coordinate(square: Array, ends: Array, tolerance: float) -> tuple[float, int]:
+    """Return an offset, and how many points it takes to interpolate all rows.
+
+    A row's error falls by a factor with every point: the sum of half axes of the ellipse about the interval that goes
+    through its pole. Close to the least error the logarithm is the better coordinate, far from it the square.
+    """
+    least = float(square.min())
+    some = np.append(square[:: -(-len(square) // _SOME)], least)
+    weight = np.append(np.full(len(some) - 1, len(square) / (len(some) - 1)), 1.0)
+    best, fewest = least, np.inf
+    for offset in least + np.append(0.0, ends[1] * np.array([0.25, 1.0, 4.0])):
+        interval = np.log(ends + offset)
+        half = max(0.5 * float(interval[1] - interval[0]), 1e-6)
+        # A pole at minus infinity is none.
+        pole = (np.log(np.maximum(np.abs(offset - some), 1e-300)) - interval.mean()) / half
+        pole = pole + np.where(some > offset, 1j * np.pi / half, 0.0)
+        log_factor = np.arccosh(np.maximum(0.5 * (np.abs(pole - 1.0) + np.abs(pole + 1.0)), 1.0))
+        size = 2
+        while weight @ np.exp(-size * log_factor) > tolerance and size < fewest:
+            size += 1
+        if size < fewest:
+            best, fewest = float(offset), size
+        if fewest == 2:
+            break
+    return best, int(fewest) + 1
 
 
 def _strips(width: int) -> list[list[int]]:

@@ -24,7 +24,7 @@ from .quadrature import gauss_rule
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-__all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "masses_between"]
+__all__ = ["LEVEL_MASSES", "Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "masses_between"]
 
 # A lattice ends where the density has fallen by this factor (its log), and no farther away than the second.
 _FALLEN, _FARTHEST = 25.0, 300.0
@@ -43,6 +43,8 @@ _NEGLIGIBLE = 1e-9
 # Cells in which the distributions of the scales are summed, and probabilities for which they are kept.
 _FINE = 1025
 _LEVELS = ndtr(np.linspace(-5.0, 5.0, 129))
+LEVEL_MASSES = np.diff(_LEVELS)
+"""Of what lies between two quantiles that `masses_below` returns."""
 
 
 class Lattice(NamedTuple):
