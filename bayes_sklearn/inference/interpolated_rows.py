@@ -36,8 +36,8 @@ class InterpolatedRows:
 
     Products of weighted rows, and the sum of log errors, are analytic in ``log(scatter**2 + offset)`` but for a pole
     at each row's ``-error**2``, never on the interval: they are interpolated between Chebyshev points (Trefethen
-    2013, Approximation Theory and Approximation Practice, theorem 8.2). The products are those of rows that the triangle at
-    no scatter has made orthogonal, so that squares cost no digits.
+    2013, Approximation Theory and Approximation Practice, theorem 8.2). The products are those of rows that the
+    triangle at no scatter has made orthogonal, so that squares cost no digits.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class InterpolatedRows:
         every: int = 1,
         tolerance: float = 1e-5,
         most: int = 64,
+        located: bool = False,
     ):
         """Pass over the rows.
 
@@ -63,6 +64,8 @@ class InterpolatedRows:
             By about how much the log likelihood may be wrong, where it has changed by much.
         most : int, default=64
             Points of interpolation.
+        located : bool, default=False
+            Whether other rows say that the scatter is in this interval.
 
         Raises
         ------
@@ -70,15 +73,14 @@ class InterpolatedRows:
             Where more points would be needed, or squares cost too many digits after all.
         """
         frequency = problem.rows.frequency
-        error = np.asarray(problem.standard_error, dtype=np.float64)
-        square = np.square(error[::every])
+        error = np.asarray(problem.standard_error, dtype=np.float64)[::every]
         count = None if frequency is None else frequency[::every]
-        self._problem = problem
+        self._problem, self.located = problem, located
         self.ends = lowest, highest
         """Of the interval."""
-        self.total_weight = float(len(square) if count is None else count.sum())
+        self.total_weight = float(len(error) if count is None else count.sum())
         """Of the rows that are taken."""
-        used = square if count is None else square[count > 0.0]
+        used = error if count is None else error[count > 0.0]
         if not len(used):
             raise Beyond
         ends = np.square(np.array([lowest, highest]) * problem.scaling.y_scale)
@@ -97,7 +99,7 @@ class InterpolatedRows:
         plain[dependent] = np.eye(len(plain))[dependent]
         white = np.asarray(dtrtri(plain)[0])
         white[:, dependent] = 0.0
-        self._products, self._logs = self._sums(square, count, scatter, white, every)
+        self._products, self._logs = self._sums(error, count, scatter, white, every)
         self._products[:, dependent, dependent] = 1.0
         try:
             roots = np.linalg.cholesky(self._products)
@@ -108,27 +110,27 @@ class InterpolatedRows:
             raise Beyond
 
     def _sums(
-        self, square: Array, count: Array | None, scatter: Array, white: Array, every: int
+        self, error: Array, count: Array | None, scatter: Array, white: Array, every: int
     ) -> tuple[Array, Array]:
         """Return products of the rows that `white` makes orthogonal, and summed log errors, at each scatter."""
         rows, width, size = self._problem.rows, len(white), len(scatter)
         here = rows.here(self._problem.state.origin)
         products, logs = np.zeros((size, width, width)), np.zeros(size)
-        length = min(len(square), max(_BLOCK_NUMBERS // max(width, size), 256))
+        length = min(len(error), max(_BLOCK_NUMBERS // max(width, size), 256))
         plain, turned = np.ones((2, width, length))
         weights = np.empty((size, length))
         # Pairs of columns, so many at a time that their products are one of BLAS's.
         strips = _strips(width)
         pairs = np.empty((max(sum(width - i for i in strip) for strip in strips), length))
-        for start in range(0, len(square), length):
-            some = slice(start, min(start + length, len(square)))
+        for start in range(0, len(error), length):
+            some = slice(start, min(start + length, len(error)))
             index = slice(every * start, every * some.stop, every)
             n = some.stop - start
             z, weight = turned[:, :n], weights[:, :n]
             np.subtract(rows.take(index).T, here[:-1, None], out=plain[1:-1, :n])
             np.subtract(rows.y[index], here[-1], out=plain[-1, :n])
             np.matmul(white.T, plain[:, :n], out=z)
-            np.add(square[some], scatter[:, None], out=weight)
+            np.add(np.square(error[some]), scatter[:, None], out=weight)
             found = np.log(weight)
             logs += 0.5 * (found.sum(axis=1) if count is None else found @ count[some])
             np.reciprocal(weight, out=weight)
@@ -170,15 +172,15 @@ class InterpolatedRows:
         return roots.transpose(0, 2, 1) @ self._problem.factor[0], log_errors
 
 
-def _coordinate(square: Array, ends: Array, tolerance: float) -> tuple[float, int]:
+def _coordinate(error: Array, ends: Array, tolerance: float) -> tuple[float, int]:
     """Return an offset, and how many points it takes to interpolate all rows.
 
     A row's error falls by a factor with every point: the sum of half axes of the ellipse about the interval that goes
     through its pole. Close to the least error the logarithm is the better coordinate, far from it the square.
     """
-    least = float(square.min())
-    some = np.append(square[:: -(-len(square) // _SOME)], least)
-    weight = np.append(np.full(len(some) - 1, len(square) / (len(some) - 1)), 1.0)
+    least = float(error.min()) ** 2
+    some = np.append(np.square(error[:: -(-len(error) // _SOME)]), least)
+    weight = np.append(np.full(len(some) - 1, len(error) / (len(some) - 1)), 1.0)
     best, fewest = least, np.inf
     for offset in least + np.append(0.0, ends[1] * np.array([0.25, 1.0, 4.0])):
         interval = np.log(ends + offset)

@@ -42,16 +42,15 @@ _WIDE = 1e3
 # The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
 # and how well halves of it have to agree.
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
-# Where a lattice begins, by how far the density under a wide prior has fallen there (its log).
+# Where a rule of the density under a wide prior ends, by how far that has fallen (its log).
 _ENDS = 20.0
 # Where a lattice of the scatter's coordinate ends at the latest.
 _HIGHEST = 200.0
 # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
 _FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
-# Tables of so many rows are interpolated; how many a pilot takes, and how many times as
-# many another; with pilots, to what tolerance (the density is narrow)
+# Tables of so many rows are interpolated; how many a pilot takes; with one, to what tolerance (the density is narrow)
 # and with how many points at most.
-_LONG, _PILOT, _FINER, _ROUGH, _MOST_POINTS = 500, 2**13, 8, 1e-2, 14
+_LONG, _PILOT, _ROUGH, _MOST_POINTS = 500, 2**13, 0.1, 14
 # Parts of the density under a wide prior, and how well halves of it have to agree; by how much the log of what other
 # priors make of it may vary; shares that have no say in that.
 _FINE, _FINE_AGREE, _ALIKE, _NO_SHARE = 96, 1e-6, 2.0, 1e-6
@@ -356,11 +355,11 @@ def _interpolated(problem: Problem) -> InterpolatedRows | None:
         low, high = scatter_at(np.array([LOWEST, _upper(problem)]), _lost(problem)).tolist()
         try:
             if every > 1:
-                for step in (every, every // _FINER):
-                    if step > 1:
-                        pilot = InterpolatedRows(problem, low, high, every=step, tolerance=_ROUGH)
-                        low, high = scatter_at(np.array(_where(problem, pilot)), _lost(problem)).tolist()
-                found = InterpolatedRows(problem, low, high, tolerance=_ROUGH, most=_MOST_POINTS)
+                pilot = InterpolatedRows(problem, low, high, every=every, tolerance=_ROUGH)
+                low, high = scatter_at(np.array(_where(problem, pilot)), _lost(problem)).tolist()
+                found = InterpolatedRows(
+                    problem, low, high, tolerance=_ROUGH, most=_MOST_POINTS, located=True
+                )
             else:
                 found = InterpolatedRows(problem, low, high)
         except Beyond:
@@ -374,9 +373,17 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
 
     Only what the prior adds, a factor that hardly varies, takes the solutions at the points of the rule.
     """
-    left, right = _where(problem, rows, _ENDS)
+    lost = _lost(problem)
+    if rows.located:
+        first, last = scatter_coordinate(np.array(rows.ends), lost).tolist()
+        u = np.linspace(first, last, _FINE + 1)
+        log_wide = _wide_density(problem, rows, u)
+        inside = np.flatnonzero(log_wide >= log_wide.max() - _ENDS)
+        left, right = float(u[max(inside[0] - 1, 0)]), float(u[min(inside[-1] + 1, _FINE)])
+    else:
+        left, right = _where(problem, rows, _ENDS)
     u = np.linspace(left, right, _FINE + 1)
-    log_wide, lost = _wide_density(problem, rows, u), _lost(problem)
+    log_wide = _wide_density(problem, rows, u)
     highest = float(log_wide.max())
     share = np.exp(log_wide - highest)
     total = float(share.sum())
@@ -441,7 +448,7 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             ]
         return solve(problem, prior, found)
 
-    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered, _ENDS))
+    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
     u, log_density = _joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
