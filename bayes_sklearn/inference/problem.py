@@ -19,6 +19,7 @@ from ..likelihoods import Likelihood, Noise, NormalLikelihood, Observations
 from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior, ScatterPrior
 from .compressed import Compressed, Groups, Rows, compress, distinct, group
 from .conditional_prior import ConditionalPrior
+from .given_scale import GivenScale
 from .posterior import Posterior, in_unit, row_blocks
 
 Array = NDArray[np.float64]
@@ -334,6 +335,12 @@ class Problem:
         """Whether known errors take more values than rows are factored once for."""
         error = self.standard_error
         return isinstance(error, np.ndarray) and error.ndim > 0 and distinct(error, _MAX_GROUPS) is None
+
+    @cached_property
+    def given_scale(self) -> GivenScale | None:
+        """The rows under Gaussian priors, taken apart; None where priors are others."""
+        gaussian = self.gaussian_prior
+        return None if gaussian is None else GivenScale.of(self.factor[0], *gaussian)
 
     @cached_property
     def passed(self) -> dict[str, Any]:
