@@ -293,6 +293,11 @@ def as_shares(y: Array) -> Array:
     return np.where(np.abs(y - near) <= _ROUNDING, near, y)
 
 
+def are_shares(y: Array) -> bool:
+    """Return whether all numbers are in [0, 1], but for rounding."""
+    return float(y.min(initial=0.0)) >= -_ROUNDING and float(y.max(initial=0.0)) - 1.0 <= _ROUNDING
+
+
 def check_shares(y: Array, name: str, counts: Array | None = None) -> None:
     """Refuse targets that are no shares, and say what they look like; rows with a count of 0 are left out.
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from ..priors import HalfCauchy
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
-from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
+from .interpolated_rows import Beyond, InterpolatedRows
+from .learned_scale import LEVEL_MASSES, Branch, ScaleIntegrand, masses_below, masses_between
 from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
-from .quadrature import gauss_rule, peak_intervals
+from .quadrature import DROP, gauss_rule, peak_intervals
 from .scattered_rows import ScatteredRows
 
 Array = NDArray[np.float64]
@@ -41,10 +42,18 @@ _WIDE = 1e3
 # The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
 # and how well halves of it have to agree.
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
+# Where a rule of the density under a wide prior ends, by how far that has fallen (its log).
+_ENDS = 20.0
 # Where a lattice of the scatter's coordinate ends at the latest.
 _HIGHEST = 200.0
 # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
 _FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
+# Tables of so many rows are interpolated; how many a pilot takes; with one, to what tolerance (the density is narrow)
+# and with how many points at most.
+_LONG, _PILOT, _ROUGH, _MOST_POINTS = 500, 2**13, 0.1, 14
+# Parts of the density under a wide prior, and how well halves of it have to agree; by how much the log of what other
+# priors make of it may vary; shares that have no say in that.
+_FINE, _FINE_AGREE, _ALIKE, _NO_SHARE = 96, 1e-6, 2.0, 1e-6
 # The share below which a scatter is none.
 _NO_SCATTER = 1e-12
 
@@ -102,6 +111,9 @@ class Solved(Protocol):
         `log_scatter_ratio` has the logs of each weighting's scatter by the noise scale, or by one, (weightings,).
         """
 
+
+Source = ScatteredRows | InterpolatedRows
+"""Rows under many scatters."""
 
 Part = tuple[Array, Solved]
 """Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
@@ -227,6 +239,21 @@ class _Learned:
         first = (self._lattice.branch == 0).repeat(self._lattice.log_weights.shape[1])
         return self._lattice.log_weights.ravel()[first], self._lattice.scales["prior_scale"][first]
 
+    def in_levels(self) -> dict[str, Array]:
+        """Return logs of scales at each weighting, (weightings, levels), of which each has one of `LEVEL_MASSES`."""
+        lattice = self._lattice
+        of, shape = lattice.branch // self._geometries, lattice.log_weights.shape
+        found: dict[str, list[Array]] = {name: [] for name in lattice.scales}
+        for i in range(len(self.totals)):
+            own = of == i
+            values = {name: logs.reshape(shape)[own].ravel() for name, logs in lattice.scales.items()}
+            for name, (at, _) in masses_below(
+                lattice.log_weights[own].ravel(), values, self.spacings
+            ).items():
+                at = np.broadcast_to(at, len(LEVEL_MASSES) + 1) if len(at) == 1 else at
+                found[name].append(0.5 * (at[1:] + at[:-1]))
+        return {name: np.array(logs) for name, logs in found.items()}
+
     def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
         lattice, values = self._lattice, self._lattice.scales
         values["scatter"] = (
@@ -290,7 +317,7 @@ class _Fixed:
         return log_weights, {"noise_scale": log_scale, "scatter": log_scatter_ratio[which] + log_scale}
 
 
-def _at_scatters(problem: Problem, source: ScatteredRows, u: Array) -> list[Weighting]:
+def _at_scatters(problem: Problem, source: Source, u: Array) -> list[Weighting]:
     """Return the rows at some values of the scatter's coordinate, weighted with its density."""
     scatter = scatter_at(u, _lost(problem))
     factors, log_errors = source.compressed(scatter)
@@ -306,14 +333,121 @@ def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool
     """Integrate over the scatter where every value of it weights the rows anew.
 
     Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
-    many. A few that stand for all are solved on the rows themselves, and weighed anew.
+    many and can't be interpolated. A few that stand for all are solved on the rows themselves, and weighed anew.
     """
+    interpolated = _interpolated(problem)
+    if interpolated is not None:
+        try:
+            found = None if prior.scale_prior is None else _by_rule(problem, prior, interpolated)
+            return found or _over_scatter(problem, prior, interpolated, interpolated)
+        except Beyond:
+            problem.passed["interpolated"] = None
     groups = problem.groups
     gathered = ScatteredRows(problem, groups)
     same = groups is None or approximate or groups.exact
-    rows = gathered if same else ScatteredRows(problem, None)
+    return _over_scatter(problem, prior, gathered, gathered if same else ScatteredRows(problem, None))
 
-    def solved(u: Array, source: ScatteredRows, level: Array | None = None) -> Solved:
+
+def _interpolated(problem: Problem) -> InterpolatedRows | None:
+    """Return the rows of a long table under all scatters that there may be; None where it takes other ways.
+
+    Every so many-th row tells where the scatter lies, in the multiple of the deviation that all of them have.
+    """
+    if "interpolated" in problem.passed:
+        found: InterpolatedRows | None = problem.passed["interpolated"]
+        return found
+    found = None
+    if problem.errors_vary and len(problem.rows.y) >= _LONG:
+        every = len(problem.rows.y) // _PILOT
+        low, high = scatter_at(np.array([LOWEST, _upper(problem)]), _lost(problem)).tolist()
+        try:
+            if every > 1:
+                pilot = InterpolatedRows(problem, low, high, every=every, tolerance=_ROUGH)
+                low, high = scatter_at(np.array(_where(problem, pilot)), _lost(problem)).tolist()
+                found = InterpolatedRows(
+                    problem, low, high, tolerance=_ROUGH, most=_MOST_POINTS, located=True
+                )
+            else:
+                found = InterpolatedRows(problem, low, high)
+        except Beyond:
+            pass
+    problem.passed["interpolated"] = found
+    return found
+
+
+def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) -> Integrated | None:
+    """Integrate by a Gauss rule of what is the scatter's density under a wide prior; None where it is too different.
+
+    Only what the prior adds, a factor that hardly varies, takes the solutions at the points of the rule.
+    """
+    lost = _lost(problem)
+    if rows.located:
+        first, last = scatter_coordinate(np.array(rows.ends), lost).tolist()
+        u = np.linspace(first, last, _FINE + 1)
+        log_wide = _wide_density(problem, rows, u)
+        inside = np.flatnonzero(log_wide >= log_wide.max() - _ENDS)
+        left, right = float(u[max(inside[0] - 1, 0)]), float(u[min(inside[-1] + 1, _FINE)])
+    else:
+        left, right = _where(problem, rows, _ENDS)
+    u = np.linspace(left, right, _FINE + 1)
+    log_wide = _wide_density(problem, rows, u)
+    highest = float(log_wide.max())
+    share = np.exp(log_wide - highest)
+    total = float(share.sum())
+    if not abs(2.0 * share[::2].sum() - total) < _FINE_AGREE * total or share[-1] > _FINE_AGREE:
+        return None
+    scatter = scatter_at(u, lost)
+    points, shares = _few(scatter, share / total, problem.scatter_unit)
+    weightings = _at_scatters(problem, rows, scatter_coordinate(points, lost))
+    level = _wide_density(problem, rows, scatter_coordinate(points, lost))
+    solved = _Learned(
+        problem,
+        prior,
+        [
+            one._replace(log_weight=one.log_weight - at)
+            for one, at in zip(weightings, level.tolist(), strict=True)
+        ],
+    )
+    factor = np.logaddexp.reduce(solved.totals, axis=1)
+    if not np.ptp(factor[shares > _NO_SHARE]) < _ALIKE:
+        return None
+    log_spacing = float(np.log((right - left) / _FINE))
+    more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
+    found = solved.found(more)
+    # Quantiles of the scales lie between those at the points.
+    share *= np.exp(_between(points, factor[:, None], scatter, problem.scatter_unit)[:, 0] - factor.max())
+    kept = share > _NO_SHARE * share.max()
+    values = {
+        name: _between(points, logs, scatter[kept], problem.scatter_unit)
+        for name, logs in solved.in_levels().items()
+    }
+    values["scatter"] = np.log(scatter[kept])[:, None] + values["noise_scale"]
+    log_weights = (np.log(share[kept])[:, None] + np.log(LEVEL_MASSES)).ravel()
+    masses = masses_below(
+        log_weights, {name: logs.ravel() for name, logs in values.items()}, {"scatter": np.exp(log_spacing)}
+    )
+    if problem.noise == "additive":
+        masses["scatter"] = masses_between(np.log(scatter), share)
+    return Integrated(found, points[found.weighting], solved.totals + more[:, None], masses)
+
+
+def _between(points: Array, values: Array, scatter: Array, error: float) -> Array:
+    """Return values at scatters, (K, L), linear between those at some points and beyond them, (S, L)."""
+    shares, wanted = 1.0 / (1.0 + points / error), 1.0 / (1.0 + scatter / error)
+    order = np.argsort(shares)
+    at, values = shares[order], values[order]
+    if len(at) == 1:
+        return np.repeat(values, len(wanted), axis=0)
+    left = np.clip(np.searchsorted(at, wanted) - 1, 0, len(at) - 2)
+    part = (wanted - at[left]) / np.maximum(at[left + 1] - at[left], 1e-300)
+    return np.asarray(values[left] + np.clip(part, -1.0, 2.0)[:, None] * (values[left + 1] - values[left]))
+
+
+def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, rows: Source) -> Integrated:
+    """Integrate over the scatter: a lattice on some rows, a few that stand for it on others."""
+    same = gathered is rows
+
+    def solved(u: Array, source: Source, level: Array | None = None) -> Solved:
         found = _at_scatters(problem, source, u)
         if level is not None:
             found = [
@@ -442,32 +576,47 @@ def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
     return u[order], log_density[order]
 
 
-def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
+def _where(problem: Problem, source: Source, drop: float = DROP) -> tuple[float, float]:
     """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
-    size = problem.rows.n_features + problem.fit_intercept
-    freedom = max(problem.total_weight - size, 1.0)
+    lower, upper = LOWEST, _upper(problem)
+    if isinstance(source, InterpolatedRows):
+        lower, upper = scatter_coordinate(np.array(source.ends), _lost(problem)).tolist()
 
-    def log_density(u: Array) -> Array:
-        weightings = _at_scatters(problem, source, u)
-        factors = np.array([rows.factor for rows in weightings])[:, :, -1 - size :]
-        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
-        stacked = np.concatenate([factors, wide], axis=1)
-        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
-        square = np.square(triangle[:, size:, size]).sum(axis=1)
-        log_weight = np.array([rows.log_weight for rows in weightings])
-        log_weight = log_weight - np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :size])).sum(
-            axis=1
-        )
-        if problem.noise != "auto":
-            return np.asarray(log_weight - 0.5 * square)
-        floor = [problem.resolution(rows.factor) for rows in weightings]
-        log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))
-        log_scatter = np.array([rows.log_scatter_ratio for rows in weightings]) + log_scale
-        log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
-        log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
-        return np.asarray(log_weight - freedom * log_scale)
+    def bounded(u: Array) -> Array:
+        # Of scatters that rows do not tell of there are none.
+        inside = u <= upper if isinstance(source, InterpolatedRows) else np.ones(len(u), dtype=bool)
+        values = np.full(len(u), -np.inf)
+        if inside.any():
+            values[inside] = _wide_density(problem, source, u[inside])
+        return values
 
-    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
-    upper = float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
-    intervals = peak_intervals(log_density, LOWEST, upper, max(problem.tail, 1.0))
+    intervals = peak_intervals(bounded, lower, upper, max(problem.tail, 1.0), drop)
     return intervals[0][0], intervals[-1][1]
+
+
+def _upper(problem: Problem) -> float:
+    """Return the scatter's coordinate far above which there is none."""
+    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
+    return float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
+
+
+def _wide_density(problem: Problem, source: Source, u: Array) -> Array:
+    """Return the log density of the scatter's coordinate under a wide prior and the best noise scale."""
+    size = problem.rows.n_features + problem.fit_intercept
+    freedom = max(source.total_weight - size, 1.0)
+    weightings = _at_scatters(problem, source, u)
+    factors = np.array([rows.factor for rows in weightings])[:, :, -1 - size :]
+    wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
+    stacked = np.concatenate([factors, wide], axis=1)
+    triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+    square = np.square(triangle[:, size:, size]).sum(axis=1)
+    log_weight = np.array([rows.log_weight for rows in weightings])
+    log_weight = log_weight - np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :size])).sum(axis=1)
+    if problem.noise != "auto":
+        return np.asarray(log_weight - 0.5 * square)
+    floor = [problem.resolution(rows.factor) for rows in weightings]
+    log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))
+    log_scatter = np.array([rows.log_scatter_ratio for rows in weightings]) + log_scale
+    log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
+    log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
+    return np.asarray(log_weight - freedom * log_scale)
