@@ -64,7 +64,7 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         auxiliary = {name: values[nodes] for name, values in posterior.auxiliary.items()}
         true = posterior.true_features
         if true is None:
-            location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
+            deviation = posterior.covariances.draw(nodes, rng)
         else:
             true = true.drawn(nodes, rng)
             location = replace(posterior, true_features=true).measured(None)[0].location
@@ -73,6 +73,11 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         )
         if noise_scale is None:
             raise AssertionError  # for the type checker
+        if true is None:
+            if posterior.spread_by_noise:
+                # Lines lie off the data by the noise that is drawn, not by the node's.
+                deviation *= (noise_scale / posterior.noise_scale[nodes])[:, None]
+            location = posterior.location[nodes] + deviation
         return Draws(chains, location, noise_scale, true, auxiliary, scatter, prior_scale)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.

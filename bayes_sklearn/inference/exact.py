@@ -149,6 +149,7 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
         prior_scale=found.prior_scale,
         geometry=None if len(geometry) == 1 else geometry,
         scale_masses=masses,
+        spread_by_noise=prior.scale_prior is not None and problem.noise in ("scaled", "auto"),
     )
 
 

@@ -543,15 +543,18 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
     """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
     size = _NODES if left < right else 0
     u = np.linspace(left, right, size + 1)
-    parts = [(u, solved(u))]
+    parts, top = [(u, solved(u))], -np.inf
     while size and size <= _MOST_NODES:
         u, log_density = _joined(parts)
-        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
+        # By the highest that any lattice saw: one that misses it would widen again what was narrowed, for ever.
+        highest = float(log_density.max())
+        top = max(top, highest)
+        inside = np.flatnonzero(log_density >= min(top - _FALLEN, highest))
         wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
         if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
             right += wider * (last == size)
             left = max(left - wider * (first == 0), LOWEST)
-        elif len(inside) < size // 2:
+        elif len(inside) < size // 2 and highest > top - _FALLEN:
             left, right = u[max(first - 1, 0)], u[min(last + 1, size)]
         else:
             share = np.exp(log_density - log_density.max())
