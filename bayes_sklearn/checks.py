@@ -295,7 +295,7 @@ def as_shares(y: Array) -> Array:
 
 def are_shares(y: Array) -> bool:
     """Return whether all numbers are in [0, 1], but for rounding."""
-    return float(y.min(initial=0.0)) >= -_ROUNDING and float(y.max(initial=0.0)) - 1.0 <= _ROUNDING
+    return bool(y.min(initial=0.0) >= -_ROUNDING and y.max(initial=0.0) - 1.0 <= _ROUNDING)
 
 
 def check_shares(y: Array, name: str, counts: Array | None = None) -> None:
