@@ -219,6 +219,9 @@ class _Learned:
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
         self.totals = totals.reshape(len(of), self._geometries)
         self.spacings = {"prior_scale": self._integrand.spacing}
+        if len(self._lattice.steps) > 1:
+            step = self._lattice.steps[1] - self._lattice.steps[0]
+            self.spacings["noise_scale"] = float(step * np.median(self._lattice.width))
 
     def found(self, more: Array) -> Found:
         log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
