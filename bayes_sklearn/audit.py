@@ -16,8 +16,9 @@ from scipy import stats
 from sklearn.utils.validation import _num_samples
 
 from . import metrics
-from .checks import named, read_target
+from .checks import named, read_table, read_target
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
+from .messages import shown
 from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern, find_patterns
 from .predictive import final_regressor
 from .stated_errors import Kind, StandardizedRows, standardize_rows
@@ -291,10 +292,16 @@ def audit_errors(
     'about right'
     """
     if not isinstance(false_alarm_rate, Real) or not 0.0 < false_alarm_rate < 1.0:
-        raise ValueError(f"false_alarm_rate must lie between 0 and 1, got {false_alarm_rate!r}; 5% is 0.05.")
+        raise ValueError(
+            f"false_alarm_rate must lie between 0 and 1, got {shown(false_alarm_rate)}; 5% is 0.05."
+        )
     with named("X"):
         n = _num_samples(X)
-    target = read_target(y, n=n)
+    regressor, table = final_regressor(estimator, X)
+    columns = getattr(regressor, "_columns", None)
+    counted = columns is not None and "count_column" in columns.special
+    weight = columns.held(read_table(regressor, table))["count_column"] if counted else sample_weight
+    target = read_target(y, n=n, weight=weight)
     numbers = None if groups is None else _numbered(groups, n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov}
     rows = standardize_rows(estimator, X, target, sample_weight, **errors, groups=numbers, held_out=held_out)
@@ -313,7 +320,6 @@ def audit_errors(
     patterns = {} if rows.line is None else find_patterns(rows.line)
     verdict, found = decide(rows.kind, value, p_dispersion, p_trend, patterns, float(false_alarm_rate))
     interval = (float(overall.lower[0]), float(overall.upper[0]))
-    regressor, table = final_regressor(estimator, X)
     if pit is None and not held_out and getattr(regressor, "inference_", None) == "exact":
         pit = np.nan_to_num(regressor.loo_pit(table, target, sample_weight, y_err=y_err))
     values = _pit(rows, target, pit)
@@ -384,7 +390,7 @@ def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
     if given is None:
         return metrics.pit(y, rows.distribution)[rows.used]
     values = np.asarray(given, dtype=np.float64)
-    if values.shape != y.shape or not ((values >= 0.0) & (values <= 1.0)).all():
+    if values.shape != y.shape or not ((values >= 0.0) & (values <= 1.0))[rows.used].all():
         raise ValueError(
             f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns."
         )

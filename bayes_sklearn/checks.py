@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import column_or_1d, validate_data
+
+from .messages import LONGEST, first_offender, shortened, shown
 
 Array = NDArray[np.float64]
 
@@ -73,7 +75,8 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
     try:
         array = as_floats(value)
     except TypeError:
-        raise TypeError(f"{name} must be an array of {n} real numbers, got {value!r}.") from None
+        reason = first_offender(value) or f"got {shown(value)}"
+        raise TypeError(f"{name} must be an array of {n} real numbers, but {reason}.") from None
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (n,) and not (scalar and array.ndim == 0):
@@ -82,7 +85,8 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
         return array
     smallest, largest = float(array.min()), float(array.max())
     if not (np.isfinite(smallest) and np.isfinite(largest)):
-        raise ValueError(f"{name} contains NaN or infinity. Drop these rows or fill in their values.")
+        row = "" if array.ndim == 0 else f", first in row {int(np.argmin(np.isfinite(array)))}"
+        raise ValueError(f"{name} contains NaN or infinity{row}. Drop these rows or fill in their values.")
     if smallest < 0.0 or (positive and smallest == 0.0):
         wanted = "positive" if positive else "zero or positive"
         row = "" if array.ndim == 0 else f" in row {int(array.argmin())}"
@@ -119,11 +123,42 @@ def read_table(
     TypeError, ValueError
         Naming X.
     """
-    with named("X"):
+    with named("X", lambda said: _where_in_table(estimator, X, said)):
         check_unmasked(X)
         return validate_data(
             estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_samples
         )
+
+
+_COLUMN_SETTINGS = ("count_column", "y_err_column")
+
+
+def _where_in_table(estimator: Any, X: Any, said: str) -> str:
+    """Say what in a table is refused: which column, in which row, and what to do about it."""
+    settings = {s: getattr(estimator, s, None) for s in _COLUMN_SETTINGS}
+    lacking = [s for s, column in settings.items() if column is not None]
+    if "sparse" in said.lower():
+        return " Of a OneHotEncoder: sparse_output=False; of a ColumnTransformer: sparse_threshold=0."
+    if re.search("expecting|yet now missing", said) and lacking:
+        unknown = " In new rows a count of 0 says that it is not known." if "count_column" in lacking else ""
+        return f" X needs the columns that fit had, that of {' and '.join(lacking)}, too.{unknown}"
+    frame = hasattr(X, "columns") and hasattr(X, "shape")
+    try:
+        names = [str(name) for name in X.columns] if frame else None
+        columns = [X[name] for name in X.columns] if frame else np.asarray(X).T
+        for place, column in enumerate(columns):
+            label = shown(names[place]) if names else str(place)
+            own = (place, place - len(columns), names[place] if names else place)
+            what = "".join(f" ({s})" for s in lacking if settings[s] in own)
+            reason = first_offender(column)
+            if reason:
+                return f" The column {label}{what}: {reason}. Turn it into numbers, or drop it."
+            broken = ~np.isfinite(np.asarray(column, dtype=np.float64))
+            if broken.any():
+                return f" The first is in row {int(np.argmax(broken))} of the column {label}{what}."
+    except Exception:  # no table of columns: what was said has to do
+        pass
+    return ""
 
 
 def read_target(y: object, estimator: Any = None, *, n: int | None = None, weight: object = None) -> Array:
@@ -175,21 +210,27 @@ def check_unmasked(values: object) -> None:
 
 
 @contextmanager
-def named(argument: str) -> Iterator[None]:
-    """Make errors of the body name the argument, and say what to do where scikit-learn's don't."""
+def named(argument: str, where: Callable[[str], str] = lambda said: "") -> Iterator[None]:
+    """Make errors of the body name the argument, and say what to do where scikit-learn's don't.
+
+    `where` is told what was said, and says where the offender is.
+    """
     try:
         # scikit-learn looks for infinities by a sum.
         with np.errstate(over="ignore", invalid="ignore"):
             yield
     except Exception as error:  # tables may be of any library, with errors of its own
-        said = str(error)
+        said, more = str(error), ""
+        place = where(said)
+        unreadable = place.startswith(" The column")
         if re.search("NaN|infinity", said):
-            said = f"{said}\nDrop these rows or fill in their values."
+            said = said.partition("\n")[0]
+            more = " Drop these rows or fill in their values."
         if not re.search(rf"\b{argument}\b", said):
             wanted = "a table of real numbers, a row a sample" if argument == "X" else "one real number a row"
-            said = f"{argument} can't be taken as {wanted}: {said}"
+            said = f"{argument} can't be taken as {wanted}{'.' if unreadable else f': {said}'}"
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(said) from error
+        raise kind(shortened(said, LONGEST - len(place) - len(more)) + place + more) from error
 
 
 def check_coverage(coverage: object) -> None:
@@ -200,7 +241,7 @@ def check_coverage(coverage: object) -> None:
     ValueError
     """
     if not isinstance(coverage, Real) or not 0.0 < coverage < 1.0:  # type: ignore[operator]
-        raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}; 95% is 0.95.")
+        raise ValueError(f"coverage must lie between 0 and 1, got {shown(coverage)}; 95% is 0.95.")
 
 
 def check_probabilities(values: object, name: str) -> Array:
@@ -216,7 +257,7 @@ def check_probabilities(values: object, name: str) -> Array:
     except TypeError:
         array = np.array(np.nan)
     if not ((array >= 0.0) & (array <= 1.0)).all():
-        raise ValueError(f"{name} must be probabilities in [0, 1], got {values!r}.")
+        raise ValueError(f"{name} must be probabilities in [0, 1], got {shown(values)}.")
     return array
 
 
@@ -233,7 +274,7 @@ def check_seed(random_state: object) -> np.random.RandomState:
     except (TypeError, ValueError):
         raise ValueError(
             "random_state must be None, a whole number from 0 to 2**32 - 1, or a RandomState, got"
-            f" {random_state!r}."
+            f" {shown(random_state)}."
         ) from None
 
 
@@ -245,7 +286,7 @@ def check_flag(value: object, name: str) -> bool:
     TypeError
     """
     if not isinstance(value, bool | np.bool_ | Integral) or value not in (0, 1):
-        raise TypeError(f"{name} must be True or False, got {value!r}.")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}.")
     return bool(value)
 
 
@@ -257,7 +298,7 @@ def check_n_samples(n_samples: object) -> None:
     ValueError
     """
     if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
-        raise ValueError(f"n_samples must be a positive whole number, got {n_samples!r}.")
+        raise ValueError(f"n_samples must be a positive whole number, got {shown(n_samples)}.")
 
 
 def check_counts(counts: Array, name: str, *, whole: bool = True) -> None:
@@ -295,7 +336,7 @@ def as_shares(y: Array) -> Array:
 
 def are_shares(y: Array) -> bool:
     """Return whether all numbers are in [0, 1], but for rounding."""
-    return float(y.min(initial=0.0)) >= -_ROUNDING and float(y.max(initial=0.0)) - 1.0 <= _ROUNDING
+    return bool(y.min(initial=0.0) >= -_ROUNDING and y.max(initial=0.0) - 1.0 <= _ROUNDING)
 
 
 def check_shares(y: Array, name: str, counts: Array | None = None) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .messages import shown
 
 __all__ = ["Columns", "find_column"]
 
@@ -59,7 +61,7 @@ class Columns:
         }
         if len(set(special.values())) < len(special):
             raise ValueError(f"{' and '.join(special)} name the same column of X.")
-        errors = _error_columns(error_columns, known, n_columns)
+        errors = _error_columns(error_columns, known, n_columns, set(special.values()))
         for setting, position in special.items():
             if position in errors or position in errors.values():
                 raise ValueError(f"{setting} and error_columns name the same column of X.")
@@ -85,31 +87,44 @@ class Columns:
         return {setting: X[:, position].astype(np.float64) for setting, position in self.special.items()}
 
 
-def _error_columns(setting: object, names: Sequence[str] | None, n_columns: int) -> dict[int, int]:
-    """Return the position of each feature whose error is a column, and that column's."""
+def _error_columns(
+    setting: object, names: Sequence[str] | None, n_columns: int, taken: Collection[int]
+) -> dict[int, int]:
+    """Return the position of each feature whose error is a column, and that column's.
+
+    A suffix passes over columns that are `taken` and of which there is no feature.
+    """
     if setting is None:
         return {}
     if isinstance(setting, str):
         if names is None:
             raise ValueError(
-                f"error_columns={setting!r} is what names end with, but X has no column names: give a data frame, or"
-                " a dict of positions."
+                f"error_columns={shown(setting)} is what names end with, but X has no column names: give a data"
+                " frame, or a dict of positions."
             )
-        pairs = {name.removesuffix(setting): name for name in names if setting and name.endswith(setting)}
+        pairs = {
+            name.removesuffix(setting): name
+            for place, name in enumerate(names)
+            if setting
+            and name.endswith(setting)
+            and (place not in taken or name.removesuffix(setting) in names)
+        }
         if not pairs:
-            raise ValueError(f"error_columns={setting!r}: no column of X ends with it. It has {list(names)}.")
+            raise ValueError(
+                f"error_columns={shown(setting)}: no column of X ends with it. It has {shown(list(names))}."
+            )
         for feature, column in pairs.items():
             if feature not in names:
                 raise ValueError(
-                    f"error_columns={setting!r}: the column {column!r} has no feature {feature!r} beside it. Rename"
-                    " or drop it, or give a dict of feature to error column."
+                    f"error_columns={shown(setting)}: the column {shown(column)} has no feature {shown(feature)}"
+                    " beside it. Rename or drop it, or give a dict of feature to error column."
                 )
     elif isinstance(setting, Mapping):
         pairs = dict(setting)
     else:
         raise TypeError(
             f"error_columns must be a dict of feature to error column, or what error columns' names end with, got"
-            f" {setting!r}."
+            f" {shown(setting)}."
         )
     found = {
         find_column(feature, names, n_columns, "error_columns"): find_column(
@@ -123,7 +138,8 @@ def _error_columns(setting: object, names: Sequence[str] | None, n_columns: int)
     if both:
         label = names[both[0]] if names is not None else both[0]
         raise ValueError(
-            f"error_columns: the column {label!r} is a feature and the error of one. An error column is no feature."
+            f"error_columns: the column {shown(label)} is a feature and the error of one. An error column is no"
+            " feature."
         )
     return found
 
@@ -154,22 +170,22 @@ def find_column(column: object, names: Sequence[str] | None, n_columns: int, arg
             raise ValueError(f"{argument}={column}, but X has {n_columns} columns.")
         return int(column) % n_columns
     if not isinstance(column, str):
-        raise TypeError(f"{argument} must be a column's name or its position, got {column!r}.")
+        raise TypeError(f"{argument} must be a column's name or its position, got {shown(column)}.")
     if names is None:
         raise ValueError(
-            f"{argument}={column!r} names a column, but X has no column names: give a data frame (from a"
+            f"{argument}={shown(column)} names a column, but X has no column names: give a data frame (from a"
             " transformer, set_output(transform='pandas')), or the"
             " column's position."
         )
     if column in names:
         if list(names).count(column) > 1:
             raise ValueError(
-                f"{argument}={column!r} names several columns of X: rename them, or give a position."
+                f"{argument}={shown(column)} names several columns of X: rename them, or give a position."
             )
         return list(names).index(column)
     # A ColumnTransformer puts the transformer's name in front.
     renamed = [name for name in names if str(name).endswith(f"__{column}")]
     near = renamed or difflib.get_close_matches(str(column), list(names), n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else f" It has {list(names)}."
+    hint = f" Did you mean {' or '.join(map(shown, near[:3]))}?" if near else f" It has {shown(list(names))}."
     prefix = " A ColumnTransformer with verbose_feature_names_out=False keeps the name." if renamed else ""
-    raise ValueError(f"{argument}={column!r} is not a column of X.{hint}{prefix}")
+    raise ValueError(f"{argument}={shown(column)} is not a column of X.{hint}{prefix}")

@@ -18,6 +18,7 @@ from scipy.special import betaincinv, ndtr
 from sklearn.utils import Bunch, check_scalar
 
 from .checks import as_floats, check_n_samples, check_seed
+from .messages import shown
 
 __all__ = ["load_seeds", "make_role_modeling"]
 
@@ -232,7 +233,7 @@ def make_role_modeling(
     check_scalar(overdispersion, "overdispersion", Real)
     # Not a bound of check_scalar, which lets NaN pass.
     if not 0.0 <= overdispersion < 1.0:
-        raise ValueError(f"overdispersion must be at least 0 and below 1, got {overdispersion!r}.")
+        raise ValueError(f"overdispersion must be at least 0 and below 1, got {shown(overdispersion)}.")
     slopes, offset = _linear_truth(coef, intercept, mean_share)
 
     # Features and counts are drawn first, so that they do not depend on the truth.
@@ -346,7 +347,7 @@ def _check_messages(messages: tuple[int, int]) -> tuple[int, int]:
     if not (whole and 1 <= fewest <= most):
         raise ValueError(
             "messages must be a pair of whole numbers, the fewest (1 or more) and the most (no "
-            f"fewer), got {messages!r}."
+            f"fewer), got {shown(messages)}."
         )
     return fewest, most
 
@@ -369,7 +370,7 @@ def _linear_truth(
         try:
             slopes = as_floats(coef).copy()
         except TypeError:
-            raise TypeError(f"coef must be real numbers, got {coef!r}.") from None
+            raise TypeError(f"coef must be real numbers, got {shown(coef)}.") from None
     if slopes.shape != (len(_PHONE_FEATURES),):
         names = ", ".join(feature.name for feature in _PHONE_FEATURES)
         raise ValueError(

@@ -6,6 +6,8 @@ from numbers import Integral
 
 from sklearn.base import BaseEstimator
 
+from .messages import shown
+
 __all__ = ["Mixture", "resolve_components"]
 
 
@@ -43,17 +45,17 @@ def resolve_components(x_distribution: object) -> int | None:
         if x_distribution in ("normal", "mixture"):
             return 1 if x_distribution == "normal" else None
         raise ValueError(
-            f"x_distribution must be 'normal', 'mixture' or a Mixture(n_components=...), got {x_distribution!r}."
+            f"x_distribution must be 'normal', 'mixture' or a Mixture(n_components=...), got {shown(x_distribution)}."
         )
     if not isinstance(x_distribution, Mixture):
         raise TypeError(
-            f"x_distribution must be 'normal', 'mixture' or a Mixture(n_components=...), got {x_distribution!r}."
+            f"x_distribution must be 'normal', 'mixture' or a Mixture(n_components=...), got {shown(x_distribution)}."
         )
     count = x_distribution.n_components
     if count is None:
         return None
     if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
         raise ValueError(
-            f"x_distribution: n_components must be a whole number from 1, or None for a choice, got {count!r}."
+            f"x_distribution: n_components must be a whole number from 1, or None for a choice, got {shown(count)}."
         )
     return int(count)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import as_floats
+from .messages import first_offender, shown
 
 __all__ = ["FeatureErrors", "resolve_feature_errors", "warn_if_nothing_is_left"]
 
@@ -298,7 +299,8 @@ def _labels(frame: Any, names: Sequence[str], argument: str) -> list[str]:
         missing = [name for name in names if name not in labels]
         unknown = [label for label in labels if label not in names]
         raise ValueError(
-            f"{argument} is a frame whose columns are not the features: missing {missing}, unknown {unknown}. Name"
+            f"{argument} is a frame whose columns are not the features: missing {shown(missing)}, unknown"
+            f" {shown(unknown)}. Name"
             " them as in X."
         )
     return labels
@@ -312,7 +314,7 @@ def _aligned_both_ways(value: Any, names: Sequence[str]) -> object:
         rows = columns
     if sorted(rows) != sorted(names):
         raise ValueError(
-            f"X_cov is a frame whose rows are labelled {rows}: label them as its columns, or not at all."
+            f"X_cov is a frame whose rows are labelled {shown(rows)}: label them as its columns, or not at all."
         )
     aligned = np.asarray(_aligned(value, names, "X_cov"))
     return aligned[[rows.index(name) for name in names]]
@@ -322,15 +324,18 @@ def _numbers(value: object, argument: str) -> Array:
     try:
         return as_floats(value).copy()
     except TypeError:
-        raise TypeError(f"{argument} must be real numbers, got {value!r}.") from None
+        reason = first_offender(value) or f"got {shown(value)}"
+        raise TypeError(f"{argument} must be real numbers, but {reason}.") from None
 
 
 def _check_numbers(array: Array, argument: str) -> None:
     """Refuse standard errors that are not finite, or negative."""
     smallest, largest = float(array.min(initial=0.0)), float(array.max(initial=0.0))
     if not (np.isfinite(smallest) and np.isfinite(largest)):
+        first = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
         raise ValueError(
-            f"{argument}: NaN or infinity found. Fill in these values; 0 marks a feature without error."
+            f"{argument}: NaN or infinity found, first at {first}. Fill in these values; 0 marks a feature without"
+            " error."
         )
     if smallest < 0.0:
         place = np.unravel_index(int(array.argmin()), array.shape)

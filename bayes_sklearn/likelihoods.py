@@ -21,6 +21,7 @@ from .count_sums import log_below
 from .gamma_ratios import log_rising, log_rising_graph, rising_derivatives
 from .likelihood_base import Derivatives, Likelihood, Noise, Observations, counts
 from .log_odds import log_expit, log_one_plus
+from .messages import shown
 from .priors import (
     Beta,
     Gamma,
@@ -65,7 +66,7 @@ def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fittin
     if prior is None:
         return default
     if not isinstance(prior, kind):
-        raise TypeError(f"{key} must be a prior such as {fitting}, got {prior!r}.")
+        raise TypeError(f"{key} must be a prior such as {fitting}, got {shown(prior)}.")
     prior.check(key, 1)
     return prior
 
@@ -241,20 +242,22 @@ class StudentTLikelihood(_Additive):
     def check(self, argument: str) -> None:
         lower = np.asarray(self.lower)
         if lower.ndim or lower.dtype.kind not in "iuf" or not 0.0 <= lower < np.inf:
-            raise ValueError(f"{argument}__lower must be a number from 0, got {self.lower!r}.")
+            raise ValueError(f"{argument}__lower must be a number from 0, got {shown(self.lower)}.")
         if self.nu is None or isinstance(self.nu, Prior):
             _prior_of(self.nu, Gamma(), ScalePrior, f"{argument}__nu", "Gamma(2, 0.1), or a number")
             if self.nu is not None and self.nu.tail() <= 1.0:
-                raise ValueError(f"{argument}__nu needs a prior that integrates to one, got {self.nu!r}.")
+                raise ValueError(
+                    f"{argument}__nu needs a prior that integrates to one, got {shown(self.nu)}."
+                )
             return
         nu = np.asarray(self.nu)
         if nu.ndim or nu.dtype.kind not in "iuf":
             raise TypeError(
-                f"{argument}__nu must be a number or a prior such as Gamma(2, 0.1), got {self.nu!r}."
+                f"{argument}__nu must be a number or a prior such as Gamma(2, 0.1), got {shown(self.nu)}."
             )
         if not (np.isfinite(nu) and nu > 0.0):
             raise ValueError(
-                f"{argument}__nu must be positive and finite, got {self.nu!r}. For normal noise, use 'normal'."
+                f"{argument}__nu must be positive and finite, got {shown(self.nu)}. For normal noise, use 'normal'."
             )
 
     @property
@@ -580,11 +583,12 @@ def resolve_likelihood(likelihood: object) -> Likelihood:
     names = ", ".join(map(repr, LIKELIHOODS))
     if isinstance(likelihood, str):
         if likelihood not in LIKELIHOODS:
-            raise ValueError(f"likelihood must be one of {names}, got {likelihood!r}.")
+            raise ValueError(f"likelihood must be one of {names}, got {shown(likelihood)}.")
         return LIKELIHOODS[likelihood]
     if not isinstance(likelihood, Likelihood):
         raise TypeError(
-            f"likelihood must be one of {names}, or an object such as StudentTLikelihood(nu=4), got {likelihood!r}."
+            f"likelihood must be one of {names}, or an object such as StudentTLikelihood(nu=4), got"
+            f" {shown(likelihood)}."
         )
     likelihood.check("likelihood")
     return likelihood

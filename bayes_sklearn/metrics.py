@@ -8,7 +8,8 @@ are negated and say so by ``neg_``::
     cross_validate(regressor, X, y, scoring=SCORERS)
     GridSearchCV(regressor, grid, scoring={"crps": neg_crps_scorer}, refit="crps")
 
-All are closed forms. A `sample_weight` of k counts a row k times, 0 leaves it out.
+All are closed forms. A `sample_weight` of k counts a row k times, 0 leaves it out. Rows whose count is 0
+(`PredictiveDistribution.measured`) are left out, too; their target may be NaN.
 
 References
 ----------
@@ -25,6 +26,7 @@ American Statistical Association 67, 187-191.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -34,7 +36,8 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .checks import check_coverage, check_unmasked, named
+from .checks import as_floats, check_coverage, check_unmasked, named
+from .messages import shown
 from .predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 
 Array = NDArray[np.float64]
@@ -69,7 +72,7 @@ def log_predictive_density(
         If an argument is not n finite numbers, a standard deviation is not positive, a weight is
         negative or all are zero, or `y_std` is missing with means or given with a distribution.
     """
-    return _mean(_elementwise("logpdf", y_true, y_pred, y_std), sample_weight)
+    return _mean(_elementwise("logpdf", y_true, y_pred, y_std), sample_weight, _measured(y_pred))
 
 
 def crps(
@@ -89,7 +92,7 @@ def crps(
     y_true, y_pred, y_std, sample_weight
         As in `log_predictive_density`, errors too; a distribution has a method ``crps``.
     """
-    return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight)
+    return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight, _measured(y_pred))
 
 
 def pit(
@@ -104,7 +107,8 @@ def pit(
     ----------
     y_true, y_pred, y_std
         As in `log_predictive_density`, errors too; a distribution has a method ``cdf``, or ``pit``, which of
-        observed shares, that are discrete, takes half of the probability of the value itself.
+        observed shares, that are discrete, takes half of the probability of the value itself. Rows whose count is 0
+        have NaN.
     """
     # The weights of a mixture add up to 1 within rounding only.
     method = "pit" if callable(getattr(y_pred, "pit", None)) else "cdf"
@@ -125,7 +129,7 @@ def pit_error(pit_values: ArrayLike, *, sample_weight: ArrayLike | None = None) 
     Parameters
     ----------
     pit_values : array-like of shape (n,)
-        Values in [0, 1], as `pit` returns them.
+        Values in [0, 1], as `pit` returns them; NaN where there is none, of a row that is left out.
     sample_weight : array-like of shape (n,), optional
         Weights of the values.
 
@@ -134,10 +138,11 @@ def pit_error(pit_values: ArrayLike, *, sample_weight: ArrayLike | None = None) 
     ValueError
         If values are not finite or outside [0, 1], a weight is negative, or all are zero.
     """
-    values = _column("pit_values", pit_values)
+    measured = _not_nan(pit_values)
+    values = _column("pit_values", pit_values, measured)
     if ((values < 0) | (values > 1)).any():
         raise ValueError("pit_values must lie in [0, 1]; pass what `pit` returns.")
-    weights = _weights(sample_weight, values.size)
+    weights = _weights(sample_weight, values.size, measured)
     order = np.argsort(values)
     knots = np.concatenate([[0.0], values[order], [1.0]])
     levels = np.concatenate([[0.0], np.cumsum(weights[order])])
@@ -229,10 +234,11 @@ def _elementwise(
     y_std: ArrayLike | None,
 ) -> Array:
     """Value of `method` at each y_true, of the distribution y_pred or of Normal(y_pred, y_std)."""
+    measured = _measured(y_pred)
     if callable(getattr(y_pred, method, None)):
         if y_std is not None:
             raise ValueError("y_std must be left out where y_pred is a predictive distribution.")
-        y, distribution = _column("y_true", y_true), cast(PredictiveDistribution, y_pred)
+        y, distribution = _column("y_true", y_true, measured), cast(PredictiveDistribution, y_pred)
     elif y_std is None:
         raise ValueError(
             "y_std is missing; pass standard deviations along with means, or, as y_pred, a "
@@ -252,11 +258,20 @@ def _elementwise(
             f"y_true has shape {y.shape}, but y_pred's {method} {values.shape}; pass the "
             "distribution predicted for the same rows."
         )
-    return values
+    return values if measured is None else np.where(measured, values, np.nan)
 
 
-def _column(name: str, values: ArrayLike) -> Array:
-    """Finite floats of shape (n,), or a ValueError that names the argument."""
+def _measured(y_pred: object) -> NDArray[np.bool_] | None:
+    """Rows that scores are of, (n,); None: all."""
+    return getattr(y_pred, "measured", None)
+
+
+def _column(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None = None) -> Array:
+    """Finite floats of shape (n,), or a ValueError that names the argument; 0 where nothing was measured."""
+    if measured is not None and not measured.all():
+        with suppress(TypeError):
+            given = as_floats(values).ravel()
+            values = np.where(measured, given, 0.0) if given.shape == measured.shape else values
     try:
         with named(name):
             check_unmasked(values)
@@ -282,24 +297,34 @@ def _columns(**arguments: ArrayLike) -> list[Array]:
     return list(columns.values())
 
 
-def _weights(sample_weight: ArrayLike | None, n: int) -> Array:
-    if sample_weight is None:
-        return np.ones(n)
-    weights = _column("sample_weight", sample_weight)
+def _weights(sample_weight: ArrayLike | None, n: int, measured: NDArray[np.bool_] | None = None) -> Array:
+    """Weights of the rows, 0 where nothing was measured."""
+    weights = np.ones(n) if sample_weight is None else _column("sample_weight", sample_weight)
     if weights.size != n:
         raise ValueError(f"sample_weight has {weights.size} values for {n} rows; pass one a row.")
+    if measured is not None:
+        weights = weights * measured
     if (weights < 0).any() or not weights.any():
-        raise ValueError("sample_weight must not be negative, nor 0 (row left out) in every row.")
+        zero = "" if measured is None else " among those that were measured (whose count is not 0)"
+        raise ValueError(f"sample_weight must not be negative, nor 0 (row left out) in every row{zero}.")
     return weights
 
 
-def _mean(values: Array, sample_weight: ArrayLike | None) -> float:
-    weights = _weights(sample_weight, values.size)
+def _mean(values: Array, sample_weight: ArrayLike | None, measured: NDArray[np.bool_] | None = None) -> float:
+    weights = _weights(sample_weight, values.size, measured)
     # Selected, since a row left out must not turn an infinite score into 0 * inf = NaN.
     kept = weights > 0
     # Shares of the whole, so that nothing overflows which the mean itself does not.
     shares = weights[kept] / weights.max()
     return float((values[kept] * (shares / shares.sum())).sum())
+
+
+def _not_nan(values: ArrayLike) -> NDArray[np.bool_] | None:
+    """Rows that have a value, (n,); None: all, or none that is a number."""
+    with suppress(TypeError):
+        there = ~np.isnan(as_floats(values).ravel())
+        return None if there.all() or not there.any() else there
+    return None
 
 
 def _check_ordered(lower: Array, upper: Array) -> None:
@@ -355,6 +380,10 @@ class ProbabilisticScorer:
         distribution = predictive_distribution(estimator, X, **predict_params)
         # Others' distributions know of no such thing.
         distribution = getattr(distribution, "of_measurements", lambda: distribution)()
+        measured = _measured(distribution)
+        if measured is not None:
+            y = _column("y_true", y, measured)
+            sample_weight = _weights(sample_weight, len(measured), measured)
         return _SCORES[self.score](y, distribution, sample_weight, self.coverage)
 
     def set_score_request(self, **requests: bool | str | None) -> ProbabilisticScorer:
@@ -426,13 +455,13 @@ def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> P
         If there is no such score, or `coverage` is not between 0 and 1 or given to another score.
     """
     if score not in _SCORES:
-        raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {score!r}.")
+        raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {shown(score)}.")
     if score in _INTERVAL_SCORES:
         coverage = 0.95 if coverage is None else coverage
         check_coverage(coverage)
     elif coverage is not None:
         raise ValueError(
-            f"coverage means nothing to {score!r}, which scores the whole distribution; leave it "
+            f"coverage means nothing to {shown(score)}, which scores the whole distribution; leave it "
             f"out or take one of {', '.join(_INTERVAL_SCORES)}."
         )
     return ProbabilisticScorer(score, coverage)

@@ -144,7 +144,8 @@ class PredictionMixin:
         y : array-like of shape (n,)
             Measured values.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows in the sums; no counts or errors follow from them.
+            Weights of the rows in the sums; no counts or errors follow from them. Rows whose ``count_column`` is 0
+            are left out, their y may be NaN.
 
         Returns
         -------
@@ -156,12 +157,16 @@ class PredictionMixin:
         ValueError, TypeError
             For bad input, naming the argument.
         """
-        predicted = self.predict(X)
-        target = read_target(y, self, n=len(predicted))
+        distribution = self.predict_distribution(X, include_noise=self._errors_go_together)
+        predicted, measured = distribution.mean(), distribution.measured
+        target = read_target(y, self, n=len(predicted), weight=measured)
         weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")
         if weight is not None:
             weight = np.broadcast_to(weight, target.shape)
-        return float(r2_score(target, predicted, sample_weight=weight))
+        if measured is not None:
+            target, predicted = target[measured], predicted[measured]
+            weight = None if weight is None else weight[measured]
+        return float(r2_score(target, predicted, sample_weight=weight)) if len(target) else float("nan")
 
     def sample_y(
         self,

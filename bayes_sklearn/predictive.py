@@ -20,6 +20,7 @@ from .checks import as_floats, check_coverage, check_n_samples, check_probabilit
 from .errors import Parts
 from .inference.compressed import Rows
 from .inference.posterior import Posterior, line_mean, line_mean_and_variance, row_blocks
+from .messages import shown
 from .mixtures import Mixture, NormalMixture
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class PredictiveDistribution(ABC):
 
     index: Any = None
     """Row labels for `to_frame`."""
+    measured: NDArray[np.bool_] | None = None
+    """(n,) rows whose count is not 0, where some are; scores leave the others out. None: all rows."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -166,7 +169,7 @@ class PredictiveDistribution(ABC):
         try:
             values = as_floats(value)
         except TypeError:
-            raise TypeError(f"{name} must be real numbers, got {value!r}.") from None
+            raise TypeError(f"{name} must be real numbers, got {shown(value)}.") from None
         if values.ndim and values.shape[-1] not in (1, len(self)):
             raise ValueError(
                 f"{name} must be one number for each of {len(self)} rows, got shape {values.shape}."

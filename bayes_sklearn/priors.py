@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln, ndtr, ndtri, stdtrit, xlog1py, xlogy
 from sklearn.base import BaseEstimator, clone
 
+from .messages import shown
+
 Array = NDArray[np.float64]
 
 # A scatter of this share of the known errors is none to speak of.
@@ -105,18 +107,18 @@ class Prior(BaseEstimator):
             value = 1.0
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"{key} must be a number or an array of numbers, got {value!r}.")
+            raise TypeError(f"{key} must be a number or an array of numbers, got {shown(value)}.")
         if array.ndim and (self._single or array.shape != (size,)):
             wanted = f"there are {size} features: give one number for all, or one a feature"
             wanted = "give one number" if size == 1 else wanted
             raise ValueError(f"{key} has shape {array.shape}; {wanted}.")
         if not np.isfinite(array).all():
             raise ValueError(
-                f"{key} must be finite, got {value!r}. For no prior information, use {self._vague}."
+                f"{key} must be finite, got {shown(value)}. For no prior information, use {self._vague}."
             )
         if positive and not (array > 0.0).all():
             raise ValueError(
-                f"{key} must be positive, got {value!r}. For no prior information, use {self._vague}."
+                f"{key} must be positive, got {shown(value)}. For no prior information, use {self._vague}."
             )
         return np.full(size, array, dtype=np.float64)
 
@@ -373,15 +375,17 @@ class PoweredCorrelation(CoefficientPrior):
         key = f"{argument}__power"
         power = np.atleast_1d(np.asarray(self.power))
         if power.dtype.kind not in "biuf" or power.ndim > 1 or not power.size:
-            raise TypeError(f"{key} must be a number or a sequence of numbers, got {self.power!r}.")
+            raise TypeError(f"{key} must be a number or a sequence of numbers, got {shown(self.power)}.")
         if not ((power >= 0.0) & (power <= 1.0)).all():
-            raise ValueError(f"{key} must lie between 0 (a ridge) and 1 (a g-prior), got {self.power!r}.")
+            raise ValueError(
+                f"{key} must lie between 0 (a ridge) and 1 (a g-prior), got {shown(self.power)}."
+            )
         learned = self.scale_prior
         if learned is not None and learned is not self.sigma:
             sigma = np.ones(size)
         else:
             if np.ndim(self.sigma):  # type: ignore[arg-type]
-                raise ValueError(f"{argument}__sigma must be one number or a prior, got {self.sigma!r}.")
+                raise ValueError(f"{argument}__sigma must be one number or a prior, got {shown(self.sigma)}.")
             sigma = self._check_one(f"{argument}__sigma", self.sigma, size, True)
         return {"sigma": sigma, "power": power.astype(np.float64)}
 
@@ -519,7 +523,7 @@ class Horseshoe(ScaleMixture):
         if not checked["n_nonzero"] < size:
             raise ValueError(
                 f"{argument}__n_nonzero must lie between 0 and the number of features, which is {size}, got"
-                f" {self.n_nonzero!r}. Where most coefficients matter, use Normal()."
+                f" {shown(self.n_nonzero)}. Where most coefficients matter, use Normal()."
             )
         return checked
 

@@ -32,6 +32,7 @@ from .fitting import Fit, Specification, TrainingData, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings, contradicted
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
+from .messages import brief, shown
 from .new_rows import new_rows
 from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
@@ -499,13 +500,15 @@ class BayesianErrorsInVariablesRegressor(
         if not isinstance(prior, kind):
             wanted = "the noise scale" if kind is ScalePrior else "coefficients"
             fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
-            raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {prior!r}.")
+            raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {shown(prior)}.")
         if isinstance(prior, ScaleMixture) and role == "intercept_prior":
-            raise TypeError(f"intercept_prior can't be {prior!r}, which is for coefficients: use StudentT().")
+            raise TypeError(
+                f"intercept_prior can't be {shown(prior)}, which is for coefficients: use StudentT()."
+            )
         if role == "intercept_prior" and prior.scale_prior is not None:
             raise TypeError(
-                f"intercept_prior={prior!r}: a scale is learned from coefficients that share it, and the intercept is"
-                " one number. Give a number, or None for an intercept that the data alone place."
+                f"intercept_prior={shown(prior)}: a scale is learned from coefficients that share it, and the"
+                " intercept is one number. Give a number, or None for an intercept that the data alone place."
             )
         prior.check(role, size)
         return prior
@@ -584,7 +587,7 @@ class BayesianErrorsInVariablesRegressor(
         held = columns.held(table)
         nothing_stated = all(value is None for value in (counts, y_err, X_err, X_cov))
         typical = self._typical_errors if nothing_stated and not held and not columns.errors else None
-        return new_rows(
+        distribution = new_rows(
             self._likelihood,
             self._posterior,
             self._noise_model,
@@ -599,6 +602,10 @@ class BayesianErrorsInVariablesRegressor(
             seed=self._seed,
             index=index,
         )
+        behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
+        if behind.ndim and not behind.all():
+            distribution.measured = behind.ravel() > 0.0
+        return distribution
 
     def _new_feature_errors(self, table: NDArray[Any], X_err: Any, X_cov: Any) -> Array | None:
         """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
@@ -646,12 +653,17 @@ class BayesianErrorsInVariablesRegressor(
         table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation, noise=noise)
         return table if self.fit_intercept else table.drop(index="intercept")
 
+    def _validate_params(self) -> None:
+        with brief():
+            super()._validate_params()
+
     @contextmanager
     def _untouched_on_error(self) -> Iterator[None]:
         """Put every attribute back as it was if the body fails or is interrupted."""
         before = self.__dict__.copy()
         try:
-            yield
+            with brief():
+                yield
         except BaseException:
             self.__dict__ = before  # at once: a second interrupt can't come in between
             raise

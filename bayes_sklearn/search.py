@@ -207,6 +207,11 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Bas
         check_is_fitted(self)
         return self.best_estimator_.predict(X, return_std, return_cov, **of_rows)
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R^2 of the best estimator, as `BayesianErrorsInVariablesRegressor.score`."""
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y, sample_weight)
+
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **of_rows: Any) -> Array:
         """Return intervals by the best estimator, as `BayesianErrorsInVariablesRegressor.predict_interval`."""
         check_is_fitted(self)

@@ -148,7 +148,8 @@ class SharePredictive(PredictiveDistribution):
         UserWarning
             Where counts are not known: a score is then that of the underlying share.
         """
-        if self._counts.all():
+        known = self._counts > 0.0
+        if (known if self.measured is None else known | ~self.measured).all():
             return self
         if self._counts_in_fit is None:
             warnings.warn(
@@ -159,7 +160,7 @@ class SharePredictive(PredictiveDistribution):
             )
             return self
         other = copy(self)
-        other._counts = np.where(self._counts > 0.0, self._counts, self._counts_in_fit)
+        other._counts = np.where(known, self._counts, self._counts_in_fit)
         return other
 
     @property

@@ -138,15 +138,15 @@ def standardize_rows(
         stated = np.broadcast_to(stated_error(model, mean, counts, y_err), (n,))
         noise = _noise_in_fit(model, mean, counts, y_err)
     # (52); the noise scale, by which both are multiplied, drops out.
-    leverage = line / (noise + of_features)
+    variance = np.where(used, noise + of_features, 1.0)
+    leverage = line / variance
     n_parameters = len(model.coef_) + int(model.fit_intercept)
     if not held_out:
         if frequency is not None:
             leverage = leverage * frequency  # the line follows one measurement by all of its copies
         _check_of_fit(leverage[used], n_parameters)
         leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
-    base = np.square(stated) + of_features
-    variance = np.broadcast_to(noise + of_features, (n,))
+    base = np.where(used, np.square(stated) + of_features, 1.0)
     design = _design(model, values[used], mean[used])
     own = np.zeros(n)
     of_fit = np.sqrt(variance[used])

@@ -24,6 +24,7 @@ from .feature_errors import FeatureErrors
 from .fitting import Fit, Specification, TrainingData, fit
 from .inference import Compressed, ImproperPosterior, Problem, SamplerSettings, Sufficient
 from .likelihoods import resolve_likelihood
+from .messages import shown
 
 Array = NDArray[np.float64]
 
@@ -337,7 +338,9 @@ class StreamingMixin:
             for position, model in enumerate((self, *others)):
                 who = "this model" if position == 0 else f"model {position} to merge"
                 if not isinstance(model, StreamingMixin):
-                    raise TypeError(f"merge takes fitted models of {type(self).__name__}, got {model!r}.")
+                    raise TypeError(
+                        f"merge takes fitted models of {type(self).__name__}, got {shown(model)}."
+                    )
                 part = getattr(model, "_seen", None)
                 if part is None:
                     raise ValueError(f"merge: {who} is not fitted. Call its fit or partial_fit first.")
@@ -358,8 +361,8 @@ class StreamingMixin:
             now = getattr(self, name)
             if now is not before and now != before:
                 raise ValueError(
-                    f"{name} was {before!r} for the rows seen before, and what is kept of them depends on it; now it"
-                    f" is {now!r}. Set it back, or begin again with fit."
+                    f"{name} was {shown(before)} for the rows seen before, and what is kept of them depends on it;"
+                    f" now it is {shown(now)}. Set it back, or begin again with fit."
                 )
 
     def _remember(self, data: TrainingData, problem: Problem) -> None:

@@ -83,6 +83,11 @@ def summarise(
     values = np.reshape(list(others.values()), (len(others), len(posterior.weights)))
     own_means = values @ posterior.weights
     own_deviations = np.sqrt(np.square(values - own_means[:, None]) @ posterior.weights)
+    if "prior_scale" in posterior.scale_masses:  # few nodes tell what lines are, not how far its tail reaches
+        logs, below = posterior.scale_masses["prior_scale"]
+        between, mass = np.exp(0.5 * (logs[1:] + logs[:-1])), np.diff(below)
+        own_means[-1] = between @ mass / mass.sum()
+        own_deviations[-1] = np.sqrt(np.square(between - own_means[-1]) @ mass / mass.sum())
     own_limits = np.reshape([_quantiles(posterior, name, tails, others) for name in others], (-1, 2))
     label = f"{100.0 * coverage:g}%"
     table = pd.DataFrame(

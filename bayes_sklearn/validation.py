@@ -29,6 +29,7 @@ from .fitting import Fit, Specification, TrainingData, settle
 from .inference import PriorUnits, Rows, SamplerSettings, choose
 from .inference._compat import diagnostics
 from .likelihoods import resolve_likelihood
+from .messages import shown
 from .regressor import BayesianErrorsInVariablesRegressor
 from .simulation import Parameters, Simulation
 from .uniformity import uniformity_p_value
@@ -315,9 +316,9 @@ def _check(estimator: object, targets: object, n_simulations: object) -> None:
             f"estimator must be a BayesianErrorsInVariablesRegressor, got {type(estimator).__name__}: {remedy}"
         )
     if targets not in ("model", "binomial"):
-        raise ValueError(f"targets must be 'model' or 'binomial', got {targets!r}.")
+        raise ValueError(f"targets must be 'model' or 'binomial', got {shown(targets)}.")
     if not isinstance(n_simulations, Integral) or isinstance(n_simulations, bool) or n_simulations < 1:
-        raise ValueError(f"n_simulations must be a whole number from 1, got {n_simulations!r}.")
+        raise ValueError(f"n_simulations must be a whole number from 1, got {shown(n_simulations)}.")
 
 
 def _settled(
@@ -356,7 +357,7 @@ def _settled(
     if targets == "binomial" and not (counted and likelihood.closed_form):
         raise ValueError(
             "targets='binomial' is for shares with counts under the normal likelihood: give counts (or count_column)"
-            f" and likelihood='normal', or leave targets out; got likelihood={model.likelihood!r}."
+            f" and likelihood='normal', or leave targets out; got likelihood={shown(model.likelihood)}."
         )
     if counted and y is None and (targets == "model" or model.standardize):
         raise ValueError(

@@ -35,6 +35,11 @@ def fit_y_err(table: Table) -> Work:
     return lambda: BayesianErrorsInVariablesRegressor().fit(table.X, table.y, y_err=table.y_err)
 
 
+def fit_y_err_scaled(table: Table) -> Work:
+    model = BayesianErrorsInVariablesRegressor(noise="scaled")
+    return lambda: model.fit(table.X, table.y, y_err=table.y_err)
+
+
 def fit_frequency(table: Table) -> Work:
     return lambda: BayesianErrorsInVariablesRegressor().fit(table.X, table.y, table.weight)
 
@@ -114,6 +119,7 @@ ADAPTERS: dict[str, Adapter] = {
     adapter.__name__: adapter
     for adapter in (
         fit_y_err,
+        fit_y_err_scaled,
         fit_frequency,
         fit_counts,
         linear_fit_y_err,

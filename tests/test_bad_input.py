@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy.sparse import csr_matrix
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as RegressorCV
@@ -346,7 +347,7 @@ TABLES = {
     "y masked": Bad((r"\by\b", "masked"), y=np.ma.MaskedArray(Y, mask=Y > 0.3)),
     "y nowhere": Bad(("requires y to be passed",), y=None),
     "sample_weight masked": Bad(
-        ("sample_weight", "real numbers"),
+        ("sample_weight", "real numbers", r"row \d+ is masked"),
         data={"sample_weight": np.ma.MaskedArray(COUNTS, mask=COUNTS > 5)},
         error=TypeError,
     ),
@@ -354,7 +355,7 @@ TABLES = {
         ("y_err", "real numbers"), data={"y_err": [10**400] * N}, error=TypeError
     ),
     "X_err masked": Bad(
-        ("X_err", "real numbers"),
+        ("X_err", "real numbers", r"row \d+ is masked"),
         data={"X_err": np.ma.MaskedArray(np.full((N, P), 0.1), mask=X > 0.9)},
         error=TypeError,
     ),
@@ -365,6 +366,63 @@ TABLES = {
     ),
     "a column that is neither name nor position": Bad(
         ("count_column", "name or its position"), {"count_column": Y_ERR}, X=FRAME, error=TypeError
+    ),
+    "a date among floats": Bad(
+        (r"\bX\b", "column 'when'", "dates"),
+        X=pd.DataFrame(X[:, :2], columns=["a", "b"]).assign(when=pd.Timestamp("2024-03-01")),
+        error=TypeError,
+    ),
+    "a word in a column": Bad(
+        (r"\bX\b", "column 'city'", "'Ulm' in row 0"), X=pd.DataFrame({"a": X[:, 0], "city": "Ulm"})
+    ),
+    "NaN in a column of X": Bad(
+        ("X contains NaN", "row 3 of the column 'b'", "Drop"),
+        X=pd.DataFrame(having(X[:, :2], np.nan), columns=["b", "a"]),
+    ),
+    "NaN in the column of counts": Bad(
+        ("X contains NaN", r"row 3 of the column 'messages' \(count_column\)"),
+        {"count_column": "messages"},
+        X=FRAME.assign(messages=having(np.asarray(FRAME["messages"], dtype=float), np.nan)),
+    ),
+    "NaN in the column of errors": Bad(
+        ("X contains NaN", r"row 3 of the column 1 \(y_err_column\)"),
+        {"y_err_column": 1 - P},
+        X=np.column_stack([X[:, 0], having(X[:, 1], np.nan), X[:, 2:]]),
+    ),
+    "sparse X": Bad(("[Ss]parse", "sparse_output=False"), X=csr_matrix(X), error=TypeError),
+    "counts of 20,000 words": Bad(
+        ("sample_weight", "real numbers", "the text '12' in row 0"),
+        {"weight_type": "counts"},
+        X=np.arange(20_000.0)[:, None],
+        y=np.zeros(20_000),
+        data={"sample_weight": ["12"] * 20_000},
+        error=TypeError,
+    ),
+    "one masked of 500 errors": Bad(
+        ("y_err", "real numbers", "row 77 is masked"),
+        X=np.arange(500.0)[:, None],
+        y=np.arange(500.0),
+        data={"y_err": np.ma.MaskedArray(np.ones(500), mask=np.arange(500) == 77)},
+        error=TypeError,
+    ),
+    "a column's name of a thousand letters": Bad(("count_column",), {"count_column": "n" * 1000}, X=FRAME),
+    "no such column of a thousand": Bad(
+        ("count_column", "not a column of X"),
+        {"count_column": "zzz"},
+        X=pd.DataFrame(
+            np.tile(X[:, :1], (1, 1000)), columns=[f"a long column's name {i}" for i in range(1000)]
+        ),
+    ),
+    "a suffix of no column of a thousand": Bad(
+        ("error_columns", "ends with it"),
+        {"error_columns": "_zzz"},
+        X=pd.DataFrame(
+            np.tile(X[:, :1], (1, 1000)), columns=[f"a long column's name {i}" for i in range(1000)]
+        ),
+    ),
+    "a setting of a thousand letters": Bad(("noise",), {"noise": "n" * 1000}),
+    "a prior of a thousand numbers": Bad(
+        ("coef_prior",), {"coef_prior": Normal(sigma=[*np.ones(999), np.nan])}, X=np.tile(X[:, :1], (1, 1000))
     ),
     "a column by truth": Bad(
         ("y_err_column", "name or its position"), {"y_err_column": True}, error=TypeError
@@ -390,6 +448,7 @@ def check(bad: Bad, call: Callable[[], Any]) -> None:
     """Check that a call fails as it should."""
     with pytest.raises(bad.error) as caught:
         call()
+    assert len(str(caught.value)) <= 400
     message = " ".join(str(caught.value).split())
     for pattern in bad.says:
         assert re.search(pattern, message), f"{pattern!r} is not in {message!r}"

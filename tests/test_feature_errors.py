@@ -239,6 +239,14 @@ def test_one_column_may_hold_the_error_of_several_features() -> None:
 CV = KFold(3, shuffle=True, random_state=0)
 
 
+def test_a_suffix_passes_over_columns_that_other_settings_name() -> None:
+    table = TABLE.assign(y_err=0.3)
+    model = Regressor(error_columns="_err", y_err_column="y_err", random_state=0).fit(table, Y)
+    other = Regressor(error_columns="_err", random_state=0).fit(TABLE, Y, y_err=0.3)
+    np.testing.assert_array_equal(model.coef_names_, other.coef_names_)
+    np.testing.assert_allclose(model.coef_, other.coef_, rtol=1e-10)
+
+
 def test_error_columns_are_split_and_scored_with_their_rows() -> None:
     model = Regressor(error_columns="_err", random_state=0)
     scored = cross_validate(model, TABLE, Y, cv=CV, scoring={"r2": "r2", "crps": neg_crps_scorer})

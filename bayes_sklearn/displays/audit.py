@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..audit import ErrorAudit, audit_errors
+from ..messages import shown
 from .axes import BLUE, GREY, LIGHT, Display
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class AuditDisplay(Display):
         found = self.audit.by
         by = by or next(iter(found), None)  # type: ignore[arg-type]
         if by not in found:
-            raise ValueError(f"by must be one of {', '.join(map(repr, found)) or 'none'}, got {by!r}.")
+            raise ValueError(f"by must be one of {', '.join(map(repr, found)) or 'none'}, got {shown(by)}.")
         groups = found[by]
         ax = self._open(ax, (6.4, 4.6))
         lower, upper = self.audit.interval
@@ -112,8 +113,8 @@ class AuditDisplay(Display):
         )
         ax.set_yscale("log")
         low, high = min(0.5, groups.lower.min(), lower), max(2.0, groups.upper.max(), upper)
-        shown = [tick for tick in _TICKS if low <= tick <= high]
-        ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
+        ticks = [tick for tick in _TICKS if low <= tick <= high]
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.set_yticks([], minor=True)
         labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]
         ax.set_xticks(place, labels, fontsize="small")

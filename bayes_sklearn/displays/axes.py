@@ -9,13 +9,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import check_vector
+from ..predictive import PredictiveDistribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
-__all__ = ["BLUE", "GREEN", "GREY", "LIGHT", "ORANGE", "PARTS", "Display", "RowWeights", "percent"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "LIGHT",
+    "ORANGE",
+    "PARTS",
+    "Display",
+    "RowWeights",
+    "measured_alone",
+    "percent",
+]
 
 # Okabe & Ito's colours, which colour-blind people can tell apart.
 BLUE, ORANGE, GREEN, GREY, LIGHT = "#0072B2", "#D55E00", "#009E73", "#666666", "#d9d9d9"
@@ -119,6 +131,15 @@ class RowWeights(NamedTuple):
     def n_effective(self) -> int:
         """Equally weighted rows whose share scatters as much, (62)."""
         return max(round(self.total**2 / float(self.weight @ self.weight)), 1)
+
+
+def measured_alone(distribution: PredictiveDistribution, sample_weight: ArrayLike | None) -> ArrayLike | None:
+    """Return weights that leave out rows of which nothing was measured: their count is 0."""
+    if distribution.measured is None:
+        return sample_weight
+    n = len(distribution)
+    weight = 1.0 if sample_weight is None else check_vector(sample_weight, n, "sample_weight", scalar=False)
+    return weight * distribution.measured
 
 
 def percent(probability: float) -> str:

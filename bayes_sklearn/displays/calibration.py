@@ -10,7 +10,7 @@ from scipy import stats
 
 from .. import metrics
 from ..predictive import PredictiveDistribution, predictive_distribution
-from .axes import BLUE, GREY, LIGHT, Display, RowWeights
+from .axes import BLUE, GREY, LIGHT, Display, RowWeights, measured_alone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,6 +125,7 @@ class _OfPIT(Display):
             # PIT values of discrete distributions lie in the middle of the jump of the cdf.
             width = np.maximum(2.0 * (y_pred.cdf(np.asarray(y_true, dtype=np.float64).ravel()) - pit), 0.0)
             width[width < _ROUNDING] = 0.0
+            sample_weight = measured_alone(y_pred, sample_weight)
         return cls(pit, width, sample_weight=sample_weight).plot(ax)
 
 

@@ -10,6 +10,7 @@ from sklearn.utils import assert_all_finite, check_array
 
 from ..checks import as_floats, check_coverage, check_vector, named, read_target
 from ..columns import find_column
+from ..messages import shown
 from ..predictive import PredictiveDistribution, final_regressor, predictive_distribution
 from ..regressor import BayesianErrorsInVariablesRegressor
 from ..stated_errors import error_bars
@@ -140,10 +141,16 @@ class RegressionLineDisplay(Display):
         names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
-        target = read_target(y, n=n)
         held = _HeldColumns.of(estimator, table, names)
+        behind = [np.asarray(_column(table, place), dtype=np.float64) for place in held.counts]
+        target = read_target(y, n=n, weight=behind[0] if behind else counts)
         if place in held.all:
-            raise ValueError(f"feature={feature!r} holds errors or counts: it is no feature.")
+            raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
+        if behind:  # a count of 0 is a row of which nothing was measured
+            given = RowWeights.of(sample_weight, n)
+            sample_weight = np.zeros(n)
+            sample_weight[given.used] = given.weight
+            sample_weight[behind[0] == 0.0] = 0.0
         rows = RowWeights.of(sample_weight, n)
         with named("X"):
             x = as_floats(_column(table, place))

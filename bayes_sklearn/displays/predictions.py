@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import check_coverage, check_seed, check_vector, read_target
 from ..predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
 from ..stated_errors import error_bars
-from .axes import BLUE, GREY, ORANGE, PARTS, Display, RowWeights, percent
+from .axes import BLUE, GREY, ORANGE, PARTS, Display, RowWeights, measured_alone, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,7 +174,8 @@ class PredictionDisplay(Display):
         sample_weight: ArrayLike | None,
     ) -> Self:
         check_coverage(coverage)
-        target = read_target(y, n=len(distribution))
+        target = read_target(y, n=len(distribution), weight=distribution.measured)
+        sample_weight = measured_alone(distribution, sample_weight)
         interval = np.column_stack(distribution.interval(coverage))
         return cls(target, distribution.mean(), interval, y_err, coverage, sample_weight=sample_weight)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from ..messages import shown
 from ..uniformity import uniform_band
 from ..validation import simulation_based_calibration
 from .axes import BLUE, GREEN, GREY, LIGHT, ORANGE, Display
@@ -127,7 +128,7 @@ class RankDisplay(Display):
         if kind not in ("ecdf_difference", "histogram"):
             raise ValueError(f"kind must be 'ecdf_difference' or 'histogram', got {kind!r}.")
         if bins < 1:
-            raise ValueError(f"bins must be a whole number from 1, got {bins!r}.")
+            raise ValueError(f"bins must be a whole number from 1, got {shown(bins)}.")
         ax = self._open(ax)
         # All curves together leave the band in 5% of cases at most.
         outside = 0.05 / len(self.names)

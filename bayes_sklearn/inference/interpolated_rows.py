@@ -99,6 +99,7 @@ class InterpolatedRows:
         plain[dependent] = np.eye(len(plain))[dependent]
         white = np.asarray(dtrtri(plain)[0])
         white[:, dependent] = 0.0
+        self._triangle = np.where(dependent[:, None], 0.0, problem.factor[0])
         self._products, self._logs = self._sums(error, count, scatter, white, every)
         self._products[:, dependent, dependent] = 1.0
         try:
@@ -169,7 +170,7 @@ class InterpolatedRows:
         except np.linalg.LinAlgError as singular:
             raise Beyond from singular
         log_errors = shares @ self._logs - self.total_weight * np.log(self._problem.error_unit)
-        return roots.transpose(0, 2, 1) @ self._problem.factor[0], log_errors
+        return roots.transpose(0, 2, 1) @ self._triangle, log_errors
 
 
 def _coordinate(error: Array, ends: Array, tolerance: float) -> tuple[float, int]:

@@ -48,9 +48,10 @@ _ENDS = 20.0
 _HIGHEST = 200.0
 # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
 _FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
-# Tables of so many rows are interpolated; how many a pilot takes; with one, to what tolerance (the density is narrow)
-# and with how many points at most.
-_LONG, _PILOT, _ROUGH, _MOST_POINTS = 500, 2**13, 0.1, 14
+# Tables of so many rows are interpolated; how many a pilot takes, and with how many points at most the rows go on.
+_LONG, _PILOT, _MOST_POINTS = 500, 2**13, 16
+# Tolerance of a pilot, and of so many times as many rows: their density is a small part of the interval. Of fewer.
+_ROUGH, _MANY_TIMES, _FINER = 1e-2, 32, 1e-4
 # Parts of the density under a wide prior, and how well halves of it have to agree; by how much the log of what other
 # priors make of it may vary; shares that have no say in that.
 _FINE, _FINE_AGREE, _ALIKE, _NO_SHARE = 96, 1e-6, 2.0, 1e-6
@@ -219,6 +220,9 @@ class _Learned:
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
         self.totals = totals.reshape(len(of), self._geometries)
         self.spacings = {"prior_scale": self._integrand.spacing}
+        if len(self._lattice.steps) > 1:
+            step = self._lattice.steps[1] - self._lattice.steps[0]
+            self.spacings["noise_scale"] = float(step * np.median(self._lattice.width))
 
     def found(self, more: Array) -> Found:
         log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
@@ -364,8 +368,9 @@ def _interpolated(problem: Problem) -> InterpolatedRows | None:
             if every > 1:
                 pilot = InterpolatedRows(problem, low, high, every=every, tolerance=_ROUGH)
                 low, high = scatter_at(np.array(_where(problem, pilot)), _lost(problem)).tolist()
+                tolerance = _ROUGH if every >= _MANY_TIMES else _FINER
                 found = InterpolatedRows(
-                    problem, low, high, tolerance=_ROUGH, most=_MOST_POINTS, located=True
+                    problem, low, high, tolerance=tolerance, most=_MOST_POINTS, located=True
                 )
             else:
                 found = InterpolatedRows(problem, low, high)
