@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..messages import shown
 from ._compat import one_blas_thread, quietly
 from .compiled import CompiledModels
 from .posterior import Chains
@@ -89,26 +88,24 @@ class SamplerOptions:
         given = dict(settings.nuts_kwargs or {})
         for name, place in _ELSEWHERE.items():
             if name in given:
-                raise ValueError(f"nuts_kwargs has {shown(name)}: give it as {place} instead.")
+                raise ValueError(f"nuts_kwargs has {name!r}: give it as {place} instead.")
         sampler = given.pop("nuts_sampler", "nutpie")
         if sampler not in _SAMPLERS:
             raise ValueError(
-                f"nuts_kwargs: nuts_sampler must be one of {', '.join(_SAMPLERS)}, got {shown(sampler)}."
+                f"nuts_kwargs: nuts_sampler must be one of {', '.join(_SAMPLERS)}, got {sampler!r}."
             )
         if importlib.util.find_spec(sampler) is None:
             raise ValueError(
-                f"nuts_kwargs: nuts_sampler={shown(sampler)} is not installed. Install it, or use 'nutpie'."
+                f"nuts_kwargs: nuts_sampler={sampler!r} is not installed. Install it, or use 'nutpie'."
             )
         tune, accept = given.pop("tune", _TUNE), given.pop("target_accept", target_accept)
         cores = given.pop("cores", None)
         if not _is_whole(tune, 1):
-            raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {shown(tune)}.")
+            raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {tune!r}.")
         if not (isinstance(accept, Real) and 0.0 < accept < 1.0):  # type: ignore[operator]
-            raise ValueError(f"nuts_kwargs: target_accept must lie between 0 and 1, got {shown(accept)}.")
+            raise ValueError(f"nuts_kwargs: target_accept must lie between 0 and 1, got {accept!r}.")
         if not (cores is None or _is_whole(cores, 1)):
-            raise ValueError(
-                f"nuts_kwargs: cores must be a whole number from 1, or None, got {shown(cores)}."
-            )
+            raise ValueError(f"nuts_kwargs: cores must be a whole number from 1, or None, got {cores!r}.")
         if cores is None:
             cores = min(settings.chains, _free_cores())
         return cls(sampler, int(tune), float(accept), int(cores), given)
@@ -194,9 +191,7 @@ def _nutpie(model: SamplerModel, settings: SamplerSettings, options: SamplerOpti
                 **options.others,
             )
         except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise ValueError(
-                f"nuts_kwargs: nutpie does not take {shown(dict(options.others))}: {error}"
-            ) from None
+            raise ValueError(f"nuts_kwargs: nutpie does not take {dict(options.others)!r}: {error}") from None
         try:
             while not _is_finished(sampler):
                 time.sleep(_POLL)
@@ -242,7 +237,7 @@ def _pymc(model: SamplerModel, settings: SamplerSettings, options: SamplerOption
             except (TypeError, ValueError) as error:
                 if options.others:
                     raise ValueError(
-                        f"nuts_kwargs: {options.sampler} does not take {shown(dict(options.others))}: {error}"
+                        f"nuts_kwargs: {options.sampler} does not take {dict(options.others)!r}: {error}"
                     ) from None
                 if options.sampler == "pymc":
                     raise

@@ -239,8 +239,8 @@ class _Learned:
         )
 
     def of_ridge(self) -> tuple[Array, Array]:
-        """Return log weights and logs of the prior's scale under the first geometry, (K,) each."""
-        first = (self._lattice.branch == 0).repeat(self._lattice.log_weights.shape[1])
+        """Return log weights and logs of the prior's scale, (K,) each, under the first geometry with any weight."""
+        first = (self._lattice.branch == self._lattice.branch[0]).repeat(self._lattice.log_weights.shape[1])
         return self._lattice.log_weights.ravel()[first], self._lattice.scales["prior_scale"][first]
 
     def in_levels(self) -> dict[str, Array]:
