@@ -74,9 +74,7 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         if noise_scale is None:
             raise AssertionError  # for the type checker
         if true is None:
-            if posterior.spread_by_noise:
-                # Lines lie off the data by the noise that is drawn, not by the node's.
-                deviation *= (noise_scale / posterior.noise_scale[nodes])[:, None]
+            deviation *= _wider(posterior, nodes, noise_scale, scatter)[:, None]
             location = posterior.location[nodes] + deviation
         return Draws(chains, location, noise_scale, true, auxiliary, scatter, prior_scale)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
@@ -86,6 +84,17 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
     position = np.interp(np.log(scale), np.log(posterior.noise_scale[order]), np.arange(len(order)))
     nodes = order[np.floor(position + rng.random(size)).astype(np.intp).clip(max=len(order) - 1)]
     return Draws(chains, posterior.location[nodes] + posterior.covariances.draw(nodes, rng), scale)
+
+
+def _wider(posterior: Posterior, nodes: NDArray[np.intp], noise_scale: Array, scatter: Array | None) -> Array:
+    """Return by what factor lines lie farther off the data for the noise that was drawn than for the nodes'."""
+    share = posterior.error_share
+    if share is None:
+        return np.ones(len(nodes))
+    variance = share[nodes] * np.square(noise_scale / posterior.noise_scale[nodes])
+    if scatter is not None and posterior.scatter is not None:
+        variance += (1.0 - share[nodes]) * np.square(scatter / posterior.scatter[nodes])
+    return np.sqrt(variance)
 
 
 def _scale_at(

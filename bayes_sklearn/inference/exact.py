@@ -121,6 +121,7 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
 def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) -> Posterior:
     """Integrate over more than a noise scale: the scale of the prior, its geometry, a scatter beside it."""
     scatter: Array | None = None
+    error_share: Array | None = None
     if problem.noise in ("additive", "auto"):
         integrated = over_scatter(problem, prior, approximate=approximate)
         found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
@@ -133,7 +134,10 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
     if problem.noise == "additive" and scatter is not None:
         noise_scale, scatter = scatter, None
         masses["noise_scale"] = masses.pop("scatter")
-    elif scatter is not None:
+    elif prior.scale_prior is not None and problem.noise != "known":
+        error_share = 1.0 / (1.0 + np.square((0.0 if scatter is None else scatter) / problem.scatter_unit))
+        error_share = np.broadcast_to(error_share, noise_scale.shape)
+    if scatter is not None:
         scatter = scatter * noise_scale
     if problem.noise == "known":
         masses.pop("noise_scale", None)
@@ -149,7 +153,7 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
         prior_scale=found.prior_scale,
         geometry=None if len(geometry) == 1 else geometry,
         scale_masses=masses,
-        spread_by_noise=prior.scale_prior is not None and problem.noise in ("scaled", "auto"),
+        error_share=error_share,
     )
 
 
