@@ -37,10 +37,7 @@ from benchmarks.targets import TARGETS, Target
 
 from plain import Regressor
 
-pytestmark = [
-    pytest.mark.thorough,
-    pytest.mark.filterwarnings("ignore:The data contradict coef_prior"),  # a search tries narrow ones
-]
+pytestmark = pytest.mark.thorough
 
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "benchmarks"
 LARGE = {"rows": 1_000_000, "columns": 4}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, Normal
-from bayes_sklearn.inference import weightings
+from bayes_sklearn.inference import scatter_integrals
 from bayes_sklearn.inference.compressed import Rows
 from bayes_sklearn.inference.interpolated_rows import Beyond, InterpolatedRows
 from bayes_sklearn.inference.problem import Problem
@@ -94,9 +94,9 @@ def test_a_rule_of_a_few_scatters_is_a_lattice_of_them_on_the_rows(
         }
 
     model, quantiles = fitted()
-    monkeypatch.setattr(weightings, "_interpolated", lambda _: None)
+    monkeypatch.setattr(scatter_integrals, "_interpolated", lambda _: None)
     monkeypatch.setattr(Problem, "groups", None)
-    monkeypatch.setattr(weightings, "_NODES", 64)
+    monkeypatch.setattr(scatter_integrals, "_NODES", 64)
     exact, expected = fitted()
     sd = exact.coef_std_
     assert (np.abs(model.coef_ - exact.coef_) < 1e-4 * sd).all()

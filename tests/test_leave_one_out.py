@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from bayes_sklearn import Flat, HalfCauchy, HalfStudentT, Normal
-from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact, weightings
+from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact
 from bayes_sklearn.inference._compat import diagnostics, quietly
 from bayes_sklearn.inference.compressed import compress
 from bayes_sklearn.inference.leave_one_out import leave_one_out
@@ -183,8 +183,8 @@ def test_scatter_and_scale_that_are_learned_are_those_without_the_row(
     monkeypatch: pytest.MonkeyPatch, n: int, p: int, offset: float
 ) -> None:
     """By ratios of evidences, of refits whose lattices of the scatter are finer than those of fits."""
-    monkeypatch.setattr(weightings, "_AGREE", 1e-5)
-    monkeypatch.setattr(weightings, "_FALLEN", 25.0)
+    monkeypatch.setattr(scatter_integrals, "_AGREE", 1e-5)
+    monkeypatch.setattr(scatter_integrals, "_FALLEN", 25.0)
     data = measured(n, p)
     y = data.y + np.where(np.arange(n) == 3, offset * data.y_err, 0.0)
     prior: dict[str, Any] = {"coef_prior": PoweredCorrelation(), "intercept_prior": Flat()}

@@ -21,7 +21,8 @@ from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .propriety import check_proper, warn_of_no_noise
 from .quadrature import on_lattice, peak_intervals, trapezoid
-from .weightings import Contradiction, contradiction, over_scatter
+from .scatter_integrals import over_scatter
+from .weightings import Contradiction, contradiction
 
 Array = NDArray[np.float64]
 

@@ -19,7 +19,8 @@ from .noise_integrals import Nodes, ScaledIntegrand
 from .posterior import Factors, NodeCovariances, SharedBasis
 from .problem import Problem
 from .quadrature import trapezoid
-from .weightings import Weighting, given_geometries, learned, scatters, weighting
+from .scatter_integrals import scatters
+from .weightings import Weighting, given_geometries, learned, weighting
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
