@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from bayes_sklearn import Flat, HalfCauchy, HalfStudentT, Normal
-from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact
+from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact, scatter_integrals
 from bayes_sklearn.inference._compat import diagnostics, quietly
 from bayes_sklearn.inference.compressed import compress
 from bayes_sklearn.inference.leave_one_out import leave_one_out
