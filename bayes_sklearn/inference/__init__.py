@@ -77,7 +77,9 @@ def choose(problem: Problem, inference: str) -> str:
         reason = ENGINES[name].why_not(problem)
         if reason is None:
             return name
-        reasons.append(f"the {name} engine can't take this model: {reason}")
+        reasons.append(
+            f"nor {name}: {reason}" if reasons else f"the {name} engine can't take this model: {reason}"
+        )
     raise ValueError(f"inference={inference!r}: {'; '.join(reasons)}.")
 
 
