@@ -72,7 +72,7 @@ def choose(problem: Problem, inference: str) -> str:
         Where the engine asked for, or under "auto" every engine, can't take the problem; with the reason.
     """
     names = list(ENGINES) if inference == "auto" else [inference]
-    reasons = []
+    reasons: list[str] = []
     for name in names:
         reason = ENGINES[name].why_not(problem)
         if reason is None:
