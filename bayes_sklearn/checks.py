@@ -142,7 +142,9 @@ def _where_in_table(estimator: Any, X: Any, said: str) -> str:
     if re.search("expecting|yet now missing", said) and lacking:
         unknown = " In new rows a count of 0 says that it is not known." if "count_column" in lacking else ""
         return f" X needs the columns that fit had, that of {' and '.join(lacking)}, too.{unknown}"
-    frame = hasattr(X, "columns") and hasattr(X, "shape")
+    frame = hasattr(X, "shape") and hasattr(
+        X, "columns"
+    )  # polars warns where a lazy one is asked for columns
     try:
         names = [str(name) for name in X.columns] if frame else None
         columns = [X[name] for name in X.columns] if frame else np.asarray(X).T
@@ -222,13 +224,13 @@ def named(argument: str, where: Callable[[str], str] = lambda said: "") -> Itera
     except Exception as error:  # tables may be of any library, with errors of its own
         said, more = str(error), ""
         place = where(said)
-        unreadable = place.startswith(" The column")
         if re.search("NaN|infinity", said):
-            said = said.partition("\n")[0]
             more = " Drop these rows or fill in their values."
+        if more or place.startswith(" The column"):
+            said = said.partition("\n")[0]
         if not re.search(rf"\b{argument}\b", said):
             wanted = "a table of real numbers, a row a sample" if argument == "X" else "one real number a row"
-            said = f"{argument} can't be taken as {wanted}{'.' if unreadable else f': {said}'}"
+            said = f"{argument} can't be taken as {wanted}{'.' if 'promoted' in said else f': {said}'}"
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(shortened(said, LONGEST - len(place) - len(more)) + place + more) from error
 
@@ -332,6 +334,11 @@ def as_shares(y: Array) -> Array:
         return y
     near = np.clip(y, 0.0, 1.0)
     return np.where(np.abs(y - near) <= _ROUNDING, near, y)
+
+
+def are_shares(y: Array) -> bool:
+    """Return whether all numbers are in [0, 1], but for rounding."""
+    return bool(y.min(initial=0.0) >= -_ROUNDING and y.max(initial=0.0) - 1.0 <= _ROUNDING)
 
 
 def check_shares(y: Array, name: str, counts: Array | None = None) -> None:

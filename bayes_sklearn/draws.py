@@ -64,7 +64,7 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         auxiliary = {name: values[nodes] for name, values in posterior.auxiliary.items()}
         true = posterior.true_features
         if true is None:
-            location = posterior.location[nodes] + posterior.covariances.draw(nodes, rng)
+            deviation = posterior.covariances.draw(nodes, rng)
         else:
             true = true.drawn(nodes, rng)
             location = replace(posterior, true_features=true).measured(None)[0].location
@@ -73,6 +73,9 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         )
         if noise_scale is None:
             raise AssertionError  # for the type checker
+        if true is None:
+            deviation *= _wider(posterior, nodes, noise_scale, scatter)[:, None]
+            location = posterior.location[nodes] + deviation
         return Draws(chains, location, noise_scale, true, auxiliary, scatter, prior_scale)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
@@ -81,6 +84,17 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
     position = np.interp(np.log(scale), np.log(posterior.noise_scale[order]), np.arange(len(order)))
     nodes = order[np.floor(position + rng.random(size)).astype(np.intp).clip(max=len(order) - 1)]
     return Draws(chains, posterior.location[nodes] + posterior.covariances.draw(nodes, rng), scale)
+
+
+def _wider(posterior: Posterior, nodes: NDArray[np.intp], noise_scale: Array, scatter: Array | None) -> Array:
+    """Return by what factor lines lie farther off the data for the noise that was drawn than for the nodes'."""
+    share = posterior.error_share
+    if share is None:
+        return np.ones(len(nodes))
+    variance = share[nodes] * np.square(noise_scale / posterior.noise_scale[nodes])
+    if scatter is not None and posterior.scatter is not None:
+        variance += (1.0 - share[nodes]) * np.square(scatter / posterior.scatter[nodes])
+    return np.sqrt(variance)
 
 
 def _scale_at(

@@ -59,6 +59,8 @@ _LOG_ODDS = Normal(0.0, 5.0)
 # Where successes and failures are separated, data bound the coefficients' scale from below alone; with the tail of a
 # HalfCauchy coefficients would have no mean.
 _SLOPES = PoweredCorrelation(sigma=HalfNormal(2.5))
+# Ratios of gamma functions lose all digits, and then overflow, for shares whose log is far below this.
+_LEAST_LOG = -200.0
 
 
 def _prior_of(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
@@ -461,7 +463,11 @@ class BetaBinomialLikelihood(_OfShares):
         odds = dispersion / (1.0 - dispersion)
         log_share = log_expit(eta)
         log_rest = log_share - eta
-        value = log_rising(odds * np.exp(-log_share), successes)
+        # Of shares as small as these all but the first success is the beta distribution's: the log is linear.
+        below = np.minimum(log_share - _LEAST_LOG, 0.0) * (successes > 0.0)
+        below += np.minimum(log_rest - _LEAST_LOG, 0.0) * (failures > 0.0)
+        log_share, log_rest = np.maximum(log_share, _LEAST_LOG), np.maximum(log_rest, _LEAST_LOG)
+        value = below + log_rising(odds * np.exp(-log_share), successes)
         value += log_rising(odds * np.exp(-log_rest), failures)
         value -= log_rising(odds, trials)
         log_share *= successes

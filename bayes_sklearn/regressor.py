@@ -62,7 +62,7 @@ __all__ = ["BayesianErrorsInVariablesRegressor"]
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 # Stated errors that need a larger multiple than this are in doubt.
 _ERRORS_TOO_SMALL = 2.5
-# Log evidence by which a learned scale has to be better before a fixed one is called contradicted ("very strong" for
+# Log evidence by which a learned scale has to be better before a fixed one is called contradicted ("strong" for
 # Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795), and how many times as wide it has to be at least.
 _CONTRADICTED, _WIDER = 3.0, 2.0
 # Probability of a chi-square as large under right errors, below which known ones do not fit.

@@ -81,14 +81,13 @@ def summarise(
         if values is not None
     }
     values = np.reshape(list(others.values()), (len(others), len(posterior.weights)))
-    own_means = values @ posterior.weights
-    own_deviations = np.sqrt(np.square(values - own_means[:, None]) @ posterior.weights)
+    own_moments = np.reshape([_moments(posterior, name, others) for name in others], (-1, 2))
     own_limits = np.reshape([_quantiles(posterior, name, tails, others) for name in others], (-1, 2))
     label = f"{100.0 * coverage:g}%"
     table = pd.DataFrame(
         {
-            "mean": np.append(functionals @ posterior.mean, own_means),
-            "sd": np.append(deviations, own_deviations),
+            "mean": np.append(functionals @ posterior.mean, own_moments[:, 0]),
+            "sd": np.append(deviations, own_moments[:, 1]),
             f"lower_{label}": np.append(limits[0], own_limits[:, 0]),
             f"upper_{label}": np.append(limits[1], own_limits[:, 1]),
         },
@@ -108,6 +107,17 @@ def summarise(
             table[measure] = np.where(constant, np.nan, found[measure]["row"])
         table.attrs |= {"divergences": chains.n_divergent, "energy_information": chains.energy_information}
     return table
+
+
+def _moments(posterior: Posterior, name: str, values: Mapping[str, Array]) -> tuple[float, float]:
+    """Return mean and standard deviation."""
+    at, weights = values[name], posterior.weights
+    if name == "prior_scale" and name in posterior.scale_masses:
+        # Few nodes tell what lines are, and not how far the tail of their prior's scale reaches.
+        logs, below = posterior.scale_masses[name]
+        at, weights = np.exp(0.5 * (logs[1:] + logs[:-1])), np.diff(below) / (below[-1] - below[0])
+    mean = float(at @ weights)
+    return mean, float(np.sqrt(np.square(at - mean) @ weights))
 
 
 def _quantiles(posterior: Posterior, name: str, probabilities: Array, values: Mapping[str, Array]) -> Array:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import FAR_FROM_WHOLE, as_shares
+from .checks import FAR_FROM_WHOLE, are_shares, as_shares
 
 __all__ = ["Before", "WeightType", "as_before", "rules_out_counts", "settle_weight_type", "warn_of_no_counts"]
 
@@ -17,6 +17,8 @@ WeightType = Literal["counts", "frequency", "precision"]
 
 # Frequencies are small; a mean weight above this looks like counts.
 _MANY = 10.0
+# Rows that are looked at first.
+_FIRST = 1000
 # Shares that were rounded, to per cent at worst, miss k / n by no more than this.
 _ROUNDED = 0.005
 _SAY = "Set weight_type='counts', 'frequency' or 'precision' to say which"
@@ -128,8 +130,8 @@ def as_before(kind: WeightType, before: Before, y: Array, weight: Array | None, 
 
 def rules_out_counts(y: Array, weight: Array | None) -> bool:
     """Return whether weights can't be the counts behind shares: how often a bootstrap drew its rows, say."""
-    shares = as_shares(y if weight is None or weight.all() else y[weight > 0.0])
-    if not 0.0 <= float(shares.min(initial=0.0)) <= float(shares.max(initial=0.0)) <= 1.0:
+    seen = y if weight is None or weight.all() else y[weight > 0.0]
+    if not are_shares(seen[:_FIRST]) or not are_shares(seen):
         return True
     return weight is not None and _no_counts(y, weight)
 

@@ -5,6 +5,7 @@ What an adapter does itself (a fit before a prediction, weights from errors) is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -33,6 +34,11 @@ _NEW_ROWS = 5
 
 def fit_y_err(table: Table) -> Work:
     return lambda: BayesianErrorsInVariablesRegressor().fit(table.X, table.y, y_err=table.y_err)
+
+
+def fit_y_err_scaled(table: Table) -> Work:
+    model = BayesianErrorsInVariablesRegressor(noise="scaled")
+    return lambda: model.fit(table.X, table.y, y_err=table.y_err)
 
 
 def fit_frequency(table: Table) -> Work:
@@ -73,7 +79,13 @@ def our_search(candidates: int) -> Adapter:
     """Return an adapter that searches over the prior's width, on the bare default estimator."""
     grid = {"coef_prior__sigma": np.geomspace(1e-3, 1e3, candidates)}
     search = GridSearchCV(BayesianErrorsInVariablesRegressor(), grid, cv=5)
-    return lambda table: lambda: search.fit(table.X, table.y)
+
+    def fit(table: Table) -> object:
+        with warnings.catch_warnings():  # a search tries priors that are too narrow
+            warnings.filterwarnings("ignore", "The data contradict coef_prior")
+            return search.fit(table.X, table.y)
+
+    return lambda table: lambda: fit(table)
 
 
 def prior_search(candidates: int, scoring: str) -> Adapter:
@@ -114,6 +126,7 @@ ADAPTERS: dict[str, Adapter] = {
     adapter.__name__: adapter
     for adapter in (
         fit_y_err,
+        fit_y_err_scaled,
         fit_frequency,
         fit_counts,
         linear_fit_y_err,

@@ -157,7 +157,9 @@ def _useless_x(rng: Rng) -> Data:
 
 
 def _skewed(p: int) -> Any:
-    return lambda rng, rows: (np.exp(rng.normal(size=(rows, p))) - np.exp(0.5)) / np.sqrt(np.e * (np.e - 1.0))
+    return lambda rng, rows: (
+        (np.exp(rng.normal(size=(rows, p))) - np.exp(0.5)) / np.sqrt(np.exp(1.0) * (np.exp(1.0) - 1.0))
+    )
 
 
 def _beside(correlations: Any) -> Any:

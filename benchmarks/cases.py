@@ -130,10 +130,12 @@ def sampled(sampler: str | None) -> Callable[..., Result]:
 def _fits(rows: int, columns: int) -> dict[str, Case]:
     size, tiny = {"rows": rows, "columns": columns}, {"rows": 50, "columns": columns}
     with_errors = against(measured, adapters.fit_y_err, adapters.linear_fit_y_err)
+    scaled = against(measured, adapters.fit_y_err_scaled, adapters.linear_fit_y_err)
     with_frequencies = against(measured, adapters.fit_frequency, adapters.linear_fit_weight)
     label = f"{_short(rows)}x{columns}"
     return {
         f"fit-y-err-{label}": Case(with_errors, size, tiny),
+        f"fit-y-err-scaled-{label}": Case(scaled, size, tiny),
         f"fit-frequency-{label}": Case(with_frequencies, size, tiny),
     }
 

@@ -45,7 +45,7 @@ def distributed_against_fits(*, with_errors: bool) -> Callable[..., Result]:
 def against_gradients(batches: int, rows: int, columns: int, repeats: int) -> Result:
     """Time `partial_fit` beside stochastic gradients', batches in memory; the times are those of one batch."""
     start, every = measured(_START, columns, batches), list(tables(batches, rows, columns))
-    ours = BayesianErrorsInVariablesRegressor().fit(start.X, start.y, y_err=start.y_err)
+    ours = BayesianErrorsInVariablesRegressor(noise="scaled").fit(start.X, start.y, y_err=start.y_err)
     peer = SGDRegressor(random_state=0).partial_fit(start.X, start.y, sample_weight=start.y_err**-2)
     weights = [table.y_err**-2 for table in every]
 
@@ -93,7 +93,7 @@ def _partial_fits(batches: Iterator[Table], with_errors: bool) -> tuple[float, f
         # In turns who comes first: the other finds the batch in the processor's cache.
         if position % 2:
             ours += timed(partial(model.partial_fit, **given))
-        peer += timed(partial(BayesianErrorsInVariablesRegressor().fit, **given))
+        peer += timed(partial(BayesianErrorsInVariablesRegressor(noise="scaled").fit, **given))
         if not position % 2:
             ours += timed(partial(model.partial_fit, **given))
     return ours, peer
@@ -109,7 +109,7 @@ def _distributed(batches: Iterator[Table], with_errors: bool) -> tuple[float, fl
         left = perf_counter()
         for position, table in enumerate(batches):
             given = _given(table, with_errors)
-            fresh = partial(BayesianErrorsInVariablesRegressor().fit, **given)
+            fresh = partial(BayesianErrorsInVariablesRegressor(noise="scaled").fit, **given)
             if position % 2:
                 peer += timed(fresh)
             elsewhere += perf_counter() - left

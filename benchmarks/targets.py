@@ -29,12 +29,15 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {
-    "fit-y-err-1e6x4": Target("fit with y_err / LinearRegression, 1,000,000 x 4", 0.5),
+    "fit-y-err-1e6x4": Target("fit with y_err / LinearRegression, 1,000,000 x 4", 1.0),
+    "fit-y-err-scaled-1e6x4": Target("fit with y_err, scaled / LinearRegression, 1,000,000 x 4", 0.5),
     "fit-frequency-1e6x4": Target("fit with frequencies / LinearRegression, 1,000,000 x 4", 0.5),
-    "fit-y-err-1e6x20": Target("fit with y_err / LinearRegression, 1,000,000 x 20", 0.4),
+    "fit-y-err-1e6x20": Target("fit with y_err / LinearRegression, 1,000,000 x 20", 1.0),
+    "fit-y-err-scaled-1e6x20": Target("fit with y_err, scaled / LinearRegression, 1,000,000 x 20", 0.4),
     "fit-frequency-1e6x20": Target("fit with frequencies / LinearRegression, 1,000,000 x 20", 0.4),
-    "fit-y-err-2000x10": Target("fit with y_err / LinearRegression, 2,000 x 10", 2.0),
-    "fit-frequency-2000x10": Target("fit with frequencies / LinearRegression, 2,000 x 10", 2.0),
+    "fit-y-err-2000x10": Target("fit with y_err / LinearRegression, 2,000 x 10", 2.5),
+    "fit-y-err-scaled-2000x10": Target("fit with y_err, scaled / LinearRegression, 2,000 x 10", 2.5),
+    "fit-frequency-2000x10": Target("fit with frequencies / LinearRegression, 2,000 x 10", 2.5),
     "fit-counts-1e6x4": Target("fit with counts, fitted errors / LinearRegression, 1,000,000 x 4", 1.6),
     "streaming": Target("partial_fit / a fit of each batch, summed, 100 x 100,000 x 10", 1.2),
     "streaming-y-err": Target(
@@ -51,7 +54,7 @@ TARGETS: dict[str, Target] = {
     ),
     "scaling-rows": Target("power of n with which a fit's time grows, up to 10,000,000 x 10", None, "power"),
     "scaling-columns": Target("power of p with which a fit's time grows, up to 20,000 x 500", None, "power"),
-    "search": Target("GridSearchCV of 300 fits / Ridge's, 2,000 x 10", 2.0),
+    "search": Target("GridSearchCV of 300 fits / Ridge's, 2,000 x 10", 2.5),
     "search-loo": Target("60 priors by exact leave-one-out / Ridge's 300 fits, 2,000 x 10", 1.0),
     "search-evidence": Target("60 priors by marginal likelihood / Ridge's 300 fits, 2,000 x 10", 1.0),
     "predict-std": Target("predict with std / LinearRegression.predict, 1,000,000 x 4", 4.0),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,13 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.interpolate import CubicSpline
+from scipy.integrate import quad
+from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.special import logsumexp
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
+from bayes_sklearn.draws import draws_of
+from bayes_sklearn.inference import scatter_integrals
 from bayes_sklearn.priors import CoefficientPrior, HalfCauchy, Normal, PoweredCorrelation
 
 Array = NDArray[np.float64]
@@ -428,6 +432,66 @@ def test_units_are_no_matter(noise: str, fit_intercept: bool) -> None:
         found = np.array(model.predict(of_x * X, return_std=True, y_err=of_y * error))
         assert_allclose(found / of_y, plain, rtol=1e-6)
         assert_allclose(model.log_marginal_likelihood_ + len(y) * np.log(of_y), evidence, atol=1e-6)
+
+
+# --- draws, and where scatters lie ---------------------------------------------------------------
+
+
+def test_draws_fit_as_well_as_their_noise_lets_them() -> None:
+    """Where coefficients may fit all, lines lie off the data by s: drawn with a node's, they lay off by another.
+
+    Of 20,000 draws of either kind distribution functions differ by 0.027 in one of a million sets; it was 0.10.
+    """
+    rng, n, p, size = np.random.default_rng(0), 5, 8, 20_000
+    X = rng.normal(size=(n, p))
+    y = 3.0 * X @ rng.normal(size=p) / np.sqrt(p) + 0.3 * rng.normal(size=n)
+    model = BayesianErrorsInVariablesRegressor(
+        coef_prior=Normal(sigma=HalfCauchy()), noise="scaled", fit_intercept=False, standardize=False
+    ).fit(X, y, y_err=1.0)
+    drawn = draws_of(model._posterior, 1, size, rng)
+    away = (y - drawn.location[:, 1:] @ X.T) / drawn.noise_scale[:, None]
+    found = -n * np.log(drawn.noise_scale) - 0.5 * np.square(away).sum(axis=1)
+
+    log_s, log_tau = np.linspace(-12.0, 5.0, 350), np.linspace(-9.0, 11.0, 350)
+    values, vectors = np.linalg.eigh(X @ X.T)
+    square, z = np.exp(2.0 * log_s)[:, None], vectors.T @ y
+    total = square[..., None] + np.exp(2.0 * log_tau)[:, None] * values
+    log_density = -0.5 * (np.log(total) + z**2 / total).sum(axis=-1) - 0.5 * square + log_s[:, None]
+    log_density += log_tau - np.log1p(np.exp(2.0 * log_tau))
+    weights = np.exp(log_density - logsumexp(log_density)).ravel()
+    i, j = np.unravel_index(rng.choice(weights.size, size, p=weights), log_density.shape)
+    s = np.exp(log_s[i] + (rng.random(size) - 0.5) * (log_s[1] - log_s[0]))[:, None]
+    left = s**2 / (s**2 + np.exp(2.0 * log_tau[j])[:, None] * values)
+    away = left * z / s + np.sqrt(1.0 - left) * rng.standard_normal((size, n))
+    right = -n * np.log(s[:, 0]) - 0.5 * np.square(away).sum(axis=1)
+    assert stats.ks_2samp(found, right).statistic < 0.03
+
+
+def test_draws_lie_off_by_the_scatter_where_it_is_most_of_the_noise() -> None:
+    """With the multiplied errors' scale alone, of which the data then say nothing, by 5 to 13% too far."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(12, 2))
+        y, error = X[:, 0] + rng.normal(size=12), 0.01 * np.exp(rng.normal(size=12))
+        model = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=error)
+        drawn = draws_of(model._posterior, 1, 100_000, rng)
+        assert_allclose(drawn.location.std(axis=0)[1:], model.coef_std_, rtol=0.025)
+
+
+def test_a_lattice_of_scatters_that_misses_the_top_is_not_widened_for_ever() -> None:
+    """A density of which every second lattice saw the top, and so held that its ends had not fallen enough."""
+    places = [-20.0, 3.37, 4.24, 5.10, 5.53, 5.96, 6.83, 7.69, 8.55, 9.42, 17.18, 30.0, 200.0]
+    logs = [-60.0, -17.9, -6.66, -0.05, 0.73, 0.0, -3.81, -7.01, -8.59, -9.59, -17.39, -30.2, -200.0]
+    log_density, calls = PchipInterpolator(places, logs), []
+
+    def solved(u: Array) -> Any:
+        calls.append(u)
+        assert len(calls) < 30
+        return SimpleNamespace(totals=log_density(u)[:, None])
+
+    parts, spacing = scatter_integrals._lattice(solved, -3.53, 24.088)
+    total = sum(np.exp(log_density(u)).sum() for u, _ in parts) * spacing
+    assert_allclose(total, quad(lambda u: np.exp(log_density(u)), 0.0, 20.0, limit=200)[0], rtol=2e-3)
 
 
 # --- a fixed prior that the data contradict ------------------------------------------------------

@@ -15,11 +15,11 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from bayes_sklearn import Flat, HalfCauchy, HalfStudentT, Normal
-from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact
+from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact, scatter_integrals
 from bayes_sklearn.inference._compat import diagnostics, quietly
 from bayes_sklearn.inference.compressed import compress
 from bayes_sklearn.inference.leave_one_out import leave_one_out
-from bayes_sklearn.priors import HalfNormal
+from bayes_sklearn.priors import HalfNormal, PoweredCorrelation
 
 from data import gentle, measured, noisy_features, shares
 from plain import Regressor
@@ -176,6 +176,27 @@ def test_a_row_however_far_off_has_its_value(offset: float, noise: str) -> None:
     y = DATA.y + np.where(np.arange(40) == 7, offset * DATA.y_err, 0.0)
     problem = build(DATA.X, y, DATA.y_err, noise=noise)
     assert_agree(found(problem), refitted(problem))
+
+
+@pytest.mark.parametrize(("n", "p", "offset"), [(12, 1, 300.0), (12, 2, 300.0), (8, 2, 0.0)])
+def test_scatter_and_scale_that_are_learned_are_those_without_the_row(
+    monkeypatch: pytest.MonkeyPatch, n: int, p: int, offset: float
+) -> None:
+    """By ratios of evidences, of refits whose lattices of the scatter are finer than those of fits."""
+    monkeypatch.setattr(scatter_integrals, "_AGREE", 1e-5)
+    monkeypatch.setattr(scatter_integrals, "_FALLEN", 25.0)
+    data = measured(n, p)
+    y = data.y + np.where(np.arange(n) == 3, offset * data.y_err, 0.0)
+    prior: dict[str, Any] = {"coef_prior": PoweredCorrelation(), "intercept_prior": Flat()}
+    problem = build(data.X, y, data.y_err, noise="auto", **prior)
+    whole, ours = exact.solve(problem, SETTINGS).log_evidence, found(problem).log_density
+    assert whole is not None
+    for i in range(n):
+        others = replace(problem.rows, frequency=(np.arange(n) != i).astype(float))
+        without = replace(problem, rows=others, state=compress(others, data.y_err))
+        evidence = exact.solve(problem.conditional_on(without), SETTINGS).log_evidence
+        assert evidence is not None
+        assert_allclose(ours[i], whole - evidence, atol=1e-6)
 
 
 def test_too_few_rows_to_leave_one_out_are_refused() -> None:

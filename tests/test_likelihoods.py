@@ -30,7 +30,7 @@ from bayes_sklearn.priors import Beta, Flat, Gamma, HalfNormal, InverseGamma, No
 Array = NDArray[np.float64]
 
 PRECISE = mpmath.mp.clone()
-PRECISE.dps = 120
+PRECISE.dps = 300
 
 
 def real(value: float) -> Any:
@@ -45,7 +45,7 @@ def precise_beta_binomial(eta: float, dispersion: float, k: float, n: float) -> 
     eta, rho, k, n = (real(value) for value in (eta, dispersion, k, n))
     mu = 1 / (1 + PRECISE.exp(-eta))
     total = (1 - rho) / rho
-    alpha, beta = mu * total, (1 - mu) * total
+    alpha, beta = mu * total, total / (1 + PRECISE.exp(eta))
     g = PRECISE.loggamma
     choose = g(n + 1) - g(k + 1) - g(n - k + 1)
     rising = g(alpha + k) - g(alpha) + g(beta + n - k) - g(beta)
@@ -90,7 +90,7 @@ def test_binomial_probabilities_in_both_tails(eta: float, k: float, n: float) ->
     assert_allclose(found, precise_binomial(eta, k, n), rtol=1e-12, atol=1e-15 * n if n > 100 else 0.0)
 
 
-@pytest.mark.parametrize("eta", [-40.0, -2.0, 0.3, 40.0])
+@pytest.mark.parametrize("eta", [-1e5, -250.0, -40.0, -2.0, 0.3, 40.0, 250.0])
 @pytest.mark.parametrize("dispersion", [1e-18, 1e-12, 1e-6, 0.01, 0.3, 0.9, 1.0 - 1e-6, 1.0 - 1e-12])
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 40), (3, 10), (40, 40), (1000, 20000), (2.4, 7)])
 def test_beta_binomial_probabilities_up_to_either_end_of_the_dispersion(

@@ -18,12 +18,15 @@ from bayes_sklearn.fitting import Fit
 from bayes_sklearn.inference import Posterior, Rows
 from bayes_sklearn.priors import (
     Beta,
+    Flat,
     Gamma,
     HalfCauchy,
+    HalfNormal,
     HalfStudentT,
     InverseGamma,
     Laplace,
     Normal,
+    PoweredCorrelation,
     StudentT,
 )
 from bayes_sklearn.simulation import Simulation
@@ -52,6 +55,16 @@ CASES: dict[str, dict[str, Case]] = {
             np.column_stack([X, np.cos(X), np.sin(X)])[:5],
         ),
         "errors of shares taken as known": Case(data={"y": SHARES, "counts": COUNTS}),
+        "the default": Case({"coef_prior": PoweredCorrelation(), "intercept_prior": Flat(), "noise": "auto"}),
+        "equal errors, the default": Case(
+            {"coef_prior": PoweredCorrelation(), "intercept_prior": Flat(), "noise": "auto"}, {"y_err": 0.3}
+        ),
+        "a learned scale, additive": Case({"coef_prior": Normal(sigma=HalfNormal()), "noise": "additive"}),
+        "more features than rows, a learned scale": Case(
+            {"coef_prior": Normal(sigma=HalfCauchy()), "intercept_prior": Flat()},
+            {"y_err": Y_ERR[:5]},
+            np.column_stack([X, np.cos(X), np.sin(X)])[:5],
+        ),
     },
     "importance": {
         "student_t, scaled": Case({"likelihood": "student_t", "coef_prior": StudentT()}),
@@ -74,6 +87,16 @@ CASES: dict[str, dict[str, Case]] = {
         "two features with errors that go together, additive": Case(
             {"noise": "additive", "coef_prior": Laplace()},
             {"y_err": 0.5, "X_cov": X_COV, "Xy_cov": [0.3 * 0.5 * 0.5, -0.2 * 4.0 * 0.5]},
+        ),
+        "student_t, the default": Case(
+            {"likelihood": "student_t", "coef_prior": PoweredCorrelation(), "noise": "auto"}
+        ),
+        "binomial, a learned scale": Case(
+            {"likelihood": "binomial", "coef_prior": Laplace(b=HalfNormal())}, {"counts": COUNTS}
+        ),
+        "the signal of features with errors, beside an exact one": Case(
+            {"coef_prior": PoweredCorrelation(), "intercept_prior": Flat(), "noise": "auto"},
+            {"y_err": Y_ERR, "X_err": [0.5, 0.0]},
         ),
         "a feature that is a mixture": Case(
             {"x_distribution": Mixture(n_components=2), "noise": "known"},

@@ -75,6 +75,7 @@ def streamed(
     return model
 
 
+@pytest.mark.filterwarnings("ignore:The data contradict coef_prior")
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("case", CASES)
 def test_any_split_in_any_order_gives_the_fit_of_all_rows(case: str, split: str) -> None:

@@ -460,3 +460,15 @@ def test_even_weights_stay_as_they_are() -> None:
     log_weights = np.zeros(100)
     smoothed, _ = pareto_smoothed(log_weights)
     assert np.array_equal(smoothed, log_weights)
+
+
+def test_no_mode_is_made_of_lost_digits() -> None:
+    """Slopes may be huge where next to no true variance is along them: what they leave of y is then rounding."""
+    problem, rng, n = measured(50, 0.8, q=2), np.random.default_rng(0), 4000
+    likely = problem.log_evidence(np.array([[1.0, 1.0, 0.3, 0.9, 0.9, 0.5]]))[0]
+    for size in (1e5, 1e7, 1e8, 1e9):  # without a guard 75 nats above the likely one
+        points = np.empty((n, 6))
+        points[:, 0], points[:, 1] = size * (1.0 + rng.normal(size=n) / size), -size
+        points[:, 2], points[:, 3:5] = 0.01 + np.abs(0.3 * rng.normal(size=n)), 0.9
+        points[:, 5] = rng.uniform(17.0, 19.0, n)
+        assert problem.log_evidence(points).max() < likely - 20.0

@@ -325,6 +325,7 @@ def test_precisions_are_errors_whose_common_factor_is_learned() -> None:
         learned.to_arviz(X, y)
 
 
+@pytest.mark.filterwarnings("ignore:The data contradict coef_prior")
 def test_one_reading_of_next_to_no_precision_has_no_say() -> None:
     X, y, weight = precise()
     wild, far = np.vstack([X, [[0.0, 0.0, 0.0]]]), np.append(y, 1e3)

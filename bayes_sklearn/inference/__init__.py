@@ -72,12 +72,14 @@ def choose(problem: Problem, inference: str) -> str:
         Where the engine asked for, or under "auto" every engine, can't take the problem; with the reason.
     """
     names = list(ENGINES) if inference == "auto" else [inference]
-    reasons = []
+    reasons: list[str] = []
     for name in names:
         reason = ENGINES[name].why_not(problem)
         if reason is None:
             return name
-        reasons.append(f"the {name} engine can't take this model: {reason}")
+        reasons.append(
+            f"nor {name}: {reason}" if reasons else f"the {name} engine can't take this model: {reason}"
+        )
     raise ValueError(f"inference={inference!r}: {'; '.join(reasons)}.")
 
 

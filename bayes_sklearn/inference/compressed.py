@@ -342,8 +342,8 @@ def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int)
     """
     used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
     error = standard_error[used]
-    distinct = _distinct(error, max_groups)
-    members = _similar(np.log(error), max_groups) if distinct is None else np.searchsorted(distinct, error)
+    values = distinct(error, max_groups)
+    members = _similar(np.log(error), max_groups) if values is None else np.searchsorted(values, error)
     # A counting sort: rows stay in their order within a group, which memory likes.
     used = used[np.argsort(members.astype(np.uint16), kind="stable")]
     starts = np.cumsum(np.bincount(members))
@@ -354,10 +354,10 @@ def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int)
         triangles.append(part.about(whole.origin))
         errors.append(float(np.exp(np.log(standard_error[member]).mean())))
         weights.append(part.total_weight)
-    return Groups(np.concatenate(triangles), np.array(errors), np.array(weights), whole, distinct is not None)
+    return Groups(np.concatenate(triangles), np.array(errors), np.array(weights), whole, values is not None)
 
 
-def _distinct(values: Array, most: int) -> Array | None:
+def distinct(values: Array, most: int) -> Array | None:
     """Return the distinct values in ascending order, or None where there are more than so many."""
     found = np.unique(values[: 16 * most])
     if len(found) <= most and (found[np.searchsorted(found[:-1], values)] != values).any():

@@ -21,7 +21,8 @@ from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
 from .problem import Problem, SamplerSettings
 from .propriety import check_proper, warn_of_no_noise
 from .quadrature import on_lattice, peak_intervals, trapezoid
-from .weightings import Contradiction, contradiction, over_scatter
+from .scatter_integrals import over_scatter
+from .weightings import Contradiction, contradiction
 
 Array = NDArray[np.float64]
 
@@ -85,8 +86,12 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
         return _over_more(problem, prior, approximate=approximate)
     if problem.noise == "additive":
         return _additive(problem, *gaussian, approximate=approximate)
-    method = _known if problem.noise == "known" else _scaled
-    return method(problem, *gaussian)
+    if problem.noise == "known":
+        return _known(problem, *gaussian)
+    given = problem.given_scale
+    if given is None:  # for the type checker
+        raise AssertionError
+    return _scaled(problem, given)
 
 
 def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None:
@@ -95,13 +100,14 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
     It is looked at closely where the noise is larger than what the coefficients could leave, or the target's
     coordinates are more than the prior lets expect, (10).
     """
-    prior, gaussian = problem.conditional_prior, problem.gaussian_prior
-    if prior is None or gaussian is None or problem.noise not in ("scaled", "known"):
+    prior = problem.conditional_prior
+    if prior is None or problem.noise not in ("scaled", "known"):
         return None
     if not len(prior.mean) or not np.isfinite(prior.sigma).all() or posterior.log_evidence is None:
         return None
-    factor, _ = problem.factor
-    given = GivenScale.of(factor, *gaussian)
+    given = problem.given_scale
+    if given is None:
+        return None
     square = float(posterior.weights @ np.square(posterior.noise_scale / problem.noise_unit))
     size = len(given.singular)
     freedom = problem.total_weight - size - given.n_flat
@@ -116,6 +122,7 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
 def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) -> Posterior:
     """Integrate over more than a noise scale: the scale of the prior, its geometry, a scatter beside it."""
     scatter: Array | None = None
+    error_share: Array | None = None
     if problem.noise in ("additive", "auto"):
         integrated = over_scatter(problem, prior, approximate=approximate)
         found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
@@ -128,7 +135,10 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
     if problem.noise == "additive" and scatter is not None:
         noise_scale, scatter = scatter, None
         masses["noise_scale"] = masses.pop("scatter")
-    elif scatter is not None:
+    elif prior.scale_prior is not None and problem.noise != "known":
+        error_share = 1.0 / (1.0 + np.square((0.0 if scatter is None else scatter) / problem.scatter_unit))
+        error_share = np.broadcast_to(error_share, noise_scale.shape)
+    if scatter is not None:
         scatter = scatter * noise_scale
     if problem.noise == "known":
         masses.pop("noise_scale", None)
@@ -144,6 +154,7 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
         prior_scale=found.prior_scale,
         geometry=None if len(geometry) == 1 else geometry,
         scale_masses=masses,
+        error_share=error_share,
     )
 
 
@@ -162,10 +173,9 @@ def known_node(problem: Problem, prior_mean: Array, prior_sd: Array) -> Nodes:
     return Nodes(log_density, one, given.location(one), SharedBasis(given.basis, given.variances(one)))
 
 
-def _scaled(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:
+def _scaled(problem: Problem, given: GivenScale) -> Posterior:
     """Integrate over log s: a node costs P operations, whatever the number of rows."""
-    factor, log_error = problem.factor
-    integrand = ScaledIntegrand(problem, GivenScale.of(factor, prior_mean, prior_sd), log_error)
+    integrand = ScaledIntegrand(problem, given, problem.factor[1])
     log_scale, density, log_weights = trapezoid(integrand.log_density, integrand.intervals())
     if log_scale.min() <= integrand.lower and density[log_scale.argmin()] > density.max() - _CUT_OFF:
         warn_of_no_noise()

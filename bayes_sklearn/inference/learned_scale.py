@@ -24,7 +24,7 @@ from .quadrature import gauss_rule
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-__all__ = ["Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "masses_between"]
+__all__ = ["LEVEL_MASSES", "Branch", "Lattice", "Nodes", "ScaleIntegrand", "masses_below", "masses_between"]
 
 # A lattice ends where the density has fallen by this factor (its log), and no farther away than the second.
 _FALLEN, _FARTHEST = 25.0, 300.0
@@ -36,13 +36,15 @@ _NOTHING = 1e-2
 _SCALE_SPACING, _SCALE_REACH, _SCALE_EXTENSION = 0.6, 7.8, 6.0
 # Newton's method: the step of differences, and at most so many steps.
 _STEP, _NEWTON = 1e-3, 12
-# Points of Gauss rules, in the ratio and in the noise: so many at least, more by what nodes are apart, and at most.
-_FEWEST, _FEWEST_SCALES, _MOST = 4, 3, 12
+# Points of Gauss rules, in the ratio and in the noise: so many and one, more by what nodes are apart, and at most.
+_FEWEST, _FEWEST_SCALES, _IF_CLOSE, _IF_FAR, _MOST = 2, 1, 9.0, 3.0, 12
 # Nodes whose probability is less are left out.
 _NEGLIGIBLE = 1e-9
 # Cells in which the distributions of the scales are summed, and probabilities for which they are kept.
 _FINE = 1025
 _LEVELS = ndtr(np.linspace(-5.0, 5.0, 129))
+LEVEL_MASSES = np.diff(_LEVELS)
+"""Of what lies between two quantiles that `masses_below` returns."""
 
 
 class Lattice(NamedTuple):
@@ -238,14 +240,16 @@ class ScaleIntegrand:
             explained += self.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
         return np.asarray(explained + self.noise_prior.log_density(scale))
 
-    def places(self, at: AtRatio) -> tuple[Array, Array]:
+    def places(self, at: AtRatio, near: Array | None = None) -> tuple[Array, Array]:
         """Return the mode of log s at each ratio and the width of its peak, (M,) each, by Newton's method."""
         if self.noise_prior is None:
             return np.zeros(len(at.log_ratio)), np.ones(len(at.log_ratio))
-        freedom = max(self.total_weight - self.n_flat, 1.0)
-        with np.errstate(divide="ignore"):
-            own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
-            place = np.maximum(0.5 * np.log((own + at.square) / freedom), at.lowest)
+        if near is None:
+            freedom = max(self.total_weight - self.n_flat, 1.0)
+            with np.errstate(divide="ignore"):
+                own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
+                near = 0.5 * np.log((own + at.square) / freedom)
+        place = np.maximum(near, at.lowest)
         offsets = _STEP * np.array([-1.0, 0.0, 1.0])[:, None]
         for _ in range(_NEWTON):
             below, here, above = self.log_density(at, place + offsets)
@@ -260,9 +264,9 @@ class ScaleIntegrand:
     @cached_property
     def lattice(self) -> Lattice:
         """All but a 1e-12th part of the mass."""
-        branch, log_ratio, estimate = self._ratios()
+        branch, log_ratio, estimate, place = self._ratios()
         keep = estimate >= estimate.max() - _FALLEN
-        return self.at_ratios(branch[keep], log_ratio[keep])
+        return self.at_ratios(branch[keep], log_ratio[keep], near=place[keep])
 
     @cached_property
     def _prior_place(self) -> float:
@@ -270,8 +274,8 @@ class ScaleIntegrand:
         logs = np.arange(-60.0, 60.0, 0.5)
         return float(logs[np.argmax(self.scale_prior.log_density(np.exp(logs)) + logs)])
 
-    def _ratios(self) -> tuple[Index, Array, Array]:
-        """Return ratios that reach beyond the density to both sides, and estimates of its log there."""
+    def _ratios(self) -> tuple[Index, Array, Array, Array]:
+        """Return ratios that reach beyond the density to both sides, estimates of its log, and modes of log s."""
         h, largest = self.spacing, self.singular.max(axis=1, keepdims=True)
         largest[largest == 0.0] = 1.0
         freedom = max(self.total_weight - self.singular.shape[1] - self.n_flat, 1.0)
@@ -291,13 +295,13 @@ class ScaleIntegrand:
             np.maximum(last, np.ceil(prior).astype(np.intp)),
         )
         more, most = round(_EXTENSION / h), int(_FARTHEST / h)
-        found: list[tuple[Index, Index, Array]] = []
+        found: list[tuple[Index, Index, Array, Array]] = []
         ranges = [(branch, int(a), int(b)) for branch, (a, b) in enumerate(zip(first, last, strict=True))]
         while ranges:
             branch = np.concatenate([np.full(b - a + 1, i) for i, a, b in ranges])
             place = np.concatenate([np.arange(a, b + 1) for _, a, b in ranges])
-            found.append((branch, place, self._estimated(branch, h * place)))
-            floor = max(float(estimate.max()) for _, _, estimate in found) - _FALLEN
+            found.append((branch, place, *self._estimated(branch, h * place)))
+            floor = max(float(estimate.max()) for _, _, estimate, _ in found) - _FALLEN
             # New ends that are still high are where more is looked for.
             ranges, start = [], 0
             of_last = found[-1][2]
@@ -310,15 +314,15 @@ class ScaleIntegrand:
                     ranges.append((int(i), b + 1, b + more))
                 first[i], last[i] = min(first[i], a), max(last[i], b)
                 start += size
-        branch, place, estimate = (np.concatenate(part) for part in zip(*found, strict=True))
+        branch, place, estimate, mode = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort((place, branch))
-        return branch[order], h * place[order], estimate[order]
+        return branch[order], h * place[order], estimate[order], mode[order]
 
-    def _estimated(self, branch: Index, log_ratio: Array) -> Array:
-        """Return Laplace's estimate of the log density of log g, (M,)."""
+    def _estimated(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
+        """Return Laplace's estimate of the log density of log g, and the mode of log s, (M,) each."""
         at = self.at(branch, log_ratio)
         place, width = self.places(at)
-        return self.log_density(at, place) + np.log(width) + self.constants[branch]
+        return self.log_density(at, place) + np.log(width) + self.constants[branch], place
 
     def at_ratios(
         self,
@@ -326,6 +330,7 @@ class ScaleIntegrand:
         log_ratio: Array,
         reach: tuple[float, float] | None = None,
         fineness: int = 1,
+        near: Array | None = None,
     ) -> Lattice:
         """Return the lattice at some ratios, with steps of s to where the density has fallen, or as far as is asked.
 
@@ -338,9 +343,11 @@ class ScaleIntegrand:
             Lowest and highest step.
         fineness : int, default=1
             How many steps there are in the place of one.
+        near : ndarray of shape (M,), optional
+            Places of log s near its modes, where they are known.
         """
         at = self.at(branch, log_ratio)
-        place, width = self.places(at)
+        place, width = self.places(at, near)
         log_volume = np.log(self.spacing) + self.constants[branch]
         if self.noise_prior is None:
             values = self.log_density(at, place) + log_volume
@@ -532,4 +539,4 @@ def _log_sum(logs: Array) -> Array:
 
 def _enough(apart: float, fewest: int) -> int:
     """Return how many points a Gauss rule needs for Gaussians that are so far apart."""
-    return int(np.clip(np.ceil(fewest + 3.0 * apart), fewest, _MOST))
+    return int(np.clip(np.ceil(fewest + min(_IF_CLOSE * apart, 2.0 + _IF_FAR * apart)), 2, _MOST))

@@ -26,6 +26,8 @@ __all__ = ["LeaveOneOut", "leave_one_out"]
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Sums over every node and over every second that agree to this leave an error near its square.
 _AGREE = 1e-5
+# How much less (its log) than elsewhere has been found where nodes end too early still matters.
+_UNSEEN = 60.0
 # What a row leaves to others, 1 - h, is a difference: below this too few of its digits are right.
 _DETERMINED = 1e-7
 # Nor where the row's own part of the log density is as large as this.
@@ -110,6 +112,8 @@ class _Found(NamedTuple):
     log_density_with: Array
     pit: Array
     undetermined: Index
+    far: Index
+    """Rows whose nodes end before the density without them has fallen."""
     log_total: float
     location: Array
     n_nodes: int
@@ -126,6 +130,7 @@ def _without(table: _Table, component: Component, with_rows: bool) -> _Found:
     log_total = float(logsumexp(weights)) + component.log_weight
     pending, n_nodes, first = np.arange(len(table.rows)), len(weights), with_rows
     undetermined: list[Index] = []
+    far, moved = np.empty(0, dtype=np.intp), False
     while len(pending):
         judged = _stacked(
             [
@@ -139,12 +144,17 @@ def _without(table: _Table, component: Component, with_rows: bool) -> _Found:
         if judged.log_density_with is not None:
             density_with[:] = judged.log_density_with
         undetermined.append(pending[judged.undetermined])
-        lacking = [kind & ~judged.undetermined for kind in (judged.left, judged.right, judged.closer)]
-        pending, first = pending[np.logical_or.reduce(lacking)], False
-        if len(pending) and not found.widen(*(bool(kind.any()) for kind in lacking)):
+        known, beyond = judged.undetermined, (judged.left | judged.right) & ~judged.undetermined
+        if moved and beyond.sum() <= found.lacking.few_far:
+            far, known = np.append(far, pending[beyond]), known | beyond
+        left, right, closer = judged.left & ~known, judged.right & ~known, judged.closer & ~known[:, None]
+        pending, first = pending[left | right | closer.any(axis=1)], False
+        moved = bool(left.any() or right.any())
+        sides = bool(left.any()), bool(right.any())
+        if len(pending) and not found.widen(*sides, [bool(axis.any()) for axis in closer.T]):
             undetermined.append(pending)
             break
-    return _Found(density, density_with, pit, np.concatenate(undetermined), log_total, location, n_nodes)
+    return _Found(density, density_with, pit, np.concatenate(undetermined), far, log_total, location, n_nodes)
 
 
 class _Together(NamedTuple):
@@ -161,9 +171,8 @@ def _together(found: list[_Found]) -> _Together:
     """Return the components' averages: without a row each counts by its part of the others' density, (43a)."""
     if len(found) == 1:  # nothing is averaged, and no digit lost
         (only,) = found
-        return _Together(
-            only.log_density, only.log_density_with, only.pit, np.unique(only.undetermined), only.location
-        )
+        undetermined = np.union1d(only.undetermined, only.far)
+        return _Together(only.log_density, only.log_density_with, only.pit, undetermined, only.location)
     totals = np.array([one.log_total for one in found])
     density = np.array([one.log_density for one in found])
     rest = totals[:, None] - density
@@ -171,15 +180,16 @@ def _together(found: list[_Found]) -> _Together:
     share = np.exp(totals - logsumexp(totals))
     with_row = logsumexp(totals[:, None] + np.array([one.log_density_with for one in found]), axis=0)
     # What a component without weight can't tell of a row does not matter.
-    undetermined = [
+    lost = [
         one.undetermined[rest[i, one.undetermined] > of_rest[one.undetermined] + np.log(_AGREE)]
         for i, one in enumerate(found)
     ]
+    lost += [one.far[rest[i, one.far] > of_rest[one.far] - _UNSEEN] for i, one in enumerate(found)]
     return _Together(
         logsumexp(totals) - of_rest,
         with_row - logsumexp(totals),
         np.einsum("cn,cn->n", np.exp(rest - of_rest), np.array([one.pit for one in found])),
-        np.unique(np.concatenate(undetermined)),
+        np.unique(np.concatenate(lost)),
         share @ np.array([one.location for one in found]),
     )
 
@@ -259,7 +269,7 @@ class _Judged(NamedTuple):
     right: NDArray[np.bool_]
     """... on the right, ..."""
     closer: NDArray[np.bool_]
-    """... and in between."""
+    """... and in between, (rows, axes)."""
 
 
 def _judge(table: _Table, members: Index, component: Component, with_row: bool, with_pit: bool) -> _Judged:
@@ -310,10 +320,10 @@ def _judge(table: _Table, members: Index, component: Component, with_row: bool, 
     right = log_rest[:, lacking.right].max(axis=1, initial=-np.inf) > top - lacking.fallen
     # Where the nodes end in the midst of the density, at the resolution, closer ones would do no better.
     inside = bool(len(lacking.left)) | (log_rest[:, 0] < top - 0.5 * lacking.fallen)
-    uneven = np.zeros(len(members), dtype=bool)
-    for half in lacking.halves:
-        uneven |= np.abs(2.0 * share[:, half].sum(axis=1) - total) > _AGREE * total
-    closer = inside & bool(len(lacking.right)) & uneven
+    uneven = np.zeros((len(members), len(lacking.halves)), dtype=bool)
+    for axis, half in enumerate(lacking.halves):
+        uneven[:, axis] = np.abs(2.0 * share[:, half].sum(axis=1) - total) > lacking.agree * total
+    closer = (inside & bool(len(lacking.right)))[:, None] & uneven
     # What nodes without weight say does not matter.
     undetermined |= own < -_LARGEST
     if undetermined.any():

@@ -5,6 +5,8 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +19,8 @@ from .noise_integrals import Nodes, ScaledIntegrand
 from .posterior import Factors, NodeCovariances, SharedBasis
 from .problem import Problem
 from .quadrature import trapezoid
-from .weightings import Weighting, given_geometries, learned, scatters, weighting
+from .scatter_integrals import scatters
+from .weightings import Weighting, given_geometries, learned, weighting
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -28,6 +31,8 @@ __all__ = ["Component", "LeftOutNodes", "components"]
 _BEYOND = (0.4, 0.1)
 # How far the density of two scales has to have fallen at the ends (its log), and how much more before rows are seen.
 _FALLEN, _ROOM = 15.0, 5.0
+# How well halves of their sums have to agree; so few rows that ask for more beyond the ends are better fitted anew.
+_HALVES_AGREE, _FEW_FAR = 2.5e-3, 4
 # With so many rows that nodes have to be this close, refits are cheaper.
 _MAX_NODES, _MAX_SCALES = 2**12, 2**16
 
@@ -43,6 +48,10 @@ class Lacking(NamedTuple):
     """Every second node of each axis: they should hold half of the mass."""
     fallen: float = 28.0
     """How far the density has to have fallen (its log) at the ends."""
+    agree: float = 1e-5
+    """How well halves have to agree: the error is near the square."""
+    few_far: int = 0
+    """So many rows are better fitted anew than given nodes beyond ends that were moved out before."""
 
 
 class LeftOutNodes(Protocol):
@@ -58,8 +67,8 @@ class LeftOutNodes(Protocol):
     def lacking(self) -> Lacking:
         """By which nodes it shows that there are too few."""
 
-    def widen(self, left: bool, right: bool, closer: bool) -> bool:
-        """Add nodes on the sides that want them, or double them; return False if there can't be more."""
+    def widen(self, left: bool, right: bool, closer: Sequence[bool]) -> bool:
+        """Add nodes on the sides that want them, or double them, by axes; return False if there can't be more."""
 
 
 class Component(NamedTuple):
@@ -88,6 +97,8 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
         return [Component(Known(known_node(problem, *gaussian)))]
     if gaussian is not None and problem.noise != "auto":
         return [Component(NoiseLattice.of(integrand(problem), noise_scale))]
+    if prior.powers is not None and len(prior.mean) == 1:
+        prior = replace(prior, powers=prior.powers[:1])  # of one direction all geometries are the same
     if problem.noise in ("additive", "auto"):
         rows, log_spacing = scatters(problem, prior)
     else:
@@ -128,7 +139,7 @@ class Known:
         self.nodes = nodes
         self.log_weights = np.zeros(1)
 
-    def widen(self, left: bool, right: bool, closer: bool) -> bool:
+    def widen(self, left: bool, right: bool, closer: Sequence[bool]) -> bool:
         """Return False: there is nothing that could be added."""
         return False
 
@@ -167,7 +178,7 @@ class NoiseLattice:
         count = len(self.nodes.noise_scale)
         return Lacking(left, np.array([count - 1]), (np.arange(0, count, 2),))
 
-    def widen(self, left: bool, right: bool, closer: bool) -> bool:
+    def widen(self, left: bool, right: bool, closer: Sequence[bool]) -> bool:
         """Add nodes on the sides that want them, or double them; return False if there can't be more."""
         count = len(self.nodes.noise_scale)
         if count > _MAX_NODES:
@@ -179,7 +190,7 @@ class NoiseLattice:
             after = self._integrand.nodes(self._points(self._last + 1, last)) if right else None
             self.nodes = _joined([part for part in (before, self.nodes, after) if part is not None])
             self._first, self._last = first, last
-        elif closer:
+        elif any(closer):
             self._spacing *= 0.5
             self._room *= 2
             self._first, self._last = 2 * self._first, 2 * self._last
@@ -192,7 +203,7 @@ class ScaleLattice:
 
     def __init__(self, integrand: ScaleIntegrand):
         lattice, h = integrand.lattice, integrand.spacing
-        self._integrand, self._fineness = integrand, 1
+        self._integrand, self._fineness = integrand, (1, 1)
         heights = lattice.log_weights.max(axis=1)
         keep = heights > heights.max() - _FALLEN - _ROOM
         lattice = lattice._replace(branch=lattice.branch[keep], log_ratio=lattice.log_ratio[keep])
@@ -205,12 +216,12 @@ class ScaleLattice:
         self._solve()
 
     def _solve(self) -> None:
-        integrand, k = self._integrand, self._fineness
+        integrand, (k, finer) = self._integrand, self._fineness
         counts = (self._last - self._first) * k + 1
         branch = np.repeat(self._branches, counts)
         step = np.concatenate([np.arange(count) for count in counts])
         log_ratio = integrand.spacing * (np.repeat(self._first, counts) + step / k)
-        lattice = integrand.at_ratios(branch, log_ratio, self._reach, k)
+        lattice = integrand.at_ratios(branch, log_ratio, self._reach, finer)
         size = len(lattice.steps)
         weights = lattice.log_weights - np.log(k)
         found = integrand.nodes(branch, log_ratio, lattice.log_scale, weights)
@@ -222,13 +233,13 @@ class ScaleLattice:
         right = np.concatenate([node[at_end].ravel(), node[:, -1]])
         if size == 1:  # known noise
             left, right, halves = node[step == 0].ravel(), node[at_end].ravel(), halves[:1]
-        self.lacking = Lacking(left, right, halves, _FALLEN)
+        self.lacking = Lacking(left, right, halves, _FALLEN, _HALVES_AGREE, _FEW_FAR)
 
     @property
     def log_weights(self) -> Array:
         return self.nodes.log_density + self._integrand.reference
 
-    def widen(self, left: bool, right: bool, closer: bool) -> bool:
+    def widen(self, left: bool, right: bool, closer: Sequence[bool]) -> bool:
         if len(self.nodes.noise_scale) > _MAX_SCALES:
             return False
         if left or right:
@@ -236,8 +247,9 @@ class ScaleLattice:
             self._first, self._last = self._first - left * more, self._last + right * more
             wider = 0.5 * (self._reach[1] - self._reach[0])
             self._reach = self._reach[0] - left * wider, self._reach[1] + right * wider
-        elif closer:
-            self._fineness *= 2
+        else:
+            ratio, scale = (*closer, False)[:2]
+            self._fineness = self._fineness[0] * (1 + ratio), self._fineness[1] * (1 + scale)
         self._solve()
         return True
 

@@ -214,6 +214,9 @@ class Posterior:
     """(geometries,) where there are several: posterior probabilities of the prior's geometries."""
     scale_masses: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
     """By name, where nodes are too few to tell: logs of a scale, (K,), and the posterior probability below them."""
+    error_share: Array | None = None
+    """(G,) where B's deviations at each node are proportional to the noise, given its ratio to the prior's scale,
+    (11b): the share that multiplied errors have in its variance, the scatter the rest; else None."""
 
     @property
     def noise_terms(self) -> tuple[Array, Array, Array]:

@@ -17,8 +17,9 @@ from ..auxiliary import Auxiliary
 from ..feature_errors import FeatureErrors
 from ..likelihoods import Likelihood, Noise, NormalLikelihood, Observations
 from ..priors import CoefficientPrior, Flat, Normal, Prior, ScalePrior, ScatterPrior
-from .compressed import Compressed, Groups, Rows, compress, group
+from .compressed import Compressed, Groups, Rows, compress, distinct, group
 from .conditional_prior import ConditionalPrior
+from .given_scale import GivenScale
 from .posterior import Posterior, in_unit, row_blocks
 
 Array = NDArray[np.float64]
@@ -337,6 +338,23 @@ class Problem:
         return found
 
     @cached_property
+    def errors_vary(self) -> bool:
+        """Whether known errors take more values than rows are factored once for."""
+        error = self.standard_error
+        return isinstance(error, np.ndarray) and error.ndim > 0 and distinct(error, _MAX_GROUPS) is None
+
+    @cached_property
+    def given_scale(self) -> GivenScale | None:
+        """The rows under Gaussian priors, taken apart; None where priors are others."""
+        gaussian = self.gaussian_prior
+        return None if gaussian is None else GivenScale.of(self.factor[0], *gaussian)
+
+    @cached_property
+    def passed(self) -> dict[str, Any]:
+        """What passes over the rows have found that does not depend on priors of coefficients, by its name."""
+        return {}
+
+    @cached_property
     def groups(self) -> Groups | None:
         """The rows gathered by their known error, or None where that would leave more rows than there are."""
         if _MAX_GROUPS * (self.rows.n_features + 2) > len(self.rows.y):
@@ -395,7 +413,7 @@ class Problem:
         if not self.rows.n_features:
             coef_prior = self.coef_prior
         other = replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior, noise_prior=noise_prior)
-        for name in ("factor", "groups"):
+        for name in ("factor", "groups", "errors_vary", "passed"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other

@@ -30,7 +30,7 @@ _HIGHEST = 300.0
 
 
 def peak_intervals(
-    log_density: LogDensity, lower: float, upper: float, tail: float
+    log_density: LogDensity, lower: float, upper: float, tail: float, drop: float = DROP
 ) -> list[tuple[float, float]]:
     """Return the intervals that hold all of a density but its 1e-16th part.
 
@@ -42,6 +42,8 @@ def peak_intervals(
         Where to look first. `lower` is a bound: nothing below it counts. `upper` is moved out as needed.
     tail : float
         The density falls to the right at least as exp(-tail * u); positive.
+    drop : float, default=36.0
+        By how much the log density has fallen at the ends.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def peak_intervals(
     if reach < _NARROWEST:
         place = float(peaks[heights.argmax()])
         return [(place, place)]
-    floor = heights.max() - DROP
+    floor = heights.max() - drop
 
     # In log s this is the second moment of s: a heavy tail carries it further out than the mass.
     tilt = min(2.0, 0.8 * tail) if tail > 2.0 else 0.0

@@ -26,6 +26,7 @@ class ScatteredRows:
 
     def __init__(self, problem: Problem, source: Groups | None):
         self._problem, self._source = problem, source
+        self.total_weight = problem.total_weight
 
     def compressed(self, scatters: Array) -> tuple[Array, Array]:
         """Return triangles of [1, x, y], (S, P + 1, P + 1), and summed log errors, (S,), in the model's units."""

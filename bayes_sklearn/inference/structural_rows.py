@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 _BLOCK_NUMBERS = 2**16
 _ROW_BLOCK = 512
 _GATHER_BLOCK = 2**16
+# A difference of numbers so many times as large has lost the digits that sums over rows need.
+_LOST = 1e11
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,7 @@ class GatheredRows:
         sums : ndarray of shape (entries, G, K (K + 1) / 2)
             For each entry of the inverse the upper triangle of the summed products.
         log_determinant : ndarray of shape (G,)
-            Summed over the rows.
+            Summed over the rows; NaN where a difference loses too many digits.
         """
         n_points = omega.shape[1]
         sums, log_determinant = np.zeros((*omega.shape[:2], _n_pairs(self.rows.shape[1]))), np.zeros(n_points)
@@ -125,7 +127,10 @@ class GatheredRows:
             products = _products(self.rows[block]) if self.gathered is None else self.gathered[block]
             for points in _blocks(n_points, max(_BLOCK_NUMBERS // (len(omega) * len(counts)), 1)):
                 inverse = omega[:, points] @ errors
+                of_target = inverse[-1].copy()
                 log_determinant[points] += np.log(negative_inverse(inverse)) @ counts
+                # What w leaves of the target's variance is a difference: rounding, where next to nothing is left.
+                log_determinant[points][(of_target * -inverse[-1] > _LOST).any(axis=1)] = np.nan
                 sums[:, points] -= inverse @ products
         return sums, log_determinant
 

@@ -1,11 +1,11 @@
-"""Exact posteriors over more than a noise scale: the prior's scale and geometry, and the weighting of the rows.
+"""Exact posteriors of rows under one weighting or several: over scales of noise and prior, and the prior's geometry.
 
-Under noise "additive" and "auto" every scatter weights the rows anew. Equations (n) are those of ``docs/maths.md``.
+Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -15,38 +15,23 @@ from numpy.typing import NDArray
 from ..priors import HalfCauchy
 from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
-from .learned_scale import Branch, ScaleIntegrand, masses_below, masses_between
-from .noise_integrals import LOWEST, ScaledIntegrand, scatter_at, scatter_coordinate
+from .learned_scale import LEVEL_MASSES, Branch, ScaleIntegrand, masses_below
+from .noise_integrals import ScaledIntegrand
 from .posterior import Joined, NodeCovariances, SharedBasis
 from .problem import Problem
-from .quadrature import gauss_rule, peak_intervals
-from .scattered_rows import ScatteredRows
 
 Array = NDArray[np.float64]
 
 __all__ = [
     "Found",
-    "Integrated",
+    "Learned",
+    "Solved",
     "Weighting",
     "given_geometries",
     "learned",
-    "over_scatter",
-    "scatters",
     "solve",
     "weighting",
 ]
-
-# Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
-_WIDE = 1e3
-# The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
-# and how well halves of it have to agree.
-_FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
-# Where a lattice of the scatter's coordinate ends at the latest.
-_HIGHEST = 200.0
-# Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
-_FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
-# The share below which a scatter is none.
-_NO_SCATTER = 1e-12
 
 
 class Weighting(NamedTuple):
@@ -103,15 +88,11 @@ class Solved(Protocol):
         """
 
 
-Part = tuple[Array, Solved]
-"""Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
-
-
 def solve(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> Solved:
     """Return the posterior for some weightings of the rows."""
     if prior.scale_prior is None:
         return _Fixed(problem, prior, of)
-    return _Learned(problem, prior, of)
+    return Learned(problem, prior, of)
 
 
 def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) -> ScaleIntegrand:
@@ -188,7 +169,7 @@ def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -
     if (prior.sigma == prior.sigma[0]).all():
         wider = replace(wider, powers=np.array([0.0, 0.5, 1.0]), design=problem.prior_design)
     with np.errstate(all="ignore"):
-        solved = _Learned(problem, wider, [weighting(problem)])
+        solved = Learned(problem, wider, [weighting(problem)])
         log_weights, log_scales = solved.of_ridge()
         weights = np.exp(log_weights - log_weights.max())
         order = np.argsort(log_scales)
@@ -197,7 +178,7 @@ def contradiction(problem: Problem, prior: ConditionalPrior, log_total: float) -
         return Contradiction(nats, float(np.exp(log_scales[middle])))
 
 
-class _Learned:
+class Learned:
     """Where the prior's scale is learned."""
 
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
@@ -207,6 +188,9 @@ class _Learned:
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
         self.totals = totals.reshape(len(of), self._geometries)
         self.spacings = {"prior_scale": self._integrand.spacing}
+        if len(self._lattice.steps) > 1:
+            step = self._lattice.steps[1] - self._lattice.steps[0]
+            self.spacings["noise_scale"] = float(step * np.median(self._lattice.width))
 
     def found(self, more: Array) -> Found:
         log_weights = self._lattice.log_weights + more[self._lattice.branch // self._geometries][:, None]
@@ -223,9 +207,24 @@ class _Learned:
         )
 
     def of_ridge(self) -> tuple[Array, Array]:
-        """Return log weights and logs of the prior's scale under the first geometry, (K,) each."""
-        first = (self._lattice.branch == 0).repeat(self._lattice.log_weights.shape[1])
+        """Return log weights and logs of the prior's scale, (K,) each, under the first geometry with any weight."""
+        first = (self._lattice.branch == self._lattice.branch[0]).repeat(self._lattice.log_weights.shape[1])
         return self._lattice.log_weights.ravel()[first], self._lattice.scales["prior_scale"][first]
+
+    def in_levels(self) -> dict[str, Array]:
+        """Return logs of scales at each weighting, (weightings, levels), of which each has one of `LEVEL_MASSES`."""
+        lattice = self._lattice
+        of, shape = lattice.branch // self._geometries, lattice.log_weights.shape
+        found: dict[str, list[Array]] = {name: [] for name in lattice.scales}
+        for i in range(len(self.totals)):
+            own = of == i
+            values = {name: logs.reshape(shape)[own].ravel() for name, logs in lattice.scales.items()}
+            for name, (at, _) in masses_below(
+                lattice.log_weights[own].ravel(), values, self.spacings
+            ).items():
+                at = np.broadcast_to(at, len(LEVEL_MASSES) + 1) if len(at) == 1 else at
+                found[name].append(0.5 * (at[1:] + at[:-1]))
+        return {name: np.array(logs) for name, logs in found.items()}
 
     def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
         lattice, values = self._lattice, self._lattice.scales
@@ -288,186 +287,3 @@ class _Fixed:
         log_scale = np.concatenate([of_branch for _, of_branch, _ in self._branches])
         log_weights = np.concatenate([w for _, _, w in self._branches])
         return log_weights, {"noise_scale": log_scale, "scatter": log_scatter_ratio[which] + log_scale}
-
-
-def _at_scatters(problem: Problem, source: ScatteredRows, u: Array) -> list[Weighting]:
-    """Return the rows at some values of the scatter's coordinate, weighted with its density."""
-    scatter = scatter_at(u, _lost(problem))
-    factors, log_errors = source.compressed(scatter)
-    log_weights = np.log1p(np.exp(-u)) - log_errors
-    if problem.noise == "additive":
-        log_weights += problem.noise_prior.log_density(scatter) + np.log(scatter)
-    return [
-        Weighting(*one) for one in zip(factors, log_weights.tolist(), np.log(scatter).tolist(), strict=True)
-    ]
-
-
-def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
-    """Integrate over the scatter where every value of it weights the rows anew.
-
-    Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
-    many. A few that stand for all are solved on the rows themselves, and weighed anew.
-    """
-    groups = problem.groups
-    gathered = ScatteredRows(problem, groups)
-    same = groups is None or approximate or groups.exact
-    rows = gathered if same else ScatteredRows(problem, None)
-
-    def solved(u: Array, source: ScatteredRows, level: Array | None = None) -> Solved:
-        found = _at_scatters(problem, source, u)
-        if level is not None:
-            found = [
-                one._replace(log_weight=one.log_weight - at) for one, at in zip(found, level, strict=True)
-            ]
-        return solve(problem, prior, found)
-
-    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
-    u, log_density = _joined(parts)
-    log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
-    share = np.exp(log_density - np.logaddexp.reduce(log_density))
-    points, shares = _few(scatter_at(u, _lost(problem)), share, problem.scatter_unit)
-    of_points = scatter_coordinate(points, _lost(problem))
-    # About the same density for all: one that is low between others is none the less to be solved.
-    seen = np.isfinite(log_density)
-    level = np.interp(of_points, u[seen], log_density[seen])
-    final = solved(of_points, rows, level)
-    # What the points weigh on the rows themselves, by what they weigh where the lattice was.
-    before = np.logaddexp.reduce((final if same else solved(of_points, gathered, level)).totals, axis=1)
-    with np.errstate(divide="ignore"):
-        more = np.where(np.isfinite(before), np.log(shares) + log_total - before, -np.inf)
-    found = final.found(more)
-    return Integrated(
-        found, points[found.weighting], final.totals + more[:, None], _masses(problem, parts, spacing)
-    )
-
-
-def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
-    """Return a few scatters that stand for many, and their weights.
-
-    A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
-    that are all there is.
-    """
-    shares = 1.0 / (1.0 + scatter / error)
-    deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
-    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
-    points, masses = gauss_rule(shares[None], weights, size)
-    # They lie between the others, but for rounding.
-    points = np.clip(points[0], shares.min(), min(shares.max(), 1.0 - _NO_SCATTER))
-    return error * (1.0 / points - 1.0), masses[0]
-
-
-def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str, tuple[Array, Array]]:
-    """Return what `Posterior.scale_masses` are, from all scatters of the lattice."""
-    log_scatter = [np.log(scatter_at(u, _lost(problem))) for u, _ in parts]
-    found = [solved.scales(logs) for logs, (_, solved) in zip(log_scatter, parts, strict=True)]
-    log_weights = np.concatenate([weights for weights, _ in found])
-    values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
-    masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
-    if problem.noise == "additive":
-        u, log_density = _joined(parts)
-        logs = np.log(scatter_at(u, _lost(problem)))
-        masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
-    return masses
-
-
-class Integrated(NamedTuple):
-    """The posterior over scatters."""
-
-    found: Found
-    scatter: Array
-    """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
-    totals: Array
-    """(S, geometries) log integrals."""
-    masses: dict[str, tuple[Array, Array]]
-    """As `Posterior.scale_masses`."""
-
-
-def _lost(problem: Problem) -> float:
-    """Return the scatter below which the lattice falls off faster than a logarithm's: there is nothing to see."""
-    return problem.scatter_prior.negligible if problem.noise == "auto" else problem.visible_scatter
-
-
-def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
-    """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
-    groups = problem.groups
-    gathered = ScatteredRows(problem, groups)
-    parts, spacing = _lattice(
-        lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
-    )
-    u, log_density = _joined(parts)
-    if len(u) > 1:
-        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
-        left, right = u[inside[0]], u[inside[-1]]
-        room = 0.5 * (right - left)
-        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
-    exact = groups is None or groups.exact
-    rows = gathered if exact else ScatteredRows(problem, None)
-    return _at_scatters(problem, rows, u), float(np.log(spacing))
-
-
-def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
-    """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
-    size = _NODES if left < right else 0
-    u = np.linspace(left, right, size + 1)
-    parts = [(u, solved(u))]
-    while size and size <= _MOST_NODES:
-        u, log_density = _joined(parts)
-        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
-        wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
-        if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
-            right += wider * (last == size)
-            left = max(left - wider * (first == 0), LOWEST)
-        elif len(inside) < size // 2:
-            left, right = u[max(first - 1, 0)], u[min(last + 1, size)]
-        else:
-            share = np.exp(log_density - log_density.max())
-            if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
-                break
-            # Halves do not agree: those between join in.
-            middle = 0.5 * (u[1:] + u[:-1])
-            parts.append((middle, solved(middle)))
-            size *= 2
-            continue
-        size = _NODES
-        u = np.linspace(left, right, size + 1)
-        parts = [(u, solved(u))]
-    return parts, float(right - left) / size if size else 1.0
-
-
-def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
-    """Return all coordinates, ascending, and log densities there."""
-    u = np.concatenate([part for part, _ in parts])
-    log_density = np.concatenate([np.logaddexp.reduce(solved.totals, axis=1) for _, solved in parts])
-    order = np.argsort(u)
-    return u[order], log_density[order]
-
-
-def _where(problem: Problem, source: ScatteredRows) -> tuple[float, float]:
-    """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
-    size = problem.rows.n_features + problem.fit_intercept
-    freedom = max(problem.total_weight - size, 1.0)
-
-    def log_density(u: Array) -> Array:
-        weightings = _at_scatters(problem, source, u)
-        factors = np.array([rows.factor for rows in weightings])[:, :, -1 - size :]
-        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
-        stacked = np.concatenate([factors, wide], axis=1)
-        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
-        square = np.square(triangle[:, size:, size]).sum(axis=1)
-        log_weight = np.array([rows.log_weight for rows in weightings])
-        log_weight = log_weight - np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :size])).sum(
-            axis=1
-        )
-        if problem.noise != "auto":
-            return np.asarray(log_weight - 0.5 * square)
-        floor = [problem.resolution(rows.factor) for rows in weightings]
-        log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))
-        log_scatter = np.array([rows.log_scatter_ratio for rows in weightings]) + log_scale
-        log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
-        log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
-        return np.asarray(log_weight - freedom * log_scale)
-
-    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
-    upper = float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
-    intervals = peak_intervals(log_density, LOWEST, upper, max(problem.tail, 1.0))
-    return intervals[0][0], intervals[-1][1]
