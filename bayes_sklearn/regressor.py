@@ -559,7 +559,7 @@ class BayesianErrorsInVariablesRegressor(
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
         _warn_if_errors_too_small(self, errors.kind)
-        if noise == "known" and errors.kind == "standard_error" and data.state is None:
+        if noise == "known" and errors.kind == "standard_error" and likelihood.family == "normal":
             self._reduced_chi_square, p = reduced_chi_square(posterior, fitted.problem)
             _warn_if_no_fit(self._reduced_chi_square, p)
         _warn_if_contradicted(fitted)
@@ -655,8 +655,8 @@ class BayesianErrorsInVariablesRegressor(
             known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
             fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
             without taking them into account, and ``reliability``. Under ``noise="known"`` with errors of y,
-            ``attrs["reduced_chi_square"]`` is the sum of squared residuals in units of their errors (those of
-            features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
+            ``attrs["reduced_chi_square"]`` is the least sum of squared residuals of a line in units of their errors
+            (those of features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
         """
         check_is_fitted(self)
         noise = not self._likelihood.takes_trials

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from scipy import optimize
 from sklearn.feature_selection import SequentialFeatureSelector
 
 from bayes_sklearn import (
@@ -42,22 +43,61 @@ def test_known_errors_that_do_not_fit_warn_with_the_reduced_chi_square(features:
     else:
         with pytest.warns(UserWarning, match=r"reduced chi-square \(MSWD\)"):
             model.fit(X, Y, **data)
-    slope = model.coef_[0]
-    variance = y_err**2
-    if features:
-        variance += factor**2 * (slope**2 * X_ERR**2 - 2.0 * slope * XY_COV)
-    expected = np.sum((Y - model.intercept_ - slope * X[:, 0]) ** 2 / variance) / (40 - 2)
-    assert model.summary().attrs["reduced_chi_square"] == pytest.approx(expected, rel=1e-9)
+
+    def total(line: np.ndarray) -> float:
+        variance = y_err**2
+        if features:
+            variance += factor**2 * (line[1] ** 2 * X_ERR**2 - 2.0 * line[1] * XY_COV)
+        return float(np.sum((Y - line[0] - line[1] * X[:, 0]) ** 2 / variance))
+
+    least = optimize.minimize(total, [1.0, 2.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9})
+    assert model.summary().attrs["reduced_chi_square"] == pytest.approx(least.fun / (40 - 2), rel=1e-8)
     model.set_params(noise="scaled", coef_prior=None).fit(X, Y, y_err=0.3)
     assert "reduced_chi_square" not in model.summary().attrs
 
 
-def test_rows_of_a_frequency_count_as_often_in_the_reduced_chi_square() -> None:
-    times = np.arange(40) % 3
-    model = Regressor(noise="known", weight_type="frequency").fit(X, Y, times, y_err=0.3)
-    repeated = Regressor(noise="known").fit(np.repeat(X, times, axis=0), np.repeat(Y, times), y_err=0.3)
-    figures = [m.summary().attrs["reduced_chi_square"] for m in (model, repeated)]
-    assert figures[0] == pytest.approx(figures[1], rel=1e-9)
+@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_rows_of_a_frequency_count_as_often_in_the_reduced_chi_square(
+    features: bool, intercept: bool
+) -> None:
+    times, data = np.arange(40) % 3, {"y_err": 0.3 if intercept else 2.0}
+    if features:
+        data |= {"X_err": X_ERR, "Xy_cov": XY_COV}
+    settings: dict[str, Any] = {"noise": "known", "fit_intercept": intercept, "random_state": 0}
+    model = Regressor(weight_type="frequency", **settings).fit(X, Y, times, **data)
+    repeated = Regressor(**settings).fit(np.repeat(X, times, axis=0), np.repeat(Y, times), **data)
+    in_two = Regressor(weight_type="frequency", **settings)
+    for half in (slice(20), slice(20, None)):
+        in_two.partial_fit(X[half], Y[half], times[half], **data)
+    figures = [m.summary().attrs["reduced_chi_square"] for m in (model, repeated, in_two)]
+    assert figures == pytest.approx([figures[0]] * 3, rel=1e-7)
+
+
+@pytest.mark.parametrize("scale", [0.02, 3.0])
+def test_known_errors_that_are_right_do_not_warn_where_the_prior_draws_the_line_away(scale: float) -> None:
+    # Of 40 slopes whose scale is learned, of 50 rows: posterior means lay off by a reduced chi-square of 4.4.
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(50, 40))
+    y = x @ rng.normal(size=40) * scale + 0.5 * rng.normal(size=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # once in 10,000
+        model = Regressor(noise="known").fit(x, y, y_err=0.5)
+    design = np.column_stack([np.ones(50), x])
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    expected = np.square(residual / 0.5).sum() / (50 - 41)
+    assert model.summary().attrs["reduced_chi_square"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_heavy_tails_are_no_misfit_of_known_errors() -> None:
+    y = Y.copy()
+    y[0] += 40.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = Regressor(likelihood=StudentTLikelihood(nu=2), noise="known", random_state=0).fit(
+            X, y, y_err=0.3
+        )
+    assert "reduced_chi_square" not in model.summary().attrs
 
 
 @pytest.mark.parametrize(

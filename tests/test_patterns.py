@@ -150,6 +150,7 @@ def test_intraclass_correlations_are_found_without_bias() -> None:
     assert_allclose(np.mean(found), 0.47, atol=0.04)
 
 
+@pytest.mark.filterwarnings("ignore:noise='known', but the stated errors")  # a curve is missed
 def test_what_is_found_depends_on_no_unit_nor_prior() -> None:
     X, y, e = measured(80)
     y = y + X[:, 1] ** 2
