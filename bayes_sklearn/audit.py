@@ -202,6 +202,7 @@ def audit_errors(
     y_err: ArrayLike | float | None = None,
     X_err: ArrayLike | float | None = None,
     X_cov: ArrayLike | None = None,
+    Xy_cov: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     held_out: bool = False,
     pit: ArrayLike | None = None,
@@ -255,7 +256,7 @@ def audit_errors(
         As in fit: counts if fit took its weights as counts (``weight_type_``), else how often each row counts.
     y_err : float or array-like of shape (n,), optional
         Standard errors of y, if no column of X holds them.
-    X_err, X_cov : array-like, optional
+    X_err, X_cov, Xy_cov : array-like, optional
         Errors of the features, as in fit; new rows that state none are taken to be measured as those of fit.
     groups : array-like of shape (n,), optional
         What rows are of (a patient, a batch, a site), where those of one may have something in common: numbers,
@@ -303,7 +304,7 @@ def audit_errors(
     weight = columns.held(read_table(regressor, table))["count_column"] if counted else sample_weight
     target = read_target(y, n=n, weight=weight)
     numbers = None if groups is None else _numbered(groups, n)
-    errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov}
+    errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     rows = standardize_rows(estimator, X, target, sample_weight, **errors, groups=numbers, held_out=held_out)
     n = len(rows.residual)
     if n < _FEWEST_ROWS:

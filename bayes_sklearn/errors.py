@@ -434,11 +434,9 @@ class NoiseModel:
             return {"scatter": Part(multiplied=1.0)}
         return self._split({"target_error": self.typical_error**2})
 
-    def shared(self, covariance: Array, noise_scale: Array) -> Array:
-        """Return the covariance of features' errors with the target's at noise scales (G,), (G, q)."""
-        return np.outer(
-            noise_scale if self.noise in ("scaled", "auto") else np.ones_like(noise_scale), covariance
-        )
+    def sharing(self, noise_scale: Array) -> Array:
+        """Return what covariances of features' errors with the target's are multiplied by at noise scales, (G,)."""
+        return noise_scale if self.noise in ("scaled", "auto") else np.ones_like(noise_scale)
 
     def _split(self, squares: dict[str, Array | float]) -> Parts:
         """Put squared errors where the kind of noise has them."""

@@ -157,6 +157,7 @@ class ExportMixin:
         y_err: ArrayLike | float | None = None,
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
         prior: bool = False,
     ) -> Any:
         """Return draws from the posterior for ArviZ, and what they say of data.
@@ -171,7 +172,7 @@ class ExportMixin:
             Counts, frequencies or precisions, as in fit (``weight_type_``).
         y_err : float or array-like of shape (n,), optional
             Standard errors of y, in its unit. A model that was fitted with errors needs y_err or counts here.
-        X_err, X_cov : array-like, optional
+        X_err, X_cov, Xy_cov : array-like, optional
             Errors of the features, as in fit; a model that was fitted with them needs them here.
         prior : bool, default=False
             Whether to draw from the prior, too, by PyMC; needs X and y, by which a standardised model is scaled.
@@ -215,7 +216,7 @@ class ExportMixin:
         (4, 1000, 1)
         """
         check_is_fitted(self)
-        of_features = {"X_err": X_err, "X_cov": X_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         _check_together(X, y, sample_weight=sample_weight, y_err=y_err, **of_features, prior=prior or None)
         draws, noise_rng = self._drawn()
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
@@ -242,6 +243,9 @@ class ExportMixin:
 
     def _given(self, observed: Observed, draws: Draws) -> GivenDraws:
         """Return the distribution of observed rows given each draw."""
+        if draws.true_features is not None:
+            sharing = self._noise_model.sharing(draws.noise_scale)
+            draws = draws._replace(true_features=replace(draws.true_features, sharing=sharing))
         return GivenDraws(self._likelihood, self._noise_model.noise, observed, draws, self._posterior.center)
 
     def _described(
@@ -305,7 +309,6 @@ class ExportMixin:
         held = columns.held(table)
         target = read_target(y, self, n=len(table), weight=held.get("count_column", sample_weight))
         self._check_errors_given(sample_weight, y_err)
-        feature_error = self._feature_error(table, of_features)
         errors = resolve_target_errors(
             target,
             sample_weight=sample_weight,
@@ -314,12 +317,13 @@ class ExportMixin:
             y_err_column=held.get("y_err_column"),
             count_column=held.get("count_column"),
         )
+        stated = errors.standard_error if errors.kind == "standard_error" else None
+        feature_error = self._feature_error(table, of_features, stated)
         trials = None
         if self._likelihood.takes_trials:
             trials, target = resolve_trials(target, errors, self._likelihood.name), as_shares(target)
         else:
             target = target if errors.counts is None else as_shares(target)
-            stated = errors.standard_error if errors.kind == "standard_error" else None
             self._noise_model.check(len(target), errors.counts, stated, {})
         rows = Rows(table, target, columns.features, errors.frequency)
         standard_error = self._standard_error(rows, errors)
@@ -357,9 +361,11 @@ class ExportMixin:
             f" give {wanted} with X and y."
         )
 
-    def _feature_error(self, table: NDArray[Any], of_features: Mapping[str, Any]) -> Array | None:
-        """Return the covariance of each row's errors of features, (n, q, q), or None."""
-        error = self._new_feature_errors(table, **of_features)
+    def _feature_error(
+        self, table: NDArray[Any], of_features: Mapping[str, Any], y_err: Array | float | None
+    ) -> Array | None:
+        """Return covariances of the errors of features, (n, q, q), or None; (n, q, q + 1) with the target's."""
+        error = self._new_feature_errors(table, **of_features, y_err=y_err)
         if self._posterior.true_features is None:
             return None
         if not self._columns.errors and all(value is None for value in of_features.values()):
@@ -367,10 +373,10 @@ class ExportMixin:
                 "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
                 " features are known exactly)."
             )
-        if self._errors_go_together:
+        if self._errors_go_together and of_features.get("Xy_cov") is None:
             raise ValueError(
-                "The model was fitted with Xy_cov, the covariance of the features' errors with the target's, which"
-                " rows of stated errors don't have: leave X and y out, for the posterior alone."
+                "The model was fitted with Xy_cov, the covariance of the features' errors with y's: give Xy_cov with"
+                " X and y, too (zeros, if these errors are independent)."
             )
         return None if error is None else np.broadcast_to(error, (len(table), *error.shape[-2:]))
 

@@ -35,10 +35,17 @@ class FeatureErrors:
     """Covariance with the target's error, (q,) or (n, q)."""
 
     def among(self, noisy: NDArray[np.intp]) -> Array:
-        """Return the covariance for these features, of which those without an error here have zeros."""
+        """Return the covariance for these features, of which those without an error here have zeros.
+
+        That with the target's error, if there is any, is a last column.
+        """
         place = np.searchsorted(noisy, self.noisy)
-        wider = np.zeros((*self.covariance.shape[:-2], len(noisy), len(noisy)))
+        target = np.zeros(1) if self.with_target is None else self.with_target
+        shape = np.broadcast_shapes(self.covariance.shape[:-2], target.shape[:-1])
+        wider = np.zeros((*shape, len(noisy), len(noisy) + int(self.with_target is not None)))
         wider[..., place[:, None], place] = self.covariance
+        if self.with_target is not None:
+            wider[..., place, -1] = self.with_target
         return wider
 
     def common(self) -> FeatureErrors | None:

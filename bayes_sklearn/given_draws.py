@@ -38,7 +38,7 @@ class Observed(NamedTuple):
     labels: NDArray[Any]
     standard_error: Array | None
     feature_error: Array | None
-    """(n, q, q) covariances of the errors of those features that have any."""
+    """(n, q, q) covariances of the errors of those features that have any; (n, q, q + 1) with the target's error."""
     constant: dict[str, Array]
     """(n,) what else was given with each row."""
     trials: Array | float
@@ -144,6 +144,9 @@ class MeasuredRowsGivenDraws(NamedTuple):
     def drawn(self, rng: np.random.Generator) -> Array:
         """Return a new measurement for each draw, (G, n)."""
         mean, variance = (part.T for part in self.line.drawn(rng))
+        if self.likelihood.known_family() == "normal":  # what readings tell of the noise is less variance
+            total = variance + self.likelihood.squared_scale(self.values, self.data)
+            return mean + np.sqrt(total) * rng.standard_normal(mean.shape)
         eta = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
         return self.likelihood.draw(eta, self.values, self.data, rng)
 

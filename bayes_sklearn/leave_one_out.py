@@ -45,7 +45,6 @@ class LeaveOneOutMixin:
 
     inference_: str
     _posterior: Posterior
-    _errors_go_together: bool
     _columns: Columns
     _likelihood: Likelihood
     _check_errors_given: Callable[[object, object], None]
@@ -65,12 +64,13 @@ class LeaveOneOutMixin:
         y_err: ArrayLike | float | None = None,
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
     ) -> Any:
         """Return how well each training row is predicted by the model fitted to the others.
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -89,8 +89,7 @@ class LeaveOneOutMixin:
         ------
         ValueError, TypeError
             For bad input, naming the argument; for rows that are not the training rows (exact fits); where the
-            posterior without one of the rows is improper; for frequencies below one and for models fitted with
-            ``Xy_cov`` (other than exact fits).
+            posterior without one of the rows is improper; for frequencies below one (other than exact fits).
 
         Warns
         -----
@@ -118,7 +117,7 @@ class LeaveOneOutMixin:
         4
         """
         self._check_available(X, y, sample_weight, y_err)
-        of_features = {"X_err": X_err, "X_cov": X_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         if self.inference_ != "exact":
             return self._smoothed(self.to_arviz(X, y, sample_weight, y_err=y_err, **of_features))
         labels, found = self._exactly(X, y, sample_weight, y_err, of_features)
@@ -135,6 +134,7 @@ class LeaveOneOutMixin:
         y_err: ArrayLike | float | None = None,
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
     ) -> Array:
         """Return the probability integral transform of each training row under the model fitted to the others.
 
@@ -142,7 +142,7 @@ class LeaveOneOutMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -178,7 +178,7 @@ class LeaveOneOutMixin:
         array([0.5 , 0.31, 0.77, 0.4 ])
         """
         self._check_available(X, y, sample_weight, y_err)
-        of_features = {"X_err": X_err, "X_cov": X_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         if self.inference_ != "exact":
             draws, _ = self._drawn()
             given = self._given(self._observed(X, y, sample_weight, y_err, of_features), draws)
@@ -193,11 +193,6 @@ class LeaveOneOutMixin:
     def _check_available(self, X: Any, y: Any, sample_weight: object, y_err: object) -> None:
         """Refuse models that have no leave-one-out, and what is not the table that the model was fitted to."""
         check_is_fitted(self)
-        if self._errors_go_together:
-            raise ValueError(
-                "Leave-one-out is not available for a model fitted with Xy_cov: predictions of rows whose errors are"
-                " stated don't have the covariance of the features' errors with the target's."
-            )
         table = read_table(self, X)
         weight = self._columns.held(table).get("count_column", sample_weight)
         read_target(y, self, n=len(table), weight=weight)

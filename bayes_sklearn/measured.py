@@ -48,7 +48,8 @@ class RowErrors(NamedTuple):
         ----------
         posterior : Posterior
         error : ndarray of shape (q, q) or (n, q, q), optional
-            Covariances of the errors of those features that had errors in fit; None: the features are true.
+            Covariances of the errors of those features that had errors in fit, those with the target's error in a
+            last column if there are any; None: the features are true.
         n : int
         """
         if error is None or not error.any():

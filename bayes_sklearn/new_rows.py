@@ -38,7 +38,6 @@ def new_rows(
     y_err: object = None,
     columns: Mapping[str, Array],
     feature_error: Array | None,
-    error_with_target: Array | None = None,
     include_noise: bool,
     seed: int,
     index: Any = None,
@@ -60,9 +59,8 @@ def new_rows(
     columns : mapping of str to ndarray
         Columns of X that hold them, by the estimator's arguments.
     feature_error : ndarray of shape (q, q) or (n, q, q), optional
-        Covariances of the errors of the rows' features; None: they are true.
-    error_with_target : ndarray of shape (q,), optional
-        Covariance of these errors with the target's, of which the line alone knows nothing.
+        Covariances of the errors of the rows' features, those with the target's error, of which the line alone knows
+        nothing, in a last column if there are any; None: the features are true.
     include_noise : bool
     seed, index
         As for `LinearPredictive`.
@@ -74,8 +72,8 @@ def new_rows(
     """
     include_noise = check_flag(include_noise, "include_noise")
     family = likelihood.known_family() if include_noise else None
-    if include_noise and error_with_target is not None:
-        posterior = posterior.sharing(noise_model.shared(error_with_target, posterior.noise_scale))
+    if include_noise:
+        posterior = posterior.sharing(noise_model.sharing(posterior.noise_scale))
     posterior, of_features, by_row = RowErrors.of(posterior, feature_error, len(X))
     if likelihood.takes_trials:
         known = new_counts(len(X), likelihood.name, counts, y_err, columns)

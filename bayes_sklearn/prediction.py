@@ -31,6 +31,7 @@ class PredictionMixin:
         y_err: ArrayLike | float | None = None,
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
         include_noise: bool = True,
     ) -> Array | tuple[Array, Array]:
         """Predict the target of new measurements.
@@ -54,9 +55,12 @@ class PredictionMixin:
             ones; 0 says that a feature is true. Without X_err, X_cov or columns of X that hold errors, features are
             taken to be measured as the training rows' were: with their common error, or its root mean square where
             rows differ (the mean covariance). Where fit had ``Xy_cov``, they then share their error with the
-            measurement, unless y_err is given; errors that are stated are independent of the measurement's.
+            measurement, unless y_err is given; errors that are stated are independent of the measurement's, unless
+            Xy_cov is given.
         X_cov : array-like of shape (p, p) or (n, p, p), optional
             Covariances of these errors instead.
+        Xy_cov : array-like of shape (p,) or (n, p), optional
+            Covariance of each feature's error with that of y, as in fit; with y_err, and X_err or X_cov.
         include_noise : bool, default=True
             Whether the answer is of a new measurement; False: of the regression line alone, at the true features
             behind those measured.
@@ -82,8 +86,10 @@ class PredictionMixin:
             y_err=y_err,
             X_err=X_err,
             X_cov=X_cov,
+            Xy_cov=Xy_cov,
             # The mean needs it where the target's error goes with the features'.
-            include_noise=include_noise and (return_std or return_cov or self._errors_go_together),
+            include_noise=include_noise
+            and (return_std or return_cov or self._errors_go_together or Xy_cov is not None),
         )
         if return_std:
             return distribution.mean_and_std()
@@ -100,7 +106,7 @@ class PredictionMixin:
         coverage : float, default=0.95
             Probability that a new measurement lies inside.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -120,7 +126,7 @@ class PredictionMixin:
         quantiles : float or array-like of shape (q,), default=(0.05, 0.5, 0.95)
             Probabilities.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -184,7 +190,7 @@ class PredictionMixin:
         random_state : int, RandomState instance or None, default=None
             None: the seed that fit settled, so that the draws are the same every time.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
 
         Returns
         -------

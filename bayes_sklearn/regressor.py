@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .checks import as_shares, read_table, read_target
+from .checks import as_shares, check_vector, read_table, read_target
 from .chi_square import reduced_chi_square
 from .columns import Columns
 from .errors import (
@@ -261,7 +261,7 @@ class BayesianErrorsInVariablesRegressor(
     )
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "counts", "X_err", "X_cov"), True
+        ("y_err", "counts", "X_err", "X_cov", "Xy_cov"), True
     )
     # The training rows' errors of features. Models saved before it was kept take new features as true.
     _typical_errors: FeatureErrors | None = None
@@ -574,13 +574,14 @@ class BayesianErrorsInVariablesRegressor(
         y_err: ArrayLike | float | None = None,
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
         include_noise: bool = True,
     ) -> PredictiveDistribution:
         """Return the predictive distribution, from which all else derives.
 
         Parameters
         ----------
-        X, counts, y_err, X_err, X_cov, include_noise
+        X, counts, y_err, X_err, X_cov, Xy_cov, include_noise
             As for `predict`.
 
         Returns
@@ -593,8 +594,10 @@ class BayesianErrorsInVariablesRegressor(
         table = read_table(self, X)
         columns = self._columns
         held = columns.held(table)
-        nothing_stated = all(value is None for value in (counts, y_err, X_err, X_cov))
-        typical = self._typical_errors if nothing_stated and not held and not columns.errors else None
+        stated = held.get("y_err_column", y_err)
+        if Xy_cov is not None and stated is not None:
+            stated = check_vector(stated, len(table), "y_err")
+        nothing_stated = counts is None and stated is None and not held
         distribution = new_rows(
             self._likelihood,
             self._posterior,
@@ -604,8 +607,9 @@ class BayesianErrorsInVariablesRegressor(
             counts=counts,
             y_err=y_err,
             columns=held,
-            feature_error=self._new_feature_errors(table, X_err, X_cov),
-            error_with_target=None if typical is None else typical.with_target,
+            feature_error=self._new_feature_errors(
+                table, X_err, X_cov, Xy_cov, y_err=stated, as_in_fit=nothing_stated
+            ),
             include_noise=include_noise,
             seed=self._seed,
             index=index,
@@ -615,15 +619,30 @@ class BayesianErrorsInVariablesRegressor(
             distribution.measured = behind.ravel() > 0.0
         return distribution
 
-    def _new_feature_errors(self, table: NDArray[Any], X_err: Any, X_cov: Any) -> Array | None:
+    def _new_feature_errors(
+        self,
+        table: NDArray[Any],
+        X_err: Any = None,
+        X_cov: Any = None,
+        Xy_cov: Any = None,
+        *,
+        y_err: Any = None,
+        as_in_fit: bool = False,
+    ) -> Array | None:
         """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
 
-        They are those stated, or else those of the training rows.
+        They are those stated, or else those of the training rows. Those with the target's error are a last column:
+        of the training rows' where `as_in_fit` says that no other error of the target is stated.
         """
         names, columns = self._columns.feature_names.tolist(), self._columns.held_errors(table)
-        given = resolve_feature_errors(len(table), names, X_err=X_err, X_cov=X_cov, columns=columns)
+        if Xy_cov is not None and self._likelihood.family != "normal":
+            raise ValueError(f"Xy_cov takes the normal likelihood, not {self._likelihood!r}: leave it out.")
+        stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)
         if X_err is None and X_cov is None and columns is None:
             given = self._typical_errors
+            if given is not None and not as_in_fit:
+                given = replace(given, with_target=None)
         true = self._posterior.true_features
         if given is None:
             return None

@@ -5,6 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -74,6 +75,7 @@ def standardize_rows(
     y_err: ArrayLike | float | None = None,
     X_err: Any = None,
     X_cov: Any = None,
+    Xy_cov: Any = None,
     groups: NDArray[np.intp] | None = None,
     held_out: bool = False,
 ) -> StandardizedRows:
@@ -88,7 +90,7 @@ def standardize_rows(
 
     Parameters
     ----------
-    estimator, X, y, sample_weight, y_err, X_err, X_cov, held_out
+    estimator, X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, held_out
         As for `audit_errors`, y checked.
     groups : ndarray of shape (n,), optional
         Numbers of the groups that rows are of.
@@ -100,7 +102,7 @@ def standardize_rows(
     """
     regressor, table = final_regressor(estimator, X)
     if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
-        given = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "groups": groups}
+        given = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "groups": groups}
         return _of_predictions(regressor, table, y, sample_weight, given, held_out)
     n, model = len(y), regressor
     frequency, counts = None, None
@@ -113,13 +115,14 @@ def standardize_rows(
     of_outcomes = model._likelihood.takes_trials and model._noise_model.kind == "none"
     if counts is None and of_outcomes and "count_column" not in model._columns.special:
         counts = np.ones(n)
-    errors = {name: given for name, given in (("X_err", X_err), ("X_cov", X_cov)) if given is not None}
+    of_features_given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+    errors = {name: given for name, given in of_features_given.items() if given is not None}
     distribution = predictive_distribution(model, table, counts=counts, y_err=y_err, **errors)
     values = np.asarray(table, dtype=np.float64)
     held = model._columns.held(values)
     counts = held.get("count_column", counts)
     y_err = held.get("y_err_column", y_err)
-    _check_stated(model, counts, y_err, bool(errors) or bool(model._columns.errors), held_out)
+    _check_stated(model, counts, y_err, errors, held_out)
     kind: Kind = "standard_error" if counts is None else "counts"
     if y_err is None and (counts is None or (model._likelihood.takes_trials and np.all(counts <= 1.0))):
         kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
@@ -137,6 +140,15 @@ def standardize_rows(
     else:
         stated = np.broadcast_to(stated_error(model, mean, counts, y_err), (n,))
         noise = _noise_in_fit(model, mean, counts, y_err)
+    left_open = of_features
+    if (
+        Xy_cov is not None
+    ):  # which may leave less than the target's own error, and no multiple of them is stated
+        as_stated = copy(model)
+        as_stated._noise_model = replace(model._noise_model, noise="known")
+        alone = predictive_distribution(as_stated, table, y_err=y_err, **errors)
+        left_open = alone.var() - alone.variance_parts["parameters"] - np.square(stated)
+        of_features = distribution.var() - line - noise
     # (52); the noise scale, by which both are multiplied, drops out.
     variance = np.where(used, noise + of_features, 1.0)
     leverage = line / variance
@@ -146,7 +158,7 @@ def standardize_rows(
             leverage = leverage * frequency  # the line follows one measurement by all of its copies
         _check_of_fit(leverage[used], n_parameters)
         leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
-    base = np.where(used, np.square(stated) + of_features, 1.0)
+    base = np.where(used, np.square(stated) + left_open, 1.0)
     design = _design(model, values[used], mean[used])
     own = np.zeros(n)
     of_fit = np.sqrt(variance[used])
@@ -174,7 +186,7 @@ def standardize_rows(
         (np.ones(n) if held_out else 1.0 - leverage)[used],
         _common_variance(leverage[used], n_parameters) if held_out else 0.0,
         stated[used],
-        np.sqrt(of_features[used]),
+        np.sqrt(np.maximum(left_open[used], 0.0)),
         None if counts is None else counts[used],
         mean[used],
         None if frequency is None else frequency[used],
@@ -296,9 +308,10 @@ def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: 
 
 
 def _check_stated(
-    model: BayesianErrorsInVariablesRegressor, counts: Any, y_err: Any, features: bool, held_out: bool
+    model: BayesianErrorsInVariablesRegressor, counts: Any, y_err: Any, of_features: Any, held_out: bool
 ) -> None:
     """Refuse rows that state no errors to judge."""
+    features = bool(of_features) or bool(model._columns.errors)
     kind = model._noise_model.kind
     if kind == "counts" and counts is None:
         raise ValueError(
@@ -314,9 +327,9 @@ def _check_stated(
             "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows, measured"
             " as those, say held_out=True."
         )
-    if model._errors_go_together:
+    if model._errors_go_together and "Xy_cov" not in of_features:
         raise ValueError(
-            "The model was fitted with Xy_cov: an audit of errors that X and y share is not available."
+            "The model was fitted with Xy_cov, errors that X and y share: give Xy_cov, with X_err (or X_cov)."
         )
 
 

@@ -1121,5 +1121,5 @@ def test_arviz_s_data_groups_need_the_errors_that_fit_had() -> None:
         fitted(X_err=X_ERR).to_arviz(X_err=X_ERR)
     model = Regressor(random_state=0).fit(X, Y, y_err=0.5, X_err=X_ERR, Xy_cov=[0.01, 0.0])
     assert model.to_arviz().posterior["coef"].shape == (4, 1000, 2)
-    with pytest.raises(ValueError, match=r"fitted with Xy_cov.*leave X and y out"):
+    with pytest.raises(ValueError, match=r"fitted with Xy_cov.*give Xy_cov with X and y"):
         model.to_arviz(X, Y, y_err=0.5, X_err=X_ERR)

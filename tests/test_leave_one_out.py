@@ -424,9 +424,9 @@ def test_large_pareto_k_is_warned_of() -> None:
     assert found["warning"]
 
 
-def test_xy_cov_has_no_leave_one_out() -> None:
+def test_leave_one_out_needs_the_covariance_that_fit_had() -> None:
     data = noisy_features(60)
     model = Regressor(noise="known", random_state=0)
     model.fit(data.X, data.y, y_err=data.y_err, X_err=data.X_err, Xy_cov=[0.05, 0.0])
-    with pytest.raises(ValueError, match="Xy_cov"):
+    with pytest.raises(ValueError, match="give Xy_cov with X and y"):
         model.loo(data.X, data.y, y_err=data.y_err, X_err=data.X_err)

@@ -270,10 +270,10 @@ def test_large_pareto_k_is_warned_of() -> None:
         model.loo_pit(X, y, counts)
 
 
-def test_xy_cov_has_no_transforms() -> None:
+def test_transforms_need_the_covariance_that_fit_had() -> None:
     model = Regressor(noise="known", random_state=0)
     model.fit(NOISY.X, NOISY.y, y_err=NOISY.y_err, X_err=NOISY.X_err, Xy_cov=[0.05, 0.0])
-    with pytest.raises(ValueError, match="Xy_cov"):
+    with pytest.raises(ValueError, match="give Xy_cov with X and y"):
         model.loo_pit(NOISY.X, NOISY.y, y_err=NOISY.y_err, X_err=NOISY.X_err)
 
 

@@ -318,13 +318,13 @@ def joint(
 
 def sharing(true: Any) -> Any:
     nodes = len(true.coef)
-    return replace(true, shared=np.tile(SHARED, (nodes, 1)) / (true.x_scale[true.noisy] * true.y_scale))
+    return replace(true, sharing=np.ones(nodes))
 
 
 def test_a_reading_tells_of_the_error_that_the_target_shares_as_the_joint_distribution_has_it() -> None:
     true = true_features()
-    line = sharing(true).line(NEW, np.broadcast_to(U, (2, 2, 2)))
-    location, _, feature_error = sharing(true).coefficients(U)
+    line = sharing(true).line(NEW, np.broadcast_to(np.column_stack([U, SHARED]), (2, 2, 3)))
+    location, _, feature_error = sharing(true).coefficients(np.column_stack([U, SHARED]))
     for node in range(5):
         for row, x in enumerate(NEW):
             ones = np.array([1.0, (x[1] + 1.0) / 0.8])
@@ -351,7 +351,7 @@ def test_under_a_mixture_it_tells_so_in_each_component() -> None:
         covariances=root @ root.transpose(0, 1, 3, 2) + 0.2 * np.eye(2),
         log_shares=np.log(rng.dirichlet([2.0, 2.0], nodes)),
     )
-    line = sharing(true).line(NEW, np.broadcast_to(U, (2, 2, 2)))
+    line = sharing(true).line(NEW, np.broadcast_to(np.column_stack([U, SHARED]), (2, 2, 3)))
     for node in range(nodes):
         for row, x in enumerate(NEW):
             z = (x[1] + 1.0) / 0.8
@@ -377,7 +377,11 @@ def test_under_a_mixture_it_tells_so_in_each_component() -> None:
             assert_allclose(line.mean[row, node], mean)
             spread = weight @ (found[:, 1] + (found[:, 0] - mean) ** 2)
             assert_allclose(line.feature_error[row, node], spread)
-    one = sharing(true).drawn(np.array([2, 0]), rng).line(NEW, np.broadcast_to(U, (2, 2, 2)))
+    one = (
+        sharing(true)
+        .drawn(np.array([2, 0]), rng)
+        .line(NEW, np.broadcast_to(np.column_stack([U, SHARED]), (2, 2, 3)))
+    )
     assert_allclose(one.mean, line.mean[:, [2, 0]])
 
 

@@ -276,8 +276,9 @@ class Posterior:
 
         Parameters
         ----------
-        error : ndarray of shape (q, q) or None
-            Covariance of the errors of new rows; None: their features are true.
+        error : ndarray of shape (q, q) or (q, q + 1), or None
+            Covariance of the errors of new rows, that with the target's error in a last column; None: their features
+            are true.
 
         Returns
         -------
@@ -293,13 +294,10 @@ class Posterior:
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
-    def sharing(self, covariance: Array) -> Posterior:
-        """Return the posterior of measurements whose errors have this covariance with the features', (G, q)."""
+    def sharing(self, scale: Array) -> Posterior:
+        """Return the posterior of measurements, whose errors' covariances with the features' are multiplied, (G,)."""
         true = self.true_features
-        if true is None:
-            raise ValueError("No feature of the model has an error.")
-        unit = true.x_scale[true.noisy] * true.y_scale
-        return replace(self, true_features=replace(true, shared=covariance / unit))
+        return self if true is None else replace(self, true_features=replace(true, sharing=scale))
 
     def noise_quantiles(self, probabilities: Array) -> Array:
         """Return posterior quantiles of the noise scale."""

@@ -43,8 +43,9 @@ class TrueFeatures:
     y_mean: float
     """... and its target (y - y_mean) / y_scale."""
     y_scale: float
-    shared: Array | None = None
-    """(G, q) c, covariance of new rows' errors with the target's, where it is that which is asked for."""
+    sharing: Array | None = None
+    """(G,) what covariances of new rows' errors with the target's are multiplied by; None: the line alone is asked
+    for, of which they say nothing."""
 
     @property
     def exact(self) -> NDArray[np.intp]:
@@ -61,7 +62,7 @@ class TrueFeatures:
             variance=self.variance[nodes],
             theta=theta,
             root=np.zeros((*theta.shape, 0)),
-            shared=None if self.shared is None else self.shared[nodes],
+            sharing=None if self.sharing is None else self.sharing[nodes],
         )
 
     def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
@@ -69,8 +70,9 @@ class TrueFeatures:
 
         Parameters
         ----------
-        error : ndarray of shape (q, q), optional
-            Covariance of the errors of new rows, in the data's units; None: their features are true.
+        error : ndarray of shape (q, q) or (q, q + 1), optional
+            Covariance of the errors of new rows, in the data's units, that with the target's error in a last column;
+            None: their features are true.
 
         Returns
         -------
@@ -81,7 +83,7 @@ class TrueFeatures:
         feature_error : ndarray of shape (G,)
             The variance that the features' errors leave.
         """
-        left, feature_error = self._reliance(None if error is None else self._in_model_units(error))
+        left, feature_error = self._reliance(*(None, None) if error is None else self._in_model_units(error))
         nodes, exact = len(left), self.exact
         share = np.concatenate([left, np.ones((nodes, 1))], axis=1)
         places = np.append(0, 1 + exact)
@@ -99,10 +101,10 @@ class TrueFeatures:
         ----------
         X : ndarray of shape (rows, p)
             Measured features.
-        error : ndarray of shape (rows, q, q)
-            Covariances of their errors.
+        error : ndarray of shape (rows, q, q) or (rows, q, q + 1)
+            Covariances of their errors, those with the target's error in a last column.
         """
-        left, feature_error = self._reliance(self._in_model_units(error)[:, None])  # (rows, G, q), (rows, G)
+        left, feature_error = self._reliance(*self._in_model_units(error[:, None]))  # (rows, G, q), (rows, G)
         measured = (X - self.x_mean) / self.x_scale
         ones = np.column_stack([np.ones(len(X)), measured[:, self.exact]])
         by_row, depth = self._by_row
@@ -128,9 +130,13 @@ class TrueFeatures:
         # Files don't depend on what was predicted.
         return {name: value for name, value in vars(self).items() if name != "_by_row"}
 
-    def _in_model_units(self, error: Array) -> Array:
-        unit = self.x_scale[self.noisy]
-        return error / (unit[:, None] * unit)
+    def _in_model_units(self, error: Array) -> tuple[Array, Array | None]:
+        """Return U and, where there is one, c at every node."""
+        unit, q = self.x_scale[self.noisy], len(self.noisy)
+        covariance = error[..., :q] / (unit[:, None] * unit)
+        if self.sharing is None or error.shape[-1] == q:
+            return covariance, None
+        return covariance, self.sharing[:, None] * error[..., q] / (unit * self.y_scale)
 
     def reliability(self, weights: Array, error: Array, exact_covariance: Array) -> Array:
         """Return the share of each measured feature's variance that is the true one's, (q,), by posterior mean.
@@ -160,14 +166,13 @@ class TrueFeatures:
         """
         covariance = np.zeros((len(X), len(X)))
         ones = np.column_stack([np.ones(len(X)), ((X - self.x_mean) / self.x_scale)[:, self.exact]])
-        error = self._in_model_units(error)[:, None]
         for node in np.flatnonzero(weights):
             one = slice(node, node + 1)
-            shared = None if self.shared is None else self.shared[one]
+            sharing = None if self.sharing is None else self.sharing[one]
             given = replace(
-                self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one], shared=shared
+                self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one], sharing=sharing
             )
-            left, _ = given._reliance(error)
+            left, _ = given._reliance(*given._in_model_units(error[:, None]))
             share = np.concatenate([left[:, 0], np.ones((len(X), 1))], axis=1)
             root = np.einsum("rb,rj,bjd->rd", share, ones, given._blocks(self.root[one])[0])
             covariance += weights[node] * (root @ root.T)
@@ -178,7 +183,7 @@ class TrueFeatures:
         nodes, q = self.coef.shape
         return nodes * ((q + 1) * self.root.shape[2] + 4 * q * q + 8)
 
-    def _reliance(self, error: Array | None) -> tuple[Array, Array]:
+    def _reliance(self, error: Array | None, shared: Array | None) -> tuple[Array, Array]:
         """Return (I - K)'m and m'(T - K T)m with K = T (T + U)^-1: how much of m goes to what is expected of x.
 
         Where the errors go with the target's, less (T + U)^-1 c, and less what c tells of the target's error, (22).
@@ -190,8 +195,8 @@ class TrueFeatures:
         unit = np.trace(total, axis1=-2, axis2=-1)[..., None, None]
         total = total + np.finfo(np.float64).eps * unit * np.eye(total.shape[-1])
         pushed = np.broadcast_to(error @ self.coef[..., None], (*total.shape[:-1], 1))
-        if self.shared is not None:
-            pushed = pushed - self.shared[..., None]
+        if shared is not None:
+            pushed = pushed - shared[..., None]
         solvable = np.where(unit > 0.0, total, np.eye(total.shape[-1]))
         if solvable.shape[-1] == 1:  # a division, not a million calls of a solver
             left = np.asarray(pushed[..., 0] / solvable[..., 0], dtype=np.float64)
@@ -201,9 +206,9 @@ class TrueFeatures:
         through = np.einsum("...ij,...j->...i", self.variance, left)
         coef = np.broadcast_to(self.coef, left.shape)
         feature_error = np.einsum("...i,...i->...", coef, through)
-        if self.shared is None:
+        if shared is None:
             return left, np.maximum(feature_error, 0.0)
-        return left, feature_error - np.einsum("...i,...i->...", coef - left, self.shared)
+        return left, feature_error - np.einsum("...i,...i->...", coef - left, shared)
 
     def _blocks(self, values: Array) -> Array:
         """Return what belongs to theta, (G, D, d), as (G, q + 1, k + 1, d), with zeros for a missing intercept."""

@@ -44,8 +44,9 @@ class TrueMixture:
     y_mean: float
     """... and its target (y - y_mean) / y_scale."""
     y_scale: float
-    shared: Array | None = None
-    """(G, q) c, covariance of new rows' errors with the target's, where it is that which is asked for."""
+    sharing: Array | None = None
+    """(G,) what covariances of new rows' errors with the target's are multiplied by; None: the line alone is asked
+    for, of which they say nothing."""
 
     @property
     def exact(self) -> NDArray[np.intp]:
@@ -74,7 +75,7 @@ class TrueMixture:
             slopes=self.slopes[nodes],
             covariances=self.covariances[nodes],
             log_shares=self.log_shares[nodes],
-            shared=None if self.shared is None else self.shared[nodes],
+            sharing=None if self.sharing is None else self.sharing[nodes],
         )
 
     def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
@@ -97,8 +98,8 @@ class TrueMixture:
         ----------
         X : ndarray of shape (rows, p)
             Measured features.
-        error : ndarray of shape (rows, q, q)
-            Covariances of their errors.
+        error : ndarray of shape (rows, q, q) or (rows, q, q + 1)
+            Covariances of their errors, those with the target's error in a last column.
         """
         measured = (X - self.x_mean) / self.x_scale
         w, z = measured[:, self.noisy], measured[:, self.exact]
@@ -107,7 +108,7 @@ class TrueMixture:
         # What the errors leave open is the same, features by features, as under one normal distribution.
         row, column = upper(q)
         T = self.covariances[:, :, row, column].reshape(nodes * count, -1).T[:, None]
-        U = (error / (unit[:, None] * unit))[:, row, column].T[:, :, None]
+        U = (error[:, :, :q] / (unit[:, None] * unit))[:, row, column].T[:, :, None]
         inverse = T + U  # (entries, rows, G K)
         # Where nothing is uncertain, nothing is left.
         place = pairs(q)
@@ -132,15 +133,18 @@ class TrueMixture:
         # m' x with x expected to be w - U (T + U)^-1 away, and its variance m' U (T + U)^-1 T m.
         coef = np.repeat(self.coef, count, axis=0).T  # (q, G K)
         pushed = [sum(U[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # U m
-        shared = np.zeros_like(coef) if self.shared is None else np.repeat(self.shared, count, axis=0).T
-        if self.shared is not None:
+        shared = None
+        if self.sharing is not None and error.shape[2] > q:
+            shared = np.multiply.outer(
+                (error[:, :, q] / (unit * self.y_scale)).T, np.repeat(self.sharing, count)
+            )
             pushed = [pushed[i] - shared[i] for i in range(q)]
         left = [-sum(inverse[place[i, j]] * pushed[j] for j in range(q)) for i in range(q)]
         through = [sum(T[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # T m
         mean = np.repeat(self.line_at_zero @ np.column_stack([np.ones(len(X)), z]).T, count, axis=0).T
         mean = mean + w @ coef - sum(left[j] * away[j] for j in range(q))
         variance = sum(through[j] * left[j] for j in range(q))
-        if self.shared is None:
+        if shared is None:
             variance = np.maximum(variance, 0.0)
         else:
             variance = variance - sum(shared[j] * (coef[j] - left[j]) for j in range(q))
