@@ -41,6 +41,8 @@ SPREAD_SCALE = 1.0
 LKJ_SHAPE = 1.0
 # Numbers in the largest array of sums over the rows, one of which there is a node.
 _CHUNK_NUMBERS = 2**21
+# Residuals vary by at least this share of what the errors of features, and known ones of the target, explain.
+_LEAST = 0.25
 # Beyond exponentials of so much, no number is a scale.
 _MOST_LOG = 150.0
 
@@ -215,7 +217,8 @@ class StructuralProblem:
         root = vectors * np.sqrt(values) @ turn
         T = root * np.maximum(left, 0.1) @ root.T
         m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
-        residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * spread[q, q])
+        about = self.residual_variance
+        residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
         t = np.sqrt(np.diag(T))
         lower = np.linalg.cholesky(T / np.outer(t, t))
         # A row's squares sum to one: what is left of it from each entry on.
@@ -384,6 +387,15 @@ class StructuralProblem:
             # A geometric mean of the target's: one useless reading is not what errors are like.
             errors[-2] = np.exp(rows.counts @ np.log(rows.errors[:, -2]) / total)
         return deviations.T @ deviations / total + 1e-12 * np.eye(q + 1), errors
+
+    @cached_property
+    def residual_variance(self) -> float:
+        """The target's variance about its regression on the features: where rows lie on a line, what errors make it."""
+        q, (spread, errors), slope = self.n_noisy, self.moments, self.gathered.reference.m
+        stated = float(slope @ errors[pairs(q)] @ slope)
+        if self.noise in ("known", "additive"):
+            stated += float(errors[-2])
+        return max(float(spread[q, q]), _LEAST * stated)
 
     @cached_property
     def gathered(self) -> GatheredRows:

@@ -62,7 +62,7 @@ class Following:
         q = problem.n_noisy
         spread, errors = problem.moments
         u, slope = q * (q + 1) // 2, problem.gathered.reference.m
-        about = float(spread[q, q])
+        about = problem.residual_variance
         square = about + float(slope @ spread[:q, :q] @ slope)
         known = float(errors[-2]) if problem.noise == "additive" else 0.0
         return cls(
