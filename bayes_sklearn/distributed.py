@@ -134,7 +134,6 @@ def fit(
 def _fit_shares(estimator: BayesianErrorsInVariablesRegressor, shares: SharesInBlocks) -> None:
     """Fit to shares whose errors are taken at the fitted ones."""
     settings = estimator._sampler_settings()
-    shares.data.warn_if_nothing_is_left()
     fitted = fit_shares(shares, shares.model, estimator.inference, settings)
     estimator._expose(fitted, shares.data, settings)
     reason = why_rows_are_needed(estimator, counted=True, of_features=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from .checks import as_floats
 from .messages import first_offender, shown
 
-__all__ = ["FeatureErrors", "resolve_feature_errors", "warn_if_nothing_is_left"]
+__all__ = ["FeatureErrors", "resolve_feature_errors"]
 
 Array = NDArray[np.float64]
 
@@ -82,6 +81,26 @@ class FeatureErrors:
     def mean_variance(self, frequency: Array | None) -> Array:
         """Return the mean error variance of each noisy feature, (q,)."""
         return np.diagonal(self.typical(frequency).covariance)
+
+    def exceed(self, measured: Array, frequency: Array | None) -> NDArray[np.bool_]:
+        """Return which noisy features are told to have errors as large as their whole spread, (q,).
+
+        Rows count by their precision: a few that say nothing do not hide the others.
+
+        Parameters
+        ----------
+        measured : ndarray of shape (n, q)
+        frequency : ndarray of shape (n,), optional
+            How often each row counts.
+        """
+        variance = np.diagonal(self.covariance, axis1=-2, axis2=-1).reshape(-1, len(self.noisy))
+        least = variance.min(axis=0)
+        positive = np.where(least > 0.0, variance, 1.0)
+        precision = np.broadcast_to(positive.min(axis=0) / positive, measured.shape)
+        weight = precision if frequency is None else precision * frequency[:, None]
+        weight = weight / weight.sum(axis=0)
+        spread = (weight * np.square(measured - (weight * measured).sum(axis=0))).sum(axis=0)
+        return np.asarray(least / np.average(precision, axis=0, weights=frequency) >= spread) & (least > 0.0)
 
 
 def resolve_feature_errors(
@@ -152,36 +171,6 @@ def resolve_feature_errors(
         with_target = _with_target(Xy_cov, n, names, noisy)
         _check_joint(covariance, with_target, y_err)
     return FeatureErrors(noisy, covariance, with_target)
-
-
-def warn_if_nothing_is_left(
-    errors: FeatureErrors, values: Array, names: NDArray[np.object_], frequency: Array | None = None
-) -> None:
-    """Warn of features whose errors are larger than their whole spread.
-
-    Parameters
-    ----------
-    errors : FeatureErrors
-    values : ndarray of shape (n, q)
-        The measured noisy features.
-    names : ndarray of shape (q,)
-        Their names.
-    frequency : ndarray of shape (n,), optional
-        How often each row counts.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # such features are refused later
-        spreads = np.average(
-            np.square(values - np.average(values, axis=0, weights=frequency)), axis=0, weights=frequency
-        )
-    for name, error, spread in zip(names, errors.mean_variance(frequency), spreads, strict=True):
-        if error >= spread and error > 0.0:
-            warnings.warn(
-                f"The errors of {name!r} (root mean square {np.sqrt(error):.3g}) are as large as its whole spread"
-                f" ({np.sqrt(spread):.3g}): little is left to learn its coefficient from. Check their unit, or leave"
-                " the feature out.",
-                UserWarning,
-                stacklevel=6,
-            )
 
 
 def _standard_errors(value: object, n: int, names: Sequence[str]) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .columns import Columns
 from .errors import CountErrors, TargetErrors, pooled_share
-from .feature_errors import FeatureErrors, warn_if_nothing_is_left
+from .feature_errors import FeatureErrors
 from .inference import (
     Compressed,
     CountedRows,
@@ -44,6 +44,8 @@ _REFITS, _SETTLED = 3, 0.01
 # than this part of the pooled share (or of the failures, if these are fewer). Rows that are looked at for it where
 # nothing else takes a pass over them.
 _SURELY, _NOTABLY = 2.0, 0.05
+# Posterior standard deviation of a feature's reliability by its mean, from which errors hide the feature.
+_HIDDEN = 0.3
 _LOOKED_AT = 100_000
 
 
@@ -60,14 +62,6 @@ class TrainingData(NamedTuple):
     """Behind shares whose likelihood takes them."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
-
-    def warn_if_nothing_is_left(self) -> None:
-        """Warn of features whose errors are as large as their spread."""
-        if self.feature_errors is not None:
-            noisy = self.feature_errors.noisy
-            measured = np.asarray(self.rows.take(slice(None))[:, noisy], dtype=np.float64)
-            names = self.columns.feature_names[noisy]
-            warn_if_nothing_is_left(self.feature_errors, measured, names, self.errors.frequency)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +126,12 @@ class Attenuation(NamedTuple):
     """(p,) the coefficients that it would find."""
     reliability: Array
     """(p,) share of each measured feature's variance that is the true one's."""
+    of_its_own: Array
+    """(p,) the same of what the exact features leave of it."""
+    of_its_own_error: Array
+    """(p,) posterior standard deviation of that."""
+    hidden: NDArray[np.bool_]
+    """(p,) whether errors are as large as the spread, or leave too little known of what is beside them."""
 
 
 class Fit(NamedTuple):
@@ -253,15 +253,21 @@ def _with_feature_errors(
     true, errors, rows = posterior.true_features, problem.feature_errors, problem.rows
     if true is None or errors is None:  # for the type checker
         raise AssertionError
-    exact = np.asarray(rows.take(slice(None)), dtype=np.float64)[:, true.exact]
+    every = np.asarray(rows.take(slice(None)), dtype=np.float64)
+    exact = every[:, true.exact]
     covariance = np.cov(exact.T, aweights=rows.frequency, ddof=0).reshape(len(true.exact), len(true.exact))
-    reliability = np.ones(rows.n_features)
-    reliability[true.noisy] = true.reliability(
-        posterior.weights, errors.mean_variance(rows.frequency), covariance
-    )
+    error, weights = errors.mean_variance(rows.frequency), posterior.weights
+    reliability, own, spread = np.ones(rows.n_features), np.ones(rows.n_features), np.zeros(rows.n_features)
+    reliability[true.noisy] = weights @ true.reliability(error, covariance)
+    left = true.reliability(error, np.zeros_like(covariance))
+    own[true.noisy] = weights @ left
+    spread[true.noisy] = np.sqrt(weights @ np.square(left - own[true.noisy]))
     without = problem.without_feature_errors().gaussian_like()
     naive = solve(without, choose(without, "auto"), settings)
-    return Fit(problem, posterior, engine, count_errors, Attenuation(naive.mean[1:].copy(), reliability))
+    hidden = spread >= _HIDDEN * own
+    hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
+    attenuation = Attenuation(naive.mean[1:].copy(), reliability, own, spread, hidden)
+    return Fit(problem, posterior, engine, count_errors, attenuation)
 
 
 class _Settled(NamedTuple):

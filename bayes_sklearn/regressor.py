@@ -29,7 +29,7 @@ from .errors import (
 from .exports import ExportMixin
 from .feature_distribution import Mixture, resolve_components
 from .feature_errors import FeatureErrors, resolve_feature_errors
-from .fitting import Fit, Specification, TrainingData, fit
+from .fitting import Attenuation, Fit, Specification, TrainingData, fit
 from .inference import ENGINES, Noise, Rows, SamplerSettings, contradicted
 from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
@@ -381,9 +381,10 @@ class BayesianErrorsInVariablesRegressor(
         Warns
         -----
         UserWarning
-            Where "auto" had to guess what the weights are; where the stated errors look too small; where a feature's
-            errors are as large as its spread; where "auto" goes on from importance sampling to NUTS; where a feature
-            or y varies by little more than the rounding of its offset, or y_err is below y's.
+            Where "auto" had to guess what the weights are; where the stated errors look too small; where errors
+            hide a feature: as large as its spread, or its reliability is hardly known; where "auto" goes on from
+            importance sampling to NUTS; where a feature or y varies by little more than the rounding of its offset,
+            or y_err is below y's.
         ConvergenceWarning
             Where the features fit the target without error; where fitted count errors do not settle; where columns
             with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
@@ -459,10 +460,7 @@ class BayesianErrorsInVariablesRegressor(
             y_err=errors.standard_error if errors.kind == "standard_error" else None,
             **feature_errors,
         )
-        data = TrainingData(rows, columns, errors, of_features, index, trials)
-        if not batch:
-            data.warn_if_nothing_is_left()
-        return data
+        return TrainingData(rows, columns, errors, of_features, index, trials)
 
     def _specification(self, data: TrainingData) -> Specification:
         """Return what the parameters say of the model, priors checked."""
@@ -563,6 +561,8 @@ class BayesianErrorsInVariablesRegressor(
             self._reduced_chi_square, p = reduced_chi_square(posterior, fitted.problem)
             _warn_if_no_fit(self._reduced_chi_square, p)
         _warn_if_contradicted(fitted)
+        if fitted.attenuation is not None:
+            _warn_if_errors_hide_features(fitted.attenuation, self.coef_names_)
         known = errors.kind == "standard_error"
         warn_of_rounding(fitted.problem.state, data.columns.feature_names.tolist(), errors_known=known)
 
@@ -717,10 +717,28 @@ def _warn_if_contradicted(fitted: Fit) -> None:
     """Warn of a fixed prior whose scale the data contradict."""
     found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
     if found is not None and found.nats > _CONTRADICTED and found.scale > _WIDER:
+        # Round figures: the folds of a search say the same, which is shown once.
+        wider, nats = 2.0 ** np.floor(np.log2(found.scale)), 10.0 ** np.floor(np.log10(found.nats))
         warnings.warn(
-            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior about {found.scale:.2g} times as"
-            f" wide explains them better by {found.nats:.0f} nats, and under this one coefficients and intervals are"
-            " not to be trusted. Use coef_prior=None, whose scale is learned, or Normal(sigma=HalfCauchy()).",
+            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior more than {wider:,g} times as"
+            f" wide explains them better by more than {max(nats, _CONTRADICTED):,g} nats, and under this one"
+            " coefficients and intervals are not to be trusted. Use coef_prior=None, whose scale is learned, or"
+            " Normal(sigma=HalfCauchy()).",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_if_errors_hide_features(found: Attenuation, names: NDArray[np.object_]) -> None:
+    """Warn of a feature of which the data hardly tell how much is true."""
+    hidden = found.hidden
+    for name, share, error in zip(
+        names[hidden], found.of_its_own[hidden], found.of_its_own_error[hidden], strict=True
+    ):
+        warnings.warn(
+            f"The errors of {shown(name)} hide it: {share:.2g} +- {error:.1g} of the variance that it has beside the"
+            " exact features is true, and that is too little known for a coefficient and a line that do not rest on"
+            " priors. Check the errors' unit; measure it better, oftener or in more rows; or leave it out.",
             UserWarning,
             stacklevel=5,
         )

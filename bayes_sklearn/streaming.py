@@ -396,7 +396,6 @@ class StreamingMixin:
 
     def _fit_seen(self, seen: Seen) -> None:
         data, settings = seen.data(), self._sampler_settings()
-        data.warn_if_nothing_is_left()
         fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
         self._expose(fitted, data, settings)
 

@@ -372,6 +372,10 @@ _PHONES: dict[str, Draw] = {
     for share in shares
     for over in (0.0, 0.02)
 }
+_HARDLY_VARIES = "the readings do not tell how much the feature varies"
+_BEYOND = {
+    f"reliability {r:g}, n {n}": _HARDLY_VARIES for r, n in ((0.1, 50), (0.1, 200), (0.2, 50))
+}  # flat priors cover the line as little
 _HEAVY_TAILS = linear(60, _normal(3), [1.0, -0.5, 0.0], noise=_heavy)
 
 
@@ -398,7 +402,7 @@ def _designs() -> dict[str, Design]:
         ("phones", _PHONES, {"weight_type": "counts"}),
     )
     return {
-        name: Design(name, group, draw, estimator)
+        name: Design(name, group, draw, estimator, _BEYOND.get(name, ""))
         for group, draws, estimator in groups
         for name, draw in draws.items()
     }

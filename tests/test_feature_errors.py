@@ -842,11 +842,22 @@ def test_errors_at_predict_of_a_model_fitted_without_are_refused() -> None:
 @pytest.mark.filterwarnings("ignore:Importance sampling is not to be trusted")
 @pytest.mark.parametrize("size", [1.3, 3.0, 1e6, 1e99])
 def test_errors_larger_than_the_features_spread_warn(size: float) -> None:
-    with pytest.warns(UserWarning, match=r"errors of 'dose'.*whole spread.*(unit|leave)") as caught:
+    with pytest.warns(UserWarning, match=r"errors of 'dose' hide it: .*unit") as caught:
         model = Regressor(inference="importance", random_state=0).fit(FRAME, Y, X_err=[size, 0.0])
-    assert caught[0].filename == __file__
+    assert [w.filename for w in caught if "hide it" in str(w.message)] == [__file__]
     assert np.isfinite(found(model)[~np.isnan(found(model))]).all()
     assert np.isfinite(model.predict(FRAME, return_std=True, X_err=[size, 0.0])).all()
+
+
+def test_features_that_are_hardly_known_warn_and_others_with_a_useless_reading_do_not() -> None:
+    rng = np.random.default_rng(1)
+    true = rng.normal(size=(80, 1))
+    y = 1.0 + 2.0 * true[:, 0] + rng.normal(0.0, 0.5, 80)
+    error = np.full((80, 1), 0.5)
+    with pytest.warns(UserWarning, match=r"errors of 'x0' hide it: 0.\d+ \+- 0.\d+ of the variance"):
+        Regressor(random_state=0).fit(true + 3.0 * rng.normal(size=(80, 1)), y, X_err=3.0)
+    error[0] = 100.0  # as the mean square has it, errors would be many times the spread
+    Regressor(random_state=0).fit(true + error * rng.normal(size=(80, 1)), y, X_err=error)
 
 
 @pytest.mark.parametrize("size", [5e-324, 1e-200, 1e-150, 1e-50])

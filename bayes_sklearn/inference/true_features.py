@@ -138,12 +138,11 @@ class TrueFeatures:
             return covariance, None
         return covariance, self.sharing[:, None] * error[..., q] / (unit * self.y_scale)
 
-    def reliability(self, weights: Array, error: Array, exact_covariance: Array) -> Array:
-        """Return the share of each measured feature's variance that is the true one's, (q,), by posterior mean.
+    def reliability(self, error: Array, exact_covariance: Array) -> Array:
+        """Return the share of each measured feature's variance that is the true one's, (G, q).
 
         Parameters
         ----------
-        weights : ndarray of shape (G,)
         error : ndarray of shape (q,)
             Mean variances of the errors, in the data's units.
         exact_covariance : ndarray of shape (k, k)
@@ -153,7 +152,7 @@ class TrueFeatures:
         explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
         unit = self.x_scale[self.noisy]
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
-        return weights @ (true / (true + error / unit**2))
+        return np.asarray(true / (true + error / unit**2))
 
     def covariance_within(self, X: Array, error: Array, weights: Array) -> Array:
         """Return the covariance of the line at all rows that theta's leave, over the nodes, (rows, rows).

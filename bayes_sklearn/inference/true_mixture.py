@@ -159,12 +159,12 @@ class TrueMixture:
         """Return the covariance of the line at all rows that the nodes' own leave, (rows, rows): there is none."""
         return np.zeros((len(X), len(X)))
 
-    def reliability(self, weights: Array, error: Array, exact_covariance: Array) -> Array:
+    def reliability(self, error: Array, exact_covariance: Array) -> Array:
         """Return the share of each measured feature's variance that is the true one's, as `TrueFeatures` does."""
         own = self.slopes / self.x_scale[self.exact]
         explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
-        return weights @ (true / (true + error / np.square(self.x_scale[self.noisy])))
+        return np.asarray(true / (true + error / np.square(self.x_scale[self.noisy])))
 
     def numbers(self) -> int:
         """Return how many numbers `line` has in hand for each row."""
