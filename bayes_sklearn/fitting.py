@@ -32,6 +32,7 @@ from .inference import (
     solve,
     solve_in_turn,
 )
+from .inference._compat import quietly
 from .inference.posterior import line_mean_and_variance
 from .likelihoods import Likelihood, NormalLikelihood
 
@@ -47,6 +48,8 @@ _SURELY, _NOTABLY = 2.0, 0.05
 # Posterior standard deviation of a feature's reliability by its mean, from which errors hide the feature.
 _HIDDEN = 0.3
 _LOOKED_AT = 100_000
+# Targets that differ by no more than this part of their size differ by rounding.
+_ROUNDING = 10.0 * np.finfo(np.float64).eps
 
 
 class TrainingData(NamedTuple):
@@ -62,6 +65,15 @@ class TrainingData(NamedTuple):
     """Behind shares whose likelihood takes them."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
+
+    @property
+    def target_is_constant(self) -> bool:
+        """Whether all rows that count have one target, but for rounding."""
+        if self.state is not None:
+            mean = abs(float(self.state.mean[-1] + self.state.origin[-1]))
+            return bool(self.state.standard_deviation[-1] <= _ROUNDING * mean)
+        y = self.rows.y if self.rows.frequency is None else self.rows.y[self.rows.frequency > 0.0]
+        return bool(np.ptp(y) <= _ROUNDING * np.abs(y).max()) if len(y) else False
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +275,8 @@ def _with_feature_errors(
     own[true.noisy] = weights @ left
     spread[true.noisy] = np.sqrt(weights @ np.square(left - own[true.noisy]))
     without = problem.without_feature_errors().gaussian_like()
-    naive = solve(without, choose(without, "auto"), settings)
+    with quietly():  # a fit for comparison
+        naive = solve(without, choose(without, "auto"), settings)
     hidden = spread >= _HIDDEN * own
     hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
     attenuation = Attenuation(naive.mean[1:].copy(), reliability, own, spread, hidden)

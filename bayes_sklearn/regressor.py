@@ -126,7 +126,8 @@ class BayesianErrorsInVariablesRegressor(
         ``sqrt(s**2 + y_err**2)``, ``y_err`` alone, or, "auto", ``sqrt((s * y_err)**2 + t**2)`` with a scatter t
         beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). Without known errors it
         is s in every row; errors that follow from counts "auto" scales, and so it does where rows come batch by batch
-        (`partial_fit`, `merge`, ``distributed.fit``). Of no meaning for shares of trials.
+        (`partial_fit`, `merge`, ``distributed.fit``). Where y is the same in all rows nothing tells a multiple, and
+        errors are taken as stated. Of no meaning for shares of trials.
     weight_type : {"auto", "counts", "frequency", "precision"}, default="auto"
         What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
         the weight the count behind it, which gives the share's standard error. "precision": the weight is 1/e**2 up
@@ -490,7 +491,13 @@ class BayesianErrorsInVariablesRegressor(
         return SamplerSettings(self.draws, self.chains, self.nuts_kwargs, seed, bool(self.verbose))
 
     def _noise_of(self, data: TrainingData) -> Noise:
-        """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated."""
+        """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated.
+
+        A multiple of stated errors is found from how targets differ: where none does, errors are what is stated.
+        """
+        stated = data.errors.kind == "standard_error" and data.errors.weight_type != "precision"
+        if self.noise in ("auto", "scaled") and stated and data.target_is_constant:
+            return "known"
         if self.noise == "auto" and (data.errors.kind != "standard_error" or data.state is not None):
             return "scaled"
         return cast("Noise", self.noise)

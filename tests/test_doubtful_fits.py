@@ -135,3 +135,89 @@ def test_a_selection_of_columns_that_drops_the_counts_says_what_does() -> None:
         Regressor(count_column=3).fit(table[:, :1], shares)
     with pytest.raises(ValueError, match=says.replace(".", "(.|\\n)")):
         SequentialFeatureSelector(Regressor(count_column=3), cv=2).fit(table, shares)
+
+
+LINE = np.random.default_rng(3).normal(size=40)[:, None]
+
+
+@pytest.mark.parametrize("noise", ["auto", "scaled", "known", "additive"])
+def test_rows_without_noise_beside_errors_of_features_are_fitted_in_silence(noise: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = Regressor(noise=noise, random_state=0).fit(LINE, 1.0 + 2.0 * LINE[:, 0], X_err=0.3, y_err=0.1)
+    assert model.inference_ == "importance"
+    assert model.coef_[0] == pytest.approx(2.0, abs=0.05)
+    assert model.intercept_ == pytest.approx(1.0, abs=0.05)
+    # The slope's error is that of features' errors of 0.3 and those of y in 40 rows, whatever the rows' residuals.
+    total = np.hypot(0.3 * 2.0, 0.1)
+    assert 0.8 < model.coef_std_[0] / (total / np.sqrt(40) / LINE.std()) < 1.3
+    if noise == "known":
+        expected = _by_integration(LINE[:, 0], 1.0 + 2.0 * LINE[:, 0], 0.3, 0.1)
+        assert [model.coef_[0], model.coef_std_[0]] == pytest.approx(expected, rel=0.03)
+
+
+def _by_integration(w: Any, y: Any, x_err: float, y_err: float) -> tuple[float, float]:
+    """Return mean and sd of the slope by a grid over it and the true variance; the means are integrated out."""
+    slopes, variances = np.linspace(1.0, 3.5, 501), np.linspace(0.02, 4.0, 400)
+    m, T = slopes[:, None], variances[None, :]
+    n, S = len(w), np.cov(w, y, bias=True)
+    a, b, d = T + x_err**2, m * T, m * m * T + y_err**2
+    determinant = a * d - b * b
+    quadratic = (d * S[0, 0] - 2.0 * b * S[0, 1] + a * S[1, 1]) / determinant
+    log_density = -0.5 * (n - 1) * np.log(determinant) - 0.5 * n * quadratic
+    # The prior that the estimator has: half-Student of the true spread, Cauchy of the signal, in the data's spreads.
+    unit_w, unit_y = w.std(), np.hypot(y.std(), y_err)
+    t = np.sqrt(T) / unit_w
+    log_density -= 2.5 * np.log1p(t**2 / 4.0) + 0.5 * np.log(T)
+    signal = m * np.sqrt(T) / unit_y
+    log_density += 0.5 * np.log(T) - np.log1p(signal**2)
+    weight = np.exp(log_density - log_density.max()).sum(axis=1)
+    weight /= weight.sum()
+    mean = float(weight @ slopes)
+    return mean, float(np.sqrt(weight @ (slopes - mean) ** 2))
+
+
+@pytest.mark.parametrize("noise", ["auto", "scaled", "known"])
+def test_a_constant_target_has_the_slope_zero_with_the_error_that_errors_give_it(noise: str) -> None:
+    noisy = LINE[:, 0] + 0.3 * np.random.default_rng(4).normal(size=40)
+    for data in ({"X_err": 0.3}, {}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = Regressor(noise=noise, random_state=0).fit(
+                noisy[:, None], np.full(40, 3.0), y_err=0.1, **data
+            )
+        assert model.inference_ == ("importance" if data else "exact")
+        assert model.coef_[0] == pytest.approx(0.0, abs=0.002)
+        reliability = model.reliability_[0] if data else 1.0
+        expected = 0.1 / np.sqrt(40.0 * reliability) / noisy.std()
+        # That no slope is seen narrows the learned prior.
+        assert 0.6 < model.coef_std_[0] / expected < 1.1
+        assert model.predict([[0.0]], return_std=True)[1] == pytest.approx(0.1, rel=0.05)
+        streamed = Regressor(noise=noise, random_state=0)
+        for half in (slice(20), slice(20, None)):
+            streamed.partial_fit(noisy[half, None], np.full(20, 3.0), y_err=0.1, **data)
+        assert streamed.coef_std_ == pytest.approx(model.coef_std_, rel=1e-6 if not data else 0.05)
+
+
+def test_a_constant_target_of_unknown_errors_takes_no_sampling() -> None:
+    model = Regressor(random_state=0).fit(LINE, np.full(40, 3.0), X_err=0.3)
+    assert model.inference_ == "importance"
+    assert abs(model.coef_[0]) < 1e-8
+    assert model.coef_std_[0] < 1e-7
+
+
+@pytest.mark.parametrize("noise", ["auto", "scaled", "known"])
+def test_a_constant_reading_takes_no_sampling_and_says_that_it_tells_nothing(noise: str) -> None:
+    y = np.random.default_rng(5).normal(size=40)
+    model = Regressor(noise=noise, random_state=0)
+    with pytest.warns(UserWarning, match="errors of 'x0' hide it") as caught:
+        model.fit(np.full((40, 1), 2.0), y, X_err=0.3, y_err=1.0)
+    assert len(caught) == 1
+    assert model.inference_ == "importance"
+    low, high = model.summary().loc["x0"].filter(like="%")
+    assert low < -0.5
+    assert high > 0.5
+    # The line at the reading is known.
+    mean, std = model.predict([[2.0]], return_std=True)
+    assert mean[0] == pytest.approx(y.mean(), abs=0.05)
+    assert std[0] == pytest.approx(1.0, rel=0.35)

@@ -170,6 +170,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         log_prior_scatter=(
             ScatterPrior(problem.scatter_unit).log_density if problem.noise == "auto" else None
         ),
+        resolution=problem.resolution(),
     ), units
 
 

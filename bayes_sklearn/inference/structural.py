@@ -116,6 +116,8 @@ class StructuralProblem:
     noise: Noise = "scaled"
     log_prior_scatter: LogDensity | None = None
     """As `log_prior_noise`, of the scatter under noise "auto"."""
+    resolution: float = 0.0
+    """Noise that is rounding: it is in every row's where the noise has a scale, so that its density is bounded."""
 
     @property
     def n_noisy(self) -> int:
@@ -210,12 +212,13 @@ class StructuralProblem:
         """
         q, total = self.n_noisy, max(self.total_weight, 1.0)
         (spread, errors), slope = self.moments, self.gathered.reference.m
-        # What the errors leave of the features' spread, at least a tenth of it in every direction.
+        # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
+        # larger than it by far, as much as they would hide.
         values, vectors = np.linalg.eigh(spread[:q, :q])
         whiten = vectors / np.sqrt(values)
         left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
         root = vectors * np.sqrt(values) @ turn
-        T = root * np.maximum(left, 0.1) @ root.T
+        T = root * np.maximum(left, 0.1 * np.maximum(1.0, 0.25 * (1.0 - left))) @ root.T
         m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
         about = self.residual_variance
         residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
@@ -373,6 +376,8 @@ class StructuralProblem:
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
         last[:, -2] = np.square(with_target)
         last[:, -1] = np.square(s if self.noise == "additive" else scatter)
+        if self.noise != "known":
+            last[:, -1] += self.resolution**2
         return omega
 
     @cached_property
@@ -386,11 +391,12 @@ class StructuralProblem:
         if (rows.errors[:, -2] > 0.0).all():
             # A geometric mean of the target's: one useless reading is not what errors are like.
             errors[-2] = np.exp(rows.counts @ np.log(rows.errors[:, -2]) / total)
-        return deviations.T @ deviations / total + 1e-12 * np.eye(q + 1), errors
+        floor = np.append(np.full(q, 1e-12), self.resolution**2 or 1e-12)
+        return deviations.T @ deviations / total + np.diag(floor), errors
 
     @cached_property
     def residual_variance(self) -> float:
-        """The target's variance about its regression on the features: where rows lie on a line, what errors make it."""
+        """The target's variance about its regression on the features; where that is nothing, what errors make it."""
         q, (spread, errors), slope = self.n_noisy, self.moments, self.gathered.reference.m
         stated = float(slope @ errors[pairs(q)] @ slope)
         if self.noise in ("known", "additive"):
