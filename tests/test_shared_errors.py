@@ -150,3 +150,35 @@ def test_stating_the_errors_of_fit_is_stating_none(noise: str, x_distribution: s
     )
     with pytest.raises(ValueError, match="give y_err, too"):
         model.predict(new, X_err=0.4, Xy_cov=[0.2])
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.99])
+def test_both_multiples_of_errors_that_explain_rows_are_found_where_errors_go_together(rho: float) -> None:
+    # Of y about the line in readings there is (m u)^2 + (s e)^2 - 2 rho m u s e: s = 1/3 explains what s = 1 does.
+    rng, n, x_err, y_err = np.random.default_rng(1), 30, 0.3, 0.9
+    common = rng.normal(size=(n, 2))
+    true = rng.normal(size=n)
+    w = true + x_err * common[:, 0]
+    y = 1.0 + 2.0 * true + y_err * (rho * common[:, 0] + np.sqrt(1.0 - rho**2) * common[:, 1])
+    covariance = rho * x_err * y_err
+    model = Regressor(noise="scaled", random_state=0)
+    model.fit(w[:, None], y, X_err=x_err, y_err=y_err, Xy_cov=[covariance])
+    # On a grid of slope, multiple and true variance; the two means are integrated out.
+    S, unit = np.cov(w, y, bias=True), (w.std(), np.hypot(y.std(), y_err))
+    m = np.linspace(-1.0, 5.0, 500)[None, :, None]
+    s = np.linspace(0.002, 4.0, 500)[:, None, None]
+    T = np.linspace(0.05, 4.0, 90)[None, None, :]
+    a, b, d = T + x_err**2, m * T + s * covariance, m * m * T + (s * y_err) ** 2
+    determinant = a * d - b * b
+    log_density = -0.5 * (n - 1) * np.log(determinant)
+    log_density -= 0.5 * n * (d * S[0, 0] - 2.0 * b * S[0, 1] + a * S[1, 1]) / determinant
+    log_density -= 2.5 * np.log1p(T / unit[0] ** 2 / 4.0) + np.log1p(m * m * T / unit[1] ** 2) + 0.5 * s * s
+    mass = np.exp(log_density - log_density.max())
+    mass /= mass.sum()
+    posterior, of_s = model._posterior, mass.sum(axis=(1, 2))
+    weights, found = posterior.weights, posterior.noise_scale
+    low = s.ravel() < 0.65
+    assert 0.4 < of_s[low].sum() < 0.8  # two modes
+    assert weights[found < 0.65].sum() == pytest.approx(of_s[low].sum(), abs=0.04)
+    assert model.noise_scale_ == pytest.approx(of_s @ s.ravel(), abs=0.03)
+    assert model.coef_[0] == pytest.approx(np.einsum("smt,m->", mass, m.ravel()), abs=0.02)
