@@ -91,9 +91,14 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
         wanted = "positive" if positive else "zero or positive"
         row = "" if array.ndim == 0 else f" in row {int(array.argmin())}"
         cause = ""
-        if name.endswith("_column"):
+        if name.endswith("_column") and smallest < 0.0:
             cause = " Did something centre or scale the column (a StandardScaler)? Leave it out of that step."
-        raise ValueError(f"{name} must be {wanted}, got {smallest:g}{row}.{cause or ' Mend or drop it.'}")
+        remedy = " Mend or drop it."
+        if smallest == 0.0 and name.startswith("y_err"):
+            remedy = (
+                " Where a row has no error but a scatter that all have, use fit's noise='auto' or 'additive'."
+            )
+        raise ValueError(f"{name} must be {wanted}, got {smallest:g}{row}.{cause or remedy}")
     if largest > LARGEST or (positive and smallest < 1.0 / LARGEST):
         raise ValueError(f"{name} must lie between {1 / LARGEST:g} and {LARGEST:g}: change its unit.")
     return array

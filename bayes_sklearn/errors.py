@@ -43,6 +43,8 @@ ErrorKind = Literal["counts", "standard_error", "none"]
 # own fitted share, so that little of it is believed where counts are few; a predicted share is not so.
 FITTED_PRIOR_COUNT = 10.0
 PREDICTED_PRIOR_COUNT = 1.0
+# An error of 0 beside a scatter, in units of the others' geometric mean: less no scatter would tell from it.
+_NEXT_TO_NOTHING = 1e-4
 # Of small shares as many more as it takes for as many successes (or failures) as with this p (1 - p).
 _PRIOR_VARIANCE = 0.1
 
@@ -82,6 +84,7 @@ def resolve_target_errors(
     count_column: Array | None = None,
     batch: bool = False,
     before: Before | None = None,
+    scattered: bool = False,
 ) -> TargetErrors:
     """Settle what weights, counts and standard errors mean, and check them.
 
@@ -101,6 +104,8 @@ def resolve_target_errors(
         Whether other rows come before or after: of these, none has to count.
     before : Before, optional
         What the weights of the rows before were.
+    scattered : bool, default=False
+        Whether there is a scatter beside standard errors, so that they may be 0 in some rows.
 
     Returns
     -------
@@ -165,12 +170,22 @@ def resolve_target_errors(
     standard_error: Array | float | None = None
     if errors:
         given = y_err if y_err is not None else y_err_column
-        checked = check_vector(given, n, errors, positive=True)
-        standard_error = checked if checked.ndim else float(checked)
+        checked = check_vector(given, n, errors, positive=not scattered or np.ndim(given) == 0)
+        standard_error = _above_zero(checked, errors) if checked.ndim else float(checked)
     if kind == "precision" and weight is not None:
         standard_error, weight = _errors_of(weight)
     stated: ErrorKind = "counts" if counts is not None else "standard_error" if errors else "none"
     return TargetErrors(weight, standard_error, counts, kind, stated)
+
+
+def _above_zero(standard_error: Array, name: str) -> Array:
+    """Return errors of which those of 0 are next to nothing beside the others."""
+    zero = standard_error == 0.0
+    if zero.all():
+        raise ValueError(f"{name} is 0 in every row: leave it out where no error of y is known.")
+    if not zero.any():
+        return standard_error
+    return np.where(zero, _NEXT_TO_NOTHING * np.exp(np.log(standard_error[~zero]).mean()), standard_error)
 
 
 def _errors_of(precision: Array) -> tuple[Array, Array | None]:

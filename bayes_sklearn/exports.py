@@ -316,6 +316,7 @@ class ExportMixin:
             y_err=y_err,
             y_err_column=held.get("y_err_column"),
             count_column=held.get("count_column"),
+            scattered=self._noise_model.noise in ("additive", "auto"),
         )
         stated = errors.standard_error if errors.kind == "standard_error" else None
         feature_error = self._feature_error(table, of_features, stated)

@@ -360,7 +360,8 @@ class BayesianErrorsInVariablesRegressor(
         sample_weight : array-like of shape (n,), optional
             Counts behind shares, frequencies or precisions, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
-            Known standard errors of y, in its unit; positive.
+            Known standard errors of y, in its unit; positive, or, under ``noise="additive"`` and "auto", 0 in rows
+            whose only noise is the scatter.
         X_err : float or array-like of shape (p,) or (n, p), optional
             Known standard errors of the p features, in their units: one for all, one a feature, or one a cell; 0
             marks a feature known exactly. A data frame is aligned by its columns' names.
@@ -438,6 +439,7 @@ class BayesianErrorsInVariablesRegressor(
             before=before,
             y_err_column=held.get("y_err_column"),
             count_column=held.get("count_column"),
+            scattered=self.noise in ("additive", "auto") and not batch,
         )
         likelihood = resolve_likelihood(self.likelihood)
         trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None

@@ -129,6 +129,8 @@ def standardize_rows(
     used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
     if counts is not None:
         used &= counts > 0.0
+    elif y_err is not None:  # rows whose only noise is the scatter state none to judge
+        used &= np.asarray(y_err) > 0.0
     mean, parts = distribution.mean(), distribution.variance_parts
     line, of_features = parts["parameters"], parts.get("feature_error", np.zeros(n))
     likelihood = model._likelihood

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn import Flat, audit_errors
 from bayes_sklearn.errors import CountErrors, NoiseModel, Part
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.predictive import LinearPredictive
+from bayes_sklearn.priors import ScatterPrior
 from bayes_sklearn.student_t import StudentTPredictive
 
 Array = NDArray[np.float64]
@@ -117,7 +119,7 @@ def test_an_error_of_zero_leaves_the_line_with_its_scatter() -> None:
 @pytest.mark.parametrize(("setting", "refused"), [("scaled", True), ("known", True), ("additive", False)])
 def test_an_error_of_zero_is_refused_where_it_would_leave_no_noise(setting: str, refused: bool) -> None:
     x = np.arange(8.0)[:, None]
-    fitted = Regressor(noise=setting).fit(x, x[:, 0] + (-1.0) ** np.arange(8), y_err=0.5)
+    fitted = Regressor(noise=setting).fit(x, x[:, 0] + 0.5 * (-1.0) ** np.arange(8), y_err=0.5)
     if refused:
         with pytest.raises(ValueError, match="y_err must be positive"):
             fitted.predict(x, return_std=True, y_err=0.0)
@@ -178,3 +180,55 @@ def test_rows_in_batches_are_fitted_without_a_scatter() -> None:
     expected = Regressor(noise="scaled").fit(x, y, y_err=error)
     assert_allclose(streamed.coef_, expected.coef_, rtol=1e-10)
     assert_allclose(streamed.loo_pit(x, y, y_err=error), expected.loo_pit(x, y, y_err=error), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["additive", "auto"])
+@pytest.mark.parametrize("zeros", [1, 6])
+def test_rows_without_an_error_of_their_own_have_the_scatter(kind: str, zeros: int) -> None:
+    # On a grid of both scales, for each of which lines under flat priors are least squares.
+    rng = np.random.default_rng(zeros)
+    x, e = rng.normal(size=24), rng.uniform(0.3, 1.0, 24)
+    e[:zeros] = 0.0
+    y = 1.0 + 2.0 * x + np.hypot(e, 0.4) * rng.normal(size=24)
+    settings: dict[str, Any] = {"coef_prior": Flat(), "standardize": False, "noise": kind}
+    model = Regressor(**settings).fit(x[:, None], y, y_err=e)
+    unit = np.exp(np.log(np.where(e > 0.0, e, 1e-4 * np.exp(np.log(e[zeros:]).mean()))).mean())
+    t = np.exp(np.linspace(np.log(1e-6), np.log(20.0), 500))
+    s = np.exp(np.linspace(np.log(1e-3), np.log(6.0), 150)) if kind == "auto" else np.ones(1)
+    t, s = (part.ravel() for part in np.meshgrid(t, s))
+    design = np.column_stack([np.ones(24), x])
+    weight = 1.0 / (np.square(np.outer(s, e)) + t[:, None] ** 2)
+    covariance = np.linalg.inv(np.einsum("ni,gn,nj->gij", design, weight, design))
+    line = np.einsum("gij,nj,gn,n->gi", covariance, design, weight, y)
+    square = np.einsum("gn,gn->g", weight, np.square(y - line @ design.T))
+    log_density = 0.5 * (np.log(weight).sum(axis=1) + np.linalg.slogdet(covariance)[1] - square)
+    if kind == "auto":
+        log_density += ScatterPrior(unit).log_density(t) - 0.5 * s**2 + np.log(t * s)
+    else:
+        log_density += np.log(t) - 0.5 * t**2
+    mass = np.exp(log_density - log_density.max())
+    mass /= mass.sum()
+    mean = mass @ line[:, 1]
+    sd = np.sqrt(mass @ (covariance[:, 1, 1] + np.square(line[:, 1] - mean)))
+    assert model.coef_[0] == pytest.approx(mean, abs=0.02 * sd)
+    assert model.coef_std_[0] == pytest.approx(sd, rel=0.01)
+    scatter = model.scatter_ if kind == "auto" else model.noise_scale_
+    assert scatter == pytest.approx(mass @ t, rel=0.02)
+    # What is made of the rows takes them, too.
+    assert np.isfinite(np.asarray(model.loo_pit(x[:, None], y, y_err=e))).all()
+    assert np.isfinite(model.to_arviz(x[:, None], y, y_err=e).log_likelihood["y"]).all()
+    assert audit_errors(model, x[:, None], y, y_err=e).n_rows == 24 - zeros
+    mean, std = model.predict(x[:, None], return_std=True, y_err=e)
+    assert (std > 0.0).all()
+
+
+@pytest.mark.parametrize("kind", ["scaled", "known"])
+def test_an_error_of_zero_without_scatter_says_what_takes_it(kind: str) -> None:
+    x, e = np.arange(8.0)[:, None], np.ones(8)
+    e[3] = 0.0
+    with pytest.raises(
+        ValueError, match="got 0 in row 3. Where a row has no error .* noise='auto' or 'additive'"
+    ):
+        Regressor(noise=kind).fit(x, x[:, 0], y_err=e)
+    with pytest.raises(ValueError, match="y_err is 0 in every row: leave it out"):
+        Regressor().fit(x, x[:, 0], y_err=np.zeros(8))
