@@ -327,6 +327,11 @@ def check_counts(counts: Array, name: str, *, whole: bool = True) -> None:
                 " If something scaled the column, leave it out of that step; if these are frequencies, give them as"
                 " sample_weight and set weight_type='frequency'."
             )
+            if "likelihood" in name:
+                cause = (
+                    " Effective or imputed sample sizes need not be: they go with likelihood='normal' and"
+                    " weight_type='counts' (or count_column)."
+                )
         raise ValueError(
             f"{name} must be {wanted}, got {np.atleast_1d(counts)[row]:g} in row {row}: a count is the number"
             f" behind a share.{cause}"

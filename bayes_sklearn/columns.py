@@ -178,8 +178,8 @@ def find_column(column: object, names: Sequence[str] | None, n_columns: int, arg
     if names is None:
         raise ValueError(
             f"{argument}={shown(column)} names a column, but X has no column names: give a data frame (from a"
-            " transformer, set_output(transform='pandas')), or the"
-            " column's position."
+            " transformer, set_output(transform='pandas')), or the column's position. What draws rows or drops"
+            " columns (BaggingRegressor, AdaBoostRegressor, RFECV) makes frames arrays."
         )
     if column in names:
         if list(names).count(column) > 1:

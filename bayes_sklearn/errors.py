@@ -85,6 +85,7 @@ def resolve_target_errors(
     batch: bool = False,
     before: Before | None = None,
     scattered: bool = False,
+    likelihood: str | None = None,
 ) -> TargetErrors:
     """Settle what weights, counts and standard errors mean, and check them.
 
@@ -106,6 +107,8 @@ def resolve_target_errors(
         What the weights of the rows before were.
     scattered : bool, default=False
         Whether there is a scatter beside standard errors, so that they may be 0 in some rows.
+    likelihood : str, optional
+        Of shares, by its name: what weights mean is no matter then.
 
     Returns
     -------
@@ -159,7 +162,7 @@ def resolve_target_errors(
         counts, name, weight = weight, "weight_type='counts'", None
     if counts is not None:
         check_counts(counts, name, whole=False)
-        check_shares(y, name, counts)
+        check_shares(y, name if likelihood is None else f"likelihood={likelihood!r}", counts)
         if weight_type == "counts" and count_column is None and before is None:
             warn_of_no_counts(y, counts)
         if not counts.all():  # a count of 0 is a row left out
@@ -170,8 +173,9 @@ def resolve_target_errors(
     standard_error: Array | float | None = None
     if errors:
         given = y_err if y_err is not None else y_err_column
-        checked = check_vector(given, n, errors, positive=not scattered or np.ndim(given) == 0)
-        standard_error = _above_zero(checked, errors) if checked.ndim else float(checked)
+        checked = check_vector(given, n, errors, positive=not scattered)
+        checked = _above_zero(checked, errors) if scattered else checked
+        standard_error = checked if checked.ndim else float(checked)
     if kind == "precision" and weight is not None:
         standard_error, weight = _errors_of(weight)
     stated: ErrorKind = "counts" if counts is not None else "standard_error" if errors else "none"
@@ -182,10 +186,11 @@ def _above_zero(standard_error: Array, name: str) -> Array:
     """Return errors of which those of 0 are next to nothing beside the others."""
     zero = standard_error == 0.0
     if zero.all():
-        raise ValueError(f"{name} is 0 in every row: leave it out where no error of y is known.")
+        raise ValueError(f"{name} must be positive in some row: leave it out where no error of y is known.")
     if not zero.any():
-        return standard_error
-    return np.where(zero, _NEXT_TO_NOTHING * np.exp(np.log(standard_error[~zero]).mean()), standard_error)
+        return check_vector(standard_error, len(standard_error) if zero.ndim else 0, name, positive=True)
+    others = check_vector(standard_error[~zero], int(np.count_nonzero(~zero)), name, positive=True)
+    return np.where(zero, _NEXT_TO_NOTHING * np.exp(np.log(others).mean()), standard_error)
 
 
 def _errors_of(precision: Array) -> tuple[Array, Array | None]:

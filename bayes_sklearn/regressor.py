@@ -430,6 +430,7 @@ class BayesianErrorsInVariablesRegressor(
         if not columns.names.size - len(columns.special) - len(columns.errors) and not self.fit_intercept:
             raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
         target = read_target(y, self, n=len(table), weight=held.get("count_column", sample_weight))
+        likelihood = resolve_likelihood(self.likelihood)
         errors = resolve_target_errors(
             target,
             sample_weight=sample_weight,
@@ -440,8 +441,8 @@ class BayesianErrorsInVariablesRegressor(
             y_err_column=held.get("y_err_column"),
             count_column=held.get("count_column"),
             scattered=self.noise in ("additive", "auto") and not batch,
+            likelihood=likelihood.name if likelihood.takes_trials else None,
         )
-        likelihood = resolve_likelihood(self.likelihood)
         trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
         if errors.counts is not None or likelihood.takes_trials:
             target = as_shares(target)

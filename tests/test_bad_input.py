@@ -189,11 +189,13 @@ ERRORS = {
         X=FRAME,
         data={"sample_weight": COUNTS},
     ),
-    "an error of zero": Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, 0.0)}),
+    "an error of zero": Bad(("y_err", "positive"), {"noise": "scaled"}, data={"y_err": having(Y_ERR, 0.0)}),
     "a negative error": Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, -0.1)}),
     "one error of zero for all": Bad(("y_err", "positive"), data={"y_err": 0.0}),
     "an error of zero in a column": Bad(
-        ("y_err_column", "positive"), {"y_err_column": 2}, X=np.column_stack([X, having(Y_ERR, 0.0)])
+        ("y_err_column", "positive"),
+        {"y_err_column": 2, "noise": "known"},
+        X=np.column_stack([X, having(Y_ERR, 0.0)]),
     ),
     "a column of errors that was centred": Bad(
         ("y_err_column", "positive.*(scale|centre)"),

@@ -6,8 +6,10 @@ import warnings
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import optimize
+from sklearn.ensemble import BaggingRegressor
 from sklearn.feature_selection import SequentialFeatureSelector
 
 from bayes_sklearn import (
@@ -221,3 +223,37 @@ def test_a_constant_reading_takes_no_sampling_and_says_that_it_tells_nothing(noi
     mean, std = model.predict([[2.0]], return_std=True)
     assert mean[0] == pytest.approx(y.mean(), abs=0.05)
     assert std[0] == pytest.approx(1.0, rel=0.35)
+
+
+@pytest.mark.parametrize("likelihood", ["binomial", "beta_binomial"])
+def test_advice_on_targets_that_are_no_shares_applies_under_likelihoods_of_shares(likelihood: str) -> None:
+    shares, counts = RNG.binomial(30, 0.4, 40) / 30, np.full(40, 30.0)
+    model = Regressor(likelihood=likelihood, weight_type="counts")
+    for y, says in (
+        (np.round(100.0 * shares), "percentages, divide them by 100"),
+        (30.0 * shares, "by the counts"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"With likelihood='{likelihood}', y must be shares.*{says}"
+        ) as caught:
+            model.fit(X, y, counts)
+        assert "frequency" not in str(caught.value)
+        assert "y_err" not in str(caught.value)
+    with pytest.raises(
+        ValueError, match=r"Effective or imputed sample sizes need not be: .*likelihood='normal'"
+    ):
+        model.fit(X, shares, counts + 0.5)
+    # There they are taken: 1,450.5 and 1,450 say the same.
+    normal = [
+        Regressor(weight_type="counts").fit(X, shares, size * counts).coef_ for size in (48.35, 145.05 / 3.0)
+    ]
+    assert normal[0] == pytest.approx(normal[1], rel=1e-9)
+
+
+def test_a_column_by_its_name_says_what_makes_frames_arrays() -> None:
+    frame = pd.DataFrame({"x": X[:, 0], "n": np.full(40, 30.0)})
+    shares = RNG.binomial(30, 0.4, 40) / 30
+    with pytest.raises(ValueError, match=r"BaggingRegressor.*makes frames arrays"):
+        BaggingRegressor(Regressor(count_column="n"), n_estimators=2).fit(frame, shares)
+    by_position = BaggingRegressor(Regressor(count_column=1), n_estimators=2, random_state=0)
+    assert np.isfinite(by_position.fit(frame.to_numpy(), shares).predict(frame.to_numpy())).all()
