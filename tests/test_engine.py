@@ -300,4 +300,4 @@ def test_an_exact_fit_never_builds_what_a_likelihood_sees_of_the_rows(
     monkeypatch.setattr(Problem, "observations", built)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
-    Regressor(noise=noise).fit(X, y, y_err=np.full(20, 0.5))
+    Regressor(noise=noise).fit(X, y, y_err=np.full(20, 1.0))

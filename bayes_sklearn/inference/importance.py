@@ -19,7 +19,7 @@ from .importance_sampling import Sample
 from .mixture import MixtureProblem
 from .mixture_nodes import most_likely_number, solve_mixture
 from .posterior import Factors, Posterior, SharedBasis
-from .problem import NotTrusted, Problem, SamplerSettings
+from .problem import RESOLUTION, NotTrusted, Problem, SamplerSettings
 from .propriety import check_proper
 from .regression_nodes import solve_regression
 from .slope_prior import SlopePrior, cauchy_log_density, normal_log_density
@@ -170,8 +170,16 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         log_prior_scatter=(
             ScatterPrior(problem.scatter_unit).log_density if problem.noise == "auto" else None
         ),
-        resolution=problem.resolution(),
+        resolution=_resolution(problem),
     ), units
+
+
+def _resolution(problem: Problem) -> float:
+    """Return the part of the target that is rounding, in the model's units; a constant one has no other."""
+    state, unit = problem.state, problem.scaling.y_scale
+    spread = float(state.standard_deviation[-1]) or unit
+    magnitude = abs(float((state.mean + state.origin)[-1]))
+    return max(RESOLUTION * spread, float(np.finfo(np.float64).eps) * magnitude) / unit
 
 
 def _slope_prior(problem: Problem, units: Units) -> SlopePrior:

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 # A residual below this share of the target's spread is rounding, not noise.
-_RESOLUTION = 1e-8
+RESOLUTION = 1e-8
 # Rows whose known errors take at most so many values are factored once a value.
 _MAX_GROUPS = 64
 # Numbers in the triangles that are remembered at most.
@@ -482,7 +482,7 @@ class Problem:
         # A target of one value has no spread; its unit is what is left.
         spread = spread if spread > 0.0 else float(per_row[0, 0])
         magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row[0, 0]
-        return max(_RESOLUTION * spread, np.finfo(np.float64).eps * float(magnitude))
+        return max(RESOLUTION * spread, np.finfo(np.float64).eps * float(magnitude))
 
 
 @dataclass(frozen=True)

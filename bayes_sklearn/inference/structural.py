@@ -218,7 +218,7 @@ class StructuralProblem:
         whiten = vectors / np.sqrt(values)
         left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
         root = vectors * np.sqrt(values) @ turn
-        T = root * np.maximum(left, 0.1 * np.maximum(1.0, 0.25 * (1.0 - left))) @ root.T
+        T = root * np.maximum(left, 0.1 * np.clip(0.25 * (1.0 - left), 1.0, 1e11)) @ root.T
         m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
         about = self.residual_variance
         residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
