@@ -398,7 +398,7 @@ class StructuralProblem:
     def residual_variance(self) -> float:
         """The target's variance about its regression on the features; where that is nothing, what errors make it."""
         q, (spread, errors), slope = self.n_noisy, self.moments, self.gathered.reference.m
-        stated = float(slope @ errors[pairs(q)] @ slope)
+        stated = float(min(slope @ errors[pairs(q)] @ slope, slope @ spread[:q, :q] @ slope))
         if self.noise in ("known", "additive"):
             stated += float(errors[-2])
         return max(float(spread[q, q]), _LEAST * stated)
