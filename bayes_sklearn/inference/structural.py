@@ -213,12 +213,13 @@ class StructuralProblem:
         q, total = self.n_noisy, max(self.total_weight, 1.0)
         (spread, errors), slope = self.moments, self.gathered.reference.m
         # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
-        # larger than it by far, as much as they would hide.
+        # larger by far than one that is nothing, as much as they would hide.
         values, vectors = np.linalg.eigh(spread[:q, :q])
         whiten = vectors / np.sqrt(values)
         left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
         root = vectors * np.sqrt(values) @ turn
-        T = root * np.maximum(left, 0.1 * np.clip(0.25 * (1.0 - left), 1.0, 1e11)) @ root.T
+        hidden = np.clip(0.25 * (1.0 - left), 1.0, max(1.0, 1.0 / float(values.min())))
+        T = root * np.maximum(left, 0.1 * hidden) @ root.T
         m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
         about = self.residual_variance
         residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
