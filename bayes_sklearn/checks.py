@@ -147,6 +147,8 @@ def _where_in_table(estimator: Any, X: Any, said: str) -> str:
     if re.search("expecting|yet now missing", said) and lacking:
         unknown = " In new rows a count of 0 says that it is not known." if "count_column" in lacking else ""
         return f" X needs the columns that fit had, that of {' and '.join(lacking)}, too.{unknown}"
+    if hasattr(X, "collect") and not hasattr(X, "shape"):
+        return " It has no rows yet: give X.collect()."
     frame = hasattr(X, "shape") and hasattr(
         X, "columns"
     )  # polars warns where a lazy one is asked for columns
@@ -181,7 +183,7 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None, weigh
     if y is None:
         name = "" if estimator is None else f"{type(estimator).__name__} "
         raise ValueError(f"This {name}estimator requires y to be passed, but the target y is None.")
-    with named("y"):
+    with named("y", lambda said: _where_in_target(y)):
         check_unmasked(y)
         if getattr(y, "ndim", 1) == 2 and getattr(y, "shape", (0, 0))[1] == 2:
             raise ValueError(
@@ -199,6 +201,15 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None, weigh
             "X and y need the same number of rows."
         )
     return target
+
+
+def _where_in_target(y: object) -> str:
+    """Say which row of a target is the first that has none."""
+    try:
+        broken = np.flatnonzero(~np.isfinite(np.asarray(y, dtype=np.float64).ravel()))
+    except Exception:  # no numbers: what was said has to do
+        return ""
+    return f" The first is in row {broken[0]}." if len(broken) else ""
 
 
 def _zero(weight: object, target: Array) -> NDArray[np.bool_]:

@@ -257,3 +257,17 @@ def test_a_column_by_its_name_says_what_makes_frames_arrays() -> None:
         BaggingRegressor(Regressor(count_column="n"), n_estimators=2).fit(frame, shares)
     by_position = BaggingRegressor(Regressor(count_column=1), n_estimators=2, random_state=0)
     assert np.isfinite(by_position.fit(frame.to_numpy(), shares).predict(frame.to_numpy())).all()
+
+
+def test_a_target_that_lacks_a_value_and_a_table_without_rows_are_told_where_and_how() -> None:
+    y = Y.copy()
+    y[[7, 9]] = np.nan
+    with pytest.raises(ValueError, match=r"y contains NaN\. The first is in row 7\. Drop these rows"):
+        Regressor().fit(X, pd.Series(y))
+
+    class Lazy:
+        def collect(self) -> Any:
+            return X
+
+    with pytest.raises((TypeError, ValueError), match=r"give X\.collect\(\)"):
+        Regressor().fit(Lazy(), Y)
