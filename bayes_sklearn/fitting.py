@@ -66,14 +66,16 @@ class TrainingData(NamedTuple):
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
 
-    @property
-    def target_is_constant(self) -> bool:
-        """Whether all rows that count have one target, but for rounding."""
+    def target_is_constant(self, fit_intercept: bool) -> bool:
+        """Whether all rows that count have one target, but for rounding; without an intercept zero."""
         if self.state is not None:
             mean = abs(float(self.state.mean[-1] + self.state.origin[-1]))
-            return bool(self.state.standard_deviation[-1] <= _ROUNDING * mean)
+            constant = bool(self.state.standard_deviation[-1] <= _ROUNDING * mean)
+            return constant and (fit_intercept or mean == 0.0)
         y = self.rows.y if self.rows.frequency is None else self.rows.y[self.rows.frequency > 0.0]
-        return bool(np.ptp(y) <= _ROUNDING * np.abs(y).max()) if len(y) else False
+        if not len(y) or not (fit_intercept or not y.any()):
+            return False
+        return bool(np.ptp(y) <= _ROUNDING * np.abs(y).max())
 
 
 @dataclass(frozen=True, eq=False)

@@ -496,10 +496,11 @@ class BayesianErrorsInVariablesRegressor(
     def _noise_of(self, data: TrainingData) -> Noise:
         """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated.
 
-        A multiple of stated errors is found from how targets differ: where none does, errors are what is stated.
+        A multiple of stated errors is found from how targets differ: where none does, errors are what is stated. Away
+        from zero it does without an intercept.
         """
         stated = data.errors.kind == "standard_error" and data.errors.weight_type != "precision"
-        if self.noise in ("auto", "scaled") and stated and data.target_is_constant:
+        if self.noise in ("auto", "scaled") and stated and data.target_is_constant(self.fit_intercept):
             return "known"
         if self.noise == "auto" and (data.errors.kind != "standard_error" or data.state is not None):
             return "scaled"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import optimize
+from sklearn.base import clone
 from sklearn.ensemble import BaggingRegressor
 from sklearn.feature_selection import SequentialFeatureSelector
 
@@ -201,8 +202,18 @@ def test_a_constant_target_has_the_slope_zero_with_the_error_that_errors_give_it
         assert streamed.coef_std_ == pytest.approx(model.coef_std_, rel=1e-6 if not data else 0.05)
 
 
-def test_a_constant_target_of_unknown_errors_takes_no_sampling() -> None:
-    model = Regressor(random_state=0).fit(LINE, np.full(40, 3.0), X_err=0.3)
+def test_a_constant_target_says_something_of_errors_where_there_is_no_intercept() -> None:
+    model = Regressor(noise="scaled", fit_intercept=False).fit(LINE, np.full(40, 3.0), y_err=1.5)
+    assert model.noise_scale_ > 1.4
+
+
+@pytest.mark.parametrize("x_distribution", ["normal", "mixture"])
+def test_a_constant_target_of_unknown_errors_takes_no_sampling(x_distribution: str) -> None:
+    model = Regressor(random_state=0, x_distribution=x_distribution)
+    stated = clone(model).fit(LINE, np.full(40, 3.0), X_err=0.3, y_err=0.1)
+    assert stated.inference_ == "importance"
+    assert 0.6 < stated.coef_std_[0] / (0.1 / np.sqrt(40.0) / LINE.std()) < 1.3
+    model.fit(LINE, np.full(40, 3.0), X_err=0.3)
     assert model.inference_ == "importance"
     assert abs(model.coef_[0]) < 1e-8
     assert model.coef_std_[0] < 1e-7

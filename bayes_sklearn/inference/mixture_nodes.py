@@ -181,7 +181,9 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
             log_tau,
         ]
     )
-    spread = max(float(np.sqrt(np.square(weight * problem.rows[:, -1]).mean())), np.finfo(np.float64).tiny)
+    spread = max(
+        float(np.sqrt(np.square(weight * problem.rows[:, -1]).mean())), np.sqrt(data.residual_variance)
+    )
     unit = np.ones(problem.size)
     for name in ("m", "line"):
         unit[problem.columns[name]] = spread
