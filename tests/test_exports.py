@@ -533,7 +533,7 @@ def test_to_pymc_takes_what_fit_takes_and_refuses_what_it_refuses() -> None:
     for model, given, message in (
         (Regressor(noise="loud"), {}, "noise"),
         (Regressor(noise="known"), {}, "noise='known' needs the errors of y"),
-        (Regressor(), {"y_err": -y_err}, "y_err must be zero or positive"),
+        (Regressor(), {"y_err": -y_err}, "y_err must be positive"),
         (Regressor(coef_prior=Normal(sigma=-1.0)), {}, "coef_prior__sigma must be positive"),
         (Regressor(coef_prior=Unknown()), {}, r"PyMC has no distribution for coef_prior=Unknown\(\)"),
     ):
