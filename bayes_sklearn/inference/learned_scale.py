@@ -30,6 +30,10 @@ __all__ = ["LEVEL_MASSES", "Branch", "Lattice", "Nodes", "ScaleIntegrand", "mass
 _FALLEN, _FARTHEST = 25.0, 300.0
 # Its spacing in log g, in widths of the peak that so many coefficients make, and at most; by how much it is extended.
 _SPACING, _WIDEST, _EXTENSION = 0.7, 0.4, 6.0
+# Mass is looked for in steps of so many spacings; by how much more the density (its log) may rise in between.
+_COARSE, _BETWEEN = 4, 5.0
+# More than logs of ratios can differ by.
+_APART = 2.0**12
 # Times the largest singular value, a ratio under which coefficients are as good as zero.
 _NOTHING = 1e-2
 # Spacing and reach in log s, in standard deviations, and by how much it is extended.
@@ -58,6 +62,8 @@ class Lattice(NamedTuple):
     """(M,) log s at the middle."""
     width: Array
     """(M,) of a step."""
+    shift: Array
+    """(M,) by how much the middle is above the likelihood's own peak."""
     steps: Array
     """(J,) evenly spaced."""
     log_weights: Array
@@ -76,6 +82,26 @@ class Lattice(NamedTuple):
             "noise_scale": log_scale.ravel(),
             "prior_scale": (self.log_ratio[:, None] + log_scale).ravel(),
         }
+
+
+class Peaks(NamedTuple):
+    """Where the density in log s is at some ratios, to be interpolated between them."""
+
+    key: Array
+    """(M,) of branch and ratio, ascending."""
+    shift: Array
+    """(M,) as `Lattice.shift`."""
+    width: Array
+    """(M,)"""
+
+    @classmethod
+    def of(cls, branch: Index, log_ratio: Array, shift: Array, width: Array) -> Peaks:
+        return cls(_APART * branch + log_ratio, shift, width)
+
+    def at(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
+        """Return shift and width at other ratios, (M,) each."""
+        key = _APART * branch + log_ratio
+        return np.interp(key, self.key, self.shift), np.interp(key, self.key, self.width)
 
 
 class AtRatio(NamedTuple):
@@ -240,16 +266,20 @@ class ScaleIntegrand:
             explained += self.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
         return np.asarray(explained + self.noise_prior.log_density(scale))
 
-    def places(self, at: AtRatio, near: Array | None = None) -> tuple[Array, Array]:
-        """Return the mode of log s at each ratio and the width of its peak, (M,) each, by Newton's method."""
+    def _of_likelihood(self, at: AtRatio) -> Array:
+        """Return where the likelihood alone has its peak in log s, (M,)."""
         if self.noise_prior is None:
-            return np.zeros(len(at.log_ratio)), np.ones(len(at.log_ratio))
-        if near is None:
-            freedom = max(self.total_weight - self.n_flat, 1.0)
-            with np.errstate(divide="ignore"):
-                own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
-                near = 0.5 * np.log((own + at.square) / freedom)
-        place = np.maximum(near, at.lowest)
+            return np.zeros(len(at.log_ratio))
+        freedom = max(self.total_weight - self.n_flat, 1.0)
+        own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.maximum(0.5 * np.log((own + at.square) / freedom), at.lowest))
+
+    def places(self, at: AtRatio) -> tuple[Array, Array]:
+        """Return the mode of log s at each ratio and the width of its peak, (M,) each, by Newton's method."""
+        place = self._of_likelihood(at)
+        if self.noise_prior is None:
+            return place, np.ones(len(at.log_ratio))
         offsets = _STEP * np.array([-1.0, 0.0, 1.0])[:, None]
         for _ in range(_NEWTON):
             below, here, above = self.log_density(at, place + offsets)
@@ -263,10 +293,13 @@ class ScaleIntegrand:
 
     @cached_property
     def lattice(self) -> Lattice:
-        """All but a 1e-12th part of the mass."""
-        branch, log_ratio, estimate, place = self._ratios()
-        keep = estimate >= estimate.max() - _FALLEN
-        return self.at_ratios(branch[keep], log_ratio[keep], near=place[keep])
+        """All but a 1e-12th part of the mass: what lies about those of a coarser one that have any."""
+        branch, coarse, estimate, peaks = self._ratios()
+        kept = estimate >= estimate.max() - _FALLEN - _BETWEEN
+        fine = _COARSE * coarse[kept, None] + np.arange(1 - _COARSE, _COARSE)
+        far = 2 * _COARSE * np.abs(coarse).max() + 4 * _COARSE
+        of, place = np.divmod(np.unique(far * branch[kept, None] + fine + far // 2), far)
+        return self.at_ratios(of, self.spacing * (place - far // 2), near=peaks)
 
     @cached_property
     def _prior_place(self) -> float:
@@ -274,9 +307,12 @@ class ScaleIntegrand:
         logs = np.arange(-60.0, 60.0, 0.5)
         return float(logs[np.argmax(self.scale_prior.log_density(np.exp(logs)) + logs)])
 
-    def _ratios(self) -> tuple[Index, Array, Array, Array]:
-        """Return ratios that reach beyond the density to both sides, estimates of its log, and modes of log s."""
-        h, largest = self.spacing, self.singular.max(axis=1, keepdims=True)
+    def _ratios(self) -> tuple[Index, Index, Array, Peaks]:
+        """Return a coarse lattice of ratios that reaches beyond the density to both sides: branches and places.
+
+        With estimates of the density's log, and where it is in log s.
+        """
+        h, largest = _COARSE * self.spacing, self.singular.max(axis=1, keepdims=True)
         largest[largest == 0.0] = 1.0
         freedom = max(self.total_weight - self.singular.shape[1] - self.n_flat, 1.0)
         noise = np.ones((1, 1))
@@ -285,23 +321,24 @@ class ScaleIntegrand:
         seen = np.maximum(self.singular, 1e-12 * largest)
         needed = np.where(seen == self.singular, np.maximum(np.abs(self.projected) / noise, 1.0), 0.0) / seen
         first = np.floor(np.log(_NOTHING / largest[:, 0]) / h).astype(np.intp)
-        last = np.ceil((np.log(np.maximum(needed.max(axis=1), 1.0 / largest[:, 0])) + 1.0) / h).astype(
-            np.intp
-        )
+        # Beyond what is needed the determinant lets the density fall by so many powers of the ratio.
+        beyond = 1.0 + _FALLEN / (1.0 + self.singular.shape[1])
+        last = np.ceil((np.log(np.maximum(needed.max(axis=1), 1.0 / largest[:, 0])) + beyond) / h)
+        last = last.astype(np.intp)
         # Singular values may be zero but for rounding: where the prior is is looked at, too.
         prior = (self._prior_place - np.log(noise[:, 0])) / h
         first, last = (
             np.minimum(first, np.floor(prior).astype(np.intp)),
             np.maximum(last, np.ceil(prior).astype(np.intp)),
         )
-        more, most = round(_EXTENSION / h), int(_FARTHEST / h)
-        found: list[tuple[Index, Index, Array, Array]] = []
+        more, most = max(round(_EXTENSION / h), 1), int(_FARTHEST / h)
+        found: list[tuple[Index, Index, Array, Array, Array]] = []
         ranges = [(branch, int(a), int(b)) for branch, (a, b) in enumerate(zip(first, last, strict=True))]
         while ranges:
             branch = np.concatenate([np.full(b - a + 1, i) for i, a, b in ranges])
             place = np.concatenate([np.arange(a, b + 1) for _, a, b in ranges])
             found.append((branch, place, *self._estimated(branch, h * place)))
-            floor = max(float(estimate.max()) for _, _, estimate, _ in found) - _FALLEN
+            floor = max(float(estimate.max()) for _, _, estimate, _, _ in found) - _FALLEN
             # New ends that are still high are where more is looked for.
             ranges, start = [], 0
             of_last = found[-1][2]
@@ -314,15 +351,17 @@ class ScaleIntegrand:
                     ranges.append((int(i), b + 1, b + more))
                 first[i], last[i] = min(first[i], a), max(last[i], b)
                 start += size
-        branch, place, estimate, mode = (np.concatenate(part) for part in zip(*found, strict=True))
+        branch, place, estimate, shift, width = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort((place, branch))
-        return branch[order], h * place[order], estimate[order], mode[order]
+        branch, place = branch[order], place[order]
+        return branch, place, estimate[order], Peaks.of(branch, h * place, shift[order], width[order])
 
-    def _estimated(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
-        """Return Laplace's estimate of the log density of log g, and the mode of log s, (M,) each."""
+    def _estimated(self, branch: Index, log_ratio: Array) -> tuple[Array, Array, Array]:
+        """Return Laplace's estimate of the log density of log g, and where that is in log s, (M,) each."""
         at = self.at(branch, log_ratio)
         place, width = self.places(at)
-        return self.log_density(at, place) + np.log(width) + self.constants[branch], place
+        estimate = self.log_density(at, place) + np.log(width) + self.constants[branch]
+        return estimate, place - self._of_likelihood(at), width
 
     def at_ratios(
         self,
@@ -330,7 +369,7 @@ class ScaleIntegrand:
         log_ratio: Array,
         reach: tuple[float, float] | None = None,
         fineness: int = 1,
-        near: Array | None = None,
+        near: Peaks | None = None,
     ) -> Lattice:
         """Return the lattice at some ratios, with steps of s to where the density has fallen, or as far as is asked.
 
@@ -343,15 +382,21 @@ class ScaleIntegrand:
             Lowest and highest step.
         fineness : int, default=1
             How many steps there are in the place of one.
-        near : ndarray of shape (M,), optional
-            Places of log s near its modes, where they are known.
+        near : Peaks, optional
+            Where the density in log s is at ratios about these.
         """
         at = self.at(branch, log_ratio)
-        place, width = self.places(at, near)
+        place = self._of_likelihood(at)
+        if near is None:
+            modes, width = self.places(at)
+            shift = modes - place
+        else:
+            shift, width = near.at(branch, log_ratio)
+        place = np.maximum(place + shift, at.lowest)
         log_volume = np.log(self.spacing) + self.constants[branch]
         if self.noise_prior is None:
             values = self.log_density(at, place) + log_volume
-            return Lattice(branch, log_ratio, place, width, np.zeros(1), values[:, None])
+            return Lattice(branch, log_ratio, place, width, shift, np.zeros(1), values[:, None])
         lower, upper = reach or (-_SCALE_REACH, _SCALE_REACH)
         while True:
             spacing = _SCALE_SPACING / fineness
@@ -364,7 +409,7 @@ class ScaleIntegrand:
             floor = values.max() - _FALLEN
             left, right = values[:, 0].max() > floor, values[:, -1].max() > floor
             if reach is not None or not (left or right) or max(-lower, upper) > _FARTHEST:
-                return Lattice(branch, log_ratio, place, width, steps, values)
+                return Lattice(branch, log_ratio, place, width, shift, steps, values)
             lower, upper = lower - left * _SCALE_EXTENSION, upper + right * _SCALE_EXTENSION
 
     def totals(self, lattice: Lattice) -> Array:
@@ -435,7 +480,8 @@ class ScaleIntegrand:
             here, slope = self._shrinkage(branch, log_ratio)
             step = np.clip((points.ravel() - here) / np.maximum(slope, 1e-30), -1.0, 1.0)
             log_ratio = log_ratio + step * (slope > 1e-12)
-        own = self.at_ratios(branch, log_ratio)
+        peaks = Peaks.of(lattice.branch, lattice.log_ratio, lattice.shift, lattice.width)
+        own = self.at_ratios(branch, log_ratio, near=peaks)
         values = np.exp(own.log_weights - own.log_weights.max(axis=1, keepdims=True))
         values /= values.sum(axis=1, keepdims=True)
         widest = 0.0 if self.noise_prior is None else float(own.width.max())

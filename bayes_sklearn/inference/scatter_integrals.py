@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from .conditional_prior import ConditionalPrior
 from .interpolated_rows import Beyond, InterpolatedRows
 from .learned_scale import LEVEL_MASSES, masses_below, masses_between
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
+from .posterior import ScaleMasses
 from .problem import Problem
 from .quadrature import DROP, gauss_rule, peak_intervals
 from .scattered_rows import ScatteredRows
@@ -150,21 +151,24 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     log_spacing = float(np.log((right - left) / _FINE))
     more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
     found = solved.found(more)
-    # Quantiles of the scales lie between those at the points.
-    share *= np.exp(_between(points, factor[:, None], scatter, problem.scatter_unit)[:, 0] - factor.max())
-    kept = share > _NO_SHARE * share.max()
-    values = {
-        name: _between(points, logs, scatter[kept], problem.scatter_unit)
-        for name, logs in solved.in_levels().items()
-    }
-    values["scatter"] = np.log(scatter[kept])[:, None] + values["noise_scale"]
-    log_weights = (np.log(share[kept])[:, None] + np.log(LEVEL_MASSES)).ravel()
-    masses = masses_below(
-        log_weights, {name: logs.ravel() for name, logs in values.items()}, {"scatter": np.exp(log_spacing)}
-    )
-    if problem.noise == "additive":
-        masses["scatter"] = masses_between(np.log(scatter), share)
-    return Integrated(found, points[found.weighting], solved.totals + more[:, None], masses)
+    unit, additive = problem.scatter_unit, problem.noise == "additive"
+
+    def masses() -> dict[str, tuple[Array, Array]]:  # refers to nothing that has rows
+        whole = share * np.exp(_between(points, factor[:, None], scatter, unit)[:, 0] - factor.max())
+        kept = whole > _NO_SHARE * whole.max()
+        # Quantiles of the scales lie between those at the points.
+        values = {
+            name: _between(points, logs, scatter[kept], unit) for name, logs in solved.in_levels().items()
+        }
+        values["scatter"] = np.log(scatter[kept])[:, None] + values["noise_scale"]
+        log_weights = (np.log(whole[kept])[:, None] + np.log(LEVEL_MASSES)).ravel()
+        logs = {name: of_levels.ravel() for name, of_levels in values.items()}
+        below = masses_below(log_weights, logs, {"scatter": np.exp(log_spacing)})
+        if additive:
+            below["scatter"] = masses_between(np.log(scatter), whole)
+        return below
+
+    return Integrated(found, points[found.weighting], solved.totals + more[:, None], ScaleMasses(masses))
 
 
 def _between(points: Array, values: Array, scatter: Array, error: float) -> Array:
@@ -248,7 +252,7 @@ class Integrated(NamedTuple):
     """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
     totals: Array
     """(S, geometries) log integrals."""
-    masses: dict[str, tuple[Array, Array]]
+    masses: Mapping[str, tuple[Array, Array]]
     """As `Posterior.scale_masses`."""
 
 

@@ -17,7 +17,7 @@ from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
 from .learned_scale import LEVEL_MASSES, Branch, ScaleIntegrand, masses_below
 from .noise_integrals import ScaledIntegrand
-from .posterior import Joined, NodeCovariances, SharedBasis
+from .posterior import Joined, NodeCovariances, ScaleMasses, SharedBasis
 from .problem import Problem
 
 Array = NDArray[np.float64]
@@ -203,7 +203,7 @@ class Learned:
             nodes.location,
             nodes.covariances,
             nodes.branch // self._geometries,
-            masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings),
+            ScaleMasses(lambda: masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings)),
         )
 
     def of_ridge(self) -> tuple[Array, Array]:
