@@ -85,23 +85,25 @@ class Lattice(NamedTuple):
 
 
 class Peaks(NamedTuple):
-    """Where the density in log s is at some ratios, to be interpolated between them."""
+    """The density at some ratios, to be interpolated between them."""
 
     key: Array
     """(M,) of branch and ratio, ascending."""
+    estimate: Array
+    """(M,) of the density's log, but for log s."""
     shift: Array
     """(M,) as `Lattice.shift`."""
     width: Array
-    """(M,)"""
+    """(M,) of the peak in log s."""
 
-    @classmethod
-    def of(cls, branch: Index, log_ratio: Array, shift: Array, width: Array) -> Peaks:
-        return cls(_APART * branch + log_ratio, shift, width)
+    def at(self, branch: Index, log_ratio: Array) -> Peaks:
+        key = key_of(branch, log_ratio)
+        return Peaks(key, *(np.interp(key, self.key, values) for values in self[1:]))
 
-    def at(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
-        """Return shift and width at other ratios, (M,) each."""
-        key = _APART * branch + log_ratio
-        return np.interp(key, self.key, self.shift), np.interp(key, self.key, self.width)
+
+def key_of(branch: Index, log_ratio: Array) -> Array:
+    """Return numbers that tell branches and ratios apart, in their order."""
+    return _APART * branch + log_ratio
 
 
 class AtRatio(NamedTuple):
@@ -294,12 +296,16 @@ class ScaleIntegrand:
     @cached_property
     def lattice(self) -> Lattice:
         """All but a 1e-12th part of the mass: what lies about those of a coarser one that have any."""
-        branch, coarse, estimate, peaks = self._ratios()
-        kept = estimate >= estimate.max() - _FALLEN - _BETWEEN
+        branch, coarse, peaks = self._ratios()
+        floor = peaks.estimate.max() - _FALLEN - _BETWEEN
+        kept = peaks.estimate >= floor
         fine = _COARSE * coarse[kept, None] + np.arange(1 - _COARSE, _COARSE)
-        far = 2 * _COARSE * np.abs(coarse).max() + 4 * _COARSE
-        of, place = np.divmod(np.unique(far * branch[kept, None] + fine + far // 2), far)
-        return self.at_ratios(of, self.spacing * (place - far // 2), near=peaks)
+        apart = 2 * int(np.abs(fine).max(initial=0)) + 1
+        of, place = np.divmod(np.unique(apart * branch[kept, None] + fine + apart // 2), apart)
+        log_ratio = self.spacing * (place - apart // 2)
+        there = peaks.at(of, log_ratio)
+        kept = there.estimate >= floor
+        return self.at_ratios(of[kept], log_ratio[kept], near=there)
 
     @cached_property
     def _prior_place(self) -> float:
@@ -307,11 +313,8 @@ class ScaleIntegrand:
         logs = np.arange(-60.0, 60.0, 0.5)
         return float(logs[np.argmax(self.scale_prior.log_density(np.exp(logs)) + logs)])
 
-    def _ratios(self) -> tuple[Index, Index, Array, Peaks]:
-        """Return a coarse lattice of ratios that reaches beyond the density to both sides: branches and places.
-
-        With estimates of the density's log, and where it is in log s.
-        """
+    def _ratios(self) -> tuple[Index, Index, Peaks]:
+        """Return a coarse lattice of ratios that reaches beyond the density to both sides: branches and places."""
         h, largest = _COARSE * self.spacing, self.singular.max(axis=1, keepdims=True)
         largest[largest == 0.0] = 1.0
         freedom = max(self.total_weight - self.singular.shape[1] - self.n_flat, 1.0)
@@ -351,10 +354,10 @@ class ScaleIntegrand:
                     ranges.append((int(i), b + 1, b + more))
                 first[i], last[i] = min(first[i], a), max(last[i], b)
                 start += size
-        branch, place, estimate, shift, width = (np.concatenate(part) for part in zip(*found, strict=True))
+        branch, place, *peaks = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort((place, branch))
         branch, place = branch[order], place[order]
-        return branch, place, estimate[order], Peaks.of(branch, h * place, shift[order], width[order])
+        return branch, place, Peaks(key_of(branch, h * place), *(values[order] for values in peaks))
 
     def _estimated(self, branch: Index, log_ratio: Array) -> tuple[Array, Array, Array]:
         """Return Laplace's estimate of the log density of log g, and where that is in log s, (M,) each."""
@@ -383,7 +386,7 @@ class ScaleIntegrand:
         fineness : int, default=1
             How many steps there are in the place of one.
         near : Peaks, optional
-            Where the density in log s is at ratios about these.
+            The density at ratios about these.
         """
         at = self.at(branch, log_ratio)
         place = self._of_likelihood(at)
@@ -391,7 +394,7 @@ class ScaleIntegrand:
             modes, width = self.places(at)
             shift = modes - place
         else:
-            shift, width = near.at(branch, log_ratio)
+            _, _, shift, width = near.at(branch, log_ratio)
         place = np.maximum(place + shift, at.lowest)
         log_volume = np.log(self.spacing) + self.constants[branch]
         if self.noise_prior is None:
@@ -480,7 +483,8 @@ class ScaleIntegrand:
             here, slope = self._shrinkage(branch, log_ratio)
             step = np.clip((points.ravel() - here) / np.maximum(slope, 1e-30), -1.0, 1.0)
             log_ratio = log_ratio + step * (slope > 1e-12)
-        peaks = Peaks.of(lattice.branch, lattice.log_ratio, lattice.shift, lattice.width)
+        key = key_of(lattice.branch, lattice.log_ratio)
+        peaks = Peaks(key, of_ratio, lattice.shift, lattice.width)
         own = self.at_ratios(branch, log_ratio, near=peaks)
         values = np.exp(own.log_weights - own.log_weights.max(axis=1, keepdims=True))
         values /= values.sum(axis=1, keepdims=True)
