@@ -49,7 +49,6 @@ class InterpolatedRows:
         every: int = 1,
         tolerance: float = 1e-5,
         most: int = 64,
-        located: bool = False,
     ):
         """Pass over the rows.
 
@@ -64,8 +63,6 @@ class InterpolatedRows:
             By about how much the log likelihood may be wrong, where it has changed by much.
         most : int, default=64
             Points of interpolation.
-        located : bool, default=False
-            Whether other rows say that the scatter is in this interval.
 
         Raises
         ------
@@ -75,7 +72,7 @@ class InterpolatedRows:
         frequency = problem.rows.frequency
         error = np.asarray(problem.standard_error, dtype=np.float64)[::every]
         count = None if frequency is None else frequency[::every]
-        self._problem, self.located = problem, located
+        self._problem = problem
         self.ends = lowest, highest
         """Of the interval."""
         self.total_weight = float(len(error) if count is None else count.sum())
