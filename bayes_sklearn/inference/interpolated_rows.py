@@ -81,7 +81,7 @@ class InterpolatedRows:
         if not len(used):
             raise Beyond
         ends = np.square(np.array([lowest, highest]) * problem.scaling.y_scale)
-        self._offset, size = _coordinate(used, ends, tolerance)
+        self._offset, size = _coordinate(used, ends, tolerance, most)
         if size > most:
             raise Beyond
         self._interval = np.log(ends + self._offset)
@@ -170,8 +170,8 @@ class InterpolatedRows:
         return roots.transpose(0, 2, 1) @ self._triangle, log_errors
 
 
-def _coordinate(error: Array, ends: Array, tolerance: float) -> tuple[float, int]:
-    """Return an offset, and how many points it takes to interpolate all rows.
+def _coordinate(error: Array, ends: Array, tolerance: float, most: int) -> tuple[float, int]:
+    """Return an offset, and how many points it takes to interpolate all rows, or more than most.
 
     A row's error falls by a factor with every point: the sum of half axes of the ellipse about the interval that goes
     through its pole. Close to the least error the logarithm is the better coordinate, far from it the square.
@@ -179,7 +179,7 @@ def _coordinate(error: Array, ends: Array, tolerance: float) -> tuple[float, int
     least = float(error.min()) ** 2
     some = np.append(np.square(error[:: -(-len(error) // _SOME)]), least)
     weight = np.append(np.full(len(some) - 1, len(error) / (len(some) - 1)), 1.0)
-    best, fewest = least, np.inf
+    best, fewest, sizes = least, most + 1, np.arange(2, most)[:, None]
     for offset in least + np.append(0.0, ends[1] * np.array([0.25, 1.0, 4.0])):
         interval = np.log(ends + offset)
         half = max(0.5 * float(interval[1] - interval[0]), 1e-6)
@@ -187,14 +187,10 @@ def _coordinate(error: Array, ends: Array, tolerance: float) -> tuple[float, int
         pole = (np.log(np.maximum(np.abs(offset - some), 1e-300)) - interval.mean()) / half
         pole = pole + np.where(some > offset, 1j * np.pi / half, 0.0)
         log_factor = np.arccosh(np.maximum(0.5 * (np.abs(pole - 1.0) + np.abs(pole + 1.0)), 1.0))
-        size = 2
-        while weight @ np.exp(-size * log_factor) > tolerance and size < fewest:
-            size += 1
+        size = 2 + int(np.count_nonzero(np.exp(-sizes * log_factor) @ weight > tolerance))
         if size < fewest:
             best, fewest = float(offset), size
-        if fewest == 2:
-            break
-    return best, int(fewest) + 1
+    return best, fewest + 1
 
 
 def _strips(width: int) -> list[list[int]]:

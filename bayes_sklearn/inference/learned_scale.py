@@ -323,37 +323,32 @@ class ScaleIntegrand:
             noise = np.maximum(np.sqrt(self.residual / freedom), np.exp(self.lowest))[:, None]
         seen = np.maximum(self.singular, 1e-12 * largest)
         needed = np.where(seen == self.singular, np.maximum(np.abs(self.projected) / noise, 1.0), 0.0) / seen
-        first = np.floor(np.log(_NOTHING / largest[:, 0]) / h).astype(np.intp)
         # Beyond what is needed the determinant lets the density fall by so many powers of the ratio.
         beyond = 1.0 + _FALLEN / (1.0 + self.singular.shape[1])
-        last = np.ceil((np.log(np.maximum(needed.max(axis=1), 1.0 / largest[:, 0])) + beyond) / h)
-        last = last.astype(np.intp)
+        largest = largest[:, 0]
         # Singular values may be zero but for rounding: where the prior is is looked at, too.
-        prior = (self._prior_place - np.log(noise[:, 0])) / h
-        first, last = (
-            np.minimum(first, np.floor(prior).astype(np.intp)),
-            np.maximum(last, np.ceil(prior).astype(np.intp)),
-        )
+        prior = self._prior_place - np.log(noise[:, 0])
+        first = np.minimum(np.log(_NOTHING / largest), prior)
+        last = np.maximum(np.log(np.maximum(needed.max(axis=1), 1.0 / largest)) + beyond, prior)
+        first, last = np.floor(first / h).astype(np.intp), np.ceil(last / h).astype(np.intp)
         more, most = max(round(_EXTENSION / h), 1), int(_FARTHEST / h)
         found: list[tuple[Index, Index, Array, Array, Array]] = []
-        ranges = [(branch, int(a), int(b)) for branch, (a, b) in enumerate(zip(first, last, strict=True))]
-        while ranges:
-            branch = np.concatenate([np.full(b - a + 1, i) for i, a, b in ranges])
-            place = np.concatenate([np.arange(a, b + 1) for _, a, b in ranges])
+        branches, low, high = np.arange(len(first)), first, last
+        while len(branches):
+            sizes = high - low + 1
+            ends = np.cumsum(sizes)
+            branch = np.repeat(branches, sizes)
+            place = np.arange(ends[-1]) + np.repeat(low - ends + sizes, sizes)
             found.append((branch, place, *self._estimated(branch, h * place)))
-            floor = max(float(estimate.max()) for _, _, estimate, _, _ in found) - _FALLEN
             # New ends that are still high are where more is looked for.
-            ranges, start = [], 0
-            of_last = found[-1][2]
-            for i in np.unique(branch):
-                size = int(np.count_nonzero(branch == i))
-                a, b = int(place[start]), int(place[start + size - 1])
-                if of_last[start] > floor and a <= first[i] and a > -most:
-                    ranges.append((int(i), a - more, a - 1))
-                if of_last[start + size - 1] > floor and b >= last[i] and b < most:
-                    ranges.append((int(i), b + 1, b + more))
-                first[i], last[i] = min(first[i], a), max(last[i], b)
-                start += size
+            estimate = found[-1][2]
+            floor = max(float(part[2].max()) for part in found) - _FALLEN
+            left = (estimate[ends - sizes] > floor) & (low <= first[branches]) & (low > -most)
+            right = (estimate[ends - 1] > floor) & (high >= last[branches]) & (high < most)
+            branches = np.concatenate([branches[left], branches[right]])
+            below, above = low[left], high[right]
+            low = np.concatenate([below - more, above + 1])
+            high = np.concatenate([below - 1, above + more])
         branch, place, *peaks = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort((place, branch))
         branch, place = branch[order], place[order]
@@ -466,22 +461,21 @@ class ScaleIntegrand:
         index = np.minimum(starts[kept, None] + np.arange(counts.max()), (starts + counts)[kept, None] - 1)
         weights = np.where(np.arange(counts.max()) < counts[kept, None], share[index], 0.0)
         weights /= sums[kept, None]
-        shrinkage, _ = self._shrinkage(lattice.branch, lattice.log_ratio)
-        apart = max(self._apart(lattice, share, int(i)) for i in kept)
+        left = self._left(lattice.branch, lattice.log_ratio)
+        shrinkage = left.mean(axis=1)[index]
         # Squares of tiny ones would be none.
-        unit = shrinkage.max() or 1.0
-        points, masses = gauss_rule(shrinkage[index] / unit, weights, _enough(apart, _FEWEST))
-        points *= unit
-        branch = np.repeat(kept, points.shape[1])
-        log_ratio = np.concatenate(
-            [
-                np.interp(point, shrinkage[row], lattice.log_ratio[row])
-                for point, row in zip(points, index, strict=True)
-            ]
-        )
+        unit = shrinkage.max(axis=1, keepdims=True)
+        unit[unit == 0.0] = 1.0
+        shrinkage /= unit
+        apart = self._apart(kept, weights, left[index], lattice.place[index])
+        points, masses = gauss_rule(shrinkage, weights, _enough(apart, _FEWEST))
+        branch, rows = np.repeat(kept, points.shape[1]), 2.0 * np.arange(len(kept))[:, None]
+        known = (rows + shrinkage).ravel(), lattice.log_ratio[index].ravel()
+        log_ratio, wanted = np.interp((rows + points).ravel(), *known), (unit * points).ravel()
         for _ in range(2):
-            here, slope = self._shrinkage(branch, log_ratio)
-            step = np.clip((points.ravel() - here) / np.maximum(slope, 1e-30), -1.0, 1.0)
+            left = self._left(branch, log_ratio)
+            slope = 2.0 * (left * (1.0 - left)).mean(axis=1)
+            step = np.clip((wanted - left.mean(axis=1)) / np.maximum(slope, 1e-30), -1.0, 1.0)
             log_ratio = log_ratio + step * (slope > 1e-12)
         key = key_of(lattice.branch, lattice.log_ratio)
         peaks = Peaks(key, of_ratio, lattice.shift, lattice.width)
@@ -494,22 +488,26 @@ class ScaleIntegrand:
         with np.errstate(divide="ignore"):
             return self.nodes(branch, log_ratio, log_scale, np.log(of_scale * mass) + highest)
 
-    def _shrinkage(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
-        """Return how much of what the rows say the prior leaves, on average, and its derivative in log g, (M,)."""
+    def _left(self, branch: Index, log_ratio: Array) -> Array:
+        """Return how much of what the rows say of each coordinate the prior leaves, the shrinkage, (M, K)."""
         square = np.square(np.exp(log_ratio)[:, None] * self.singular[branch])
-        left = square / (1.0 + square)
-        return left.mean(axis=1), 2.0 * (left / (1.0 + square)).mean(axis=1)
+        return np.asarray(square / (1.0 + square))
 
-    def _apart(self, lattice: Lattice, weights: Array, branch: int) -> float:
-        """Return by how many of their own standard deviations a branch's Gaussians are apart, at most."""
-        own = lattice.branch == branch
-        share = weights[own] / weights[own].sum()
-        square = np.square(np.exp(lattice.log_ratio[own])[:, None] * self.singular[branch])
-        left = square / (1.0 + square)
+    def _apart(self, branch: Index, weights: Array, left: Array, place: Array) -> float:
+        """Return by how many of their own standard deviations Gaussians of a branch are apart, at most.
+
+        Parameters
+        ----------
+        branch : ndarray of shape (B,)
+        weights, place : ndarray of shape (B, M)
+            At each ratio of a branch, and where log s is.
+        left : ndarray of shape (B, M, K)
+        """
         # Means along a coordinate are left * z / Sigma, deviations s sqrt(left) / Sigma.
-        mean = share @ left
-        spread = np.sqrt(np.maximum(share @ np.square(left) - mean**2, 0.0)) * np.abs(self.projected[branch])
-        typical = np.exp(share @ lattice.place[own]) * np.sqrt(np.maximum(mean, 1e-12))
+        share = weights[:, None]
+        mean, square = (share @ left)[:, 0], (share @ np.square(left))[:, 0]
+        spread = np.sqrt(np.maximum(square - mean**2, 0.0)) * np.abs(self.projected[branch])
+        typical = np.exp((weights * place).sum(axis=1))[:, None] * np.sqrt(np.maximum(mean, 1e-12))
         return float((spread / typical).max(initial=0.0))
 
 
