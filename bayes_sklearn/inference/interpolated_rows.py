@@ -173,13 +173,14 @@ class InterpolatedRows:
 def _coordinate(error: Array, ends: Array, tolerance: float, most: int) -> tuple[float, int]:
     """Return an offset, and how many points it takes to interpolate all rows, or more than most.
 
-    A row's error falls by a factor with every point: the sum of half axes of the ellipse about the interval that goes
-    through its pole. Close to the least error the logarithm is the better coordinate, far from it the square.
+    A row's error falls by a factor rho with every point: the sum of half axes of the ellipse about the interval that
+    goes through its pole; with m points it is about rho^(1 - m) / (rho - 1). Close to the least error the logarithm
+    is the better coordinate, far from it the square.
     """
     least = float(error.min()) ** 2
     some = np.append(np.square(error[:: -(-len(error) // _SOME)]), least)
     weight = np.append(np.full(len(some) - 1, len(error) / (len(some) - 1)), 1.0)
-    best, fewest, sizes = least, most + 1, np.arange(2, most)[:, None]
+    best, fewest, sizes = least, most + 1, np.arange(3, most + 1)[:, None]
     for offset in least + np.append(0.0, ends[1] * np.array([0.25, 1.0, 4.0])):
         interval = np.log(ends + offset)
         half = max(0.5 * float(interval[1] - interval[0]), 1e-6)
@@ -187,10 +188,11 @@ def _coordinate(error: Array, ends: Array, tolerance: float, most: int) -> tuple
         pole = (np.log(np.maximum(np.abs(offset - some), 1e-300)) - interval.mean()) / half
         pole = pole + np.where(some > offset, 1j * np.pi / half, 0.0)
         log_factor = np.arccosh(np.maximum(0.5 * (np.abs(pole - 1.0) + np.abs(pole + 1.0)), 1.0))
-        size = 2 + int(np.count_nonzero(np.exp(-sizes * log_factor) @ weight > tolerance))
+        errors = np.exp((1.0 - sizes) * log_factor) @ (weight / np.maximum(np.expm1(log_factor), 1.0))
+        size = 3 + int(np.count_nonzero(errors > tolerance))
         if size < fewest:
             best, fewest = float(offset), size
-    return best, fewest + 1
+    return best, fewest
 
 
 def _strips(width: int) -> list[list[int]]:
