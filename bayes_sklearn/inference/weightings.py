@@ -182,11 +182,12 @@ class Learned:
     """Where the prior's scale is learned."""
 
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
-        self._integrand = learned(problem, prior, of)
+        self._integrand = learned(problem, prior.distinct, of)
         self._lattice = self._integrand.lattice
         self._geometries = len(self._integrand.branches) // len(of)
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
-        self.totals = totals.reshape(len(of), self._geometries)
+        same = prior.n_geometries // self._geometries
+        self.totals = np.repeat(totals.reshape(len(of), -1) - np.log(same), same, axis=1)
         self.spacings = {"prior_scale": self._integrand.spacing}
         if len(self._lattice.steps) > 1:
             step = self._lattice.steps[1] - self._lattice.steps[0]
