@@ -15,7 +15,7 @@ from scipy.linalg.lapack import dgejsv, dtrtri
 
 Array = NDArray[np.float64]
 
-__all__ = ["GivenScale"]
+__all__ = ["GivenScale", "log_explained"]
 
 LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
@@ -152,9 +152,7 @@ class GivenScale:
 
     def log_explained(self, scale: Array) -> Array:
         """Return the part of log p(data | s) that the coefficients have in it, at each s, (10)."""
-        s, wider = scale[:, None], self._wider(scale)
-        penalty = 2.0 * np.log(wider / s).sum(axis=1) + np.square(self.projected / wider).sum(axis=1)
-        return 0.5 * (self.n_flat * (2.0 * np.log(scale) + LOG_TWO_PI) - penalty) + self.log_flat
+        return log_explained(scale, self.singular, self.projected, self.n_flat) + self.log_flat
 
     def location(self, scale: Array) -> Array:
         """Return the mean of B at each s, (G, P)."""
@@ -171,6 +169,14 @@ class GivenScale:
     def _wider(self, scale: Array) -> Array:
         """Return the root of Sigma**2 + s**2 at each s: no square of a number of the data can overflow."""
         return np.hypot(self.singular, scale[:, None])
+
+
+def log_explained(scale: Array, singular: Array, projected: Array, n_flat: int) -> Array:
+    """Return `GivenScale.log_explained` but for its `log_flat`, for scales of any shape; (..., K) the others."""
+    s = scale[..., None]
+    wider = np.hypot(singular, s)
+    penalty = 2.0 * np.log(wider / s).sum(axis=-1) + np.square(projected / wider).sum(axis=-1)
+    return np.asarray(0.5 * (n_flat * (2.0 * np.log(scale) + LOG_TWO_PI) - penalty))
 
 
 def _svd(matrix: Array) -> tuple[Array, Array, Array]:

@@ -18,7 +18,7 @@ from .learned_scale import LEVEL_MASSES, masses_below, masses_between
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
 from .posterior import ScaleMasses
 from .problem import Problem
-from .quadrature import DROP, gauss_rule, peak_intervals
+from .quadrature import DROP, even_lattices, gauss_rule, peak_intervals
 from .scattered_rows import ScatteredRows
 from .weightings import Found, Learned, Solved, Weighting, solve
 
@@ -41,11 +41,9 @@ _FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
 _LONG, _PILOT, _MOST_POINTS = 500, 2**13, 16
 # Tolerance of a pilot, and of so many times as many rows: their density is a small part of the interval. Of fewer.
 _ROUGH, _MANY_TIMES, _FINER = 1e-2, 32, 1e-4
-# Parts of the density under a wide prior, the share of them that it has to fill, and how well halves of it have to
-# agree; by how much the log of what other priors make of it may vary; shares that have no say in that.
-_FINE, _FILLED, _FINE_AGREE, _ALIKE, _NO_SHARE = 96, 0.9, 1e-6, 2.0, 1e-6
-# The width at which a peak is narrower than rounding.
-_NARROWEST = 1e-9
+# Parts of the density under a wide prior, and how well halves of it have to agree; by how much the log of what other
+# priors make of it may vary; shares that have no say in that.
+_FINE, _FINE_AGREE, _ALIKE, _NO_SHARE = 96, 1e-6, 2.0, 1e-6
 # The share below which a scatter is none.
 _NO_SCATTER = 1e-12
 
@@ -144,7 +142,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     factor = np.logaddexp.reduce(solved.totals, axis=1)
     if not np.ptp(factor[shares > _NO_SHARE]) < _ALIKE:
         return None
-    log_spacing = float(np.log((u[-1] - u[0]) / _FINE))
+    log_spacing = float(np.log(u[1] - u[0]))
     more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
     found = solved.found(more)
     unit, additive = problem.scatter_unit, problem.noise == "additive"
@@ -326,22 +324,18 @@ def _where(problem: Problem, source: Source) -> tuple[float, float]:
 
 
 def _peak(problem: Problem, rows: InterpolatedRows, drop: float = DROP) -> tuple[Array, Array]:
-    """Return even values of the scatter's coordinate that hold its density under a wide prior, and the log of that.
-
-    Closer and closer: triangles of the interpolated rows cost next to nothing.
-    """
-    left, right = scatter_coordinate(np.array(rows.ends), _lost(problem)).tolist()
-    tilt = min(2.0, 0.8 * problem.tail) if problem.tail > 2.0 else 0.0  # as for `peak_intervals`
-    while True:
-        u = np.linspace(left, right, _FINE + 1)
-        values = _wide_density(problem, rows, u)
-        best = int(values.argmax())
-        floor = values[best] - drop
-        first = int(np.argmax(values >= floor))
-        last = _FINE - int(np.argmax((values + tilt * (u - u[best]))[::-1] >= floor))
-        if last - first >= _FILLED * _FINE or not right - left > _NARROWEST:
-            return u, values
-        left, right = float(u[max(first - 1, 0)]), float(u[min(last + 1, _FINE)])
+    """Return even values of the scatter's coordinate that hold it, and the log of its density under a wide prior."""
+    lower, upper = scatter_coordinate(np.array(rows.ends), _lost(problem))[:, None]
+    u, values, _ = even_lattices(
+        lambda u: _wide_density(problem, rows, u[0])[None],
+        lower,
+        upper,
+        problem.tail,
+        drop=drop,
+        size=_FINE,
+        bounded=True,
+    )
+    return u[0], values[0]
 
 
 def _upper(problem: Problem) -> float:
