@@ -18,7 +18,7 @@ __all__ = ["Beyond", "InterpolatedRows"]
 # Numbers in hand at once.
 _BLOCK_NUMBERS = 2**16
 # Rows that stand for all where the number of points is chosen.
-_SOME = 500
+_SOME = 200
 # Pairs of columns that are multiplied together.
 _PAIRS = 32
 # Columns that the others leave so small a share of are dependent on them.
