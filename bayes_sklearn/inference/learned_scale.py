@@ -32,6 +32,8 @@ _FALLEN, _FARTHEST = 25.0, 300.0
 _SPACING, _WIDEST, _EXTENSION = 0.7, 0.4, 6.0
 # Mass is looked for in steps of so many spacings; by how much more the density (its log) may rise in between.
 _COARSE, _BETWEEN = 4, 5.0
+# Modes between those of their neighbours are found where these say, up to so many standard deviations.
+_OFF = 1.5
 # More than logs of ratios can differ by.
 _APART = 2.0**12
 # Times the largest singular value, a ratio under which coefficients are as good as zero.
@@ -96,9 +98,10 @@ class Peaks(NamedTuple):
     width: Array
     """(M,) of the peak in log s."""
 
-    def at(self, branch: Index, log_ratio: Array) -> Peaks:
+    def at(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
+        """Return shift and width at other ratios, (M,) each."""
         key = key_of(branch, log_ratio)
-        return Peaks(key, *(np.interp(key, self.key, values) for values in self[1:]))
+        return np.interp(key, self.key, self.shift), np.interp(key, self.key, self.width)
 
 
 def key_of(branch: Index, log_ratio: Array) -> Array:
@@ -297,15 +300,15 @@ class ScaleIntegrand:
     def lattice(self) -> Lattice:
         """All but a 1e-12th part of the mass: what lies about those of a coarser one that have any."""
         branch, coarse, peaks = self._ratios()
-        floor = peaks.estimate.max() - _FALLEN - _BETWEEN
-        kept = peaks.estimate >= floor
+        kept = peaks.estimate >= peaks.estimate.max() - _FALLEN - _BETWEEN
         fine = _COARSE * coarse[kept, None] + np.arange(1 - _COARSE, _COARSE)
         apart = 2 * int(np.abs(fine).max(initial=0)) + 1
         of, place = np.divmod(np.unique(apart * branch[kept, None] + fine + apart // 2), apart)
-        log_ratio = self.spacing * (place - apart // 2)
-        there = peaks.at(of, log_ratio)
-        kept = there.estimate >= floor
-        return self.at_ratios(of[kept], log_ratio[kept], near=there)
+        found = self.at_ratios(of, self.spacing * (place - apart // 2), near=peaks)
+        heights = found.log_weights.max(axis=1)
+        kept = heights >= heights.max() - _FALLEN
+        parts = {name: part[kept] for name, part in found._asdict().items() if name != "steps"}
+        return found._replace(**parts)
 
     @cached_property
     def _prior_place(self) -> float:
@@ -389,7 +392,7 @@ class ScaleIntegrand:
             modes, width = self.places(at)
             shift = modes - place
         else:
-            _, _, shift, width = near.at(branch, log_ratio)
+            shift, width = near.at(branch, log_ratio)
         place = np.maximum(place + shift, at.lowest)
         log_volume = np.log(self.spacing) + self.constants[branch]
         if self.noise_prior is None:
@@ -403,6 +406,10 @@ class ScaleIntegrand:
             log_scale = place[:, None] + width[:, None] * steps
             values = self.log_density(at.for_steps(), log_scale)
             values[log_scale < at.lowest[:, None]] = -np.inf
+            if near is not None and np.abs(steps[values.argmax(axis=1)]).max() > _OFF:
+                return self.at_ratios(
+                    branch, log_ratio, reach, fineness
+                )  # modes are not where their neighbours say
             values += (np.log(spacing * width) + log_volume)[:, None]
             floor = values.max() - _FALLEN
             left, right = values[:, 0].max() > floor, values[:, -1].max() > floor
