@@ -191,7 +191,10 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None, weigh
                 " share successes / (successes + failures), and the sum as its count (sample_weight,"
                 " weight_type='counts')."
             )
-        target: Array = column_or_1d(y, dtype=np.float64, warn=True)
+        if type(y) is np.ndarray and y.ndim == 1 and y.dtype == np.float64:
+            target: Array = np.ascontiguousarray(y)
+        else:
+            target = column_or_1d(y, dtype=np.float64, warn=True)
         if weight is not None and np.isnan(target).any():
             target = np.where(np.isnan(target) & _zero(weight, target), 0.0, target)
         assert_all_finite(target, input_name="y")

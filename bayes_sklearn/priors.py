@@ -14,9 +14,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln, ndtr, ndtri, stdtrit, xlog1py, xlogy
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 from .messages import shown
+from .parameters import Parametrized
 
 Array = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 
-class Prior(BaseEstimator):
+class Prior(Parametrized):
     """A prior distribution and the parameters it was given."""
 
     _positive: ClassVar[tuple[str, ...]] = ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -35,6 +35,7 @@ from .leave_one_out import LeaveOneOutMixin
 from .likelihoods import Likelihood, resolve_likelihood
 from .messages import brief, shown
 from .new_rows import new_rows
+from .parameters import Parametrized
 from .persistence import PersistenceMixin
 from .prediction import PredictionMixin
 from .predictive import PredictiveDistribution
@@ -88,7 +89,7 @@ class BayesianErrorsInVariablesRegressor(
     ExportMixin,
     PersistenceMixin,
     RegressorMixin,
-    BaseEstimator,
+    Parametrized,
 ):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from .fitting import settle
 from .inference import Problem, SamplerSettings, exact
 from .inference.leave_one_out import leave_one_out
+from .parameters import Parametrized
 from .persistence import PersistenceMixin
 from .predictive import PredictiveDistribution
 from .regressor import BayesianErrorsInVariablesRegressor
@@ -43,7 +44,7 @@ class _Candidate(NamedTuple):
         return {name: value for name, value in self.params.items() if name.partition("__")[0] not in _PRIORS}
 
 
-class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, BaseEstimator):
+class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Parametrized):
     """Choose priors, noise and errors by exact leave-one-out or by the marginal likelihood, without refits.
 
     As `RidgeCV` does for Ridge: the table is compressed once for all candidates that differ in their priors alone.

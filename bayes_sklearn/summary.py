@@ -117,7 +117,9 @@ def _moments(posterior: Posterior, name: str, values: Mapping[str, Array]) -> tu
         logs, below = posterior.scale_masses[name]
         at, weights = np.exp(0.5 * (logs[1:] + logs[:-1])), np.diff(below) / (below[-1] - below[0])
     mean = float(at @ weights)
-    return mean, float(np.sqrt(np.square(at - mean) @ weights))
+    away = at - mean
+    unit = float(np.abs(away).max()) or 1.0  # squares of what is far away would overflow
+    return mean, unit * float(np.sqrt(np.square(away / unit) @ weights))
 
 
 def _quantiles(posterior: Posterior, name: str, probabilities: Array, values: Mapping[str, Array]) -> Array:

@@ -56,16 +56,13 @@ def settle_weight_type(
         return setting  # type: ignore[return-value]
     if weight is None:
         return "frequency"
-    seen, shares = weight[weight > 0.0], as_shares(y)
-    plain = (
-        other is not None
-        or rules_out_counts(y, weight)
-        or bool((seen == 1.0).all())
-        or bool(((shares == 0.0) | (shares == 1.0)).all())
-    )
+    plain, shares = other is not None or rules_out_counts(y, weight), y
+    if not plain:
+        shares = as_shares(y)
+        plain = any(bool(((values == 0.0) | (values == 1.0)).all()) for values in (weight, shares))
     said = ""
     if plain:
-        if other is None and (seen != np.rint(seen)).any():
+        if other is None and (weight != np.rint(weight)).any():
             said = (
                 "are not whole: precisions, 1/e**2 up to a factor, would be weight_type='precision', errors known"
                 " outright y_err"

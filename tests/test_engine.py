@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import weakref
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import Flat, HalfCauchy, HalfNormal, HalfStudentT, mixtures
+from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
+    Flat,
+    HalfCauchy,
+    HalfNormal,
+    HalfStudentT,
+    mixtures,
+)
 from bayes_sklearn.inference.compressed import Groups, Rows, compress, group
 from bayes_sklearn.inference.problem import Problem
-from bayes_sklearn.inference.quadrature import peak_intervals, trapezoid
+from bayes_sklearn.inference.quadrature import even_lattices, peak_intervals, trapezoid
 from bayes_sklearn.priors import CoefficientPrior
 
 from data import measured
@@ -212,6 +222,33 @@ def test_the_trapezoid_rule_finds_both_of_two_distant_peaks() -> None:
     assert_allclose(np.exp(trapezoid(log_density, intervals)[2]).sum(), 2.0, rtol=1e-9)
 
 
+def test_even_points_hold_densities_of_any_place_and_width_at_one_go() -> None:
+    """Against closed forms; of two peaks that points first pass by, none is lost."""
+    place = np.array([0.3, -4.0, 4.0, 1.0])
+    width = np.array([1e-5, 1.0, 0.3, 0.02])
+    second = np.array([0.0, 0.0, 0.0, 1.0])  # as much mass again, 40 widths away
+
+    def log_density(u: Array) -> Array:
+        peaks = [
+            -0.5 * ((u - (place + shift * width)[:, None]) / width[:, None]) ** 2 for shift in (0.0, 40.0)
+        ]
+        with np.errstate(divide="ignore"):
+            return np.logaddexp(peaks[0], peaks[1] + np.log(second)[:, None])
+
+    u, values, resolved = even_lattices(log_density, np.full(4, -15.0), np.full(4, 3.0), 2.0)
+    assert resolved.all()
+    found = np.exp(values).sum(axis=1) * (u[:, 1] - u[:, 0])
+    assert_allclose(found, np.sqrt(2.0 * np.pi) * width * (1.0 + second), rtol=1e-9)
+
+
+def test_what_even_points_do_not_resolve_is_said_to_be_so() -> None:
+    def rough(u: Array) -> Array:
+        return -0.5 * np.square(u) + np.where(np.floor(300.0 * u) % 2 == 0, 0.0, -5.0)
+
+    _, _, resolved = even_lattices(rough, np.array([-15.0]), np.array([3.0]), 2.0)
+    assert not resolved.any()
+
+
 def test_mixture_quantiles_hold_in_the_tails_for_points_and_for_distant_components() -> None:
     weights = np.array([0.25, 0.75])
     for means, sds in (([0.0, 0.1], [1.0, 1.2]), ([0.0, 1.0], [1e-10, 1e-10]), ([-3.0, 500.0], [1.0, 0.1])):
@@ -301,3 +338,17 @@ def test_an_exact_fit_never_builds_what_a_likelihood_sees_of_the_rows(
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
     Regressor(noise=noise).fit(X, y, y_err=np.full(20, 1.0))
+
+
+@pytest.mark.parametrize("noise", ["scaled", "auto", "additive"])
+def test_a_fit_keeps_no_rows(noise: str) -> None:
+    """Quantiles of its scales, which are worked out when asked for, refer to none either."""
+    rng = np.random.default_rng(0)
+    X, error = rng.normal(size=(600, 3)), rng.uniform(0.2, 2.0, 600)
+    alive = weakref.ref(X)
+    model = BayesianErrorsInVariablesRegressor(noise=noise).fit(X, X.sum(axis=1) + error, y_err=error)
+    del X
+    gc.collect()
+    assert alive() is None
+    before = pickle.loads(pickle.dumps(model)).summary()
+    assert_array_equal(model.summary().to_numpy(), before.to_numpy())

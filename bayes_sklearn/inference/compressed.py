@@ -275,7 +275,7 @@ def _blocks(
 def _descending(rows: Rows, standard_error: Array | float, scatter: float) -> NDArray[np.intp] | None:
     """Return the order of descending row scale, or None where the scales are alike."""
     spread = 1.0
-    used = slice(None) if rows.frequency is None else rows.frequency > 0.0
+    used = slice(None) if rows.frequency is None or rows.frequency.all() else rows.frequency > 0.0
     if isinstance(standard_error, np.ndarray):
         errors = standard_error[used]
         spread *= float(np.hypot(errors.max(), scatter) / np.hypot(errors.min(), scatter))

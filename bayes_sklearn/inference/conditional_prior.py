@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +48,13 @@ class ConditionalPrior:
     @property
     def n_geometries(self) -> int:
         return 1 if self.powers is None else len(self.powers)
+
+    @property
+    def distinct(self) -> ConditionalPrior:
+        """The prior with geometries that differ: where there is one direction, all are the same."""
+        if self.powers is None or len(self.mean) > 1:
+            return self
+        return replace(self, powers=self.powers[:1])
 
     @cached_property
     def roots(self) -> tuple[Array, ...]:

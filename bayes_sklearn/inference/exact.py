@@ -6,6 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +18,7 @@ from .compressed import Groups
 from .conditional_prior import ConditionalPrior
 from .given_scale import GivenScale
 from .noise_integrals import LOWEST, AdditiveIntegrand, Nodes, ScaledIntegrand, Solved, scatter_at
-from .posterior import Factors, NodeCovariances, Posterior, SharedBasis
+from .posterior import Factors, NodeCovariances, Posterior, ScaleMasses, SharedBasis
 from .problem import Problem, SamplerSettings
 from .propriety import check_proper, warn_of_no_noise
 from .quadrature import on_lattice, peak_intervals, trapezoid
@@ -126,22 +127,22 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
     if problem.noise in ("additive", "auto"):
         integrated = over_scatter(problem, prior, approximate=approximate)
         found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
-        masses = dict(integrated.masses)
+        masses = integrated.masses
     else:
         solved = weightings.solve(problem, prior, [weightings.weighting(problem)])
         found, totals = solved.found(np.zeros(1)), solved.totals
-        masses = dict(found.scale_masses)
+        masses = found.scale_masses
     noise_scale = found.noise_scale
     if problem.noise == "additive" and scatter is not None:
         noise_scale, scatter = scatter, None
-        masses["noise_scale"] = masses.pop("scatter")
+        masses = _masses_of(masses, "scatter")
     elif prior.scale_prior is not None and problem.noise != "known":
         error_share = 1.0 / (1.0 + np.square((0.0 if scatter is None else scatter) / problem.scatter_unit))
         error_share = np.broadcast_to(error_share, noise_scale.shape)
     if scatter is not None:
         scatter = scatter * noise_scale
     if problem.noise == "known":
-        masses.pop("noise_scale", None)
+        masses = _masses_of(masses)
     posterior = _posterior(
         problem, found.log_weights, noise_scale, found.location, found.covariances, None, 0.0
     )
@@ -156,6 +157,18 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
         scale_masses=masses,
         error_share=error_share,
     )
+
+
+def _masses_of(
+    masses: Mapping[str, tuple[Array, Array]], noise_scale: str = ""
+) -> Mapping[str, tuple[Array, Array]]:
+    """Return masses of which these, or none, are the noise scale's."""
+
+    def find() -> Mapping[str, tuple[Array, Array]]:
+        others = {name: found for name, found in masses.items() if name not in ("noise_scale", noise_scale)}
+        return {**others, "noise_scale": masses[noise_scale]} if noise_scale else others
+
+    return ScaleMasses(find)
 
 
 def _known(problem: Problem, prior_mean: Array, prior_sd: Array) -> Posterior:

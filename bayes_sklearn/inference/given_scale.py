@@ -15,7 +15,7 @@ from scipy.linalg.lapack import dgejsv, dtrtri
 
 Array = NDArray[np.float64]
 
-__all__ = ["GivenScale"]
+__all__ = ["GivenScale", "log_explained"]
 
 LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
@@ -57,34 +57,31 @@ class GivenScale:
         root : ndarray of shape (P - n_flat, P - n_flat), optional
             Of the covariance of the others, in the place of their deviations.
         """
-        size = len(prior_sd)
-        design: Array = factor[:, -1 - size : -1]
-        target: Array = factor[:, -1]
-        flat = np.isinf(prior_sd)
-        root = np.diag(prior_sd[~flat]) if root is None else root
-        target = np.asarray(target - design[:, ~flat] @ prior_mean[~flat], dtype=np.float64)
-        whitened = np.asarray(design[:, ~flat] @ root, dtype=np.float64)
-        offset, basis = np.where(flat, 0.0, prior_mean), np.zeros((size, size))
-        n_flat, log_flat = int(flat.sum()), 0.0
-        lift = np.zeros((n_flat, size - n_flat))
-        if n_flat or len(target) > size + 1:
-            stacked = np.column_stack([design[:, flat], whitened, target])
-            triangle = np.asarray(qr(stacked, mode="r", check_finite=False)[0], dtype=np.float64)[: size + 1]
-            whitened, target = triangle[n_flat:, n_flat:-1], triangle[n_flat:, -1]
-        if n_flat:
-            own = triangle[:n_flat, :n_flat]
-            inverse = _inverse(own)
-            lift, offset[flat] = -inverse @ triangle[:n_flat, n_flat:-1], inverse @ triangle[:n_flat, -1]
-            basis[np.ix_(flat, np.arange(n_flat))] = inverse
-            log_flat = -float(np.log(np.abs(np.diag(own))).sum())
-        # A triangle by now: all but the last row is within the coefficients' reach.
-        left, singular, right = _svd(whitened[:-1])
-        projected = left.T @ target[:-1]
-        normal = np.arange(n_flat, size)
-        basis[np.ix_(~flat, normal)] = root @ right.T
-        basis[np.ix_(flat, normal)] = lift @ right.T
+        size, flat = len(prior_sd), np.isinf(prior_sd)
+        n_flat = int(np.count_nonzero(flat))
+        # Flat coordinates come first.
+        order = np.argsort(~flat, kind="stable")
+        mean, sd = prior_mean[order[n_flat:]], prior_sd[order[n_flat:]]
+        rows: Array = factor[:, -1 - size :][:, np.append(order, size)]
+        design = rows[:, n_flat:-1]
+        rows[:, -1] -= design @ mean
+        design[:] = design * sd if root is None else design @ root
+        eliminated = not rows[-1, :-1].any() and not any(rows[i + 1 :, i].any() for i in range(n_flat))
+        if len(rows) > size + 1 or not eliminated:
+            rows = np.asarray(qr(rows, mode="r", check_finite=False)[0], dtype=np.float64)[: size + 1]
+        own, target = rows[:n_flat, :n_flat], rows[:, -1]
+        inverse = _inverse(own) if n_flat else own
+        # All but the last row is within the coefficients' reach.
+        left, singular, right = _svd(rows[n_flat:-1, n_flat:-1])
+        offset, basis = np.empty(size), np.zeros((size, size))
+        offset[order] = np.append(inverse @ target[:n_flat], mean)
+        basis[:n_flat, :n_flat] = inverse
+        basis[:n_flat, n_flat:] = -inverse @ rows[:n_flat, n_flat:-1] @ right.T
+        basis[n_flat:, n_flat:] = sd[:, None] * right.T if root is None else root @ right.T
+        basis[order] = basis.copy()
+        log_flat = -float(np.log(np.abs(np.diag(own))).sum())
         square = float(np.square(target[-1]))
-        return cls(offset, basis, singular, projected, square, log_flat, n_flat)
+        return cls(offset, basis, singular, left.T @ target[n_flat:-1], square, log_flat, n_flat)
 
     @classmethod
     def of_all(
@@ -155,9 +152,7 @@ class GivenScale:
 
     def log_explained(self, scale: Array) -> Array:
         """Return the part of log p(data | s) that the coefficients have in it, at each s, (10)."""
-        s, wider = scale[:, None], self._wider(scale)
-        penalty = 2.0 * np.log(wider / s).sum(axis=1) + np.square(self.projected / wider).sum(axis=1)
-        return 0.5 * (self.n_flat * (2.0 * np.log(scale) + LOG_TWO_PI) - penalty) + self.log_flat
+        return log_explained(scale, self.singular, self.projected, self.n_flat) + self.log_flat
 
     def location(self, scale: Array) -> Array:
         """Return the mean of B at each s, (G, P)."""
@@ -174,6 +169,14 @@ class GivenScale:
     def _wider(self, scale: Array) -> Array:
         """Return the root of Sigma**2 + s**2 at each s: no square of a number of the data can overflow."""
         return np.hypot(self.singular, scale[:, None])
+
+
+def log_explained(scale: Array, singular: Array, projected: Array, n_flat: int) -> Array:
+    """Return `GivenScale.log_explained` but for its `log_flat`, for scales of any shape; (..., K) the others."""
+    s = scale[..., None]
+    wider = np.hypot(singular, s)
+    penalty = 2.0 * np.log(wider / s).sum(axis=-1) + np.square(projected / wider).sum(axis=-1)
+    return np.asarray(0.5 * (n_flat * (2.0 * np.log(scale) + LOG_TWO_PI) - penalty))
 
 
 def _svd(matrix: Array) -> tuple[Array, Array, Array]:

@@ -18,7 +18,7 @@ __all__ = ["Beyond", "InterpolatedRows"]
 # Numbers in hand at once.
 _BLOCK_NUMBERS = 2**16
 # Rows that stand for all where the number of points is chosen.
-_SOME = 500
+_SOME = 200
 # Pairs of columns that are multiplied together.
 _PAIRS = 32
 # Columns that the others leave so small a share of are dependent on them.
@@ -49,7 +49,6 @@ class InterpolatedRows:
         every: int = 1,
         tolerance: float = 1e-5,
         most: int = 64,
-        located: bool = False,
     ):
         """Pass over the rows.
 
@@ -64,8 +63,6 @@ class InterpolatedRows:
             By about how much the log likelihood may be wrong, where it has changed by much.
         most : int, default=64
             Points of interpolation.
-        located : bool, default=False
-            Whether other rows say that the scatter is in this interval.
 
         Raises
         ------
@@ -75,7 +72,7 @@ class InterpolatedRows:
         frequency = problem.rows.frequency
         error = np.asarray(problem.standard_error, dtype=np.float64)[::every]
         count = None if frequency is None else frequency[::every]
-        self._problem, self.located = problem, located
+        self._problem = problem
         self.ends = lowest, highest
         """Of the interval."""
         self.total_weight = float(len(error) if count is None else count.sum())
@@ -84,7 +81,7 @@ class InterpolatedRows:
         if not len(used):
             raise Beyond
         ends = np.square(np.array([lowest, highest]) * problem.scaling.y_scale)
-        self._offset, size = _coordinate(used, ends, tolerance)
+        self._offset, size = _coordinate(used, ends, tolerance, most)
         if size > most:
             raise Beyond
         self._interval = np.log(ends + self._offset)
@@ -173,16 +170,17 @@ class InterpolatedRows:
         return roots.transpose(0, 2, 1) @ self._triangle, log_errors
 
 
-def _coordinate(error: Array, ends: Array, tolerance: float) -> tuple[float, int]:
-    """Return an offset, and how many points it takes to interpolate all rows.
+def _coordinate(error: Array, ends: Array, tolerance: float, most: int) -> tuple[float, int]:
+    """Return an offset, and how many points it takes to interpolate all rows, or more than most.
 
-    A row's error falls by a factor with every point: the sum of half axes of the ellipse about the interval that goes
-    through its pole. Close to the least error the logarithm is the better coordinate, far from it the square.
+    A row's error falls by a factor rho with every point: the sum of half axes of the ellipse about the interval that
+    goes through its pole; with m points it is about rho^(1 - m) / (rho - 1). Close to the least error the logarithm
+    is the better coordinate, far from it the square.
     """
     least = float(error.min()) ** 2
     some = np.append(np.square(error[:: -(-len(error) // _SOME)]), least)
     weight = np.append(np.full(len(some) - 1, len(error) / (len(some) - 1)), 1.0)
-    best, fewest = least, np.inf
+    best, fewest, sizes = least, most + 1, np.arange(3, most + 1)[:, None]
     for offset in least + np.append(0.0, ends[1] * np.array([0.25, 1.0, 4.0])):
         interval = np.log(ends + offset)
         half = max(0.5 * float(interval[1] - interval[0]), 1e-6)
@@ -190,14 +188,11 @@ def _coordinate(error: Array, ends: Array, tolerance: float) -> tuple[float, int
         pole = (np.log(np.maximum(np.abs(offset - some), 1e-300)) - interval.mean()) / half
         pole = pole + np.where(some > offset, 1j * np.pi / half, 0.0)
         log_factor = np.arccosh(np.maximum(0.5 * (np.abs(pole - 1.0) + np.abs(pole + 1.0)), 1.0))
-        size = 2
-        while weight @ np.exp(-size * log_factor) > tolerance and size < fewest:
-            size += 1
+        errors = np.exp((1.0 - sizes) * log_factor) @ (weight / np.maximum(np.expm1(log_factor), 1.0))
+        size = 3 + int(np.count_nonzero(errors > tolerance))
         if size < fewest:
             best, fewest = float(offset), size
-        if fewest == 2:
-            break
-    return best, int(fewest) + 1
+    return best, fewest
 
 
 def _strips(width: int) -> list[list[int]]:

@@ -30,6 +30,12 @@ __all__ = ["LEVEL_MASSES", "Branch", "Lattice", "Nodes", "ScaleIntegrand", "mass
 _FALLEN, _FARTHEST = 25.0, 300.0
 # Its spacing in log g, in widths of the peak that so many coefficients make, and at most; by how much it is extended.
 _SPACING, _WIDEST, _EXTENSION = 0.7, 0.4, 6.0
+# Mass is looked for in steps of so many spacings; by how much more the density (its log) may rise in between.
+_COARSE, _BETWEEN = 4, 5.0
+# Modes between those of their neighbours are found where these say, up to so many standard deviations.
+_OFF = 1.5
+# More than logs of ratios can differ by.
+_APART = 2.0**12
 # Times the largest singular value, a ratio under which coefficients are as good as zero.
 _NOTHING = 1e-2
 # Spacing and reach in log s, in standard deviations, and by how much it is extended.
@@ -58,6 +64,8 @@ class Lattice(NamedTuple):
     """(M,) log s at the middle."""
     width: Array
     """(M,) of a step."""
+    shift: Array
+    """(M,) by how much the middle is above the likelihood's own peak."""
     steps: Array
     """(J,) evenly spaced."""
     log_weights: Array
@@ -76,6 +84,29 @@ class Lattice(NamedTuple):
             "noise_scale": log_scale.ravel(),
             "prior_scale": (self.log_ratio[:, None] + log_scale).ravel(),
         }
+
+
+class Peaks(NamedTuple):
+    """The density at some ratios, to be interpolated between them."""
+
+    key: Array
+    """(M,) of branch and ratio, ascending."""
+    estimate: Array
+    """(M,) of the density's log, but for log s."""
+    shift: Array
+    """(M,) as `Lattice.shift`."""
+    width: Array
+    """(M,) of the peak in log s."""
+
+    def at(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
+        """Return shift and width at other ratios, (M,) each."""
+        key = key_of(branch, log_ratio)
+        return np.interp(key, self.key, self.shift), np.interp(key, self.key, self.width)
+
+
+def key_of(branch: Index, log_ratio: Array) -> Array:
+    """Return numbers that tell branches and ratios apart, in their order."""
+    return _APART * branch + log_ratio
 
 
 class AtRatio(NamedTuple):
@@ -240,16 +271,20 @@ class ScaleIntegrand:
             explained += self.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
         return np.asarray(explained + self.noise_prior.log_density(scale))
 
-    def places(self, at: AtRatio, near: Array | None = None) -> tuple[Array, Array]:
-        """Return the mode of log s at each ratio and the width of its peak, (M,) each, by Newton's method."""
+    def _of_likelihood(self, at: AtRatio) -> Array:
+        """Return where the likelihood alone has its peak in log s, (M,)."""
         if self.noise_prior is None:
-            return np.zeros(len(at.log_ratio)), np.ones(len(at.log_ratio))
-        if near is None:
-            freedom = max(self.total_weight - self.n_flat, 1.0)
-            with np.errstate(divide="ignore"):
-                own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
-                near = 0.5 * np.log((own + at.square) / freedom)
-        place = np.maximum(near, at.lowest)
+            return np.zeros(len(at.log_ratio))
+        freedom = max(self.total_weight - self.n_flat, 1.0)
+        own = at.has_residual * self.total_weight * np.exp(2.0 * at.top)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.maximum(0.5 * np.log((own + at.square) / freedom), at.lowest))
+
+    def places(self, at: AtRatio) -> tuple[Array, Array]:
+        """Return the mode of log s at each ratio and the width of its peak, (M,) each, by Newton's method."""
+        place = self._of_likelihood(at)
+        if self.noise_prior is None:
+            return place, np.ones(len(at.log_ratio))
         offsets = _STEP * np.array([-1.0, 0.0, 1.0])[:, None]
         for _ in range(_NEWTON):
             below, here, above = self.log_density(at, place + offsets)
@@ -263,10 +298,17 @@ class ScaleIntegrand:
 
     @cached_property
     def lattice(self) -> Lattice:
-        """All but a 1e-12th part of the mass."""
-        branch, log_ratio, estimate, place = self._ratios()
-        keep = estimate >= estimate.max() - _FALLEN
-        return self.at_ratios(branch[keep], log_ratio[keep], near=place[keep])
+        """All but a 1e-12th part of the mass: what lies about those of a coarser one that have any."""
+        branch, coarse, peaks = self._ratios()
+        kept = peaks.estimate >= peaks.estimate.max() - _FALLEN - _BETWEEN
+        fine = _COARSE * coarse[kept, None] + np.arange(1 - _COARSE, _COARSE)
+        apart = 2 * int(np.abs(fine).max(initial=0)) + 1
+        of, place = np.divmod(np.unique(apart * branch[kept, None] + fine + apart // 2), apart)
+        found = self.at_ratios(of, self.spacing * (place - apart // 2), near=peaks)
+        heights = found.log_weights.max(axis=1)
+        kept = heights >= heights.max() - _FALLEN
+        parts = {name: part[kept] for name, part in found._asdict().items() if name != "steps"}
+        return found._replace(**parts)
 
     @cached_property
     def _prior_place(self) -> float:
@@ -274,9 +316,9 @@ class ScaleIntegrand:
         logs = np.arange(-60.0, 60.0, 0.5)
         return float(logs[np.argmax(self.scale_prior.log_density(np.exp(logs)) + logs)])
 
-    def _ratios(self) -> tuple[Index, Array, Array, Array]:
-        """Return ratios that reach beyond the density to both sides, estimates of its log, and modes of log s."""
-        h, largest = self.spacing, self.singular.max(axis=1, keepdims=True)
+    def _ratios(self) -> tuple[Index, Index, Peaks]:
+        """Return a coarse lattice of ratios that reaches beyond the density to both sides: branches and places."""
+        h, largest = _COARSE * self.spacing, self.singular.max(axis=1, keepdims=True)
         largest[largest == 0.0] = 1.0
         freedom = max(self.total_weight - self.singular.shape[1] - self.n_flat, 1.0)
         noise = np.ones((1, 1))
@@ -284,45 +326,43 @@ class ScaleIntegrand:
             noise = np.maximum(np.sqrt(self.residual / freedom), np.exp(self.lowest))[:, None]
         seen = np.maximum(self.singular, 1e-12 * largest)
         needed = np.where(seen == self.singular, np.maximum(np.abs(self.projected) / noise, 1.0), 0.0) / seen
-        first = np.floor(np.log(_NOTHING / largest[:, 0]) / h).astype(np.intp)
-        last = np.ceil((np.log(np.maximum(needed.max(axis=1), 1.0 / largest[:, 0])) + 1.0) / h).astype(
-            np.intp
-        )
+        # Beyond what is needed the determinant lets the density fall by so many powers of the ratio.
+        beyond = 1.0 + _FALLEN / (1.0 + self.singular.shape[1])
+        largest = largest[:, 0]
         # Singular values may be zero but for rounding: where the prior is is looked at, too.
-        prior = (self._prior_place - np.log(noise[:, 0])) / h
-        first, last = (
-            np.minimum(first, np.floor(prior).astype(np.intp)),
-            np.maximum(last, np.ceil(prior).astype(np.intp)),
-        )
-        more, most = round(_EXTENSION / h), int(_FARTHEST / h)
-        found: list[tuple[Index, Index, Array, Array]] = []
-        ranges = [(branch, int(a), int(b)) for branch, (a, b) in enumerate(zip(first, last, strict=True))]
-        while ranges:
-            branch = np.concatenate([np.full(b - a + 1, i) for i, a, b in ranges])
-            place = np.concatenate([np.arange(a, b + 1) for _, a, b in ranges])
+        prior = self._prior_place - np.log(noise[:, 0])
+        first = np.minimum(np.log(_NOTHING / largest), prior)
+        last = np.maximum(np.log(np.maximum(needed.max(axis=1), 1.0 / largest)) + beyond, prior)
+        first, last = np.floor(first / h).astype(np.intp), np.ceil(last / h).astype(np.intp)
+        more, most = max(round(_EXTENSION / h), 1), int(_FARTHEST / h)
+        found: list[tuple[Index, Index, Array, Array, Array]] = []
+        branches, low, high = np.arange(len(first)), first, last
+        while len(branches):
+            sizes = high - low + 1
+            ends = np.cumsum(sizes)
+            branch = np.repeat(branches, sizes)
+            place = np.arange(ends[-1]) + np.repeat(low - ends + sizes, sizes)
             found.append((branch, place, *self._estimated(branch, h * place)))
-            floor = max(float(estimate.max()) for _, _, estimate, _ in found) - _FALLEN
             # New ends that are still high are where more is looked for.
-            ranges, start = [], 0
-            of_last = found[-1][2]
-            for i in np.unique(branch):
-                size = int(np.count_nonzero(branch == i))
-                a, b = int(place[start]), int(place[start + size - 1])
-                if of_last[start] > floor and a <= first[i] and a > -most:
-                    ranges.append((int(i), a - more, a - 1))
-                if of_last[start + size - 1] > floor and b >= last[i] and b < most:
-                    ranges.append((int(i), b + 1, b + more))
-                first[i], last[i] = min(first[i], a), max(last[i], b)
-                start += size
-        branch, place, estimate, mode = (np.concatenate(part) for part in zip(*found, strict=True))
+            estimate = found[-1][2]
+            floor = max(float(part[2].max()) for part in found) - _FALLEN
+            left = (estimate[ends - sizes] > floor) & (low <= first[branches]) & (low > -most)
+            right = (estimate[ends - 1] > floor) & (high >= last[branches]) & (high < most)
+            branches = np.concatenate([branches[left], branches[right]])
+            below, above = low[left], high[right]
+            low = np.concatenate([below - more, above + 1])
+            high = np.concatenate([below - 1, above + more])
+        branch, place, *peaks = (np.concatenate(part) for part in zip(*found, strict=True))
         order = np.lexsort((place, branch))
-        return branch[order], h * place[order], estimate[order], mode[order]
+        branch, place = branch[order], place[order]
+        return branch, place, Peaks(key_of(branch, h * place), *(values[order] for values in peaks))
 
-    def _estimated(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
-        """Return Laplace's estimate of the log density of log g, and the mode of log s, (M,) each."""
+    def _estimated(self, branch: Index, log_ratio: Array) -> tuple[Array, Array, Array]:
+        """Return Laplace's estimate of the log density of log g, and where that is in log s, (M,) each."""
         at = self.at(branch, log_ratio)
         place, width = self.places(at)
-        return self.log_density(at, place) + np.log(width) + self.constants[branch], place
+        estimate = self.log_density(at, place) + np.log(width) + self.constants[branch]
+        return estimate, place - self._of_likelihood(at), width
 
     def at_ratios(
         self,
@@ -330,7 +370,7 @@ class ScaleIntegrand:
         log_ratio: Array,
         reach: tuple[float, float] | None = None,
         fineness: int = 1,
-        near: Array | None = None,
+        near: Peaks | None = None,
     ) -> Lattice:
         """Return the lattice at some ratios, with steps of s to where the density has fallen, or as far as is asked.
 
@@ -343,15 +383,21 @@ class ScaleIntegrand:
             Lowest and highest step.
         fineness : int, default=1
             How many steps there are in the place of one.
-        near : ndarray of shape (M,), optional
-            Places of log s near its modes, where they are known.
+        near : Peaks, optional
+            The density at ratios about these.
         """
         at = self.at(branch, log_ratio)
-        place, width = self.places(at, near)
+        place = self._of_likelihood(at)
+        if near is None:
+            modes, width = self.places(at)
+            shift = modes - place
+        else:
+            shift, width = near.at(branch, log_ratio)
+        place = np.maximum(place + shift, at.lowest)
         log_volume = np.log(self.spacing) + self.constants[branch]
         if self.noise_prior is None:
             values = self.log_density(at, place) + log_volume
-            return Lattice(branch, log_ratio, place, width, np.zeros(1), values[:, None])
+            return Lattice(branch, log_ratio, place, width, shift, np.zeros(1), values[:, None])
         lower, upper = reach or (-_SCALE_REACH, _SCALE_REACH)
         while True:
             spacing = _SCALE_SPACING / fineness
@@ -360,11 +406,15 @@ class ScaleIntegrand:
             log_scale = place[:, None] + width[:, None] * steps
             values = self.log_density(at.for_steps(), log_scale)
             values[log_scale < at.lowest[:, None]] = -np.inf
+            if near is not None and np.abs(steps[values.argmax(axis=1)]).max() > _OFF:
+                return self.at_ratios(
+                    branch, log_ratio, reach, fineness
+                )  # modes are not where their neighbours say
             values += (np.log(spacing * width) + log_volume)[:, None]
             floor = values.max() - _FALLEN
             left, right = values[:, 0].max() > floor, values[:, -1].max() > floor
             if reach is not None or not (left or right) or max(-lower, upper) > _FARTHEST:
-                return Lattice(branch, log_ratio, place, width, steps, values)
+                return Lattice(branch, log_ratio, place, width, shift, steps, values)
             lower, upper = lower - left * _SCALE_EXTENSION, upper + right * _SCALE_EXTENSION
 
     def totals(self, lattice: Lattice) -> Array:
@@ -418,24 +468,25 @@ class ScaleIntegrand:
         index = np.minimum(starts[kept, None] + np.arange(counts.max()), (starts + counts)[kept, None] - 1)
         weights = np.where(np.arange(counts.max()) < counts[kept, None], share[index], 0.0)
         weights /= sums[kept, None]
-        shrinkage, _ = self._shrinkage(lattice.branch, lattice.log_ratio)
-        apart = max(self._apart(lattice, share, int(i)) for i in kept)
+        left = self._left(lattice.branch, lattice.log_ratio)
+        shrinkage = left.mean(axis=1)[index]
         # Squares of tiny ones would be none.
-        unit = shrinkage.max() or 1.0
-        points, masses = gauss_rule(shrinkage[index] / unit, weights, _enough(apart, _FEWEST))
-        points *= unit
-        branch = np.repeat(kept, points.shape[1])
-        log_ratio = np.concatenate(
-            [
-                np.interp(point, shrinkage[row], lattice.log_ratio[row])
-                for point, row in zip(points, index, strict=True)
-            ]
-        )
+        unit = shrinkage.max(axis=1, keepdims=True)
+        unit[unit == 0.0] = 1.0
+        shrinkage /= unit
+        apart = self._apart(kept, weights, left[index], lattice.place[index])
+        points, masses = gauss_rule(shrinkage, weights, _enough(apart, _FEWEST))
+        branch, rows = np.repeat(kept, points.shape[1]), 2.0 * np.arange(len(kept))[:, None]
+        known = (rows + shrinkage).ravel(), lattice.log_ratio[index].ravel()
+        log_ratio, wanted = np.interp((rows + points).ravel(), *known), (unit * points).ravel()
         for _ in range(2):
-            here, slope = self._shrinkage(branch, log_ratio)
-            step = np.clip((points.ravel() - here) / np.maximum(slope, 1e-30), -1.0, 1.0)
+            left = self._left(branch, log_ratio)
+            slope = 2.0 * (left * (1.0 - left)).mean(axis=1)
+            step = np.clip((wanted - left.mean(axis=1)) / np.maximum(slope, 1e-30), -1.0, 1.0)
             log_ratio = log_ratio + step * (slope > 1e-12)
-        own = self.at_ratios(branch, log_ratio)
+        key = key_of(lattice.branch, lattice.log_ratio)
+        peaks = Peaks(key, of_ratio, lattice.shift, lattice.width)
+        own = self.at_ratios(branch, log_ratio, near=peaks)
         values = np.exp(own.log_weights - own.log_weights.max(axis=1, keepdims=True))
         values /= values.sum(axis=1, keepdims=True)
         widest = 0.0 if self.noise_prior is None else float(own.width.max())
@@ -444,22 +495,26 @@ class ScaleIntegrand:
         with np.errstate(divide="ignore"):
             return self.nodes(branch, log_ratio, log_scale, np.log(of_scale * mass) + highest)
 
-    def _shrinkage(self, branch: Index, log_ratio: Array) -> tuple[Array, Array]:
-        """Return how much of what the rows say the prior leaves, on average, and its derivative in log g, (M,)."""
+    def _left(self, branch: Index, log_ratio: Array) -> Array:
+        """Return how much of what the rows say of each coordinate the prior leaves, the shrinkage, (M, K)."""
         square = np.square(np.exp(log_ratio)[:, None] * self.singular[branch])
-        left = square / (1.0 + square)
-        return left.mean(axis=1), 2.0 * (left / (1.0 + square)).mean(axis=1)
+        return np.asarray(square / (1.0 + square))
 
-    def _apart(self, lattice: Lattice, weights: Array, branch: int) -> float:
-        """Return by how many of their own standard deviations a branch's Gaussians are apart, at most."""
-        own = lattice.branch == branch
-        share = weights[own] / weights[own].sum()
-        square = np.square(np.exp(lattice.log_ratio[own])[:, None] * self.singular[branch])
-        left = square / (1.0 + square)
+    def _apart(self, branch: Index, weights: Array, left: Array, place: Array) -> float:
+        """Return by how many of their own standard deviations Gaussians of a branch are apart, at most.
+
+        Parameters
+        ----------
+        branch : ndarray of shape (B,)
+        weights, place : ndarray of shape (B, M)
+            At each ratio of a branch, and where log s is.
+        left : ndarray of shape (B, M, K)
+        """
         # Means along a coordinate are left * z / Sigma, deviations s sqrt(left) / Sigma.
-        mean = share @ left
-        spread = np.sqrt(np.maximum(share @ np.square(left) - mean**2, 0.0)) * np.abs(self.projected[branch])
-        typical = np.exp(share @ lattice.place[own]) * np.sqrt(np.maximum(mean, 1e-12))
+        share = weights[:, None]
+        mean, square = (share @ left)[:, 0], (share @ np.square(left))[:, 0]
+        spread = np.sqrt(np.maximum(square - mean**2, 0.0)) * np.abs(self.projected[branch])
+        typical = np.exp((weights * place).sum(axis=1))[:, None] * np.sqrt(np.maximum(mean, 1e-12))
         return float((spread / typical).max(initial=0.0))
 
 

@@ -6,7 +6,6 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -97,8 +96,7 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
         return [Component(Known(known_node(problem, *gaussian)))]
     if gaussian is not None and problem.noise != "auto":
         return [Component(NoiseLattice.of(integrand(problem), noise_scale))]
-    if prior.powers is not None and len(prior.mean) == 1:
-        prior = replace(prior, powers=prior.powers[:1])  # of one direction all geometries are the same
+    prior = prior.distinct
     if problem.noise in ("additive", "auto"):
         rows, log_spacing = scatters(problem, prior)
     else:

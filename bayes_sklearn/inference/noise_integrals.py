@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +14,10 @@ from scipy.special import wrightomega
 
 from ..priors import ScalePrior
 from .compressed import Groups
-from .given_scale import LOG_TWO_PI, GivenScale
+from .given_scale import LOG_TWO_PI, GivenScale, log_explained
 from .posterior import Factors, NodeCovariances, SharedBasis
 from .problem import Problem
-from .quadrature import gauss_rule, peak_intervals, trapezoid
+from .quadrature import even_lattices, gauss_rule, peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
 
@@ -145,19 +145,31 @@ class ScaledIntegrand:
             density = density + prior.log_density(np.exp(log_ratio + u)) + log_ratio + u
         return np.asarray(density)
 
+    @property
+    def upper(self) -> float:
+        """Where to stop looking for the density at first."""
+        square = self._residual + float(np.square(self._conditional.projected).sum())
+        return max(0.5 * float(np.log(max(square / self._total_weight, 1e-300))), self.lower) + 3.0
+
     def intervals(self) -> list[tuple[float, float]]:
         """Return the intervals of u that hold all of the density."""
-        square = self._residual + float(np.square(self._conditional.projected).sum())
-        upper = max(0.5 * float(np.log(max(square / self._total_weight, 1e-300))), self.lower) + 3.0
-        return peak_intervals(self.log_density, self.lower, upper, self.tail)
+        return peak_intervals(self.log_density, self.lower, self.upper, self.tail)
 
     def few(self) -> tuple[Array, Array]:
         """Return log noise scales of a Gauss rule, and their log weights, `constant` included."""
         log_scale, _, log_weights = trapezoid(self.log_density, self.intervals())
-        total = float(np.logaddexp.reduce(log_weights))
-        points, shares = gauss_rule(log_scale[None], np.exp(log_weights - total), _SCALES)
-        with np.errstate(divide="ignore"):
-            return points[0], np.log(shares[0]) + total + self.constant
+        return _few(log_scale[None], log_weights[None], np.array([self.constant]))[0]
+
+    @staticmethod
+    def few_of_each(integrands: Sequence[ScaledIntegrand]) -> list[tuple[Array, Array]]:
+        """Return what `few` does for integrands of one problem, one by one only where even points do not do."""
+        lower, upper = np.array([(one.lower, one.upper) for one in integrands]).T
+        u, values, resolved = even_lattices(_together(integrands), lower, upper, integrands[0].tail)
+        log_weights = values + np.log(u[:, 1] - u[:, 0])[:, None]
+        found = _few(u, log_weights, np.array([one.constant for one in integrands]))
+        for i in np.flatnonzero(~resolved).tolist():
+            found[i] = integrands[i].few()
+        return found
 
     def nodes(self, u: Array, log_density: Array | None = None) -> Nodes:
         """Return B's Gaussians; the density is computed where it is not known."""
@@ -165,6 +177,36 @@ class ScaledIntegrand:
         covariances = SharedBasis(self._conditional.basis, self._conditional.variances(scale))
         density = self.log_density(u) if log_density is None else log_density
         return Nodes(density, scale, self._conditional.location(scale), covariances)
+
+
+def _together(integrands: Sequence[ScaledIntegrand]) -> Callable[[Array], Array]:
+    """Return the log densities of integrands of one problem, at a row of points each."""
+    one, given = integrands[0], [each._conditional for each in integrands]
+    singular, projected = np.array([(of.singular, of.projected) for of in given]).swapaxes(0, 1)[:, :, None]
+    residual, log_flat, top = np.array(
+        [(of.residual, of.log_flat, each._top) for of, each in zip(given, integrands, strict=True)]
+    ).T[:, :, None]
+    log_ratio = np.array([0.0 if each._scatter is None else each._scatter[1] for each in integrands])[:, None]
+
+    def log_density(u: Array) -> Array:
+        scale, away = np.exp(u), u - top
+        density = np.where(residual > 0.0, away + 0.5 * np.expm1(-2.0 * away), away)
+        density *= -one._total_weight
+        density += log_explained(scale, singular, projected, given[0].n_flat) + log_flat
+        density += one._noise_prior.log_density(scale) + u
+        if one._scatter is not None:
+            density += one._scatter[0].log_density(np.exp(log_ratio + u)) + (log_ratio + u)
+        return np.asarray(density)
+
+    return log_density
+
+
+def _few(u: Array, log_weights: Array, constant: Array) -> list[tuple[Array, Array]]:
+    """Return the points of a Gauss rule for each row of others, and their log weights."""
+    total = np.logaddexp.reduce(log_weights, axis=1)[:, None]
+    points, shares = gauss_rule(u, np.exp(log_weights - total), _SCALES)
+    with np.errstate(divide="ignore"):
+        return list(zip(points, np.log(shares) + (total + constant[:, None]), strict=True))
 
 
 class AdditiveIntegrand:

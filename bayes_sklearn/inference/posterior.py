@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -248,7 +248,8 @@ class Posterior:
 
     def __getstate__(self) -> dict[str, Any]:
         # Mean and root, which every fit has computed, go into files, so that no other library rounds them otherwise.
-        return {name: value for name, value in vars(self).items() if name != "covariance"}
+        kept = {name: value for name, value in vars(self).items() if name != "covariance"}
+        return {**kept, "scale_masses": dict(self.scale_masses)}
 
     def linear(self, design: Array) -> tuple[Array, Array]:
         """Return mean and variance at every node of each design row's a'B, (rows, G) each."""
@@ -348,14 +349,38 @@ class Posterior:
         return fine, mass / mass[-1]
 
 
+class ScaleMasses(Mapping[str, tuple[Array, Array]]):
+    """`Posterior.scale_masses` that are worked out when somebody asks: most fits are never asked."""
+
+    def __init__(self, find: Callable[[], Mapping[str, tuple[Array, Array]]]):
+        self._find = find
+
+    @cached_property
+    def _found(self) -> Mapping[str, tuple[Array, Array]]:
+        return self._find()
+
+    def __getitem__(self, name: str) -> tuple[Array, Array]:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 def in_unit(
     masses: Mapping[str, tuple[Array, Array]], name: str, unit: float
 ) -> Mapping[str, tuple[Array, Array]]:
     """Return masses of scales, one of them in another unit."""
-    if name not in masses:
-        return masses
-    logs, mass = masses[name]
-    return {**masses, name: (logs + np.log(unit), mass)}
+
+    def find() -> Mapping[str, tuple[Array, Array]]:
+        if name not in masses:
+            return masses
+        logs, mass = masses[name]
+        return {**masses, name: (logs + np.log(unit), mass)}
+
+    return ScaleMasses(find) if isinstance(masses, ScaleMasses) else find()
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:

@@ -477,12 +477,17 @@ class Problem:
 
         `factor` is the triangle of the rows where they are weighted by other errors than the known ones.
         """
-        per_row = (self.factor[0] if factor is None else factor) / np.sqrt(self.total_weight)
-        spread = float(np.linalg.norm(per_row[1:, -1]))
+        return float(self.resolutions(self.factor[0] if factor is None else factor))
+
+    def resolutions(self, factors: Array) -> Array:
+        """Return what `resolution` does for each of some triangles, (..., P + 1, P + 1)."""
+        root = np.sqrt(self.total_weight)
+        spread = np.linalg.norm(factors[..., 1:, -1], axis=-1) / root
         # A target of one value has no spread; its unit is what is left.
-        spread = spread if spread > 0.0 else float(per_row[0, 0])
-        magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row[0, 0]
-        return max(RESOLUTION * spread, np.finfo(np.float64).eps * float(magnitude))
+        per_row = factors[..., 0, 0] / root
+        spread = np.where(spread > 0.0, spread, per_row)
+        magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row
+        return np.maximum(RESOLUTION * spread, np.finfo(np.float64).eps * magnitude)
 
 
 @dataclass(frozen=True)

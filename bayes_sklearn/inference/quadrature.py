@@ -23,6 +23,8 @@ DROP = 36.0
 _AGREE = 1e-5
 _FIRST_INTERVALS = 16
 _MAX_INTERVALS = 2048
+# Parts of an interval of which a density has to fill a share, and how often it is looked at closer.
+_EVEN, _FILLED, _CLOSER = 48, 0.85, 60
 # A peak that is narrower than this, in a coordinate whose size is up to hundreds, is narrower than rounding.
 _NARROWEST = 1e-12
 # Beyond this the square of exp(u) overflows.
@@ -122,6 +124,66 @@ def _fall(log_density: LogDensity, peak: float, reach: float, floor: float, lowe
     points = np.clip(peak + np.linspace(inner, outer, 9), lower, _HIGHEST)
     below = log_density(points) < floor
     return float(points[int(below.argmax())] if below.any() else points[-1])
+
+
+def even_lattices(
+    log_density: LogDensity,
+    lower: Array,
+    upper: Array,
+    tail: float,
+    *,
+    drop: float = DROP,
+    size: int = _EVEN,
+    bounded: bool = False,
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return even points that hold all of each of some densities, looked at closer and closer all at once.
+
+    Parameters
+    ----------
+    log_density : callable
+        From points, (B, J), a row for each density, to the log densities there.
+    lower, upper : ndarray of shape (B,)
+        Where to look first.
+    tail, drop : float
+        As in `peak_intervals`.
+    size : int, default=48
+        How many parts an interval has at least.
+    bounded : bool, default=False
+        Whether nothing beyond `upper` counts, either.
+
+    Returns
+    -------
+    points, log_densities : ndarray of shape (B, J)
+    resolved : ndarray of shape (B,)
+        Whether the trapezoid rule is right, halves of it agreeing.
+    """
+    tilt, most = min(2.0, 0.8 * tail) if tail > 2.0 else 0.0, 4 * size
+    resolved, rows = np.zeros(len(lower), dtype=bool), np.arange(len(lower))
+    for _ in range(_CLOSER):
+        u = lower[:, None] + (upper - lower)[:, None] * np.linspace(0.0, 1.0, size + 1)
+        values = log_density(u)
+        best = values.argmax(axis=1)
+        floor = values[rows, best, None] - drop
+        inside = values >= floor
+        # Any peak may be the highest, between the points.
+        inside[:, 1:-1] |= (values[:, 1:-1] >= values[:, :-2]) & (values[:, 1:-1] > values[:, 2:])
+        first = inside.argmax(axis=1)
+        inside |= values + tilt * (u - u[rows, best, None]) >= floor
+        last = size - inside[:, ::-1].argmax(axis=1)
+        beyond = (last == size) & (upper < (-np.inf if bounded else _HIGHEST))
+        ready = ~beyond & ((last - first >= _FILLED * size) | (upper - lower < _NARROWEST))
+        if ready.all():
+            weights = np.exp(values - floor - drop)
+            total = weights.sum(axis=1)
+            resolved = np.abs(2.0 * weights[:, ::2].sum(axis=1) - total) < _AGREE * total
+            if resolved.all() or size >= most:
+                break
+            size *= 2
+            continue
+        left, right = u[rows, np.maximum(first - 1, 0)], u[rows, np.minimum(last + 1, size)]
+        right = np.where(beyond, 2.0 * upper - lower, right)
+        lower, upper = np.where(ready, lower, left), np.where(ready, upper, right)
+    return u, values, resolved
 
 
 def on_lattice(intervals: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -5,7 +5,8 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from .conditional_prior import ConditionalPrior
 from .interpolated_rows import Beyond, InterpolatedRows
 from .learned_scale import LEVEL_MASSES, masses_below, masses_between
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
+from .posterior import ScaleMasses
 from .problem import Problem
-from .quadrature import DROP, gauss_rule, peak_intervals
+from .quadrature import DROP, even_lattices, gauss_rule, peak_intervals
 from .scattered_rows import ScatteredRows
 from .weightings import Found, Learned, Solved, Weighting, solve
 
@@ -52,16 +54,20 @@ Part = tuple[Array, Solved]
 """Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
 
 
-def _at_scatters(problem: Problem, source: Source, u: Array) -> list[Weighting]:
-    """Return the rows at some values of the scatter's coordinate, weighted with its density."""
+def _compressed(problem: Problem, source: Source, u: Array) -> tuple[Array, Array, Array]:
+    """Return the rows' triangles at some values of the scatter's coordinate, log weights and logs of the scatter."""
     scatter = scatter_at(u, _lost(problem))
     factors, log_errors = source.compressed(scatter)
     log_weights = np.log1p(np.exp(-u)) - log_errors
     if problem.noise == "additive":
         log_weights += problem.noise_prior.log_density(scatter) + np.log(scatter)
-    return [
-        Weighting(*one) for one in zip(factors, log_weights.tolist(), np.log(scatter).tolist(), strict=True)
-    ]
+    return factors, log_weights, np.log(scatter)
+
+
+def _at_scatters(problem: Problem, source: Source, u: Array) -> list[Weighting]:
+    """Return the rows at some values of the scatter's coordinate, weighted with its density."""
+    factors, log_weights, log_scatter = _compressed(problem, source, u)
+    return [Weighting(*one) for one in zip(factors, log_weights.tolist(), log_scatter.tolist(), strict=True)]
 
 
 def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
@@ -98,11 +104,9 @@ def _interpolated(problem: Problem) -> InterpolatedRows | None:
         try:
             if every > 1:
                 pilot = InterpolatedRows(problem, low, high, every=every, tolerance=_ROUGH)
-                low, high = scatter_at(np.array(_where(problem, pilot)), _lost(problem)).tolist()
+                low, high = scatter_at(_peak(problem, pilot, _ENDS)[0][[0, -1]], _lost(problem)).tolist()
                 tolerance = _ROUGH if every >= _MANY_TIMES else _FINER
-                found = InterpolatedRows(
-                    problem, low, high, tolerance=tolerance, most=_MOST_POINTS, located=True
-                )
+                found = InterpolatedRows(problem, low, high, tolerance=tolerance, most=_MOST_POINTS)
             else:
                 found = InterpolatedRows(problem, low, high)
         except Beyond:
@@ -117,16 +121,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     Only what the prior adds, a factor that hardly varies, takes the solutions at the points of the rule.
     """
     lost = _lost(problem)
-    if rows.located:
-        first, last = scatter_coordinate(np.array(rows.ends), lost).tolist()
-        u = np.linspace(first, last, _FINE + 1)
-        log_wide = _wide_density(problem, rows, u)
-        inside = np.flatnonzero(log_wide >= log_wide.max() - _ENDS)
-        left, right = float(u[max(inside[0] - 1, 0)]), float(u[min(inside[-1] + 1, _FINE)])
-    else:
-        left, right = _where(problem, rows, _ENDS)
-    u = np.linspace(left, right, _FINE + 1)
-    log_wide = _wide_density(problem, rows, u)
+    u, log_wide = _peak(problem, rows, _ENDS)
     highest = float(log_wide.max())
     share = np.exp(log_wide - highest)
     total = float(share.sum())
@@ -147,24 +142,27 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     factor = np.logaddexp.reduce(solved.totals, axis=1)
     if not np.ptp(factor[shares > _NO_SHARE]) < _ALIKE:
         return None
-    log_spacing = float(np.log((right - left) / _FINE))
+    log_spacing = float(np.log(u[1] - u[0]))
     more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
     found = solved.found(more)
-    # Quantiles of the scales lie between those at the points.
-    share *= np.exp(_between(points, factor[:, None], scatter, problem.scatter_unit)[:, 0] - factor.max())
-    kept = share > _NO_SHARE * share.max()
-    values = {
-        name: _between(points, logs, scatter[kept], problem.scatter_unit)
-        for name, logs in solved.in_levels().items()
-    }
-    values["scatter"] = np.log(scatter[kept])[:, None] + values["noise_scale"]
-    log_weights = (np.log(share[kept])[:, None] + np.log(LEVEL_MASSES)).ravel()
-    masses = masses_below(
-        log_weights, {name: logs.ravel() for name, logs in values.items()}, {"scatter": np.exp(log_spacing)}
-    )
-    if problem.noise == "additive":
-        masses["scatter"] = masses_between(np.log(scatter), share)
-    return Integrated(found, points[found.weighting], solved.totals + more[:, None], masses)
+    unit, additive = problem.scatter_unit, problem.noise == "additive"
+
+    def masses() -> dict[str, tuple[Array, Array]]:  # refers to nothing that has rows
+        whole = share * np.exp(_between(points, factor[:, None], scatter, unit)[:, 0] - factor.max())
+        kept = whole > _NO_SHARE * whole.max()
+        # Quantiles of the scales lie between those at the points.
+        values = {
+            name: _between(points, logs, scatter[kept], unit) for name, logs in solved.in_levels().items()
+        }
+        values["scatter"] = np.log(scatter[kept])[:, None] + values["noise_scale"]
+        log_weights = (np.log(whole[kept])[:, None] + np.log(LEVEL_MASSES)).ravel()
+        logs = {name: of_levels.ravel() for name, of_levels in values.items()}
+        below = masses_below(log_weights, logs, {"scatter": np.exp(log_spacing)})
+        if additive:
+            below["scatter"] = masses_between(np.log(scatter), whole)
+        return below
+
+    return Integrated(found, points[found.weighting], solved.totals + more[:, None], ScaleMasses(masses))
 
 
 def _between(points: Array, values: Array, scatter: Array, error: float) -> Array:
@@ -248,7 +246,7 @@ class Integrated(NamedTuple):
     """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
     totals: Array
     """(S, geometries) log integrals."""
-    masses: dict[str, tuple[Array, Array]]
+    masses: Mapping[str, tuple[Array, Array]]
     """As `Posterior.scale_masses`."""
 
 
@@ -315,21 +313,29 @@ def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
     return u[order], log_density[order]
 
 
-def _where(problem: Problem, source: Source, drop: float = DROP) -> tuple[float, float]:
+def _where(problem: Problem, source: Source) -> tuple[float, float]:
     """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
-    lower, upper, most = LOWEST, _upper(problem), np.inf
     if isinstance(source, InterpolatedRows):
-        lower, upper = scatter_coordinate(np.array(source.ends), _lost(problem)).tolist()
-        most = upper  # of scatters that rows do not tell of there are none
-
-    def bounded(u: Array) -> Array:
-        inside, values = u <= most, np.full(len(u), -np.inf)
-        if inside.any():
-            values[inside] = _wide_density(problem, source, u[inside])
-        return values
-
-    intervals = peak_intervals(bounded, lower, upper, max(problem.tail, 1.0), drop)
+        u, _ = _peak(problem, source)
+        return float(u[0]), float(u[-1])
+    density = partial(_wide_density, problem, source)
+    intervals = peak_intervals(density, LOWEST, _upper(problem), max(problem.tail, 1.0))
     return intervals[0][0], intervals[-1][1]
+
+
+def _peak(problem: Problem, rows: InterpolatedRows, drop: float = DROP) -> tuple[Array, Array]:
+    """Return even values of the scatter's coordinate that hold it, and the log of its density under a wide prior."""
+    lower, upper = scatter_coordinate(np.array(rows.ends), _lost(problem))[:, None]
+    u, values, _ = even_lattices(
+        lambda u: _wide_density(problem, rows, u[0])[None],
+        lower,
+        upper,
+        problem.tail,
+        drop=drop,
+        size=_FINE,
+        bounded=True,
+    )
+    return u[0], values[0]
 
 
 def _upper(problem: Problem) -> float:
@@ -342,19 +348,22 @@ def _wide_density(problem: Problem, source: Source, u: Array) -> Array:
     """Return the log density of the scatter's coordinate under a wide prior and the best noise scale."""
     size = problem.rows.n_features + problem.fit_intercept
     freedom = max(source.total_weight - size, 1.0)
-    weightings = _at_scatters(problem, source, u)
-    factors = np.array([rows.factor for rows in weightings])[:, :, -1 - size :]
-    wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
-    stacked = np.concatenate([factors, wide], axis=1)
-    triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+    factors, log_weight, log_scatter = _compressed(problem, source, u)
+    triangle = factors[:, :, -1 - size :]
+    if isinstance(source, ScatteredRows):
+        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
+        triangle = np.concatenate([triangle, wide], axis=1)
+    if not (isinstance(source, InterpolatedRows) and problem.fit_intercept):
+        triangle = np.asarray(np.linalg.qr(triangle, mode="r"))
     square = np.square(triangle[:, size:, size]).sum(axis=1)
-    log_weight = np.array([rows.log_weight for rows in weightings])
-    log_weight = log_weight - np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)[:, :size])).sum(axis=1)
+    # Rows that are many bound what they tell of more than the prior does.
+    diagonal = np.diagonal(triangle, axis1=1, axis2=2)[:, :size]
+    log_weight -= np.log(np.maximum(np.abs(diagonal), 1.0 / _WIDE)).sum(axis=1)
     if problem.noise != "auto":
         return np.asarray(log_weight - 0.5 * square)
-    floor = [problem.resolution(rows.factor) for rows in weightings]
+    floor = problem.resolutions(factors)
     log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))
-    log_scatter = np.array([rows.log_scatter_ratio for rows in weightings]) + log_scale
+    log_scatter += log_scale
     log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
     log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
     return np.asarray(log_weight - freedom * log_scale)

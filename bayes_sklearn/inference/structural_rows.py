@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -200,16 +201,22 @@ def _n_pairs(order: int) -> int:
     return order * (order + 1) // 2
 
 
+@cache
 def upper(order: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of the upper triangle's entries, in the order in which they are kept."""
-    return np.triu_indices(order)
+    """Return rows and columns of the upper triangle's entries, in the order in which they are kept; read-only."""
+    rows, columns = np.triu_indices(order)
+    rows.flags.writeable = columns.flags.writeable = False
+    return rows, columns
 
 
+@cache
 def pairs(order: int) -> NDArray[np.intp]:
-    """Return where the upper triangle has the entry (a, b) of a symmetric matrix, (order, order)."""
+    """Return where the upper triangle has the entry (a, b) of a symmetric matrix, (order, order); read-only."""
     where = np.zeros((order, order), dtype=np.intp)
     where[upper(order)] = np.arange(_n_pairs(order))
-    return np.maximum(where, where.T)
+    where = np.maximum(where, where.T)
+    where.flags.writeable = False
+    return where
 
 
 def _blocks(n: int, step: int) -> Iterator[slice]:

@@ -17,7 +17,7 @@ from .conditional_prior import ConditionalPrior, spreads
 from .given_scale import GivenScale
 from .learned_scale import LEVEL_MASSES, Branch, ScaleIntegrand, masses_below
 from .noise_integrals import ScaledIntegrand
-from .posterior import Joined, NodeCovariances, SharedBasis
+from .posterior import Joined, NodeCovariances, ScaleMasses, SharedBasis
 from .problem import Problem
 
 Array = NDArray[np.float64]
@@ -182,11 +182,12 @@ class Learned:
     """Where the prior's scale is learned."""
 
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
-        self._integrand = learned(problem, prior, of)
+        self._integrand = learned(problem, prior.distinct, of)
         self._lattice = self._integrand.lattice
         self._geometries = len(self._integrand.branches) // len(of)
         totals = self._integrand.totals(self._lattice) + self._integrand.reference
-        self.totals = totals.reshape(len(of), self._geometries)
+        same = prior.n_geometries // self._geometries
+        self.totals = np.repeat(totals.reshape(len(of), -1) - np.log(same), same, axis=1)
         self.spacings = {"prior_scale": self._integrand.spacing}
         if len(self._lattice.steps) > 1:
             step = self._lattice.steps[1] - self._lattice.steps[0]
@@ -203,7 +204,7 @@ class Learned:
             nodes.location,
             nodes.covariances,
             nodes.branch // self._geometries,
-            masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings),
+            ScaleMasses(lambda: masses_below(lattice.log_weights.ravel(), lattice.scales, self.spacings)),
         )
 
     def of_ridge(self) -> tuple[Array, Array]:
@@ -234,13 +235,23 @@ class Learned:
         return lattice.log_weights.ravel() + self._integrand.reference, values
 
 
-def _noise_scales(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[Array, Array]:
-    """Return logs of a few noise scales that stand for all, and their log weights."""
+def _noise_scales(
+    problem: Problem, branches: Sequence[tuple[GivenScale, Weighting]]
+) -> list[tuple[Array, Array]]:
+    """Return logs of a few noise scales that stand for all in each branch, and their log weights."""
     if problem.noise not in ("scaled", "auto"):
-        explained = given.log_explained(np.ones(1))
-        return np.zeros(1), explained - 0.5 * given.residual + rows.log_weight
-    scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
-    return ScaledIntegrand(problem, given, -rows.log_weight, scatter, problem.resolution(rows.factor)).few()
+        one = np.ones(1)
+        return [
+            (np.zeros(1), given.log_explained(one) - 0.5 * given.residual + rows.log_weight)
+            for given, rows in branches
+        ]
+    prior = problem.scatter_prior
+    lowest = problem.resolutions(np.array([rows.factor for _, rows in branches])).tolist()
+    integrands = []
+    for (given, rows), least in zip(branches, lowest, strict=True):
+        scatter = (prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
+        integrands.append(ScaledIntegrand(problem, given, -rows.log_weight, scatter, least))
+    return ScaledIntegrand.few_of_each(integrands)
 
 
 class _Fixed:
@@ -248,13 +259,14 @@ class _Fixed:
 
     def __init__(self, problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]):
         share = -float(np.log(prior.n_geometries))
-        self._branches: list[tuple[GivenScale, Array, Array]] = []
-        for rows, geometries in zip(
-            of, given_geometries(problem, prior, of, flat_intercept=False), strict=True
-        ):
-            for given in geometries:
-                log_scale, log_weight = _noise_scales(problem, given, rows)
-                self._branches.append((given, log_scale, log_weight + share))
+        geometries = given_geometries(problem, prior, of, flat_intercept=False)
+        branches = [(given, rows) for rows, some in zip(of, geometries, strict=True) for given in some]
+        self._branches = [
+            (given, log_scale, log_weight + share)
+            for (given, _), (log_scale, log_weight) in zip(
+                branches, _noise_scales(problem, branches), strict=True
+            )
+        ]
         totals = [np.logaddexp.reduce(log_weight) for _, _, log_weight in self._branches]
         self.totals = np.reshape(totals, (len(of), -1))
         self.spacings: dict[str, float] = {}
