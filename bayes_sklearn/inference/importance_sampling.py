@@ -160,7 +160,7 @@ def _log_mixture(points: Array, components: list[Component], sizes: list[int], i
         component.log_density(everywhere) + np.log(size / len(points))
         for component, size in zip(components, sizes, strict=True)
     ]
-    return logsumexp(np.concatenate(parts), axis=0)
+    return np.asarray(np.logaddexp.reduce(np.concatenate(parts)))
 
 
 def _log_total(
@@ -208,7 +208,9 @@ def tempered(log_weights: Array, dimensions: int) -> Array | None:
     return None
 
 
-def find_mode(log_density: LogDensity, center: Array, root: Array) -> tuple[Array, Array, int]:
+def find_mode(
+    log_density: LogDensity, center: Array, root: Array, known: Callable[[Array], bool] | None = None
+) -> tuple[Array, Array, int]:
     """Return a density's mode, a root of its covariance there, and the evaluations it took.
 
     Newton's method in coordinates in which the curvature found so far is one, with derivatives by differences; all
@@ -220,6 +222,8 @@ def find_mode(log_density: LogDensity, center: Array, root: Array) -> tuple[Arra
         From points (G, d) to log densities; minus infinity where it fails.
     center, root : ndarray of shape (d,) and (d, d)
         A guess at mode and root.
+    known : callable, optional
+        From a point on the way to whether it is at a mode that was found before, which ends the search.
     """
     d = len(center)
     single = _STEP * np.eye(d)
@@ -256,6 +260,8 @@ def find_mode(log_density: LogDensity, center: Array, root: Array) -> tuple[Arra
         best = int(np.argmax(found))
         if found[best] > values[0]:
             center = candidates[best]
+            if known is not None and known(center):
+                break
         # Where a prior has a kink, differences do not show the way.
         stalls += not found[best] > values[0] + _STALLED
         if stalls == _STALLS:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .slope_prior import SlopePrior
-from .structural_rows import Reference, cholesky, pairs
+from .structural_rows import Reference, cholesky, forward, pairs
 
 Array = NDArray[np.float64]
 
@@ -65,20 +65,25 @@ class NormalEquations(NamedTuple):
         """
         (n_points, q), width = shift.shape, len(reference.y)
         entry, moment = pairs(q + 1), pairs(width + q + 1)
-        # (1, z) by (1, z), (1, z) by (w, y), (w, y) by (w, y), with the entries of Omega's inverse in front.
-        gram = sums[:, :, moment[:width, :width]][entry]
-        mixed = sums[:, :, moment[:width, width:]][entry]
-        square = sums[:, :, moment[width:, width:]][entry]
-        apart = np.broadcast_to(np.eye(q + 1), (n_points, q + 1, q + 1)).copy()
-        apart[:, q, :q] = -shift
+        # With the entries of Omega's inverse in front and points, of which there are many, last.
+        sums = np.ascontiguousarray(sums.transpose(0, 2, 1))
+        gram = sums[:, moment[:width, :width]][entry]
+        # (1, z, w, y) by (w, y - m'w).
+        mixed = sums[:, moment[:, width:]]
+        for j, by in enumerate(shift.T):
+            mixed[:, :, q] -= by * mixed[:, :, j]
+        right = mixed[entry[:, 0], :, 0]
+        for b in range(1, q + 1):
+            right += mixed[entry[:, b], :, b]
+        square = np.trace(right[:, width:]) - (shift.T * right[q, width:-1]).sum(axis=0)
         theta = np.empty((n_points, q + 1, width))
         theta[:, :q] = reference.w
         theta[:, q] = reference.y - shift @ reference.w
         size = (q + 1) * width
         return cls(
-            gram.transpose(2, 0, 3, 1, 4).reshape(n_points, size, size),
-            np.einsum("abgiv,gbv->gai", mixed, apart).reshape(n_points, size),
-            np.einsum("gau,gau->g", np.einsum("abguv,gbv->gau", square, apart), apart),
+            gram.transpose(4, 0, 2, 1, 3).reshape(n_points, size, size),
+            right[:, :width].transpose(2, 0, 1).reshape(n_points, size),
+            square,
             theta.reshape(n_points, size),
         )
 
@@ -133,7 +138,7 @@ class NormalEquations(NamedTuple):
             own = sides.copy()
             own[:, :, 1] += _times(precision, ahead[:, head:])
             tails.append(lower)
-            whites.append(np.linalg.solve(lower, own))
+            whites.append(forward(lower, own))
             term = _gain(whites[-1]) + log_volume - _log_diagonal(lower)
             terms.append(np.where(found & exists, term, -np.inf))
         total, geometries, chosen = _chosen(np.stack(terms, axis=1))
@@ -202,8 +207,8 @@ def _times(matrices: Array, vectors: Array) -> Array:
     return np.asarray((matrices @ vectors[:, :, None])[:, :, 0])
 
 
-def _inverse(matrices: Array) -> Array:
-    return np.asarray(np.linalg.inv(matrices), dtype=np.float64)
+def _inverse(lower: Array) -> Array:
+    return forward(lower, np.eye(lower.shape[1]))
 
 
 def _log_diagonal(lower: Array) -> Array:

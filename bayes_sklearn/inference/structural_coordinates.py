@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .importance_sampling import Component
 from .structural import MEAN_SCALE, StructuralProblem
-from .structural_rows import cholesky, pairs
+from .structural_rows import cholesky, forward, pairs
 
 Array = NDArray[np.float64]
 
@@ -88,8 +88,9 @@ class Following:
         """Return the points, and the log of the volume that each takes of the coordinates'."""
         q = self.problem.n_noisy
         mean, lower = self._given_spread(coordinates)
-        m = mean + np.linalg.solve(lower.transpose(0, 2, 1), coordinates[:, :q, None])[:, :, 0]
-        log_volume = -np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+        root = forward(lower, np.eye(q))
+        m = ((mean + coordinates[:, None, :q]) @ root)[:, 0]
+        log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         points = np.concatenate([m, coordinates[:, q:]], axis=1)
         if self.problem.noise != "known":
             away = self.deviation * np.clip(coordinates[:, q], -_MOST, _MOST)
@@ -106,7 +107,7 @@ class Following:
         """Return the coordinates of points whose noise is not zero."""
         q, found = self.problem.n_noisy, points.copy()
         mean, lower = self._given_spread(points)
-        found[:, :q] = (lower.transpose(0, 2, 1) @ (points[:, :q] - mean)[:, :, None])[:, :, 0]
+        found[:, :q] = (points[:, None, :q] @ lower - mean)[:, 0]
         if self.problem.noise != "known":
             square = np.maximum(np.square(self._unit * points[:, q]) / self._smoothing, np.exp(-_MOST))
             left = square + np.log(-np.expm1(-square))
@@ -137,10 +138,10 @@ class Following:
         psi = self.problem.psi(points)
         pushed = (psi.T @ psi.m[:, :, None])[:, :, 0]
         through = np.linalg.solve(psi.T + self.error, pushed[:, :, None])[:, :, 0]
-        return np.maximum(np.einsum("gq,gq->g", psi.m - through, pushed), 0.0)
+        return np.maximum(((psi.m - through) * pushed).sum(axis=1), 0.0)
 
     def _given_spread(self, points: Array) -> tuple[Array, Array]:
-        """Return the Gaussian of m given the rest: its mean and the root of its precision."""
+        """Return the Gaussian of m given the rest: its mean in units of its root, (G, 1, q), and its precision's."""
         psi, slopes = self.problem.psi(points), self.problem.slopes
         scale = np.sqrt(self.about) / self._unit if self.problem.multiplies else 1.0
         inverse = np.linalg.inv(psi.T + self.error)
@@ -151,5 +152,4 @@ class Following:
         precision = self.information * share @ psi.T + of_prior
         lower, _ = cholesky(0.5 * (precision + precision.transpose(0, 2, 1)))
         right = self.information * known + of_prior @ slopes.mean
-        inverse = np.linalg.inv(lower)
-        return (inverse.transpose(0, 2, 1) @ (inverse @ right[:, :, None]))[:, :, 0], lower
+        return forward(lower, right[:, :, None]).transpose(0, 2, 1), lower

@@ -18,6 +18,8 @@ _CLOSE = 5.0
 # A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
 _APART = 2.0
 _LIGHT = 12.0
+# A search so near to a mode that is known is about to end there.
+_SAME = 1.0
 # So much lower is the density of a shoulder that is still worth covering.
 _SHOULDER = 8.0
 # An image under a change of sign that is so many standard deviations away from zero is not counted.
@@ -80,10 +82,11 @@ def solve_structural(
             n_nodes //= 2
     starts, n_search = _starts(following)
     near = [np.abs(start.center) < _SEPARATE * start.scale for start in starts]
-    conditionals: list[Conditional] = []
+    conditionals, everywhere = list[Conditional](), list[Array]()
 
     def log_density(coordinates: Array) -> Array:
         points, log_volume = following.points(coordinates)
+        everywhere.append(points)
         conditionals.append(problem.condition(points))
         return conditionals[-1].log_evidence + problem.log_prior(points) + log_volume
 
@@ -95,7 +98,7 @@ def solve_structural(
         images=_as_matrices(problem.signs(following.flips & np.any(near, axis=0))),
         widen=lambda points, log_weights, component: _folded(following, points, log_weights, component),
     )
-    found = found._replace(points=following.points(found.points)[0])
+    found = found._replace(points=np.concatenate(everywhere))
     return StructuralNodes(
         found,
         *problem.psi(found.points),
@@ -124,7 +127,16 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     ways = [(True, True), (False, True)] + [(True, False)] * (problem.noise == "auto")
     guesses = [Component(center, np.diag(scale)) for center, scale in (problem.guess(*way) for way in ways)]
     guesses = [following.component(guess) for guess in guesses]
-    modes = [Component(*find_mode(log_density, guess.center, guess.root)[:2]) for guess in guesses]
+    signs = problem.signs(following.flips)
+    modes = list[Component]()
+
+    def known(center: Array) -> bool:
+        return any(_distance(mode, center * signs) < _SAME for mode in modes)
+
+    for guess in guesses:
+        mode = Component(*find_mode(log_density, guess.center, guess.root, known)[:2])
+        if not known(mode.center):
+            modes.append(mode)
     heights = log_density(np.array([component.center for component in (*modes, *guesses)]))
     # What a mode weighs if it is Gaussian.
     weights = [
@@ -134,15 +146,19 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     order = np.argsort(weights)[::-1]
     best = modes[order[0]]
     starts = [best]
-    signs, inverse = problem.signs(following.flips), np.linalg.pinv(best.root)
     for other in order[1:]:
-        distance = np.linalg.norm((modes[other].center * signs - best.center) @ inverse.T, axis=1).min()
-        if distance > _APART and weights[order[0]] - weights[other] < _LIGHT:
+        apart = _distance(best, modes[other].center * signs) > _APART
+        if apart and weights[order[0]] - weights[other] < _LIGHT:
             starts.append(modes[other])
     for guess, height in zip(guesses[1:], heights[len(modes) + 1 :], strict=True):
         if len(starts) == 1 and height > heights[order[0]] - _SHOULDER:
             starts.append(guess)
     return starts, n_evaluations
+
+
+def _distance(mode: Component, images: Array) -> float:
+    """Return how many standard deviations the nearest of a point's images is away from a mode."""
+    return float(np.linalg.norm((images - mode.center) @ np.linalg.pinv(mode.root).T, axis=1).min())
 
 
 def _folded(following: Following, points: Array, log_weights: Array, component: Component) -> Component:

@@ -170,6 +170,11 @@ def negative_inverse(matrices: Array) -> Array:
 def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Return Cholesky factors, (G, D, D), the identity in the place of one that does not exist, and which do."""
     exists: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))
+    if exists.all():
+        try:
+            return np.asarray(np.linalg.cholesky(matrices), dtype=np.float64), exists
+        except np.linalg.LinAlgError:  # one by one
+            pass
     lower = np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape).copy()
     try:
         lower[exists] = np.linalg.cholesky(matrices[exists])
@@ -180,6 +185,21 @@ def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
             except np.linalg.LinAlgError:
                 exists[index] = False
     return lower, exists
+
+
+def forward(lower: Array, sides: Array) -> Array:
+    """Return solutions of lower triangular systems, (G, D, D), of several right-hand sides, (G, D, S) or (D, S).
+
+    One row of all of them after the other: LAPACK's calls cost more than what they do for matrices so small.
+    """
+    lower = lower.transpose(1, 2, 0)
+    found = np.empty((*sides.shape[-2:], lower.shape[2]))
+    found[:] = sides.transpose(1, 2, 0) if sides.ndim == 3 else sides[:, :, None]
+    for row, diagonal in enumerate(np.ascontiguousarray(np.diagonal(lower).T)):
+        found[row] /= diagonal
+        if row + 1 < len(found):
+            found[row + 1 :] -= lower[row + 1 :, row, None] * found[row]
+    return np.ascontiguousarray(found.transpose(2, 0, 1))
 
 
 def _gather(values: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
