@@ -10,13 +10,14 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import integrate, stats
-from scipy.linalg import block_diag
+from scipy.linalg import block_diag, solve_triangular
 
-from bayes_sklearn.inference.importance_sampling import pareto_smoothed
+from bayes_sklearn.inference.importance_sampling import find_mode, pareto_smoothed
 from bayes_sklearn.inference.slope_prior import SlopePrior
 from bayes_sklearn.inference.structural import LKJ_SHAPE, MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural_coordinates import Following
 from bayes_sklearn.inference.structural_nodes import _starts, solve_structural
+from bayes_sklearn.inference.structural_rows import forward
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known"]
@@ -472,3 +473,31 @@ def test_no_mode_is_made_of_lost_digits() -> None:
         points[:, 2], points[:, 3:5] = 0.01 + np.abs(0.3 * rng.normal(size=n)), 0.9
         points[:, 5] = rng.uniform(17.0, 19.0, n)
         assert problem.log_evidence(points).max() < likely - 20.0
+
+
+def test_triangular_systems_are_solved() -> None:
+    rng = np.random.default_rng(0)
+    lower = np.tril(rng.normal(size=(3, 4, 4))) + 2.0 * np.eye(4)
+    sides = rng.normal(size=(3, 4, 2))
+    for own, found in zip(sides, forward(lower, sides), strict=True):
+        assert found.shape == own.shape
+    expected = [solve_triangular(*pair, lower=True) for pair in zip(lower, sides, strict=True)]
+    assert_allclose(forward(lower, sides), expected, rtol=1e-12)
+    assert_allclose(forward(lower, np.eye(4)) @ lower, np.broadcast_to(np.eye(4), lower.shape), atol=1e-12)
+
+
+def test_a_search_ends_at_a_mode_that_is_known() -> None:
+    mode = np.array([30.0, -5.0])
+
+    def log_density(points: np.ndarray) -> np.ndarray:
+        return -2.5 * np.log1p(np.square(points - mode).sum(axis=1))
+
+    def near(point: np.ndarray) -> bool:
+        return bool(np.linalg.norm(point - mode) < 3.0)
+
+    whole, _, n_whole = find_mode(log_density, np.zeros(2), np.eye(2))
+    early, _, n_early = find_mode(log_density, np.zeros(2), np.eye(2), near)
+    assert_allclose(whole, mode, atol=0.1)
+    assert near(early)
+    assert n_early < n_whole
+    assert find_mode(log_density, np.zeros(2), np.eye(2), lambda point: False)[2] == n_whole
