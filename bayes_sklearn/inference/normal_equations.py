@@ -133,10 +133,10 @@ class NormalEquations(NamedTuple):
 
         terms, tails, whites = [], list[Array](), list[Array]()
         for whiten, log_volume in zip(slopes.whiten, slopes.log_volume, strict=True):
-            precision = (whiten.T @ whiten) / np.square(tau)[:, None, None]
-            lower, found = cholesky(left + precision)
+            precision = whiten.T @ whiten
+            lower, found = cholesky(left + precision / np.square(tau)[:, None, None])
             own = sides.copy()
-            own[:, :, 1] += _times(precision, ahead[:, head:])
+            own[:, :, 1] += ahead[:, head:] @ precision / np.square(tau)[:, None]
             tails.append(lower)
             whites.append(forward(lower, own))
             term = _gain(whites[-1]) + log_volume - _log_diagonal(lower)
