@@ -165,7 +165,9 @@ class ScaledIntegrand:
         """Return what `few` does for integrands of one problem, one by one only where even points do not do."""
         lower, upper = np.array([(one.lower, one.upper) for one in integrands]).T
         u, values, resolved = even_lattices(_together(integrands), lower, upper, integrands[0].tail)
-        log_weights = values + np.log(u[:, 1] - u[:, 0])[:, None]
+        spacing = u[:, 1] - u[:, 0]
+        resolved &= spacing > 0.0  # a peak may be narrower than numbers are apart
+        log_weights = values + np.log(np.where(resolved, spacing, 1.0))[:, None]
         found = _few(u, log_weights, np.array([one.constant for one in integrands]))
         for i in np.flatnonzero(~resolved).tolist():
             found[i] = integrands[i].few()
