@@ -341,7 +341,7 @@ def _settled(
     # What weights are is said here, not guessed from the target.
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
-    target = np.zeros(n) if y is None else y
+    target = np.arange(n) % 2.0 if y is None else y  # in the place of one: any that is not constant
     data = model._read(X, target, counts, y_err, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))

@@ -393,11 +393,11 @@ class ScaleIntegrand:
             shift = modes - place
         else:
             shift, width = near.at(branch, log_ratio)
-        place = np.maximum(place + shift, at.lowest)
         log_volume = np.log(self.spacing) + self.constants[branch]
-        if self.noise_prior is None:
+        if self.noise_prior is None:  # s is one, also where a residual of that size would be rounding
             values = self.log_density(at, place) + log_volume
             return Lattice(branch, log_ratio, place, width, shift, np.zeros(1), values[:, None])
+        place = np.maximum(place + shift, at.lowest)
         lower, upper = reach or (-_SCALE_REACH, _SCALE_REACH)
         while True:
             spacing = _SCALE_SPACING / fineness
