@@ -1,31 +1,16 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
-from .audit import ErrorAudit, audit_errors
-from .feature_distribution import Mixture
-from .likelihoods import (
-    BetaBinomialLikelihood,
-    BinomialLikelihood,
-    NormalLikelihood,
-    StudentTLikelihood,
-)
-from .predictive import PredictiveDistribution, predictive_distribution
-from .priors import (
-    Beta,
-    Exponential,
-    Flat,
-    Gamma,
-    HalfCauchy,
-    HalfNormal,
-    HalfStudentT,
-    Horseshoe,
-    InverseGamma,
-    Laplace,
-    Normal,
-    PoweredCorrelation,
-    StudentT,
-)
-from .regressor import BayesianErrorsInVariablesRegressor
-from .search import BayesianErrorsInVariablesRegressorCV
+from .estimators.regressor import BayesianErrorsInVariablesRegressor
+from .estimators.search import BayesianErrorsInVariablesRegressorCV
+from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
+from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
+from .prediction.distribution import PredictiveDistribution
+from .prediction.of_estimators import predictive_distribution
+from .priors.base import Flat
+from .priors.coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
+from .priors.features import Mixture
+from .priors.scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma
+from .validation.audit import ErrorAudit, audit_errors
 
 __version__ = "0.1.0"
 

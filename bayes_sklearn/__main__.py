@@ -13,12 +13,15 @@ from sklearn.model_selection import BaseCrossValidator, KFold, LeaveOneOut, cros
 from sklearn.utils import Bunch
 
 from .datasets import load_seeds, make_role_modeling
+from .estimators.regressor import BayesianErrorsInVariablesRegressor
 from .metrics import interval_coverage_scorer, log_predictive_density_scorer
-from .regressor import BayesianErrorsInVariablesRegressor
 
 OURS = "BayesianErrorsInVariablesRegressor"
+
 PROBABILISTIC = {"log score": log_predictive_density_scorer, "coverage": interval_coverage_scorer}
+
 FORMATS = {"messages": ",d", "log score": ".2f", "coverage": ".1%", "mean error": "+.4f"}
+
 FORMATS |= dict.fromkeys(("RMSE", "RMSE to truth"), ".4f")
 
 

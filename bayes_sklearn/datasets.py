@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr
 from sklearn.utils import Bunch, check_scalar
 
-from .checks import as_floats, check_n_samples, check_seed
-from .messages import shown
+from .measurements.checks import as_floats, check_n_samples, check_seed
+from .measurements.messages import shown
 
 __all__ = ["load_seeds", "make_role_modeling"]
 
 Array = NDArray[np.float64]
+
 Counts = NDArray[np.int64]
 
 
@@ -61,8 +62,10 @@ _PHONE_CORRELATION = (
 )
 
 _PHONE_MEAN_SHARE = 0.15
+
 # Far beyond any intercept that gives shares.
 _LARGEST = 1e9
+
 # At that mean share. Two effects that 200 phones show plainly (one standard deviation of the
 # feature moves the share by 0.027 and 0.018), a weak one (0.007), and none for betweenness, which
 # its correlation with degree makes look like one.

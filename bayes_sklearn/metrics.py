@@ -36,9 +36,11 @@ from sklearn import get_config
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .checks import as_floats, check_coverage, check_unmasked, named
-from .messages import shown
-from .predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
+from .measurements.checks import as_floats, check_coverage, check_unmasked, named
+from .measurements.messages import shown
+from .prediction.distribution import PredictiveDistribution
+from .prediction.line import NormalPredictive
+from .prediction.of_estimators import predictive_distribution
 
 Array = NDArray[np.float64]
 
@@ -343,6 +345,7 @@ _SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
     "interval_coverage": lambda y, d, w, c: interval_coverage(y, *d.interval(c), sample_weight=w),
     "neg_interval_width": lambda y, d, w, c: -interval_width(*d.interval(c), sample_weight=w),
 }
+
 _INTERVAL_SCORES = ("neg_interval_score", "interval_coverage", "neg_interval_width")
 
 # What scorers ask of metadata routing until told otherwise. A y_err can only be the measurement's
@@ -468,9 +471,15 @@ def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> P
 
 
 SCORERS = {score: make_probabilistic_scorer(score) for score in _SCORES}
+
 log_predictive_density_scorer = SCORERS["log_predictive_density"]
+
 neg_crps_scorer = SCORERS["neg_crps"]
+
 neg_pit_error_scorer = SCORERS["neg_pit_error"]
+
 neg_interval_score_scorer = SCORERS["neg_interval_score"]
+
 interval_coverage_scorer = SCORERS["interval_coverage"]
+
 neg_interval_width_scorer = SCORERS["neg_interval_width"]

@@ -15,54 +15,54 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 __all__ = ["TRUSTED_TYPES", "OtherVersionWarning", "PersistenceMixin"]
 
-_PRIORS = (
+_COEFFICIENT_PRIORS = ("Horseshoe", "Laplace", "Normal", "PoweredCorrelation", "StudentT")
+_SCALE_PRIORS = (
     "Beta",
     "Exponential",
-    "Flat",
     "Gamma",
     "HalfCauchy",
     "HalfNormal",
     "HalfStudentT",
-    "Horseshoe",
     "InverseGamma",
-    "Laplace",
-    "Normal",
-    "PoweredCorrelation",
     "ScatterPrior",
-    "StudentT",
 )
-_LIKELIHOODS = ("BetaBinomialLikelihood", "BinomialLikelihood", "NormalLikelihood", "StudentTLikelihood")
 
 TRUSTED_TYPES: tuple[str, ...] = (
-    "bayes_sklearn.regressor.BayesianErrorsInVariablesRegressor",
-    "bayes_sklearn.search.BayesianErrorsInVariablesRegressorCV",
+    "bayes_sklearn.estimators.regressor.BayesianErrorsInVariablesRegressor",
+    "bayes_sklearn.estimators.search.BayesianErrorsInVariablesRegressorCV",
     # Parameters.
-    *(f"bayes_sklearn.priors.{name}" for name in _PRIORS),
-    *(f"bayes_sklearn.likelihoods.{name}" for name in _LIKELIHOODS),
-    "bayes_sklearn.feature_distribution.Mixture",
+    "bayes_sklearn.priors.base.Flat",
+    *(f"bayes_sklearn.priors.coefficients.{name}" for name in _COEFFICIENT_PRIORS),
+    *(f"bayes_sklearn.priors.scales.{name}" for name in _SCALE_PRIORS),
+    "bayes_sklearn.likelihoods.additive.NormalLikelihood",
+    "bayes_sklearn.likelihoods.additive.StudentTLikelihood",
+    "bayes_sklearn.likelihoods.shares.BetaBinomialLikelihood",
+    "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
+    "bayes_sklearn.priors.features.Mixture",
     # What a fit has found.
-    "bayes_sklearn.columns.Columns",
-    "bayes_sklearn.errors.CountErrors",
-    "bayes_sklearn.errors.NoiseModel",
-    "bayes_sklearn.fitting.Attenuation",
+    "bayes_sklearn.measurements.columns.Columns",
+    "bayes_sklearn.measurements.target_errors.CountErrors",
+    "bayes_sklearn.prediction.noise.NoiseModel",
+    "bayes_sklearn.estimators.fitting.Attenuation",
     "bayes_sklearn.inference.posterior.Chains",
     "bayes_sklearn.inference.posterior.Factors",
     "bayes_sklearn.inference.posterior.Joined",
     "bayes_sklearn.inference.posterior.Posterior",
     "bayes_sklearn.inference.posterior.SharedBasis",
-    "bayes_sklearn.inference.problem.Scaling",
-    "bayes_sklearn.inference.true_features.TrueFeatures",
-    "bayes_sklearn.inference.true_mixture.TrueMixture",
+    "bayes_sklearn.inference.scaling.Scaling",
+    "bayes_sklearn.inference.structural.true_features.TrueFeatures",
+    "bayes_sklearn.inference.structural.true_mixture.TrueMixture",
     # What goes on with a further batch.
-    "bayes_sklearn.weights.Before",
-    "bayes_sklearn.feature_errors.FeatureErrors",
-    "bayes_sklearn.inference.compressed.Compressed",
-    "bayes_sklearn.inference.sufficient.Sufficient",
-    "bayes_sklearn.streaming.Seen",
+    "bayes_sklearn.measurements.weights.Before",
+    "bayes_sklearn.measurements.feature_errors.FeatureErrors",
+    "bayes_sklearn.measurements.compressed.Compressed",
+    "bayes_sklearn.measurements.grouped.Sufficient",
+    "bayes_sklearn.estimators.partial_fit.Seen",
 )
 """Types that ``skops.io.load`` has to be told to trust: all of this package's that any fitted model consists of."""
 
 _VERSION = "_bayes_sklearn_version"
+
 # What is written as it is. Of anything else pickle would build objects as it reads, before they could be checked.
 _SCALARS = (type(None), bool, int, float, complex, str, bytes)
 

@@ -23,8 +23,10 @@ import numpy as np
 from sklearn.model_selection import GridSearchCV
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, BayesianErrorsInVariablesRegressorCV
-from bayes_sklearn.inference import compressed, mixture_nodes, regression_nodes, sampler, structural_nodes
-from bayes_sklearn.inference.compiled import CompiledModels
+from bayes_sklearn.inference.importance import mixture_nodes, regression_nodes, structural_nodes
+from bayes_sklearn.inference.nuts import sampler
+from bayes_sklearn.inference.nuts.sampler import CompiledModels
+from bayes_sklearn.measurements import compressed
 from bayes_sklearn.priors import Laplace
 
 from .data import Table, measured, noisy, shares

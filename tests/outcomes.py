@@ -22,8 +22,9 @@ from unittest import mock
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 
-from bayes_sklearn.inference import ImproperPosterior, nuts
-from bayes_sklearn.inference.sampler import SamplerOptions
+from bayes_sklearn.inference.nuts import engine as nuts
+from bayes_sklearn.inference.nuts.sampler import SamplerOptions
+from bayes_sklearn.inference.propriety import ImproperPosterior
 
 __all__ = ["Fault", "Outcome", "Sampler", "attempt", "without_sampler"]
 

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bayes_sklearn import ErrorAudit, Flat, StudentTLikelihood, audit_errors, metrics
 from bayes_sklearn.datasets import make_role_modeling
-from bayes_sklearn.stated_errors import standardize_rows
+from bayes_sklearn.validation.standardized_rows import standardize_rows
 
 from data import measured, noisy_features, shares
 from plain import Regressor

@@ -13,11 +13,12 @@ from scipy import stats
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, audit_errors
-from bayes_sklearn.errors import CountErrors, NoiseModel, Part
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
-from bayes_sklearn.predictive import LinearPredictive
+from bayes_sklearn.measurements.target_errors import CountErrors
+from bayes_sklearn.prediction.line import LinearPredictive
+from bayes_sklearn.prediction.noise import NoiseModel, Part
+from bayes_sklearn.prediction.student_t import StudentTPredictive
 from bayes_sklearn.priors import ScatterPrior
-from bayes_sklearn.student_t import StudentTPredictive
 
 Array = NDArray[np.float64]
 

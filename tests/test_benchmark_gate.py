@@ -11,9 +11,11 @@ import pytest
 
 # The benchmarks are part of the checkout, not of the package.
 sys.path.append(str(Path(__file__).parents[1]))
-from bayes_sklearn import fitting
-from bayes_sklearn.inference import compressed, problem, structural_nodes
-from bayes_sklearn.inference.compiled import CompiledModels
+from bayes_sklearn.estimators import fitting
+from bayes_sklearn.inference import problem
+from bayes_sklearn.inference.importance import structural_nodes
+from bayes_sklearn.inference.nuts.sampler import CompiledModels
+from bayes_sklearn.measurements import compressed
 from benchmarks import gate
 from benchmarks.data import measured
 from benchmarks.gate import CASES, Expected, compare, count, read
@@ -97,7 +99,7 @@ def test_a_copy_of_the_table_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         result = once(rows, *arguments, **named)
         return result if copies else None
 
-    from bayes_sklearn import regressor
+    from bayes_sklearn.estimators import regressor
 
     monkeypatch.setattr(regressor, "fit", copying, raising=True)
     (wrong,) = compare(found_by("fit frequency"), of_case("fit frequency"))

@@ -13,15 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import StudentTLikelihood
-from bayes_sklearn.priors import (
-    Exponential,
-    Flat,
-    HalfCauchy,
-    HalfNormal,
-    HalfStudentT,
-    InverseGamma,
-    Normal,
-)
+from bayes_sklearn.priors import Exponential, Flat, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, Normal
 
 # Some checks give data that a warning is due for: more columns than rows, targets far beyond their errors.
 pytestmark = pytest.mark.filterwarnings(

@@ -13,15 +13,8 @@ from sklearn.base import clone
 from sklearn.ensemble import BaggingRegressor
 from sklearn.feature_selection import SequentialFeatureSelector
 
-from bayes_sklearn import (
-    BayesianErrorsInVariablesRegressor as Regressor,
-)
-from bayes_sklearn import (
-    BetaBinomialLikelihood,
-    BinomialLikelihood,
-    NormalLikelihood,
-    StudentTLikelihood,
-)
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn import BetaBinomialLikelihood, BinomialLikelihood, NormalLikelihood, StudentTLikelihood
 
 RNG = np.random.default_rng(0)
 X_ERR, Y_ERR, XY_COV = 0.1, 0.2, 0.01

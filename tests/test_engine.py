@@ -15,17 +15,11 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import (
-    BayesianErrorsInVariablesRegressor,
-    Flat,
-    HalfCauchy,
-    HalfNormal,
-    HalfStudentT,
-    mixtures,
-)
-from bayes_sklearn.inference.compressed import Groups, Rows, compress, group
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, HalfNormal, HalfStudentT
+from bayes_sklearn.inference.numerics.quadrature import even_lattices, peak_intervals, trapezoid
 from bayes_sklearn.inference.problem import Problem
-from bayes_sklearn.inference.quadrature import even_lattices, peak_intervals, trapezoid
+from bayes_sklearn.measurements.compressed import Groups, Rows, compress, group
+from bayes_sklearn.prediction.mixtures import normal as mixtures
 from bayes_sklearn.priors import CoefficientPrior
 
 from data import measured

@@ -12,15 +12,7 @@ from scipy import integrate, stats
 from threadpoolctl import threadpool_limits
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
-from bayes_sklearn.priors import (
-    Exponential,
-    Flat,
-    HalfCauchy,
-    HalfNormal,
-    HalfStudentT,
-    InverseGamma,
-    Normal,
-)
+from bayes_sklearn.priors import Exponential, Flat, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, Normal
 
 import plain
 from oracle import (

@@ -22,8 +22,8 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.special import logsumexp
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
-from bayes_sklearn.draws import draws_of
-from bayes_sklearn.inference import scatter_integrals
+from bayes_sklearn.inference.exact import scatter_integrals
+from bayes_sklearn.prediction.draws import draws_of
 from bayes_sklearn.priors import CoefficientPrior, HalfCauchy, Normal, PoweredCorrelation
 
 Array = NDArray[np.float64]

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 
 from bayes_sklearn import Flat, Horseshoe, Normal
-from bayes_sklearn.fitting import fit as fit_problem
-from bayes_sklearn.inference import SamplerSettings
+from bayes_sklearn.estimators.fitted import summarise
+from bayes_sklearn.estimators.fitting import fit as fit_problem
 from bayes_sklearn.inference._compat import quietly
+from bayes_sklearn.inference.problem import SamplerSettings
 from bayes_sklearn.priors import CoefficientPrior
-from bayes_sklearn.summary import summarise
 
 from data import Measured, measured, shares
 from plain import Regressor

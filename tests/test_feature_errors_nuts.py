@@ -12,23 +12,18 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn.feature_errors import FeatureErrors
-from bayes_sklearn.inference import (
-    Posterior,
-    Problem,
-    Rows,
-    SamplerSettings,
-    importance,
-    importance_sampling,
-    nuts,
-    pymc_features,
-    pymc_true_features,
-    solve,
-)
+from bayes_sklearn.inference import solve
 from bayes_sklearn.inference._compat import diagnostics
-from bayes_sklearn.inference.feature_coordinates import MeasuredData, measured_data
-from bayes_sklearn.inference.posterior import Chains
-from bayes_sklearn.inference.pymc_model import structure
+from bayes_sklearn.inference.importance import engine as importance
+from bayes_sklearn.inference.numerics import importance_sampling
+from bayes_sklearn.inference.nuts import engine as nuts
+from bayes_sklearn.inference.nuts import pymc_features, pymc_true_features
+from bayes_sklearn.inference.nuts.readable_model import structure
+from bayes_sklearn.inference.nuts.structural import MeasuredData, measured_data
+from bayes_sklearn.inference.posterior import Chains, Posterior
+from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.measurements.compressed import Rows
+from bayes_sklearn.measurements.feature_errors import FeatureErrors
 from bayes_sklearn.priors import (
     Flat,
     HalfCauchy,

@@ -17,14 +17,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, HalfNormal, InverseGamma, Mixture, Normal
-from bayes_sklearn.feature_errors import resolve_feature_errors
-from bayes_sklearn.inference import Problem, Rows, SamplerSettings, importance, pymc_mixture, solve
-from bayes_sklearn.inference.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
-from bayes_sklearn.inference.mixture_coordinates import mixture_data
-from bayes_sklearn.inference.mixture_nodes import most_likely_number, solve_mixture
-from bayes_sklearn.inference.sampler import COMPILED
-from bayes_sklearn.inference.structural import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
-from bayes_sklearn.inference.structural_nodes import solve_structural
+from bayes_sklearn.inference import solve
+from bayes_sklearn.inference.importance import engine as importance
+from bayes_sklearn.inference.importance.mixture_nodes import most_likely_number, solve_mixture
+from bayes_sklearn.inference.importance.structural_nodes import solve_structural
+from bayes_sklearn.inference.nuts import mixture as pymc_mixture
+from bayes_sklearn.inference.nuts.mixture import mixture_data
+from bayes_sklearn.inference.nuts.sampler import COMPILED
+from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
+from bayes_sklearn.inference.structural.model import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
+from bayes_sklearn.measurements.compressed import Rows
+from bayes_sklearn.measurements.feature_errors import resolve_feature_errors
 from bayes_sklearn.priors import PoweredCorrelation
 
 import plain

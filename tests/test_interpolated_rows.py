@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, Normal
-from bayes_sklearn.inference import scatter_integrals
-from bayes_sklearn.inference.compressed import Rows
-from bayes_sklearn.inference.interpolated_rows import Beyond, InterpolatedRows
+from bayes_sklearn.inference.exact import scatter_integrals
+from bayes_sklearn.inference.exact.interpolated_rows import Beyond, InterpolatedRows
 from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.measurements.compressed import Rows
 
 Array = NDArray[np.float64]
 

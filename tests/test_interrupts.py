@@ -27,8 +27,8 @@ import bayes_sklearn
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import Laplace
-from bayes_sklearn.inference import sampler as nuts_sampler
-from bayes_sklearn.inference.compiled import CompiledModels
+from bayes_sklearn.inference.nuts import sampler as nuts_sampler
+from bayes_sklearn.inference.nuts.sampler import CompiledModels
 
 from data import measured, noisy_features
 

@@ -18,10 +18,10 @@ from test_regression_nodes import Z, assert_agree, build, evidence_error
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn.inference.conditional_prior import powered_roots
-from bayes_sklearn.inference.noise_coordinates import Parted, anchored
+from bayes_sklearn.inference.importance.noise_coordinates import Parted, anchored
+from bayes_sklearn.inference.importance.regression_density import RegressionDensity
+from bayes_sklearn.inference.importance.regression_nodes import _densities, find_proposal, solve_regression
 from bayes_sklearn.inference.problem import Problem
-from bayes_sklearn.inference.regression_density import RegressionDensity
-from bayes_sklearn.inference.regression_nodes import _densities, find_proposal, solve_regression
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,

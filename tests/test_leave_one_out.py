@@ -15,10 +15,12 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from bayes_sklearn import Flat, HalfCauchy, HalfStudentT, Normal
-from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact, scatter_integrals
 from bayes_sklearn.inference._compat import diagnostics, quietly
-from bayes_sklearn.inference.compressed import compress
-from bayes_sklearn.inference.leave_one_out import leave_one_out
+from bayes_sklearn.inference.exact import engine as exact
+from bayes_sklearn.inference.exact import scatter_integrals
+from bayes_sklearn.inference.exact.leave_one_out import leave_one_out
+from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.measurements.compressed import Rows, compress
 from bayes_sklearn.priors import HalfNormal, PoweredCorrelation
 
 from data import gentle, measured, noisy_features, shares

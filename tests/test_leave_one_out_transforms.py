@@ -13,10 +13,10 @@ from scipy import stats
 from scipy.special import expit, logsumexp
 
 from bayes_sklearn import Mixture, Normal
-from bayes_sklearn.given_draws import GivenDraws
 from bayes_sklearn.inference._compat import good_pareto_k, psis_weights, relative_efficiency
 from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood, Observations
 from bayes_sklearn.metrics import pit
+from bayes_sklearn.prediction.rows_given_draws import GivenDraws
 
 from data import gentle, measured, noisy_features, shares
 from plain import Regressor

@@ -28,9 +28,8 @@ from bayes_sklearn import (
     Normal,
     NormalLikelihood,
     StudentTLikelihood,
-    fitting,
-    regressor,
 )
+from bayes_sklearn.estimators import fitting, regressor
 from bayes_sklearn.metrics import SCORERS, pit
 
 import plain

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from sklearn.base import clone
 
-from bayes_sklearn.auxiliary import Coordinate, FoldedLog, FoldedOdds, Log, LogOdds
-from bayes_sklearn.gamma_ratios import log_rising, rising_derivatives
 from bayes_sklearn.likelihoods import (
     LIKELIHOODS,
     BetaBinomialLikelihood,
@@ -25,6 +23,8 @@ from bayes_sklearn.likelihoods import (
     StudentTLikelihood,
     counts,
 )
+from bayes_sklearn.likelihoods.parameters import Coordinate, FoldedLog, FoldedOdds, Log, LogOdds
+from bayes_sklearn.likelihoods.special_functions import log_rising, rising_derivatives
 from bayes_sklearn.priors import Beta, Flat, Gamma, HalfNormal, InverseGamma, Normal
 
 Array = NDArray[np.float64]

@@ -13,25 +13,19 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bayes_sklearn import metrics
-from bayes_sklearn.feature_errors import FeatureErrors
-from bayes_sklearn.gamma_ratios import log_rising, log_rising_graph, rising_derivatives
-from bayes_sklearn.inference import (
-    Problem,
-    Rows,
-    SamplerSettings,
-    choose,
-    importance,
-    importance_sampling,
-    nuts,
-    pymc_latent,
-    pymc_likelihoods,
-    pymc_model,
-    pymc_true_features,
-)
+from bayes_sklearn.inference import choose
 from bayes_sklearn.inference._compat import diagnostics
-from bayes_sklearn.inference.latent_coordinates import LatentData, latent_data, one_each
-from bayes_sklearn.inference.likelihood_coordinates import likelihood_data
+from bayes_sklearn.inference.importance import engine as importance
+from bayes_sklearn.inference.numerics import importance_sampling
+from bayes_sklearn.inference.nuts import engine as nuts
+from bayes_sklearn.inference.nuts import latent as pymc_latent
+from bayes_sklearn.inference.nuts import pymc_true_features
+from bayes_sklearn.inference.nuts import readable_model as pymc_model
+from bayes_sklearn.inference.nuts import rows as pymc_likelihoods
+from bayes_sklearn.inference.nuts.latent import LatentData, latent_data, one_each
+from bayes_sklearn.inference.nuts.rows import likelihood_data
 from bayes_sklearn.inference.posterior import Chains
+from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
@@ -39,6 +33,9 @@ from bayes_sklearn.likelihoods import (
     Observations,
     StudentTLikelihood,
 )
+from bayes_sklearn.likelihoods.special_functions import log_rising, log_rising_graph, rising_derivatives
+from bayes_sklearn.measurements.compressed import Rows
+from bayes_sklearn.measurements.feature_errors import FeatureErrors
 from bayes_sklearn.priors import (
     Beta,
     CoefficientPrior,

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.special import expit
 
-from bayes_sklearn import fitting
-from bayes_sklearn.draws import draws_of
-from bayes_sklearn.errors import CountErrors, NoiseModel
-from bayes_sklearn.given_draws import GivenDraws, Observed
+from bayes_sklearn.estimators import fitting
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
-from bayes_sklearn.inference.true_features import TrueFeatures
+from bayes_sklearn.inference.structural.true_features import TrueFeatures
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
@@ -26,7 +23,11 @@ from bayes_sklearn.likelihoods import (
     Observations,
     StudentTLikelihood,
 )
-from bayes_sklearn.new_rows import new_rows
+from bayes_sklearn.measurements.target_errors import CountErrors
+from bayes_sklearn.prediction.draws import draws_of
+from bayes_sklearn.prediction.new_measurements import new_rows
+from bayes_sklearn.prediction.noise import NoiseModel
+from bayes_sklearn.prediction.rows_given_draws import GivenDraws, Observed
 
 import plain
 

@@ -31,9 +31,9 @@ from bayes_sklearn.displays import (
     RegressionLineDisplay,
     VarianceDisplay,
 )
-from bayes_sklearn.feature_errors import FeatureErrors
-from bayes_sklearn.inference.true_features import TrueFeatures
-from bayes_sklearn.inference.true_mixture import TrueMixture
+from bayes_sklearn.inference.structural.true_features import TrueFeatures
+from bayes_sklearn.inference.structural.true_mixture import TrueMixture
+from bayes_sklearn.measurements.feature_errors import FeatureErrors
 from bayes_sklearn.metrics import SCORERS, interval_coverage_scorer, pit
 
 from data import noisy_features

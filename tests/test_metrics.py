@@ -19,11 +19,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bayes_sklearn import (
-    BayesianErrorsInVariablesRegressor,
-    metrics,
-    predictive_distribution,
-)
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, metrics, predictive_distribution
 from bayes_sklearn.metrics import (
     SCORERS,
     crps,

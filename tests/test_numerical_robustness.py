@@ -18,14 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import (
-    BayesianErrorsInVariablesRegressor,
-    Flat,
-    HalfCauchy,
-    HalfNormal,
-    Laplace,
-    Normal,
-)
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, HalfNormal, Laplace, Normal
 from bayes_sklearn.inference import given_scale
 
 from data import noisy_features, shares

@@ -16,15 +16,14 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from bayes_sklearn.inference import Noise, Posterior, Problem, Rows, SamplerSettings, solve
-from bayes_sklearn.inference.pymc_model import structure
-from bayes_sklearn.inference.sampler import COMPILED
-from bayes_sklearn.priors import (
-    Flat,
-    HalfNormal,
-    HalfStudentT,
-    Normal,
-)
+from bayes_sklearn.inference import solve
+from bayes_sklearn.inference.nuts.readable_model import structure
+from bayes_sklearn.inference.nuts.sampler import COMPILED
+from bayes_sklearn.inference.posterior import Posterior
+from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.likelihoods.base import Noise
+from bayes_sklearn.measurements.compressed import Rows
+from bayes_sklearn.priors import Flat, HalfNormal, HalfStudentT, Normal
 
 from plain import Regressor
 from reference_model import monte_carlo_error

@@ -13,9 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from bayes_sklearn.inference import Posterior, Problem, Rows, SamplerSettings, exact, nuts
-from bayes_sklearn.inference.pymc_model import structure
+from bayes_sklearn.inference.exact import engine as exact
+from bayes_sklearn.inference.nuts import engine as nuts
+from bayes_sklearn.inference.nuts.readable_model import structure
+from bayes_sklearn.inference.posterior import Posterior
+from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods import BinomialLikelihood, Likelihood
+from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import (
     CoefficientPrior,
     Flat,

@@ -25,8 +25,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from threadpoolctl import threadpool_info
 
 from bayes_sklearn import Horseshoe, Laplace, Normal, StudentT
-from bayes_sklearn.inference import sampler
-from bayes_sklearn.inference.compiled import CompiledModels
+from bayes_sklearn.inference.nuts import sampler
+from bayes_sklearn.inference.nuts.sampler import CompiledModels
 from bayes_sklearn.priors import CoefficientPrior
 
 from data import measured

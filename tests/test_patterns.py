@@ -14,7 +14,15 @@ from scipy import stats
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import ErrorAudit, Normal, StudentTLikelihood, audit_errors
 from bayes_sklearn.displays import AuditDisplay
-from bayes_sklearn.patterns import CORRELATED, CURVE, MEASURED, UNEVEN, LineRows, Pattern, find_patterns
+from bayes_sklearn.validation.patterns import (
+    CORRELATED,
+    CURVE,
+    MEASURED,
+    UNEVEN,
+    LineRows,
+    Pattern,
+    find_patterns,
+)
 
 from data import measured, shares
 

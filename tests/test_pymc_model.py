@@ -17,10 +17,14 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
 
-from bayes_sklearn.inference import Posterior, Problem, Rows, SamplerSettings, exact, formulations, pymc_model
-from bayes_sklearn.inference.coordinates import CompressedData, compressed_data
-from bayes_sklearn.inference.posterior import SharedBasis
-from bayes_sklearn.inference.prior_coordinates import pilot_of
+from bayes_sklearn.inference.exact import engine as exact
+from bayes_sklearn.inference.nuts import engine as formulations
+from bayes_sklearn.inference.nuts import readable_model as pymc_model
+from bayes_sklearn.inference.nuts.compressed_rows import CompressedData, compressed_data
+from bayes_sklearn.inference.nuts.prior_coordinates import pilot_of
+from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import (
     CoefficientPrior,
     Exponential,

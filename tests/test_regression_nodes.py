@@ -19,14 +19,15 @@ from scipy import stats
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn.feature_errors import FeatureErrors
-from bayes_sklearn.inference import Problem, Rows, SamplerSettings, exact, importance, separation
-from bayes_sklearn.inference.importance_sampling import Sample
+from bayes_sklearn.inference import propriety as separation
+from bayes_sklearn.inference.exact import engine as exact
+from bayes_sklearn.inference.importance import engine as importance
+from bayes_sklearn.inference.importance.regression_density import RegressionDensity
+from bayes_sklearn.inference.importance.regression_nodes import find_proposal, solve_regression
+from bayes_sklearn.inference.numerics.importance_sampling import Sample
 from bayes_sklearn.inference.posterior import Posterior
-from bayes_sklearn.inference.problem import NotTrusted
+from bayes_sklearn.inference.problem import NotTrusted, Problem, SamplerSettings
 from bayes_sklearn.inference.propriety import check_proper
-from bayes_sklearn.inference.regression_density import RegressionDensity
-from bayes_sklearn.inference.regression_nodes import find_proposal, solve_regression
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
@@ -34,6 +35,8 @@ from bayes_sklearn.likelihoods import (
     NormalLikelihood,
     StudentTLikelihood,
 )
+from bayes_sklearn.measurements.compressed import Rows
+from bayes_sklearn.measurements.feature_errors import FeatureErrors
 from bayes_sklearn.priors import Beta, Flat, HalfNormal, Horseshoe, Laplace, Normal, StudentT
 
 from star98 import load_star98
@@ -487,7 +490,7 @@ def test_thirty_features_pass_the_gates(p: int, case: str) -> None:
 
 
 def test_nodes_that_are_not_to_be_trusted_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bayes_sklearn.inference.importance_sampling._EFFECTIVE", 1e5)
+    monkeypatch.setattr("bayes_sklearn.inference.numerics.importance_sampling._EFFECTIVE", 1e5)
     with pytest.raises(NotTrusted, match="not to be trusted here: the effective sample size") as doubt:
         importance.solve(heavy(), SamplerSettings())
     assert set(doubt.value.posterior.auxiliary) == {"nu"}

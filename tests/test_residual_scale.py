@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import optimize, stats
 
-from bayes_sklearn.residual_scale import Tails, squared_scale
+from bayes_sklearn.validation.tails import Tails, squared_scale
 
 ALL = np.zeros(200, dtype=np.intp)
 ONES = np.ones(200)

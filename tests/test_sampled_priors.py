@@ -20,8 +20,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
-from bayes_sklearn.inference import sampler
-from bayes_sklearn.inference.compiled import CompiledModels
+from bayes_sklearn.inference.nuts import sampler
+from bayes_sklearn.inference.nuts.sampler import CompiledModels
 from bayes_sklearn.metrics import neg_crps_scorer
 from bayes_sklearn.priors import CoefficientPrior, HalfNormal, Horseshoe, Laplace, Normal, StudentT
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from bayes_sklearn import HalfNormal, Normal, metrics
-from bayes_sklearn.count_mixtures import LatticeMixture
 from bayes_sklearn.inference._compat import diagnostics, quietly
-from bayes_sklearn.mixtures import NormalMixture
-from bayes_sklearn.share_mixtures import BetaMixture
-from bayes_sklearn.student_t import StudentTMixture
+from bayes_sklearn.prediction.mixtures.counts import LatticeMixture
+from bayes_sklearn.prediction.mixtures.normal import NormalMixture
+from bayes_sklearn.prediction.mixtures.shares import BetaMixture
+from bayes_sklearn.prediction.student_t import StudentTMixture
 
 from data import gentle, measured
 from oracle import half_normal, integrate_posterior

@@ -15,10 +15,10 @@ from sklearn.model_selection import ParameterGrid, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import bayes_sklearn.search as search_module
+import bayes_sklearn.estimators.search as search_module
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import Flat, HalfNormal, Laplace, Normal, predictive_distribution
-from bayes_sklearn.inference import compressed
+from bayes_sklearn.measurements import compressed
 
 from data import measured, shares
 from plain import Regressor

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
-from bayes_sklearn.count_mixtures import LatticeMixture
-from bayes_sklearn.gamma_ratios import log_rising
+from bayes_sklearn.inference.numerics.quadrature import gauss_rule
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.likelihoods.special_functions import log_rising
 from bayes_sklearn.metrics import crps, log_predictive_density, pit, pit_error
-from bayes_sklearn.reduction import gauss_rule, gaussians, moments, strata
-from bayes_sklearn.share_mixtures import BetaMixture
-from bayes_sklearn.share_predictive import SharePredictive
+from bayes_sklearn.prediction.mixtures.counts import LatticeMixture
+from bayes_sklearn.prediction.mixtures.few_points import gaussians, moments, strata
+from bayes_sklearn.prediction.mixtures.shares import BetaMixture
+from bayes_sklearn.prediction.shares import SharePredictive
 
 Array = NDArray[np.float64]
 

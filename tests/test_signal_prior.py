@@ -12,14 +12,13 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
-from bayes_sklearn.inference.importance import signal_scale
-from bayes_sklearn.inference.mixture import MixtureProblem
-from bayes_sklearn.inference.mixture_nodes import solve_mixture
-from bayes_sklearn.inference.mixture_slopes import ScaledSlopes
-from bayes_sklearn.inference.slope_prior import SlopePrior, cauchy_log_density
-from bayes_sklearn.inference.structural import MEAN_SCALE, Noise, StructuralProblem
-from bayes_sklearn.inference.structural_coordinates import Following
-from bayes_sklearn.inference.structural_nodes import solve_structural
+from bayes_sklearn.inference.importance.engine import signal_scale
+from bayes_sklearn.inference.importance.mixture_nodes import solve_mixture
+from bayes_sklearn.inference.importance.mixture_slopes import ScaledSlopes
+from bayes_sklearn.inference.importance.structural_nodes import Following, solve_structural
+from bayes_sklearn.inference.structural.mixture import MixtureProblem
+from bayes_sklearn.inference.structural.model import MEAN_SCALE, Noise, StructuralProblem
+from bayes_sklearn.inference.structural.slope_prior import SlopePrior, cauchy_log_density
 from bayes_sklearn.priors import Flat, HalfCauchy, HalfNormal, Normal, PoweredCorrelation, ScatterPrior
 
 Array = NDArray[np.float64]

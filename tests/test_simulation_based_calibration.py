@@ -14,8 +14,9 @@ import pytest
 from scipy import special, stats
 
 from bayes_sklearn import BetaBinomialLikelihood, Mixture, StudentTLikelihood, validation
-from bayes_sklearn.fitting import Fit
-from bayes_sklearn.inference import Posterior, Rows
+from bayes_sklearn.estimators.fitting import Fit
+from bayes_sklearn.inference.posterior import Posterior
+from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import (
     Beta,
     Flat,
@@ -29,8 +30,8 @@ from bayes_sklearn.priors import (
     PoweredCorrelation,
     StudentT,
 )
-from bayes_sklearn.simulation import Simulation
 from bayes_sklearn.validation import simulation_based_calibration
+from bayes_sklearn.validation.simulation import Simulation
 
 from calibration import COUNTS, FALSE_ALARM, N_ROWS, SEED, SHARES, X_COV, Y_ERR, Case, X
 from plain import Regressor

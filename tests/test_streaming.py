@@ -19,8 +19,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import learning_curve
 
 from bayes_sklearn import Flat, Laplace, Mixture, Normal
-from bayes_sklearn.inference import Rows, Sufficient
-from bayes_sklearn.inference.compressed import compress, merge
+from bayes_sklearn.measurements.compressed import Rows, compress, merge
+from bayes_sklearn.measurements.grouped import Sufficient
 
 from agreement import assert_same
 from data import measured, shares

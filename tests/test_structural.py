@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from scipy.linalg import block_diag, solve_triangular
 
-from bayes_sklearn.inference.importance_sampling import find_mode, pareto_smoothed
-from bayes_sklearn.inference.slope_prior import SlopePrior
-from bayes_sklearn.inference.structural import LKJ_SHAPE, MEAN_SCALE, StructuralProblem
-from bayes_sklearn.inference.structural_coordinates import Following
-from bayes_sklearn.inference.structural_nodes import _starts, solve_structural
-from bayes_sklearn.inference.structural_rows import forward
+from bayes_sklearn.inference.importance.structural_nodes import Following, _starts, solve_structural
+from bayes_sklearn.inference.numerics.importance_sampling import find_mode, pareto_smoothed
+from bayes_sklearn.inference.structural.model import LKJ_SHAPE, MEAN_SCALE, StructuralProblem
+from bayes_sklearn.inference.structural.rows import forward
+from bayes_sklearn.inference.structural.slope_prior import SlopePrior
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known"]

@@ -11,10 +11,10 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from bayes_sklearn import mixtures
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
-from bayes_sklearn.predictive import LinearPredictive
-from bayes_sklearn.student_t import StudentTMixture, StudentTPredictive
+from bayes_sklearn.prediction.line import LinearPredictive
+from bayes_sklearn.prediction.mixtures import normal as mixtures
+from bayes_sklearn.prediction.student_t import StudentTMixture, StudentTPredictive
 
 Array = NDArray[np.float64]
 

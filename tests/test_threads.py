@@ -23,9 +23,9 @@ from sklearn.base import clone
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn import Laplace
-from bayes_sklearn.inference import sampler as nuts_sampler
 from bayes_sklearn.inference._compat import quietly
-from bayes_sklearn.inference.compiled import CompiledModels
+from bayes_sklearn.inference.nuts import sampler as nuts_sampler
+from bayes_sklearn.inference.nuts.sampler import CompiledModels
 
 from data import measured, noisy_features, shares
 from plain import Regressor

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..audit import ErrorAudit, audit_errors
-from ..messages import shown
+from ..measurements.messages import shown
+from ..validation.audit import ErrorAudit, audit_errors
 from .axes import BLUE, GREY, LIGHT, Display
+
+__all__ = ["AuditDisplay"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["AuditDisplay"]
 
 _TICKS = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 

@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import check_vector
-from ..predictive import PredictiveDistribution
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-Array = NDArray[np.float64]
+from ..measurements.checks import check_vector
+from ..prediction.distribution import PredictiveDistribution
 
 __all__ = [
     "BLUE",
@@ -29,8 +24,14 @@ __all__ = [
     "percent",
 ]
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
 # Okabe & Ito's colours, which colour-blind people can tell apart.
 BLUE, ORANGE, GREEN, GREY, LIGHT = "#0072B2", "#D55E00", "#009E73", "#666666", "#d9d9d9"
+
 PARTS = {
     "parameters": "#0072B2",
     "feature_error": "#CC79A7",

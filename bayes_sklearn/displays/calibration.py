@@ -9,15 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from .. import metrics
-from ..predictive import PredictiveDistribution, predictive_distribution
+from ..prediction.distribution import PredictiveDistribution
+from ..prediction.of_estimators import predictive_distribution
 from .axes import BLUE, GREY, LIGHT, Display, RowWeights, measured_alone
+
+__all__ = ["CalibrationDisplay", "PITDisplay"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
-
-__all__ = ["CalibrationDisplay", "PITDisplay"]
 
 # The weights of a mixture add up to 1 within rounding only.
 _ROUNDING = 1e-9

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from ..priors import CoefficientPrior
-from ..regressor import BayesianErrorsInVariablesRegressor
+from ..estimators.regressor import BayesianErrorsInVariablesRegressor
+from ..priors.base import CoefficientPrior
 from .axes import BLUE, GREY, LIGHT, Display, percent
+
+__all__ = ["CoefficientDisplay"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
-
-__all__ = ["CoefficientDisplay"]
 
 
 class CoefficientDisplay(Display):

@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import assert_all_finite, check_array
 
-from ..checks import as_floats, check_coverage, check_vector, named, read_target
-from ..columns import find_column
-from ..messages import shown
-from ..predictive import PredictiveDistribution, final_regressor, predictive_distribution
-from ..regressor import BayesianErrorsInVariablesRegressor
-from ..stated_errors import error_bars
+from ..estimators.regressor import BayesianErrorsInVariablesRegressor
+from ..measurements.checks import as_floats, check_coverage, check_vector, named, read_target
+from ..measurements.columns import find_column
+from ..measurements.messages import shown
+from ..prediction.distribution import PredictiveDistribution
+from ..prediction.of_estimators import final_regressor, predictive_distribution
+from ..validation.standardized_rows import error_bars
 from .axes import BLUE, GREY, Display, RowWeights, percent
+
+__all__ = ["RegressionLineDisplay"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
-
-__all__ = ["RegressionLineDisplay"]
 
 
 class RegressionLineDisplay(Display):

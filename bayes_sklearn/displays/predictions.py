@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..checks import check_coverage, check_seed, check_vector, read_target
-from ..predictive import NormalPredictive, PredictiveDistribution, predictive_distribution
-from ..stated_errors import error_bars
+from ..measurements.checks import check_coverage, check_seed, check_vector, read_target
+from ..prediction.distribution import PredictiveDistribution
+from ..prediction.line import NormalPredictive
+from ..prediction.of_estimators import predictive_distribution
+from ..validation.standardized_rows import error_bars
 from .axes import BLUE, GREY, ORANGE, PARTS, Display, RowWeights, measured_alone, percent
+
+__all__ = ["PredictionDisplay", "VarianceDisplay"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
-
-__all__ = ["PredictionDisplay", "VarianceDisplay"]
 
 _LABELS = {
     "parameters": "line (parameters)",
@@ -27,6 +29,7 @@ _LABELS = {
     "finite_count": "finite counts",
     "total": "total",
 }
+
 _MOST_ROWS_APART = 60
 
 

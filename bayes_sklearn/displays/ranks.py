@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ..messages import shown
-from ..uniformity import uniform_band
-from ..validation import simulation_based_calibration
+from ..measurements.messages import shown
+from ..validation.calibration import simulation_based_calibration
+from ..validation.uniformity import uniform_band
 from .axes import BLUE, GREEN, GREY, LIGHT, ORANGE, Display
+
+__all__ = ["RankDisplay"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["RankDisplay"]
-
 # Beside those of `axes`, Okabe & Ito's others.
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
 _STYLES = ("-", "--", ":", "-.")
 
 

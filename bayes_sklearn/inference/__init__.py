@@ -7,51 +7,13 @@ from typing import NamedTuple
 
 from sklearn.exceptions import ConvergenceWarning
 
-from . import exact, importance, nuts
-from .compressed import Compressed, Rows
-from .exact import contradicted
-from .importance import number_of_components
+from .exact import engine as exact
+from .importance import engine as importance
+from .nuts import engine as nuts
 from .posterior import Posterior
-from .problem import Engine, Noise, NotTrusted, PriorUnits, Problem, SamplerSettings
-from .propriety import ImproperPosterior
-from .reweighting import (
-    CountedRows,
-    CountedTable,
-    Excess,
-    Line,
-    Outside,
-    outside_of,
-    reweight,
-    reweight_again,
-)
-from .sufficient import Sufficient
+from .problem import Engine, NotTrusted, Problem, SamplerSettings
 
-__all__ = [
-    "ENGINES",
-    "Compressed",
-    "CountedRows",
-    "CountedTable",
-    "Engine",
-    "Excess",
-    "ImproperPosterior",
-    "Line",
-    "Noise",
-    "Outside",
-    "Posterior",
-    "PriorUnits",
-    "Problem",
-    "Rows",
-    "SamplerSettings",
-    "Sufficient",
-    "choose",
-    "contradicted",
-    "number_of_components",
-    "outside_of",
-    "reweight",
-    "reweight_again",
-    "solve",
-    "solve_in_turn",
-]
+__all__ = ["ENGINES", "choose", "solve", "solve_in_turn"]
 
 ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, importance, nuts)}
 """Every engine, the cheapest first: "auto" takes the first that can."""

@@ -31,6 +31,7 @@ _LOGGERS = (
     "arviz.preview",
     "numba",
 )
+
 # Levels of loggers belong to the process, so that only one thread at a time can change and restore them.
 _quiet = threading.RLock()
 
@@ -45,6 +46,7 @@ class _ThisThread(threading.local):
 
 
 _this_thread = _ThisThread()
+
 _ignored: Any = ("ignore", None, Warning, _this_thread, 0)
 
 
@@ -88,7 +90,9 @@ def quietly() -> Iterator[None]:
 
 
 _blas_lock = threading.Lock()
+
 _blas_users: set[object] = set()
+
 _blas_limits: Any = None
 
 

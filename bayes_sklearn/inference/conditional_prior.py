@@ -12,11 +12,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..priors import CoefficientPrior, Normal, PoweredCorrelation, ScalePrior
-
-Array = NDArray[np.float64]
+from ..priors.base import CoefficientPrior, ScalePrior
+from ..priors.coefficients import Normal, PoweredCorrelation
 
 __all__ = ["ConditionalPrior", "powered_roots", "spreads"]
+
+Array = NDArray[np.float64]
 
 # Directions along which features vary by no more than this share of what they do along the first are rounding: they
 # do not vary.

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.linalg.lapack import dgejsv, dtrtri
 
-Array = NDArray[np.float64]
-
 __all__ = ["GivenScale", "log_explained"]
 
+Array = NDArray[np.float64]
+
 LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
 # Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
 _ROUNDING = 1e-14
+
 # Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones' digits.
 _ALIKE = 1e3
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from .compressed import Rows
-from .true_features import TrueFeatures
-from .true_mixture import TrueMixture
+from ..measurements.compressed import Rows
+from .structural.true_features import TrueFeatures
+from .structural.true_mixture import TrueMixture
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""What users call: the regressor, its fits and predictions, batches, exports and searches."""

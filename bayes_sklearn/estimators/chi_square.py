@@ -1,0 +1,106 @@
+"""How far rows lie from the line in units of their known errors, by degrees of freedom: MSWD, reduced chi-square."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from ..inference.posterior import Posterior
+from ..inference.problem import Problem
+from ..measurements.feature_errors import FeatureErrors
+
+__all__ = ["reduced_chi_square"]
+
+Array = NDArray[np.float64]
+
+
+def reduced_chi_square(posterior: Posterior, problem: Problem) -> tuple[float, float]:
+    """Return the figure, and the probability of one as large where the errors are right; or NaN and 1.
+
+    Of all lines that of the least sum is taken, whatever the priors: that of posterior means, which priors draw
+    towards zero, may lie further off by more than chance. Rows of a frequency k count k times.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        On the data's scale.
+    problem : Problem
+        Whose errors of the target are known, and normal.
+    """
+    state, first = problem.state, int(not problem.fit_intercept)
+    factor = state.about(np.zeros(len(state.origin))) if first else state.factor
+    root, z = factor[:, first:-1], factor[:, -1]
+    line, _, rank, _ = np.linalg.lstsq(root, z, rcond=None)
+    degrees = state.total_weight - int(rank)
+    if degrees <= 0.0:
+        return float("nan"), 1.0
+    total = float(np.square(z - root @ line).sum())
+    if problem.feature_errors is not None:
+        rows = _MeasuredRows.of(posterior, problem, problem.feature_errors)
+        if not first:  # about the place where the posterior's line is, too
+            line[0] += state.origin[-1] + line[1:] @ (posterior.center - state.origin[:-1])
+        total = 2.0 * min(
+            optimize.least_squares(rows.distance, start, rows.derivatives, x_scale="jac").cost
+            for start in (posterior.mean[first:], line)
+        )
+    return total / degrees, float(stats.chi2.sf(total, degrees))
+
+
+class _MeasuredRows(NamedTuple):
+    """Rows whose features have errors: what they lie off a line b is ``y - x' b``, of variance ``v``.
+
+    It is ``v = e**2 + b' U b - 2 b' c``, U being the covariance of the features' errors and c theirs with the
+    target's (York et al. 2004, American Journal of Physics 72:367-375).
+    """
+
+    design: Array
+    y: Array
+    square_error: Array
+    covariance: Array
+    """(n, q, q), or (q, q) for all rows."""
+    with_target: Array
+    """(n, q), or (q,)."""
+    noisy: NDArray[np.intp]
+    """(q,) columns of the design."""
+    root_frequency: Array
+
+    @classmethod
+    def of(cls, posterior: Posterior, problem: Problem, errors: FeatureErrors) -> _MeasuredRows:
+        rows, first = problem.rows, int(not problem.fit_intercept)
+        used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
+
+        def of_rows(values: Array, ndim: int) -> Array:
+            return values[used] if values.ndim > ndim else values
+
+        here = rows.here(np.append(posterior.center, 0.0))
+        x = rows.take(used) - here[:-1]
+        with_target = np.zeros(len(errors.noisy)) if errors.with_target is None else errors.with_target
+        return cls(
+            np.column_stack([np.ones(len(used)), x])[:, first:],
+            rows.y[used] - here[-1],
+            of_rows(np.square(np.asarray(problem.standard_error, dtype=np.float64)), 0),
+            of_rows(errors.covariance, 2),
+            of_rows(with_target, 1),
+            errors.noisy + 1 - first,
+            np.ones(len(used)) if rows.frequency is None else np.sqrt(rows.frequency[used]),
+        )
+
+    def distance(self, line: Array) -> Array:
+        """Return how far rows lie off, in standard deviations."""
+        return self.root_frequency * (self.y - self.design @ line) / np.sqrt(self._variance(line)[0])
+
+    def derivatives(self, line: Array) -> Array:
+        variance, slopes = self._variance(line)
+        found = -self.root_frequency[:, None] * self.design / np.sqrt(variance)[:, None]
+        found[:, self.noisy] -= (self.distance(line) / variance)[:, None] * slopes
+        return found
+
+    def _variance(self, line: Array) -> tuple[Array, Array]:
+        """Return v, (n,), and half of its derivatives by the noisy features' coefficients, (n, q) or (q,)."""
+        slope = line[self.noisy]
+        slopes = self.covariance @ slope - self.with_target
+        variance = self.square_error + (slopes - self.with_target) @ slope
+        return np.broadcast_to(variance, self.y.shape), slopes

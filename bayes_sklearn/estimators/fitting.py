@@ -1,0 +1,337 @@
+"""From checked data to a fitted posterior: settle the errors of the target, build the Problem, have it solved."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inference import choose, solve, solve_in_turn
+from ..inference._compat import quietly
+from ..inference.importance.engine import number_of_components
+from ..inference.posterior import Posterior, line_mean_and_variance
+from ..inference.problem import Problem, SamplerSettings
+from ..inference.scaling import PriorUnits
+from ..likelihoods.additive import NormalLikelihood
+from ..likelihoods.base import Likelihood, Noise
+from ..measurements.columns import Columns
+from ..measurements.compressed import Compressed, Rows
+from ..measurements.feature_errors import FeatureErrors
+from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
+from .count_reweighting import CountedRows, CountedTable, Line, Outside, outside_of, reweight, reweight_again
+
+Array = NDArray[np.float64]
+
+# Refits by a sampler, whose fitted shares differ from those of the Gaussian approximation that errors are settled
+# with, as long as they change errors by more than this (root mean square, relative).
+_REFITS, _SETTLED = 3, 0.01
+
+# A line is no model of shares where it lies outside 0 to 1 by more than so many of its standard deviations, and more
+# than this part of the pooled share (or of the failures, if these are fewer). Rows that are looked at for it where
+# nothing else takes a pass over them.
+_SURELY, _NOTABLY = 2.0, 0.05
+
+# Posterior standard deviation of a feature's reliability by its mean, from which errors hide the feature.
+_HIDDEN = 0.3
+
+_LOOKED_AT = 100_000
+
+# Targets that differ by no more than this part of their size differ by rounding.
+_ROUNDING = 10.0 * np.finfo(np.float64).eps
+
+
+class TrainingData(NamedTuple):
+    """What the estimator was given to fit, checked."""
+
+    rows: Rows
+    columns: Columns
+    errors: TargetErrors
+    feature_errors: FeatureErrors | None
+    index: Any = None
+    """Row labels, or None."""
+    trials: Array | None = None
+    """Behind shares whose likelihood takes them."""
+    state: Compressed | None = None
+    """Where the rows stand for others: the state of those."""
+
+    def target_is_constant(self, fit_intercept: bool) -> bool:
+        """Whether all rows that count have one target, but for rounding; without an intercept zero."""
+        if self.state is not None:
+            mean = abs(float(self.state.mean[-1] + self.state.origin[-1]))
+            constant = bool(self.state.standard_deviation[-1] <= _ROUNDING * mean)
+            return constant and (fit_intercept or mean == 0.0)
+        y = self.rows.y if self.rows.frequency is None else self.rows.y[self.rows.frequency > 0.0]
+        if not len(y) or not (fit_intercept or not y.any()):
+            return False
+        return bool(np.ptp(y) <= _ROUNDING * np.abs(y).max())
+
+
+@dataclass(frozen=True, eq=False)
+class Specification:
+    """The model, as the estimator's parameters say it."""
+
+    noise: Noise
+    standardize: bool
+    priors: dict[str, Any]
+    """Arguments of `Problem.build`: ``coef_prior``, ``intercept_prior`` (None: no intercept), ``noise_prior``."""
+    count_error: str
+    error_floor: float
+    feature_errors: FeatureErrors | None = None
+    n_components: int | None = 1
+    """Of the true features' distribution; None: as many as the data speak for."""
+    likelihood: Likelihood = field(default_factory=NormalLikelihood)
+    trials: Array | None = None
+    """(n,) counts behind shares whose likelihood takes them; None: one each."""
+    state: Compressed | None = None
+    """Of the rows that those to fit stand for; None: they stand for themselves."""
+    prior_units: PriorUnits | None = None
+    """What priors are in units of; None: it follows from the rows to fit."""
+    relative_to: float | None = None
+    """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
+
+    @property
+    def takes_fitted_errors(self) -> bool:
+        """Whether errors of shares are taken at the fitted ones."""
+        return self.count_error == "fitted" and not self.likelihood.takes_trials
+
+    @property
+    def overdispersed(self) -> bool:
+        """Whether extra-binomial variation is estimated.
+
+        Additive noise is such variation itself, and known errors leave no room for any; errors of features look like
+        it.
+        """
+        return self.noise == "scaled" and self.feature_errors is None
+
+    def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
+        """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
+        return Problem.build(
+            rows,
+            standard_error,
+            noise=self.noise,
+            standardize=self.standardize,
+            feature_errors=self.feature_errors,
+            likelihood=self.likelihood,
+            trials=self.trials,
+            like=like,
+            state=self.state,
+            prior_units=self.prior_units,
+            relative_to=self.relative_to,
+            **self.priors,
+        )
+
+
+class Attenuation(NamedTuple):
+    """What errors of the features would do to a fit that knew nothing of them."""
+
+    naive: Array
+    """(p,) the coefficients that it would find."""
+    reliability: Array
+    """(p,) share of each measured feature's variance that is the true one's."""
+    of_its_own: Array
+    """(p,) the same of what the exact features leave of it."""
+    of_its_own_error: Array
+    """(p,) posterior standard deviation of that."""
+    hidden: NDArray[np.bool_]
+    """(p,) whether errors are as large as the spread, or leave too little known of what is beside them."""
+
+
+class Fit(NamedTuple):
+    """A fitted model, and what it was fitted to."""
+
+    problem: Problem
+    posterior: Posterior
+    """On the data's scale."""
+    engine: str
+    count_errors: CountErrors
+    attenuation: Attenuation | None
+    """Where features have errors."""
+
+
+def fit(
+    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
+) -> Fit:
+    """Fit a model; more than once where errors depend on the fit, (13).
+
+    Raises
+    ------
+    ValueError
+        Where the posterior is improper, or no engine (that is asked for) can take the problem.
+    """
+    counts = errors.counts
+    if counts is not None and model.takes_fitted_errors:
+        return fit_shares(SharesInMemory(rows, counts, model), model, inference, settings)
+    problem = settle(rows, errors, model, inference, settings)
+    if problem.feature_errors is not None:
+        return _with_feature_errors(problem, CountErrors(model.error_floor), inference, settings)
+    posterior, engine = solve_in_turn(problem, inference, settings)
+    if counts is not None and not model.likelihood.takes_trials:
+        every = -(-len(rows.y) // _LOOKED_AT)
+        frequency = None if rows.frequency is None else rows.frequency[::every]
+        some = replace(rows, X=rows.X[::every], y=rows.y[::every], frequency=frequency)
+        pooled = pooled_share(rows.y, counts, rows.frequency)
+        _warn_of_shares_outside(posterior, outside_of(Line.of(posterior), some), pooled)
+    return Fit(problem, posterior, engine, CountErrors(model.error_floor), None)
+
+
+def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: float) -> None:
+    """Warn where a line is surely and notably below 0 or above 1 at rows of the fit."""
+    if outside.x is None:
+        return
+    row = Rows(outside.x[None, :], np.zeros(1))
+    share, deviation = (float(found[0]) for found in line_mean_and_variance(posterior, row, root=True))
+    by = max(-share, share - 1.0)
+    if by > _SURELY * deviation and by > _NOTABLY * min(pooled, 1.0 - pooled):
+        warnings.warn(
+            f"The line lies outside 0 to 1 at {outside.n_rows} rows of the fit, at worst at {share:.2g} +-"
+            f" {deviation:.1g}: a straight line is no good model of these shares. Use likelihood='beta_binomial' or"
+            " 'binomial', whose shares stay inside.",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
+class Shares(CountedTable, Protocol):
+    """Shares with counts behind them, wherever they are."""
+
+    pooled: float
+    """All successes over all counts."""
+
+    def problem(self) -> Problem:
+        """Return the problem of the shares under the errors of now."""
+
+
+class SharesInMemory(CountedRows):
+    """Shares in one table."""
+
+    def __init__(self, rows: Rows, counts: Array, model: Specification):
+        super().__init__(rows, counts)
+        self.pooled = pooled_share(rows.y, counts, rows.frequency)
+        self._model = model
+        self._problem: Problem | None = None
+
+    def problem(self) -> Problem:
+        self._problem = self._model.problem(self.rows, self.standard_error, self._problem)
+        return self._problem
+
+
+def fit_shares(shares: Shares, model: Specification, inference: str, settings: SamplerSettings) -> Fit:
+    """Fit shares whose errors are taken at the fitted ones, (13)."""
+    settled = _settle_shares(shares, model, inference, settings)
+    problem, count_errors = settled.problem, settled.count_errors
+    if problem.feature_errors is not None:
+        problem = _with_components(problem, model)
+        _warn_of_shares_outside(settled.last, shares.outside, shares.pooled)
+        return _with_feature_errors(problem, count_errors, inference, settings)
+    if settled.posterior is not None:
+        _warn_of_shares_outside(settled.last, shares.outside, shares.pooled)
+        return Fit(problem, settled.posterior, choose(problem, inference), count_errors, None)
+    problem = _kept(problem)
+    posterior, engine = solve_in_turn(problem, inference, settings)
+    for _ in range(_REFITS):
+        moved, change = reweight_again(posterior, shares, count_errors, overdispersed=model.overdispersed)
+        if change < _SETTLED:
+            break
+        count_errors, problem = moved, _kept(shares.problem())
+        posterior = solve(problem, engine, settings)
+    _warn_of_shares_outside(posterior, shares.outside, shares.pooled)
+    return Fit(problem, posterior, engine, count_errors, None)
+
+
+def _kept(problem: Problem) -> Problem:
+    """Return the problem with errors of its own: those of the table are moved on."""
+    error = problem.standard_error
+    return replace(problem, standard_error=error.copy()) if isinstance(error, np.ndarray) else problem
+
+
+def _with_feature_errors(
+    problem: Problem, count_errors: CountErrors, inference: str, settings: SamplerSettings
+) -> Fit:
+    """Fit a model of features with errors, and say what they do.
+
+    Count errors stay those of the fit without feature errors: its shares are what measured features let one expect.
+    """
+    posterior, engine = solve_in_turn(problem, inference, settings)
+    true, errors, rows = posterior.true_features, problem.feature_errors, problem.rows
+    if true is None or errors is None:  # for the type checker
+        raise AssertionError
+    every = np.asarray(rows.take(slice(None)), dtype=np.float64)
+    exact = every[:, true.exact]
+    covariance = np.cov(exact.T, aweights=rows.frequency, ddof=0).reshape(len(true.exact), len(true.exact))
+    error, weights = errors.mean_variance(rows.frequency), posterior.weights
+    reliability, own, spread = np.ones(rows.n_features), np.ones(rows.n_features), np.zeros(rows.n_features)
+    reliability[true.noisy] = weights @ true.reliability(error, covariance)
+    left = true.reliability(error, np.zeros_like(covariance))
+    own[true.noisy] = weights @ left
+    spread[true.noisy] = np.sqrt(weights @ np.square(left - own[true.noisy]))
+    without = problem.without_feature_errors().gaussian_like()
+    with quietly():  # a fit for comparison
+        naive = solve(without, choose(without, "auto"), settings)
+    hidden = spread >= _HIDDEN * own
+    hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
+    attenuation = Attenuation(naive.mean[1:].copy(), reliability, own, spread, hidden)
+    return Fit(problem, posterior, engine, count_errors, attenuation)
+
+
+class _Settled(NamedTuple):
+    """A problem of shares whose errors are settled."""
+
+    problem: Problem
+    posterior: Posterior | None
+    """Where settling them took fits by the engine itself: the last of them."""
+    last: Posterior
+    """Of those fits, by whatever engine."""
+    count_errors: CountErrors
+
+
+def settle(
+    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
+) -> Problem:
+    """Return the problem to solve: errors of shares at the fitted ones need fits of their own.
+
+    Those fits are exact ones: where the engine is another, with Gaussian priors about as wide.
+    """
+    counts, standard_error = errors.counts, errors.standard_error
+    if counts is not None and model.takes_fitted_errors:
+        shares = SharesInMemory(rows, counts, model)
+        return _with_components(_settle_shares(shares, model, inference, settings).problem, model)
+    if counts is not None and not model.likelihood.takes_trials:
+        standard_error = CountErrors(model.error_floor).at_observed(rows.y, counts)
+    return _with_components(model.problem(rows, standard_error, None), model)
+
+
+def _settle_shares(
+    shares: Shares, model: Specification, inference: str, settings: SamplerSettings
+) -> _Settled:
+    """Return the problem with errors at the fitted shares."""
+    count_errors = replace(CountErrors(model.error_floor), pooled=shares.pooled)
+    problem: Problem | None = None
+    engine = ""
+
+    def solve_now() -> Posterior:
+        nonlocal problem, engine
+        problem = shares.problem()
+        engine = engine or choose(problem, inference)
+        return solve(problem if engine == "exact" else problem.exact_like(), "exact", settings)
+
+    posterior, count_errors = reweight(
+        solve_now, shares, count_errors, shares.pooled, overdispersed=model.overdispersed
+    )
+    if problem is None:  # for the type checker: every reweighting fits
+        raise AssertionError
+    return _Settled(problem, posterior if engine == "exact" else None, posterior, count_errors)
+
+
+def _with_components(problem: Problem, model: Specification) -> Problem:
+    """Return the problem with as many components of the true features' distribution as the model has."""
+    if model.feature_errors is None or model.n_components == 1:
+        return problem
+    if model.n_components is None and not model.likelihood.closed_form:
+        raise ValueError(
+            f"x_distribution='mixture' takes the normal likelihood, not {model.likelihood!r}: use"
+            " x_distribution='normal'."
+        )
+    return replace(problem, n_components=model.n_components or number_of_components(problem))

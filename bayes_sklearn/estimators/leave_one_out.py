@@ -1,0 +1,282 @@
+"""Leave-one-out of a fitted estimator, as ArviZ has it.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from ..inference._compat import elpd_data, good_pareto_k, psis_loo, psis_weights, relative_efficiency
+from ..inference.exact.leave_one_out import LeaveOneOut, leave_one_out
+from ..inference.posterior import Posterior
+from ..inference.problem import Problem
+from ..likelihoods.base import Likelihood
+from ..measurements.checks import read_table, read_target
+from ..measurements.columns import Columns
+from ..prediction.draws import Draws
+from ..prediction.rows_given_draws import GivenDraws, Observed
+
+__all__ = ["LeaveOneOutMixin"]
+
+Array = NDArray[np.float64]
+
+# Posterior means that differ by more than this, in standard deviations, are not of the same rows; nor where few nodes
+# stand for the scales of prior and scatter.
+_SAME, _ABOUT_SAME = 1e-4, 1e-2
+
+# This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
+_ROUNDING = 1e-8
+
+# What takes rows that a family predicts badly for likelier.
+_TAKES_MORE = {
+    "normal": ", or use likelihood='student_t'",
+    "binomial": ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain",
+    "beta_binomial": " and at their counts, or leave them out",
+    "student_t": ", or leave them out",
+}
+
+
+class LeaveOneOutMixin:
+    """`loo` and `loo_pit` of an estimator that keeps a `Posterior`."""
+
+    inference_: str
+    _posterior: Posterior
+    _columns: Columns
+    _likelihood: Likelihood
+    _check_errors_given: Callable[[object, object], None]
+    _training_problem: Callable[..., tuple[Problem, NDArray[Any]]]
+    _observed: Callable[..., Observed]
+    _drawn: Callable[[], tuple[Draws, np.random.Generator]]
+    _given: Callable[[Observed, Draws], GivenDraws]
+    _parameters: Callable[[Draws], dict[str, tuple[tuple[str, ...], NDArray[Any]]]]
+    to_arviz: Callable[..., Any]
+
+    def loo(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+    ) -> Any:
+        """Return how well each training row is predicted by the model fitted to the others.
+
+        Parameters
+        ----------
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov
+            The training rows, as given to `fit`: the model does not keep them.
+
+        Returns
+        -------
+        arviz.ELPDData
+            For ``az.compare``, with values a row, of the log density of y in its own unit (of a share k / n: the log
+            of its probability times n), sums of them, their standard error, and the effective number of parameters:
+            ``loo_i``, ``elpd_loo``, ``se`` and ``p_loo`` with ArviZ 0.x; ``elpd_i``, ``elpd``, ``se`` and ``p`` with
+            ArviZ 1.x.
+
+            After an exact fit they are exact: no refits, no draws and no ``pareto_k`` (``n_samples`` is the number
+            of nodes of the noise scale). Otherwise they are Pareto-smoothed, by ArviZ, from the draws of `to_arviz`,
+            with the true features integrated out.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument; for rows that are not the training rows (exact fits); where the
+            posterior without one of the rows is improper; for frequencies below one (other than exact fits).
+
+        Warns
+        -----
+        UserWarning
+            Where Pareto k is too large for the values to be trusted.
+
+        Notes
+        -----
+        What is left out is one copy of a row: of a row of frequency k, k - 1 stay. Its value is multiplied by k, so
+        that sums are those of a table that has the row k times; standard errors take rows as the units that might
+        have come out otherwise. Of a row of frequency below one, all is left out. Rows of weight zero have no value.
+
+        Where features have errors, a row's target is left out: what was measured of its features stays, and says
+        something of the true features' distribution.
+
+        Standardising and the errors of shares stay as they were settled with all rows. See (41) to (44) in
+        ``docs/maths.md``; PSIS: Vehtari, Gelman & Gabry 2017, Statistics and Computing 27:1413-1432.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y = [[0.0], [1.0], [3.0], [4.0]], [0.1, 0.9, 3.2, 3.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y)
+        >>> model.loo(X, y)["n_data_points"]
+        4
+        """
+        self._check_available(X, y, sample_weight, y_err)
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        if self.inference_ != "exact":
+            return self._smoothed(self.to_arviz(X, y, sample_weight, y_err=y_err, **of_features))
+        labels, found = self._exactly(X, y, sample_weight, y_err, of_features)
+        values = found.frequency * found.log_density
+        p = float(found.frequency @ (found.log_density_with - found.log_density))
+        return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
+
+    def loo_pit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+    ) -> Array:
+        """Return the probability integral transform of each training row under the model fitted to the others.
+
+        Where the model is right the values are uniform on [0, 1]; see `metrics.pit` and `metrics.pit_error`.
+
+        Parameters
+        ----------
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov
+            The training rows, as given to `fit`: the model does not keep them.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            The probability of less than each target, and half of that of a share itself where shares are discrete.
+            Of rows of weight zero NaN.
+
+            After an exact fit they are exact. Otherwise they are from the draws of `to_arviz`, with the
+            Pareto-smoothed weights that `loo` has, and with the true features integrated out.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `loo`.
+
+        Warns
+        -----
+        UserWarning
+            Where Pareto k is too large for the values to be trusted.
+
+        Notes
+        -----
+        What is left out, and what stays as it was settled with all rows, is as for `loo`. Beta-binomial probabilities
+        take time in proportion to the counts. See (46) and (47) in ``docs/maths.md``.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y = [[0.0], [1.0], [3.0], [4.0]], [0.1, 0.9, 3.2, 3.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y)
+        >>> model.loo_pit(X, y).round(2)
+        array([0.5 , 0.31, 0.77, 0.4 ])
+        """
+        self._check_available(X, y, sample_weight, y_err)
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        if self.inference_ != "exact":
+            draws, _ = self._drawn()
+            given = self._given(self._observed(X, y, sample_weight, y_err, of_features), draws)
+            values, used = self._reweighted(given), given.observed.used
+        else:
+            _, found = self._exactly(X, y, sample_weight, y_err, of_features)
+            values, used = found.pit, found.rows
+        answer = np.full(len(np.asarray(y)), np.nan)
+        answer[used] = values
+        return answer
+
+    def _check_available(self, X: Any, y: Any, sample_weight: object, y_err: object) -> None:
+        """Refuse models that have no leave-one-out, and what is not the table that the model was fitted to."""
+        check_is_fitted(self)
+        table = read_table(self, X)
+        weight = self._columns.held(table).get("count_column", sample_weight)
+        read_target(y, self, n=len(table), weight=weight)
+        self._check_errors_given(sample_weight, y_err)
+
+    def _exactly(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
+    ) -> tuple[NDArray[Any], LeaveOneOut]:
+        """Return the labels of the rows that count, and what is known of each without it, after an exact fit."""
+        problem, labels = self._training_problem(X, y, sample_weight, y_err, of_features)
+        found = leave_one_out(problem, self._posterior.noise_scale / problem.noise_unit)
+        self._check_same(problem, found)
+        return labels, found
+
+    def _smoothed(self, data: Any) -> Any:
+        """Return leave-one-out of draws, by Pareto-smoothed importance sampling."""
+        constant = data["constant_data"]
+        frequency = np.asarray(constant["sample_weight"]) if "sample_weight" in constant else np.ones(1)
+        _check_whole_copies(frequency)
+        found = psis_loo(data)
+        self._warn_if_not_trusted(found.pareto_k, found.good_k)
+        return elpd_data(
+            frequency * found.log_density,
+            np.asarray(constant["X"]["obs"]),
+            p=float(np.sum(frequency * (found.log_density_with - found.log_density))),
+            n_samples=found.n_samples,
+            pareto_k=found.pareto_k,
+            good_k=found.good_k,
+        )
+
+    def _reweighted(self, given: GivenDraws) -> Array:
+        """Return the transforms of the rows under draws that are weighted for each row, (47)."""
+        _check_whole_copies(given.observed.constant.get("sample_weight", np.ones(1)))
+        parameters = {name: values for name, (_, values) in self._parameters(given.draws).items()}
+        efficiency = relative_efficiency(parameters)
+        transforms, pareto_k = np.empty((2, len(given.observed.y)))
+        for rows in given.blocks():
+            here = given.at(rows)
+            log_weights, pareto_k[rows] = psis_weights(here.log_density().T, efficiency)
+            transforms[rows] = np.einsum("ng,gn->n", np.exp(log_weights), here.transform())
+        self._warn_if_not_trusted(pareto_k, good_pareto_k(len(given.draws.location)))
+        # Weights sum to one but for rounding.
+        return np.clip(transforms, 0.0, 1.0)
+
+    def _warn_if_not_trusted(self, pareto_k: Array, good_k: float) -> None:
+        """Warn of rows whose weights have too heavy a tail, and say what takes such rows for likelier."""
+        high = int(np.count_nonzero(pareto_k > good_k))
+        if high:
+            remedy = _TAKES_MORE.get(self._likelihood.family or "", "")
+            warnings.warn(
+                f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
+                f" predicts badly without them. Look at them (pareto_k of `loo`){remedy}.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
+        """Refuse rows that do not give the posterior that the model has."""
+        scaling, fitted = problem.scaling, self._posterior
+        coef = found.location[-len(scaling.x_scale) :] * scaling.y_scale / scaling.x_scale
+        mean = np.append(0.0, coef)
+        if problem.fit_intercept:
+            mean[0] = (
+                scaling.y_mean + found.location[0] * scaling.y_scale + coef @ (fitted.center - scaling.x_mean)
+            )
+        # Standard deviations below the rounding of what they belong to are no measure.
+        size = np.append(1.0, 1.0 / scaling.x_scale) * problem.state.magnitude[-1]
+        rounding = _ROUNDING * np.maximum(np.abs(fitted.mean), size)
+        apart = np.abs(mean - fitted.mean) / (np.linalg.norm(fitted.root, axis=0) + rounding)
+        few = fitted.prior_scale is not None or fitted.scatter is not None
+        if not apart.max() < (_ABOUT_SAME if few else _SAME):
+            raise ValueError(
+                "These are not the rows that the model was fitted to (or its parameters were changed since): give"
+                " the X, y, weights and errors of fit."
+            )
+
+
+def _check_whole_copies(frequency: Array) -> None:
+    """Refuse frequencies of which no whole copy can be left out."""
+    if (frequency < 1.0).any():
+        raise ValueError(
+            "sample_weight has frequencies below one, and leave-one-out by importance sampling leaves out whole"
+            " copies of rows: multiply the weights, or use inference='exact' where it can take the model."
+        )

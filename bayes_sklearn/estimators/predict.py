@@ -1,0 +1,199 @@
+"""Point predictions, intervals, quantiles and draws: whatever derives from `predict_distribution`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import r2_score
+
+from ..measurements.checks import check_flag, check_probabilities, check_vector, read_target
+from ..prediction.distribution import PredictiveDistribution
+
+Array = NDArray[np.float64]
+
+
+class PredictionMixin:
+    """Predictions of an estimator that has `predict_distribution`."""
+
+    predict_distribution: Callable[..., PredictiveDistribution]
+    _errors_go_together: bool = False
+
+    def predict(
+        self,
+        X: ArrayLike,
+        return_std: bool = False,
+        return_cov: bool = False,
+        *,
+        counts: ArrayLike | float | None = None,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+        include_noise: bool = True,
+    ) -> Array | tuple[Array, Array]:
+        """Predict the target of new measurements.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            The columns that fit had.
+        return_std : bool, default=False
+            Whether to return the standard deviation of each new measurement as well.
+        return_cov : bool, default=False
+            Whether to return the covariance of all of them instead.
+        counts : float or array-like of shape (n,), optional
+            The counts behind the new shares, for a model fitted with counts; the error is taken at the predicted
+            share.
+        y_err : float or array-like of shape (n,), optional
+            The standard errors of the new measurements. Without counts or y_err (or a column of X that holds them) a
+            new measurement is taken to be as uncertain as the training rows were, in root mean square.
+        X_err : float or array-like of shape (p,) or (n, p), optional
+            Standard errors of the new rows' features: the answer averages over the true features given the measured
+            ones; 0 says that a feature is true. Without X_err, X_cov or columns of X that hold errors, features are
+            taken to be measured as the training rows' were: with their common error, or its root mean square where
+            rows differ (the mean covariance). Where fit had ``Xy_cov``, they then share their error with the
+            measurement, unless y_err is given; errors that are stated are independent of the measurement's, unless
+            Xy_cov is given.
+        X_cov : array-like of shape (p, p) or (n, p, p), optional
+            Covariances of these errors instead.
+        Xy_cov : array-like of shape (p,) or (n, p), optional
+            Covariance of each feature's error with that of y, as in fit; with y_err, and X_err or X_cov.
+        include_noise : bool, default=True
+            Whether the answer is of a new measurement; False: of the regression line alone, at the true features
+            behind those measured.
+
+        Returns
+        -------
+        mean : ndarray of shape (n,)
+        std : ndarray of shape (n,), or cov : ndarray of shape (n, n)
+            Only if asked for.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+        """
+        return_std, return_cov = check_flag(return_std, "return_std"), check_flag(return_cov, "return_cov")
+        include_noise = check_flag(include_noise, "include_noise")
+        if return_std and return_cov:
+            raise ValueError("At most one of return_std and return_cov can be asked for.")
+        distribution = self.predict_distribution(
+            X,
+            counts=counts,
+            y_err=y_err,
+            X_err=X_err,
+            X_cov=X_cov,
+            Xy_cov=Xy_cov,
+            # The mean needs it where the target's error goes with the features'.
+            include_noise=include_noise
+            and (return_std or return_cov or self._errors_go_together or Xy_cov is not None),
+        )
+        if return_std:
+            return distribution.mean_and_std()
+        if return_cov:
+            return distribution.mean(), distribution.covariance()
+        return distribution.mean()
+
+    def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:
+        """Return equal-tailed intervals.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+        coverage : float, default=0.95
+            Probability that a new measurement lies inside.
+        **predict_params
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, 2)
+            Lower and upper limits.
+        """
+        return np.column_stack(self.predict_distribution(X, **predict_params).interval(coverage))
+
+    def predict_quantiles(
+        self, X: ArrayLike, quantiles: ArrayLike = (0.05, 0.5, 0.95), **predict_params: Any
+    ) -> Array:
+        """Return quantiles.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+        quantiles : float or array-like of shape (q,), default=(0.05, 0.5, 0.95)
+            Probabilities.
+        **predict_params
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, q)
+        """
+        probabilities = check_probabilities(quantiles, "quantiles")
+        if probabilities.ndim > 1:
+            raise ValueError(
+                f"quantiles has shape {probabilities.shape}: give one number, or a list of them."
+            )
+        probabilities = np.atleast_1d(probabilities)
+        return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the coefficient of determination R^2 of the predicted means.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            The columns that fit had.
+        y : array-like of shape (n,)
+            Measured values.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows in the sums; no counts or errors follow from them. Rows whose ``count_column`` is 0
+            are left out, their y may be NaN.
+
+        Returns
+        -------
+        float
+            1 is perfect, 0 no better than the mean of y; NaN of fewer than two rows.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+        """
+        distribution = self.predict_distribution(X, include_noise=self._errors_go_together)
+        predicted, measured = distribution.mean(), distribution.measured
+        target = read_target(y, self, n=len(predicted), weight=measured)
+        weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")
+        if weight is not None:
+            weight = np.broadcast_to(weight, target.shape)
+        if measured is not None:
+            target, predicted = target[measured], predicted[measured]
+            weight = None if weight is None else weight[measured]
+        return float(r2_score(target, predicted, sample_weight=weight)) if len(target) else float("nan")
+
+    def sample_y(
+        self,
+        X: ArrayLike,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        **predict_params: Any,
+    ) -> Array:
+        """Draw new measurements; each column is one draw of the line, with noise row by row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None: the seed that fit settled, so that the draws are the same every time.
+        **predict_params
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_samples)
+        """
+        return self.predict_distribution(X, **predict_params).sample(n_samples, random_state)

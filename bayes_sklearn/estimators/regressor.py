@@ -1,0 +1,778 @@
+"""The estimator: validate, choose an engine, expose. No mathematics."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin, _fit_context, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..inference import ENGINES
+from ..inference.exact.engine import contradicted
+from ..inference.problem import SamplerSettings
+from ..likelihoods.base import Likelihood, Noise
+from ..likelihoods.registry import resolve_likelihood
+from ..measurements.checks import as_shares, check_vector, read_table, read_target
+from ..measurements.columns import Columns
+from ..measurements.compressed import Rows, warn_of_rounding
+from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.messages import brief, shown
+from ..measurements.target_errors import PREDICTED_PRIOR_COUNT, resolve_target_errors, resolve_trials
+from ..measurements.weights import Before
+from ..persistence import PersistenceMixin
+from ..prediction.distribution import PredictiveDistribution
+from ..prediction.new_measurements import new_rows
+from ..prediction.noise import NoiseModel
+from ..priors.base import CoefficientPrior, Flat, Parametrized, Prior, ScaleMixture, ScalePrior
+from ..priors.coefficients import Normal, PoweredCorrelation
+from ..priors.features import Mixture, resolve_components
+from ..priors.scales import HalfNormal
+from .chi_square import reduced_chi_square
+from .export import ExportMixin
+from .fitted import summarise
+from .fitting import Attenuation, Fit, Specification, TrainingData, fit
+from .leave_one_out import LeaveOneOutMixin
+from .partial_fit import StreamingMixin
+from .predict import PredictionMixin
+
+__all__ = ["BayesianErrorsInVariablesRegressor"]
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+_ROLES = ("coef_prior", "intercept_prior", "noise_prior")
+
+# Stated errors that need a larger multiple than this are in doubt.
+_ERRORS_TOO_SMALL = 2.5
+
+# Log evidence by which a learned scale has to be better before a fixed one is called contradicted ("strong" for
+# Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795), and how many times as wide it has to be at least.
+_CONTRADICTED, _WIDER = 3.0, 2.0
+
+# Probability of a chi-square as large under right errors, below which known ones do not fit.
+_NO_FIT = 1e-4
+
+# Attributes that only some fits have: those of an earlier one go.
+_NOT_OF_ALL_FITS = (
+    "noise_scale_",
+    "scatter_",
+    "dispersion_",
+    "nu_",
+    "log_marginal_likelihood_",
+    "reliability_",
+    "n_components_",
+    "_typical_errors",
+    "_reduced_chi_square",
+)
+
+
+class BayesianErrorsInVariablesRegressor(
+    StreamingMixin,
+    PredictionMixin,
+    LeaveOneOutMixin,
+    ExportMixin,
+    PersistenceMixin,
+    RegressorMixin,
+    Parametrized,
+):
+    """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
+
+    The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
+    count behind a share (``sample_weight`` or ``count_column``), or is not known at all. How large coefficients are
+    is learned by default. Under this prior, and under Normal ones, the posterior is integrated without sampling, in
+    milliseconds; under others it is sampled by NUTS, through PyMC. Features may have known errors, too (``X_err``),
+    and ``likelihood`` may say that noise has heavy tails or that the target is a share of counted trials: the
+    posterior is then found by importance sampling, where that can be trusted, else by NUTS.
+
+    Parameters
+    ----------
+    likelihood : {"normal", "student_t", "binomial", "beta_binomial"} or Likelihood, default="normal"
+        How the target is distributed about the line. "student_t": with heavy tails, for outliers. "binomial" and
+        "beta_binomial": y is a share, the counts behind it (``sample_weight`` or ``count_column``; one each where
+        there are none and all y are 0 or 1) are the trials, and the line is that of its log odds; the second lets
+        shares vary by more than their counts explain. An object has the likelihood's own parameters:
+        ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
+    coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
+        Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
+        a ridge and a g-prior, is averaged over. Parameters may be arrays with one value a feature, and a scale may
+        be a prior itself, from which it is learned: ``Normal(sigma=HalfCauchy(1))``. With ``standardize=True`` it
+        is a prior on standardised features and target.
+    intercept_prior : Normal, Flat, StudentT or Laplace, default=None
+        Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
+        ``standardize=True`` it is about the target's mean, at the features' means, in units of the target's
+        standard deviation. Of log odds None is
+        ``Normal(0, 5)``, at the features' means.
+    noise_prior : ScalePrior, default=None
+        Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
+        a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
+        the prior of the error of a row of average weight.
+    noise : {"scaled", "additive", "known", "auto"}, default="auto"
+        How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
+        ``sqrt(s**2 + y_err**2)``, ``y_err`` alone, or, "auto", ``sqrt((s * y_err)**2 + t**2)`` with a scatter t
+        beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). Without known errors it
+        is s in every row; errors that follow from counts "auto" scales, and so it does where rows come batch by batch
+        (`partial_fit`, `merge`, ``distributed.fit``). Where y is the same in all rows nothing tells a multiple, and
+        errors are taken as stated. Of no meaning for shares of trials.
+    weight_type : {"auto", "counts", "frequency", "precision"}, default="auto"
+        What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
+        the weight the count behind it, which gives the share's standard error. "precision": the weight is 1/e**2 up
+        to a factor, e being the row's standard error; the factor is found. A weight of 0 leaves its row out, whatever
+        it means. "auto" takes counts where all y are in [0, 1], not all 0 or 1, all weights are whole, but not all
+        1, where none is 0 unless all y times weights are whole, and no other argument states y's errors; else
+        frequencies, and it warns where these are not whole. Say which to be sure.
+    count_error : {"fitted", "observed"}, default="fitted"
+        Whether binomial errors are taken at the fitted share of each row (the pooled share first, then reweighted
+        until it settles; a plug-in quasi-likelihood) or at the observed share. Errors at observed shares are
+        correlated with the shares, and bias the fit.
+    error_floor : float, default=0.0
+        Added to the standard error that counts give, on the scale of the shares.
+    count_column : str or int, default=None
+        Column of X that holds the counts behind the shares; it is split and scored with its rows and is no
+        feature. A count of 0 leaves a row out of the fit; in new rows it says that the count is not known.
+    y_err_column : str or int, default=None
+        Column of X that holds the target's standard errors, likewise.
+    error_columns : dict or str, default=None
+        Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
+        columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+    x_distribution : {"normal", "mixture"} or Mixture, default="normal"
+        How the true values of features with errors are distributed, given the exact features. "mixture": of normal
+        distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
+        ``Mixture(n_components=...)``.
+    standardize : bool, default=True
+        Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
+        root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the
+        data's own scale, either way.
+    fit_intercept : bool, default=True
+        Whether the line has an intercept.
+    inference : {"auto", "exact", "importance", "nuts"}, default="auto"
+        The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and PoweredCorrelation, their
+        scales learned or not, and draws nothing.
+        "importance" is for errors of features, or for other likelihoods than the normal one. "nuts" takes any.
+        "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
+    draws : int, default=1000
+        Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
+    chains : int, default=4
+        Number of chains.
+    nuts_kwargs : dict, default=None
+        What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
+        with errors of features 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler`` ("nutpie";
+        "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything else that
+        the sampler takes.
+    random_state : int, RandomState instance or None, default=None
+        Settles, in fit, the seed of NUTS and of the draws made later by `sample_y` and `to_arviz`.
+    verbose : bool, default=False
+        Whether NUTS shows its progress.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_coefficients,)
+        Posterior means of the coefficients, on the data's scale; of shares, on that of their log odds.
+    coef_std_ : ndarray of shape (n_coefficients,)
+        Their posterior standard deviations.
+    coef_names_ : ndarray of shape (n_coefficients,)
+        The features they belong to.
+    intercept_ : float
+        Posterior mean of the intercept.
+    overdispersion_ : float
+        Intraclass correlation of the messages behind one share, found beside the fitted errors; 0 without counts,
+        and where other noise stands for it.
+    noise_scale_ : float
+        Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"`` and "auto", else
+        in the target's unit (with weights that are precisions, the root mean square error of the rows); 1 under
+        ``noise="known"``. Absent where y is a share of trials.
+    scatter_ : float
+        Posterior mean of the scatter t beside known errors, in the target's unit. Absent but under ``noise="auto"``
+        with errors of y.
+    nu_, dispersion_ : float
+        Posterior means of the degrees of freedom under "student_t", where they are not fixed, and of the intraclass
+        correlation under "beta_binomial".
+    log_marginal_likelihood_ : float
+        Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
+        probability of k. A flat prior of the intercept counts as one in the model's units, by convention. Absent
+        under flat priors of coefficients, with errors of features, and after NUTS.
+    reliability_ : ndarray of shape (n_coefficients,)
+        Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
+        has an error.
+    n_components_ : int
+        Number of normal distributions whose mixture the true features follow. Absent where no feature has an error.
+    weight_type_ : {"counts", "frequency", "precision"}
+        What ``sample_weight`` was taken to be.
+    inference_ : str
+        The engine that ran.
+    n_features_in_ : int
+        Number of columns of X, those that hold counts or errors included.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, where all are strings.
+
+    See Also
+    --------
+    sklearn.linear_model.BayesianRidge : Point estimates of prior and noise scale; no known errors.
+    predictive_distribution : The predictive distribution through Pipelines and fitted searches.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+    >>> from bayes_sklearn.datasets import make_role_modeling
+    >>> phones = make_role_modeling(random_state=0)
+    >>> model = BayesianErrorsInVariablesRegressor(weight_type="counts")
+    >>> model = model.fit(phones.data, phones.target, sample_weight=phones.counts)
+    >>> mean, std = model.predict(phones.data, return_std=True, counts=phones.counts)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "likelihood": "no_validation",
+        "coef_prior": "no_validation",
+        "intercept_prior": "no_validation",
+        "noise_prior": "no_validation",
+        "noise": [StrOptions({"scaled", "additive", "known", "auto"})],
+        "weight_type": [StrOptions({"auto", "counts", "frequency", "precision"})],
+        "count_error": [StrOptions({"fitted", "observed"})],
+        "error_floor": [Interval(Real, 0.0, None, closed="left")],
+        "count_column": "no_validation",
+        "y_err_column": "no_validation",
+        "error_columns": "no_validation",
+        "x_distribution": "no_validation",
+        "standardize": ["boolean"],
+        "fit_intercept": ["boolean"],
+        "inference": [StrOptions({"auto", *ENGINES})],
+        "draws": [Interval(Integral, 1, None, closed="left")],
+        "chains": [Interval(Integral, 1, None, closed="left")],
+        "nuts_kwargs": [Mapping, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    # With metadata routing on, errors go where they are given without being asked for.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
+        ("y_err", "X_err", "X_cov", "Xy_cov"), True
+    )
+    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
+    __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
+        ("y_err", "counts", "X_err", "X_cov", "Xy_cov"), True
+    )
+    # The training rows' errors of features. Models saved before it was kept take new features as true.
+    _typical_errors: FeatureErrors | None = None
+    _reduced_chi_square: float | None = None
+
+    def __init__(
+        self,
+        *,
+        likelihood: str | Likelihood = "normal",
+        coef_prior: CoefficientPrior | None = None,
+        intercept_prior: CoefficientPrior | None = None,
+        noise_prior: ScalePrior | None = None,
+        noise: str = "auto",
+        weight_type: str = "auto",
+        count_error: str = "fitted",
+        error_floor: float = 0.0,
+        count_column: str | int | None = None,
+        y_err_column: str | int | None = None,
+        error_columns: Mapping[Any, Any] | str | None = None,
+        x_distribution: str | Mixture = "normal",
+        standardize: bool = True,
+        fit_intercept: bool = True,
+        inference: str = "auto",
+        draws: int = 1000,
+        chains: int = 4,
+        nuts_kwargs: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ):
+        self.likelihood = likelihood
+        self.coef_prior = coef_prior
+        self.intercept_prior = intercept_prior
+        self.noise_prior = noise_prior
+        self.noise = noise
+        self.weight_type = weight_type
+        self.count_error = count_error
+        self.error_floor = error_floor
+        self.count_column = count_column
+        self.y_err_column = y_err_column
+        self.error_columns = error_columns
+        self.x_distribution = x_distribution
+        self.standardize = standardize
+        self.fit_intercept = fit_intercept
+        self.inference = inference
+        self.draws = draws
+        self.chains = chains
+        self.nuts_kwargs = nuts_kwargs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, those of the default priors included.
+
+        ``coef_prior__sigma`` (and the like) can be set where ``coef_prior`` is None: a plain prior, ``Normal()`` for
+        coefficients and intercept, is put there first.
+
+        Parameters
+        ----------
+        **params
+            Names and values.
+
+        Returns
+        -------
+        self
+        """
+        for key in tuple(params):
+            role, _, name = key.partition("__")
+            if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
+                likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
+                # Tried first, so that a name it does not have leaves nothing behind.
+                params[role] = clone(_settable_prior(role, likelihood)).set_params(**{name: params[key]})
+        super().set_params(**params)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            Features, and the columns named by ``count_column``, ``y_err_column`` and ``error_columns``.
+        y : array-like of shape (n,)
+            Target.
+        sample_weight : array-like of shape (n,), optional
+            Counts behind shares, frequencies or precisions, as ``weight_type`` says.
+        y_err : float or array-like of shape (n,), optional
+            Known standard errors of y, in its unit; positive, or, under ``noise="additive"`` and "auto", 0 in rows
+            whose only noise is the scatter.
+        X_err : float or array-like of shape (p,) or (n, p), optional
+            Known standard errors of the p features, in their units: one for all, one a feature, or one a cell; 0
+            marks a feature known exactly. A data frame is aligned by its columns' names.
+        X_cov : array-like of shape (p, p) or (n, p, p), optional
+            Covariances of the features' errors instead, for all rows or one a row.
+        Xy_cov : array-like of shape (p,) or (n, p), optional
+            Covariance of each feature's error with y's. Under ``noise="scaled"`` it is multiplied by the noise scale.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument; and where the posterior is improper, or the engine asked for can't
+            take the model. An earlier fit is left as it was.
+
+        Warns
+        -----
+        UserWarning
+            Where "auto" had to guess what the weights are; where the stated errors look too small; where errors
+            hide a feature: as large as its spread, or its reliability is hardly known; where "auto" goes on from
+            importance sampling to NUTS; where a feature or y varies by little more than the rounding of its offset,
+            or y_err is below y's.
+        ConvergenceWarning
+            Where the features fit the target without error; where fitted count errors do not settle; where columns
+            with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
+            double precision; where the draws of NUTS are not to be trusted.
+        """
+        with self._untouched_on_error():
+            given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+            data = self._read(X, y, sample_weight, y_err, given)
+            settings = self._sampler_settings()
+            fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
+            self._expose(fitted, data, settings)
+            self._remember(data, fitted.problem)
+        return self
+
+    def _read(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        y_err: ArrayLike | float | None,
+        feature_errors: Mapping[str, Any],
+        *,
+        batch: bool = False,
+        before: Before | None = None,
+        reset: bool = True,
+    ) -> TrainingData:
+        """Check the arguments of `fit`, and settle what the columns and weights are.
+
+        `batch` says that other rows come before or after these; `before`, what the weights of those before were;
+        `reset`, whether X says what the columns are, or has to have those of before.
+        """
+        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        table = read_table(self, X, reset=reset, min_samples=1 if batch else 2)
+        columns = Columns.of(
+            {"count_column": self.count_column, "y_err_column": self.y_err_column},
+            getattr(self, "feature_names_in_", None),
+            table.shape[1],
+            self.error_columns,
+        )
+        held = columns.held(table)
+        if not columns.names.size - len(columns.special) - len(columns.errors) and not self.fit_intercept:
+            raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
+        target = read_target(y, self, n=len(table), weight=held.get("count_column", sample_weight))
+        likelihood = resolve_likelihood(self.likelihood)
+        errors = resolve_target_errors(
+            target,
+            sample_weight=sample_weight,
+            weight_type=self.weight_type,
+            y_err=y_err,
+            batch=batch,
+            before=before,
+            y_err_column=held.get("y_err_column"),
+            count_column=held.get("count_column"),
+            scattered=self.noise in ("additive", "auto") and not batch,
+            likelihood=likelihood.name if likelihood.takes_trials else None,
+        )
+        trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
+        if errors.counts is not None or likelihood.takes_trials:
+            target = as_shares(target)
+        if errors.weight_type == "precision" and self.noise == "additive":
+            raise ValueError(
+                "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
+                " up to a factor only: use noise='scaled', or give y_err."
+            )
+        if self.noise == "known" and errors.kind == "none" and not likelihood.takes_trials:
+            raise ValueError(
+                "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
+                " with weight_type='counts', or count_column); or use noise='scaled'."
+            )
+        rows = Rows(table, target, columns.features, errors.frequency)
+        of_features = resolve_feature_errors(
+            len(target),
+            columns.feature_names.tolist(),
+            columns=columns.held_errors(table),
+            y_err=errors.standard_error if errors.kind == "standard_error" else None,
+            **feature_errors,
+        )
+        return TrainingData(rows, columns, errors, of_features, index, trials)
+
+    def _specification(self, data: TrainingData) -> Specification:
+        """Return what the parameters say of the model, priors checked."""
+        intercept_prior = self._prior("intercept_prior", CoefficientPrior, 1)
+        priors = {
+            "coef_prior": self._prior("coef_prior", CoefficientPrior, data.rows.n_features),
+            "intercept_prior": intercept_prior if self.fit_intercept else None,
+            "noise_prior": self._prior("noise_prior", ScalePrior, 1),
+        }
+        return Specification(
+            self._noise_of(data),
+            self.standardize,
+            priors,
+            self.count_error,
+            float(self.error_floor),
+            data.feature_errors,
+            resolve_components(self.x_distribution),
+            resolve_likelihood(self.likelihood),
+            data.trials,
+            data.state,
+            relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
+        )
+
+    def _sampler_settings(self) -> SamplerSettings:
+        """Return what engines that sample are told; the seed is settled here."""
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        return SamplerSettings(self.draws, self.chains, self.nuts_kwargs, seed, bool(self.verbose))
+
+    def _noise_of(self, data: TrainingData) -> Noise:
+        """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated.
+
+        A multiple of stated errors is found from how targets differ: where none does, errors are what is stated. Away
+        from zero it does without an intercept.
+        """
+        stated = data.errors.kind == "standard_error" and data.errors.weight_type != "precision"
+        if self.noise in ("auto", "scaled") and stated and data.target_is_constant(self.fit_intercept):
+            return "known"
+        if self.noise == "auto" and (data.errors.kind != "standard_error" or data.state is not None):
+            return "scaled"
+        return cast("Noise", self.noise)
+
+    def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
+        """Return a role's prior, its default where it is None, checked."""
+        prior = getattr(self, role)
+        if prior is None:
+            return _default_prior(role, resolve_likelihood(self.likelihood))
+        if not isinstance(prior, kind):
+            wanted = "the noise scale" if kind is ScalePrior else "coefficients"
+            fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
+            raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {shown(prior)}.")
+        if isinstance(prior, ScaleMixture) and role == "intercept_prior":
+            raise TypeError(
+                f"intercept_prior can't be {shown(prior)}, which is for coefficients: use StudentT()."
+            )
+        if role == "intercept_prior" and prior.scale_prior is not None:
+            raise TypeError(
+                f"intercept_prior={shown(prior)}: a scale is learned from coefficients that share it, and the"
+                " intercept is one number. Give a number, or None for an intercept that the data alone place."
+            )
+        prior.check(role, size)
+        return prior
+
+    def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
+        """Set the fitted attributes; no training rows are kept."""
+        posterior, errors = fitted.posterior, data.errors
+        for name in _NOT_OF_ALL_FITS:
+            self.__dict__.pop(name, None)
+        mean = posterior.mean
+        self.coef_ = mean[1:].copy()
+        self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
+        self.coef_names_ = data.columns.feature_names
+        self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
+        likelihood = fitted.problem.likelihood
+        self._likelihood = likelihood
+        if not likelihood.takes_trials:
+            self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
+        if posterior.scatter is not None:
+            self.scatter_ = float(posterior.weights @ posterior.scatter)
+        for name, values in posterior.auxiliary.items():
+            setattr(self, f"{name}_", float(posterior.weights @ values))
+        self.weight_type_ = errors.weight_type
+        self.overdispersion_ = fitted.count_errors.overdispersion
+        self.inference_ = fitted.engine
+        if posterior.log_evidence is not None:
+            self.log_marginal_likelihood_ = posterior.log_evidence
+        self._attenuation = fitted.attenuation
+        if fitted.attenuation is not None:
+            self.reliability_ = fitted.attenuation.reliability.copy()
+            self.n_components_ = fitted.problem.n_components
+        used = errors
+        if errors.weight_type != "precision":
+            used = replace(errors, standard_error=fitted.problem.standard_error)
+        at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
+        noise = self._noise_of(data)
+        self._noise_model = NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted)
+        self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
+        of_features = data.feature_errors
+        if of_features is not None:
+            self._typical_errors = of_features.typical(errors.frequency)
+        self._errors_go_together = of_features is not None and of_features.with_target is not None
+        self._scaling = fitted.problem.scaling
+        self._standardized = not fitted.problem.scaling.is_identity
+        _warn_if_errors_too_small(self, errors.kind)
+        if noise == "known" and errors.kind == "standard_error" and likelihood.family == "normal":
+            self._reduced_chi_square, p = reduced_chi_square(posterior, fitted.problem)
+            _warn_if_no_fit(self._reduced_chi_square, p)
+        _warn_if_contradicted(fitted)
+        if fitted.attenuation is not None:
+            _warn_if_errors_hide_features(fitted.attenuation, self.coef_names_)
+        known = errors.kind == "standard_error"
+        warn_of_rounding(fitted.problem.state, data.columns.feature_names.tolist(), errors_known=known)
+
+    def predict_distribution(
+        self,
+        X: ArrayLike,
+        *,
+        counts: ArrayLike | float | None = None,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+        include_noise: bool = True,
+    ) -> PredictiveDistribution:
+        """Return the predictive distribution, from which all else derives.
+
+        Parameters
+        ----------
+        X, counts, y_err, X_err, X_cov, Xy_cov, include_noise
+            As for `predict`.
+
+        Returns
+        -------
+        PredictiveDistribution
+            With ``mean() std() var() pdf logpdf cdf ppf interval sample crps to_frame`` and ``variance_parts``.
+        """
+        check_is_fitted(self)
+        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        table = read_table(self, X)
+        columns = self._columns
+        held = columns.held(table)
+        stated = held.get("y_err_column", y_err)
+        if Xy_cov is not None and stated is not None:
+            stated = check_vector(stated, len(table), "y_err")
+        nothing_stated = counts is None and stated is None and not held
+        distribution = new_rows(
+            self._likelihood,
+            self._posterior,
+            self._noise_model,
+            table,
+            columns.features,
+            counts=counts,
+            y_err=y_err,
+            columns=held,
+            feature_error=self._new_feature_errors(
+                table, X_err, X_cov, Xy_cov, y_err=stated, as_in_fit=nothing_stated
+            ),
+            include_noise=include_noise,
+            seed=self._seed,
+            index=index,
+        )
+        behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
+        if behind.ndim and not behind.all():
+            distribution.measured = behind.ravel() > 0.0
+        return distribution
+
+    def _new_feature_errors(
+        self,
+        table: NDArray[Any],
+        X_err: Any = None,
+        X_cov: Any = None,
+        Xy_cov: Any = None,
+        *,
+        y_err: Any = None,
+        as_in_fit: bool = False,
+    ) -> Array | None:
+        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
+
+        They are those stated, or else those of the training rows. Those with the target's error are a last column:
+        of the training rows' where `as_in_fit` says that no other error of the target is stated.
+        """
+        names, columns = self._columns.feature_names.tolist(), self._columns.held_errors(table)
+        if Xy_cov is not None and self._likelihood.family != "normal":
+            raise ValueError(f"Xy_cov takes the normal likelihood, not {self._likelihood!r}: leave it out.")
+        stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)
+        if X_err is None and X_cov is None and columns is None:
+            given = self._typical_errors
+            if given is not None and not as_in_fit:
+                given = replace(given, with_target=None)
+        true = self._posterior.true_features
+        if given is None:
+            return None
+        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
+        beyond = np.setdiff1d(given.noisy, fitted)
+        if len(beyond):
+            source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"
+            raise ValueError(
+                f"{source}: errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values"
+                " are distributed is not known. Fit with its errors, too."
+            )
+        return given.among(fitted)
+
+    def summary(self, coverage: float = 0.95) -> pd.DataFrame:
+        """Return the posterior as a table.
+
+        Parameters
+        ----------
+        coverage : float, default=0.95
+            Of the equal-tailed credible intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for the intercept (at x = 0), each coefficient, the noise scale and what else the noise has, on the
+            data's scale, and, where it is learned, for the scale of the coefficients' prior, in that prior's units;
+            columns mean, sd, and the limits. Where that prior has several geometries their posterior probabilities
+            are in ``attrs["geometry"]``. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
+            known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
+            fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
+            without taking them into account, and ``reliability``. Under ``noise="known"`` with errors of y,
+            ``attrs["reduced_chi_square"]`` is the least sum of squared residuals of a line in units of their errors
+            (those of features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
+        """
+        check_is_fitted(self)
+        noise = not self._likelihood.takes_trials
+        table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation, noise=noise)
+        if self._reduced_chi_square is not None:
+            table.attrs["reduced_chi_square"] = self._reduced_chi_square
+        return table if self.fit_intercept else table.drop(index="intercept")
+
+    def _validate_params(self) -> None:
+        with brief():
+            super()._validate_params()
+
+    @contextmanager
+    def _untouched_on_error(self) -> Iterator[None]:
+        """Put every attribute back as it was if the body fails or is interrupted."""
+        before = self.__dict__.copy()
+        try:
+            with brief():
+                yield
+        except BaseException:
+            self.__dict__ = before  # at once: a second interrupt can't come in between
+            raise
+
+
+def _default_prior(role: str, likelihood: Likelihood) -> Prior:
+    """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
+    if role == "noise_prior":
+        return HalfNormal()
+    return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
+
+
+def _settable_prior(role: str, likelihood: Likelihood) -> Prior:
+    """Return the prior whose parameters may be set where none is given: a plain one."""
+    prior = _default_prior(role, likelihood)
+    return Normal() if isinstance(prior, PoweredCorrelation | Flat) else prior
+
+
+def _warn_if_contradicted(fitted: Fit) -> None:
+    """Warn of a fixed prior whose scale the data contradict."""
+    found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
+    if found is not None and found.nats > _CONTRADICTED and found.scale > _WIDER:
+        # Round figures: the folds of a search say the same, which is shown once.
+        wider, nats = 2.0 ** np.floor(np.log2(found.scale)), 10.0 ** np.floor(np.log10(found.nats))
+        warnings.warn(
+            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior more than {wider:,g} times as"
+            f" wide explains them better by more than {max(nats, _CONTRADICTED):,g} nats, and under this one"
+            " coefficients and intervals are not to be trusted. Use coef_prior=None, whose scale is learned, or"
+            " Normal(sigma=HalfCauchy()).",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_if_errors_hide_features(found: Attenuation, names: NDArray[np.object_]) -> None:
+    """Warn of a feature of which the data hardly tell how much is true."""
+    hidden = found.hidden
+    for name, share, error in zip(
+        names[hidden], found.of_its_own[hidden], found.of_its_own_error[hidden], strict=True
+    ):
+        warnings.warn(
+            f"The errors of {shown(name)} hide it: {share:.2g} +- {error:.1g} of the variance that it has beside the"
+            " exact features is true, and that is too little known for a coefficient and a line that do not rest on"
+            " priors. Check the errors' unit; measure it better, oftener or in more rows; or leave it out.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_if_no_fit(reduced: float, p: float) -> None:
+    """Warn of known errors that leave the rows too far from the line."""
+    if p < _NO_FIT:
+        warnings.warn(
+            f"noise='known', but the stated errors do not explain how far rows lie from the line: the reduced"
+            f" chi-square (MSWD) is {reduced:.3g}, about 1 where they do. Intervals are too narrow: check the errors'"
+            " unit, or use noise='auto', which finds what they leave out.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
+    """Warn where known errors had to be multiplied by a lot."""
+    noise = model._noise_model.noise
+    multiplied = noise in ("scaled", "auto") and kind != "none" and not model._likelihood.takes_trials
+    if multiplied and model.noise_scale_ > _ERRORS_TOO_SMALL:
+        left_out = " (noise='auto', a larger error_floor)" if noise == "scaled" else ""
+        warnings.warn(
+            f"The stated errors look too small: the noise scale is {model.noise_scale_:.3g} times them. Check their"
+            f" unit, or add what they leave out{left_out}; the prior HalfNormal(1) holds the scale down, so that"
+            " intervals may be too narrow.",
+            UserWarning,
+            stacklevel=5,
+        )

@@ -1,0 +1,1 @@
+"""The posterior without draws: the normal likelihood, and features that are known."""

@@ -1,0 +1,377 @@
+"""Exact posteriors over a scatter: under noise "additive" and "auto" every value of it weights the rows anew.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..conditional_prior import ConditionalPrior
+from ..numerics.quadrature import DROP, even_lattices, gauss_rule, peak_intervals
+from ..posterior import ScaleMasses
+from ..problem import Problem
+from .interpolated_rows import Beyond, InterpolatedRows
+from .learned_scale import LEVEL_MASSES, masses_below, masses_between
+from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
+from .scattered_rows import ScatteredRows
+from .weightings import Found, Learned, Solved, Weighting, solve
+
+__all__ = ["Integrated", "over_scatter", "scatters"]
+
+Array = NDArray[np.float64]
+
+# Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
+_WIDE = 1e3
+
+# The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
+# and how well halves of it have to agree.
+_FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
+
+# Where a rule of the density under a wide prior ends, by how far that has fallen (its log).
+_ENDS = 20.0
+
+# Where a lattice of the scatter's coordinate ends at the latest.
+_HIGHEST = 200.0
+
+# Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
+_FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
+
+# Tables of so many rows are interpolated; how many a pilot takes, and with how many points at most the rows go on.
+_LONG, _PILOT, _MOST_POINTS = 500, 2**13, 16
+
+# Tolerance of a pilot, and of so many times as many rows: their density is a small part of the interval. Of fewer.
+_ROUGH, _MANY_TIMES, _FINER = 1e-2, 32, 1e-4
+
+# Parts of the density under a wide prior, and how well halves of it have to agree; by how much the log of what other
+# priors make of it may vary; shares that have no say in that.
+_FINE, _FINE_AGREE, _ALIKE, _NO_SHARE = 96, 1e-6, 2.0, 1e-6
+
+# The share below which a scatter is none.
+_NO_SCATTER = 1e-12
+
+Source = ScatteredRows | InterpolatedRows
+"""Rows under many scatters."""
+
+Part = tuple[Array, Solved]
+"""Values of the scatter's coordinate, and the posterior for the weightings of the rows there."""
+
+
+def _compressed(problem: Problem, source: Source, u: Array) -> tuple[Array, Array, Array]:
+    """Return the rows' triangles at some values of the scatter's coordinate, log weights and logs of the scatter."""
+    scatter = scatter_at(u, _lost(problem))
+    factors, log_errors = source.compressed(scatter)
+    log_weights = np.log1p(np.exp(-u)) - log_errors
+    if problem.noise == "additive":
+        log_weights += problem.noise_prior.log_density(scatter) + np.log(scatter)
+    return factors, log_weights, np.log(scatter)
+
+
+def _at_scatters(problem: Problem, source: Source, u: Array) -> list[Weighting]:
+    """Return the rows at some values of the scatter's coordinate, weighted with its density."""
+    factors, log_weights, log_scatter = _compressed(problem, source, u)
+    return [Weighting(*one) for one in zip(factors, log_weights.tolist(), log_scatter.tolist(), strict=True)]
+
+
+def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
+    """Integrate over the scatter where every value of it weights the rows anew.
+
+    Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
+    many and can't be interpolated. A few that stand for all are solved on the rows themselves, and weighed anew.
+    """
+    interpolated = _interpolated(problem)
+    if interpolated is not None:
+        try:
+            found = None if prior.scale_prior is None else _by_rule(problem, prior, interpolated)
+            return found or _over_scatter(problem, prior, interpolated, interpolated)
+        except Beyond:
+            problem.passed["interpolated"] = None
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
+    same = groups is None or approximate or groups.exact
+    return _over_scatter(problem, prior, gathered, gathered if same else ScatteredRows(problem, None))
+
+
+def _interpolated(problem: Problem) -> InterpolatedRows | None:
+    """Return the rows of a long table under all scatters that there may be; None where it takes other ways.
+
+    Every so many-th row tells where the scatter lies, in the multiple of the deviation that all of them have.
+    """
+    if "interpolated" in problem.passed:
+        found: InterpolatedRows | None = problem.passed["interpolated"]
+        return found
+    found = None
+    if problem.errors_vary and len(problem.rows.y) >= _LONG:
+        every = len(problem.rows.y) // _PILOT
+        low, high = scatter_at(np.array([LOWEST, _upper(problem)]), _lost(problem)).tolist()
+        try:
+            if every > 1:
+                pilot = InterpolatedRows(problem, low, high, every=every, tolerance=_ROUGH)
+                low, high = scatter_at(_peak(problem, pilot, _ENDS)[0][[0, -1]], _lost(problem)).tolist()
+                tolerance = _ROUGH if every >= _MANY_TIMES else _FINER
+                found = InterpolatedRows(problem, low, high, tolerance=tolerance, most=_MOST_POINTS)
+            else:
+                found = InterpolatedRows(problem, low, high)
+        except Beyond:
+            pass
+    problem.passed["interpolated"] = found
+    return found
+
+
+def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) -> Integrated | None:
+    """Integrate by a Gauss rule of what is the scatter's density under a wide prior; None where it is too different.
+
+    Only what the prior adds, a factor that hardly varies, takes the solutions at the points of the rule.
+    """
+    lost = _lost(problem)
+    u, log_wide = _peak(problem, rows, _ENDS)
+    highest = float(log_wide.max())
+    share = np.exp(log_wide - highest)
+    total = float(share.sum())
+    if not abs(2.0 * share[::2].sum() - total) < _FINE_AGREE * total or share[-1] > _FINE_AGREE:
+        return None
+    scatter = scatter_at(u, lost)
+    points, shares = _few(scatter, share / total, problem.scatter_unit)
+    weightings = _at_scatters(problem, rows, scatter_coordinate(points, lost))
+    level = _wide_density(problem, rows, scatter_coordinate(points, lost))
+    solved = Learned(
+        problem,
+        prior,
+        [
+            one._replace(log_weight=one.log_weight - at)
+            for one, at in zip(weightings, level.tolist(), strict=True)
+        ],
+    )
+    factor = np.logaddexp.reduce(solved.totals, axis=1)
+    if not np.ptp(factor[shares > _NO_SHARE]) < _ALIKE:
+        return None
+    log_spacing = float(np.log(u[1] - u[0]))
+    more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
+    found = solved.found(more)
+    unit, additive = problem.scatter_unit, problem.noise == "additive"
+
+    def masses() -> dict[str, tuple[Array, Array]]:  # refers to nothing that has rows
+        whole = share * np.exp(_between(points, factor[:, None], scatter, unit)[:, 0] - factor.max())
+        kept = whole > _NO_SHARE * whole.max()
+        # Quantiles of the scales lie between those at the points.
+        values = {
+            name: _between(points, logs, scatter[kept], unit) for name, logs in solved.in_levels().items()
+        }
+        values["scatter"] = np.log(scatter[kept])[:, None] + values["noise_scale"]
+        log_weights = (np.log(whole[kept])[:, None] + np.log(LEVEL_MASSES)).ravel()
+        logs = {name: of_levels.ravel() for name, of_levels in values.items()}
+        below = masses_below(log_weights, logs, {"scatter": np.exp(log_spacing)})
+        if additive:
+            below["scatter"] = masses_between(np.log(scatter), whole)
+        return below
+
+    return Integrated(found, points[found.weighting], solved.totals + more[:, None], ScaleMasses(masses))
+
+
+def _between(points: Array, values: Array, scatter: Array, error: float) -> Array:
+    """Return values at scatters, (K, L), linear between those at some points and beyond them, (S, L)."""
+    shares, wanted = 1.0 / (1.0 + points / error), 1.0 / (1.0 + scatter / error)
+    order = np.argsort(shares)
+    at, values = shares[order], values[order]
+    if len(at) == 1:
+        return np.repeat(values, len(wanted), axis=0)
+    left = np.clip(np.searchsorted(at, wanted) - 1, 0, len(at) - 2)
+    part = (wanted - at[left]) / np.maximum(at[left + 1] - at[left], 1e-300)
+    return np.asarray(values[left] + np.clip(part, -1.0, 2.0)[:, None] * (values[left + 1] - values[left]))
+
+
+def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, rows: Source) -> Integrated:
+    """Integrate over the scatter: a lattice on some rows, a few that stand for it on others."""
+    same = gathered is rows
+
+    def solved(u: Array, source: Source, level: Array | None = None) -> Solved:
+        found = _at_scatters(problem, source, u)
+        if level is not None:
+            found = [
+                one._replace(log_weight=one.log_weight - at) for one, at in zip(found, level, strict=True)
+            ]
+        return solve(problem, prior, found)
+
+    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    u, log_density = _joined(parts)
+    log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
+    share = np.exp(log_density - np.logaddexp.reduce(log_density))
+    points, shares = _few(scatter_at(u, _lost(problem)), share, problem.scatter_unit)
+    of_points = scatter_coordinate(points, _lost(problem))
+    # About the same density for all: one that is low between others is none the less to be solved.
+    seen = np.isfinite(log_density)
+    level = np.interp(of_points, u[seen], log_density[seen])
+    final = solved(of_points, rows, level)
+    # What the points weigh on the rows themselves, by what they weigh where the lattice was.
+    before = np.logaddexp.reduce((final if same else solved(of_points, gathered, level)).totals, axis=1)
+    with np.errstate(divide="ignore"):
+        more = np.where(np.isfinite(before), np.log(shares) + log_total - before, -np.inf)
+    found = final.found(more)
+    return Integrated(
+        found, points[found.weighting], final.totals + more[:, None], _masses(problem, parts, spacing)
+    )
+
+
+def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
+    """Return a few scatters that stand for many, and their weights.
+
+    A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
+    that are all there is.
+    """
+    shares = 1.0 / (1.0 + scatter / error)
+    deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
+    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
+    points, masses = gauss_rule(shares[None], weights, size)
+    # They lie between the others, but for rounding.
+    points = np.clip(points[0], shares.min(), min(shares.max(), 1.0 - _NO_SCATTER))
+    return error * (1.0 / points - 1.0), masses[0]
+
+
+def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str, tuple[Array, Array]]:
+    """Return what `Posterior.scale_masses` are, from all scatters of the lattice."""
+    log_scatter = [np.log(scatter_at(u, _lost(problem))) for u, _ in parts]
+    found = [solved.scales(logs) for logs, (_, solved) in zip(log_scatter, parts, strict=True)]
+    log_weights = np.concatenate([weights for weights, _ in found])
+    values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
+    masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
+    if problem.noise == "additive":
+        u, log_density = _joined(parts)
+        logs = np.log(scatter_at(u, _lost(problem)))
+        masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
+    return masses
+
+
+class Integrated(NamedTuple):
+    """The posterior over scatters."""
+
+    found: Found
+    scatter: Array
+    """(G,) in multiples of the noise scale under "auto", else in the model's unit."""
+    totals: Array
+    """(S, geometries) log integrals."""
+    masses: Mapping[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
+
+
+def _lost(problem: Problem) -> float:
+    """Return the scatter below which the lattice falls off faster than a logarithm's: there is nothing to see."""
+    return problem.scatter_prior.negligible if problem.noise == "auto" else problem.visible_scatter
+
+
+def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
+    """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
+    groups = problem.groups
+    gathered = ScatteredRows(problem, groups)
+    parts, spacing = _lattice(
+        lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
+    )
+    u, log_density = _joined(parts)
+    if len(u) > 1:
+        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
+        left, right = u[inside[0]], u[inside[-1]]
+        room = 0.5 * (right - left)
+        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
+    exact = groups is None or groups.exact
+    rows = gathered if exact else ScatteredRows(problem, None)
+    return _at_scatters(problem, rows, u), float(np.log(spacing))
+
+
+def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
+    """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
+    size = _NODES if left < right else 0
+    u = np.linspace(left, right, size + 1)
+    parts, top = [(u, solved(u))], -np.inf
+    while size and size <= _MOST_NODES:
+        u, log_density = _joined(parts)
+        # By the highest that any lattice saw: one that misses it would widen again what was narrowed, for ever.
+        highest = float(log_density.max())
+        top = max(top, highest)
+        inside = np.flatnonzero(log_density >= min(top - _FALLEN, highest))
+        wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
+        if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
+            right += wider * (last == size)
+            left = max(left - wider * (first == 0), LOWEST)
+        elif len(inside) < size // 2 and highest > top - _FALLEN:
+            left, right = u[max(first - 1, 0)], u[min(last + 1, size)]
+        else:
+            share = np.exp(log_density - log_density.max())
+            if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
+                break
+            # Halves do not agree: those between join in.
+            middle = 0.5 * (u[1:] + u[:-1])
+            parts.append((middle, solved(middle)))
+            size *= 2
+            continue
+        size = _NODES
+        u = np.linspace(left, right, size + 1)
+        parts = [(u, solved(u))]
+    return parts, float(right - left) / size if size else 1.0
+
+
+def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
+    """Return all coordinates, ascending, and log densities there."""
+    u = np.concatenate([part for part, _ in parts])
+    log_density = np.concatenate([np.logaddexp.reduce(solved.totals, axis=1) for _, solved in parts])
+    order = np.argsort(u)
+    return u[order], log_density[order]
+
+
+def _where(problem: Problem, source: Source) -> tuple[float, float]:
+    """Return the ends of where the scatter's coordinate lies, under a wide prior and the best noise scale."""
+    if isinstance(source, InterpolatedRows):
+        u, _ = _peak(problem, source)
+        return float(u[0]), float(u[-1])
+    density = partial(_wide_density, problem, source)
+    intervals = peak_intervals(density, LOWEST, _upper(problem), max(problem.tail, 1.0))
+    return intervals[0][0], intervals[-1][1]
+
+
+def _peak(problem: Problem, rows: InterpolatedRows, drop: float = DROP) -> tuple[Array, Array]:
+    """Return even values of the scatter's coordinate that hold it, and the log of its density under a wide prior."""
+    lower, upper = scatter_coordinate(np.array(rows.ends), _lost(problem))[:, None]
+    u, values, _ = even_lattices(
+        lambda u: _wide_density(problem, rows, u[0])[None],
+        lower,
+        upper,
+        problem.tail,
+        drop=drop,
+        size=_FINE,
+        bounded=True,
+    )
+    return u[0], values[0]
+
+
+def _upper(problem: Problem) -> float:
+    """Return the scatter's coordinate far above which there is none."""
+    spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
+    return float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
+
+
+def _wide_density(problem: Problem, source: Source, u: Array) -> Array:
+    """Return the log density of the scatter's coordinate under a wide prior and the best noise scale."""
+    size = problem.rows.n_features + problem.fit_intercept
+    freedom = max(source.total_weight - size, 1.0)
+    factors, log_weight, log_scatter = _compressed(problem, source, u)
+    triangle = factors[:, :, -1 - size :]
+    if isinstance(source, ScatteredRows):
+        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
+        triangle = np.concatenate([triangle, wide], axis=1)
+    if not (isinstance(source, InterpolatedRows) and problem.fit_intercept):
+        triangle = np.asarray(np.linalg.qr(triangle, mode="r"))
+    square = np.square(triangle[:, size:, size]).sum(axis=1)
+    # Rows that are many bound what they tell of more than the prior does.
+    diagonal = np.diagonal(triangle, axis1=1, axis2=2)[:, :size]
+    log_weight -= np.log(np.maximum(np.abs(diagonal), 1.0 / _WIDE)).sum(axis=1)
+    if problem.noise != "auto":
+        return np.asarray(log_weight - 0.5 * square)
+    floor = problem.resolutions(factors)
+    log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))
+    log_scatter += log_scale
+    log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
+    log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
+    return np.asarray(log_weight - freedom * log_scale)

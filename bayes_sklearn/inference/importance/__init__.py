@@ -1,0 +1,1 @@
+"""Importance sampling: other likelihoods, and features with errors."""

@@ -1,0 +1,347 @@
+"""The importance engine: features measured with error, and other likelihoods than the normal one.
+
+With features measured with error all that is linear and Gaussian is integrated out.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from ...priors.base import Flat, ScaleMixture
+from ...priors.coefficients import Normal, PoweredCorrelation
+from ...priors.scales import ScatterPrior
+from ..conditional_prior import powered_roots
+from ..numerics.importance_sampling import Sample
+from ..posterior import Factors, Posterior, SharedBasis
+from ..problem import RESOLUTION, NotTrusted, Problem, SamplerSettings
+from ..propriety import check_proper
+from ..structural.mixture import MixtureProblem
+from ..structural.model import StructuralProblem
+from ..structural.slope_prior import SlopePrior, cauchy_log_density, normal_log_density
+from ..structural.true_features import TrueFeatures
+from ..structural.true_mixture import TrueMixture
+from .mixture_nodes import most_likely_number, solve_mixture
+from .regression_nodes import solve_regression
+from .structural_nodes import StructuralNodes, solve_structural
+
+Array = NDArray[np.float64]
+
+NAME = "importance"
+
+# Priors of scales have their medians within a factor of exp of this from one.
+_WIDEST = 100.0
+
+
+def why_not(problem: Problem) -> str | None:
+    """Return why this engine can't take the problem, or None."""
+    errors = problem.feature_errors
+    if not problem.likelihood.closed_form:
+        return _why_not_regression(problem)
+    if errors is None:
+        return "with the normal likelihood it is for features measured with error, and none has one"
+    if isinstance(problem.coef_prior, ScaleMixture):
+        return (
+            f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
+        )
+    exact = len(errors.noisy) < problem.rows.n_features
+    if exact and not isinstance(problem.coef_prior, Flat | Normal | PoweredCorrelation):
+        return (
+            "beside features with errors there are exact ones, whose coefficients need a Normal,"
+            f" PoweredCorrelation or Flat prior, not {problem.coef_prior!r}"
+        )
+    if problem.intercept_prior is not None and problem.intercept_prior.gaussian("intercept_prior", 1) is None:
+        return f"it takes Normal and Flat priors for the intercept, not {problem.intercept_prior!r}"
+    return None
+
+
+def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
+    """Return the posterior in the model's units, (20) to (22).
+
+    Raises
+    ------
+    ValueError
+        Where the posterior is improper, or the problem is not one for this engine.
+    NotTrusted
+        Where the nodes are not.
+    """
+    reason = why_not(problem)
+    if reason is not None:
+        raise ValueError(f"The importance engine can't take this: {reason}.")
+    if problem.feature_errors is None:
+        check_proper(problem.gaussian_like())
+        posterior, found = solve_regression(problem, seed=settings.seed)
+        return _trusted(posterior, found)
+    check_proper(problem)
+    structural, units = structural_problem(problem)
+    if problem.n_components == 1:
+        nodes = solve_structural(structural, seed=settings.seed)
+        return _trusted(posterior_of(problem, nodes, units), nodes.sample)
+    mixture = MixtureProblem(structural, problem.n_components)
+    found = solve_mixture(mixture, settings.seed)
+    return _trusted(mixture_posterior(problem, mixture, found.points, found.weights, units), found)
+
+
+def _why_not_regression(problem: Problem) -> str | None:
+    """Return why this engine can't take a problem with another likelihood than the normal one, or None."""
+    if problem.feature_errors is not None:
+        return f"it takes errors in X with the normal likelihood, not with {problem.likelihood!r}"
+    if isinstance(problem.coef_prior, ScaleMixture):
+        return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
+    return None
+
+
+def _trusted(posterior: Posterior, found: Sample) -> Posterior:
+    """Return a posterior whose nodes pass the gates; raise `NotTrusted` for another."""
+    doubts = found.doubts
+    if doubts:
+        raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
+    return posterior
+
+
+def number_of_components(problem: Problem) -> int:
+    """Return how many components of the true features' distribution the data speak for."""
+    learned = isinstance(problem.coef_prior, PoweredCorrelation)
+    pilot = problem if learned else problem.gaussian_like()
+    check_proper(pilot)
+    return most_likely_number(structural_problem(pilot)[0])
+
+
+class Units(NamedTuple):
+    """From the model's units to the engine's, in which its priors of the true features' distribution are wide."""
+
+    noisy: Array
+    """(q,) units of the noisy features."""
+    exact: Array
+    """(k,) units of the exact ones, ..."""
+    origin: Array
+    """... and what is subtracted from them first, in the model's units."""
+
+
+def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
+    """Return the problem in the engine's own terms."""
+    errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    used = slice(None) if rows.frequency is None else np.flatnonzero(rows.frequency)
+    p, noisy = rows.n_features, errors.noisy
+    exact = np.setdiff1d(np.arange(p), noisy)
+    center = rows.here(scaling.mean)
+    X = (np.asarray(rows.take(used), dtype=np.float64) - center[:-1]) / scaling.x_scale
+    units = units_of(problem)
+    unit = units.noisy
+    in_data = unit * scaling.x_scale[noisy]
+
+    def of_rows(values: Array, ndim: int) -> Array:
+        return values[used] if values.ndim > ndim else values
+
+    covariance = of_rows(errors.covariance, 2) / (in_data[:, None] * in_data)
+    with_target = None
+    if errors.with_target is not None:
+        with_target = of_rows(errors.with_target, 1) / (in_data * scaling.y_scale)
+    error: Array | float | None = None
+    if problem.standard_error is not None:
+        error = of_rows(np.asarray(problem.standard_error, dtype=np.float64), 0) / problem.error_unit
+    intercept = None
+    if problem.intercept_prior is not None:
+        found = problem.intercept_prior.gaussian("intercept_prior", 1)
+        intercept = None if found is None else (float(found[0][0]), float(found[1][0]))
+    w, z = X[:, noisy] / unit, (X[:, exact] - units.origin) / units.exact
+    given = problem.prior_units
+    mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
+    frequency = None if rows.frequency is None else rows.frequency[used]
+    weight = np.ones(len(w)) if frequency is None else frequency
+    return StructuralProblem(
+        z=z,
+        w=w,
+        y=(rows.y[used] - center[-1]) / scaling.y_scale,
+        feature_covariance=covariance,
+        slopes=_slope_prior(problem, units),
+        log_prior_noise=problem.noise_prior.log_density,
+        intercept=intercept,
+        mu_mean=weight @ w / weight.sum() if mu_mean is None else mu_mean,
+        z_mean=weight @ z / weight.sum(),
+        frequency=frequency,
+        cross_covariance=with_target,
+        standard_error=error,
+        noise=problem.noise,
+        log_prior_scatter=(
+            ScatterPrior(problem.scatter_unit).log_density if problem.noise == "auto" else None
+        ),
+        resolution=_resolution(problem),
+    ), units
+
+
+def _resolution(problem: Problem) -> float:
+    """Return the part of the target that is rounding, in the model's units; a constant one has no other."""
+    state, unit = problem.state, problem.scaling.y_scale
+    spread = float(state.standard_deviation[-1]) or unit
+    magnitude = abs(float((state.mean + state.origin)[-1]))
+    return max(RESOLUTION * spread, float(np.finfo(np.float64).eps) * magnitude) / unit
+
+
+def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
+    """Return the coefficients' prior in the engine's units."""
+    prior, p = problem.coef_prior, problem.rows.n_features
+    noisy, unit = problem.feature_errors.noisy, units.noisy  # type: ignore[union-attr]
+    exact = np.setdiff1d(np.arange(p), noisy)
+    parameters = prior.check("coef_prior", p)
+    mean, sd = prior.gaussian_like("coef_prior", p)
+    log_scale = None if prior.scale_prior is None else prior.scale_prior.log_density
+    if isinstance(prior, PoweredCorrelation):
+        # With one exact feature there is no correlation that the power could be of.
+        powers = parameters["power"] if len(exact) > 1 else parameters["power"][:1]
+        roots = powered_roots(problem.prior_design[:, exact], powers)
+        size = signal_scale(prior)
+        return SlopePrior(
+            (lambda signal: normal_log_density(signal, size))
+            if log_scale is None
+            else (lambda signal: cauchy_log_density(signal, size)),
+            mean[noisy],
+            np.full(len(noisy), size),
+            mean[exact],
+            np.array([np.linalg.inv(units.exact[:, None] * sd[exact, None] * root) for root in roots]),
+            log_scale if len(exact) else None,
+            on_signal=True,
+        )
+    own = {name: values[noisy] for name, values in parameters.items()}
+    jacobian = -float(np.log(unit).sum())
+    return SlopePrior(
+        lambda m: prior.coefficient_log_density(m / unit, own).sum(axis=1) + jacobian,
+        mean[noisy] * unit,
+        sd[noisy] * unit,
+        mean[exact] * units.exact,
+        np.diag(1.0 / (sd[exact] * units.exact))[None],
+        log_scale,
+    )
+
+
+def signal_scale(prior: PoweredCorrelation) -> float:
+    """Return the scale of the prior of the signal of features with errors, (20a): where it is learned, its median."""
+    learned = prior.scale_prior
+    if learned is None:
+        return float(prior.check("coef_prior", 1)["sigma"][0])
+    log_scale = np.linspace(-_WIDEST, _WIDEST, 20001)
+    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    mass = np.cumsum(density)
+    return float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
+
+
+def units_of(problem: Problem) -> Units:
+    """Return units in which features spread by one."""
+    state, scaling, errors = problem.state, problem.scaling, problem.feature_errors
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    noisy = errors.noisy
+    exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
+    deviation = (problem.prior_units or state).standard_deviation[:-1] / scaling.x_scale
+    unit = np.where(deviation > 0.0, deviation, 1.0)
+    origin = np.zeros(len(exact))
+    if isinstance(problem.intercept_prior, Flat):  # under another the intercept is at zero
+        origin = ((state.mean + state.origin)[:-1][exact] - scaling.x_mean[exact]) / scaling.x_scale[exact]
+    return Units(unit[noisy], unit[exact], origin)
+
+
+def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Posterior:
+    """Return the nodes as a posterior of B, with the true features' distribution beside it."""
+    errors, p = problem.feature_errors, problem.rows.n_features
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    unit = units.noisy
+    # (mu_j, Gamma_j.) and (alpha, beta) to (1, z) from (1, (z - origin) / unit).
+    own = np.diag(np.append(1.0, 1.0 / units.exact))
+    own[0, 1:] = -units.origin / units.exact
+    to_model = np.kron(np.diag(np.append(unit, 1.0)), own)
+    if not problem.fit_intercept:
+        alpha = len(unit) * len(own)
+        to_model = np.delete(np.delete(to_model, alpha, axis=0), alpha, axis=1)
+    true = TrueFeatures(
+        noisy=errors.noisy,
+        n_features=p,
+        intercept=problem.fit_intercept,
+        coef=nodes.m / unit,
+        variance=nodes.T * (unit[:, None] * unit),
+        theta=nodes.theta @ to_model.T,
+        root=to_model @ nodes.theta_root,
+        x_mean=np.zeros(p),
+        x_scale=np.ones(p),
+        y_mean=0.0,
+        y_scale=1.0,
+    )
+    location, factors, _ = true.coefficients()
+    return Posterior(
+        weights=nodes.sample.weights,
+        location=location,
+        covariances=Factors(factors),
+        noise_scale=nodes.noise_scale,
+        center=np.zeros(p),
+        true_features=true,
+        scatter=nodes.scatter if problem.noise == "auto" else None,
+        prior_scale=nodes.tau if _learns_scale(problem) else None,
+        geometry=_geometry(problem, nodes.geometry),
+    )
+
+
+def _learns_scale(problem: Problem) -> bool:
+    """Return whether the coefficients' prior has a scale that is found: (20a) has one of exact features alone."""
+    errors, prior = problem.feature_errors, problem.coef_prior
+    none_exact = errors is not None and len(errors.noisy) == problem.rows.n_features
+    return prior.scale_prior is not None and not (none_exact and isinstance(prior, PoweredCorrelation))
+
+
+def _geometry(problem: Problem, found: Array) -> Array | None:
+    """Return the probabilities of the prior's geometries, if it has several: those that are alike share one."""
+    prior = problem.coef_prior
+    if not isinstance(prior, PoweredCorrelation):
+        return None
+    n_powers = len(prior.check("coef_prior", problem.rows.n_features)["power"])
+    return None if n_powers == 1 else np.broadcast_to(found, n_powers) * (len(found) / n_powers)
+
+
+def mixture_posterior(
+    problem: Problem, mixture: MixtureProblem, points: Array, weights: Array, units: Units
+) -> Posterior:
+    """Return points of the mixture model as a posterior of B, with the true features' distribution beside it."""
+    errors, p = problem.feature_errors, problem.rows.n_features
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    parts, (z, w, y) = mixture.taken_apart(points), mixture.center
+    by_geometry = np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
+    # From lines about the means to lines at zero, and from (z - origin) / unit to z.
+    away = z + units.origin / units.exact
+    beta = parts.line[:, 1:]
+    intercept = y + parts.line[:, 0] - beta @ away - parts.m @ w
+    if not problem.fit_intercept:
+        intercept[:] = 0.0
+    means = w + parts.means - (parts.slopes @ away)[:, None]
+    unit = units.noisy
+    true = TrueMixture(
+        noisy=errors.noisy,
+        n_features=p,
+        coef=parts.m / unit,
+        line_at_zero=np.column_stack([intercept, beta / units.exact]),
+        means=means * unit,
+        slopes=parts.slopes * (unit[:, None] / units.exact),
+        covariances=parts.covariances * (unit[:, None] * unit),
+        log_shares=parts.log_shares,
+        x_mean=np.zeros(p),
+        x_scale=np.ones(p),
+        y_mean=0.0,
+        y_scale=1.0,
+    )
+    return Posterior(
+        weights=weights,
+        location=true.coefficients()[0],
+        covariances=SharedBasis(np.zeros((p + 1, 0)), np.zeros((len(points), 0))),
+        noise_scale=parts.noise_scale,
+        center=np.zeros(p),
+        true_features=true,
+        scatter=parts.scatter if problem.noise == "auto" else None,
+        prior_scale=parts.tau if _learns_scale(problem) else None,
+        geometry=_geometry(problem, weights @ by_geometry),
+    )

@@ -1,0 +1,315 @@
+"""The posterior of the mixture model: the number of components, where the density is highest, and nodes.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gamma, gammaln, logsumexp
+
+from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
+from ..structural.mixture import MixtureProblem
+from ..structural.model import StructuralProblem
+from ..structural.rows import pairs
+
+Array = NDArray[np.float64]
+
+# Up to so many components are tried where their number is not given, each of which has to raise the log of the
+# marginal likelihood by more than this: strong evidence (Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795).
+MOST_COMPONENTS, _STRONG = 5, 3.0
+
+# Of the expectation-maximisation that finds where to start: rows, steps, and the least share of the features'
+# variance that is left to a component.
+_EM_ROWS, _EM_STEPS, _EM_FLOOR = 5000, 60, 0.01
+
+_CLIMB_STEPS = 50
+
+# Scales less than so many standard deviations away from zero are covered down to zero; components less than so many
+# away from being others are counted as those, too.
+_CLOSE, _SEPARATE = 5.0, 8.0
+
+# More images of a point than these cost more than they bring.
+_MOST_IMAGES = 512
+
+# Nodes by default, and rows times components times nodes above which they are halved, but not below a quarter.
+_NODES, _MANY = 4096, 2**26
+
+
+def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = None) -> Sample:
+    """Return the posterior of the mixture model.
+
+    Parameters
+    ----------
+    problem : MixtureProblem
+    seed : int, default=0
+    n_nodes : int, optional
+        Best a power of two; by default 4096, fewer where rows are many. There may be up to three times as many, where
+        so many are worth too little.
+    """
+    if n_nodes is None:
+        n_nodes = _NODES
+        while n_nodes > _NODES // 4 and n_nodes * len(problem.rows) * problem.n_components > _MANY:
+            n_nodes //= 2
+    peak = highest(problem)
+    center, root, _ = find_mode(problem.log_density, peak.center, peak.root)
+    mode = Component(center, root)
+    flip = problem.signed & (np.abs(center) < _SEPARATE * mode.scale)
+    # Some components that change places may be all that is near; then their signs are left alone.
+    permuted = problem.n_components <= MOST_COMPONENTS
+    choices = 2 ** int(flip.sum()) * (int(gamma(problem.n_components + 1)) if permuted else 1)
+    images = problem.images(flip & (choices <= _MOST_IMAGES), permuted)
+    images = images[_near(images, mode)]
+
+    def widen(points: Array, log_weights: Array, component: Component) -> Component:
+        """Cover scales that are close to zero from both sides of it."""
+        close = problem.signed & (np.abs(component.center) < _CLOSE * component.scale)
+        if 2 ** int(close.sum()) > _MOST_IMAGES:
+            return component
+        folds = problem.images(close, permuted=False)
+        everywhere = (points @ folds.transpose(0, 2, 1)).reshape(-1, problem.size)
+        return fitted(everywhere, np.tile(log_weights, len(folds)), component)
+
+    rng = np.random.default_rng(seed)
+    found = sample(problem.log_density, [mode], n_nodes, rng, images=images, widen=widen)
+    # There is one image of all for each order of the components.
+    orders = float(gammaln(problem.n_components + 1.0))
+    return found._replace(log_total=found.log_total + orders)
+
+
+def _near(images: Array, mode: Component) -> NDArray[np.bool_]:
+    """Return which images the mode's own draws may be taken for."""
+    away = images @ mode.center - mode.center
+    return np.linalg.norm(away @ np.linalg.inv(mode.root).T, axis=1) < 2.0 * _SEPARATE
+
+
+def most_likely_number(data: StructuralProblem) -> int:
+    """Return how many components the data speak for, by Laplace's approximation of the marginal likelihood.
+
+    It is raised as long as that helps.
+    """
+    before = -np.inf
+    for count in range(1, MOST_COMPONENTS + 1):
+        evidence = highest(MixtureProblem(data, count)).log_evidence
+        if evidence < before + _STRONG:
+            return count - 1
+        before = evidence
+    return MOST_COMPONENTS
+
+
+class Peak(NamedTuple):
+    """A place near the mode, and a root of the covariance there."""
+
+    center: Array
+    root: Array
+    log_evidence: float
+    """Laplace's approximation."""
+
+
+def highest(problem: MixtureProblem) -> Peak:
+    """Return a place near the mode, from the features alone and then uphill.
+
+    Fisher's scoring with the products of the rows' scores in the place of the information (Berndt, Hall, Hall &
+    Hausman 1974, Annals of Economic and Social Measurement 3:653-665).
+    """
+    point, unit = _start(problem)
+    steps = 1e-4 * unit
+    value = float(problem.log_density(point[None])[0])
+    lengths = 2.0 ** np.arange(1.0, -9.0, -1.0)
+    root = np.diag(unit)
+    for _ in range(_CLIMB_STEPS):
+        gradient, information = problem.scores(point, steps)
+        of_prior, curvature = _prior_derivatives(problem, point, 0.05 * unit)
+        information = information + np.diag(np.maximum(curvature, 1e-3 / np.square(unit)))
+        scale = 1.0 / np.sqrt(np.diag(information))
+        values, vectors = np.linalg.eigh(information * scale * scale[:, None])
+        root = scale[:, None] * vectors / np.sqrt(np.maximum(values, 1e-10))
+        push = root.T @ (gradient + of_prior)
+        if np.linalg.norm(push) < 0.1:
+            break
+        candidates = point + np.outer(lengths, root @ push)
+        found = problem.log_density(candidates)
+        best = int(np.argmax(found))
+        if not found[best] > value + 1e-3:
+            break
+        point, value = candidates[best], float(found[best])
+    log_volume = float(np.linalg.slogdet(root)[1]) + 0.5 * problem.size * float(np.log(2.0 * np.pi))
+    orders = float(gammaln(problem.n_components + 1.0))
+    return Peak(point, root, value + log_volume + orders)
+
+
+def _prior_derivatives(problem: MixtureProblem, point: Array, steps: Array) -> tuple[Array, Array]:
+    """Return the log prior's gradient, and minus the diagonal of its second derivatives."""
+    up, down = problem.log_prior(point + np.diag(steps)), problem.log_prior(point - np.diag(steps))
+    here = problem.log_prior(point[None])[0]
+    return (up - down) / (2.0 * steps), (2.0 * here - up - down) / np.square(steps)
+
+
+def _start(problem: MixtureProblem) -> tuple[Array, Array]:
+    """Return a point to start from, and the unit of each coordinate."""
+    data, q = problem.data, problem.data.n_noisy
+    mixture = _components(problem)
+    normal, scale = data.guess()
+    m, s = normal[:q], normal[q : data.spread_columns.start]
+    table, width = problem.rows, data.z.shape[1] + 1
+    weight = np.sqrt(problem.frequency)
+    first = int(data.intercept is None)
+    if data.intercept is None:
+        # About the means, a line through the origin is one.
+        z, w, y = problem.center
+        table = table + np.concatenate([[0.0], z, w, [y]])
+    target = table[:, -1] - table[:, width : width + q] @ m
+    line: Array = np.asarray(
+        np.linalg.lstsq(weight[:, None] * table[:, first:width], weight * target)[0], dtype=np.float64
+    )
+    log_tau = []
+    if problem.scaled is not None:
+        m, line[1 - first :], found = problem.scaled.together(m, line[1 - first :], mixture.slopes)
+        log_tau.append(found)
+    of_t, of_zeta = zip(*(_scales(T) for T in mixture.covariances), strict=True)
+    logits = np.log(mixture.shares)
+    point = np.concatenate(
+        [
+            m,
+            s,
+            line,
+            mixture.slopes.ravel(),
+            mixture.means.ravel(),
+            *of_t,
+            *of_zeta,
+            problem.contrasts.T @ logits,
+            normal[data.correlation_columns.stop :][: problem.sizes["scatter"]],
+            log_tau,
+        ]
+    )
+    spread = max(
+        float(np.sqrt(np.square(weight * problem.rows[:, -1]).mean())), np.sqrt(data.residual_variance)
+    )
+    unit = np.ones(problem.size)
+    for name in ("m", "line"):
+        unit[problem.columns[name]] = spread
+    if problem.scaled is not None:  # coefficients are in units of their own
+        unit[problem.columns["line"]][1 - first :] = 1.0
+        unit[problem.columns["m"]] = spread if data.slopes.on_signal else 1.0
+    unit[problem.columns["s"]] = np.maximum(s, scale[q : q + len(s)])
+    return point, unit
+
+
+def _scales(T: Array) -> tuple[Array, Array]:
+    """Return t and zeta of a covariance matrix."""
+    t = np.sqrt(np.diag(T))
+    lower = np.linalg.cholesky(T / np.outer(t, t))
+    # A row's squares sum to one: what is left of it from each entry on.
+    remaining = np.sqrt(np.cumsum(np.square(lower)[:, ::-1], axis=1)[:, ::-1])
+    below = np.tril_indices(len(t), -1)
+    return t, np.arctanh(np.clip(lower[below] / remaining[below], -0.99, 0.99))
+
+
+@dataclass(frozen=True, eq=False)
+class _Mixture:
+    """The distribution of the true features given the exact ones."""
+
+    shares: Array
+    """(K,)"""
+    means: Array
+    """(K, q)"""
+    covariances: Array
+    """(K, q, q)"""
+    slopes: Array
+    """(q, k)"""
+
+    def split(self, component: int) -> _Mixture:
+        """Return the mixture with one of its components in two, along its longest axis."""
+        values, vectors = np.linalg.eigh(self.covariances[component])
+        axis = 0.8 * np.sqrt(values[-1]) * vectors[:, -1]
+        mean, T = self.means[component], self.covariances[component] - np.outer(axis, axis)
+        share = 0.5 * self.shares[component]
+        others = np.arange(len(self.shares)) != component
+        return replace(
+            self,
+            shares=np.append(self.shares[others], [share, share]),
+            means=np.concatenate([self.means[others], [mean - axis, mean + axis]]),
+            covariances=np.concatenate([self.covariances[others], [T, T]]),
+        )
+
+
+def _components(problem: MixtureProblem) -> _Mixture:
+    """Return a mixture that is likely given the measured features alone: components are split one after the other.
+
+    By expectation-maximisation with errors of their own (Bovy, Hogg & Roweis 2011, Annals of Applied Statistics
+    5:1657-1677), on a part of the rows if they are many.
+    """
+    q, width = problem.data.n_noisy, problem.data.z.shape[1] + 1
+    some = slice(None, None, -(-len(problem.rows) // _EM_ROWS))
+    rows, weight = problem.rows[some], problem.frequency[some]
+    z, w = rows[:, 1:width], rows[:, width : width + q]
+    errors = problem.errors[some] if len(problem.errors) > 1 else problem.errors
+    U = errors[:, pairs(q)]
+    root = np.sqrt(weight)[:, None]
+    slopes: Array = np.asarray(np.linalg.lstsq(root * z, root * w)[0].T, dtype=np.float64)
+    away = w - z @ slopes.T
+    mean = weight @ away / weight.sum()
+    spread = (away - mean).T * weight @ (away - mean) / weight.sum()
+    floor = _EM_FLOOR * (np.diag(np.diag(spread)) + 1e-9 * np.eye(q))
+    T = _at_least(spread - np.broadcast_to(U, (len(w), q, q)).mean(axis=0), floor)
+    mixture = _Mixture(np.ones(1), mean[None], T[None], slopes)
+    while len(mixture.shares) < problem.n_components:
+        candidates = [
+            _maximised(mixture.split(component), w, z, U, weight, floor)
+            for component in range(len(mixture.shares))
+        ]
+        mixture = max(candidates, key=lambda candidate: candidate[1])[0]
+    return mixture
+
+
+def _maximised(
+    mixture: _Mixture, w: Array, z: Array, U: Array, weight: Array, floor: Array
+) -> tuple[_Mixture, float]:
+    """Return the mixture after some steps of expectation-maximisation, and its log likelihood."""
+    before = -np.inf
+    gram = (z.T * weight) @ z
+    for _ in range(_EM_STEPS):
+        line = z @ mixture.slopes.T
+        total = mixture.covariances[:, None] + U  # (K, n or 1, q, q)
+        inverse = np.linalg.inv(total)
+        away = w - line - mixture.means[:, None]
+        whitened = (inverse @ away[..., None])[..., 0]
+        log_density = np.log(mixture.shares)[:, None] - 0.5 * (
+            (away * whitened).sum(axis=2) + np.linalg.slogdet(total)[1]
+        )
+        log_row = logsumexp(log_density, axis=0)
+        likelihood = float(weight @ log_row)
+        belongs = np.exp(log_density - log_row) * weight
+        count = np.maximum(belongs.sum(axis=1), 1e-6)
+        T = mixture.covariances[:, None]
+        true = (T @ whitened[..., None])[..., 0]  # less the component's own mean
+        left = np.broadcast_to(T - T @ inverse @ T, (*away.shape, away.shape[2]))
+        shift = np.einsum("kn,knj->kj", belongs, true) / count[:, None]
+        deviation = true - shift[:, None]
+        covariances = np.einsum("kn,kni,knj->kij", belongs, deviation, deviation)
+        covariances += np.einsum("kn,knij->kij", belongs, left)
+        slopes = mixture.slopes
+        if z.shape[1]:
+            slopes = slopes + np.linalg.lstsq(gram, np.einsum("kn,nj,kni->ji", belongs, z, deviation))[0].T
+        mixture = _Mixture(
+            count / count.sum(),
+            mixture.means + shift,
+            np.array([_at_least(one, floor) for one in covariances / count[:, None, None]]),
+            slopes,
+        )
+        if likelihood < before + 1e-3:
+            break
+        before = likelihood
+    return mixture, likelihood
+
+
+def _at_least(covariance: Array, floor: Array) -> Array:
+    """Return a covariance matrix with at least this diagonal one in every direction."""
+    unit = np.sqrt(np.diag(floor))
+    values, vectors = np.linalg.eigh(covariance / np.outer(unit, unit))
+    root = unit[:, None] * vectors
+    return np.asarray((root * np.maximum(values, 1.0)) @ root.T, dtype=np.float64)

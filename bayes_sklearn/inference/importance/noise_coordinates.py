@@ -1,0 +1,273 @@
+"""Coordinates of a regression in which its coefficients follow the noise scale and the scale of their prior.
+
+The less the noise, the nearer are the coefficients to least squares, where rows are few for the columns, and the
+narrower their prior, the nearer are they to its mean: such are funnels, whose peaks say nothing of where the mass is.
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit
+
+from ..numerics.importance_sampling import Component, find_mode
+from .regression_density import RegressionDensity, climb, root_of
+
+Array = NDArray[np.float64]
+
+# Of a coefficient that is no further from its prior's mean, in the width over which the prior is averaged, slope and
+# distance are too small to be divided.
+_NO_DISTANCE = 1e-3
+
+# The coordinates are settled again where the auxiliary parameters move by more than this share of their standard
+# deviation, but no more often than this.
+_MOVED, _TURNS = 0.1, 6
+
+# Guess at a standard deviation of an auxiliary coordinate: of a logarithm, and of another by the coordinate.
+_GUESS = 0.3
+
+# Scatters that differ by more than this in their logarithm are modes of their own; a negligible one, of the errors.
+_APART, _NEGLIGIBLE = 1.0, 0.01
+
+# Where it is looked whether coordinates follow the prior's scale, in its coordinate's standard deviations; no nearer
+# to zero than this; and the squared distance of the mode, in its own, that takes a place of its own.
+_PLACES, _LEAST_PLACE, _OFF = (-3.0, -1.5, 1.5, 3.0, 4.5), 0.1, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class FollowingNoise:
+    """log p(u, coordinates of the others, data) with gamma as a function of u and of the two scales, (36)."""
+
+    density: RegressionDensity
+    center: Array
+    """(k,) gamma at one noise scale."""
+    basis: Array
+    """(k, k) gamma by u there."""
+    share: Array
+    """(k,) the part of the precision that the rows give."""
+    pull: Array
+    """(k,) gradient of the rows' log density."""
+    variance: float
+    """The typical row's at that noise scale."""
+    prior_scale: float
+    """The scale of the coefficients' prior there."""
+    smoothing: Array
+    """(k,) as for `RegressionDensity.derivatives`."""
+
+    @classmethod
+    def at(cls, density: RegressionDensity, point: Array, smoothing: Array) -> FollowingNoise:
+        """Return the coordinates that fit at a point with the mode of gamma given the rest."""
+        k = density.n_coefficients
+        found = density.derivatives(point, smoothing)
+        _, slope, bend = density.prior_derivatives(point, smoothing)
+        if density.learned is not None:
+            # What doesn't follow the prior's scale is taken to be the rows'. A prior that is not Gaussian stands for
+            # the one with its mean and slope, so that coefficients go to that mean as the scale goes to zero.
+            slope, own = density.of_coefficients(slope), density.of_coefficients(bend)
+            away = density.free(point[None])[0] - density.wide[0]
+            with np.errstate(all="ignore"):
+                bend = np.where(np.abs(away) > _NO_DISTANCE * smoothing, slope / away, own)
+            more = density.basis.T @ ((bend - own)[:, None] * density.basis)
+            found = found.plus(more)
+        root = root_of(found, k)
+        prior = density.basis.T @ (bend[:, None] * density.basis)
+        # What is not the prior's is the rows'.
+        left = np.eye(k) + root.T @ prior @ root
+        share, turn = np.linalg.eigh(0.5 * (left + left.T))
+        basis = root @ turn
+        pull = basis.T @ (found.gradient[:k] - density.basis.T @ slope)
+        variance = float(density.typical_variance(point[None])[0])
+        scale = float(density.prior_scale(point[None])[0])
+        return cls(density, point[:k], basis, np.clip(share, 0.0, 1.0), pull, variance, scale, smoothing)
+
+    def points(self, points: Array) -> Array:
+        """Return (gamma, coordinates of the others) of (u, coordinates of the others), (G, d)."""
+        k = self.density.n_coefficients
+        rows, prior, kappa = self._precision(points)
+        u = self.pull * (rows - prior)[:, None] / kappa + points[:, :k] / np.sqrt(kappa)
+        return np.column_stack([self.center + u @ self.basis.T, points[:, k:]])
+
+    def profile(self, others: Array) -> Array:
+        """Return the log density where u is zero, (G,): up to a constant, about that with u integrated out."""
+        points = np.column_stack([np.zeros((len(others), self.density.n_coefficients)), others])
+        found, peak = self(points), self.density.priors.peak
+        if not peak:
+            return found
+        # The more the prior says, the more is its peak above the Gaussian that stands for it.
+        _, prior, kappa = self._precision(points)
+        return found - peak * ((1.0 - self.share) * prior[:, None] / kappa).sum(axis=1)
+
+    def __call__(self, points: Array) -> Array:
+        return self.density(self.points(points)) + self.log_volume(points)
+
+    def log_volume(self, points: Array) -> Array:
+        """Return the log of the volume of gamma by that of u, (G,)."""
+        _, _, kappa = self._precision(points)
+        return float(np.linalg.slogdet(self.basis)[1]) - 0.5 * np.log(kappa).sum(axis=1)
+
+    def _precision(self, points: Array) -> tuple[Array, Array, Array]:
+        """Return how many times as much rows and prior say as there, (G,) each, and the precision of u, (G, k)."""
+        with np.errstate(all="ignore"):
+            rows = np.clip(self.variance / self.density.typical_variance(points), 1e-12, 1e12)
+            prior = np.clip(np.square(self.prior_scale / self.density.prior_scale(points)), 1e-12, 1e12)
+        kappa = 1.0 + self.share * (rows[:, None] - 1.0) + (1.0 - self.share) * (prior[:, None] - 1.0)
+        return rows, prior, np.maximum(kappa, 1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class Anchored:
+    """Coordinates that follow the prior's scale from the nearest of several places."""
+
+    parts: list[FollowingNoise]
+
+    def points(self, points: Array) -> Array:
+        """Return (gamma, coordinates of the others), (G, d)."""
+        answer = np.empty_like(points)
+        for part, here in self._nearest(points):
+            answer[here] = part.points(points[here])
+        return answer
+
+    def __call__(self, points: Array) -> Array:
+        volume = np.empty(len(points))
+        for part, here in self._nearest(points):
+            volume[here] = part.log_volume(points[here])
+        return self.parts[0].density(self.points(points)) + volume
+
+    def _nearest(self, points: Array) -> Iterator[tuple[FollowingNoise, NDArray[np.bool_]]]:
+        scales = np.log([part.prior_scale for part in self.parts])
+        with np.errstate(all="ignore"):
+            own = np.log(self.parts[0].density.prior_scale(points))
+        nearest = np.abs(own[:, None] - scales).argmin(axis=1)
+        for i, part in enumerate(self.parts):
+            yield part, nearest == i
+
+
+def anchored(coordinates: FollowingNoise, component: Component) -> FollowingNoise | Anchored:
+    """Return coordinates that fit where the scale of the prior is far from the component's center, too.
+
+    Of rows that are not Gaussian the curvature at one scale doesn't tell where the mode is at another.
+    """
+    density, k = coordinates.density, coordinates.density.n_coefficients
+    if density.learned is None:
+        return coordinates
+    parts, width = [coordinates], component.scale[-1]
+    for away in _PLACES:
+        at = component.center.copy()
+        at[-1] = abs(at[-1]) + away * width
+        if not at[-1] > _LEAST_PLACE * width:
+            continue
+        point = coordinates.points(at[None])[0]
+        here = density.derivatives(point, coordinates.smoothing)
+        off = root_of(here, k).T @ here.gradient[:k]
+        if off @ off > _OFF:
+            point = climb(density, point, coordinates.smoothing, k).center
+            parts.append(FollowingNoise.at(density, point, coordinates.smoothing))
+    return coordinates if len(parts) == 1 else Anchored(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """Coordinates of noise "auto": the log of a typical row's noise, and how it parts into scatter and errors.
+
+    Where errors are alike, rows tell of the first alone. The volume is that of the two scales' logs.
+    """
+
+    inner: FollowingNoise | Anchored
+    at: int
+    """Which coordinate is the log of the noise scale; the next is that of the scatter."""
+    log_error: float
+    """Of a typical row."""
+
+    @classmethod
+    def of(
+        cls, inner: FollowingNoise | Anchored, density: RegressionDensity
+    ) -> FollowingNoise | Anchored | Parted:
+        """Return these coordinates, or those given where there is no scatter."""
+        names = [parameter.name for parameter in density.parameters]
+        if "scatter" not in names:
+            return inner
+        at = density.n_coefficients + names.index("noise_scale")
+        return cls(inner, at, float(np.log(density.problem.typical_error)))
+
+    def component(self, component: Component) -> Component:
+        """Return a normal approximation, in the coordinates within, in these."""
+        center, root, s, t = component.center.copy(), component.root.copy(), self.at, self.at + 1
+        scale, scatter = center[s], center[t] - self.log_error
+        center[s], center[t] = 0.5 * np.logaddexp(2.0 * scale, 2.0 * scatter), scatter - scale
+        share = expit(2.0 * center[t])
+        root[s] = (1.0 - share) * component.root[s] + share * component.root[t]
+        root[t] = component.root[t] - component.root[s]
+        return component._replace(center=center, root=root)
+
+    def points(self, points: Array) -> Array:
+        """Return (gamma, coordinates of the others), (G, d)."""
+        return self.inner.points(self._within(points))
+
+    def __call__(self, points: Array) -> Array:
+        return self.inner(self._within(points))
+
+    def _within(self, points: Array) -> Array:
+        answer, apart = points.copy(), points[:, self.at + 1]
+        answer[:, self.at] += 0.5 * log_expit(-2.0 * apart)
+        answer[:, self.at + 1] = points[:, self.at] + 0.5 * log_expit(2.0 * apart) + self.log_error
+        return answer
+
+
+def settle(density: RegressionDensity, smoothing: Array) -> tuple[FollowingNoise, Component]:
+    """Return coordinates, and the normal approximation in them.
+
+    It is looked for from least squares, which wild rows lead astray, and from the mode of all parameters together,
+    which may be the peak of a funnel; the one with the larger mass is taken.
+    """
+    starts = [density.start]
+    if density.n_climbed > density.n_coefficients:
+        starts.append(climb(density, density.start, smoothing).center)
+    found = [_settle_from(density, start, smoothing) for start in starts]
+
+    def log_mass(settled: tuple[FollowingNoise, Component]) -> float:
+        coordinates, component = settled
+        return float(coordinates(component.center[None])[0] + np.linalg.slogdet(component.root)[1])
+
+    return max(found, key=log_mass)
+
+
+def other_modes(coordinates: FollowingNoise, component: Component) -> list[Component]:
+    """Return normal approximations about other modes of the scatter, if any: its prior has two peaks."""
+    density = coordinates.density
+    k, names = density.n_coefficients, [parameter.name for parameter in density.parameters]
+    if "scatter" not in names:
+        return []
+    at, others = k + names.index("scatter"), []
+    for value in (_NEGLIGIBLE * density.problem.scatter_unit, density.problem.scatter_unit):
+        start = component.center[k:].copy()
+        start[at - k] = np.log(value)
+        center, root, _ = find_mode(coordinates.profile, start, component.root[k:, k:])
+        if abs(center[at - k] - component.center[at]) > _APART:
+            whole = np.eye(density.size)
+            whole[k:, k:] = root
+            others.append(Component(np.append(np.zeros(k), center), whole))
+    return others
+
+
+def _settle_from(
+    density: RegressionDensity, point: Array, smoothing: Array
+) -> tuple[FollowingNoise, Component]:
+    """Find in turns gamma's mode given the auxiliary parameters, and their mode with gamma integrated out."""
+    k = density.n_coefficients
+    guess = np.where(density.folded[k:], _GUESS * np.abs(point[k:]), _GUESS)
+    root = np.diag(guess)
+    for _ in range(_TURNS):
+        point = climb(density, point, smoothing, k).center
+        coordinates = FollowingNoise.at(density, point, smoothing)
+        before = point[k:]
+        center, root, _ = find_mode(coordinates.profile, before, root)
+        point = np.append(coordinates.points(np.append(np.zeros(k), center)[None])[0, :k], center)
+        if np.linalg.norm(np.linalg.solve(root, center - before)) < _MOVED:
+            break
+    whole = np.eye(density.size)
+    whole[k:, k:] = root
+    return coordinates, Component(np.append(np.zeros(k), center), whole)

@@ -1,0 +1,331 @@
+"""Coordinates of the structural model's points in which coefficients follow the true features' spread.
+
+What the data tell is the regression of the target on the features as they were measured, K'm with
+K = T (T + U)^-1. Where T may be near to singular, the coefficients behind it lie along a bend, m = K'^-1 b, that no
+Gaussian covers; given T they are about Gaussian. These coordinates are the coefficients less that Gaussian's mean, in
+units of its root. They change no density, so that it may be a rough one. Where the scale of the coefficients' prior
+is learned it follows that scale, too: else there would be a funnel towards no effect.
+
+The noise is what the true features leave of the target's variance about that regression: where reliabilities are low,
+from all of it to nothing. Its coordinate says how large that variance is, in units of the deviation of its estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
+from ..structural.model import MEAN_SCALE, Conditional, StructuralProblem
+from ..structural.rows import cholesky, forward, pairs
+
+Array = NDArray[np.float64]
+
+# The data's information of coefficients in the target's unit, above which more makes no other coordinates.
+_INFORMATION = 1e10
+
+# Added to T + U, which may be singular.
+_JITTER = 1e-9
+
+# Derivatives are differences over this share of a standard deviation.
+_STEP = 1e-4
+
+# Of the deviation: more or less of it, and the weights' tails are heavier.
+_SMOOTHING = 0.3
+
+# Coordinates of the noise are no larger, and no more negative exponents of it count.
+_MOST = 300.0
+
+
+@dataclass(frozen=True, eq=False)
+class Following:
+    """The map between coordinates and points, (G, d) both; the columns but the first q are the same."""
+
+    problem: StructuralProblem
+    information: float
+    """Rows by the target's variance about its regression on the features."""
+    slope: Array
+    """(q,) that regression's coefficients."""
+    error: Array
+    """(q, q) mean of U."""
+    with_target: Array
+    """(q,) mean of c."""
+    widest: float
+    """A standard deviation that is as good as a flat prior's."""
+    about: float
+    """The target's variance about the regression, ..."""
+    known: float
+    """... the part of it that the noise is added to, ..."""
+    deviation: float
+    """... and the standard deviation of its log."""
+
+    @classmethod
+    def of(cls, problem: StructuralProblem) -> Following:
+        q = problem.n_noisy
+        spread, errors = problem.moments
+        u, slope = q * (q + 1) // 2, problem.gathered.reference.m
+        about = problem.residual_variance
+        square = about + float(slope @ spread[:q, :q] @ slope)
+        known = float(errors[-2]) if problem.noise == "additive" else 0.0
+        return cls(
+            problem,
+            min(problem.total_weight / about, _INFORMATION / square),
+            slope,
+            errors[pairs(q)] + _JITTER * np.eye(q),
+            np.zeros(q) if problem.cross_covariance is None else errors[u : u + q],
+            MEAN_SCALE * np.sqrt(square),
+            about,
+            known,
+            float(np.sqrt(2.0 / max(problem.total_weight, 4.0))),
+        )
+
+    @property
+    def flips(self) -> NDArray[np.bool_]:
+        """(d,) Which coordinates are signed: t."""
+        found = np.zeros(self.problem.size, dtype=bool)
+        found[self.problem.spread_columns] = True
+        return found
+
+    def points(self, coordinates: Array) -> tuple[Array, Array]:
+        """Return the points, and the log of the volume that each takes of the coordinates'."""
+        q = self.problem.n_noisy
+        mean, lower = self._given_spread(coordinates)
+        root = forward(lower, np.eye(q))
+        m = ((mean + coordinates[:, None, :q]) @ root)[:, 0]
+        log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+        points = np.concatenate([m, coordinates[:, q:]], axis=1)
+        if self.problem.noise != "known":
+            away = self.deviation * np.clip(coordinates[:, q], -_MOST, _MOST)
+            total = self.about * (1.0 + np.sinh(away))
+            smoothing = self._smoothing
+            # The square of the noise: what is left of the total, where anything is.
+            left = (total - self.known - self._unseen(points)) / smoothing
+            points[:, q] = np.sqrt(smoothing * np.logaddexp(0.0, np.maximum(left, -_MOST))) / self._unit
+            log_volume += np.log(0.5 * self.about * self.deviation * np.cosh(away)) - np.logaddexp(0.0, -left)
+            log_volume -= np.log(points[:, q]) + 2.0 * np.log(self._unit)
+        return points, log_volume
+
+    def coordinates(self, points: Array) -> Array:
+        """Return the coordinates of points whose noise is not zero."""
+        q, found = self.problem.n_noisy, points.copy()
+        mean, lower = self._given_spread(points)
+        found[:, :q] = (points[:, None, :q] @ lower - mean)[:, 0]
+        if self.problem.noise != "known":
+            square = np.maximum(np.square(self._unit * points[:, q]) / self._smoothing, np.exp(-_MOST))
+            left = square + np.log(-np.expm1(-square))
+            total = self._smoothing * left + self.known + self._unseen(points)
+            found[:, q] = np.arcsinh(total / self.about - 1.0) / self.deviation
+        return found
+
+    def component(self, of_points: Component) -> Component:
+        """Return what in these coordinates is about the same to draw from."""
+        center = of_points.center
+        step = _STEP * of_points.scale
+        up, down = (self.coordinates(center + sign * np.diag(step)) for sign in (1.0, -1.0))
+        jacobian = (up - down).T / (2.0 * step)
+        return Component(self.coordinates(center[None])[0], jacobian @ of_points.root)
+
+    @property
+    def _unit(self) -> float:
+        """The noise where its column in a point is one."""
+        return self.problem.typical_error if self.problem.noise == "scaled" else 1.0
+
+    @property
+    def _smoothing(self) -> float:
+        """How much of the variance the noise's square takes to fall to nothing where features leave nothing to it."""
+        return _SMOOTHING * self.about * self.deviation
+
+    def _unseen(self, points: Array) -> Array:
+        """Return about the variance of the target that the true features explain and the measured ones don't."""
+        psi = self.problem.psi(points)
+        pushed = (psi.T @ psi.m[:, :, None])[:, :, 0]
+        through = np.linalg.solve(psi.T + self.error, pushed[:, :, None])[:, :, 0]
+        return np.maximum(((psi.m - through) * pushed).sum(axis=1), 0.0)
+
+    def _given_spread(self, points: Array) -> tuple[Array, Array]:
+        """Return the Gaussian of m given the rest: its mean in units of its root, (G, 1, q), and its precision's."""
+        psi, slopes = self.problem.psi(points), self.problem.slopes
+        scale = np.sqrt(self.about) / self._unit if self.problem.multiplies else 1.0
+        inverse = np.linalg.inv(psi.T + self.error)
+        share = psi.T @ inverse
+        # Of T m = (T + U) b - c.
+        known = (psi.T @ self.slope) - scale * (share @ self.with_target)
+        of_prior = slopes.precision(psi.T, psi.tau, self.widest)
+        precision = self.information * share @ psi.T + of_prior
+        lower, _ = cholesky(0.5 * (precision + precision.transpose(0, 2, 1)))
+        right = self.information * known + of_prior @ slopes.mean
+        return forward(lower, right[:, :, None]).transpose(0, 2, 1), lower
+
+
+# Scales less than so many standard deviations away from zero are covered down to zero.
+_CLOSE = 5.0
+
+# A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
+_APART = 2.0
+
+_LIGHT = 12.0
+
+# A search so near to a mode that is known is about to end there.
+_SAME = 1.0
+
+# So much lower is the density of a shoulder that is still worth covering.
+_SHOULDER = 8.0
+
+# An image under a change of sign that is so many standard deviations away from zero is not counted.
+_SEPARATE = 8.0
+
+# Nodes by default, and row-nodes above which they are halved.
+_NODES = 4096
+
+_MANY = 2**22
+
+# Numbers in theta's roots above which nodes are halved, too, but not below a quarter.
+_ROOT_NUMBERS = 2**23
+
+
+@dataclass(frozen=True, eq=False)
+class StructuralNodes:
+    """The posterior of the structural model: weighted nodes, each a Gaussian for theta."""
+
+    sample: Sample
+    """Points as `StructuralProblem` has them; the density's integral has no meaning under improper priors."""
+    m: Array
+    """(G, q) coefficients of the true features."""
+    noise_scale: Array
+    """(G,) s; 1 where the noise is known."""
+    T: Array
+    """(G, q, q) covariance of the true features about their regression on the exact ones."""
+    scatter: Array
+    """(G,) noise "auto": what is added to s times the known errors; else 0."""
+    tau: Array
+    """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
+    theta: Array
+    """(G, D) mean of (mu_1, Gamma_1., ..., mu_q, Gamma_q., alpha, beta), without alpha where there is none."""
+    theta_root: Array
+    """(G, D, D) a matrix whose product with its transpose is theta's covariance."""
+    geometry: Array
+    """(geometries,) posterior probabilities of the coefficients' prior's geometries."""
+    n_evaluations: int
+    """Points at which the rows were passed over, those of the search for the mode included."""
+
+
+def solve_structural(
+    problem: StructuralProblem, n_nodes: int | None = None, seed: int | np.random.Generator = 0
+) -> StructuralNodes:
+    """Return the posterior of the structural model.
+
+    Parameters
+    ----------
+    problem : StructuralProblem
+    n_nodes : int, optional
+        Nodes, best a power of two; by default 4096, fewer where rows or exact features are many. There may be
+        up to three times as many, where so many are worth too little.
+    seed : int or Generator, default=0
+
+    Returns
+    -------
+    StructuralNodes
+        It is for the caller to look at the sample's `doubts`.
+    """
+    rng, following = np.random.default_rng(seed), Following.of(problem)
+    if n_nodes is None:
+        n_nodes = _NODES if problem.n_distinct_errors * _NODES <= _MANY else _NODES // 2
+        while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > _ROOT_NUMBERS:
+            n_nodes //= 2
+    starts, n_search = _starts(following)
+    near = [np.abs(start.center) < _SEPARATE * start.scale for start in starts]
+    conditionals, everywhere = list[Conditional](), list[Array]()
+
+    def log_density(coordinates: Array) -> Array:
+        points, log_volume = following.points(coordinates)
+        everywhere.append(points)
+        conditionals.append(problem.condition(points))
+        return conditionals[-1].log_evidence + problem.log_prior(points) + log_volume
+
+    found = sample(
+        log_density,
+        starts,
+        n_nodes,
+        rng,
+        images=_as_matrices(problem.signs(following.flips & np.any(near, axis=0))),
+        widen=lambda points, log_weights, component: _folded(following, points, log_weights, component),
+    )
+    found = found._replace(points=np.concatenate(everywhere))
+    return StructuralNodes(
+        found,
+        *problem.psi(found.points),
+        theta=np.concatenate([part.theta for part in conditionals]),
+        theta_root=np.concatenate([part.theta_root for part in conditionals]),
+        geometry=found.weights @ np.concatenate([part.geometry for part in conditionals]),
+        n_evaluations=n_search + len(found.points),
+    )
+
+
+def _starts(following: Following) -> tuple[list[Component], int]:
+    """Return what the first rounds draw from, the mode first, and the evaluations that took; in coordinates.
+
+    Where errors are large, true features that have little spread and any coefficients explain the data, too: as a
+    second mode or as a shoulder, which has to be covered. So do errors that are too small, in the place of scatter.
+    """
+    problem = following.problem
+    n_evaluations = 0
+
+    def log_density(coordinates: Array) -> Array:
+        nonlocal n_evaluations
+        n_evaluations += len(coordinates)
+        points, log_volume = following.points(coordinates)
+        return problem.log_density(points) + log_volume
+
+    ways = [(True, True), (False, True)] + [(True, False)] * (problem.noise == "auto")
+    guesses = [Component(center, np.diag(scale)) for center, scale in (problem.guess(*way) for way in ways)]
+    guesses = [following.component(guess) for guess in guesses]
+    signs = problem.signs(following.flips)
+    modes = list[Component]()
+
+    def known(center: Array) -> bool:
+        return any(_distance(mode, center * signs) < _SAME for mode in modes)
+
+    for guess in guesses:
+        mode = Component(*find_mode(log_density, guess.center, guess.root, known)[:2])
+        if not known(mode.center):
+            modes.append(mode)
+    heights = log_density(np.array([component.center for component in (*modes, *guesses)]))
+    # What a mode weighs if it is Gaussian.
+    weights = [
+        height + float(np.linalg.slogdet(mode.root)[1])
+        for height, mode in zip(heights[: len(modes)], modes, strict=True)
+    ]
+    order = np.argsort(weights)[::-1]
+    best = modes[order[0]]
+    starts = [best]
+    for other in order[1:]:
+        apart = _distance(best, modes[other].center * signs) > _APART
+        if apart and weights[order[0]] - weights[other] < _LIGHT:
+            starts.append(modes[other])
+    for guess, height in zip(guesses[1:], heights[len(modes) + 1 :], strict=True):
+        if len(starts) == 1 and height > heights[order[0]] - _SHOULDER:
+            starts.append(guess)
+    return starts, n_evaluations
+
+
+def _distance(mode: Component, images: Array) -> float:
+    """Return how many standard deviations the nearest of a point's images is away from a mode."""
+    return float(np.linalg.norm((images - mode.center) @ np.linalg.pinv(mode.root).T, axis=1).min())
+
+
+def _folded(following: Following, points: Array, log_weights: Array, component: Component) -> Component:
+    """Return the t fitted to the draws and their images, where those of a scale are not far from each other.
+
+    A scale that the data don't tell from zero has a density that is flat there and then ends: the t about its mean
+    falls too early.
+    """
+    close = np.abs(component.center) < _CLOSE * component.scale
+    signs = following.problem.signs(following.flips & close)
+    images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
+    return fitted(images, np.tile(log_weights, len(signs)), component)
+
+
+def _as_matrices(signs: Array) -> Array:
+    return signs[:, :, None] * np.eye(signs.shape[1])

@@ -1,0 +1,1 @@
+"""Integrals: by quadrature, by importance sampling, and functions that are interpolated."""

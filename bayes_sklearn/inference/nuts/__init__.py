@@ -1,0 +1,1 @@
+"""NUTS by PyMC: the reference, and what nothing else can take."""

@@ -1,0 +1,368 @@
+"""Running nutpie or another sampler: compiled models are kept, draws are judged."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from .._compat import diagnostics, one_blas_thread, quietly
+from ..posterior import Chains, Posterior
+from ..problem import Problem, SamplerSettings
+from .readable_model import packed
+
+__all__ = ["CompiledModels", "check_convergence"]
+
+
+class CompiledModels:
+    """A bounded cache, safe to use from several threads.
+
+    Parameters
+    ----------
+    size : int
+        How many models are kept; the one unused for longest goes first.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self._models: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._compiling = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def get(self, key: Hashable, compile_model: Callable[[], Any]) -> Any:
+        """Return the model kept under a key; compile it first where there is none.
+
+        Threads that ask for the same model wait for one compilation; those whose model is there don't wait.
+        """
+        model = self._found(key)
+        if model is None:
+            with self._compiling:
+                model = self._found(key)
+                if model is None:
+                    model = compile_model()
+                    self._keep(key, model)
+        return model
+
+    def _found(self, key: Hashable) -> Any:
+        with self._lock:
+            if key in self._models:
+                self._models.move_to_end(key)
+            return self._models.get(key)
+
+    def _keep(self, key: Hashable, model: Any) -> None:
+        with self._lock:
+            self._models[key] = model
+            while len(self._models) > self.size:
+                self._models.popitem(last=False)
+
+
+Array = NDArray[np.float64]
+
+# Bounds of Vehtari, Gelman, Simpson, Carpenter & Bürkner 2021, Bayesian Analysis 16:667-718 (R-hat, effective draws
+# a chain), and of Betancourt 2016, arXiv:1604.00695 (energy).
+_R_HAT, _EFFECTIVE, _ENERGY = 1.01, 100.0, 0.3
+
+
+def check_convergence(
+    problem: Problem, posterior: Posterior, settings: SamplerSettings, options: SamplerOptions
+) -> None:
+    """Warn of draws that are not to be trusted, and say what to change."""
+    chains = posterior.chains
+    if chains is None:
+        return
+    first = 0 if problem.fit_intercept else 1
+    draws = {"coefficients": chains.split(posterior.location[:, first:])}
+    if problem.has_noise_scale:
+        draws["noise scale"] = chains.split(posterior.noise_scale)
+    draws |= {name: chains.split(values) for name, values in posterior.auxiliary.items()}
+    if posterior.true_features is not None:
+        variances = np.diagonal(posterior.true_features.variance, axis1=1, axis2=2)
+        draws["true features' spread"] = chains.split(np.sqrt(variances))
+    draws |= {name.replace("_", " "): values for name, values in chains.scales.items() if values.ndim == 2}
+    found = diagnostics(draws)
+    r_hat = _worst(found["r_hat"], np.nanmax)
+    least = {tail: _worst(found[f"ess_{tail}"], np.nanmin) for tail in ("bulk", "tail")}
+    divergent, energy = chains.n_divergent, chains.energy_information
+    wrong = []
+    more = f"raise draws (now {settings.draws}) or tune (nuts_kwargs={{'tune': {2 * options.tune}}})"
+    if r_hat.value > _R_HAT:
+        wrong.append(
+            f"R-hat is {r_hat.value:.3f} for {r_hat.name}, above {_R_HAT}: the chains disagree; {more}"
+        )
+    for tail, effective in least.items():
+        if effective.value < _EFFECTIVE * settings.chains:
+            wrong.append(
+                f"the {tail} effective sample size is {effective.value:.0f} for {effective.name}, below"
+                f" {_EFFECTIVE * settings.chains:.0f}: raise draws (now {settings.draws})"
+            )
+    if divergent:
+        wrong.append(
+            f"{divergent} of {settings.chains * settings.draws} draws are divergent: raise target_accept"
+            f" (nuts_kwargs={{'target_accept': {1.0 - 0.5 * (1.0 - options.target_accept):g}}}), or use a prior with"
+            " lighter tails"
+        )
+    if energy < _ENERGY:
+        wrong.append(
+            f"the energy's fraction of missing information is {energy:.2f}, below {_ENERGY}: heavy tails are"
+            f" explored too slowly; {more}, or use a prior with lighter tails"
+        )
+    if wrong:
+        warnings.warn(
+            f"The draws of NUTS are not to be trusted: {'; '.join(wrong)}.", ConvergenceWarning, stacklevel=2
+        )
+
+
+class _Named(NamedTuple):
+    name: str
+    value: float
+
+
+def _worst(values: Mapping[str, Array], pick: Any) -> _Named:
+    """Return the worst value of all, and whose it is."""
+    picked = [_Named(name, float(pick(array))) for name, array in values.items() if not np.isnan(array).all()]
+    if not picked:  # too few draws to tell
+        return _Named("all", np.inf if pick is np.nanmax else 0.0)
+    return _Named(*(max if pick is np.nanmax else min)(picked, key=lambda named: named.value))
+
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+COMPILED = CompiledModels(size=32)
+"""The compiled models of this process."""
+
+_TUNE = 500
+
+# Seconds between looks whether the sampler is done: it can be interrupted in between.
+_POLL = 0.002
+
+_SAMPLERS = ("nutpie", "pymc", "numpyro", "blackjax")
+
+_ELSEWHERE = {
+    "draws": "the estimator's draws",
+    "chains": "the estimator's chains",
+    "seed": "the estimator's random_state",
+    "random_seed": "the estimator's random_state",
+    "progressbar": "the estimator's verbose",
+    "progress_bar": "the estimator's verbose",
+}
+
+_STATISTICS = {
+    "diverging": ("diverging",),
+    "energy": ("energy",),
+    "lp": ("lp", "logp"),
+    "tree_depth": ("tree_depth", "depth"),
+    "n_steps": ("n_steps",),
+    "step_size": ("step_size",),
+    "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
+}
+"""ArviZ's name of a statistic, and what samplers call it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What a sampler returns."""
+
+    values: dict[str, Array]
+    """(chain, draw, ...) by the names in the model."""
+    statistics: dict[str, Array]
+    """(chain, draw)"""
+
+    @property
+    def chains(self) -> Chains:
+        """How the draws came about."""
+        return Chains(len(self.values["u"]), self.statistics, {})
+
+    def flat(self, name: str) -> Array:
+        """Return a variable's draws, chain after chain, (G, ...)."""
+        values = self.values[name]
+        return values.reshape(-1, *values.shape[2:])
+
+
+@dataclass(frozen=True)
+class SamplerOptions:
+    """`nuts_kwargs`, checked."""
+
+    sampler: str
+    tune: int
+    target_accept: float
+    cores: int
+    others: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, settings: SamplerSettings, target_accept: float) -> SamplerOptions:
+        given = dict(settings.nuts_kwargs or {})
+        for name, place in _ELSEWHERE.items():
+            if name in given:
+                raise ValueError(f"nuts_kwargs has {name!r}: give it as {place} instead.")
+        sampler = given.pop("nuts_sampler", "nutpie")
+        if sampler not in _SAMPLERS:
+            raise ValueError(
+                f"nuts_kwargs: nuts_sampler must be one of {', '.join(_SAMPLERS)}, got {sampler!r}."
+            )
+        if importlib.util.find_spec(sampler) is None:
+            raise ValueError(
+                f"nuts_kwargs: nuts_sampler={sampler!r} is not installed. Install it, or use 'nutpie'."
+            )
+        tune, accept = given.pop("tune", _TUNE), given.pop("target_accept", target_accept)
+        cores = given.pop("cores", None)
+        if not _is_whole(tune, 1):
+            raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {tune!r}.")
+        if not (isinstance(accept, Real) and 0.0 < accept < 1.0):  # type: ignore[operator]
+            raise ValueError(f"nuts_kwargs: target_accept must lie between 0 and 1, got {accept!r}.")
+        if not (cores is None or _is_whole(cores, 1)):
+            raise ValueError(f"nuts_kwargs: cores must be a whole number from 1, or None, got {cores!r}.")
+        if cores is None:
+            cores = min(settings.chains, _free_cores())
+        return cls(sampler, int(tune), float(accept), int(cores), given)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _free_cores() -> int:
+    """Return how many cores are this fit's: one in a worker thread or process, whose siblings have the others."""
+    worker = (
+        multiprocessing.parent_process() is not None
+        or threading.current_thread() is not threading.main_thread()
+    )
+    return (
+        1
+        if worker
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerModel:
+    """What a sampler takes."""
+
+    structure: Hashable
+    """Two of the same share one compiled model."""
+    arrays: Mapping[str, Array | float]
+    """All that varies from data to data."""
+    build: Callable[[], pm.Model]
+    """Returns the model, on a first set of them."""
+
+
+def sample(model: SamplerModel, settings: SamplerSettings, options: SamplerOptions) -> Draws:
+    """Run the sampler; return its draws.
+
+    Raises
+    ------
+    ValueError
+        Where the sampler doesn't take its options, or the density is not finite where it starts.
+    """
+    run = _nutpie if options.sampler == "nutpie" else _pymc
+    trace = run(model, settings, options)
+    values = {str(name): np.asarray(trace.posterior[name]) for name in trace.posterior.data_vars}
+    found = trace.sample_stats
+    statistics = {
+        name: np.asarray(found[key])
+        for name, keys in _STATISTICS.items()
+        for key in keys
+        if key in found.data_vars
+    }
+    return Draws(values, statistics)
+
+
+def _nutpie(model: SamplerModel, settings: SamplerSettings, options: SamplerOptions) -> Any:
+    """Sample by nutpie, with a model compiled for the structure alone."""
+    with quietly():
+        import nutpie
+
+    def compile_model() -> Any:
+        built = model.build()
+        with quietly():
+            return nutpie.compile_pymc_model(built)
+
+    compiled = COMPILED.get(model.structure, compile_model).with_data(**packed(model.arrays))
+    # Matrices are small: threads of the linear algebra library would only wait for each other.
+    with one_blas_thread():
+        try:
+            sampler = nutpie.sample(
+                compiled,
+                draws=settings.draws,
+                tune=options.tune,
+                chains=settings.chains,
+                cores=options.cores,
+                seed=settings.seed,
+                target_accept=options.target_accept,
+                progress_bar=settings.verbose,
+                save_warmup=False,
+                blocking=False,
+                **options.others,
+            )
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise ValueError(f"nuts_kwargs: nutpie does not take {dict(options.others)!r}: {error}") from None
+        try:
+            while not _is_finished(sampler):
+                time.sleep(_POLL)
+            with quietly():
+                return sampler.wait()
+        except RuntimeError as error:
+            sampler.cancel()
+            raise ValueError(
+                f"NUTS could not run ({str(error).splitlines()[0]}): the density is not finite where it starts. Are"
+                " errors or priors in another unit than the data, many orders of magnitude away?"
+            ) from None
+        except BaseException:
+            sampler.cancel()
+            raise
+
+
+def _is_finished(sampler: Any) -> bool:
+    try:
+        return bool(sampler.is_finished)
+    except TimeoutError:  # too busy to say
+        return False
+
+
+def _pymc(model: SamplerModel, settings: SamplerSettings, options: SamplerOptions) -> Any:
+    """Sample by a sampler that PyMC runs; it compiles the model each time."""
+    with quietly():
+        import pymc as pm
+
+        with model.build():
+            try:
+                return pm.sample(
+                    draws=settings.draws,
+                    tune=options.tune,
+                    chains=settings.chains,
+                    cores=options.cores,
+                    random_seed=settings.seed,
+                    nuts_sampler=options.sampler,
+                    target_accept=options.target_accept,
+                    progressbar=settings.verbose,
+                    compute_convergence_checks=False,
+                    **options.others,
+                )
+            except (TypeError, ValueError) as error:
+                if options.others:
+                    raise ValueError(
+                        f"nuts_kwargs: {options.sampler} does not take {dict(options.others)!r}: {error}"
+                    ) from None
+                if options.sampler == "pymc":
+                    raise
+                raise ValueError(
+                    f"nuts_kwargs: PyMC and nuts_sampler={options.sampler!r}, as they are installed, don't go"
+                    f" together: {error} Use 'nutpie', or other versions."
+                ) from error

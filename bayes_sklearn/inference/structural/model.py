@@ -1,0 +1,445 @@
+"""Linear regression on features measured with error: the structural model, all that is linear integrated out.
+
+Row i has exact features z, noisy features w = x + u and the target y::
+
+    x = mu + Gamma z + Normal(0, T),    u ~ Normal(0, U_i),
+    y = alpha + beta'z + m'x + eps,     Var eps = v_i,  Cov(u, eps) = c_i
+
+Given psi = (m, s, T), s the noise scale, the pair (w, y - m'w) is linear in theta = (mu, Gamma, alpha, beta) with
+Gaussian errors of covariance ::
+
+    Omega_i = [[T + U_i, c_i - U_i m], [., v_i - 2 m'c_i + m'U_i m]]
+
+and theta's prior is Gaussian or flat: generalised least squares integrates it out (Fuller 1987, Measurement Error
+Models; Carroll, Ruppert, Stefanski & Crainiceanu 2006, section 8). Omega_i is linear in (U_i, c_i, e_i^2, 1), so it
+comes from a matrix product, and what its inverse weights are products of [1, z, w, y], so the sums over rows are
+matrix products too. Rows with the same errors share one Omega.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaln, gammaln
+
+from .normal_equations import HeadPrior, NormalEquations
+from .rows import GatheredRows, Reference, pairs, upper
+from .slope_prior import LogDensity, SlopePrior
+
+Array = NDArray[np.float64]
+
+Noise = Literal["scaled", "additive", "known", "auto"]
+
+_LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
+# Priors of the true features' distribution, in units of the standardised noisy features.
+MEAN_SCALE = 10.0
+
+SPREAD_DEGREES_OF_FREEDOM = 4.0
+
+SPREAD_SCALE = 1.0
+
+LKJ_SHAPE = 1.0
+
+# Numbers in the largest array of sums over the rows, one of which there is a node.
+_CHUNK_NUMBERS = 2**21
+
+# Residuals vary by at least this share of what the errors of features, and known ones of the target, explain.
+_LEAST = 0.25
+
+# Beyond exponentials of so much, no number is a scale.
+_MOST_LOG = 150.0
+
+
+class Psi(NamedTuple):
+    """What is left when theta is integrated out, at G points."""
+
+    m: Array
+    """(G, q) coefficients of the true features."""
+    noise_scale: Array
+    """(G,) s; 1 where the noise is known."""
+    T: Array
+    """(G, q, q) covariance of the true features about their regression on the exact ones."""
+    scatter: Array
+    """(G,) noise "auto": what is added to s times the known errors; else 0."""
+    tau: Array
+    """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
+
+
+class Conditional(NamedTuple):
+    """The data's density and theta's posterior given psi, at G points."""
+
+    log_evidence: Array
+    """(G,) log density of all w and y."""
+    theta: Array
+    """(G, D) mean of (mu_1, Gamma_1., ..., mu_q, Gamma_q., alpha, beta), without alpha where there is none."""
+    theta_root: Array
+    """(G, D, D) upper triangle whose product with its transpose is theta's covariance."""
+    geometry: Array
+    """(G, geometries) probabilities of the coefficients' prior's geometries; theta is under one drawn by them."""
+
+
+@dataclass(frozen=True, eq=False)
+class StructuralProblem:
+    """The structural model in units in which the noisy features' spread is about one. Immutable.
+
+    Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), t (q), zeta
+    (q (q - 1) / 2), the log of the scatter over the rest of the noise (noise "auto" alone) and log tau (1, none where
+    it is not learned). T = diag(t) C diag(t), where the hyperbolic tangents of zeta, in the order (2, 1), (3, 1),
+    (3, 2), ..., are C's canonical partial correlations (Lewandowski, Kurowicka & Joe 2009, Journal of Multivariate
+    Analysis 100:1989-2001). s and t are signed: with them at zero the density is smooth. Every point has images
+    of the same density (`signs`); densities are those on s, t >= 0. Under noise "auto" the column of s holds what
+    the data tell best, the noise of a row with the root mean square error.
+    """
+
+    z: Array
+    """(n, k) exact features."""
+    w: Array
+    """(n, q) noisy features."""
+    y: Array
+    """(n,) target."""
+    feature_covariance: Array
+    """(q, q) or (n, q, q) U, covariance of the errors of w."""
+    slopes: SlopePrior
+    """The prior of m and beta."""
+    log_prior_noise: LogDensity
+    """From (G,) noise scales, not negative, to log densities; not used where the noise is known."""
+    intercept: tuple[float, float] | None = (0.0, np.inf)
+    """Prior mean and standard deviation of the intercept; None: there is none."""
+    mu_mean: Array | None = None
+    """(q,) prior mean of mu + Gamma z_mean; None: 0."""
+    z_mean: Array | None = None
+    """(k,) where that prior is stated; None: at z = 0."""
+    frequency: Array | None = None
+    """(n,) how often each row counts; None: once."""
+    cross_covariance: Array | None = None
+    """(q,) or (n, q) c, covariance of the errors of w with that of y, where s multiplies these, in multiples of it;
+    None: 0."""
+    standard_error: Array | float | None = None
+    """e, known error of y; None: 1 for "scaled", 0 for "additive"."""
+    noise: Noise = "scaled"
+    log_prior_scatter: LogDensity | None = None
+    """As `log_prior_noise`, of the scatter under noise "auto"."""
+    resolution: float = 0.0
+    """Noise that is rounding: it is in every row's where the noise has a scale, so that its density is bounded."""
+
+    @property
+    def n_noisy(self) -> int:
+        return self.w.shape[1]
+
+    @property
+    def size(self) -> int:
+        """d, the number of columns of points."""
+        q = self.n_noisy
+        return q + (self.noise != "known") + q * (q + 1) // 2 + self.n_logs
+
+    @property
+    def n_logs(self) -> int:
+        """How many columns of points are logs: the last ones."""
+        return (self.noise == "auto") + (self.slopes.log_scale is not None)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether s multiplies known errors."""
+        return self.noise in ("scaled", "auto")
+
+    @property
+    def total_weight(self) -> float:
+        return float(len(self.y) if self.frequency is None else self.frequency.sum())
+
+    @property
+    def spread_columns(self) -> slice:
+        """Where a point has t."""
+        start = self.n_noisy + (self.noise != "known")
+        return slice(start, start + self.n_noisy)
+
+    @property
+    def correlation_columns(self) -> slice:
+        """Where a point has zeta."""
+        q, start = self.n_noisy, self.spread_columns.stop
+        return slice(start, start + q * (q - 1) // 2)
+
+    def psi(self, points: Array) -> Psi:
+        """Return m, s, T, the scatter and tau at points."""
+        q, nothing = self.n_noisy, np.zeros(len(points))
+        noise_scale = nothing + 1.0 if self.noise == "known" else np.abs(points[:, q])
+        logs = np.exp(np.clip(points[:, self.size - self.n_logs :], -_MOST_LOG, _MOST_LOG))
+        scatter = nothing
+        if self.noise == "auto":
+            rest = noise_scale / np.hypot(1.0, logs[:, 0])
+            noise_scale, scatter = rest / self.typical_error, rest * logs[:, 0]
+        tau = nothing + 1.0 if self.slopes.log_scale is None else logs[:, -1]
+        return Psi(points[:, :q], noise_scale, self._true_covariance(points), scatter, tau)
+
+    def _true_covariance(self, points: Array) -> Array:
+        q, t = self.n_noisy, points[:, self.spread_columns]
+        if q == 1:
+            return np.asarray(np.square(t)[:, :, None])
+        partial = np.tanh(points[:, self.correlation_columns])
+        root = np.zeros((len(points), q, q))
+        for row in range(q):
+            left = np.ones(len(points))
+            for column in range(row):
+                correlation = partial[:, row * (row - 1) // 2 + column]
+                root[:, row, column] = correlation * left
+                left = left * np.sqrt(1.0 - np.square(correlation))
+            root[:, row, row] = left
+        root *= t[:, :, None]
+        return np.asarray(root @ root.transpose(0, 2, 1))
+
+    @property
+    def n_linear(self) -> int:
+        """D, the size of theta."""
+        return len(self._head_prior.mean) + self.z.shape[1]
+
+    @cached_property
+    def typical_error(self) -> float:
+        """The root mean square of the known errors of y."""
+        error = float(np.sqrt(self.moments[1][-2]))
+        return error if error > 0.0 else 1.0
+
+    @property
+    def n_distinct_errors(self) -> int:
+        """Rows that are passed over for each point: as many as have errors of their own."""
+        return len(self.gathered.counts)
+
+    def guess(self, related: bool = True, scattered: bool = True) -> tuple[Array, Array]:
+        """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments.
+
+        Parameters
+        ----------
+        related : bool, default=True
+            Whether the true features have to do with the target: where errors are large, a density may have a
+            second mode where they have not.
+        scattered : bool, default=True
+            Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
+        """
+        q, total = self.n_noisy, max(self.total_weight, 1.0)
+        (spread, errors), slope = self.moments, self.gathered.reference.m
+        # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
+        # larger by far than one that is nothing, as much as they would hide.
+        values, vectors = np.linalg.eigh(spread[:q, :q])
+        whiten = vectors / np.sqrt(values)
+        left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
+        root = vectors * np.sqrt(values) @ turn
+        hidden = np.clip(0.25 * (1.0 - left), 1.0, max(1.0, 1.0 / float(values.min())))
+        T = root * np.maximum(left, 0.1 * hidden) @ root.T
+        m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
+        about = self.residual_variance
+        residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
+        t = np.sqrt(np.diag(T))
+        lower = np.linalg.cholesky(T / np.outer(t, t))
+        # A row's squares sum to one: what is left of it from each entry on.
+        remaining = np.sqrt(np.cumsum(np.square(lower)[:, ::-1], axis=1)[:, ::-1])
+        below = np.tril_indices(q, -1)
+        zeta = np.arctanh(np.clip(lower[below] / remaining[below], -0.99, 0.99))
+        s = np.empty(0)
+        if self.noise == "additive":
+            s = np.sqrt([max(residual - errors[-2], 0.1 * residual)])
+        elif self.noise == "scaled":
+            s = np.sqrt([residual / max(errors[-2], np.finfo(np.float64).tiny)])
+        elif self.noise == "auto":
+            s = np.sqrt([residual])
+        logs, least = [], np.sqrt(residual / total)
+        if self.noise == "auto":
+            excess = max(residual - errors[-2], 0.0) if scattered else 0.0
+            logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
+        if self.slopes.log_scale is not None:
+            reference = self.gathered.reference
+            found = self.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
+            found = found if self.slopes.on_signal else np.append(m, found)
+            logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
+        one = 1.0 / np.sqrt(2.0 * total)
+        scale = np.concatenate(
+            [least / t, one * s, one * t, np.full(len(zeta), 2.0 * one), np.full(len(logs), 0.7)]
+        )
+        return np.concatenate([m, s, t, zeta, logs]), scale
+
+    def signs(self, flip: NDArray[np.bool_]) -> Array:
+        """Return the signs that take a point to its images under changes of the signs of s and t.
+
+        Parameters
+        ----------
+        flip : ndarray of shape (d,)
+            Which columns may change; only those of s and t count.
+
+        Returns
+        -------
+        ndarray of shape (images, d)
+        """
+        q = self.n_noisy
+        flip_noise = self.noise != "known" and flip[q]
+        choices = [[1.0, -1.0] if can else [1.0] for can in (flip_noise, *flip[self.spread_columns])]
+        flips = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 1 + q)
+        signs = np.ones((len(flips), self.size))
+        if self.noise != "known":
+            signs[:, q] = flips[:, 0]
+        signs[:, self.spread_columns] = flips[:, 1:]
+        row, column = np.tril_indices(q, -1)
+        signs[:, self.correlation_columns] = flips[:, 1 + row] * flips[:, 1 + column]
+        return signs
+
+    def log_prior(self, points: Array) -> Array:
+        """Return the log prior density of points."""
+        psi = self.psi(points)
+        of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
+        if self.slopes.log_scale is not None:
+            of_m = of_m + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
+        return of_m + self.log_prior_of_noise(psi) + self.log_prior_spread(points)
+
+    def log_prior_of_noise(self, psi: Psi) -> Array:
+        """Return the part of s and the scatter."""
+        total = np.zeros(len(psi.m))
+        if self.noise != "known":
+            total = total + self.log_prior_noise(psi.noise_scale)
+        if self.log_prior_scatter is not None:
+            total = total + self.log_prior_scatter(psi.scatter)
+            # With the noise r of a typical row and rho = scatter / rest, ds dscatter = s scatter / r dr dlog(rho).
+            square = np.square(self.typical_error * psi.noise_scale) + np.square(psi.scatter)
+            total = total + np.log(psi.noise_scale) + np.log(psi.scatter) - 0.5 * np.log(square)
+        return total
+
+    def log_prior_spread(self, points: Array) -> Array:
+        """Return the part of t and zeta."""
+        q, nu = self.n_noisy, SPREAD_DEGREES_OF_FREEDOM
+        half_t = np.log(2.0 / SPREAD_SCALE) + gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu)
+        half_t -= 0.5 * np.log(nu * np.pi)
+        square = np.square(points[:, self.spread_columns] / SPREAD_SCALE)
+        total = q * half_t - 0.5 * (nu + 1.0) * np.log1p(square / nu).sum(axis=1)
+        # Partial correlations given j others are Beta(b, b) on (-1, 1); tanh' makes b - 1 of the exponent b.
+        shape = LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
+        zeta = np.abs(points[:, self.correlation_columns])
+        log_sech = np.log(2.0) - zeta - np.log1p(np.exp(-2.0 * zeta))
+        constant = float((betaln(shape, shape) + (2.0 * shape - 1.0) * np.log(2.0)).sum())
+        return np.asarray(total + 2.0 * log_sech @ shape - constant, dtype=np.float64)
+
+    def log_density(self, points: Array) -> Array:
+        """Return the log of the density of points and data together."""
+        return self.log_evidence(points) + self.log_prior(points)
+
+    def log_evidence(self, points: Array) -> Array:
+        """Return the log density of the data given points; minus infinity where double precision fails."""
+        return self.condition(points).log_evidence
+
+    def condition(self, points: Array) -> Conditional:
+        """Return the data's log density and theta's posterior given points."""
+        q, n_rows, n_columns = self.n_noisy, self.z.shape[1] + 1, self.gathered.rows.shape[1]
+        numbers = (q + 1) ** 2 * max(n_rows**2, n_columns * (n_columns + 1) // 2)
+        step = max(_CHUNK_NUMBERS // numbers, 1)
+        parts = [self._condition(points[start : start + step]) for start in range(0, len(points), step)]
+        return Conditional(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def _condition(self, points: Array) -> Conditional:
+        psi, rows = self.psi(points), self.gathered
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            sums, log_determinant = rows.sums(self.omega(psi))
+            # Where Omega is singular to rounding, the data have no density.
+            log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
+            equations = NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
+            if self.intercept is None:
+                equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
+            found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
+            log_evidence = found.log_integral - 0.5 * log_determinant
+        log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * _LOG_TWO_PI
+        log_evidence[~np.isfinite(log_evidence)] = -np.inf
+        return Conditional(log_evidence, found.theta, found.root, found.geometry)
+
+    @cached_property
+    def _head_prior(self) -> HeadPrior:
+        """Of theta but beta, stated of what a matrix makes of it: mu + Gamma z_mean for mu."""
+        width = self.z.shape[1] + 1
+        n_latent = self.n_noisy * width
+        latent = np.zeros(n_latent)
+        latent[::width] = 0.0 if self.mu_mean is None else self.mu_mean
+        intercept = [] if self.intercept is None else [self.intercept]
+        mean = np.concatenate([latent, [prior[0] for prior in intercept]])
+        sd = np.concatenate([np.full(n_latent, MEAN_SCALE), [prior[1] for prior in intercept]])
+        shear = np.eye(len(mean))
+        if self.z_mean is not None:
+            for first in range(0, n_latent, width):
+                shear[first, first + 1 : first + width] = self.z_mean
+        return HeadPrior(mean, sd, shear)
+
+    def omega(self, psi: Psi) -> Array:
+        """Return Omega's coefficients on the groups' errors, (entries of its upper triangle, G, E)."""
+        q = self.n_noisy
+        m, s, T, scatter, _ = psi
+        entry, u = pairs(q + 1), pairs(q)
+        n_u = q * (q + 1) // 2
+        omega = np.zeros((entry[-1, -1] + 1, len(m), self.gathered.errors.shape[1]))
+        with_target = s if self.multiplies else np.ones_like(s)
+        last = omega[entry[q, q]]
+        for a in range(q):
+            for b in range(a, q):
+                omega[entry[a, b], :, u[a, b]] = 1.0
+                omega[entry[a, b], :, -1] = T[:, a, b]
+            for b in range(q):
+                omega[entry[a, q], :, u[a, b]] -= m[:, b]
+                last[:, u[a, b]] += m[:, a] * m[:, b]
+            if self.cross_covariance is not None:
+                omega[entry[a, q], :, n_u + a] = with_target
+                last[:, n_u + a] = -2.0 * with_target * m[:, a]
+        last[:, -2] = np.square(with_target)
+        last[:, -1] = np.square(s if self.noise == "additive" else scatter)
+        if self.noise != "known":
+            last[:, -1] += self.resolution**2
+        return omega
+
+    @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """Mean products of (w - w0, y - y0), (q + 1, q + 1), and mean errors, as `gathered` has them."""
+        rows, q, total = self.gathered, self.n_noisy, self.total_weight
+        if total == 0.0:
+            return np.eye(q + 1), np.ones(rows.errors.shape[1])
+        deviations = rows.rows[:, -1 - q :]
+        errors = np.asarray(rows.counts @ rows.errors / total, dtype=np.float64)
+        if (rows.errors[:, -2] > 0.0).all():
+            # A geometric mean of the target's: one useless reading is not what errors are like.
+            errors[-2] = np.exp(rows.counts @ np.log(rows.errors[:, -2]) / total)
+        floor = np.append(np.full(q, 1e-12), self.resolution**2 or 1e-12)
+        return deviations.T @ deviations / total + np.diag(floor), errors
+
+    @cached_property
+    def residual_variance(self) -> float:
+        """The target's variance about its regression on the features; where that is nothing, what errors make it."""
+        q, (spread, errors), slope = self.n_noisy, self.moments, self.gathered.reference.m
+        stated = float(min(slope @ errors[pairs(q)] @ slope, slope @ spread[:q, :q] @ slope))
+        if self.noise in ("known", "additive"):
+            stated += float(errors[-2])
+        return max(float(spread[q, q]), _LEAST * stated)
+
+    @cached_property
+    def gathered(self) -> GatheredRows:
+        """The rows, those with the same errors summed."""
+        # Rows that do not count may have errors that nothing can be divided by.
+        used = np.ones(len(self.y), dtype=bool) if self.frequency is None else self.frequency > 0.0
+        n = int(used.sum())
+        frequency = np.ones(n) if self.frequency is None else self.frequency[used]
+        errors = self.errors()
+        errors = errors[used] if len(errors) == len(used) else errors[:n]
+        ones, w, y = np.column_stack([np.ones(n), self.z[used]]), self.w[used], self.y[used]
+        variance = errors[:, -2]
+        certain = self.noise != "additive" and (variance > 0.0).all()
+        reference = Reference.of(
+            ones, w, y, frequency / variance if certain else frequency, self.intercept is not None
+        )
+        explained = ones @ reference.y + w @ reference.m
+        columns = np.column_stack([ones, w - ones @ reference.w.T, y - explained])
+        return GatheredRows.of(errors, frequency, columns * np.sqrt(frequency)[:, None], reference)
+
+    def errors(self) -> Array:
+        """Return U's upper triangle, c where given, e^2 and 1 of every row, or of one where all have the same."""
+        row, column = upper(self.n_noisy)
+        parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
+        if self.cross_covariance is not None:
+            parts.append(np.atleast_2d(self.cross_covariance))
+        default = 0.0 if self.noise == "additive" else 1.0
+        error = default if self.standard_error is None else self.standard_error
+        parts.append(np.square(np.atleast_1d(np.asarray(error, dtype=np.float64)))[:, None])
+        n = max(len(part) for part in parts)
+        parts.append(np.ones((1, 1)))
+        return np.column_stack([np.broadcast_to(part, (n, part.shape[1])) for part in parts])

@@ -1,0 +1,172 @@
+"""True features that are a mixture of normal distributions: what a noisy new row says of the target.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .line import Components, Line
+from .rows import negative_inverse, pairs, upper
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TrueMixture:
+    """x | z, c ~ Normal(mu_c + Gamma z, T_c), c ~ pi, y ~ Normal(alpha + beta'z + m'x, noise) at every node, (23).
+
+    In the model's units, with what leads there from the data's; the nodes are points.
+    """
+
+    noisy: NDArray[np.intp]
+    """(q,) positions of the features with error among all p."""
+    n_features: int
+    coef: Array
+    """(G, q) m, the coefficients of the features with error."""
+    line_at_zero: Array
+    """(G, k + 1) alpha and beta."""
+    means: Array
+    """(G, K, q) mu"""
+    slopes: Array
+    """(G, q, k) Gamma"""
+    covariances: Array
+    """(G, K, q, q) T"""
+    log_shares: Array
+    """(G, K) log pi"""
+    x_mean: Array
+    """(p,) The model's features are (x - x_mean) / x_scale, ..."""
+    x_scale: Array
+    y_mean: float
+    """... and its target (y - y_mean) / y_scale."""
+    y_scale: float
+    sharing: Array | None = None
+    """(G,) what covariances of new rows' errors with the target's are multiplied by; None: the line alone is asked
+    for, of which they say nothing."""
+
+    @property
+    def exact(self) -> NDArray[np.intp]:
+        """(k,) positions of the features without error."""
+        return np.setdiff1d(np.arange(self.n_features), self.noisy)
+
+    @property
+    def n_components(self) -> int:
+        return self.log_shares.shape[1]
+
+    @property
+    def variance(self) -> Array:
+        """(G, q, q) what the exact features leave of the true ones' variance, between components and within them."""
+        shares = np.exp(self.log_shares)
+        away = self.means - np.einsum("gc,gcq->gq", shares, self.means)[:, None]
+        within = np.einsum("gc,gcij->gij", shares, self.covariances)
+        return within + np.einsum("gc,gci,gcj->gij", shares, away, away)
+
+    def drawn(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> TrueMixture:
+        """Return the nodes named."""
+        return replace(
+            self,
+            coef=self.coef[nodes],
+            line_at_zero=self.line_at_zero[nodes],
+            means=self.means[nodes],
+            slopes=self.slopes[nodes],
+            covariances=self.covariances[nodes],
+            log_shares=self.log_shares[nodes],
+            sharing=None if self.sharing is None else self.sharing[nodes],
+        )
+
+    def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
+        """Return the line in features that are true, in the model's units, as `TrueFeatures` does.
+
+        In measured features it is no line.
+        """
+        if error is not None and error.any():
+            raise ValueError("Under a mixture the expectation given measured features is no line.")
+        nodes = len(self.coef)
+        location = np.zeros((nodes, self.n_features + 1))
+        location[:, np.append(0, 1 + self.exact)] = self.line_at_zero
+        location[:, 1 + self.noisy] = self.coef
+        return location, np.zeros((nodes, self.n_features + 1, 0)), np.zeros(nodes)
+
+    def line(self, X: Array, error: Array) -> Line:
+        """Return the line at rows with errors of their own, on the data's scale, (24).
+
+        Parameters
+        ----------
+        X : ndarray of shape (rows, p)
+            Measured features.
+        error : ndarray of shape (rows, q, q) or (rows, q, q + 1)
+            Covariances of their errors, those with the target's error in a last column.
+        """
+        measured = (X - self.x_mean) / self.x_scale
+        w, z = measured[:, self.noisy], measured[:, self.exact]
+        nodes, count, q = self.means.shape
+        unit = self.x_scale[self.noisy]
+        # What the errors leave open is the same, features by features, as under one normal distribution.
+        row, column = upper(q)
+        T = self.covariances[:, :, row, column].reshape(nodes * count, -1).T[:, None]
+        U = (error[:, :, :q] / (unit[:, None] * unit))[:, row, column].T[:, :, None]
+        inverse = T + U  # (entries, rows, G K)
+        # Where nothing is uncertain, nothing is left.
+        place = pairs(q)
+        trace = sum(inverse[place[j, j]] for j in range(q))
+        for j in range(q):
+            inverse[place[j, j]] += np.finfo(np.float64).eps * trace + np.where(trace > 0.0, 0.0, 1.0)
+        log_determinant = np.log(negative_inverse(inverse))
+        away = []
+        for j in range(q):
+            own = z @ self.slopes[:, j].T  # (rows, G)
+            expected = self.means[None, :, :, j] + own[:, :, None]
+            away.append(w[:, j, None] - expected.reshape(len(X), -1))
+        whitened = [-sum(inverse[place[i, j]] * away[j] for j in range(q)) for i in range(q)]
+        square = sum(away[j] * whitened[j] for j in range(q))
+        log_weights = (self.log_shares.ravel() - 0.5 * (square + log_determinant)).reshape(
+            len(X), nodes, count
+        )
+        log_weights -= log_weights.max(axis=2, keepdims=True)
+        weights = np.exp(log_weights)
+        weights /= weights.sum(axis=2, keepdims=True)
+
+        # m' x with x expected to be w - U (T + U)^-1 away, and its variance m' U (T + U)^-1 T m.
+        coef = np.repeat(self.coef, count, axis=0).T  # (q, G K)
+        pushed = [sum(U[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # U m
+        shared = None
+        if self.sharing is not None and error.shape[2] > q:
+            shared = np.multiply.outer(
+                (error[:, :, q] / (unit * self.y_scale)).T, np.repeat(self.sharing, count)
+            )
+            pushed = [pushed[i] - shared[i] for i in range(q)]
+        left = [-sum(inverse[place[i, j]] * pushed[j] for j in range(q)) for i in range(q)]
+        through = [sum(T[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # T m
+        mean = np.repeat(self.line_at_zero @ np.column_stack([np.ones(len(X)), z]).T, count, axis=0).T
+        mean = mean + w @ coef - sum(left[j] * away[j] for j in range(q))
+        variance = sum(through[j] * left[j] for j in range(q))
+        if shared is None:
+            variance = np.maximum(variance, 0.0)
+        else:
+            variance = variance - sum(shared[j] * (coef[j] - left[j]) for j in range(q))
+        components = Components(
+            weights.reshape(len(X), -1),
+            self.y_mean + self.y_scale * mean,
+            self.y_scale**2 * np.broadcast_to(variance, mean.shape),
+        )
+        return Line.of_components(components, count)
+
+    def covariance_within(self, X: Array, error: Array, weights: Array) -> Array:
+        """Return the covariance of the line at all rows that the nodes' own leave, (rows, rows): there is none."""
+        return np.zeros((len(X), len(X)))
+
+    def reliability(self, error: Array, exact_covariance: Array) -> Array:
+        """Return the share of each measured feature's variance that is the true one's, as `TrueFeatures` does."""
+        own = self.slopes / self.x_scale[self.exact]
+        explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
+        true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
+        return np.asarray(true / (true + error / np.square(self.x_scale[self.noisy])))
+
+    def numbers(self) -> int:
+        """Return how many numbers `line` has in hand for each row."""
+        nodes, count, q = self.means.shape
+        return nodes * count * (q * (q + 1) // 2 + 4 * q + 8)

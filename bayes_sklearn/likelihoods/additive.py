@@ -1,0 +1,306 @@
+"""Noise about the line, with a scale: normal, and Student's t."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, stdtr
+
+from ..measurements.messages import shown
+from ..priors.base import Prior, ScalePrior
+from ..priors.scales import Gamma, ScatterPrior
+from .base import Derivatives, Likelihood, Noise, Observations
+from .parameters import Auxiliary, FoldedLog, Log
+from .shares import given_prior
+from .special_functions import (
+    log_rising,
+    rising_derivatives,
+)
+
+__all__ = ["NormalLikelihood", "StudentTLikelihood"]
+
+
+Array = NDArray[np.float64]
+
+_LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
+
+def _noise_coordinates(noise: Noise, visible: float) -> tuple[Log | FoldedLog, ...]:
+    """Return the coordinates of the noise scale and, beside it, the scatter.
+
+    A scale that may be zero is folded there; but beside each other both are in logs, which spread out the peak near
+    zero that the prior of the scatter has.
+    """
+    if noise == "auto":
+        return Log(), Log()
+    return (Log(),) if noise == "scaled" else (FoldedLog(visible),)
+
+
+def _bordered(
+    eta_eta: Array, across: Array, in_in: Array, in_variance: Array, slope: Array, bend: Array
+) -> Array:
+    """Return the Hessian in the line and the coordinates of the noise, by the chain rule through the log variance."""
+    own = in_in * slope[:, None] * slope + in_variance * bend
+    return _with_border(own, across, eta_eta, first=True)
+
+
+def _with_border(matrix: Array, column: Array, corner: Array, *, first: bool = False) -> Array:
+    """Return symmetric matrices, (A, A, n), with a row and a column more, at the end or at the beginning."""
+    size = len(matrix)
+    answer = np.empty((size + 1, size + 1, len(corner)))
+    rest, own = (slice(1, None), 0) if first else (slice(0, size), size)
+    answer[rest, rest], answer[own, rest], answer[rest, own], answer[own, own] = (
+        matrix,
+        column,
+        column,
+        corner,
+    )
+    return answer
+
+
+class _Additive(Likelihood):
+    """A likelihood of target less line, with a scale: of the noise's kind, (1)."""
+
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
+        if noise == "known":
+            return ()
+        scale, *scatter = _noise_coordinates(noise, visible)
+        found = [Auxiliary("noise_scale", noise_prior, scale, 1.0)]
+        found += [Auxiliary("scatter", ScatterPrior(scatter_unit), of, scatter_unit) for of in scatter]
+        return tuple(found)
+
+    def _scale(self, values: Mapping[str, Any], data: Observations) -> Any:
+        """Return the rows' scales in PyTensor."""
+        import pytensor.tensor as pt
+
+        if data.noise == "known":
+            return data.standard_error
+        own, error = values["noise_scale"], data.standard_error
+        if data.noise == "additive":
+            return pt.sqrt(own**2 + error**2)
+        if data.noise == "auto":
+            return pt.sqrt((own**2 + data.resolution**2) * error**2 + values["scatter"] ** 2)
+        own = (
+            own
+            if isinstance(data.resolution, float) and not data.resolution
+            else pt.sqrt(own**2 + data.resolution**2)
+        )
+        return own if isinstance(error, float) and error == 1.0 else own * error
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        return 1.0 / self._scale(values, data) ** 2
+
+    def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
+        square = np.square(np.asarray(data.standard_error))
+        if data.noise == "known":
+            return square
+        own = np.square(values["noise_scale"])
+        if data.noise == "additive":
+            return own + square
+        multiplied = (own + data.resolution**2) * square
+        return multiplied + np.square(values["scatter"]) if data.noise == "auto" else multiplied
+
+    def _log_variance(self, coordinates: Array, data: Observations) -> tuple[Array, Array, Array]:
+        """Return the log of the rows' squared scales, and its derivatives in the coordinates of the noise.
+
+        Returns
+        -------
+        log_variance : ndarray of shape (n,)
+        slope : ndarray of shape (A, n)
+            A is 0 for known noise, 2 for "auto", else 1.
+        bend : ndarray of shape (A, A, n)
+        """
+        square = np.broadcast_to(np.square(np.asarray(data.standard_error)), data.y.shape)
+        if data.noise == "known":
+            return np.log(square), np.zeros((0, len(square))), np.zeros((0, 0, len(square)))
+        of = _noise_coordinates(data.noise, data.visible)
+        # Squares of the noise scale and the scatter, what multiplies them, and what is added to them.
+        values, growth = np.array(
+            [coordinate.signed(c) for coordinate, c in zip(of, coordinates, strict=False)]
+        ).T
+        one = np.ones_like(square)
+        times = np.array({"scaled": [square], "additive": [one], "auto": [square, one]}[data.noise])
+        fixed = square if data.noise == "additive" else data.resolution**2 * square
+        variance = fixed + np.square(values) @ times
+        slope = 2.0 * (values * growth)[:, None] * times / variance
+        bend = -slope[:, None] * slope
+        each = np.arange(len(of))
+        # A value's second derivative in its coordinate is the value.
+        bend[each, each] += 2.0 * (np.square(growth) + np.square(values))[:, None] * times / variance
+        return np.log(variance), slope, bend
+
+
+class NormalLikelihood(_Additive):
+    """Normal noise: what all of the closed forms are for."""
+
+    name = family = "normal"
+    closed_form = True
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        variance = self.squared_scale(values, data)
+        return -0.5 * (np.square(data.y - eta) / variance + np.log(variance) + _LOG_TWO_PI)
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        return np.asarray(ndtr((data.y - eta) / np.sqrt(self.squared_scale(values, data))))
+
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        return eta + np.sqrt(self.squared_scale(values, data)) * rng.standard_normal(eta.shape)
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        log_variance, slope, bend = self._log_variance(coordinates, data)
+        precision = np.exp(-log_variance)
+        pull = (data.y - eta) * precision
+        square = (data.y - eta) * pull
+        in_variance = 0.5 * (square - 1.0)
+        gradient = np.concatenate([pull[None], in_variance * slope])
+        hessian = _bordered(-precision, -pull * slope, -0.5 * square, in_variance, slope, bend)
+        return Derivatives(-0.5 * (square + log_variance + _LOG_TWO_PI), gradient, hessian, precision)
+
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        return "Normal", {"mu": eta, "sigma": self._scale(values, data)}
+
+
+class StudentTLikelihood(_Additive):
+    """Student's t noise, for targets some of which are wildly off.
+
+    The known errors and the noise scale are those of the distribution's scale, not of its standard deviation.
+
+    Parameters
+    ----------
+    nu : float or ScalePrior, default=None
+        Degrees of freedom: a positive number, or the prior of what they exceed `lower` by; None: ``Gamma(2, 0.1)``
+        (Juarez & Steel 2010, Journal of Business & Economic Statistics 28:52-66).
+    lower : float, default=2.0
+        What degrees of freedom that are not given exceed. With 2 or less the noise has no variance, so that as soon
+        as the posterior admits them standard deviations of predictions are infinite.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.likelihoods import StudentTLikelihood
+    >>> StudentTLikelihood(nu=4)
+    StudentTLikelihood(nu=4)
+    """
+
+    name = family = "student_t"
+
+    def __init__(self, nu: float | ScalePrior | None = None, lower: float = 2.0):
+        self.nu = nu
+        self.lower = lower
+
+    def check(self, argument: str) -> None:
+        lower = np.asarray(self.lower)
+        if lower.ndim or lower.dtype.kind not in "iuf" or not 0.0 <= lower < np.inf:
+            raise ValueError(f"{argument}__lower must be a number from 0, got {shown(self.lower)}.")
+        if self.nu is None or isinstance(self.nu, Prior):
+            given_prior(self.nu, Gamma(), ScalePrior, f"{argument}__nu", "Gamma(2, 0.1), or a number")
+            if self.nu is not None and self.nu.tail() <= 1.0:
+                raise ValueError(
+                    f"{argument}__nu needs a prior that integrates to one, got {shown(self.nu)}."
+                )
+            return
+        nu = np.asarray(self.nu)
+        if nu.ndim or nu.dtype.kind not in "iuf":
+            raise TypeError(
+                f"{argument}__nu must be a number or a prior such as Gamma(2, 0.1), got {shown(self.nu)}."
+            )
+        if not (np.isfinite(nu) and nu > 0.0):
+            raise ValueError(
+                f"{argument}__nu must be positive and finite, got {shown(self.nu)}. For normal noise, use 'normal'."
+            )
+
+    @property
+    def nu_prior(self) -> ScalePrior | None:
+        """The prior of nu, None where it is fixed."""
+        if self.nu is None:
+            return Gamma()
+        return self.nu if isinstance(self.nu, ScalePrior) else None
+
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
+        scale = super().auxiliary(noise, visible, noise_prior, scatter_unit)
+        prior = self.nu_prior
+        return (
+            scale if prior is None else (*scale, Auxiliary("nu", prior, Log(self.lower), 10.0 + self.lower))
+        )
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        nu = self.degrees_of_freedom(values)
+        variance = self.squared_scale(values, data)
+        # (33)
+        constant = log_rising(2.0 / nu, 0.5) - 0.5 * _LOG_TWO_PI - 0.5 * np.log(variance)
+        with np.errstate(over="ignore"):  # that far off the density is 0
+            tail = np.square(data.y - eta)
+        tail /= nu * variance
+        np.log1p(tail, out=tail)
+        tail *= -0.5 * (nu + 1.0)
+        tail += constant
+        return tail
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        z = (data.y - eta) / np.sqrt(self.squared_scale(values, data))
+        return np.asarray(stdtr(self.degrees_of_freedom(values), z))
+
+    def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
+        return np.asarray(values.get("nu", self.nu), dtype=np.float64)
+
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        nu = self.degrees_of_freedom(values)
+        return eta + np.sqrt(self.squared_scale(values, data)) * rng.standard_t(nu, eta.shape)
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        log_variance, slope, bend = self._log_variance(coordinates, data)
+        prior = self.nu_prior
+        nu = float(self.nu) if prior is None else self.lower + float(np.exp(coordinates[-1]))  # type: ignore[arg-type]
+        # The slope of log nu in its coordinate.
+        rise = 1.0 if prior is None else 1.0 - self.lower / nu
+        precision = np.exp(-log_variance)
+        residual = data.y - eta
+        pull = residual * precision
+        u = residual * pull
+        share = nu / (nu + u)
+        weight = (nu + 1.0) / (nu + u)
+        tail = np.log1p(u / nu)
+        rising = rising_derivatives(np.array(2.0 / nu), np.array(0.5))
+        value = rising.value - 0.5 * (_LOG_TWO_PI + log_variance + (nu + 1.0) * tail)
+        # In eta, in the log variance, in log nu.
+        in_variance = 0.5 * (weight * u - 1.0)
+        in_nu = 0.5 * (weight * u - nu * tail) - rising.log_slope
+        eta_eta = -weight * precision * (2.0 * share - 1.0)
+        eta_variance = -weight * pull * share
+        variance_variance = -0.5 * u * weight * share
+        less = share * (u - 1.0) / (nu + u)
+        eta_nu, variance_nu = pull * less, 0.5 * u * less
+        nu_nu = 0.5 * (u * less - nu * tail + share * u) + rising.log_bend
+        nu_nu = rise * (rise * nu_nu + (1.0 - rise) * in_nu)
+        in_nu, eta_nu, variance_nu = rise * in_nu, rise * eta_nu, rise * variance_nu
+        gradient = np.concatenate([(weight * pull)[None], in_variance * slope])
+        hessian = _bordered(eta_eta, eta_variance * slope, variance_variance, in_variance, slope, bend)
+        if prior is not None:
+            gradient = np.concatenate([gradient, in_nu[None]])
+            with_nu = np.concatenate([eta_nu[None], variance_nu * slope])
+            hessian = _with_border(hessian, with_nu, nu_nu)
+        return Derivatives(value, gradient, hessian, weight * precision)
+
+    @property
+    def constants(self) -> Mapping[str, float]:
+        return {} if self.nu_prior is not None else {"nu": float(self.nu)}  # type: ignore[arg-type]
+
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        return "StudentT", {"nu": values["nu"], "mu": eta, "sigma": self._scale(values, data)}
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        return super().information(values, data, share) * (values["nu"] + 1.0) / (values["nu"] + 3.0)

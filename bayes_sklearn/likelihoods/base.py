@@ -1,0 +1,263 @@
+"""What engines know of a likelihood: what it sees of the rows, and what it says of them.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from ..priors.base import CoefficientPrior, Flat, ScalePrior
+from ..priors.coefficients import PoweredCorrelation
+from .parameters import Auxiliary
+
+__all__ = ["Derivatives", "Family", "Likelihood", "Link", "Noise", "Observations", "counts"]
+
+Array = NDArray[np.float64]
+
+Noise = Literal["scaled", "additive", "known", "auto"]
+
+Link = Literal["identity", "logit"]
+
+Family = Literal["normal", "student_t", "binomial", "beta_binomial"]
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What a likelihood sees of the rows."""
+
+    y: Array
+    """(n,) target, in the model's units."""
+    standard_error: Array | float = 1.0
+    """Known errors of the target, (n,) or one, in the model's units; 1 where none are known."""
+    noise: Noise = "scaled"
+    trials: Array | float = 1.0
+    """Counts behind the shares, (n,) or one."""
+    resolution: float = 0.0
+    """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
+    visible: float = 1.0
+    """Scatter that is about the least that can be told from none, where it is added to errors."""
+
+    def take(self, index: slice) -> Observations:
+        """Return these rows alone."""
+        return replace(
+            self,
+            y=self.y[index],
+            standard_error=_taken(self.standard_error, index),
+            trials=_taken(self.trials, index),
+        )
+
+
+def _taken(values: Array | float, index: slice) -> Array | float:
+    return values[index] if isinstance(values, np.ndarray) and values.ndim else values
+
+
+def counts(data: Observations) -> tuple[Array, Array]:
+    """Return successes and failures, whole where rounding alone keeps them from it."""
+    trials = np.asarray(data.trials, dtype=np.float64)
+    successes = data.y * trials
+    whole = np.rint(successes)
+    successes = np.where(
+        np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
+    )
+    return successes, trials - successes
+
+
+class Derivatives(NamedTuple):
+    """Each row's log density at one point and its derivatives in (eta, coordinates of the auxiliary parameters)."""
+
+    value: Array
+    """(n,)"""
+    gradient: Array
+    """(1 + A, n)"""
+    hessian: Array
+    """(1 + A, 1 + A, n)"""
+    curvature: Array
+    """(n,) a positive number to take for minus the second derivative in eta where that is not."""
+
+
+class Likelihood(BaseEstimator, ABC):
+    """How a target is distributed, given the regression line (through a link) and further parameters."""
+
+    name: ClassVar[str]
+    link: ClassVar[Link] = "identity"
+    """What turns the target's mean (or location) into the regression line."""
+    closed_form: ClassVar[bool] = False
+    """Whether the target is normal about the line given the noise scale: all that is linear then integrates out."""
+    family: ClassVar[Family | None] = None
+    """What new measurements are like about the line, of what predictions know; None: nothing of that."""
+    intercept_prior: ClassVar[CoefficientPrior] = Flat()
+    """The default prior of the intercept."""
+    coef_prior: ClassVar[CoefficientPrior] = PoweredCorrelation()
+    """One for the coefficients whose scale is learned."""
+
+    def check(self, argument: str) -> None:
+        """Refuse parameters that are none.
+
+        Parameters
+        ----------
+        argument : str
+            The estimator's argument that holds this likelihood, for the message.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+
+    @property
+    def takes_trials(self) -> bool:
+        """Whether the target is a share of a number of trials."""
+        return self.link == "logit"
+
+    @abstractmethod
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
+        """Return the parameters beside the regression line that have to be found.
+
+        Parameters
+        ----------
+        noise : {"scaled", "additive", "known", "auto"}
+        visible : float
+            As in `Observations`.
+        noise_prior : ScalePrior
+            Of the noise scale, for likelihoods that have one.
+        scatter_unit : float, default=1.0
+            Size of the known errors, for the prior of a scatter beside them.
+        """
+
+    @abstractmethod
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return each row's log density (of a share: the log probability of its count).
+
+        Parameters
+        ----------
+        eta : ndarray of shape (..., n)
+            The regression line.
+        values : mapping of str to ndarray
+            The auxiliary parameters, of a shape that broadcasts with `eta`; those that are fixed are left out.
+        data : Observations
+
+        Returns
+        -------
+        ndarray of shape (..., n)
+        """
+
+    @abstractmethod
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        """Return a new measurement of each row: arguments and shape as those of `log_density`.
+
+        Of shares, the number of trials is rounded.
+        """
+
+    @abstractmethod
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return the probability of less than each row's target, and half of that of the target itself.
+
+        Arguments and shape are those of `log_density`. The second is zero but for shares, which are discrete: counts
+        that rounded shares don't give whole are rounded.
+        """
+
+    def known_family(self) -> Family:
+        """Return the family.
+
+        Raises
+        ------
+        ValueError
+            Where there is none.
+        """
+        if self.family is None:
+            known = ", ".join(map(repr, get_args(Family)))
+            raise ValueError(
+                f"There is no predictive distribution under {self!r}: set the attribute family of its class to one of"
+                f" {known} if measurements are that about the line; else predict with include_noise=False."
+            )
+        return self.family
+
+    def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return the squared scale of each row's noise, broadcasting with the line, (14).
+
+        Of the families "normal" and "student_t"; arguments are those of `log_density`.
+        """
+        raise TypeError(f"{self!r} has no noise that is added to the line.")
+
+    def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
+        """Return the noise's degrees of freedom, shaped as the parameters are, of the family "student_t"."""
+        raise TypeError(f"{self!r} has no degrees of freedom.")
+
+    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return about the largest curvature in the line that the log probability of each row's share has, (..., n).
+
+        Of the families "binomial" and "beta_binomial"; arguments are those of `log_density`.
+        """
+        raise TypeError(f"{self!r} is no likelihood of shares.")
+
+    @abstractmethod
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        """Return each row's log density and its first and second derivatives.
+
+        Parameters
+        ----------
+        eta : ndarray of shape (n,)
+        coordinates : ndarray of shape (A,)
+            Of the auxiliary parameters, in the order of `auxiliary`.
+        data : Observations
+        """
+
+    @property
+    def constants(self) -> Mapping[str, float]:
+        """Parameters that `distribution` takes and that are fixed, by name."""
+        return {}
+
+    @abstractmethod
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        """Return what PyMC calls this likelihood, and its parameters.
+
+        Parameters
+        ----------
+        eta : TensorVariable of shape (n,)
+        values : mapping of str to TensorVariable or float
+            The auxiliary parameters, `constants` among them.
+        data : Observations
+            With tensors for arrays, or arrays.
+        """
+
+    def outcome(self, data: Observations) -> Any:
+        """Return what `distribution` is of: the target."""
+        return data.y
+
+    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
+        """Return each row's log density but for what depends on the data alone, (n,), in PyTensor.
+
+        Parameters
+        ----------
+        eta, values, data
+            As for `distribution`.
+        """
+        import pymc as pm
+
+        name, parameters = self.distribution(eta, values, data)
+        return pm.logp(getattr(pm, name).dist(**parameters), data.y)
+
+    @abstractmethod
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        """Return each row's Fisher information of the line, (n,), where the line is constant.
+
+        Parameters
+        ----------
+        values, data
+            As for `distribution`.
+        share : float
+            The pooled share, for likelihoods of shares.
+        """

@@ -1,0 +1,286 @@
+"""Shares k/n: binomial and beta-binomial successes, log odds of the line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betainc, betaln, expit
+
+from ..measurements.messages import shown
+from ..priors.base import Prior, ScalePrior, UnitPrior
+from ..priors.coefficients import Normal, PoweredCorrelation
+from ..priors.scales import Beta, HalfNormal
+from .base import Derivatives, Likelihood, Noise, Observations, counts
+from .parameters import Auxiliary, FoldedOdds
+from .special_functions import (
+    log_below,
+    log_expit,
+    log_one_plus,
+    log_rising,
+    log_rising_graph,
+    rising_derivatives,
+)
+
+__all__ = ["BetaBinomialLikelihood", "BinomialLikelihood"]
+
+Array = NDArray[np.float64]
+
+# Numbers that are divided by, and shapes of distributions, stay this far from zero.
+_TINY = 1e-100
+
+# The log odds of a typical row. Down to shares of 1e-5 it adds less than half a success; a wider one takes rows
+# without successes for rarer than their trials can tell.
+_LOG_ODDS = Normal(0.0, 5.0)
+
+# Where successes and failures are separated, data bound the coefficients' scale from below alone; with the tail of a
+# HalfCauchy coefficients would have no mean.
+_SLOPES = PoweredCorrelation(sigma=HalfNormal(2.5))
+
+# Ratios of gamma functions lose all digits, and then overflow, for shares whose log is far below this.
+_LEAST_LOG = -200.0
+
+
+def given_prior(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
+    """Return a prior or the default, checked."""
+    if prior is None:
+        return default
+    if not isinstance(prior, kind):
+        raise TypeError(f"{key} must be a prior such as {fitting}, got {shown(prior)}.")
+    prior.check(key, 1)
+    return prior
+
+
+class _OfShares(Likelihood):
+    """A likelihood of counts among trials."""
+
+    link = "logit"
+    intercept_prior = _LOG_ODDS
+    coef_prior = _SLOPES
+
+    def outcome(self, data: Observations) -> Any:
+        """Return the counts, rounded to whole ones: PyMC has distributions of no others."""
+        return np.rint(data.y * np.asarray(data.trials)).astype(np.int64)
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        return data.trials * share * (1.0 - share)
+
+
+class BinomialLikelihood(_OfShares):
+    """Counts among trials, each a success with the same probability: the share's log odds follow the line.
+
+    The target is the share, k / n. Shares that are rounded, so that k is not whole, are taken as they are, with gamma
+    functions for factorials.
+    """
+
+    name = family = "binomial"
+
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
+        return ()
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        successes, failures = counts(data)
+        # The counts of the other outcome stand alone where the line is large: nothing cancels.
+        value = np.maximum(eta, 0.0)
+        value *= -failures
+        value += np.minimum(eta, 0.0) * successes
+        rest = log_one_plus(eta)
+        rest *= successes + failures
+        value -= rest
+        value += _log_choose(successes, failures)
+        return value
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        data = _whole(data)
+        successes, failures = counts(data)
+        # Of all trials no more can be had; the function has no value there.
+        at_most = betainc(np.maximum(failures, 1.0), successes + 1.0, expit(-eta))
+        at_most = np.where(failures == 0.0, 1.0, at_most)
+        return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
+
+    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
+        return 0.25 * np.broadcast_to(np.asarray(data.trials, dtype=np.float64), data.y.shape)
+
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        return _drawn_shares(expit(eta), data, rng)
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        successes, failures = counts(data)
+        share, rest = expit(eta), expit(-eta)
+        curvature = (successes + failures) * share * rest
+        gradient = successes * rest - failures * share
+        value = self.log_density(eta, {}, data)
+        return Derivatives(value, gradient[None], -curvature[None, None], curvature)
+
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        return "Binomial", {"n": data.trials, "logit_p": eta}
+
+    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
+        import pytensor.tensor as pt
+
+        return data.trials * (data.y * eta - pt.softplus(eta))
+
+
+class BetaBinomialLikelihood(_OfShares):
+    """Counts among trials whose share itself varies from row to row: a beta distribution about the line's share.
+
+    With mean share mu and dispersion rho, the intraclass correlation of two trials of a row, the beta distribution
+    has alpha = mu (1 - rho) / rho and beta = (1 - mu) (1 - rho) / rho. Rows of one trial say nothing of rho.
+
+    Parameters
+    ----------
+    dispersion_prior : UnitPrior, default=None
+        Prior of the dispersion; None: ``Beta(1, 9)``.
+    """
+
+    name = family = "beta_binomial"
+
+    def __init__(self, dispersion_prior: UnitPrior | None = None):
+        self.dispersion_prior = dispersion_prior
+
+    def check(self, argument: str) -> None:
+        self._prior(f"{argument}__dispersion_prior")
+
+    def _prior(self, key: str = "dispersion_prior") -> UnitPrior:
+        prior: UnitPrior = given_prior(self.dispersion_prior, Beta(1.0, 9.0), UnitPrior, key, "Beta(1, 9)")
+        return prior
+
+    def auxiliary(
+        self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
+    ) -> tuple[Auxiliary, ...]:
+        return (Auxiliary("dispersion", self._prior(), FoldedOdds(), 0.05),)
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        successes, failures = counts(data)
+        trials = successes + failures
+        dispersion = np.asarray(values["dispersion"])
+        odds = dispersion / (1.0 - dispersion)
+        log_share = log_expit(eta)
+        log_rest = log_share - eta
+        # Of shares as small as these all but the first success is the beta distribution's: the log is linear.
+        below = np.minimum(log_share - _LEAST_LOG, 0.0) * (successes > 0.0)
+        below += np.minimum(log_rest - _LEAST_LOG, 0.0) * (failures > 0.0)
+        log_share, log_rest = np.maximum(log_share, _LEAST_LOG), np.maximum(log_rest, _LEAST_LOG)
+        value = below + log_rising(odds * np.exp(-log_share), successes)
+        value += log_rising(odds * np.exp(-log_rest), failures)
+        value -= log_rising(odds, trials)
+        log_share *= successes
+        log_rest *= failures
+        value += log_share
+        value += log_rest
+        value += _log_choose(successes, failures)
+        return value
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        data = _whole(data)
+        successes, failures = counts(data)
+        log_density = self.log_density(eta, values, data)
+        dispersion = np.broadcast_to(values["dispersion"], eta.shape)
+        answer = np.empty(eta.shape)
+        for row in range(len(data.y)):
+            share, rest = expit(eta[..., row]), expit(-eta[..., row])
+            odds = dispersion[..., row] / (1.0 - dispersion[..., row])
+            # From the end that is nearer, by counts.
+            k, others = int(successes[row]), int(failures[row])
+            if others < k:
+                below = log_below(rest, share, odds, others, k)
+                answer[..., row] = 1.0 - np.exp(np.minimum(below + log_density[..., row], 0.0))
+            else:
+                below = log_below(share, rest, odds, k, others)
+                answer[..., row] = np.exp(np.minimum(below + log_density[..., row], 0.0))
+        return answer
+
+    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
+        trials = np.asarray(data.trials, dtype=np.float64)
+        return 0.25 * trials / (1.0 + (trials - 1.0) * values["dispersion"])
+
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        dispersion = np.maximum(values["dispersion"], _TINY)
+        precision = (1.0 - dispersion) / dispersion
+        alpha, beta = (np.maximum(expit(line) * precision, _TINY) for line in (eta, -eta))
+        return _drawn_shares(rng.beta(alpha, beta), data, rng)
+
+    def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
+        successes, failures = counts(data)
+        root = float(coordinates[0])
+        odds = root**2
+        log_share = log_expit(eta)
+        log_rest = log_share - eta
+        share, rest = np.exp(log_share), np.exp(log_rest)
+        up = rising_derivatives(odds / share, successes)
+        down = rising_derivatives(odds / rest, failures)
+        both = rising_derivatives(np.full(np.shape(eta), odds), successes + failures)
+        value = successes * log_share + failures * log_rest + up.value + down.value - both.value
+        won, lost = successes - up.log_slope, failures - down.log_slope
+        in_eta = won * rest - lost * share
+        eta_eta = up.log_bend * rest**2 + down.log_bend * share**2 - share * rest * (won + lost)
+        # In the odds of the dispersion, then in their root.
+        in_odds = up.slope / share + down.slope / rest - both.slope
+        eta_odds = down.cross * share / rest - up.cross * rest / share
+        odds_odds = up.bend / share**2 + down.bend / rest**2 - both.bend
+        in_root, eta_root = 2.0 * root * in_odds, 2.0 * root * eta_odds
+        root_root = 2.0 * in_odds + 4.0 * odds * odds_odds
+        trials = successes + failures
+        correlated = 1.0 + odds * (trials - 1.0) / (1.0 + odds)
+        curvature = trials * share * rest / np.maximum(correlated, 0.5)
+        return Derivatives(
+            value + _log_choose(successes, failures),
+            np.array([in_eta, in_root]),
+            np.array([[eta_eta, eta_root], [eta_root, root_root]]),
+            curvature,
+        )
+
+    def distribution(
+        self, eta: Any, values: Mapping[str, Any], data: Observations
+    ) -> tuple[str, dict[str, Any]]:
+        import pymc as pm
+
+        total = (1.0 - values["dispersion"]) / values["dispersion"]
+        # Draws from a wide prior have log odds whose share is zero in double precision.
+        alpha, beta = (pm.math.maximum(pm.math.sigmoid(line) * total, _TINY) for line in (eta, -eta))
+        return "BetaBinomial", {"n": data.trials, "alpha": alpha, "beta": beta}
+
+    def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
+        import pytensor.tensor as pt
+
+        successes = data.trials * data.y
+        failures = data.trials - successes
+        odds = values["dispersion"] / (1.0 - values["dispersion"])
+        log_rest = -pt.softplus(eta)
+        log_share = log_rest + eta
+        # One expression for the three: what it takes to compile goes with the number of operations.
+        q = pt.stack([odds * pt.exp(-log_share), odds * pt.exp(-log_rest), odds + pt.zeros_like(eta)])
+        rising = log_rising_graph(q, pt.stack([successes, failures, data.trials]))
+        return successes * log_share + failures * log_rest + rising[0] + rising[1] - rising[2]
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        correlated = 1.0 + (data.trials - 1.0) * values["dispersion"]
+        return super().information(values, data, share) / correlated
+
+
+def _whole(data: Observations) -> Observations:
+    """Return shares of whole counts."""
+    trials = np.broadcast_to(np.asarray(data.trials, dtype=np.float64), data.y.shape)
+    return replace(data, y=np.rint(data.y * trials) / trials, trials=trials)
+
+
+def _drawn_shares(probability: Array, data: Observations, rng: np.random.Generator) -> Array:
+    """Return shares of successes among the rows' trials."""
+    trials = np.maximum(np.rint(data.trials), 1.0)
+    return rng.binomial(trials.astype(np.int64), probability) / trials
+
+
+def _log_choose(successes: Array, failures: Array) -> Array:
+    """Return the log of the binomial coefficient."""
+    return -betaln(successes + 1.0, failures + 1.0) - np.log1p(successes + failures)

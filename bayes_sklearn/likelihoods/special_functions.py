@@ -1,0 +1,211 @@
+"""Ratios of gamma functions, sums of beta-binomial probabilities and logarithms of shares that keep their digits."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import psi, zeta
+
+__all__ = ["log_below", "log_expit", "log_one_plus"]
+
+Array = NDArray[np.float64]
+
+# Up to q = 1 / 8 Stirling's series is used, above so many factors are taken out of each gamma function first, (32).
+_SHIFT = 8
+
+_DIRECT = 1.0 / _SHIFT
+
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+
+# Where q is less, the ratio is one.
+_NONE = 1e-30
+
+# (log(1 + z) - z) / z^2 is taken by its series below this z.
+_SMALL, _TERMS = 0.05, 14
+
+# 1 / q is kept this far from zero.
+_TINY = 1e-100
+
+
+def log_rising(q: Array, m: Array | float) -> Array:
+    """Return log(Gamma(1/q + m) q^m / Gamma(1/q)), the log of prod_{j < m} (1 + j q) for whole m.
+
+    Parameters
+    ----------
+    q, m : ndarray
+        Not negative; broadcast with each other.
+    """
+    if np.all((m == 0.0) | (np.asarray(m) == 1.0)):
+        return np.zeros(np.broadcast_shapes(np.shape(q), np.shape(m)))
+    direct = q > _DIRECT
+    if not direct.any():
+        return _log_rising_small(q, m)
+    q, m = np.broadcast_arrays(q, np.asarray(m, dtype=np.float64))
+    direct = np.broadcast_to(direct, q.shape)
+    value = np.array(_log_rising_small(np.where(direct, 0.0, q), m))
+    value[direct] = _log_rising_large(q[direct], m[direct])
+    return value
+
+
+def _log_rising_small(q: Array, m: Array | float) -> Array:
+    q = np.maximum(q, _NONE)
+    z = m * q
+    log = np.log1p(z)
+    last = q / (1.0 + z)
+    value = (log - z) / q
+    value += (m - 0.5) * log
+    value += _stirling(last)
+    value -= _stirling(q)
+    return value
+
+
+def _stirling(t: Array) -> Array:
+    """Return what Stirling's formula leaves of the log gamma function at 1 / t."""
+    square = np.square(t)
+    total = np.full(np.shape(t), _STIRLING[-1])
+    for coefficient in _STIRLING[-2::-1]:
+        total *= square
+        total += coefficient
+    total *= t
+    return total
+
+
+def _log_rising_large(q: Array, m: Array) -> Array:
+    # The first factors of either gamma function are taken out, until Stirling's series holds for what is left.
+    a = np.maximum(1.0 / q, _TINY)
+    above, below = a.copy(), a + m
+    for i in range(1, _SHIFT):
+        above *= a + i
+        below *= a + m + i
+    shifted = 1.0 / (a + _SHIFT)
+    return _log_rising_small(shifted, m) + np.log(above / below) - m * np.log(shifted * a)
+
+
+def log_rising_graph(q: Any, m: Any) -> Any:
+    """Return what `log_rising` does, in PyTensor; its derivatives lose no more than m times a rounding error.
+
+    The first factors are taken out whatever q is, so that there is one expression for all.
+    """
+    import pytensor.tensor as pt
+
+    q = pt.maximum(q, _NONE)
+    above: Any = 1.0
+    below: Any = 1.0 + m * q
+    for i in range(1, _SHIFT):
+        above, below = above * (1.0 + i * q), below * (1.0 + (m + i) * q)
+    shifted = q / (1.0 + _SHIFT * q)
+    z = m * shifted
+    log = pt.log1p(z)
+    series = _stirling_graph(shifted / (1.0 + z)) - _stirling_graph(shifted)
+    return (log - z) / shifted + (m - 0.5) * log + series + m * pt.log1p(_SHIFT * q) - pt.log(below / above)
+
+
+def _stirling_graph(t: Any) -> Any:
+    total: Any = _STIRLING[-1]
+    for coefficient in _STIRLING[-2::-1]:
+        total = total * t**2 + coefficient
+    return total * t
+
+
+class Rising(NamedTuple):
+    """`log_rising` and its derivatives in q."""
+
+    value: Array
+    slope: Array
+    bend: Array
+    log_slope: Array
+    """In log q."""
+    log_bend: Array
+    """In log q, twice."""
+    cross: Array
+    """Of `log_slope`, in q."""
+
+
+def rising_derivatives(q: Array, m: Array) -> Rising:
+    """Return `log_rising` and its first two derivatives."""
+    q, m = np.broadcast_arrays(q, m)
+    direct = q > _DIRECT
+    slope, bend = _rising_slopes_small(np.where(direct, 0.0, q), m)
+    if direct.any():
+        slope, bend = np.array(slope), np.array(bend)
+        slope[direct], bend[direct] = _rising_slopes_large(q[direct], m[direct])
+    return Rising(log_rising(q, m), slope, bend, q * slope, q * slope + np.square(q) * bend, slope + q * bend)
+
+
+def _rising_slopes_small(q: Array, m: Array) -> tuple[Array, Array]:
+    z = m * q
+    rest = 1.0 / (1.0 + z)
+    # w = (log(1 + z) - z) / z^2 and its derivative.
+    small = np.abs(z) < _SMALL
+    near, far = np.where(small, z, 0.0), np.where(small, 1.0, z)
+    w, dw = np.zeros_like(z), np.zeros_like(z)
+    for i in range(_TERMS, -1, -1):
+        dw = dw * near + w
+        w = w * near + (-1.0) ** (i + 1) / (i + 2)
+    w = np.where(small, w, (np.log1p(far) - far) / np.square(far))
+    dw = np.where(small, dw, (-1.0 / (1.0 + far) - 2.0 * w) / far)
+    first, last = _stirling_slopes(q), _stirling_slopes(q * rest)
+    slope = m**2 * (-rest - w) + (m - 0.5) * m * rest + last[0] * rest**2 - first[0]
+    bend = m**3 * (rest**2 - dw) - (m - 0.5) * m**2 * rest**2
+    bend += last[1] * rest**4 - 2.0 * m * last[0] * rest**3 - first[1]
+    return slope, bend
+
+
+def _stirling_slopes(t: Array) -> tuple[Array, Array]:
+    """Return the first two derivatives of `_stirling`."""
+    first = sum((2 * k + 1) * c * t ** (2 * k) for k, c in enumerate(_STIRLING))
+    second = sum(2 * k * (2 * k + 1) * c * t ** (2 * k - 1) for k, c in enumerate(_STIRLING) if k)
+    return np.asarray(first), np.asarray(second)
+
+
+def _rising_slopes_large(q: Array, m: Array) -> tuple[Array, Array]:
+    a = np.maximum(1.0 / q, _TINY)
+    rise = a * (psi(a + m) - psi(a))
+    fall = np.square(a) * (zeta(2.0, a + m) - zeta(2.0, a))
+    return a * (m - rise), np.square(a) * (2.0 * rise + fall - m)
+
+
+# Probabilities of counts are summed up until what is left is below this share; looked at every so many.
+_LEFT, _EVERY = 1e-10, 32
+
+_LEAST_TERM = 1e-300
+
+
+def log_below(share: Array, rest: Array, odds: Array, successes: int, failures: int) -> Array:
+    """Return the log of the beta-binomial probability of fewer successes and half of so many, over that of so many.
+
+    Parameters
+    ----------
+    share, rest, odds : ndarray
+        The mean share, what it leaves of one, and dispersion / (1 - dispersion).
+    """
+    share = np.maximum(share, _LEAST_TERM)
+    term, total = np.ones_like(share), np.full_like(share, 0.5)
+    # Towards the nearer end probabilities rise to one peak at most, or to the end: once so small, they stay so.
+    # A sum that is too large for a number is that of all but a tail too small for one.
+    with np.errstate(over="ignore"):
+        for step in range(successes):
+            j = successes - step
+            ratio = (rest + odds * (failures + step)) / (share + odds * (j - 1.0))
+            ratio *= j / (failures + step + 1.0)
+            term *= ratio
+            total += term
+            if step % _EVERY == 0 and (term * j < _LEFT * total).all():
+                break
+    return np.log(total)
+
+
+def log_expit(eta: Array) -> Array:
+    """Return log(1 / (1 + exp(-eta)))."""
+    return np.minimum(eta, 0.0) - log_one_plus(eta)
+
+
+def log_one_plus(eta: Array) -> Array:
+    """Return log(1 + exp(-abs(eta)))."""
+    size = np.abs(np.atleast_1d(eta))
+    np.negative(size, out=size)
+    np.exp(size, out=size)
+    np.log1p(size, out=size)
+    return size.reshape(np.shape(eta))

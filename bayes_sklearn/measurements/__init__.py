@@ -1,0 +1,1 @@
+"""What was measured: X and y as they were given, their errors and counts, and rows that are compressed."""

@@ -1,0 +1,83 @@
+"""What messages show of what the user gave: little enough to be read, and the first offender."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+__all__ = ["brief", "first_offender", "shortened", "shown"]
+
+LONGEST = 400
+
+# Of one value within a message.
+_VALUE = 80
+
+_repr = reprlib.Repr()
+
+_repr.maxother = _repr.maxstring = _VALUE
+
+_repr.maxlist = _repr.maxtuple = _repr.maxdict = _repr.maxset = 4
+
+_repr.maxlevel = 2
+
+
+def shown(value: object) -> str:
+    """Return a value's repr on one line, its middle left out where it is long."""
+    try:
+        said = str(value.tolist()) if isinstance(value, np.ndarray) and value.size <= 4 else _repr.repr(value)
+    except Exception:  # an object whose repr fails
+        said = f"<{type(value).__name__}>"
+    return shortened(" ".join(said.split()), _VALUE)
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """Return a text, its middle left out where it is longer."""
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 5]} ... {text[len(text) - end :]}"
+
+
+def first_offender(values: Any) -> str:
+    """Say which of some values, and where, is the first that is no real number; "" where none is found."""
+    if np.ma.is_masked(values):
+        masked = np.ma.getmaskarray(values)
+        return f"row {int(np.argwhere(masked)[0][0])} is masked" if masked.ndim else "it is masked"
+    try:
+        array = np.asarray(values)
+    except Exception:
+        return "its rows differ in length"
+    if array.dtype.kind in "mM":
+        return f"got dates or times ({array.dtype})"
+    if array.dtype.kind == "c":
+        return "got complex numbers"
+    for place, value in enumerate(array.ravel()[:1_000_000] if array.dtype.kind in "OSUV" else ()):
+        row = place // max(array[0].size, 1) if array.ndim > 1 else place
+        if isinstance(value, str):
+            text = shown(str(value))  # NumPy's own kind has another repr
+            return f"got the text {text} in row {row}" if array.ndim else f"got the text {text}"
+        try:
+            float(value)
+        except Exception:
+            return f"got {shown(value)} in row {row}" if array.ndim else f"got {shown(value)}"
+    return ""
+
+
+@contextmanager
+def brief() -> Iterator[None]:
+    """Shorten messages of errors that quote more than anyone reads."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        said = str(error)
+        if len(said) <= LONGEST:
+            raise
+        try:
+            again = type(error)(shortened(said))
+        except Exception:  # a kind of error that takes more than a text
+            raise error from None
+        raise again from error

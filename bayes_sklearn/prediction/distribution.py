@@ -1,0 +1,180 @@
+"""The predictive distribution: every prediction derives from it.
+
+One mixture a row, evaluated in blocks of rows, so that nothing of size rows x nodes exists. What family of mixtures
+it is (normal here) is known to the object that `_mixture` returns alone.
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..inference.posterior import row_blocks
+from ..measurements.checks import as_floats, check_coverage, check_probabilities, check_seed
+from ..measurements.messages import shown
+from .mixtures.normal import Mixture
+
+__all__ = ["PredictiveDistribution"]
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+
+class PredictiveDistribution(ABC):
+    """Distribution of the target at n rows, in the style of scipy's frozen distributions.
+
+    Arguments called `y` and `q` are broadcast against the n rows: a number, (n,), or (k, n).
+    """
+
+    index: Any = None
+    """Row labels for `to_frame`."""
+    measured: NDArray[np.bool_] | None = None
+    """(n,) rows whose count is not 0, where some are; scores leave the others out. None: all rows."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows, n."""
+
+    @abstractmethod
+    def mean(self) -> Array:
+        """Return the means, (n,)."""
+
+    @abstractmethod
+    def var(self) -> Array:
+        """Return the variances, (n,)."""
+
+    @abstractmethod
+    def covariance(self) -> Array:
+        """Return the covariance of the rows with each other, (n, n)."""
+
+    @abstractmethod
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
+        """Return random draws, (n, n_samples)."""
+
+    @abstractmethod
+    def _mixture(self, rows: slice) -> Mixture:
+        """Return the distributions of some rows."""
+
+    @property
+    @abstractmethod
+    def _width(self) -> int:
+        """How many numbers a row takes while its mixture is evaluated."""
+
+    @property
+    def variance_parts(self) -> dict[str, Array]:
+        """What the variances are made of: name to (n,) variances that add up to `var()`."""
+        return {"total": self.var()}
+
+    def std(self) -> Array:
+        """Return the standard deviations, (n,)."""
+        return np.sqrt(self.var())
+
+    def mean_and_std(self) -> tuple[Array, Array]:
+        """Return `mean()` and `std()`, in one pass over the rows where there is one."""
+        return self.mean(), self.std()
+
+    def logpdf(self, y: ArrayLike) -> Array:
+        """Return the log density at y."""
+        return self._by_row(lambda mixture, value: mixture.log_density(value), y)
+
+    def pdf(self, y: ArrayLike) -> Array:
+        """Return the density at y."""
+        return np.exp(self.logpdf(y))
+
+    def cdf(self, y: ArrayLike) -> Array:
+        """Return the probability of a target at or below y."""
+        return self._by_row(lambda mixture, value: mixture.cdf(value), y)
+
+    def pit(self, y: ArrayLike) -> Array:
+        """Return the probability integral transform at y: of a continuous distribution, its `cdf`."""
+        return self.cdf(y)
+
+    def of_measurements(self) -> PredictiveDistribution:
+        """Return the distribution of what is measured, which scores are of."""
+        return self
+
+    def ppf(self, q: ArrayLike) -> Array:
+        """Return the quantiles of probability q.
+
+        Raises
+        ------
+        ValueError
+            Where a probability is outside [0, 1].
+        """
+        probabilities = check_probabilities(q, "quantiles")
+        return self._by_row(
+            lambda mixture, probability: mixture.quantile(probability), probabilities, "quantiles"
+        )
+
+    def interval(self, coverage: float = 0.95) -> tuple[Array, Array]:
+        """Return the lower and upper limits of equal-tailed intervals, (n,) each.
+
+        Raises
+        ------
+        ValueError
+            Where the coverage is not between 0 and 1.
+        """
+        check_coverage(coverage)
+        lower, upper = self.ppf(0.5 + np.array([[-0.5], [0.5]]) * coverage)
+        return lower, upper
+
+    def crps(self, y: ArrayLike) -> Array:
+        """Return the continuous ranked probability score of each row at y (lower is better, in y's unit)."""
+        return self._by_row(lambda mixture, value: mixture.crps(value), y)
+
+    def to_frame(self, coverage: float = 0.95, *, variance_parts: bool = False) -> pd.DataFrame:
+        """Return a data frame: y_pred, std and the limits of an interval.
+
+        Parameters
+        ----------
+        coverage : float, default=0.95
+            Of the equal-tailed interval.
+        variance_parts : bool, default=False
+            Whether to add a column ``var_*`` for each of `variance_parts`.
+        """
+        import pandas as pd
+
+        lower, upper = self.interval(coverage)
+        label = f"{100.0 * coverage:g}%"
+        columns = {
+            "y_pred": self.mean(),
+            "std": self.std(),
+            f"lower_{label}": lower,
+            f"upper_{label}": upper,
+        }
+        if variance_parts:
+            columns |= {f"var_{name}": part for name, part in self.variance_parts.items()}
+        return pd.DataFrame(columns, index=self.index)
+
+    def _by_row(
+        self, function: Callable[[Mixture, Array], Array], value: ArrayLike, name: str = "y"
+    ) -> Array:
+        """Apply a function of (mixture, value) to blocks of rows."""
+        try:
+            values = as_floats(value)
+        except TypeError:
+            raise TypeError(f"{name} must be real numbers, got {shown(value)}.") from None
+        if values.ndim and values.shape[-1] not in (1, len(self)):
+            raise ValueError(
+                f"{name} must be one number for each of {len(self)} rows, got shape {values.shape}."
+            )
+        shape = np.broadcast_shapes(values.shape, (len(self),))
+        stacked = np.broadcast_to(values, shape).reshape(int(np.prod(shape[:-1])), len(self))
+        answer = np.empty(stacked.shape)
+        for rows in row_blocks(len(self), self._width):
+            mixture = self._mixture(rows)
+            for i in range(len(stacked)):
+                answer[i, rows] = function(mixture, stacked[i, rows])
+        return answer.reshape(shape)
+
+
+def generator(random_state: int | np.random.RandomState) -> np.random.Generator:
+    """Return a NumPy generator for what scikit-learn takes as a random state."""
+    return np.random.default_rng(check_seed(random_state).randint(2**31 - 1, size=4))

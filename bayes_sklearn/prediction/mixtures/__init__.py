@@ -1,0 +1,1 @@
+"""Mixtures over the posterior's nodes: their densities, distribution functions and quantiles."""

@@ -1,0 +1,161 @@
+"""Fewer points for a row's weighted sample: what stands for thousands of nodes where each would cost too much.
+
+Values are (n, G), a weighted sample a row; the weights sum to one, (G,) for all rows or (n, G).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from .normal import average
+
+__all__ = [
+    "bandwidth",
+    "effective_size",
+    "gaussians",
+    "matched",
+    "moments",
+    "on_grid",
+    "spread_out",
+    "strata",
+]
+
+Array = NDArray[np.float64]
+
+# Of a Gaussian that a node holds: its moments are kept up to the 13th.
+_NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
+
+_MASSES = _MASSES / _MASSES.sum()
+
+# Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
+_BANDWIDTH = 1.06
+
+# Of Gaussians that are put on a grid: points of each, at least, and of all.
+_POINTS_EACH, _POINTS_OF_ALL = 7, 2048
+
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
+
+# A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
+# the nodes may hold less than the kernel.
+_KERNEL, _LEAST = 0.75, 0.002
+
+_TINY = np.finfo(np.float64).tiny
+
+
+def effective_size(weights: Array) -> float:
+    """Return how many equally weighted draws the weights are worth (Kish 1965)."""
+    return float(weights.sum() ** 2 / np.square(weights).sum())
+
+
+def strata(weights: Array, first: Array, second: Array, size: int) -> list[NDArray[np.intp]]:
+    """Return at most `size` groups of nodes of about equal weight that are alike in two quantities, (G,) each.
+
+    They are cut, one after the other, from a path through strata of the first quantity that goes up and down in the
+    second by turns. The nodes of a group are in the path's order.
+    """
+    by_first = np.argsort(first, kind="stable")
+    bands = max(int(np.sqrt(size)), 1)
+    band = np.empty(len(weights), dtype=np.intp)
+    band[by_first] = np.minimum(np.cumsum(weights[by_first]) * bands, bands - 1)
+    path = np.lexsort((np.where(band % 2 == 0, second, -second), band))
+    group = np.minimum(np.cumsum(weights[path]) * size, size - 1).astype(np.intp)
+    starts = np.flatnonzero(np.diff(group)) + 1
+    return [nodes for nodes in np.split(path, starts) if weights[nodes].any()]
+
+
+def moments(values: Array, weights: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation of each row's sample, (n,) each."""
+    mean = average(values, weights)
+    return mean, np.sqrt(average(np.square(values - mean[:, None]), weights))
+
+
+def matched(values: Array, weights: Array, mean: Array, sd: Array) -> Array:
+    """Return values shifted and stretched to a mean and a standard deviation a row, (n,) each."""
+    here, spread = moments(values, weights)
+    return mean[:, None] + (values - here[:, None]) * (sd / np.maximum(spread, _TINY))[:, None]
+
+
+def spread_out(means: Array, sds: Array, weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Return points and weights for a sample whose nodes are Gaussians, and the node that each point is of.
+
+    Every node becomes the points of a Gauss-Hermite rule.
+    """
+    points = means[:, :, None] + sds[:, :, None] * _NODES
+    nodes = np.repeat(np.arange(len(weights)), len(_NODES))
+    return points.reshape(len(means), len(nodes)), np.outer(weights, _MASSES).ravel(), nodes
+
+
+def bandwidth(weights: Array) -> float:
+    """Return the standard deviation of a kernel that smooths a sample, in the sample's own.
+
+    Where centres are shrunk about their mean to make room for the kernel (West 1993, J. R. Stat. Soc. B 55:409-422),
+    so that mean and variance stay, a Gaussian sample stays Gaussian.
+    """
+    return min(_BANDWIDTH * effective_size(weights) ** -0.2, 1.0)
+
+
+def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
+    """Return weights and positions, (n, size) each, of an even grid that each row's sample is put on, linearly.
+
+    Samples of no more than `size` nodes stay as they are.
+    """
+    n, nodes = values.shape
+    if nodes <= size:
+        return np.broadcast_to(weights, values.shape), values
+    lowest, highest = values.min(axis=1), values.max(axis=1)
+    spacing = np.maximum((highest - lowest) / (size - 1), _TINY)
+    place = (values - lowest[:, None]) / spacing[:, None]
+    cell = np.minimum(place.astype(np.intp), size - 2)
+    place -= cell
+    upper = place * weights
+    cell += np.arange(n)[:, None] * size
+    flat = cell.ravel()
+    below = np.bincount(flat, (weights - upper).ravel(), n * size)
+    above = np.bincount(flat + 1, upper.ravel(), n * size)
+    masses = np.asarray(below + above, dtype=np.float64)
+    return masses.reshape(n, size), lowest[:, None] + spacing[:, None] * np.arange(size)
+
+
+def gaussians(
+    means: Array, variances: Array, weights: Array, size: int, widest: float = np.inf
+) -> tuple[Array, Array, Array]:
+    """Return weights, means and standard deviations of Gaussians that stand for a sample of Gaussian nodes.
+
+    They lie on an even grid and are as wide as the narrowest nodes, at most `widest`, and no narrower than the grid
+    needs; mean and variance are the nodes'. No more nodes than `size`, of any width, stand for themselves.
+
+    Parameters
+    ----------
+    means, variances : ndarray of shape (n, G)
+        Variances may be zero: the sample's points.
+    weights : ndarray of shape (G,)
+    size : int
+    widest : float, default=inf
+
+    Returns
+    -------
+    weights, means : ndarray of shape (n, M)
+    sds : ndarray of shape (n, 1) or (n, M)
+    """
+    nodes = means.shape[1]
+    if nodes <= size and widest == np.inf:
+        return np.broadcast_to(weights, means.shape), means, np.sqrt(variances)
+    mean = average(means, weights)
+    variance = average(np.square(means - mean[:, None]) + variances, weights)
+    least = min(int(_LEAST * nodes), nodes - 1)
+    kernel = np.minimum(np.partition(variances, least, axis=1)[:, least], widest**2)
+    points, masses = means, weights
+    if variances.any():
+        # Quantiles evenly spaced, elsewhere at every node, so that the points of nodes that are alike are not.
+        count = max(_POINTS_EACH, -(-_POINTS_OF_ALL // nodes))
+        shift = (_GOLDEN * np.arange(1.0, nodes + 1.0)) % 1.0
+        z = ndtri((np.arange(count) + shift[:, None]) / count)
+        sds = np.sqrt(np.maximum(variances - kernel[:, None], 0.0))
+        points = (means[:, :, None] + sds[:, :, None] * z).reshape(len(means), -1)
+        masses = np.repeat(weights / count, count)
+    on, centres = on_grid(points, masses, size)
+    spacing = np.ptp(centres, axis=1) / (size - 1)
+    kernel = np.minimum(np.maximum(kernel, np.square(_KERNEL * spacing)), variance)
+    return on, matched(centres, on, mean, np.sqrt(variance - kernel)), np.sqrt(kernel)[:, None]

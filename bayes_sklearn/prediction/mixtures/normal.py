@@ -1,0 +1,286 @@
+"""Mixtures of normal distributions, one a row: density, distribution function, quantiles and CRPS.
+
+Every function takes the mixture's weights, (G,) for all rows or (n, G), and each row's component means and
+standard deviations, (n, G) each or broadcastable to it. A standard deviation of zero is a point mass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, ndtr, ndtri
+
+Array = NDArray[np.float64]
+
+_LOG_ROOT_TWO_PI = 0.5 * np.log(2.0 * np.pi)
+
+_INVERSE_ROOT_PI = 1.0 / np.sqrt(np.pi)
+
+# Newton's steps on the normal scale settle in two to five; the bracket ends the rest.
+_MAX_STEPS = 60
+
+# The error before the last of them, which squares it.
+_SETTLED = 1e-5
+
+# Up to so many components the score takes them pair by pair.
+_FEW = 128
+
+# Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.75)^2)), the tails'
+# reach, and the number of points from which on components are points themselves (an error of its inverse square).
+_SPACING, _REACH, _MOST_POINTS = 0.75, 6.0, 2**20
+
+
+class Density(Protocol):
+    """Densities of some rows, one a row."""
+
+    def log_density(self, value: Array) -> Array:
+        """Return the log density at each row's value, (n,)."""
+
+
+class Mixture(Density, Protocol):
+    """Distributions of some rows, one a row: what a family of mixtures has to know, at one value a row, (n,)."""
+
+    def cdf(self, value: Array) -> Array:
+        """Return the probability at or below each row's value, (n,)."""
+
+    def quantile(self, probability: Array) -> Array:
+        """Return the value at which each row's distribution function is its probability, (n,)."""
+
+    def crps(self, value: Array) -> Array:
+        """Return the continuous ranked probability score of each row at its value, (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class NormalMixture:
+    """The functions of this module as a `Mixture`."""
+
+    weights: Array
+    means: Array
+    sds: Array
+
+    def log_density(self, value: Array) -> Array:
+        return log_density(value, self.weights, self.means, self.sds)
+
+    def cdf(self, value: Array) -> Array:
+        return cdf(value, self.weights, self.means, self.sds)
+
+    def quantile(self, probability: Array) -> Array:
+        return quantile(probability, self.weights, self.means, self.sds)
+
+    def crps(self, value: Array) -> Array:
+        return crps(value, self.weights, self.means, self.sds)
+
+
+def average(values: Array, weights: Array) -> Array:
+    """Return each row's weighted sum, (n,); weights are (G,) for all rows, or (n, G)."""
+    return values @ weights if weights.ndim == 1 else np.einsum("ng,ng->n", values, weights)
+
+
+def _standardised(value: Array, means: Array, sds: Array) -> tuple[Array, Array]:
+    """Return (value - mean) / sd and the sd, point masses given a width far below rounding."""
+    sds = np.maximum(sds, np.finfo(np.float64).tiny)
+    with np.errstate(over="ignore"):
+        return (value[:, None] - means) / sds, sds
+
+
+def log_density(value: Array, weights: Array, means: Array, sds: Array) -> Array:
+    """Return the log density of each row's mixture at its value, (n,)."""
+    z, sds = _standardised(value, means, sds)
+    with np.errstate(over="ignore", divide="ignore"):
+        # As logarithms: weights near the smallest number would overflow where logsumexp divides by them.
+        terms = -0.5 * z**2 - np.log(sds) - _LOG_ROOT_TWO_PI + np.log(weights)
+    return logsumexp(terms, axis=1)
+
+
+def cdf(value: Array, weights: Array, means: Array, sds: Array) -> Array:
+    """Return the distribution function of each row's mixture at its value, (n,)."""
+    # Weights sum to one but for rounding.
+    return np.minimum(average(ndtr(_standardised(value, means, sds)[0]), weights), 1.0)
+
+
+def quantile(probability: Array, weights: Array, means: Array, sds: Array) -> Array:
+    """Return the value at which each row's distribution function is its probability, (n,).
+
+    Newton's method on the normal scale: a straight line for one component and nearly so for a mixture, in the tails,
+    too. The quantile lies between the components' quantiles, which bracket it.
+    """
+    shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
+
+    def solve(rows: NDArray[np.intp], sign: Array, tail: Array) -> Array:
+        centres, widths = (
+            np.broadcast_to(means, shape)[rows] * sign[:, None],
+            np.broadcast_to(sds, shape)[rows],
+        )
+        return _lower_quantile(tail, weights if weights.ndim == 1 else weights[rows], centres, widths)
+
+    return by_lower_half(np.broadcast_to(np.asarray(probability, dtype=np.float64), shape[:1]), solve)
+
+
+def by_lower_half(probability: Array, solve: Callable[[NDArray[np.intp], Array, Array], Array]) -> Array:
+    """Return quantiles, the upper half as those of the mirrored distribution, so that its tail keeps its digits.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n,)
+    solve : callable
+        Of (rows, sign, tail): the quantiles of probability `tail`, at most 1/2, of the rows named, those of sign -1
+        mirrored.
+    """
+    sign = np.where(probability > 0.5, -1.0, 1.0)
+    tail = np.where(probability > 0.5, 1.0 - probability, probability)
+    answer = np.where(probability == 0.0, -np.inf, np.inf)
+    rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
+    answer[rows] = sign[rows] * solve(rows, sign[rows], tail[rows])
+    return answer
+
+
+def _lower_quantile(tail: Array, weights: Array, means: Array, sds: Array) -> Array:
+    """Return quantiles of probabilities at or below 1/2."""
+    target, sds = ndtri(tail), np.maximum(sds, np.finfo(np.float64).tiny)
+    component_quantiles = means + sds * target[:, None]
+    lower, upper = component_quantiles.min(axis=1), component_quantiles.max(axis=1)
+    mean = average(means, weights)
+    sd = np.sqrt(average(np.square(sds), weights) + average(np.square(means - mean[:, None]), weights))
+
+    def evaluate(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        everything = len(rows) == len(means)
+        centres, widths = (means, sds) if everything else (means[rows], sds[rows])
+        here = weights if weights.ndim == 1 or everything else weights[rows]
+        z = (x[:, None] - centres) / widths
+        probability = average(ndtr(z), here)
+        np.square(z, out=z)
+        z *= -0.5
+        np.exp(z, out=z)
+        z /= widths
+        return probability, average(z, here)
+
+    return newton_on_normal_scale(target, mean + target * sd, lower, upper, evaluate)
+
+
+def newton_on_normal_scale(
+    target: Array,
+    start: Array,
+    lower: Array,
+    upper: Array,
+    evaluate: Callable[[Array, NDArray[np.intp]], tuple[Array, Array]],
+) -> Array:
+    """Solve ndtri(cdf(x)) = target by Newton's method, kept within a bracket that shrinks, (n,).
+
+    Parameters
+    ----------
+    target, start, lower, upper : ndarray of shape (n,)
+    evaluate : callable
+        Of (x, rows): the distribution function at x of the rows named, and sqrt(2 pi) times the density.
+    """
+    x = np.clip(start, lower, upper)
+    answer = x.copy()
+    rows = np.arange(len(x))
+    for _ in range(_MAX_STEPS):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            probability, slope = evaluate(x, rows)
+            height = ndtri(probability)
+            step = (target - height) * np.exp(-0.5 * height**2) / slope
+            proposal = x + step
+        below = height < target
+        lower, upper = np.where(below, x, lower), np.where(below, upper, x)
+        inside = (proposal >= lower) & (proposal <= upper)
+        settled = np.abs(target - height) < _SETTLED
+        # Between point masses the slope is zero and no step from a solution is any better: x stays.
+        proposal = np.where(inside, proposal, np.where(settled, x, 0.5 * (lower + upper)))
+        answer[rows] = proposal
+        # Newton's error is squared by the step just taken; NaN, from a slope of zero, goes on.
+        going = ~settled & (upper > lower) & (proposal != x)
+        if not going.any():
+            break
+        rows, x, target = rows[going], proposal[going], target[going]
+        lower, upper = lower[going], upper[going]
+    return answer
+
+
+def crps(value: Array, weights: Array, means: Array, sds: Array) -> Array:
+    """Return the continuous ranked probability score of each row's mixture at its value, (n,).
+
+    The mean distance of a draw from the value less half the mean distance of two draws (Gneiting & Raftery 2007,
+    J. Am. Stat. Assoc. 102, eq. 21): in closed form for few components, by quadrature for many.
+    """
+    means, sds = np.broadcast_arrays(means, sds)
+    to_value = average(mean_distance(value[:, None] - means, sds), weights)
+    between = _half_distance if weights.shape[-1] <= _FEW else _half_distance_of_many
+    return to_value - between(weights, means, sds)
+
+
+def _half_distance(weights: Array, means: Array, sds: Array) -> Array:
+    """Return half the mean distance of two draws, pair by pair of the components.
+
+    The closed form of Grimit, Gneiting, Berrocal & Johnson (2006, Q. J. R. Meteorol. Soc. 132, eq. 5).
+    """
+    between = np.zeros(len(means))
+    # A column at a time: memory stays rows x components.
+    for g in range(weights.shape[-1]):
+        distance = mean_distance(
+            means[:, g : g + 1] - means[:, g + 1 :], np.hypot(sds[:, g : g + 1], sds[:, g + 1 :])
+        )
+        between += weights[..., g] * average(distance, weights[..., g + 1 :])
+    return between + average(sds, np.square(weights)) * _INVERSE_ROOT_PI
+
+
+def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
+    """Return half the mean distance of two draws, as the integral of F (1 - F).
+
+    F is as smooth as the narrowest component, so that the trapezoid rule converges faster than exponentially in
+    its sd over the spacing. Where there would be too many points, and all components are narrow, they are points
+    themselves, and the sum is exact; where some are wide, the narrow ones are taken to be as wide as the grid
+    resolves.
+    """
+    between = np.empty(len(means))
+    lower, upper = (means - _REACH * sds).min(axis=1), (means + _REACH * sds).max(axis=1)
+    spacing = _SPACING * sds.min(axis=1)
+    for row in range(len(means)):
+        own = weights if weights.ndim == 1 else weights[row]
+        finest = (upper[row] - lower[row]) / _MOST_POINTS
+        if spacing[row] >= finest or _SPACING * sds[row].max() > finest:
+            step = max(spacing[row], finest)
+            widths = np.maximum(sds[row], step / _SPACING)
+            start = (means[row] - _REACH * widths).min()
+            probability = _cdf_on_grid(own, means[row], widths, start, step)
+            between[row] = step * float((probability * (1.0 - probability)).sum())
+        else:
+            order = np.argsort(means[row])
+            below = np.cumsum(own[order])[:-1]
+            between[row] = float((below * (1.0 - below)) @ np.diff(means[row, order]))
+    return between
+
+
+def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing: float) -> Array:
+    """Return one mixture's distribution function at lower, lower + spacing, and so on to where it is one.
+
+    A component is evaluated only where it is neither 0 nor 1, together with those about as wide: the widest of
+    thousands may be a hundred times as wide as most.
+    """
+    first = np.floor((means - _REACH * sds - lower) / spacing).astype(np.intp)
+    octave = np.frexp(sds)[1]
+    lengths = {
+        k: int(np.ceil(2.0 * _REACH * sds[octave == k].max() / spacing)) + 2 for k in np.unique(octave)
+    }
+    size = max(int(first[octave == k].max()) + length for k, length in lengths.items()) + 1
+    probability, passed = np.zeros(size), np.zeros(size)
+    for k, length in lengths.items():
+        every = np.flatnonzero(octave == k)
+        for alike in np.array_split(every, -(-len(every) * length // _MOST_POINTS)):  # memory stays bounded
+            points = first[alike, None] + np.arange(length)
+            z = (lower + points * spacing - means[alike, None]) / sds[alike, None]
+            probability += np.bincount(points.ravel(), (ndtr(z) * weights[alike, None]).ravel(), size)
+            passed += np.bincount(points[:, -1] + 1, weights[alike], size)
+    return np.asarray(probability + np.cumsum(passed), dtype=np.float64)
+
+
+def mean_distance(difference: Array, sd: Array) -> Array:
+    """Return E|X| for X normal with this mean and standard deviation."""
+    z, sd = difference, np.maximum(sd, np.finfo(np.float64).tiny)
+    with np.errstate(over="ignore"):
+        z = difference / sd
+        return difference * (2.0 * ndtr(z) - 1.0) + 2.0 * sd * np.exp(-0.5 * z**2 - _LOG_ROOT_TWO_PI)

@@ -1,0 +1,217 @@
+"""Observed rows given each draw from a posterior: how likely they are, and how probable less, and measurements anew.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from ..inference.posterior import row_blocks
+from ..inference.structural.line import Line
+from ..likelihoods.base import Likelihood, Noise, Observations
+from .draws import Draws
+
+__all__ = ["GivenDraws", "MeasuredRowsGivenDraws", "Observed", "RowsGivenDraws"]
+
+Array = NDArray[np.float64]
+
+# Quadrature over a normal distribution goes so many standard deviations far.
+_REACH = 8.0
+
+# That over the gamma distribution of a precision, in its log: its ends are where the log density has fallen by half
+# of this; its spacing is at most this, and this in standard deviations.
+_FALLEN, _SPACING, _SPACING_IN_SD = 72.0, 0.5, 0.75
+
+
+class Observed(NamedTuple):
+    """Rows that a fitted model is held against, those of weight zero left out."""
+
+    X: Array
+    """(n, p) features."""
+    y: Array
+    labels: NDArray[Any]
+    standard_error: Array | None
+    feature_error: Array | None
+    """(n, q, q) covariances of the errors of those features that have any; (n, q, q + 1) with the target's error."""
+    constant: dict[str, Array]
+    """(n,) what else was given with each row."""
+    trials: Array | float
+    """Behind shares, (n,) or one for all."""
+    used: NDArray[np.intp] | slice = slice(None)
+    """Their positions among all rows that were given."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenDraws:
+    """The distribution of every observed row's target given each draw, (14), (31) and (47).
+
+    Where features have errors it is given what was measured of them: the true ones are integrated out.
+    """
+
+    likelihood: Likelihood
+    noise: Noise
+    observed: Observed
+    draws: Draws
+    center: Array
+    """(p,) The draws' coefficients are about it."""
+
+    def blocks(self) -> Iterator[slice]:
+        """Yield slices of rows whose arrays of draws and rows stay small."""
+        true = self.draws.true_features
+        return row_blocks(len(self.observed.y), len(self.draws.location) if true is None else true.numbers())
+
+    def at(self, rows: slice) -> RowsGivenDraws | MeasuredRowsGivenDraws:
+        """Return some of the rows."""
+        observed, draws, error = self.observed, self.draws, self.observed.standard_error
+        data = Observations(
+            observed.y,
+            1.0 if error is None else error,
+            "scaled" if error is None else self.noise,
+            observed.trials,
+        ).take(rows)
+        of_draws = {name: value[:, None] for name, value in draws.values.items()}
+        true, feature_error = draws.true_features, observed.feature_error
+        if true is not None and feature_error is not None:
+            line = true.line(observed.X[rows], feature_error[rows])
+            return MeasuredRowsGivenDraws(self.likelihood, data, of_draws, line)
+        centred = observed.X[rows] - self.center
+        eta = draws.location[:, 1:] @ centred.T
+        eta += draws.location[:, :1]
+        return RowsGivenDraws(self.likelihood, data, of_draws, eta)
+
+    def held_against(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return new measurements of all rows and the log density of those observed, (G, n) each."""
+        predicted, log_density = np.empty((2, len(self.draws.location), len(self.observed.y)))
+        for rows in self.blocks():
+            given = self.at(rows)
+            log_density[:, rows] = given.log_density()
+            predicted[:, rows] = given.drawn(rng)
+        return predicted, log_density
+
+
+class RowsGivenDraws(NamedTuple):
+    """Some rows given each draw, whose features are true."""
+
+    likelihood: Likelihood
+    data: Observations
+    values: dict[str, Array]
+    """(G, 1) the likelihood's further parameters."""
+    eta: Array
+    """(G, n) the line."""
+
+    def log_density(self) -> Array:
+        """Return the log density of the target, of a share per unit of share, (G, n)."""
+        return self.likelihood.log_density(self.eta, self.values, self.data) + np.log(self.data.trials)
+
+    def transform(self) -> Array:
+        """Return the probability of less than the target, and half of that of a share itself, (G, n)."""
+        return self.likelihood.probability_of_less(self.eta, self.values, self.data)
+
+    def drawn(self, rng: np.random.Generator) -> Array:
+        """Return a new measurement for each draw, (G, n)."""
+        return self.likelihood.draw(self.eta, self.values, self.data, rng)
+
+
+class MeasuredRowsGivenDraws(NamedTuple):
+    """Some rows given each draw and what was measured of their features."""
+
+    likelihood: Likelihood
+    data: Observations
+    values: dict[str, Array]
+    """(G, 1) the likelihood's further parameters."""
+    line: Line
+
+    def log_density(self) -> Array:
+        """Return the log density of the target, of a share per unit of share, (G, n)."""
+        total = np.full(self.line.mean.T.shape, -np.inf)
+        for log_weight, part in self._parts():
+            np.logaddexp(total, log_weight + part.log_density(), out=total)
+        return total
+
+    def transform(self) -> Array:
+        """Return the probability of less than the target, and half of that of a share itself, (G, n)."""
+        total = np.zeros(self.line.mean.T.shape)
+        for log_weight, part in self._parts():
+            total += np.exp(log_weight) * part.transform()
+        return total
+
+    def drawn(self, rng: np.random.Generator) -> Array:
+        """Return a new measurement for each draw, (G, n)."""
+        mean, variance = (part.T for part in self.line.drawn(rng))
+        if self.likelihood.known_family() == "normal":  # what readings tell of the noise is less variance
+            total = variance + self.likelihood.squared_scale(self.values, self.data)
+            return mean + np.sqrt(total) * rng.standard_normal(mean.shape)
+        eta = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
+        return self.likelihood.draw(eta, self.values, self.data, rng)
+
+    def _parts(self) -> Iterator[tuple[Array, _NormalRows | RowsGivenDraws]]:
+        """Yield what the distribution is a mixture of, and log weights."""
+        family = self.likelihood.known_family()
+        if family in ("binomial", "beta_binomial"):
+            yield from self._at_points()
+            return
+        noise = self.likelihood.squared_scale(self.values, self.data)
+        noise = np.broadcast_to(noise, self.line.mean.T.shape)
+        if family == "student_t":
+            yield from self._at_precisions(noise.T)
+        else:
+            yield np.zeros(()), _NormalRows(self.line, self.data.y, noise.T)
+
+    def _at_points(self) -> Iterator[tuple[Array, RowsGivenDraws]]:
+        """Yield the rows at points of the line, a rule for its normal distribution.
+
+        Evenly spaced, as closely as the line's distribution given the target may be narrow.
+        """
+        mean, variance = self.line.mean.T, self.line.feature_error.T
+        narrow = float(np.max(variance * self.likelihood.sharpness(self.values, self.data)))
+        count = int(np.ceil(_REACH * np.sqrt(1.0 + narrow)))
+        z = np.linspace(-_REACH, _REACH, 2 * count + 1)
+        log_weights = -0.5 * np.square(z)
+        log_weights -= logsumexp(log_weights)
+        sd = np.sqrt(variance)
+        for log_weight, point in zip(log_weights, z, strict=True):
+            yield log_weight, RowsGivenDraws(self.likelihood, self.data, self.values, mean + point * sd)
+
+    def _at_precisions(self, noise: Array) -> Iterator[tuple[Array, _NormalRows]]:
+        """Yield the rows under normal noise, of which Student's t is a mixture.
+
+        The rule stands at evenly spaced logs of the precision, closely enough for its gamma distribution however
+        small the noise is beside what the features' errors leave open.
+        """
+        nu = np.broadcast_to(self.likelihood.degrees_of_freedom(self.values), (len(self.line.mean.T), 1))
+        sd = np.sqrt(2.0 / nu)
+        spacing = np.minimum(_SPACING, _SPACING_IN_SD * sd)
+        # Rows far out are of low precisions, but of none that are less probable than what errors of features explain.
+        square = np.square(self.data.y[:, None] - self.line.mean)
+        explained = (_FALLEN + square / (noise + self.line.feature_error)).max(axis=0)[:, None]
+        far = np.minimum(np.log1p((square / noise).max(axis=0)[:, None] / nu), explained / nu)
+        lower = -np.minimum(1.0 + _FALLEN / nu, 12.0 * sd) - far
+        upper = np.minimum(1.0 + np.log1p(_FALLEN / nu), _REACH * sd)
+        count = int(np.ceil(np.max((upper - lower) / spacing)))
+        log_precision = lower + spacing * np.arange(count + 1)
+        log_weights = 0.5 * nu * (log_precision - np.exp(log_precision))
+        log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+        for log_weight, log_value in zip(log_weights.T, log_precision.T, strict=True):
+            yield log_weight[:, None], _NormalRows(self.line, self.data.y, noise * np.exp(-log_value))
+
+
+class _NormalRows(NamedTuple):
+    """Some rows given each draw, with normal noise."""
+
+    line: Line
+    y: Array
+    noise: Array
+    """(n, G) its variance."""
+
+    def log_density(self) -> Array:
+        return self.line.log_density(self.y, self.noise).T
+
+    def transform(self) -> Array:
+        return self.line.cdf(self.y, self.noise).T

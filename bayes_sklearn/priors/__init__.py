@@ -1,0 +1,29 @@
+"""What is believed before the data: coefficients, scales, and how true features are distributed."""
+
+from .base import CoefficientPrior, Flat, Parametrized, ScaleMixture, ScalePrior, UnitPrior
+from .coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
+from .features import Mixture
+from .scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, ScatterPrior
+
+__all__ = [
+    "Beta",
+    "CoefficientPrior",
+    "Exponential",
+    "Flat",
+    "Gamma",
+    "HalfCauchy",
+    "HalfNormal",
+    "HalfStudentT",
+    "Horseshoe",
+    "InverseGamma",
+    "Laplace",
+    "Mixture",
+    "Normal",
+    "Parametrized",
+    "PoweredCorrelation",
+    "ScaleMixture",
+    "ScalePrior",
+    "ScatterPrior",
+    "StudentT",
+    "UnitPrior",
+]

@@ -1,0 +1,266 @@
+"""What engines know of a prior, and none at all: `Flat`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+
+from ..measurements.messages import shown
+
+__all__ = ["CoefficientPrior", "Flat", "Parametrized", "ScaleMixture", "ScalePrior", "UnitPrior"]
+
+
+Array = NDArray[np.float64]
+
+
+class Parametrized(BaseEstimator):
+    """What has parameters: their names are looked up once a class, not at every clone and fit."""
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        names: list[str] = super()._get_param_names()
+        return names
+
+
+class Prior(Parametrized):
+    """A prior distribution and the parameters it was given."""
+
+    _positive: ClassVar[tuple[str, ...]] = ()
+    """Parameters that have to be positive; the others may be any finite number."""
+    _single: ClassVar[bool] = False
+    """Whether the prior is of one number, so that its parameters can't be arrays."""
+    _vague: ClassVar[str] = "Flat()"
+    """What says least, for messages."""
+
+    def check(self, argument: str, size: int) -> Mapping[str, Array]:
+        """Return every parameter as an array of shape (size,).
+
+        Parameters
+        ----------
+        argument : str
+            The estimator's argument that holds this prior, for the message.
+        size : int
+            How many numbers the prior is of.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (size,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where a parameter is not a finite real number (or, a scale, not positive), or an array of another
+            length.
+        """
+        return {
+            name: self._check_one(f"{argument}__{name}", value, size, name in self._positive)
+            for name, value in vars(self).items()
+        }
+
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array | None:
+        """Return independent draws, their last axis that of the parameters; None: PyMC's distribution is taken.
+
+        Parameters
+        ----------
+        parameters : mapping of str to ndarray
+            What `check` returns.
+        shape : tuple of int
+        rng : numpy.random.Generator
+        """
+        return None
+
+    def _check_one(self, key: str, value: object, size: int, positive: bool) -> Array:
+        learned: ScalePrior | None = getattr(self, "scale_prior", None)
+        if learned is not None and learned is value:
+            if isinstance(learned, Flat):
+                raise ValueError(
+                    f"{key}=Flat() can't be learned: nothing bounds it from above. Use {key}=HalfCauchy()."
+                )
+            learned.check(key, 1)
+            value = 1.0
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{key} must be a number or an array of numbers, got {shown(value)}.")
+        if array.ndim and (self._single or array.shape != (size,)):
+            wanted = f"there are {size} features: give one number for all, or one a feature"
+            wanted = "give one number" if size == 1 else wanted
+            raise ValueError(f"{key} has shape {array.shape}; {wanted}.")
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{key} must be finite, got {shown(value)}. For no prior information, use {self._vague}."
+            )
+        if positive and not (array > 0.0).all():
+            raise ValueError(
+                f"{key} must be positive, got {shown(value)}. For no prior information, use {self._vague}."
+            )
+        return np.full(size, array, dtype=np.float64)
+
+
+class CoefficientPrior(Prior):
+    """A prior for coefficients or the intercept: independent, with parameters of one value or one a feature."""
+
+    distribution: ClassVar[str | None] = None
+    """PyMC's distribution with the same parameters; None: there is none."""
+    _scale: ClassVar[str | None] = None
+    """The parameter in which all coefficients are proportional, which may be a prior itself; None: none is."""
+
+    @property
+    def scale_prior(self) -> ScalePrior | None:
+        """The prior of the scale that all coefficients share, where it is learned.
+
+        Everything else that a prior says of itself then holds at a scale of one.
+        """
+        scale = None if self._scale is None else getattr(self, self._scale)
+        return scale if isinstance(scale, ScalePrior) else None
+
+    def at_scale(self, scale: float) -> CoefficientPrior:
+        """Return this prior with its learned scale fixed."""
+        if self._scale is None or self.scale_prior is None:
+            return self
+        return clone(self).set_params(**{self._scale: scale})
+
+    def in_unit(self, unit: float) -> CoefficientPrior:
+        """Return this prior where it is to follow the unit of what is explained, in multiples of the model's."""
+        return self
+
+    def at_learned_scale(self, parameters: Mapping[str, Any], scale: Any) -> dict[str, Any]:
+        """Return parameters, arrays or tensors, with a learned scale in the place of one."""
+        if self._scale is None or self.scale_prior is None:
+            return dict(parameters)
+        return {**parameters, self._scale: parameters[self._scale] * scale}
+
+    def gaussian(self, argument: str, size: int) -> tuple[Array, Array] | None:
+        """Return mean and standard deviation, (size,) each, or None if the prior is not Gaussian.
+
+        An infinite standard deviation stands for a flat prior.
+        """
+        return None
+
+    def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
+        """Return mean and standard deviation, (size,) each, of a Gaussian about as wide: what samplers start from."""
+        exact = self.gaussian(argument, size)
+        return exact if exact is not None else (np.zeros(size), np.ones(size))
+
+    def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
+        """Return the log density of each coefficient, (..., size), given what `check` returns."""
+        raise NotImplementedError(f"{self!r} has no density in closed form.")
+
+    def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array] | None:
+        """Return the limits of equal-tailed intervals, (size,) each, or None if no formula has them."""
+        return None
+
+
+class ScaleMixture(CoefficientPrior):
+    """A prior for coefficients that is Normal(0, sd) given scales that have a distribution of their own.
+
+    Given the scales, coefficients are integrated out in closed form; only the scales are sampled.
+    """
+
+    @abstractmethod
+    def n_coordinates(self, size: int) -> int:
+        """Return how many real numbers the scales of `size` coefficients are given by."""
+
+    @abstractmethod
+    def scales(self, coordinates: Any, parameters: Mapping[str, Any], unit: Any) -> MixtureTerms:
+        """Return the scales at a point, in PyTensor.
+
+        Parameters
+        ----------
+        coordinates : TensorVariable of shape (n_coordinates,)
+            Any real numbers.
+        parameters : mapping of str to TensorVariable
+            What `check` returns.
+        unit : TensorVariable of shape ()
+            Standard deviation of a typical row's noise, by the square root of the number of rows; one over
+            the root of what all rows say of a constant line.
+        """
+
+    @abstractmethod
+    def drawn_given(
+        self,
+        parameters: Mapping[str, Array],
+        shape: tuple[int, int],
+        unit: Array,
+        rng: np.random.Generator,
+    ) -> Array:
+        """Return independent draws of coefficients, (draws, size), with the unit of each draw, (draws,)."""
+
+    @abstractmethod
+    def variables(self, name: str, parameters: Mapping[str, Any], unit: Any, dims: str) -> Any:
+        """Return the coefficients as a variable of the PyMC model in hand, their scales beside them."""
+
+
+class MixtureTerms(NamedTuple):
+    """A point in the space of a mixture's scales, in PyTensor."""
+
+    log_density: Any
+    """Of the coordinates, ()."""
+    sd: Any
+    """Of the coefficients, (size,)."""
+    named: dict[str, Any]
+    """The scales by name."""
+
+
+class ScalePrior(Prior, ABC):
+    """A prior for a positive number, such as the noise scale."""
+
+    _single = True
+    scale_distribution: ClassVar[str | None] = None
+    """PyMC's distribution with the same parameters; None: there is none."""
+    tail_power: ClassVar[float] = np.inf
+    """The density falls as this power of a large scale (infinity: faster than any)."""
+    vanishes_at_zero: ClassVar[bool] = False
+    """Whether the density falls to nothing at zero, so fast that a sampler had better not step across."""
+
+    @abstractmethod
+    def log_density(self, scale: Array) -> Array:
+        """Return the normalised log density at positive scales."""
+
+    def tail(self) -> float:
+        """Return the power of the scale with which the density falls in its upper tail."""
+        return self.tail_power
+
+
+class UnitPrior(Prior, ABC):
+    """A prior for a number between 0 and 1, such as an intraclass correlation."""
+
+    _single = True
+    _vague = "Beta(1, 1)"
+    unit_distribution: ClassVar[str | None] = None
+    """PyMC's distribution with the same parameters; None: there is none."""
+
+    @abstractmethod
+    def log_density(self, share: Array) -> Array:
+        """Return the normalised log density at numbers between 0 and 1."""
+
+
+class Flat(CoefficientPrior, ScalePrior):
+    """Constant (improper) density, for coefficients, the intercept or the noise scale.
+
+    A fit whose posterior would be improper under it is refused, and no marginal likelihood is given.
+    """
+
+    distribution = "Flat"
+    scale_distribution = "HalfFlat"
+    tail_power = 0.0
+
+    def gaussian(self, argument: str, size: int) -> tuple[Array, Array]:
+        return np.zeros(size), np.full(size, np.inf)
+
+    def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array]:
+        return np.full(size, -np.inf), np.full(size, np.inf)
+
+    def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
+        return np.zeros_like(values)
+
+    def log_density(self, scale: Array) -> Array:
+        return np.zeros_like(scale)
