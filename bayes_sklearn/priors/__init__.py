@@ -1,6 +1,6 @@
 """What is believed before the data: coefficients, scales, and how true features are distributed."""
 
-from .base import CoefficientPrior, Flat, Parametrized, ScaleMixture, ScalePrior, UnitPrior
+from .base import CoefficientPrior, Flat, MixtureTerms, Prior, ScaleMixture, ScalePrior, UnitPrior
 from .coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
 from .features import Mixture
 from .scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, ScatterPrior
@@ -18,9 +18,10 @@ __all__ = [
     "InverseGamma",
     "Laplace",
     "Mixture",
+    "MixtureTerms",
     "Normal",
-    "Parametrized",
     "PoweredCorrelation",
+    "Prior",
     "ScaleMixture",
     "ScalePrior",
     "ScatterPrior",

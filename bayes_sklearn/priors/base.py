@@ -13,7 +13,16 @@ from sklearn.base import BaseEstimator, clone
 
 from ..measurements.messages import shown
 
-__all__ = ["CoefficientPrior", "Flat", "Parametrized", "ScaleMixture", "ScalePrior", "UnitPrior"]
+__all__ = [
+    "CoefficientPrior",
+    "Flat",
+    "MixtureTerms",
+    "Parametrized",
+    "Prior",
+    "ScaleMixture",
+    "ScalePrior",
+    "UnitPrior",
+]
 
 
 Array = NDArray[np.float64]
