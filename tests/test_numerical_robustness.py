@@ -518,3 +518,31 @@ def test_where_jacobi_does_not_converge_the_usual_decomposition_is_taken(
     left, singular, right = given_scale._svd(graded)
     np.testing.assert_allclose((left * singular) @ right, graded, atol=1e-14 * 1e6)
     assert not np.array_equal(singular, expected[1])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_that_are_nearly_collinear_keep_ten_digits(weighted: bool) -> None:
+    """Powers of one feature up to the tenth, as in NIST's Filip: a hundred digits know the coefficients."""
+    rng = np.random.default_rng(0)
+    x = np.round(rng.uniform(-9.0, -3.0, 80), 6)
+    X = np.column_stack([x**power for power in range(1, 11)])
+    y = 0.8 + 0.1 * np.sin(x) + 0.003 * rng.normal(size=80)
+    error = 2.0 ** rng.integers(-2, 3, 80) if weighted else np.ones(80)
+    given = {"y_err": error, "sample_weight": 1.0 + np.arange(80) % 3} if weighted else {}
+    with mp.workdps(100):
+        weight = given.get("sample_weight", np.ones(80))
+        root = np.array([mp.sqrt(mpf(value)) for value in weight]) / error
+        rows = matrix((np.column_stack([np.ones(80), X]) * root[:, None]).tolist())
+        expected = mp.lu_solve(rows.T * rows, rows.T * matrix((y * root).tolist()))
+        expected = np.array([float(value) for value in expected])
+    model = Regressor(coef_prior=Flat(), intercept_prior=Flat(), noise="scaled").fit(X, y, **given)
+    assert_allclose(np.append(model.intercept_, model.coef_), expected, rtol=1e-9)
+
+
+def test_wampler_s_first_polynomial_is_found_to_twelve_digits() -> None:
+    """A certified regression of NIST's: all coefficients are 1 (Wampler 1970, J. Am. Stat. Assoc. 65:549-565)."""
+    x = np.arange(21.0)
+    X = np.column_stack([x**power for power in range(1, 6)])
+    with pytest.warns(ConvergenceWarning, match="without error"):
+        model = Regressor(coef_prior=Flat(), intercept_prior=Flat()).fit(X, 1.0 + X.sum(axis=1))
+    assert_allclose(np.append(model.intercept_, model.coef_), 1.0, rtol=1e-12)

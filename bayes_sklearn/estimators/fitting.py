@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..inference import choose, solve, solve_in_turn
 from ..inference._compat import quietly
+from ..inference.exact.refinement import refined
 from ..inference.importance.engine import number_of_components
 from ..inference.posterior import Posterior, line_mean_and_variance
 from ..inference.problem import Problem, SamplerSettings
@@ -168,6 +169,8 @@ def fit(
     if problem.feature_errors is not None:
         return _with_feature_errors(problem, CountErrors(model.error_floor), inference, settings)
     posterior, engine = solve_in_turn(problem, inference, settings)
+    if engine == "exact" and problem.gaussian_prior is not None and model.state is None:
+        posterior = refined(problem, posterior)
     if counts is not None and not model.likelihood.takes_trials:
         every = -(-len(rows.y) // _LOOKED_AT)
         frequency = None if rows.frequency is None else rows.frequency[::every]
