@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from bayes_sklearn import BetaBinomialLikelihood, Mixture, StudentTLikelihood, validation
+from bayes_sklearn import BetaBinomialLikelihood, Mixture, StudentTLikelihood
 from bayes_sklearn.estimators.fitting import Fit
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.measurements.compressed import Rows
@@ -31,7 +31,9 @@ from bayes_sklearn.priors import (
     StudentT,
 )
 from bayes_sklearn.validation import simulation_based_calibration
+from bayes_sklearn.validation.calibration import independent
 from bayes_sklearn.validation.simulation import Simulation
+from bayes_sklearn.validation.uniformity import uniformity_p_value
 
 from calibration import COUNTS, FALSE_ALARM, N_ROWS, SEED, SHARES, X_COV, Y_ERR, Case, X
 from plain import Regressor
@@ -245,9 +247,9 @@ def test_draws_that_are_taken_as_independent_are_seen() -> None:
         for draws, value, between in zip(chains, true, jitter, strict=True):
             kept = taken(draws[:, :, None])
             ranks.append(((kept < value).sum() + between) / (len(kept) + 1.0))
-        return validation.uniformity_p_value(np.array(ranks))
+        return uniformity_p_value(np.array(ranks))
 
-    assert p_value(validation._independent) > FALSE_ALARM
+    assert p_value(independent) > FALSE_ALARM
     assert p_value(lambda draws: draws.reshape(-1, 1)) < FALSE_ALARM
 
 
