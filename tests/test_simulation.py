@@ -37,7 +37,7 @@ from bayes_sklearn.priors import (
     StudentT,
 )
 from bayes_sklearn.validation import simulation_based_calibration
-from bayes_sklearn.validation.calibration import settled_model
+from bayes_sklearn.validation.calibration import _settled
 from bayes_sklearn.validation.simulation import _drawn
 
 from plain import Regressor
@@ -128,7 +128,7 @@ def test_simulated_data_are_what_pymc_draws_from_the_model(
 ) -> None:
     n = 2000
     errors = {"X_err": None, "X_cov": None, "Xy_cov": None} | {k: v for k, v in data.items() if k[0] == "X"}
-    simulation, *_ = settled_model(Regressor(**model), X, Y, None, None, data["y_err"], errors, "model")
+    simulation, *_ = _settled(Regressor(**model), X, Y, None, None, data["y_err"], errors, "model")
     rng = np.random.default_rng(1)
     parameters = simulation.parameters(n, rng)
     noisy = [] if simulation.data.feature_errors is None else simulation.data.feature_errors.noisy.tolist()
@@ -163,7 +163,7 @@ def test_simulated_data_are_what_pymc_draws_from_the_model(
 def test_errors_of_features_go_with_those_of_the_target_as_stated() -> None:
     data = {"X_err": 0.5, "X_cov": None, "Xy_cov": [0.2]}
     model = Regressor(coef_prior=Normal(sigma=1e-9), standardize=False, noise="known")
-    simulation, *_ = settled_model(model, X[:, :1], Y, None, None, 0.6, data, "model")
+    simulation, *_ = _settled(model, X[:, :1], Y, None, None, 0.6, data, "model")
     rng = np.random.default_rng(0)
     parameters = simulation.parameters(1, rng).at(0)
     pairs = []
@@ -191,7 +191,7 @@ def test_counts_and_errors_may_be_columns() -> None:
 
 def test_rows_count_as_often_as_they_are_said_to() -> None:
     weight = np.array([2.0, 0.0, 1.0, 3.0, 0.0, 1.0, 1.0, 1.0])
-    simulation, *_ = settled_model(
+    simulation, *_ = _settled(
         Regressor(), X, None, None, weight, Y_ERR, dict.fromkeys(("X_err", "X_cov", "Xy_cov")), "model"
     )
     places = np.repeat(np.arange(8), weight.astype(int))

@@ -31,7 +31,7 @@ from bayes_sklearn.priors import (
     StudentT,
 )
 from bayes_sklearn.validation import simulation_based_calibration
-from bayes_sklearn.validation.calibration import independent
+from bayes_sklearn.validation.ranks import independent
 from bayes_sklearn.validation.simulation import Simulation
 from bayes_sklearn.validation.uniformity import uniformity_p_value
 

@@ -169,7 +169,7 @@ def fit(
     if problem.feature_errors is not None:
         return _with_feature_errors(problem, CountErrors(model.error_floor), inference, settings)
     posterior, engine = solve_in_turn(problem, inference, settings)
-    if engine == "exact" and problem.gaussian_prior is not None and model.state is None:
+    if engine == "exact" and model.state is None:  # the rows are there
         posterior = refined(problem, posterior)
     if counts is not None and not model.likelihood.takes_trials:
         every = -(-len(rows.y) // _LOOKED_AT)

@@ -5,13 +5,11 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -20,21 +18,17 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
-from ..estimators.fitting import Fit, Specification, TrainingData, settle
+from ..estimators.fitting import Specification, TrainingData, settle
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..inference import choose
-from ..inference._compat import diagnostics
-from ..inference.problem import SamplerSettings
 from ..inference.scaling import PriorUnits
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
-from ..measurements.compressed import Rows
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.messages import shown
 from ..measurements.target_errors import TargetErrors, pooled_share
-from ..prediction.draws import draws_of
-from ..prediction.mixtures import normal as mixtures
-from .simulation import Parameters, Simulation
+from .ranks import LOG_LIKELIHOOD, Outcome, run
+from .simulation import Simulation
 from .uniformity import uniformity_p_value
 
 __all__ = ["SimulationBasedCalibration", "simulation_based_calibration"]
@@ -48,11 +42,6 @@ Array = NDArray[np.float64]
 _PARTS = 64
 
 _COVERAGES = (0.5, 0.9)
-
-LOG_LIKELIHOOD = "log_likelihood"
-
-# It is ranked among so many draws where the posterior is no sampler's.
-DRAWS = 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -251,7 +240,7 @@ def simulation_based_calibration(
     _check(estimator, targets, n_simulations)
     given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     model = clone(estimator)
-    simulation, names, notes = settled_model(model, X, y, counts, sample_weight, y_err, given, targets)
+    simulation, names, notes = _settled(model, X, y, counts, sample_weight, y_err, given, targets)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     settings = replace(model._sampler_settings(), seed=seed)
     choose(simulation.problem, model.inference)
@@ -327,7 +316,7 @@ def _check(estimator: object, targets: object, n_simulations: object) -> None:
         raise ValueError(f"n_simulations must be a whole number from 1, got {shown(n_simulations)}.")
 
 
-def settled_model(
+def _settled(
     model: BayesianErrorsInVariablesRegressor,
     X: Any,
     y: ArrayLike | None,
@@ -350,8 +339,8 @@ def settled_model(
     target = np.arange(n) % 2.0 if y is None else y  # in the place of one: any that is not constant
     data = model._read(X, target, counts, y_err, feature_errors)
     if sample_weight is not None:
-        data = with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
-    data = repeated(data)
+        data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
+    data = _repeated(data)
     specification, errors = model._specification(data), data.errors
     if data.feature_errors is not None and specification.n_components is None:
         raise ValueError(
@@ -383,13 +372,13 @@ def settled_model(
         notes = (
             "Shares are binomial about the line; the model's errors of shares are approximations to that.",
         )
-    specification = replace(specification, prior_units=prior_units_of(data, specification, y is not None))
+    specification = replace(specification, prior_units=_prior_units(data, specification, y is not None))
     simulation = Simulation(data, specification, binomial=counted and targets == "binomial")
     simulation.check()
     return simulation, data.columns.feature_names.tolist(), notes
 
 
-def prior_units_of(data: TrainingData, specification: Specification, target: bool) -> PriorUnits:
+def _prior_units(data: TrainingData, specification: Specification, target: bool) -> PriorUnits:
     """Return what the priors are in units of; where there is no target, its mean is 0 and its spread 1."""
     error = data.errors.standard_error
     state = specification.problem(data.rows, 1.0 if error is None else error, None).state
@@ -405,7 +394,7 @@ def prior_units_of(data: TrainingData, specification: Specification, target: boo
     return replace(units, design=settled.prior_design)
 
 
-def with_frequency(data: TrainingData, weight: Array) -> TrainingData:
+def _with_frequency(data: TrainingData, weight: Array) -> TrainingData:
     """Return data whose rows count so often."""
     broken = weight != np.rint(weight)
     if broken.any():
@@ -423,7 +412,7 @@ def with_frequency(data: TrainingData, weight: Array) -> TrainingData:
     )
 
 
-def repeated(data: TrainingData) -> TrainingData:
+def _repeated(data: TrainingData) -> TrainingData:
     """Return data whose rows stand there as often as they count."""
     rows, errors, of_features = data.rows, data.errors, data.feature_errors
     if rows.frequency is None:
@@ -447,111 +436,3 @@ def repeated(data: TrainingData) -> TrainingData:
         trials=of_rows(data.trials),
         index=None,
     )
-
-
-class Outcome(NamedTuple):
-    """One simulation."""
-
-    ranks: Array | None
-    values: Array | None
-    engine: str = ""
-    warnings: Sequence[str] = ()
-    error: str = ""
-    tries: int = 1
-
-
-def run(
-    simulation: Simulation,
-    indices: NDArray[np.intp],
-    parameters: Parameters,
-    inference: str,
-    settings: SamplerSettings,
-) -> list[Outcome]:
-    """Run some simulations; those that fail say why."""
-    found = []
-    for place, index in enumerate(indices):
-        own = parameters.at(slice(place * simulation.tries, (place + 1) * simulation.tries))
-        # A stream for each simulation, whatever process it runs in.
-        rng = np.random.default_rng([settings.seed, int(index), 1])
-        seed = int(rng.integers(2**31 - 1))
-        found.append(simulated(simulation, own, inference, replace(settings, seed=seed), rng))
-    return found
-
-
-def simulated(
-    simulation: Simulation,
-    parameters: Parameters,
-    inference: str,
-    settings: SamplerSettings,
-    rng: np.random.Generator,
-) -> Outcome:
-    values, tries = None, len(parameters.B)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            one, rows, tries = simulation.simulate(parameters, rng)
-            truth = simulation.on_data_scale(one)
-            values = np.append(truth, [] if simulation.binomial else np.nan)
-            fitted = simulation.fit(rows, inference, settings)
-            ranks, values = ranks_of(simulation, rows, fitted, truth, rng)
-        except Exception as error:  # whatever it is, it is told
-            return Outcome(None, values, error=f"{type(error).__name__}: {error}", tries=tries)
-    texts = {f"{warning.category.__name__}: {without_numbers(str(warning.message))}" for warning in caught}
-    return Outcome(ranks, values, fitted.engine, sorted(texts), tries=tries)
-
-
-def without_numbers(text: str) -> str:
-    """Return what a warning says before its figures and remedies, numbers in it standing for any."""
-    return re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "#", re.split(r"[.:;] ", text, maxsplit=1)[0])
-
-
-def ranks_of(
-    simulation: Simulation, rows: Rows, fitted: Fit, truth: Array, rng: np.random.Generator
-) -> tuple[Array, Array]:
-    """Return the posterior probability of less than each true value, (64), and these values.
-
-    That of the log likelihood comes last, but for shares that the model doesn't state.
-    """
-    posterior, others = fitted.posterior, simulation.ranked
-    at_zero = np.eye(len(posterior.mean))
-    at_zero[0, 1:] = -posterior.center
-    means, variances = posterior.linear(at_zero)
-    found = {"scatter": posterior.scatter, "prior_scale": posterior.prior_scale, **posterior.auxiliary}
-    given = {name: values for name, values in found.items() if values is not None}
-    given["noise_scale"] = posterior.noise_scale
-    jitter = rng.random(len(truth))
-    log_likelihood, values = np.empty((0, 0)), truth
-    if not simulation.binomial:
-        drawn, true = simulation.log_likelihood(rows, fitted, draws_of(posterior, 1, DRAWS, rng), truth)
-        log_likelihood, values = drawn[:, None], np.append(truth, true)
-        jitter = np.append(jitter, rng.random())
-    if posterior.chains is not None:
-        columns = [
-            means.T,
-            *(given[name][:, None] for name in others),
-            log_likelihood.reshape(means.shape[1], -1),
-        ]
-        kept = independent(posterior.chains.split(np.hstack(columns)))
-        return ((kept < values).sum(axis=0) + jitter) / (len(kept) + 1.0), values
-    n_lines = len(at_zero)
-    of_lines = mixtures.cdf(truth[:n_lines], posterior.weights, means, np.sqrt(variances))
-    below = [
-        posterior.noise_cdf(value) if name == "noise_scale" else posterior.cdf(name, given[name], value)
-        for name, value in zip(others, truth[n_lines:], strict=True)
-    ]
-    ranks, size = np.append(of_lines, below), len(truth)
-    if posterior.log_noise_density is None and len(posterior.weights) > 1 and not posterior.scale_masses:
-        # Of weighted draws: so many independent ones are worth as much.
-        effective = 1.0 / float(posterior.weights @ posterior.weights)
-        ranks = (effective * ranks + jitter[:size]) / (effective + 1.0)
-    of_likelihood = ((log_likelihood < values[size:]).sum(axis=0) + jitter[size:]) / (DRAWS + 1.0)
-    return np.append(ranks, of_likelihood), values
-
-
-def independent(draws: Array) -> Array:
-    """Return draws, (chain, draw, parameter), thinned so that they hardly depend on each other, (kept, parameter)."""
-    found = diagnostics({"draws": draws})
-    effective = np.array([found[measure]["draws"] for measure in ("ess_bulk", "ess_tail")])
-    least = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
-    step = int(np.ceil(draws.shape[0] * draws.shape[1] / max(least, 1.0)))
-    return np.ascontiguousarray(draws[:, ::step]).reshape(-1, draws.shape[2])
