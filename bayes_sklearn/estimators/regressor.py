@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference import ENGINES
+from ..inference.chi_square import reduced_chi_square
 from ..inference.exact.engine import contradicted
 from ..inference.problem import SamplerSettings
 from ..likelihoods.base import Likelihood, Noise
@@ -36,7 +37,6 @@ from ..priors.base import CoefficientPrior, Flat, Parametrized, Prior, ScaleMixt
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.features import Mixture, resolve_components
 from ..priors.scales import HalfNormal
-from .chi_square import reduced_chi_square
 from .export import ExportMixin
 from .fitted import summarise
 from .fitting import Attenuation, Fit, Specification, TrainingData, fit

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from ..inference.posterior import Posterior
-from ..inference.problem import Problem
 from ..measurements.feature_errors import FeatureErrors
+from .posterior import Posterior
+from .problem import Problem
 
 __all__ = ["reduced_chi_square"]
 
