@@ -23,6 +23,7 @@ from ..importance.structural_nodes import solve_structural
 from ..numerics.importance_sampling import find_mode
 from ..posterior import Chains, Posterior
 from ..problem import Problem
+from ..structural.rows import eliminated
 from ..structural.true_features import TrueFeatures
 from .prior_coordinates import pilot_of, scale_is_learned
 from .pymc_features import check_definite, common_part, repeated, structural_parameters
@@ -123,27 +124,9 @@ def _true_deviations(found: Any, left: Any, omega: Any, own: Any) -> tuple[list[
         entry[q + 1 + j, q] = with_target[j] + pt.zeros_like(left[0])
         for b in range(j + 1):
             entry[q + 1 + j, q + 1 + b] = found.T[j, b] + pt.zeros_like(left[0])
-    residual = [left[a] for a in range(q + 1)]
-    deviations: list[Any] = [0.0] * q
-    square: Any = 0.0
-    determinant: Any = 1.0
-    order = 2 * q + 1
-    for pivot in range(order):
-        diagonal = entry[pivot, pivot]
-        if pivot <= q:
-            determinant, square = determinant * diagonal, square + residual[pivot] ** 2 / diagonal
-            given_pivot = residual[pivot]
-        else:
-            given_pivot = pt.sqrt(diagonal) * own[pivot - q - 1]
-            deviations[pivot - q - 1] = deviations[pivot - q - 1] + given_pivot
-        for a in range(pivot + 1, order):
-            share = entry[a, pivot] / diagonal
-            if a <= q:
-                residual[a] = residual[a] - share * residual[pivot]
-            else:
-                deviations[a - q - 1] = deviations[a - q - 1] + share * given_pivot
-            for b in range(pivot + 1, a + 1):
-                entry[a, b] = entry[a, b] - share * entry[b, pivot]
+    square, determinant, deviations = eliminated(
+        [left[a] for a in range(q + 1)], entry, [own[j] for j in range(q)]
+    )
     return deviations, -0.5 * (square + pt.log(determinant)).sum()
 
 

@@ -16,22 +16,21 @@ from ...priors.coefficients import PoweredCorrelation
 from .._compat import quietly
 from ..importance.engine import Units, mixture_posterior, structural_problem
 from ..importance.mixture_nodes import solve_mixture
+from ..importance.mixture_slopes import Known
 from ..posterior import Chains, Posterior
 from ..problem import Problem
 from ..propriety import check_proper
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem, contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
-from ..structural.rows import PseudoRows, Reference
+from ..structural.rows import PseudoRows, Reference, eliminated
+from ..structural.true_covariance import log_prior, true_covariance
 from .prior_coordinates import pilot_of, scale_is_learned
 from .pymc_features import (
     common_part,
-    eliminated,
     error_part,
     parts_of,
     signed_noise,
     slopes_density,
-    spread_prior,
-    true_covariance,
 )
 from .pymc_priors import of_role, positive_density, prior_density, priors_of
 from .readable_model import unpacked
@@ -93,7 +92,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             of_y = pt.concatenate([at_means, beta]) + pt.concatenate([[0.0], pt.dot(change, slopes)])
             residuals = [left[j][None, :] - means[:, j][:, None] for j in range(q)]
             residuals.append((y[0] - pt.dot(of_y, ones))[None, :] - pt.dot(means, change)[:, None])
-            T = [true_covariance(own_t[c], own_zeta[c]) for c in range(count)]
+            T = [true_covariance(own_t[c], own_zeta[c], q, pt) for c in range(count)]
             common = pt.stack([common_part(change, T[c], scatter) for c in range(count)])
             of_errors = error_part(problem, columns[k + q + 2 : -1], q + 1, scale)
             entries = {
@@ -101,11 +100,11 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 for a in range(q + 1)
                 for b in range(a + 1)
             }
-            square, determinant = eliminated(residuals, entries)
+            square, determinant, _ = eliminated(residuals, entries)
             of_rows = pt.logsumexp(log_shares[:, None] - 0.5 * (square + pt.log(determinant)), axis=0)
             terms.append(pt.dot(columns[-1], of_rows))
 
-            terms += [spread_prior(own_t[c], own_zeta[c]) for c in range(count)]
+            terms.append(log_prior(own_t, own_zeta, q, pt).sum())
             terms.append(-0.5 * pt.square(slopes / MEAN_SCALE).sum())
             terms.append(-0.5 * pt.square((means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE).sum())
             apart = pt.dot(contrasts_of(count).T, means)
@@ -133,23 +132,16 @@ def _log_density_of_slopes(
     if learned is None:
         raise ValueError("The scale of this prior is not learned.")
     density = positive_density(learned, "scale_prior", of_role(given, "scale_prior"), tau)
-    beta, log_volume = _scaled(given, "slopes", beta, tau)
+    log_volumes = []
+    found = {"slopes": beta, "m": m}
+    for of, values in found.items():
+        if f"{of}_pull" in given:
+            known = Known(*(given[f"{of}_{field}"] for field in Known._fields))
+            found[of], log_volume = known.coefficients(values, tau, pt)
+            log_volumes.append(log_volume)
     if isinstance(problem.coef_prior, PoweredCorrelation):
-        return m, beta - pt.dot(m, Gamma), [density, log_volume]
-    m, more = _scaled(given, "m", m, tau)
-    return m, beta, [density, log_volume, more]
-
-
-def _scaled(given: Mapping[str, Any], of: str, values: Any, tau: Any) -> tuple[Any, Any]:
-    """Return coefficients, and the log of the volume that they take."""
-    import pytensor.tensor as pt
-
-    if f"{of}_mean" not in given:  # there are none
-        return values, 0.0
-    lower = pt.linalg.cholesky(given[f"{of}_precision"] + given[f"{of}_weak"] / tau**2)
-    half = pt.linalg.solve_triangular(lower, given[f"{of}_pull"], lower=True)
-    found = given[f"{of}_mean"] + pt.linalg.solve_triangular(lower.T, half + values, lower=False)
-    return found, -pt.log(pt.diagonal(lower)).sum()
+        return m, found["slopes"] - pt.dot(m, Gamma), [density, *log_volumes]
+    return found["m"], found["slopes"], [density, *log_volumes]
 
 
 _NODES = 2048
@@ -224,19 +216,10 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
 def _scaled_slopes(mixture: MixtureProblem) -> dict[str, Array | float]:
     """Return what the coefficients' columns are in units of."""
     scaled = mixture.scaled
-    arrays: dict[str, Array | float] = {}
-    if scaled is None:
-        return {}
-    prior = scaled.prior
-    parts = {"slopes": (scaled.slopes, scaled.precision, prior.beta_mean, prior.whiten[0])}
-    if not prior.on_signal:
-        parts["m"] = scaled.m, scaled.m_precision, prior.mean, np.diag(1.0 / prior.sd)
-    for name, (known, precision, mean, whiten) in parts.items():
-        if len(mean):
-            arrays |= {
-                f"{name}_precision": precision,
-                f"{name}_pull": precision @ (known - mean),
-                f"{name}_mean": mean,
-                f"{name}_weak": whiten.T @ whiten,
-            }
-    return arrays
+    parts = {} if scaled is None else {"slopes": scaled.slopes, "m": scaled.m}
+    return {
+        f"{of}_{name}": value
+        for of, known in parts.items()
+        if known is not None and len(known.mean)
+        for name, value in known._asdict().items()
+    }

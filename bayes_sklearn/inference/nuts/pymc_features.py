@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from ...priors.coefficients import PoweredCorrelation
 from .._compat import quietly
 from ..problem import Problem
-from ..structural.model import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from ..structural.model import MEAN_SCALE
+from ..structural.rows import eliminated
+from ..structural.true_covariance import log_prior, true_covariance
 from .prior_coordinates import coefficients_at, scale_is_learned
 from .pymc_priors import learned_scale, of_role, over_geometries, positive_density, prior_density, priors_of
 from .readable_model import unpacked
@@ -134,8 +136,8 @@ def structural_parameters(
         of_y = pt.concatenate([moved[:1], of_y])
         slopes = of_y[1:] + given["line"][1:] - moved[1:]
     away = (pt.dot(latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
-    T = true_covariance(t, zeta)
-    terms += [spread_prior(t, zeta), -0.5 * pt.square(away).sum()]
+    T = true_covariance(t, zeta, q, pt)
+    terms += [log_prior(t, zeta, q, pt), -0.5 * pt.square(away).sum()]
     m = given["m"] + change
     terms.append(slopes_density(problem, given, m, slopes, pt.dot(m, latent)[1:], T, tau))
     if problem.fit_intercept:
@@ -231,23 +233,6 @@ def parts_of(values: Any, sizes: list[int]) -> list[Any]:
     return [values[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
-def true_covariance(t: Any, zeta: Any) -> Any:
-    """Return T, from scales and canonical partial correlations."""
-    import pytensor.tensor as pt
-
-    q = t.type.shape[0]
-    if q == 1:
-        return pt.square(t)[:, None]
-    row, column = np.tril_indices(q, -1)
-    place = np.zeros((q * q, len(row)))
-    place[row * q + column, np.arange(len(row))] = 1.0
-    below = pt.dot(place, zeta).reshape((q, q))
-    # A row of the root is tanh of its zetas, each times what those before have left: the product of their sechs.
-    left = pt.exp(pt.dot(_log_sech(below), np.triu(np.ones((q, q)), 1)))
-    root = t[:, None] * (pt.tanh(below) + np.eye(q)) * left
-    return pt.dot(root, root.T)
-
-
 def _omega(problem: Problem, errors: Any, found: StructuralParameters) -> Any:
     """Return the covariance of every row's (w, y - m0'w), ((q + 1)^2, rows)."""
     scale, order = found.noise_scale, found.change.type.shape[0] + 1
@@ -291,43 +276,8 @@ def _log_density(residuals: Any, omega: Any, counts: Any) -> Any:
 
     order = residuals.type.shape[0]
     entries = {(a, b): omega[a * order + b] for a in range(order) for b in range(a + 1)}
-    square, determinant = eliminated([residuals[a] for a in range(order)], entries)
+    square, determinant, _ = eliminated([residuals[a] for a in range(order)], entries)
     return -0.5 * pt.sum(square + counts * pt.log(determinant))
-
-
-def eliminated(residuals: list[Any], entries: Mapping[tuple[int, int], Any]) -> tuple[Any, Any]:
-    """Return r' Omega^-1 r and Omega's determinant, by elimination along all rows at once."""
-    left, entry = list(residuals), dict(entries)
-    # L D L' = Omega: D are the pivots, and what is left of the residuals is L^-1 r.
-    determinant: Any = 1.0
-    square: Any = 0.0
-    for pivot in range(len(left)):
-        diagonal = entry[pivot, pivot]
-        determinant, square = determinant * diagonal, square + left[pivot] ** 2 / diagonal
-        for a in range(pivot + 1, len(left)):
-            share = entry[a, pivot] / diagonal
-            left[a] = left[a] - share * left[pivot]
-            for b in range(pivot + 1, a + 1):
-                entry[a, b] = entry[a, b] - share * entry[b, pivot]
-    return square, determinant
-
-
-def _log_sech(values: Any) -> Any:
-    import pytensor.tensor as pt
-
-    return np.log(2.0) + values - pt.softplus(2.0 * values)
-
-
-def spread_prior(t: Any, zeta: Any) -> Any:
-    """Return the log prior density of t and zeta, but for a constant, as `StructuralProblem.log_prior` has it."""
-    import pytensor.tensor as pt
-
-    q, nu = t.type.shape[0], SPREAD_DEGREES_OF_FREEDOM
-    half_t = -0.5 * (nu + 1.0) * pt.log1p((t / SPREAD_SCALE) ** 2 / nu).sum()
-    if q == 1:
-        return half_t
-    shape = LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
-    return half_t + 2.0 * pt.dot(shape, _log_sech(zeta))
 
 
 def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:

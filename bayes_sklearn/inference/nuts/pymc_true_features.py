@@ -17,7 +17,8 @@ from ..conditional_prior import powered_roots
 from ..importance.engine import signal_scale, units_of
 from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
-from ..structural.model import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from ..structural.model import MEAN_SCALE
+from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from .prior_coordinates import gaussian_given_scale
 from .pymc_features import check_definite, repeated
 from .readable_model import (
