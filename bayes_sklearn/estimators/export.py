@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference._compat import inference_data, prior_draws
-from ..inference.nuts import pymc_priors, pymc_true_features
-from ..inference.nuts import readable_model as pymc_model
+from ..inference.nuts.pymc_priors import missing_distribution
+from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import Posterior, line_mean
 from ..inference.problem import Problem, SamplerSettings
 from ..likelihoods.base import Likelihood
@@ -60,8 +60,6 @@ class _Described(NamedTuple):
     def to_pymc(self) -> pm.Model:
         # Dates would become whole numbers as a list.
         obs = list(self.labels) if self.labels.dtype.kind in "mM" else self.labels.tolist()
-        of_errors = self.problem.feature_errors is not None
-        readable_model = pymc_true_features.readable_model if of_errors else pymc_model.readable_model
         return readable_model(self.problem, self.feature_names, obs)
 
 
@@ -264,7 +262,7 @@ class ExportMixin:
     ) -> _Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
         problem, names, labels = self._settled(X, y, sample_weight, y_err, of_features, **params)
-        missing = pymc_priors.missing_distribution(problem)
+        missing = missing_distribution(problem)
         if missing is not None:
             raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
         return _Described(problem, names, labels)

@@ -12,17 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...priors.base import CoefficientPrior, Flat, ScaleMixture
+from ...priors.base import CoefficientPrior, Flat
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ..conditional_prior import ConditionalPrior
 from ..problem import Problem
 
 __all__ = [
     "coefficients_at",
-    "follows_prior",
     "gaussian_given_scale",
     "is_conditional",
-    "is_hierarchical",
     "likely_scale",
     "pilot_of",
     "prior_coordinates",
@@ -30,24 +28,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-# Log scales among which the likely ones of a prior are looked for.
-_LOG_SCALES = np.linspace(-9.0, 9.0, 181)
-
-
-def follows_prior(problem: Problem) -> bool:
-    """Return whether the coefficients are sampled in these coordinates.
-
-    Under noise "auto", too: there the rows' weights depend on what is sampled, and so does what they say.
-    """
-    if isinstance(problem.coef_prior, ScaleMixture):
-        return False
-    return is_hierarchical(problem.coef_prior) or problem.noise.combined
-
-
-def is_hierarchical(prior: CoefficientPrior) -> bool:
-    """Return whether a prior has a scale that is learned, or geometries."""
-    return prior.scale_prior is not None or isinstance(prior, PoweredCorrelation)
 
 
 def scale_is_learned(problem: Problem) -> bool:
@@ -65,23 +45,14 @@ def is_conditional(prior: CoefficientPrior) -> bool:
     return isinstance(prior, Normal | Flat | PoweredCorrelation)
 
 
-def gaussian_given_scale(problem: Problem, design: Array | None = None) -> ConditionalPrior:
-    """Return the priors of B's free entries given the scale, or in the place of others Gaussians about as wide.
-
-    Parameters
-    ----------
-    problem : Problem
-    design : ndarray of shape (K, p), optional
-        Rows whose products are those of the centred features, where these are not to be the problem's own.
-    """
+def gaussian_given_scale(problem: Problem) -> ConditionalPrior:
+    """Return the priors of B's free entries given the scale, or in the place of others Gaussians about as wide."""
     p, prior, intercept = problem.rows.n_features, problem.coef_prior, problem.intercept_prior
     if not is_conditional(prior):
         prior = Normal(*prior.gaussian_like("coef_prior", p))
     if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
         intercept = Normal(*intercept.gaussian_like("intercept_prior", 1))
-    if design is None or not problem.geometry_is_own:
-        design = problem.prior_design
-    found = ConditionalPrior.of(prior, intercept, p, design)
+    found = ConditionalPrior.of(prior, intercept, p, problem.prior_design)
     if found is None:
         raise AssertionError  # for the type checker: Gaussian is what they were made
     return found
@@ -118,7 +89,9 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array |
     target = target - own @ prior.mean
     basis, information, pull = [], [], []
     flat = bool(np.isinf(prior.sigma).any())
-    for root in (np.eye(p),) if flat else prior.roots:
+    # Of a flat prior any root will do: units in which no feature is small beside another.
+    size = np.linalg.norm(own, axis=0)
+    for root in (np.diag(1.0 / np.where(size > 0.0, size, 1.0)),) if flat else prior.roots:
         left, singular, right = np.linalg.svd(own @ root, full_matrices=True)
         size = np.zeros(p)
         size[: len(singular)] = singular
@@ -166,7 +139,7 @@ def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -
     arrays : mapping of str to ndarray or float
         Of rows, or of a quadratic in the place of a log density.
     """
-    logs = np.zeros(1) if prior.scale_prior is None else _LOG_SCALES
+    logs = np.zeros(1) if prior.scale_prior is None else np.linspace(-9.0, 9.0, 181)
     information, pull = np.asarray(arrays["information"]), np.asarray(arrays["information_pull"])
     weak = np.asarray(arrays["hold"]) * np.exp(-2.0 * logs)
     precision = information[:, None, :] + weak[:, None]
