@@ -307,14 +307,12 @@ def _true_features(
         pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
     told = None
     if errors.with_target is not None:
-        c = np.broadcast_to(
-            errors.with_target[used] if errors.with_target.ndim == 2 else errors.with_target, X.shape
-        )
-        share = np.linalg.solve(covariance, c[:, :, None])[:, :, 0]
-        told = share, (share * c).sum(axis=1)
-    every = (
-        pt.concatenate([x_true, Z], axis=1)[:, np.argsort(np.append(noisy, exact))] if len(exact) else x_true
-    )
+        c = errors.with_target[used] if errors.with_target.ndim == 2 else errors.with_target
+        share: Array = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
+        told = share, np.asarray((share * c).sum(axis=1), dtype=np.float64)
+    every = x_true
+    if len(exact):
+        every = pt.concatenate([x_true, Z], axis=1)[:, np.argsort(np.append(noisy, exact))]
     return TrueVariables(every, T, Gamma, units.exact, X - x_true, told)
 
 

@@ -254,8 +254,10 @@ class MeasuredData:
         (q, width), size = np.shape(data["latent"]), len(values)
         found = Lines.of(problem, data, values, (q, width), np)
         scale = np.exp(found.scale) if takes_log_noise(problem) else np.abs(found.scale)
-        noise = (part[:, 0] if part.shape[1] else np.ones(size) for part in (scale, found.ratio))
-        noise_scale, scatter = noise_at_typical_error(problem, data, *noise, np)
+        size_of_noise, ratio = (
+            part[:, 0] if part.shape[1] else np.ones(size) for part in (scale, found.ratio)
+        )
+        noise_scale, scatter = noise_at_typical_error(problem, data, size_of_noise, ratio, np)
         theta = np.concatenate(
             [found.latent.reshape(size, -1), found.line[:, int(not problem.fit_intercept) :]], axis=1
         )

@@ -80,8 +80,8 @@ def drawn_root(q: int, shape: tuple[int, ...], rng: np.random.Generator) -> Arra
 def pooled_covariance(shares: Array, means: Array, covariances: Array) -> Array:
     """Return the covariance of a mixture, (..., q, q), of (..., K) shares, (..., K, q) means and (..., K, q, q)."""
     away = means - np.einsum("...c,...cq->...q", shares, means)[..., None, :]
-    within = np.einsum("...c,...cij->...ij", shares, covariances)
-    return np.asarray(within + np.einsum("...c,...ci,...cj->...ij", shares, away, away), dtype=np.float64)
+    within: Array = np.einsum("...c,...cij->...ij", shares, covariances)
+    return within + np.einsum("...c,...ci,...cj->...ij", shares, away, away)
 
 
 def _shapes(q: int) -> Array:

@@ -26,8 +26,13 @@ from bayes_sklearn.inference.nuts.mixture import mixture_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
+<<<<<<< HEAD
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM
+=======
+from bayes_sklearn.inference.structural.model import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
+>>>>>>> main
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import resolve_feature_errors
 from bayes_sklearn.priors import PoweredCorrelation
@@ -80,7 +85,7 @@ class Case:
         problem = Problem.build(
             Rows(measured, y, None, None),
             y_err,
-            noise=self.noise,
+            noise=NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=self.coef_prior or Normal(),
             intercept_prior=Normal() if self.fit_intercept else None,
@@ -310,7 +315,7 @@ def structural(kind: str, n: int = 500) -> StructuralProblem:
     problem = Problem.build(
         Rows(w[:, None], y, None, None),
         None,
-        noise="scaled",
+        noise=SCALED,
         standardize=True,
         coef_prior=Normal(),
         intercept_prior=Normal(),
