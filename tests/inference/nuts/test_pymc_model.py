@@ -479,7 +479,10 @@ def test_scatter_beyond_the_interpolated_range_is_noticed() -> None:
 @pytest.mark.parametrize("table", ["plain", "apart", "offset"])
 @pytest.mark.parametrize("standardize", [True, False])
 def test_coordinates_are_about_standard_normal(errors: Errors, table: Table, standardize: bool) -> None:
-    """Whatever the features' units: a triangle that rounding made singular would freeze a coefficient."""
+    """Whatever the features' units: a triangle that rounding made singular would freeze a coefficient.
+
+    They are those at one noise scale, beside what all scales together say.
+    """
     sampler = Sampler.of(Case(errors, table=table, standardize=standardize).problem)
     zero, size = np.zeros(sampler.layout.size), sampler.layout.sampled
     at = np.vstack([zero, np.eye(len(zero))[:size]])
@@ -488,7 +491,7 @@ def test_coordinates_are_about_standard_normal(errors: Errors, table: Table, sta
     sd = np.sqrt(np.diag(sampler.start.covariance))
     root = sampler.start.root / sd
     whitened = np.linalg.solve(spread / sd[:, None], root.T)
-    assert_allclose(whitened @ whitened.T, np.eye(len(sd)), rtol=0.0, atol=0.2)
+    assert_allclose(whitened @ whitened.T, np.eye(len(sd)), rtol=0.0, atol=0.3)
     away = np.linalg.solve(spread / sd[:, None], (sampler.start.mean - start) / sd)
     assert np.abs(away).max() < 0.5
 

@@ -26,13 +26,9 @@ from bayes_sklearn.inference.nuts.mixture import mixture_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
-<<<<<<< HEAD
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM
-=======
-from bayes_sklearn.inference.structural.model import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
->>>>>>> main
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import resolve_feature_errors
 from bayes_sklearn.priors import PoweredCorrelation
