@@ -112,7 +112,7 @@ def _following(
     prior_scale, terms = learned_scale(problem, given, u[layout.sampled + layout.noise :])
     more = rows_say(problem, given, noise.values) if problem.noise.has_scale else 1.0
     placed = following_prior(problem, given, u[: layout.sampled], more, prior_scale)
-    misfit = rows[:, -1] - pt.dot(placed.B, rows[:, :-1].T)
+    misfit = rows[:, -1] - pt.dot(pt.dot(placed.deviation, given["whiten"]), rows[:, :-1].T)
     of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=1) / variance
     return [*terms, over_geometries(of_geometry)]
 
@@ -233,11 +233,11 @@ def compressed_data(
         arrays["resolution"] = problem.resolution()
     arrays |= _places(problem, start)
     if not isinstance(problem.coef_prior, ScaleMixture):
-        arrays |= _coordinates(problem, arrays, source)
+        arrays |= _coordinates(problem, arrays, start, source)
     elif problem.fit_intercept:
         arrays |= {"start": float(start.mean[0]), "spread": float(np.linalg.norm(start.root[:, 0]))}
     if not noise.scatters:
-        arrays["factor"] = _of_free(problem, problem.factor[0])[: problem.state.n_rows]
+        arrays["factor"] = _in_coordinates(problem, arrays, problem.factor[0])[: problem.state.n_rows]
         return CompressedData(arrays)
     ratio = start.noise_scale
     if noise.combined and start.scatter is not None:
@@ -245,9 +245,17 @@ def compressed_data(
     return _interpolated(problem, arrays, ratio, source, widening)
 
 
-def _of_free(problem: Problem, factor: Array) -> Array:
-    """Return the triangle's columns of what is free in B, and the target's."""
-    return factor if problem.fit_intercept else factor[:, 1:]
+def _in_coordinates(problem: Problem, arrays: Mapping[str, Array | float], factor: Array) -> Array:
+    """Return the triangle's columns of what is free in B, and the target's.
+
+    Where B is sampled it is taken from its start, in units in which it spreads by one: whatever the features are in
+    units of, neither a series nor a sum of squares then loses digits.
+    """
+    rows = factor if problem.fit_intercept else factor[:, 1:]
+    if "whiten" not in arrays:
+        return rows
+    design, spread = rows[:, :-1], np.linalg.inv(np.transpose(arrays["whiten"]))
+    return np.column_stack([design @ spread, rows[:, -1] - design @ arrays["start"]])
 
 
 def _places(problem: Problem, start: Posterior) -> dict[str, Array | float]:
@@ -277,7 +285,7 @@ def place(values: Array, weights: Array) -> Array:
 
 
 def _coordinates(
-    problem: Problem, arrays: Mapping[str, Array | float], source: Groups | None
+    problem: Problem, arrays: Mapping[str, Array | float], start: Posterior, source: Groups | None
 ) -> dict[str, Array | float]:
     """Return the coordinates of coefficients that follow noise and prior, from the rows at the noise's place."""
     values: dict[str, Any] = {}
@@ -290,9 +298,17 @@ def _coordinates(
     multiple, scatter = problem.noise.parts(values.get("noise_scale"), values.get("scatter"))
     resolution = float(arrays.get("resolution", 0.0))
     factor = problem.factor_at(scatter / multiple, source)[0] if problem.noise.scatters else problem.factor[0]
-    rows = _of_free(problem, factor) / np.hypot(multiple, resolution)
-    variance = problem.noise.variance(values, problem.typical_error, resolution)
-    return {**prior_coordinates(gaussian_given_scale(problem), rows), "variance": float(variance)}
+    rows = _in_coordinates(problem, {}, factor) / np.hypot(multiple, resolution)
+    first = int(not problem.fit_intercept)
+    found = prior_coordinates(gaussian_given_scale(problem), rows, start.mean[first:])
+    # The inverse of the symmetric root of the correlations; rounding must not make it singular.
+    root = start.root[:, first:]
+    sd = np.linalg.norm(root, axis=0)
+    _, singular, right = np.linalg.svd(root / sd)
+    singular = np.maximum(singular, np.finfo(np.float64).eps * singular[0])
+    found["whiten"] = ((right.T / singular) @ right / sd).T
+    found["variance"] = float(problem.noise.variance(values, problem.typical_error, resolution))
+    return found
 
 
 def _interpolated(
@@ -311,7 +327,7 @@ def _interpolated(
             unit = np.hypot(scatter, smallest)
             factor, log_error = factor * unit, log_error - problem.total_weight * np.log(unit)
         # The two are of like size, and as accurate as the log density has to be.
-        return np.append(_smooth(_of_free(problem, factor)), log_error / root_weight)
+        return np.append(_smooth(_in_coordinates(problem, arrays, factor)), log_error / root_weight)
 
     used = slice(None) if problem.rows.frequency is None else problem.rows.frequency > 0.0
     error = np.asarray(problem.standard_error, dtype=np.float64)

@@ -73,20 +73,30 @@ def pilot_of(problem: Problem) -> Problem:
     return replace(like, coef_prior=Normal(mean, prior.scale_prior))
 
 
-def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array | float]:
+def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dict[str, Array | float]:
     """Return the numbers that `coefficients_at` takes, (18a).
+
+    Everything is less a place near the mode, so that no digits are lost where that is far from zero.
 
     Parameters
     ----------
     prior : ConditionalPrior
     rows : ndarray of shape (K, P + 1)
         What is known of B's free entries, as rows of unit noise: design and, last, target.
+    start : ndarray of shape (P,)
+        The place.
     """
     p = len(prior.mean)
-    triangle = np.asarray(np.linalg.qr(rows, mode="r"))
-    first = rows.shape[1] - 1 - p
+    first = len(start) - p
+    rows = np.column_stack([rows[:, :-1], rows[:, -1] - rows[:, :-1] @ start])
+    mean = prior.mean - start[first:]
+    of_intercept = np.zeros((0, rows.shape[1]))
+    if prior.intercept is not None and np.isfinite(prior.intercept[1]):
+        of_intercept = np.zeros((1, rows.shape[1]))
+        of_intercept[0, [0, -1]] = np.array([1.0, prior.intercept[0] - start[0]]) / prior.intercept[1]
+    triangle = np.asarray(np.linalg.qr(np.vstack([rows, of_intercept]), mode="r"))
     own, target = triangle[first:, first:-1], triangle[first:, -1]
-    target = target - own @ prior.mean
+    target = target - own @ mean
     basis, information, pull = [], [], []
     flat = bool(np.isinf(prior.sigma).any())
     # Of a flat prior any root will do: units in which no feature is small beside another.
@@ -104,21 +114,15 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array |
         "basis": np.array(basis),
         "information": np.array(information),
         "information_pull": np.array(pull),
-        "mean": prior.mean,
+        "mean": mean,
         "hold": 0.0 if flat else 1.0,
+        "start": start,
     }
-    if prior.intercept is not None:
-        mean, sd = prior.intercept
-        precision = 0.0 if np.isinf(sd) else sd**-2.0
-        arrays["lean"] = triangle[0, 0] * triangle[0, 1:-1]
-        arrays["of_intercept"] = np.array(
-            [
-                triangle[0, 0] ** 2,
-                triangle[0, 0] * triangle[0, -1],
-                precision,
-                precision * (mean if precision else 0.0),
-            ]
-        )
+    if first:
+        known = of_intercept[:, 0] @ of_intercept
+        of_rows = rows[:, 0] @ rows
+        arrays["lean"] = of_rows[1:-1]
+        arrays["of_intercept"] = np.array([of_rows[0], of_rows[-1], known[0], known[-1]])
     return arrays
 
 
@@ -153,15 +157,15 @@ def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -
     center = float(weights @ logs)
     width = float(np.sqrt(weights @ np.square(logs - center)))
     along = pull[geometry] / precision[geometry, node]
-    B = prior.mean + np.asarray(arrays["basis"])[geometry] @ along
+    B = np.asarray(arrays["mean"]) + np.asarray(arrays["basis"])[geometry] @ along
     if prior.intercept is not None:
         own = np.asarray(arrays["of_intercept"])
         B = np.append((own[1] - B @ np.asarray(arrays["lean"]) + own[3]) / (own[0] + own[2]), B)
-    return LikelyScale(np.array([center, width]), B)
+    return LikelyScale(np.array([center, width]), np.asarray(arrays["start"]) + B)
 
 
 def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> tuple[Any, Any, Any]:
-    """Return B under each geometry of the prior, the log of the volume, and what the prior is a density of, (18a).
+    """Return B under each geometry of the prior, and the log of the volume, with the prior and alone, (18a).
 
     Parameters
     ----------
@@ -176,6 +180,7 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     Returns
     -------
     B : TensorVariable of shape (A, P)
+        Less what `prior_coordinates` starts from.
     log_density : TensorVariable of shape (A,)
         Log of the volume, and, but for a constant, of the density of coefficients that are Gaussian given the scale.
     log_volume : TensorVariable of shape (A,)

@@ -188,8 +188,8 @@ def learned_scale(problem: Problem, given: Mapping[str, Any], u: Any) -> tuple[A
 class PlacedCoefficients(NamedTuple):
     """B under each geometry of the prior, in PyTensor."""
 
-    B: Any
-    """(A, P)"""
+    deviation: Any
+    """(A, P) B less ``start``."""
     log_prior: Any
     """(A,) log prior density in the coordinates, but for a constant."""
 
@@ -200,7 +200,8 @@ def following_prior(
     """Return B, a variable of the PyMC model in hand, given its prior's scale, (18a)."""
     import pymc as pm
 
-    B, log_density, log_volume = coefficients_at(given, u, more, scale)
+    deviation, log_density, log_volume = coefficients_at(given, u, more, scale)
+    B = given["start"] + deviation
     first = int(problem.fit_intercept)
     if not is_conditional(problem.coef_prior):
         parameters = of_role(given, "coef_prior")
@@ -209,7 +210,7 @@ def following_prior(
         parameters = of_role(given, "intercept_prior")
         log_density = log_density + each_density(priors_of(problem)["intercept_prior"], parameters, B[:, 0])
     pm.Deterministic("B", B)
-    return PlacedCoefficients(B, log_density)
+    return PlacedCoefficients(deviation, log_density)
 
 
 def over_geometries(log_density: Any) -> Any:

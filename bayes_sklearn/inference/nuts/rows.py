@@ -74,7 +74,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             u = pm.Flat("u", shape=at + (prior.scale_prior is not None) + mixture)
             values, terms = likelihood_values(problem, given, u[k:at])
             columns = given["factor"].T
-            seen = observations(problem, given, columns[k:])
+            seen = observations(problem, given, columns[k + 1 :])
             more = rows_say(problem, given, values) if problem.has_noise_scale else 1.0
             if mixture:
                 unit = unit_of(problem.likelihood, values, seen, given["pooled"], columns[-1])
@@ -82,12 +82,14 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 for name, value in scales.named.items():
                     pm.Deterministic(name, value)
                 B, of_B = _given_scales(problem, given, scales.sd, u[:k], more)
-                of_rows = problem.likelihood.graph(pt.dot(B, columns[:k]), values, seen)
+                eta = columns[k] + pt.dot(B - given["start"], columns[:k])
+                of_rows = problem.likelihood.graph(eta, values, seen)
                 terms += [scales.log_density, *of_B, pt.dot(of_rows, columns[-1])]
             else:
                 scale, of_scale = learned_scale(problem, given, u[at:])
                 found = following_prior(problem, given, u[:k], more, scale)
-                of_rows = problem.likelihood.graph(pt.dot(found.B, columns[:k]), values, seen)
+                eta = columns[k] + pt.dot(found.deviation, columns[:k])
+                of_rows = problem.likelihood.graph(eta, values, seen)
                 terms += [*of_scale, over_geometries(found.log_prior + pt.dot(of_rows, columns[-1]))]
             pm.Potential("log_posterior", sum(terms))
     return model
@@ -253,7 +255,9 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
     arrays |= _of_noise(problem, found)
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
     design = np.concatenate([block for _, block in problem.design_blocks()])
-    columns = np.column_stack([design, row_columns(problem.observations()), frequency])
+    # What B makes of a row is taken from its start, too.
+    line = design @ arrays["start"]
+    columns = np.column_stack([design, line, row_columns(problem.observations()), frequency])
     arrays["factor"] = columns[frequency > 0.0]
     return arrays
 
@@ -284,7 +288,7 @@ def _following(problem: Problem, found: Approximation) -> dict[str, Array | floa
         root = np.sqrt(np.maximum(values, 1e-12 * values[-1]))
         rows = root[:, None] * vectors.T * unit
         target = vectors.T @ (pull / unit) / root + rows @ density.offset
-        arrays = prior_coordinates(prior, np.column_stack([rows, target]))
+        arrays = prior_coordinates(prior, np.column_stack([rows, target]), B)
         likely = likely_scale(prior, arrays)
         step = inverse @ (likely.B - density.offset) - point[:k]
         longest = float(np.abs(rows @ density.basis @ step).max())

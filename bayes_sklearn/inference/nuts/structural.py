@@ -189,7 +189,7 @@ def structural_parameters(
         # Coefficients follow their prior's scale, (18a).
         n = given["mean"].type.shape[0]
         coef, _, log_volume = coefficients_at(given, own[:n], 1.0, tau)
-        follow = pt.dot(given["coefficients_root"], coef[0] - given["coefficients_at"])
+        follow = pt.dot(given["coefficients_root"], coef[0])
         own = pt.concatenate([follow, own[n:]])
         terms.append(log_volume[0])
     values = given["location"] + pt.dot(given["root"], own)
@@ -369,9 +369,8 @@ def _following(
         "basis": (prior_root @ vectors)[None],
         "information": information[None],
         "information_pull": ((information + weak) * along)[None],
-        "mean": prior_mean,
+        "mean": prior_mean - mean,
         "hold": 1.0,
-        "coefficients_at": mean,
         "coefficients_root": np.asarray(np.linalg.inv(own[:, : len(own)]), dtype=np.float64),
         "log_prior_scale": log_scale,
     }
