@@ -308,8 +308,8 @@ def _true_features(
     told = None
     if errors.with_target is not None:
         c = errors.with_target[used] if errors.with_target.ndim == 2 else errors.with_target
-        share: Array = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
-        told = share, np.asarray((share * c).sum(axis=1), dtype=np.float64)
+        share = np.asarray(np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None]))[:, :, 0]
+        told = np.asarray(share, dtype=np.float64), np.asarray((share * c).sum(axis=1), dtype=np.float64)
     every = x_true
     if len(exact):
         every = pt.concatenate([x_true, Z], axis=1)[:, np.argsort(np.append(noisy, exact))]

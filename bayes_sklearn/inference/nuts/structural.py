@@ -212,7 +212,7 @@ def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
     """Return what the rows' errors make of the covariance, where s multiplies them in the parts 1, s and s^2."""
     if not problem.noise.multiplies:
         return errors
-    without, with_scale, with_square = parts_of(errors, [order**2] * 3)
+    without, with_scale, with_square = (errors[i * order**2 : (i + 1) * order**2] for i in range(3))
     return without + scale * with_scale + scale**2 * with_square
 
 

@@ -80,13 +80,14 @@ def drawn_root(q: int, shape: tuple[int, ...], rng: np.random.Generator) -> Arra
 def pooled_covariance(shares: Array, means: Array, covariances: Array) -> Array:
     """Return the covariance of a mixture, (..., q, q), of (..., K) shares, (..., K, q) means and (..., K, q, q)."""
     away = means - np.einsum("...c,...cq->...q", shares, means)[..., None, :]
-    within: Array = np.einsum("...c,...cij->...ij", shares, covariances)
-    return within + np.einsum("...c,...ci,...cj->...ij", shares, away, away)
+    within = np.einsum("...c,...cij->...ij", shares, covariances)
+    between = np.einsum("...c,...ci,...cj->...ij", shares, away, away)
+    return np.asarray(within + between, dtype=np.float64)
 
 
 def _shapes(q: int) -> Array:
     """Return what b of each partial correlation's distribution is, given those of columns before."""
-    return LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
+    return np.asarray(LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1]), dtype=np.float64)
 
 
 def _log_sech(values: Any, xp: Any) -> Any:
