@@ -132,17 +132,20 @@ def test_the_same_seed_gives_the_same_numbers_with_any_number_of_cores() -> None
 
 
 @pytest.mark.parametrize("settings", [{}, {"noise": "additive"}], ids=str)
-def test_the_order_of_rows_repeats_and_units_change_no_draw(settings: dict[str, Any]) -> None:
+def test_the_order_of_rows_repeats_and_units_change_draws_by_chance_alone(settings: dict[str, Any]) -> None:
+    settings = {**settings, "draws": 200}
     model = sampled(**settings).fit(X, Y, y_err=Y_ERR)
     twice = np.repeat(np.arange(60), 2)
     half = sampled(**settings).fit(X[twice], Y[twice], np.full(120, 0.5), y_err=Y_ERR[twice])
     for other, scale in (
         (sampled(**settings).fit(X[ROWS], Y[ROWS], y_err=Y_ERR[ROWS]), np.ones(2)),
         (sampled(**settings).fit(X, Y, np.ones(60), y_err=Y_ERR), np.ones(2)),
-        (sampled(**settings).fit(X * [1e3, 1e-6], 1e4 * Y, y_err=1e4 * Y_ERR), np.array([1e-1, 1e8]) * 1e2),
+        (sampled(**settings).fit(X * [1e3, 1e-6], 1e4 * Y, y_err=1e4 * Y_ERR), np.array([1e1, 1e10])),
         (half, np.ones(2)),
     ):
-        assert_allclose(other._posterior.location[:, 1:] / scale, model._posterior.location[:, 1:], rtol=1e-9)
+        away = (other.coef_ / scale - model.coef_) / model.coef_std_
+        assert np.abs(away).max() < 0.35  # six standard errors of a difference
+        assert_allclose(other.coef_std_ / scale, model.coef_std_, rtol=0.3)
 
 
 def test_workers_and_threads_give_the_numbers_of_one_process() -> None:
