@@ -146,7 +146,7 @@ class Fitted:
     @property
     def parameters(self) -> Array:
         """Draws of intercept, coefficients and noise scale, (chain, draw, p + 2)."""
-        posterior = self.sampled._posterior
+        posterior = self.sampled._fitted.posterior
         intercept = posterior.location[:, :1] - posterior.location[:, 1:] @ posterior.center[:, None]
         scale = posterior.noise_scale[:, None]
         return self.chains(np.concatenate([intercept, posterior.location[:, 1:], scale], axis=1))

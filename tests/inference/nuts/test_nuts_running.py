@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_numbers_with_any_number_of_cores() -> None
         for cores, seed in ((1, 0), (2, 0), (4, 0), (2, 1))
     ]
     for model in models[1:3]:
-        assert_array_equal(model._posterior.location, models[0]._posterior.location)
+        assert_array_equal(model._fitted.posterior.location, models[0]._fitted.posterior.location)
     assert not np.array_equal(models[3].coef_, models[0].coef_)
 
 
@@ -142,7 +142,11 @@ def test_the_order_of_rows_repeats_and_units_change_no_draw(settings: dict[str, 
         (sampled(**settings).fit(X * [1e3, 1e-6], 1e4 * Y, y_err=1e4 * Y_ERR), np.array([1e-1, 1e8]) * 1e2),
         (half, np.ones(2)),
     ):
-        assert_allclose(other._posterior.location[:, 1:] / scale, model._posterior.location[:, 1:], rtol=1e-9)
+        assert_allclose(
+            other._fitted.posterior.location[:, 1:] / scale,
+            model._fitted.posterior.location[:, 1:],
+            rtol=1e-9,
+        )
 
 
 def test_workers_and_threads_give_the_numbers_of_one_process() -> None:

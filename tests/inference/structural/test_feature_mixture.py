@@ -486,7 +486,7 @@ def test_clusters_help_to_predict_from_noisy_features(fitted: Any) -> None:
 def test_predictions_are_integrals_over_the_true_feature(fitted: Any) -> None:
     """Node by node, by quadrature of the density that is proportional to prior times error."""
     model = fitted[0]
-    posterior = model._posterior
+    posterior = model._fitted.posterior
     true = posterior.true_features
     some = np.linspace(0, len(posterior.weights) - 1, 5).astype(int)
     value, error = 0.3, 0.8
