@@ -230,9 +230,10 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
 
     begun = time.perf_counter()
     model.set_params(draws=10_000_000)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(nutpie, "sample", interrupting)
-        model.fit(SECOND.X, SECOND.y)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(SECOND.X, SECOND.y)
     assert time.perf_counter() - begun < 30.0
     (sampler,) = running
     # It is over: nothing goes on in the background.
@@ -259,9 +260,10 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
             _thread.interrupt_main()
         return finished[-1]
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(nutpie, "sample", third)
-        search.fit(SECOND.X, SECOND.y)
+        with pytest.raises(KeyboardInterrupt):
+            search.fit(SECOND.X, SECOND.y)
     assert len(finished) == 3
     assert same(answers(search), expected)
     assert process() == before
@@ -273,12 +275,15 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
     def interrupted(*arguments: Any, **settings: Any) -> Any:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(nutpie, "compile_pymc_model", interrupted)
-        model.fit(FIRST.X, FIRST.y)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(FIRST.X, FIRST.y)
     assert len(nuts_sampler.COMPILED) == 0
     assert process() == before
-    monkeypatch.setattr(nutpie, "compile_pymc_model", lambda *arguments, **settings: compiled)  # spares the wait
+    monkeypatch.setattr(
+        nutpie, "compile_pymc_model", lambda *arguments, **settings: compiled
+    )  # spares the wait
     assert same(answers(model.fit(SECOND.X, SECOND.y)), answers(again))
     assert len(nuts_sampler.COMPILED) == 1
 

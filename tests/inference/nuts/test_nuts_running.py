@@ -134,7 +134,9 @@ def test_the_same_seed_gives_the_same_numbers_with_any_number_of_cores() -> None
     assert not np.array_equal(models[3].coef_, models[0].coef_)
 
 
-@pytest.mark.parametrize("settings", [{}, pytest.param({"noise": "additive"}, marks=pytest.mark.thorough)], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, pytest.param({"noise": "additive"}, marks=pytest.mark.thorough)], ids=str
+)
 def test_the_order_of_rows_repeats_and_units_change_no_draw(settings: dict[str, Any]) -> None:
     model = sampled(**settings).fit(X, Y, y_err=Y_ERR)
     twice, binary, one = np.repeat(np.arange(60), 2), 2.0 ** np.array([-40.0, 40.0]), np.ones(2)
@@ -154,8 +156,8 @@ def test_workers_and_threads_give_the_numbers_of_one_process() -> None:
     alone = cross_val_score(model, X, Y, cv=2)
     with parallel_config("threading", n_jobs=2):
         assert_array_equal(cross_val_score(model, X, Y, cv=2), alone)
-    # Another process compiles anew, which may round otherwise: other draws, then, of the same posterior. One task, for
-    # every worker that has one compiles.
+    # Another process compiles anew, which may round otherwise: other draws, then, of the same posterior. It is one
+    # task, for every worker that has one compiles.
     halves = ShuffleSplit(1, test_size=0.5, random_state=0)
     alone = cross_val_score(model, X, Y, cv=halves)
     with parallel_config("loky", n_jobs=2):
