@@ -1,7 +1,7 @@
 """The posteriors that NUTS alone can give are calibrated: of priors with heavy tails, and of true features' log odds.
 
-Where importance sampling takes a model too, its posteriors are calibrated (the file beside this one), and the draws of
-NUTS are held against it (``tests/inference/nuts``). How probable a false alarm is: see `calibration`.
+Where importance sampling takes a model too, it is calibrated (the file beside this one), and the draws of NUTS are
+held against it (``tests/inference/nuts``). How probable a false alarm is: see `calibration`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pytest
 
 from bayes_sklearn.priors import Exponential, Horseshoe, Laplace, StudentT
 
-from calibration import COUNTS, FALSE_ALARM, Y_ERR, Case, X
+from calibration import COUNTS, FALSE_ALARM, Case, X
 
 CASES: dict[str, Case] = {
     "scaled, heavy-tailed priors": Case(
