@@ -1,7 +1,8 @@
 """How measurements scatter about what they measure."""
 
 from .additive import NormalLikelihood, StudentTLikelihood
-from .base import Derivatives, Family, Likelihood, Link, Noise, Observations, counts
+from .base import Derivatives, Family, Likelihood, Link, Observations, counts
+from .noise import Noise
 from .registry import LIKELIHOODS, resolve_likelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 

@@ -16,13 +16,12 @@ from sklearn.base import BaseEstimator
 
 from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import PoweredCorrelation
+from .noise import SCALED, Noise
 from .parameters import Auxiliary
 
-__all__ = ["Derivatives", "Family", "Likelihood", "Link", "Noise", "Observations", "counts"]
+__all__ = ["Derivatives", "Family", "Likelihood", "Link", "Observations", "counts"]
 
 Array = NDArray[np.float64]
-
-Noise = Literal["scaled", "additive", "known", "auto"]
 
 Link = Literal["identity", "logit"]
 
@@ -37,7 +36,7 @@ class Observations:
     """(n,) target, in the model's units."""
     standard_error: Array | float = 1.0
     """Known errors of the target, (n,) or one, in the model's units; 1 where none are known."""
-    noise: Noise = "scaled"
+    noise: Noise = SCALED
     trials: Array | float = 1.0
     """Counts behind the shares, (n,) or one."""
     resolution: float = 0.0
@@ -124,7 +123,7 @@ class Likelihood(BaseEstimator, ABC):
 
         Parameters
         ----------
-        noise : {"scaled", "additive", "known", "auto"}
+        noise : Noise
         visible : float
             As in `Observations`.
         noise_prior : ScalePrior

@@ -14,7 +14,8 @@ from ..measurements.messages import shown
 from ..priors.base import Prior, ScalePrior, UnitPrior
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import Beta, HalfNormal
-from .base import Derivatives, Likelihood, Noise, Observations, counts
+from .base import Derivatives, Likelihood, Observations, counts
+from .noise import Noise
 from .parameters import Auxiliary, FoldedOdds
 from .special_functions import (
     log_below,

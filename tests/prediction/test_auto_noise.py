@@ -14,6 +14,7 @@ from scipy import stats
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, audit_errors
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.likelihoods.noise import AUTO
 from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.line import LinearPredictive
 from bayes_sklearn.prediction.noise import NoiseModel, Part
@@ -37,7 +38,7 @@ def nodes(size: int = 4, spread: float = 0.2) -> Posterior:
 
 
 def noise(**stated: Any) -> dict[str, Part]:
-    return NoiseModel("auto", "standard_error", 0.7, CountErrors(0.0)).parts(**stated)
+    return NoiseModel(AUTO, "standard_error", 0.7, CountErrors(0.0)).parts(**stated)
 
 
 def by_hand(posterior: Posterior) -> tuple[Array, Array]:
@@ -102,7 +103,7 @@ def model() -> Regressor:
         log_noise_density=None,
         scale_masses={},
     )
-    fitted._noise_model = replace(fitted._noise_model, noise="auto")
+    fitted._noise_model = replace(fitted._noise_model, noise=AUTO)
     return fitted
 
 
@@ -163,7 +164,7 @@ def test_auto_needs_stated_errors(given: dict[str, Any], setting: str) -> None:
     x, y = np.arange(8.0)[:, None], np.array([0.0, 0.2, 0.2, 0.4, 0.6, 0.6, 0.8, 1.0])
     regressor = Regressor(noise="auto")
     data = regressor._read(x, y, given.get("sample_weight"), given.get("y_err"), {})
-    assert regressor._specification(data).noise == setting
+    assert regressor._specification(data).noise.name == setting
     if setting == "scaled":
         fitted = regressor.fit(x, y, **given)
         expected = Regressor(noise="scaled").fit(x, y, **given)

@@ -218,7 +218,7 @@ def test_the_log_likelihood_is_that_of_the_model(
         line = true.get("intercept", 0.0) + features @ coef
         error, noise = simulation.data.errors.standard_error, simulation.problem.noise
         scale = true.get("noise_scale", 1.0)
-        scatter = np.hypot(error, scale) if noise == "additive" else scale * (1.0 if error is None else error)
+        scatter = np.hypot(error, scale) if noise.only_scatters else scale * (1.0 if error is None else error)
         if "dispersion" in true:
             trials, share = simulation.data.trials, special.expit(line)
             assert trials is not None

@@ -14,6 +14,7 @@ from bayes_sklearn import Flat, HalfCauchy, Normal
 from bayes_sklearn.inference.exact import scatter_integrals
 from bayes_sklearn.inference.exact.interpolated_rows import Beyond, InterpolatedRows
 from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.likelihoods.noise import AUTO
 from bayes_sklearn.measurements.compressed import Rows
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ def problem(n: int, p: int, *, frequency: bool = False, dependent: bool = False)
     return Problem.build(
         rows,
         error,
-        noise="auto",
+        noise=AUTO,
         standardize=True,
         coef_prior=Normal(),
         intercept_prior=Flat(),

@@ -22,6 +22,7 @@ from bayes_sklearn.inference.nuts.readable_model import structure
 from bayes_sklearn.inference.nuts.structural import MeasuredData, measured_data
 from bayes_sklearn.inference.posterior import Chains, Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors
 from bayes_sklearn.priors import (
@@ -107,7 +108,7 @@ class Case:
         return Problem.build(
             Rows(X, y, None, rng.integers(0, 4, n).astype(float) if self.weighted else None),
             None if self.noise == "none" else y_err,
-            noise="scaled" if self.noise == "none" else self.noise,
+            noise=SCALED if self.noise == "none" else NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=prior,
             intercept_prior=Normal(0.1, 1.5) if self.intercept else None,
@@ -371,7 +372,7 @@ def test_pseudo_rows_have_the_sums_of_all() -> None:
         again = Problem.build(
             Rows(X, problem.rows.y, None, None),
             problem.standard_error,
-            noise="scaled",
+            noise=SCALED,
             standardize=True,
             coef_prior=Normal(),
             intercept_prior=Normal(),

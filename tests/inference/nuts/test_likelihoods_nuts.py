@@ -33,6 +33,7 @@ from bayes_sklearn.likelihoods import (
     Observations,
     StudentTLikelihood,
 )
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.likelihoods.special_functions import log_rising, log_rising_graph, rising_derivatives
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors
@@ -136,7 +137,7 @@ class Case:
         return Problem.build(
             Rows(X, y, None, frequency),
             None if self.of_shares else y_err,
-            noise=self.noise,
+            noise=NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=COEF_PRIORS[self.coef](p),
             intercept_prior=Normal(0.2, 1.5) if self.intercept else None,
@@ -581,7 +582,7 @@ def test_a_prior_without_a_distribution_in_pymc_is_named() -> None:
     own = Problem.build(
         problem.rows,
         0.3,
-        noise="scaled",
+        noise=SCALED,
         standardize=True,
         coef_prior=Normal(),
         intercept_prior=None,

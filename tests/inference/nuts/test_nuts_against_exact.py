@@ -21,7 +21,7 @@ from bayes_sklearn.inference.nuts.readable_model import structure
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
-from bayes_sklearn.likelihoods.base import Noise
+from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import Flat, HalfNormal, HalfStudentT, Normal
 
@@ -280,12 +280,12 @@ def test_errors_and_prior_scales_that_are_off_would_be_noticed() -> None:
 # --- the engine itself ---------------------------------------------------------------------------
 
 
-def _problem(noise: Noise, frequency: bool, standardize: bool) -> Problem:
+def _problem(noise: str, frequency: bool, standardize: bool) -> Problem:
     data = Case(weights="fractional" if frequency else "none").data()
     return Problem.build(
         Rows(data["X"], data["y"], None, data["sample_weight"]),
         data["y_err"],
-        noise=noise,
+        noise=NOISES[noise],
         standardize=standardize,
         coef_prior=Normal(sigma=[0.1, 1.0, 3.0]),
         intercept_prior=Normal(),
@@ -302,7 +302,7 @@ def _problem(noise: Noise, frequency: bool, standardize: bool) -> Problem:
     ],
 )
 def test_solved_posteriors_have_the_exact_joint_second_moments(
-    noise: Noise, frequency: bool, standardize: bool
+    noise: str, frequency: bool, standardize: bool
 ) -> None:
     """Correlations, too: draws are whitened by the exact covariance of (B, log s)."""
     problem = _problem(noise, frequency, standardize)

@@ -19,6 +19,7 @@ from bayes_sklearn.inference.nuts.readable_model import structure
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods import BinomialLikelihood, Likelihood
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import (
     CoefficientPrior,
@@ -57,7 +58,7 @@ def problem_of(kind: str, noise: Any, coef_prior: CoefficientPrior, columns: int
     return Problem.build(
         Rows(X[:, :columns], y, None, None),
         error,
-        noise=noise,
+        noise=NOISES[noise],
         standardize=True,
         coef_prior=coef_prior,
         intercept_prior=Flat(),
@@ -172,7 +173,7 @@ def test_geometries_of_log_odds_are_those_of_a_plain_integral() -> None:
     problem = Problem.build(
         Rows(X, y, None, None),
         None,
-        noise="scaled",
+        noise=SCALED,
         standardize=True,
         coef_prior=PoweredCorrelation(),
         intercept_prior=Normal(0.0, 2.0),

@@ -27,6 +27,7 @@ from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import resolve_feature_errors
 from bayes_sklearn.priors import PoweredCorrelation
@@ -79,7 +80,7 @@ class Case:
         problem = Problem.build(
             Rows(measured, y, None, None),
             y_err,
-            noise=self.noise,
+            noise=NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=self.coef_prior or Normal(),
             intercept_prior=Normal() if self.fit_intercept else None,
@@ -309,7 +310,7 @@ def structural(kind: str, n: int = 500) -> StructuralProblem:
     problem = Problem.build(
         Rows(w[:, None], y, None, None),
         None,
-        noise="scaled",
+        noise=SCALED,
         standardize=True,
         coef_prior=Normal(),
         intercept_prior=Normal(),

@@ -17,12 +17,13 @@ from bayes_sklearn.inference.numerics.importance_sampling import find_mode, pare
 from bayes_sklearn.inference.structural.model import LKJ_SHAPE, MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.rows import forward
 from bayes_sklearn.inference.structural.slope_prior import SlopePrior
+from bayes_sklearn.likelihoods.noise import NOISES
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known"]
 Errors = Literal["common", "grouped", "own"]
 
-NOISES: tuple[Noise, ...] = ("scaled", "additive", "known")
+KINDS: tuple[Noise, ...] = ("scaled", "additive", "known")
 
 
 def normal_prior(m: Array) -> Array:
@@ -67,7 +68,7 @@ def make_problem(
         intercept=(0.2, 0.7),
         cross_covariance=joint[0, :q, q] if common else joint[:, :q, q],
         standard_error=float(np.sqrt(joint[0, q, q])) if common else np.sqrt(joint[:, q, q]),
-        noise=noise,
+        noise=NOISES[noise],
     )
     return replace(problem, **changes)
 
@@ -99,7 +100,7 @@ def measured(
         log_prior_noise=half_normal_prior,
         intercept=(0.0, 1.0),
         standard_error={"scaled": None, "additive": 0.5 * known, "known": known}[noise],
-        noise=noise,
+        noise=NOISES[noise],
     )
 
 
@@ -113,10 +114,10 @@ def row_moments(problem: StructuralProblem, point: Array) -> tuple[list[Array], 
         if problem.cross_covariance is None
         else np.broadcast_to(problem.cross_covariance, (n, q))
     )
-    default = 0.0 if problem.noise == "additive" else 1.0
+    default = 0.0 if problem.noise.only_scatters else 1.0
     e = np.broadcast_to(default if problem.standard_error is None else problem.standard_error, n)
-    variance = {"scaled": s**2 * e**2, "additive": s**2 + e**2, "known": e**2}[problem.noise]
-    if problem.noise == "scaled":
+    variance = {"scaled": s**2 * e**2, "additive": s**2 + e**2, "known": e**2}[problem.noise.name]
+    if problem.noise.only_multiplies:
         c = s * c
     designs, covariances = [], []
     for i in range(n):
@@ -145,7 +146,7 @@ def random_points(problem: StructuralProblem, size: int = 3) -> Array:
 
 
 @pytest.mark.parametrize("errors", ["common", "grouped", "own"])
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 @pytest.mark.parametrize(("q", "k"), [(1, 0), (1, 2), (2, 0), (2, 2), (3, 0), (3, 2)])
 @pytest.mark.parametrize("with_intercept", [True, False])
 def test_the_evidence_and_theta_are_those_of_one_dense_gaussian(
@@ -172,7 +173,7 @@ def test_the_evidence_and_theta_are_those_of_one_dense_gaussian(
         )
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 @pytest.mark.parametrize("errors", ["common", "grouped", "own"])
 def test_a_frequency_is_a_row_repeated(noise: Noise, errors: Errors) -> None:
     problem = make_problem(q=2, k=1, noise=noise, errors=errors)
@@ -208,7 +209,7 @@ def test_a_flat_prior_is_the_limit_of_wide_ones() -> None:
     assert_allclose(found.theta, expected.theta, rtol=1e-6)
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 def test_a_row_is_the_integral_over_its_true_feature(noise: Noise) -> None:
     """Given theta, which a row of its own and nothing else can't tell apart, so theta is integrated too."""
     problem = make_problem(n=1, noise=noise, cross_covariance=None)
@@ -317,7 +318,7 @@ def grid_posterior(
     m = np.linspace(-upper[0], upper[0], 121)
     s = np.linspace(0.0, upper[1], 51)
     t = np.linspace(0.0, upper[2], 61)
-    axes = [m, t] if problem.noise == "known" else [m, s, t]
+    axes = [m, t] if not problem.noise.has_scale else [m, s, t]
     mesh = np.meshgrid(*axes, indexing="ij")
     points = np.stack([axis.ravel() for axis in mesh], axis=1)
     points[points[:, -1] == 0.0, -1] = 1e-9
@@ -340,7 +341,7 @@ def grid_posterior(
     return moments
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 @pytest.mark.parametrize("reliability", [0.8, 0.3])
 def test_nodes_agree_with_a_grid(noise: Noise, reliability: float) -> None:
     problem = measured(20, reliability, noise)
