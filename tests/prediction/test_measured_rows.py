@@ -87,7 +87,14 @@ def table(kind: str, seed: int, n: int = 90) -> tuple[Array, Array, dict[str, An
     return (x + 0.3 * rng.normal(size=n))[:, None], y, {"X_err": 0.3}
 
 
-@pytest.mark.parametrize("kind", ["one", "by row", "two, together", "with the target"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "by row",
+        "with the target",
+        *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("one", "two, together")),
+    ],
+)
 def test_cross_validation_that_states_errors_in_fit_alone_covers_and_is_no_worse_than_least_squares(
     kind: str,
 ) -> None:

@@ -99,7 +99,7 @@ def test_leave_one_out_knows_what_errors_share() -> None:
         assert transforms[i] == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.parametrize("noise", ["known", "scaled"])
+@pytest.mark.parametrize("noise", ["known", pytest.param("scaled", marks=pytest.mark.thorough)])
 def test_an_audit_takes_errors_that_are_shared(noise: str) -> None:
     rng = np.random.default_rng(2)
     right, wrong, dispersions = [], [], []

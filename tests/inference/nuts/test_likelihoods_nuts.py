@@ -359,7 +359,7 @@ def parameters(problem: Problem, posterior: Any) -> Array:
     [
         Case("t"),
         Case("t", n=16, p=3, weights="fractional"),
-        Case("t, fixed", "additive", n=40),
+        pytest.param(Case("t, fixed", "additive", n=40), marks=pytest.mark.thorough),
         Case("binomial"),
         Case("binomial", n=12, weights="fractional"),
         Case("beta-binomial", rounded=True),
