@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 
 from bayes_sklearn import Flat, Horseshoe, Normal
-from bayes_sklearn.estimators.fitted import summarise
 from bayes_sklearn.estimators.fitting import fit as fit_problem
 from bayes_sklearn.estimators.reading import read, specify
 from bayes_sklearn.inference._compat import quietly
