@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..estimators.fitting import Fit, Specification, TrainingData, fit
+from ..estimators.fitting import Fit, Specification, fit
+from ..estimators.reading import TrainingData
 from ..inference._compat import draws_of_distribution
 from ..inference.importance.engine import structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned

@@ -176,7 +176,7 @@ def test_what_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch, change: Any, mod
     assert Case(model).calibrate("exact").p_value < 1e-6
 
 
-@pytest.mark.parametrize("inference", ["exact", "importance"])
+@pytest.mark.parametrize("inference", ["exact", pytest.param("importance", marks=pytest.mark.thorough)])
 def test_a_posterior_that_ignores_the_data_is_seen_by_the_likelihood_alone(
     monkeypatch: pytest.MonkeyPatch, inference: str
 ) -> None:

@@ -143,6 +143,7 @@ def test_what_is_compiled_is_the_same_for_all_numbers() -> None:
     assert len({key(), key(HalfNormal()), key(2.0), key(None, 0.5), key(None, (0.0, 1.0))}) == 5
 
 
+@pytest.mark.thorough
 def test_a_scale_of_laplace_priors_is_that_of_a_plain_integral() -> None:
     problem = problem_of("right errors", "known", Laplace(b=HalfNormal()), columns=1)
     found = nuts.solve(problem, SETTINGS)
@@ -162,6 +163,7 @@ def test_a_scale_of_laplace_priors_is_that_of_a_plain_integral() -> None:
     )
 
 
+@pytest.mark.thorough
 def test_geometries_of_log_odds_are_those_of_a_plain_integral() -> None:
     rng = np.random.default_rng(3)
     x, trials = rng.normal(size=N), rng.integers(1, 8, N).astype(float)

@@ -13,7 +13,6 @@ from scipy import integrate, stats
 from scipy.linalg import block_diag, solve_triangular
 
 from bayes_sklearn.inference.importance.structural_nodes import Following, _starts, solve_structural
-from bayes_sklearn.inference.numerics.importance_sampling import find_mode, pareto_smoothed
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.rows import forward
 from bayes_sklearn.inference.structural.slope_prior import SlopePrior
@@ -447,23 +446,6 @@ def test_nodes_are_centred_on_the_slope_without_attenuation() -> None:
     assert mean > naive + 10.0 * sd
 
 
-@pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
-def test_the_shape_of_a_pareto_tail_is_found(shape: float) -> None:
-    """Quantiles in the place of draws: nothing is random."""
-    log_weights = -shape * np.log((np.arange(4096) + 0.5) / 4096.0)
-    smoothed, k_hat = pareto_smoothed(log_weights)
-    assert_allclose(k_hat, shape, atol=0.06)
-    assert smoothed.max() <= log_weights.max()
-    assert_allclose(np.exp(smoothed).sum(), np.exp(log_weights).sum(), rtol=0.15)
-    assert np.array_equal(np.argsort(smoothed, kind="stable"), np.argsort(log_weights, kind="stable"))
-
-
-def test_even_weights_stay_as_they_are() -> None:
-    log_weights = np.zeros(100)
-    smoothed, _ = pareto_smoothed(log_weights)
-    assert np.array_equal(smoothed, log_weights)
-
-
 def test_no_mode_is_made_of_lost_digits() -> None:
     """Slopes may be huge where next to no true variance is along them: what they leave of y is then rounding."""
     problem, rng, n = measured(50, 0.8, q=2), np.random.default_rng(0), 4000
@@ -485,20 +467,3 @@ def test_triangular_systems_are_solved() -> None:
     expected = [solve_triangular(*pair, lower=True) for pair in zip(lower, sides, strict=True)]
     assert_allclose(forward(lower, sides), expected, rtol=1e-12)
     assert_allclose(forward(lower, np.eye(4)) @ lower, np.broadcast_to(np.eye(4), lower.shape), atol=1e-12)
-
-
-def test_a_search_ends_at_a_mode_that_is_known() -> None:
-    mode = np.array([30.0, -5.0])
-
-    def log_density(points: np.ndarray) -> np.ndarray:
-        return -2.5 * np.log1p(np.square(points - mode).sum(axis=1))
-
-    def near(point: np.ndarray) -> bool:
-        return bool(np.linalg.norm(point - mode) < 3.0)
-
-    whole, _, n_whole = find_mode(log_density, np.zeros(2), np.eye(2))
-    early, _, n_early = find_mode(log_density, np.zeros(2), np.eye(2), near)
-    assert_allclose(whole, mode, atol=0.1)
-    assert near(early)
-    assert n_early < n_whole
-    assert find_mode(log_density, np.zeros(2), np.eye(2), lambda point: False)[2] == n_whole
