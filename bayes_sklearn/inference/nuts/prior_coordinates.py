@@ -17,16 +17,6 @@ from ...priors.coefficients import Normal, PoweredCorrelation
 from ..conditional_prior import ConditionalPrior
 from ..problem import Problem
 
-__all__ = [
-    "coefficients_at",
-    "gaussian_given_scale",
-    "is_conditional",
-    "likely_scale",
-    "pilot_of",
-    "prior_coordinates",
-    "scale_is_learned",
-]
-
 Array = NDArray[np.float64]
 
 
