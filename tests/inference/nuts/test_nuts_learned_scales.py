@@ -6,9 +6,8 @@ package passes but once in 1.7 million; of the 40 or so comparisons one fails in
 
 from __future__ import annotations
 
-from typing import Any
-
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
