@@ -137,14 +137,17 @@ def following_nodes(
     auxiliary: Mapping[str, Array] | None = None,
 ) -> Posterior:
     """Return draws of coefficients that follow their prior as nodes: each of one of its geometries, (18b)."""
-    B, geometry = draws.flat("B"), draws.flat("geometry")
-    probability = np.exp(geometry - geometry.max(axis=1, keepdims=True))
-    probability /= probability.sum(axis=1, keepdims=True)
-    below = np.random.default_rng(seed).random(len(B))[:, None] > probability.cumsum(axis=1)[:, :-1]
+    B, geometry = draws.flat("B"), None
+    if "geometry" in draws.values:
+        log_density = draws.flat("geometry")
+        probability = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+        probability /= probability.sum(axis=1, keepdims=True)
+        below = np.random.default_rng(seed).random(len(B))[:, None] > probability.cumsum(axis=1)[:, :-1]
+        B, geometry = B[np.arange(len(B)), below.sum(axis=1)], probability.mean(axis=0)
     location = np.zeros((len(B), problem.rows.n_features + 1))
-    location[:, int(not problem.fit_intercept) :] = B[np.arange(len(B)), below.sum(axis=1)]
+    location[:, int(not problem.fit_intercept) :] = B
     return replace(
         nodes_of(location, noise_scale, draws, {}, auxiliary),
         prior_scale=draws.flat("prior_scale") if "prior_scale" in draws.values else None,
-        geometry=probability.mean(axis=0) if probability.shape[1] > 1 else None,
+        geometry=geometry,
     )

@@ -172,7 +172,7 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     Returns
     -------
     B : TensorVariable of shape (A, P)
-        Less what `prior_coordinates` starts from.
+        Less what `prior_coordinates` starts from. Of one geometry it has no such axis, nor have the others.
     log_density : TensorVariable of shape (A,)
         Log of the volume, and, but for a constant, of the density of coefficients that are Gaussian given the scale.
     log_volume : TensorVariable of shape (A,)
@@ -180,12 +180,16 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     """
     import pytensor.tensor as pt
 
-    first = int("lean" in given)
-    precision = more * given["information"] + given["hold"] / scale**2
-    along = more * given["information_pull"] / precision + u[first:] / pt.sqrt(precision)
-    coef = given["mean"] + (given["basis"] * along[:, None, :]).sum(axis=2)
-    log_volume = -0.5 * pt.log(precision).sum(axis=1)
-    log_density = log_volume - 0.5 * given["hold"] * pt.square(along / scale).sum(axis=1)
+    first, one = int("lean" in given), given["basis"].type.shape[0] == 1
+    basis, information, pull = (
+        given[name][0] if one else given[name] for name in ("basis", "information", "information_pull")
+    )
+    precision = more * information + given["hold"] / scale**2
+    along = more * pull / precision + u[first:] / pt.sqrt(precision)
+    through = pt.dot(basis, along) if one else (basis * along[:, None, :]).sum(axis=2)
+    coef = given["mean"] + through
+    log_volume = -0.5 * pt.log(precision).sum(axis=-1)
+    log_density = log_volume - 0.5 * given["hold"] * pt.square(along / scale).sum(axis=-1)
     log_density = log_density - given["mean"].shape[0] * pt.log(scale)
     if not first:
         return coef, log_density, log_volume
@@ -194,4 +198,5 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     intercept = (more * (pull - pt.dot(coef, given["lean"])) + prior_pull) / own + u[0] / pt.sqrt(own)
     # The same under every geometry.
     volume = -0.5 * pt.log(own)
-    return pt.concatenate([intercept[:, None], coef], axis=1), log_density + volume, log_volume + volume
+    B = pt.concatenate([intercept[..., None], coef], axis=-1)
+    return B, log_density + volume, log_volume + volume

@@ -189,9 +189,9 @@ class PlacedCoefficients(NamedTuple):
     """B under each geometry of the prior, in PyTensor."""
 
     deviation: Any
-    """(A, P) B less ``start``."""
+    """(A, P) B less ``start``; of one geometry (P,)."""
     log_prior: Any
-    """(A,) log prior density in the coordinates, but for a constant."""
+    """(A,) log prior density in the coordinates, but for a constant; of one geometry a number."""
 
 
 def following_prior(
@@ -205,10 +205,10 @@ def following_prior(
     first = int(problem.fit_intercept)
     if not is_conditional(problem.coef_prior):
         parameters = of_role(given, "coef_prior")
-        log_density = log_volume + prior_density(problem.coef_prior, parameters, B[0, first:], scale)
+        log_density = log_volume + prior_density(problem.coef_prior, parameters, B[first:], scale)
     if first:
         parameters = of_role(given, "intercept_prior")
-        log_density = log_density + each_density(priors_of(problem)["intercept_prior"], parameters, B[:, 0])
+        log_density = log_density + each_density(priors_of(problem)["intercept_prior"], parameters, B[..., 0])
     pm.Deterministic("B", B)
     return PlacedCoefficients(deviation, log_density)
 
@@ -218,6 +218,8 @@ def over_geometries(log_density: Any) -> Any:
     import pymc as pm
     import pytensor.tensor as pt
 
+    if not log_density.ndim:  # there is one
+        return log_density
     log_density = pm.Deterministic("geometry", log_density)
     # Large negative numbers: not every mode of compiling takes care of them.
     highest = log_density.max()

@@ -333,7 +333,7 @@ def _posterior(problem: Problem, seed: int, draws: Draws) -> Posterior:
     """Return draws as nodes."""
     auxiliary = {parameter.name: draws.flat(parameter.name) for parameter in problem.auxiliary}
     scale, scatter = auxiliary.pop("noise_scale", None), auxiliary.pop("scatter", None)
-    if "geometry" in draws.values:
+    if not isinstance(problem.coef_prior, ScaleMixture):
         return replace(following_nodes(problem, draws, seed, scale, auxiliary), scatter=scatter)
     scales = draws.without("B", "noise_scale", "scatter", *auxiliary)
     location = np.zeros((len(draws.flat("u")), problem.rows.n_features + 1))

@@ -182,9 +182,9 @@ def structural_parameters(
         # Coefficients follow their prior's scale, (18a).
         n = given["mean"].type.shape[0]
         coef, _, log_volume = coefficients_at(given, own[:n], 1.0, tau)
-        follow = pt.dot(given["coefficients_root"], coef[0])
+        follow = pt.dot(given["coefficients_root"], coef)
         own = pt.concatenate([follow, own[n:]])
-        terms.append(log_volume[0])
+        terms.append(log_volume)
     values = given["location"] + pt.dot(given["root"], own)
     if scale_is_learned(problem):
         pm.Deterministic("values", values)

@@ -243,14 +243,14 @@ class Sampler:
             return 0.0
         shifted = np.vstack([point, *(point + np.eye(len(point))[:size])])
         B = np.array([np.asarray(self.evaluate(u)["B"]) for u in shifted])
-        B = B if self.layout.mixture else B[:, geometry]
+        B = B[:, geometry] if B.ndim == 3 else B
         sd = np.linalg.norm(self.start.root[:, -B.shape[1] :], axis=0)
         return float(np.linalg.slogdet((B[1:] - B[0]) / sd)[1])
 
     def intercept_and_coef(self, found: Values, geometry: int = 0) -> tuple[float, Array]:
         first = int(self.problem.fit_intercept)
         B = np.asarray(found.get("B", np.zeros(0)))
-        B = B if self.layout.mixture else B[geometry]
+        B = B[geometry] if B.ndim == 2 else B
         return (float(B[0]) if first else 0.0), B[first:]
 
 
@@ -292,7 +292,7 @@ def differences_by_geometry(
     the density that is given."""
     found = sampler.evaluate(point)
     suffix = "_standardized" if case.standardize else ""
-    scale, of_geometry = float(found.get("s", 1.0)), np.asarray(found["geometry"])
+    scale, of_geometry = float(found.get("s", 1.0)), np.asarray(found.get("geometry", np.zeros(1)))
     values: dict[str, Any] = {"sigma": scale, f"sigma{suffix}": scale}
     moved = 0.0 if case.errors == "known" else np.log(scale)
     for name in ("prior_scale", "scatter"):
@@ -486,7 +486,7 @@ def test_coordinates_are_about_standard_normal(errors: Errors, table: Table, sta
     sampler = Sampler.of(Case(errors, table=table, standardize=standardize).problem)
     zero, size = np.zeros(sampler.layout.size), sampler.layout.sampled
     at = np.vstack([zero, np.eye(len(zero))[:size]])
-    start, *moved = (np.asarray(sampler.evaluate(u)["B"])[0] for u in at)
+    start, *moved = (np.asarray(sampler.evaluate(u)["B"]) for u in at)
     spread = np.transpose(moved - start)
     sd = np.sqrt(np.diag(sampler.start.covariance))
     root = sampler.start.root / sd
