@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 
-from ..measurements.checks import check_flag, check_probabilities, check_vector, read_target
+from ..measurements.checks import check_flag, check_probabilities, check_vector, read_table, read_target
 from ..prediction.distribution import PredictiveDistribution
+from .fitted import FittedModel
 
 Array = NDArray[np.float64]
 
 
 class PredictionMixin:
-    """Predictions of an estimator that has `predict_distribution`."""
+    """Predictions of an estimator that keeps a `FittedModel`."""
 
-    predict_distribution: Callable[..., PredictiveDistribution]
-    _errors_go_together: bool = False
+    _fitted: FittedModel
 
     def predict(
         self,
@@ -80,6 +80,7 @@ class PredictionMixin:
         include_noise = check_flag(include_noise, "include_noise")
         if return_std and return_cov:
             raise ValueError("At most one of return_std and return_cov can be asked for.")
+        check_is_fitted(self)
         distribution = self.predict_distribution(
             X,
             counts=counts,
@@ -89,13 +90,43 @@ class PredictionMixin:
             Xy_cov=Xy_cov,
             # The mean needs it where the target's error goes with the features'.
             include_noise=include_noise
-            and (return_std or return_cov or self._errors_go_together or Xy_cov is not None),
+            and (return_std or return_cov or self._fitted.errors_go_together or Xy_cov is not None),
         )
         if return_std:
             return distribution.mean_and_std()
         if return_cov:
             return distribution.mean(), distribution.covariance()
         return distribution.mean()
+
+    def predict_distribution(
+        self,
+        X: ArrayLike,
+        *,
+        counts: ArrayLike | float | None = None,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+        include_noise: bool = True,
+    ) -> PredictiveDistribution:
+        """Return the predictive distribution, from which all else derives.
+
+        Parameters
+        ----------
+        X, counts, y_err, X_err, X_cov, Xy_cov, include_noise
+            As for `predict`.
+
+        Returns
+        -------
+        PredictiveDistribution
+            With ``mean() std() var() pdf logpdf cdf ppf interval sample crps to_frame`` and ``variance_parts``.
+        """
+        check_is_fitted(self)
+        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        return self._fitted.predictive(
+            read_table(self, X), counts, y_err, of_features, include_noise=include_noise, index=index
+        )
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:
         """Return equal-tailed intervals.
@@ -163,7 +194,8 @@ class PredictionMixin:
         ValueError, TypeError
             For bad input, naming the argument.
         """
-        distribution = self.predict_distribution(X, include_noise=self._errors_go_together)
+        check_is_fitted(self)
+        distribution = self.predict_distribution(X, include_noise=self._fitted.errors_go_together)
         predicted, measured = distribution.mean(), distribution.measured
         target = read_target(y, self, n=len(predicted), weight=measured)
         weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")

@@ -5,7 +5,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import LARGEST, as_shares, check_counts, check_shares, check_vector
+from .messages import warn
 from .weights import Before, WeightType, as_before, settle_weight_type, warn_of_no_counts
 
 __all__ = [
@@ -139,7 +139,7 @@ def resolve_target_errors(
                 else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
                 " Pipeline, STEP__sample_weight)."
             )
-            warnings.warn(f"weight_type={kind!r}, but {missing}", UserWarning, stacklevel=4)
+            warn(f"weight_type={kind!r}, but {missing}", UserWarning)
         kind = "frequency"
     if before is not None:
         kind = as_before(kind, before, y, weight, other is not None)

@@ -5,7 +5,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property
@@ -19,6 +18,7 @@ from ..inference.numerics.quadrature import gauss_rule
 from ..inference.posterior import Posterior, row_blocks
 from ..measurements.checks import check_n_samples
 from ..measurements.compressed import Rows
+from ..measurements.messages import warn
 from .distribution import PredictiveDistribution, generator
 from .mixtures.counts import LatticeMixture
 from .mixtures.few_points import bandwidth, gaussians, matched, moments, on_grid, spread_out
@@ -159,11 +159,10 @@ class SharePredictive(PredictiveDistribution):
         if (known if self.measured is None else known | ~self.measured).all():
             return self
         if self._counts_in_fit is None:
-            warnings.warn(
+            warn(
                 "Shares are scored without the counts behind them, as if they were the shares that underlie: keep the"
                 " counts in a column of X (count_column), or give the scorer counts (metadata routing).",
                 UserWarning,
-                stacklevel=3,
             )
             return self
         other = copy(self)

@@ -102,7 +102,7 @@ def test_large_total_weights_keep_their_digits(frequency: float) -> None:
     sd = np.sqrt(np.mean(residual**2) / (10 * frequency)) / X[:, 0].std()
     assert_allclose(model.coef_, slope, rtol=2.0 / frequency)
     assert_allclose(model.coef_std_, sd, rtol=1e-3 if frequency < 1e6 else 1e-6)
-    assert_allclose(model._posterior.weights.sum(), 1.0, rtol=1e-12)
+    assert_allclose(model._fitted.posterior.weights.sum(), 1.0, rtol=1e-12)
 
 
 def brute_force(X: Array, y: Array, e: Array) -> tuple[float, float]:

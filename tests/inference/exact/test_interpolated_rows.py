@@ -88,7 +88,7 @@ def test_a_rule_of_a_few_scatters_is_a_lattice_of_them_on_the_rows(
 
     def fitted() -> tuple[Regressor, dict[str, Any]]:
         model = Regressor().fit(X, y, y_err=error)
-        posterior, at = model._posterior, np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+        posterior, at = model._fitted.posterior, np.array([0.05, 0.25, 0.5, 0.75, 0.95])
         return model, {
             "noise_scale": np.log(posterior.noise_quantiles(at)),
             "scatter": np.log(posterior.quantiles("scatter", posterior.scatter, at)),

@@ -19,12 +19,11 @@ from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.numerics import importance_sampling
 from bayes_sklearn.inference.nuts import engine as nuts
 from bayes_sklearn.inference.nuts import latent as pymc_latent
-from bayes_sklearn.inference.nuts import pymc_true_features
-from bayes_sklearn.inference.nuts import readable_model as pymc_model
 from bayes_sklearn.inference.nuts import rows as pymc_likelihoods
+from bayes_sklearn.inference.nuts.formulation import Draws, structure
 from bayes_sklearn.inference.nuts.latent import LatentData, latent_data, one_each
+from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
-from bayes_sklearn.inference.posterior import Chains
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
@@ -248,7 +247,7 @@ def test_sampled_density_is_likelihood_times_priors(case: Case) -> None:
         u = width * rng.normal(size=size)
         found = evaluate(u)
         values = {name: found[name] for name in auxiliary}
-        B = np.asarray(found["B"])
+        B = np.ravel(found["B"])
         expected = log_likelihood(case, line(case, B), values, problem.observations())
         sd = None
         if case.coef == "horseshoe":
@@ -281,7 +280,7 @@ def unit_by_hand(case: Case, values: Mapping[str, Any]) -> float:
 def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
     """Constants included."""
     problem, p = case.problem, case.p
-    model = pymc_model.readable_model(problem, [f"x{j}" for j in range(p)], range(case.n))
+    model = readable_model(problem, [f"x{j}" for j in range(p)], range(case.n))
     outputs = compiled(model, [model.logp(jacobian=False)])
     suffix = "" if problem.scaling.is_identity else "_standardized"
     rng = np.random.default_rng(4)
@@ -319,7 +318,7 @@ def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
 
 def test_readable_counts_of_rounded_shares_are_whole() -> None:
     case = Case("binomial", rounded=True)
-    model = pymc_model.readable_model(case.problem, list("abc"), range(case.n))
+    model = readable_model(case.problem, list("abc"), range(case.n))
     trials = case.problem.trials
     assert trials is not None
     observed = model.rvs_to_values[model["y"]].data
@@ -415,7 +414,7 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
     sparse = plain.Regressor(coef_prior=Horseshoe(n_nonzero=2), **kwargs).fit(X, y, trials)
     gaussian = plain.Regressor(**kwargs).fit(X, y, trials)
     assert (sparse.inference_, gaussian.inference_) == ("nuts", "importance")
-    assert sparse._posterior.chains.n_divergent == 0
+    assert sparse._fitted.posterior.chains.n_divergent == 0
     assert_allclose(sparse.coef_[:2], [1.2, -0.8], atol=0.15)
     assert np.square(sparse.coef_[2:]).mean() < 0.5 * np.square(gaussian.coef_[2:]).mean()
     assert sparse.coef_std_[2:].mean() < 0.8 * gaussian.coef_std_[2:].mean()
@@ -423,7 +422,7 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
 
 def test_structures_differ_where_models_do_and_nowhere_else() -> None:
     same = [Case("binomial"), Case("binomial", n=90, rounded=True), Case("binomial", weights="fractional")]
-    assert len({pymc_model.structure(case.problem) for case in same}) == 1
+    assert len({structure(case.problem) for case in same}) == 1
     cases = [
         *(Case(likelihood) for likelihood in LIKELIHOODS),
         Case("t", "additive"),
@@ -436,7 +435,7 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", q=1, n=51),
         Case("t", q=1),
     ]
-    keys = [pymc_model.structure(case.problem) for case in cases]
+    keys = [structure(case.problem) for case in cases]
     # Numbers in a prior are data.
     assert keys[4] == keys[5]
     assert len(set(keys)) == len(keys) - 1
@@ -451,7 +450,7 @@ def readable_point(
     """Values of the readable model's variables, and the log of the volume of its x_root by (t, zeta)."""
     problem = case.problem
     drawn = {name: np.asarray(value)[None, None] for name, value in found.items()} | {"u": u[None, None]}
-    posterior = data.posterior(problem, drawn, Chains(1, {}, {}))
+    posterior = data.posterior(problem, Draws(drawn, {}))
     true, scaling = posterior.true_features, problem.scaling
     assert true is not None
     noisy, q, units = true.noisy, case.q, data.measured.units
@@ -501,7 +500,7 @@ def test_density_with_true_features_is_the_readable_model_s(case: Case) -> None:
     model = pymc_latent.sampler_model(problem, data.arrays)
     names = ["log_density", *(variable.name for variable in model.deterministics)]
     outputs = compiled(model, [model.logp(jacobian=False), *model.deterministics])
-    readable = pymc_true_features.readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
+    readable = readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
     density = compiled(readable, [readable.logp(jacobian=False)])
     n_latent = case.q * len(readable.coords["obs"])
     rng = np.random.default_rng(6)
@@ -532,12 +531,12 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     model = plain.Regressor(likelihood="binomial", weight_type="counts", random_state=0)
     model.fit(X, y, trials, X_err=[0.7, 0.0])
     assert model.inference_ == "nuts"
-    assert model._posterior.chains.n_divergent == 0
+    assert model._fitted.posterior.chains.n_divergent == 0
     assert_allclose(model.coef_, [1.0, -0.5], atol=4.0 * model.coef_std_.max())
     naive = plain.Regressor(likelihood="binomial", weight_type="counts").fit(X, y, trials)
     assert naive.coef_[0] < 0.8 < model.coef_[0]
     assert_allclose(model.reliability_[0], 1.0 / 1.49, atol=0.1)
-    measured, left = model._posterior.measured(np.array([[0.49]]))
+    measured, left = model._fitted.posterior.measured(np.array([[0.49]]))
     values = model.loo_pit(X, y, trials, X_err=[0.7, 0.0])
     assert stats.kstest(values, "uniform").pvalue > 1e-3
     # At true features, so to say, the same rows would be far too far from the line.

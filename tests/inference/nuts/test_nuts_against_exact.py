@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from bayes_sklearn.inference import solve
-from bayes_sklearn.inference.nuts.readable_model import structure
+from bayes_sklearn.inference.nuts.formulation import structure
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
@@ -147,7 +147,7 @@ class Fitted:
     @property
     def parameters(self) -> Array:
         """Draws of intercept, coefficients and noise scale, (chain, draw, p + 2)."""
-        posterior = self.sampled._posterior
+        posterior = self.sampled._fitted.posterior
         intercept = posterior.location[:, :1] - posterior.location[:, 1:] @ posterior.center[:, None]
         scale = posterior.noise_scale[:, None]
         return self.chains(np.concatenate([intercept, posterior.location[:, 1:], scale], axis=1))

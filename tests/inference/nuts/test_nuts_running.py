@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_numbers_with_any_number_of_cores() -> None
         for cores, seed in ((1, 0), (2, 0), (4, 0), (2, 1))
     ]
     for model in models[1:3]:
-        assert_array_equal(model._posterior.location, models[0]._posterior.location)
+        assert_array_equal(model._fitted.posterior.location, models[0]._fitted.posterior.location)
     assert not np.array_equal(models[3].coef_, models[0].coef_)
 
 
@@ -148,7 +148,8 @@ def test_the_order_of_rows_repeats_and_units_change_no_draw(settings: dict[str, 
         (sampled(**settings).fit(X * binary, 2.0**30 * Y, y_err=2.0**30 * Y_ERR), 2.0**30 / binary, 1e-12),
         (half, one, 1e-9),
     ):
-        assert_allclose(other._posterior.location[:, 1:] / scale, model._posterior.location[:, 1:], rtol=rtol)
+        expected = model._fitted.posterior.location[:, 1:]
+        assert_allclose(other._fitted.posterior.location[:, 1:] / scale, expected, rtol=rtol)
 
 
 def test_workers_and_threads_give_the_numbers_of_one_process() -> None:

@@ -26,7 +26,8 @@ from bayes_sklearn.inference.nuts.mixture import mixture_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
-from bayes_sklearn.inference.structural.model import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
+from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
+from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import resolve_feature_errors
@@ -480,7 +481,7 @@ def test_clusters_help_to_predict_from_noisy_features(fitted: Any) -> None:
 def test_predictions_are_integrals_over_the_true_feature(fitted: Any) -> None:
     """Node by node, by quadrature of the density that is proportional to prior times error."""
     model = fitted[0]
-    posterior = model._posterior
+    posterior = model._fitted.posterior
     true = posterior.true_features
     some = np.linspace(0, len(posterior.weights) - 1, 5).astype(int)
     value, error = 0.3, 0.8

@@ -412,17 +412,19 @@ def test_scales_and_geometries_are_reported() -> None:
     model = BayesianErrorsInVariablesRegressor(
         coef_prior=PoweredCorrelation(), intercept_prior=Flat(), inference="importance", random_state=0
     )
-    posterior = model.fit(X + X_err * rng.normal(size=X.shape), y, X_err=X_err)._posterior
+    posterior = model.fit(X + X_err * rng.normal(size=X.shape), y, X_err=X_err)._fitted.posterior
     assert posterior.prior_scale is not None
     assert posterior.geometry is not None
     assert 0.1 < posterior.weights @ posterior.prior_scale < 2.0
     assert posterior.geometry.shape == (3,)
     assert_allclose(posterior.geometry.sum(), 1.0)
-    one = model.fit(X[:, :1], y, X_err=0.5)._posterior
+    one = model.fit(X[:, :1], y, X_err=0.5)._fitted.posterior
     assert one.prior_scale is None
     assert one.geometry is not None
     assert_allclose(one.geometry, np.full(3, 1.0 / 3.0))
-    known = model.set_params(coef_prior=Normal(sigma=HalfCauchy())).fit(X[:, :1], y, X_err=0.5)._posterior
+    known = (
+        model.set_params(coef_prior=Normal(sigma=HalfCauchy())).fit(X[:, :1], y, X_err=0.5)._fitted.posterior
+    )
     assert known.prior_scale is not None
     assert known.geometry is None
 
@@ -439,7 +441,7 @@ def test_slopes_of_a_feature_of_low_reliability_are_covered(slope: float) -> Non
         model = BayesianErrorsInVariablesRegressor(
             coef_prior=PoweredCorrelation(), intercept_prior=Flat(), inference="importance", random_state=seed
         )
-        posterior = model.fit(x + 2.0 * rng.normal(size=x.shape), y, X_err=2.0)._posterior
+        posterior = model.fit(x + 2.0 * rng.normal(size=x.shape), y, X_err=2.0)._fitted.posterior
         below = float(posterior.weights @ (posterior.location[:, 1] < slope))
         missed += not 0.025 < below < 0.975
     assert missed < 6
