@@ -131,16 +131,7 @@ def resolve_target_errors(
         raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
     kind = settle_weight_type(y, weight, weight_type, other, quiet=before is not None)
     if kind != "frequency" and weight is None and other is None:
-        if before is None:
-            missing = (
-                "there are no counts: the shares are fitted as targets without known errors. Give sample_weight (in a"
-                " Pipeline, STEP__sample_weight) or count_column."
-                if kind == "counts"
-                else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
-                " Pipeline, STEP__sample_weight)."
-            )
-            warn(f"weight_type={kind!r}, but {missing}", UserWarning)
-        kind = "frequency"
+        kind = _for_want_of_weights(kind, quiet=before is not None)
     if before is not None:
         kind = as_before(kind, before, y, weight, other is not None)
     if kind != "frequency" and weight is not None and other:
@@ -175,6 +166,20 @@ def resolve_target_errors(
         standard_error, weight = _errors_of(weight)
     stated: ErrorKind = "counts" if counts is not None else "standard_error" if errors else "none"
     return TargetErrors(weight, standard_error, counts, kind, stated)
+
+
+def _for_want_of_weights(kind: str, *, quiet: bool) -> WeightType:
+    """Return what weights of which there are none are taken for, with a warning where a kind was asked for."""
+    missing = (
+        "there are no counts: the shares are fitted as targets without known errors. Give sample_weight (in a"
+        " Pipeline, STEP__sample_weight) or count_column."
+        if kind == "counts"
+        else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
+        " Pipeline, STEP__sample_weight)."
+    )
+    if not quiet:
+        warn(f"weight_type={kind!r}, but {missing}")
+    return "frequency"
 
 
 def _above_zero(standard_error: Array, name: str) -> Array:
