@@ -71,7 +71,7 @@ def posterior(likelihood: Likelihood) -> Posterior:
 
 
 def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
-    kind = "counts" if likelihood.takes_trials else "none"
+    kind = "counts" if likelihood.counted else "none"
     return new_rows(
         likelihood,
         posterior(likelihood),
@@ -97,10 +97,10 @@ def test_new_rows_are_measured_as_those_of_fit_under_every_likelihood(
     trials, size = np.full(40, 20.0), rng.uniform(0.2, 1.5, 40)
     y = rng.binomial(20, 0.5, 40) / 20.0
     model = plain.Regressor(likelihood=likelihood, random_state=0)
-    weight = {"sample_weight": trials} if likelihood.takes_trials else {}
+    weight = {"sample_weight": trials} if likelihood.counted else {}
     model.fit(3.0 * rng.normal(size=(40, 2)), y, **weight, X_err=np.column_stack([size, np.zeros(40)]))
     typical = {"X_err": [np.sqrt(np.mean(size**2)), 0.0]}
-    given = {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
+    given = {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.counted else {}
     for noise in (True, False):
         silent, said, true = (
             model.predict_distribution(X, **given, **errors, include_noise=noise)
@@ -116,7 +116,7 @@ def test_new_rows_are_measured_as_those_of_fit_under_every_likelihood(
 
 
 def counted(likelihood: Likelihood) -> dict[str, Any]:
-    return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
+    return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.counted else {}
 
 
 @pytest.mark.parametrize("base", [NormalLikelihood, BinomialLikelihood])
@@ -150,7 +150,7 @@ def test_a_likelihood_of_a_family_needs_no_other_file() -> None:
 )
 def test_likelihoods_refuse_what_others_have(likelihood: Likelihood) -> None:
     data = Observations(np.array([0.4]), trials=np.array([5.0]))
-    if likelihood.takes_trials:
+    if likelihood.counted:
         with pytest.raises(TypeError, match="no noise that is added"):
             likelihood.squared_scale({}, data)
     else:
@@ -205,7 +205,7 @@ def by_scipy(likelihood: Likelihood, y: float, trials: float, eta: Array, at: di
 def density(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Array:
     """Return the density of a target, of a share per unit of share, by SciPy."""
     target = by_scipy(likelihood, y, trials, eta, at)
-    if not likelihood.takes_trials:
+    if not likelihood.counted:
         return np.asarray(target.pdf(y))
     return np.asarray(trials * target.pmf(np.rint(y * trials)))
 
@@ -213,7 +213,7 @@ def density(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dic
 def less(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Array:
     """Return the probability of less than a target, and half of that of a share itself, by SciPy."""
     target = by_scipy(likelihood, y, trials, eta, at)
-    if not likelihood.takes_trials:
+    if not likelihood.counted:
         return np.asarray(target.cdf(y))
     k = np.rint(y * trials)
     return np.asarray(target.cdf(k) - 0.5 * target.pmf(k))
@@ -231,8 +231,8 @@ def test_true_features_are_integrated_out_given_each_draw(likelihood: Likelihood
     if sharp:
         trials, errors = np.array([100.0, 400.0, 90.0, 200.0]), 4.0 * errors
         nodes = replace(nodes, noise_scale=0.02 * nodes.noise_scale)
-        y[3] = 0.3 if likelihood.takes_trials else 9.0
-    taken = trials if likelihood.takes_trials else 1.0
+        y[3] = 0.3 if likelihood.counted else 9.0
+    taken = trials if likelihood.counted else 1.0
     observed = Observed(X, y, np.arange(4), None, errors, {}, taken)
     draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
     values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
@@ -252,7 +252,7 @@ def test_true_features_are_integrated_out_given_each_draw(likelihood: Likelihood
             log_density = np.log(integrate.trapezoid(density(*one) * weight, eta))
             assert_allclose(found[draw, row], log_density, atol=1e-6)
             assert_allclose(transforms[draw, row], integrate.trapezoid(less(*one) * weight, eta), atol=1e-7)
-    if likelihood.takes_trials:
+    if likelihood.counted:
         assert_allclose(new * trials, np.rint(new * trials), atol=1e-9)
 
 

@@ -326,7 +326,7 @@ class ExportMixin:
         stated = errors.standard_error if errors.kind == "standard_error" else None
         feature_error = self._feature_error(table, of_features, stated)
         trials = None
-        if self._likelihood.takes_trials:
+        if self._likelihood.counted:
             trials, target = resolve_trials(target, errors, self._likelihood.name), as_shares(target)
         else:
             target = target if errors.counts is None else as_shares(target)
@@ -390,7 +390,7 @@ class ExportMixin:
         """Return the target's standard errors, those of shares as in fit, (13)."""
         if errors.weight_type == "precision" and errors.standard_error is not None:
             return errors.standard_error / self._noise_model.typical_error
-        if errors.counts is None or self._likelihood.takes_trials:
+        if errors.counts is None or self._likelihood.counted:
             return errors.standard_error
         count_errors = replace(self._noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
         if count_errors.pooled is None:
@@ -408,7 +408,7 @@ class ExportMixin:
         if self.fit_intercept:
             intercept = draws.location[:, 0] - coef @ self._posterior.center
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
-        if self._noise_model.noise != "known" and not self._likelihood.takes_trials:
+        if self._noise_model.noise != "known" and not self._likelihood.counted:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
         if draws.scatter is not None:
             variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))
@@ -462,7 +462,7 @@ class ExportMixin:
             # Copies of a row have true features of their own: the first stands for it.
             times = frequency[frequency > 0.0].astype(np.intp)
             target = target[:, np.cumsum(times) - times]
-        if problem.likelihood.takes_trials:
+        if problem.likelihood.counted:
             # PyMC's are counts.
             trials = np.ones(len(problem.rows.y)) if problem.trials is None else problem.trials
             used = slice(None) if frequency is None else np.flatnonzero(frequency)

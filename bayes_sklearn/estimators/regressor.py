@@ -437,17 +437,17 @@ class BayesianErrorsInVariablesRegressor(
             y_err_column=held.get("y_err_column"),
             count_column=held.get("count_column"),
             scattered=self.noise in ("additive", "auto") and not batch,
-            likelihood=likelihood.name if likelihood.takes_trials else None,
+            likelihood=likelihood.name if likelihood.counted else None,
         )
-        trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
-        if errors.counts is not None or likelihood.takes_trials:
+        trials = resolve_trials(target, errors, likelihood.name) if likelihood.counted else None
+        if errors.counts is not None or likelihood.counted:
             target = as_shares(target)
         if errors.weight_type == "precision" and self.noise == "additive":
             raise ValueError(
                 "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
                 " up to a factor only: use noise='scaled', or give y_err."
             )
-        if self.noise == "known" and errors.kind == "none" and not likelihood.takes_trials:
+        if self.noise == "known" and errors.kind == "none" and not likelihood.counted:
             raise ValueError(
                 "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
                 " with weight_type='counts', or count_column); or use noise='scaled'."
@@ -535,7 +535,7 @@ class BayesianErrorsInVariablesRegressor(
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
         likelihood = fitted.problem.likelihood
         self._likelihood = likelihood
-        if not likelihood.takes_trials:
+        if not likelihood.counted:
             self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
         if posterior.scatter is not None:
             self.scatter_ = float(posterior.weights @ posterior.scatter)
@@ -685,7 +685,7 @@ class BayesianErrorsInVariablesRegressor(
             (those of features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
         """
         check_is_fitted(self)
-        noise = not self._likelihood.takes_trials
+        noise = not self._likelihood.counted
         table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation, noise=noise)
         if self._reduced_chi_square is not None:
             table.attrs["reduced_chi_square"] = self._reduced_chi_square
@@ -766,7 +766,7 @@ def _warn_if_no_fit(reduced: float, p: float) -> None:
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
     """Warn where known errors had to be multiplied by a lot."""
     noise = model._noise_model.noise
-    multiplied = noise in ("scaled", "auto") and kind != "none" and not model._likelihood.takes_trials
+    multiplied = noise in ("scaled", "auto") and kind != "none" and not model._likelihood.counted
     if multiplied and model.noise_scale_ > _ERRORS_TOO_SMALL:
         left_out = " (noise='auto', a larger error_floor)" if noise == "scaled" else ""
         warnings.warn(

@@ -1,16 +1,19 @@
 """How measurements scatter about what they measure."""
 
 from .additive import NormalLikelihood, StudentTLikelihood
-from .base import Derivatives, Family, Likelihood, Link, Noise, Observations, counts
+from .base import Derivatives, Likelihood, Noise, Observations, counts
+from .links import IDENTITY, LOG, LOGIT, Link
 from .registry import LIKELIHOODS, resolve_likelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
 __all__ = [
+    "IDENTITY",
     "LIKELIHOODS",
+    "LOG",
+    "LOGIT",
     "BetaBinomialLikelihood",
     "BinomialLikelihood",
     "Derivatives",
-    "Family",
     "Likelihood",
     "Link",
     "Noise",

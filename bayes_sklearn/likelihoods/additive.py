@@ -64,6 +64,8 @@ def _with_border(matrix: Array, column: Array, corner: Array, *, first: bool = F
 class _Additive(Likelihood):
     """A likelihood of target less line, with a scale: of the noise's kind, (1)."""
 
+    has_noise_scale = True
+
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
     ) -> tuple[Auxiliary, ...]:
@@ -138,8 +140,8 @@ class _Additive(Likelihood):
 class NormalLikelihood(_Additive):
     """Normal noise: what all of the closed forms are for."""
 
-    name = family = "normal"
-    closed_form = True
+    name = "normal"
+    is_normal = True
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         variance = self.squared_scale(values, data)
@@ -190,7 +192,7 @@ class StudentTLikelihood(_Additive):
     StudentTLikelihood(nu=4)
     """
 
-    name = family = "student_t"
+    name = "student_t"
 
     def __init__(self, nu: float | ScalePrior | None = None, lower: float = 2.0):
         self.nu = nu

@@ -15,6 +15,7 @@ from ..priors.base import Prior, ScalePrior, UnitPrior
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import Beta, HalfNormal
 from .base import Derivatives, Likelihood, Noise, Observations, counts
+from .links import LOGIT
 from .parameters import Auxiliary, FoldedOdds
 from .special_functions import (
     log_below,
@@ -57,7 +58,8 @@ def given_prior(prior: object, default: Prior, kind: type[Prior], key: str, fitt
 class _OfShares(Likelihood):
     """A likelihood of counts among trials."""
 
-    link = "logit"
+    link = LOGIT
+    per = "trials"
     intercept_prior = _LOG_ODDS
     coef_prior = _SLOPES
 
@@ -76,7 +78,7 @@ class BinomialLikelihood(_OfShares):
     functions for factorials.
     """
 
-    name = family = "binomial"
+    name = "binomial"
 
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
@@ -142,7 +144,7 @@ class BetaBinomialLikelihood(_OfShares):
         Prior of the dispersion; None: ``Beta(1, 9)``.
     """
 
-    name = family = "beta_binomial"
+    name = "beta_binomial"
 
     def __init__(self, dispersion_prior: UnitPrior | None = None):
         self.dispersion_prior = dispersion_prior

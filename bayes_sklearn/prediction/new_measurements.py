@@ -280,7 +280,7 @@ def new_rows(
     if include_noise:
         posterior = posterior.sharing(noise_model.sharing(posterior.noise_scale))
     posterior, of_features, by_row = RowErrors.of(posterior, feature_error, len(X))
-    if likelihood.takes_trials:
+    if likelihood.counted:
         known = new_counts(len(X), likelihood.name, counts, y_err, columns)
         what: dict[str, Any] = {
             "dispersion": posterior.auxiliary["dispersion"] if family == "beta_binomial" else None,

@@ -163,7 +163,7 @@ class Simulation:
     @property
     def _shifts(self) -> bool:
         """Whether adding a number to the target does no more than to add it to the intercept."""
-        return self.problem.likelihood.link == "identity"
+        return self.problem.likelihood.link.is_identity
 
     def _of_geometries(self, scale: Array, true: TrueDistribution | None, rng: np.random.Generator) -> Array:
         """Return coefficients under `PoweredCorrelation` of given scales, (n, p), each of one power, (20a)."""
@@ -282,12 +282,12 @@ class Simulation:
     def _typical_noise(self, auxiliary: Mapping[str, Array], n: int) -> Array:
         """Return the unit of a horseshoe's global scale at each draw, (17)."""
         problem, data = self.problem, self._observations()
-        if not problem.likelihood.takes_trials:
+        if not problem.likelihood.counted:
             # The information of a constant line; under Student's noise a share of what normal noise has.
             values = {name: v[:, None] for name, v in auxiliary.items()}
             precision = 1.0 / problem.likelihood.squared_scale(values, data)
             information = np.broadcast_to(precision, (n, len(data.y))).sum(axis=1)
-            if problem.likelihood.closed_form:
+            if problem.likelihood.is_normal:
                 if problem.noise == "additive":  # the typical error first, then the scatter
                     typical = problem.typical_error**2 + auxiliary["noise_scale"] ** 2
                     information = len(data.y) / typical

@@ -117,7 +117,7 @@ def standardize_rows(
             counts = weight
         else:
             frequency = weight
-    of_outcomes = model._likelihood.takes_trials and model._noise_model.kind == "none"
+    of_outcomes = model._likelihood.counted and model._noise_model.kind == "none"
     if counts is None and of_outcomes and "count_column" not in model._columns.special:
         counts = np.ones(n)
     of_features_given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
@@ -129,7 +129,7 @@ def standardize_rows(
     y_err = held.get("y_err_column", y_err)
     _check_stated(model, counts, y_err, errors, held_out)
     kind: Kind = "standard_error" if counts is None else "counts"
-    if y_err is None and (counts is None or (model._likelihood.takes_trials and np.all(counts <= 1.0))):
+    if y_err is None and (counts is None or (model._likelihood.counted and np.all(counts <= 1.0))):
         kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
     used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
     if counts is not None:
@@ -139,7 +139,7 @@ def standardize_rows(
     mean, parts = distribution.mean(), distribution.variance_parts
     line, of_features = parts["parameters"], parts.get("feature_error", np.zeros(n))
     likelihood = model._likelihood
-    if likelihood.takes_trials:
+    if likelihood.counted:
         trials = np.asarray(counts)
         bernoulli = parts["scatter"] + trials * parts["finite_count"]
         stated = np.sqrt(bernoulli / np.maximum(trials, 1.0))
@@ -173,7 +173,7 @@ def standardize_rows(
     with np.errstate(invalid="ignore", divide="ignore"):  # rows left out
         residual = (y - mean) / np.sqrt(base * (1.0 if held_out else 1.0 - 2.0 * leverage) + leverage * own)
     scale = of_fit
-    if counts is not None and not likelihood.takes_trials:  # the best guess of the row's own variance
+    if counts is not None and not likelihood.counted:  # the best guess of the row's own variance
         guess = _noise_in_fit(model, mean, counts, y_err, PREDICTED_PRIOR_COUNT) + of_features
         scale = np.sqrt(guess[used])
     tails = _tails(model, residual[used], None if frequency is None else frequency[used])
@@ -268,7 +268,7 @@ def _design(model: BayesianErrorsInVariablesRegressor, table: Array, mean: Array
     design = _features(model, table)
     if model.fit_intercept:
         design = np.column_stack([np.ones(len(table)), design - design.mean(axis=0)])
-    return design * (mean * (1.0 - mean))[:, None] if model._likelihood.takes_trials else design
+    return design * (mean * (1.0 - mean))[:, None] if model._likelihood.counted else design
 
 
 def _seen_by_line(design: Array, ratio: Array) -> Array:
@@ -308,7 +308,7 @@ def _tails(model: BayesianErrorsInVariablesRegressor, residual: Array, frequency
 
 def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
     """Return p (1 - p) at predicted shares, (n,)."""
-    if model._likelihood.takes_trials:
+    if model._likelihood.counted:
         p = np.clip(share, 1e-12, 1.0 - 1e-12)
         return p * (1.0 - p)
     return model._noise_model.count_errors.bernoulli_variance(share, counts)
@@ -413,7 +413,7 @@ def error_bars(
         if counts is not None:
             behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
             share = regressor.predict_distribution(table, **of_features).mean()
-            if not regressor._likelihood.takes_trials:
+            if not regressor._likelihood.counted:
                 return stated_error(regressor, share, behind, None)
             return np.sqrt(share * (1.0 - share) / np.maximum(behind, 1.0))
     return None if y_err is None else np.broadcast_to(check_vector(y_err, n, "y_err"), (n,))

@@ -64,7 +64,7 @@ def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formul
     ValueError
         Where the posterior is improper, or rows are not such as the model takes.
     """
-    closed_form = problem.likelihood.closed_form
+    closed_form = problem.likelihood.is_normal
     if problem.feature_errors is None:
         of = _on_compressed_rows if closed_form else _on_rows
     elif not closed_form:
@@ -244,7 +244,7 @@ _TARGET_ACCEPT_BENT = 0.95
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if not problem.likelihood.closed_form and problem.feature_errors is not None:
+    if not problem.likelihood.is_normal and problem.feature_errors is not None:
         if problem.n_components > 1:
             return f"x_distribution='mixture' takes the normal likelihood, not {problem.likelihood!r}"
         if problem.feature_errors.with_target is not None:

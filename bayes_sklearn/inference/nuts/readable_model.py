@@ -49,7 +49,7 @@ def structure(problem: Problem) -> tuple[object, ...]:
     errors = problem.feature_errors
     of_features = None if errors is None else (len(errors.noisy), problem.n_components)
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
-    latent = None if errors is None or problem.likelihood.closed_form else problem.total_weight
+    latent = None if errors is None or problem.likelihood.is_normal else problem.total_weight
     powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
     return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds, powers
 
@@ -319,7 +319,7 @@ def observed_data(problem: Problem, used: NDArray[np.intp]) -> Observations:
     data = plain_data(problem, used)
     if problem.standard_error is not None:
         data = replace(data, standard_error=pm.Data("y_err", data.standard_error, dims="obs"))
-    if problem.likelihood.takes_trials:
+    if problem.likelihood.counted:
         trials = np.broadcast_to(data.trials, data.y.shape).astype(np.int64)
         data = replace(data, trials=pm.Data("trials", trials, dims="obs"))
     return data
@@ -404,7 +404,7 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
         return of_geometries(name, found.roots, prior_scale(problem), "feature")
     if not isinstance(prior, ScaleMixture):
         return _variable(prior, "coef_prior", p, name, scale=prior_scale(problem), dims="feature")
-    if problem.likelihood.closed_form:  # as the compressed rows have it, which know no single row
+    if problem.likelihood.is_normal:  # as the compressed rows have it, which know no single row
         given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
         unit = _unit(problem, given, values.get("noise_scale"), values.get("scatter"))
     else:
@@ -416,13 +416,13 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
 
 
 def pooled_share(problem: Problem) -> float:
-    """Return the share of all rows together, with half a success and half a failure more."""
+    """Return the mean of all rows together, half a count away from the ends that it has."""
     if problem.prior_units is not None:
         return problem.prior_units.pooled_share
     weight = np.broadcast_to(1.0 if problem.trials is None else problem.trials, problem.rows.y.shape)
     if problem.rows.frequency is not None:
         weight = weight * problem.rows.frequency
-    return float((weight @ problem.rows.y + 0.5) / (weight.sum() + 1.0))
+    return problem.likelihood.link.pooled(float(weight @ problem.rows.y), float(weight.sum()))
 
 
 def unit_of(
