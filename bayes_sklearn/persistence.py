@@ -42,6 +42,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     # What a fit has found.
     "bayes_sklearn.measurements.columns.Columns",
     "bayes_sklearn.measurements.target_errors.CountErrors",
+    "bayes_sklearn.likelihoods.noise.Noise",
     "bayes_sklearn.prediction.noise.NoiseModel",
     "bayes_sklearn.estimators.fitting.Attenuation",
     "bayes_sklearn.inference.posterior.Chains",

@@ -300,7 +300,7 @@ class ExportMixin:
     ) -> tuple[Problem, NDArray[Any]]:
         """Return the problem of the training rows, given again, and the labels of those that count."""
         # As the fit had them: of a stream "auto" noise is another than of the same rows at once.
-        given = {"weight_type": self.weight_type_, "noise": self._noise_model.noise}
+        given = {"weight_type": self.weight_type_, "noise": self._noise_model.noise.name}
         found = self._settled(X, y, sample_weight, y_err, of_features, **given)
         frequency = found.problem.rows.frequency
         return found.problem, found.labels if frequency is None else found.labels[frequency > 0.0]
@@ -321,7 +321,7 @@ class ExportMixin:
             y_err=y_err,
             y_err_column=held.get("y_err_column"),
             count_column=held.get("count_column"),
-            scattered=self._noise_model.noise in ("additive", "auto"),
+            scattered=self._noise_model.noise.scatters,
         )
         stated = errors.standard_error if errors.kind == "standard_error" else None
         feature_error = self._feature_error(table, of_features, stated)
@@ -408,7 +408,7 @@ class ExportMixin:
         if self.fit_intercept:
             intercept = draws.location[:, 0] - coef @ self._posterior.center
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
-        if self._noise_model.noise != "known" and not self._likelihood.counted:
+        if self._noise_model.noise.has_scale and not self._likelihood.counted:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
         if draws.scatter is not None:
             variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))
@@ -448,7 +448,7 @@ class ExportMixin:
             role
             for role in _PRIOR_ROLES
             if isinstance(getattr(problem, role), Flat)
-            and not (role == "noise_prior" and problem.noise == "known")
+            and not (role == "noise_prior" and not problem.noise.has_scale)
         ]
         if flat:
             instead = ", ".join(f"{role}={_PRIOR_ROLES[role]}" for role in flat)

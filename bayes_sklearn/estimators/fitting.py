@@ -17,7 +17,8 @@ from ..inference.posterior import Posterior, line_mean_and_variance
 from ..inference.problem import Problem, SamplerSettings
 from ..inference.scaling import PriorUnits
 from ..likelihoods.additive import NormalLikelihood
-from ..likelihoods.base import Likelihood, Noise
+from ..likelihoods.base import Likelihood
+from ..likelihoods.noise import Noise
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors
@@ -105,7 +106,7 @@ class Specification:
         Additive noise is such variation itself, and known errors leave no room for any; errors of features look like
         it.
         """
-        return self.noise == "scaled" and self.feature_errors is None
+        return self.noise.only_multiplies and self.feature_errors is None
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""

@@ -19,6 +19,7 @@ from sklearn.base import _fit_context
 
 from ..inference.problem import Problem, SamplerSettings
 from ..inference.propriety import ImproperPosterior
+from ..likelihoods.noise import NOISES
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed
@@ -85,7 +86,7 @@ class Seen:
         known: Array | float | None = errors.standard_error if standard_error is None else standard_error
         if counted and errors.counts is not None:
             known = CountErrors(float(model.error_floor)).at_observed(data.rows.y, errors.counts)
-        by_kind = of_features is not None or (model.noise == "additive" and known is not None)
+        by_kind = of_features is not None or (NOISES[model.noise].only_scatters and known is not None)
         try:
             sufficient = Sufficient.of(data.rows, known, by_kind=by_kind, whole=state)
         except ValueError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,8 @@ from ..inference import ENGINES
 from ..inference.chi_square import reduced_chi_square
 from ..inference.exact.engine import contradicted
 from ..inference.problem import SamplerSettings
-from ..likelihoods.base import Likelihood, Noise
+from ..likelihoods.base import Likelihood
+from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import as_shares, check_vector, read_table, read_target
 from ..measurements.columns import Columns
@@ -436,18 +437,18 @@ class BayesianErrorsInVariablesRegressor(
             before=before,
             y_err_column=held.get("y_err_column"),
             count_column=held.get("count_column"),
-            scattered=self.noise in ("additive", "auto") and not batch,
+            scattered=NOISES[self.noise].scatters and not batch,
             likelihood=likelihood.name if likelihood.counted else None,
         )
         trials = resolve_trials(target, errors, likelihood.name) if likelihood.counted else None
         if errors.counts is not None or likelihood.counted:
             target = as_shares(target)
-        if errors.weight_type == "precision" and self.noise == "additive":
+        if errors.weight_type == "precision" and NOISES[self.noise].only_scatters:
             raise ValueError(
                 "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
                 " up to a factor only: use noise='scaled', or give y_err."
             )
-        if self.noise == "known" and errors.kind == "none" and not likelihood.counted:
+        if not NOISES[self.noise].has_scale and errors.kind == "none" and not likelihood.counted:
             raise ValueError(
                 "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
                 " with weight_type='counts', or count_column); or use noise='scaled'."
@@ -496,11 +497,12 @@ class BayesianErrorsInVariablesRegressor(
         from zero it does without an intercept.
         """
         stated = data.errors.kind == "standard_error" and data.errors.weight_type != "precision"
-        if self.noise in ("auto", "scaled") and stated and data.target_is_constant(self.fit_intercept):
-            return "known"
-        if self.noise == "auto" and (data.errors.kind != "standard_error" or data.state is not None):
-            return "scaled"
-        return cast("Noise", self.noise)
+        noise = NOISES[self.noise]
+        if noise.multiplies and stated and data.target_is_constant(self.fit_intercept):
+            return KNOWN
+        if noise.combined and (data.errors.kind != "standard_error" or data.state is not None):
+            return SCALED
+        return noise
 
     def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
         """Return a role's prior, its default where it is None, checked."""
@@ -564,7 +566,7 @@ class BayesianErrorsInVariablesRegressor(
         self._scaling = fitted.problem.scaling
         self._standardized = not fitted.problem.scaling.is_identity
         _warn_if_errors_too_small(self, errors.kind)
-        if noise == "known" and errors.kind == "standard_error" and likelihood.family == "normal":
+        if not noise.has_scale and errors.kind == "standard_error" and likelihood.family == "normal":
             self._reduced_chi_square, p = reduced_chi_square(posterior, fitted.problem)
             _warn_if_no_fit(self._reduced_chi_square, p)
         _warn_if_contradicted(fitted)
@@ -766,9 +768,9 @@ def _warn_if_no_fit(reduced: float, p: float) -> None:
 def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
     """Warn where known errors had to be multiplied by a lot."""
     noise = model._noise_model.noise
-    multiplied = noise in ("scaled", "auto") and kind != "none" and not model._likelihood.counted
+    multiplied = noise.multiplies and kind != "none" and not model._likelihood.counted
     if multiplied and model.noise_scale_ > _ERRORS_TOO_SMALL:
-        left_out = " (noise='auto', a larger error_floor)" if noise == "scaled" else ""
+        left_out = " (noise='auto', a larger error_floor)" if noise.only_multiplies else ""
         warnings.warn(
             f"The stated errors look too small: the noise scale is {model.noise_scale_:.3g} times them. Check their"
             f" unit, or add what they leave out{left_out}; the prior HalfNormal(1) holds the scale down, so that"

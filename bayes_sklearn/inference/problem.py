@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..likelihoods.additive import NormalLikelihood
-from ..likelihoods.base import Likelihood, Noise, Observations
+from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
 from ..measurements.feature_errors import FeatureErrors
@@ -100,7 +101,7 @@ class Problem:
         if likelihood.counted:
             standard_error = None
         if standard_error is None or relative_to is not None:
-            noise = "scaled"
+            noise = SCALED
         if standard_error is not None and relative_to is not None:
             standard_error = standard_error / relative_to
             state = None if state is None else state.with_error(1.0 / relative_to)
@@ -144,7 +145,7 @@ class Problem:
     @property
     def has_noise_scale(self) -> bool:
         """Whether the noise has a scale that has to be found."""
-        return self.noise != "known" and self.likelihood.has_noise_scale
+        return self.noise.has_scale and self.likelihood.has_noise_scale
 
     @property
     def fit_intercept(self) -> bool:
@@ -162,14 +163,14 @@ class Problem:
     @property
     def noise_unit(self) -> float:
         """The data's value of a noise scale of one."""
-        if self.errors_known and self.noise != "additive":
+        if self.errors_known and not self.noise.only_scatters:
             return 1.0
         return self.scaling.y_scale / (self.average_error or 1.0)
 
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
         """The likelihood's parameters beside B."""
-        unit = self.scatter_unit if self.noise == "auto" else 1.0
+        unit = self.scatter_unit if self.noise.combined else 1.0
         return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
 
     def observations(self) -> Observations:

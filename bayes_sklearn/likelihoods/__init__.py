@@ -1,8 +1,9 @@
 """How measurements scatter about what they measure."""
 
 from .additive import NormalLikelihood, StudentTLikelihood
-from .base import Derivatives, Likelihood, Noise, Observations, counts
+from .base import Derivatives, Likelihood, Observations, counts
 from .links import IDENTITY, LOG, LOGIT, Link
+from .noise import Noise
 from .registry import LIKELIHOODS, resolve_likelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 

@@ -12,7 +12,8 @@ from scipy.special import ndtr, stdtr
 from ..measurements.messages import shown
 from ..priors.base import Prior, ScalePrior
 from ..priors.scales import Gamma, ScatterPrior
-from .base import Derivatives, Likelihood, Noise, Observations
+from .base import Derivatives, Likelihood, Observations
+from .noise import Noise
 from .parameters import Auxiliary, FoldedLog, Log
 from .shares import given_prior
 from .special_functions import (
@@ -34,9 +35,9 @@ def _noise_coordinates(noise: Noise, visible: float) -> tuple[Log | FoldedLog, .
     A scale that may be zero is folded there; but beside each other both are in logs, which spread out the peak near
     zero that the prior of the scatter has.
     """
-    if noise == "auto":
+    if noise.combined:
         return Log(), Log()
-    return (Log(),) if noise == "scaled" else (FoldedLog(visible),)
+    return (Log(),) if noise.only_multiplies else (FoldedLog(visible),)
 
 
 def _bordered(
@@ -69,7 +70,7 @@ class _Additive(Likelihood):
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
     ) -> tuple[Auxiliary, ...]:
-        if noise == "known":
+        if not noise.has_scale:
             return ()
         scale, *scatter = _noise_coordinates(noise, visible)
         found = [Auxiliary("noise_scale", noise_prior, scale, 1.0)]
@@ -80,32 +81,21 @@ class _Additive(Likelihood):
         """Return the rows' scales in PyTensor."""
         import pytensor.tensor as pt
 
-        if data.noise == "known":
-            return data.standard_error
-        own, error = values["noise_scale"], data.standard_error
-        if data.noise == "additive":
-            return pt.sqrt(own**2 + error**2)
-        if data.noise == "auto":
-            return pt.sqrt((own**2 + data.resolution**2) * error**2 + values["scatter"] ** 2)
-        own = (
-            own
-            if isinstance(data.resolution, float) and not data.resolution
-            else pt.sqrt(own**2 + data.resolution**2)
-        )
-        return own if isinstance(error, float) and error == 1.0 else own * error
+        error, resolution = data.standard_error, data.resolution
+        if data.noise.scatters:
+            return pt.sqrt(data.noise.variance(values, error, resolution))
+        if not data.noise.multiplies:
+            return error
+        scale = values["noise_scale"]
+        if not isinstance(resolution, float) or resolution:
+            scale = pt.sqrt(scale**2 + resolution**2)
+        return scale if isinstance(error, float) and error == 1.0 else scale * error
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return 1.0 / self._scale(values, data) ** 2
 
     def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
-        square = np.square(np.asarray(data.standard_error))
-        if data.noise == "known":
-            return square
-        own = np.square(values["noise_scale"])
-        if data.noise == "additive":
-            return own + square
-        multiplied = (own + data.resolution**2) * square
-        return multiplied + np.square(values["scatter"]) if data.noise == "auto" else multiplied
+        return np.asarray(data.noise.variance(values, np.asarray(data.standard_error), data.resolution))
 
     def _log_variance(self, coordinates: Array, data: Observations) -> tuple[Array, Array, Array]:
         """Return the log of the rows' squared scales, and its derivatives in the coordinates of the noise.
@@ -114,20 +104,20 @@ class _Additive(Likelihood):
         -------
         log_variance : ndarray of shape (n,)
         slope : ndarray of shape (A, n)
-            A is 0 for known noise, 2 for "auto", else 1.
+            A is 0 for known noise, 2 where there are both, else 1.
         bend : ndarray of shape (A, A, n)
         """
         square = np.broadcast_to(np.square(np.asarray(data.standard_error)), data.y.shape)
-        if data.noise == "known":
+        if not data.noise.has_scale:
             return np.log(square), np.zeros((0, len(square))), np.zeros((0, 0, len(square)))
         of = _noise_coordinates(data.noise, data.visible)
-        # Squares of the noise scale and the scatter, what multiplies them, and what is added to them.
+        # The multiple and the scatter, what their squares are multiplied by, and what is added to these.
         values, growth = np.array(
             [coordinate.signed(c) for coordinate, c in zip(of, coordinates, strict=False)]
         ).T
         one = np.ones_like(square)
-        times = np.array({"scaled": [square], "additive": [one], "auto": [square, one]}[data.noise])
-        fixed = square if data.noise == "additive" else data.resolution**2 * square
+        times = np.array([square] * data.noise.multiplies + [one] * data.noise.scatters)
+        fixed = data.resolution**2 * square if data.noise.multiplies else square
         variance = fixed + np.square(values) @ times
         slope = 2.0 * (values * growth)[:, None] * times / variance
         bend = -slope[:, None] * slope

@@ -17,13 +17,12 @@ from sklearn.base import BaseEstimator
 from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import PoweredCorrelation
 from .links import IDENTITY, Link
+from .noise import SCALED, Noise
 from .parameters import Auxiliary
 
-__all__ = ["Derivatives", "Likelihood", "Noise", "Observations", "counts"]
+__all__ = ["Derivatives", "Likelihood", "Observations", "counts"]
 
 Array = NDArray[np.float64]
-
-Noise = Literal["scaled", "additive", "known", "auto"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Observations:
     """(n,) target, in the model's units."""
     standard_error: Array | float = 1.0
     """Known errors of the target, (n,) or one, in the model's units; 1 where none are known."""
-    noise: Noise = "scaled"
+    noise: Noise = SCALED
     trials: Array | float = 1.0
     """What counted targets are counted per, (n,) or one: the trials behind shares, the exposure behind rates."""
     resolution: float = 0.0
@@ -124,7 +123,7 @@ class Likelihood(BaseEstimator, ABC):
 
         Parameters
         ----------
-        noise : {"scaled", "additive", "known", "auto"}
+        noise : Noise
         visible : float
             As in `Observations`.
         noise_prior : ScalePrior

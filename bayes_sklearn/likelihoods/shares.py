@@ -14,8 +14,9 @@ from ..measurements.messages import shown
 from ..priors.base import Prior, ScalePrior, UnitPrior
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import Beta, HalfNormal
-from .base import Derivatives, Likelihood, Noise, Observations, counts
+from .base import Derivatives, Likelihood, Observations, counts
 from .links import LOGIT
+from .noise import Noise
 from .parameters import Auxiliary, FoldedOdds
 from .special_functions import (
     log_below,

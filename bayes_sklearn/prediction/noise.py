@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..likelihoods.base import Noise
+from ..likelihoods.noise import Noise
 from ..measurements.checks import check_counts, check_vector
 from ..measurements.target_errors import CountErrors
 
@@ -93,7 +93,7 @@ class NoiseModel:
         """
         given = {"counts": (counts, "count_column"), "y_err": (y_err, "y_err_column")}
         # Beside a scatter a measurement may be without error of its own.
-        positive = () if self.noise in ("additive", "auto") else ("y_err",)
+        positive = () if self.noise.scatters else ("y_err",)
         stated = _stated(n, given, columns, positive)
         if len(stated) == 2:
             raise ValueError(
@@ -106,7 +106,7 @@ class NoiseModel:
                     " weight_type='counts' (or count_column), or leave counts out."
                 )
             check_counts(stated["counts"], "counts", whole=False)
-        if "y_err" in stated and self.kind == "none" and self.noise == "scaled":
+        if "y_err" in stated and self.kind == "none" and self.noise.only_multiplies:
             raise ValueError(
                 "y_err is given, but the model was fitted without errors of y, so that its noise is no multiple of"
                 " one. Fit with y_err, or use noise='additive'."
@@ -143,17 +143,17 @@ class NoiseModel:
 
     def sharing(self, noise_scale: Array) -> Array:
         """Return what covariances of features' errors with the target's are multiplied by at noise scales, (G,)."""
-        return noise_scale if self.noise in ("scaled", "auto") else np.ones_like(noise_scale)
+        return noise_scale if self.noise.multiplies else np.ones_like(noise_scale)
 
     def _split(self, squares: dict[str, Array | float]) -> Parts:
         """Put squared errors where the kind of noise has them."""
-        multiplied = self.noise in ("scaled", "auto")
+        multiplied = self.noise.multiplies
         parts = {
             name: Part(multiplied=square) if multiplied else Part(square) for name, square in squares.items()
         }
         scatter = parts.get("scatter", Part())
-        if self.noise == "additive":
+        if self.noise.only_scatters:
             parts["scatter"] = scatter._replace(multiplied=1.0)
-        if self.noise == "auto":
+        if self.noise.combined:
             parts["scatter"] = scatter._replace(scattered=1.0)
         return parts

@@ -15,7 +15,8 @@ from scipy.special import logsumexp
 
 from ..inference.posterior import row_blocks
 from ..inference.structural.line import Line
-from ..likelihoods.base import Likelihood, Noise, Observations
+from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.noise import SCALED, Noise
 from .draws import Draws
 
 __all__ = ["GivenDraws", "MeasuredRowsGivenDraws", "Observed", "RowsGivenDraws"]
@@ -73,7 +74,7 @@ class GivenDraws:
         data = Observations(
             observed.y,
             1.0 if error is None else error,
-            "scaled" if error is None else self.noise,
+            SCALED if error is None else self.noise,
             observed.trials,
         ).take(rows)
         of_draws = {name: value[:, None] for name, value in draws.values.items()}

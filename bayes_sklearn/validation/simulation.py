@@ -288,10 +288,10 @@ class Simulation:
             precision = 1.0 / problem.likelihood.squared_scale(values, data)
             information = np.broadcast_to(precision, (n, len(data.y))).sum(axis=1)
             if problem.likelihood.is_normal:
-                if problem.noise == "additive":  # the typical error first, then the scatter
+                if problem.noise.only_scatters:  # the typical error first, then the scatter
                     typical = problem.typical_error**2 + auxiliary["noise_scale"] ** 2
                     information = len(data.y) / typical
-                elif problem.noise == "auto":
+                elif problem.noise.combined:
                     typical = (auxiliary["noise_scale"] * problem.typical_error) ** 2 + auxiliary[
                         "scatter"
                     ] ** 2
@@ -382,10 +382,8 @@ class Simulation:
         told = (np.linalg.pinv(errors.covariance, hermitian=True) @ c[..., None])[..., 0]
         known = np.square(np.asarray(problem.standard_error)) - (told * c).sum(axis=-1)
         scale = float(one.auxiliary.get("noise_scale", 1.0))
-        multiple = scale if problem.noise in ("scaled", "auto") else 1.0
-        added = {"additive": scale, "auto": one.auxiliary.get("scatter", 0.0)}
-        scatter = scaling.y_scale * float(added.get(problem.noise, 0.0))
-        variance = np.maximum(multiple**2 * known, 0.0) + scatter**2
+        multiple, scatter = problem.noise.parts(scale, one.auxiliary.get("scatter"))
+        variance = np.maximum(multiple**2 * known, 0.0) + (scaling.y_scale * float(scatter)) ** 2
         noise = multiple * (told * feature_error).sum(axis=1) + np.sqrt(variance) * rng.standard_normal(n)
         return scaling.y_mean + scaling.y_scale * line + noise
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
+from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_vector
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
@@ -152,7 +153,7 @@ def standardize_rows(
         Xy_cov is not None
     ):  # which may leave less than the target's own error, and no multiple of them is stated
         as_stated = copy(model)
-        as_stated._noise_model = replace(model._noise_model, noise="known")
+        as_stated._noise_model = replace(model._noise_model, noise=KNOWN)
         alone = predictive_distribution(as_stated, table, y_err=y_err, **errors)
         left_open = alone.var() - alone.variance_parts["parameters"] - np.square(stated)
         of_features = distribution.var() - line - noise

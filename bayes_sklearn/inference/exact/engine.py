@@ -86,11 +86,11 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
         raise ValueError(f"The exact engine can't take this: {reason}.")
     check_proper(problem)
     gaussian = problem.gaussian_prior
-    if gaussian is None or problem.noise == "auto":
+    if gaussian is None or problem.noise.combined:
         return _over_more(problem, prior, approximate=approximate)
-    if problem.noise == "additive":
+    if problem.noise.only_scatters:
         return _additive(problem, *gaussian, approximate=approximate)
-    if problem.noise == "known":
+    if not problem.noise.has_scale:
         return _known(problem, *gaussian)
     given = problem.given_scale
     if given is None:  # for the type checker
@@ -105,7 +105,7 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
     coordinates are more than the prior lets expect, (10).
     """
     prior = problem.conditional_prior
-    if prior is None or problem.noise not in ("scaled", "known"):
+    if prior is None or problem.noise.scatters:
         return None
     if not len(prior.mean) or not np.isfinite(prior.sigma).all() or posterior.log_evidence is None:
         return None
@@ -127,7 +127,7 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
     """Integrate over more than a noise scale: the scale of the prior, its geometry, a scatter beside it."""
     scatter: Array | None = None
     error_share: Array | None = None
-    if problem.noise in ("additive", "auto"):
+    if problem.noise.scatters:
         integrated = over_scatter(problem, prior, approximate=approximate)
         found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
         masses = integrated.masses
@@ -136,15 +136,15 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
         found, totals = solved.found(np.zeros(1)), solved.totals
         masses = found.scale_masses
     noise_scale = found.noise_scale
-    if problem.noise == "additive" and scatter is not None:
+    if problem.noise.only_scatters and scatter is not None:
         noise_scale, scatter = scatter, None
         masses = _masses_of(masses, "scatter")
-    elif prior.scale_prior is not None and problem.noise != "known":
+    elif prior.scale_prior is not None and problem.noise.has_scale:
         error_share = 1.0 / (1.0 + np.square((0.0 if scatter is None else scatter) / problem.scatter_unit))
         error_share = np.broadcast_to(error_share, noise_scale.shape)
     if scatter is not None:
         scatter = scatter * noise_scale
-    if problem.noise == "known":
+    if not problem.noise.has_scale:
         masses = _masses_of(masses)
     posterior = _posterior(
         problem, found.log_weights, noise_scale, found.location, found.covariances, None, 0.0
@@ -216,7 +216,7 @@ def integrand(problem: Problem) -> Integrand:
     prior, reason = problem.gaussian_prior, why_not(problem)
     if prior is None or reason is not None:
         raise ValueError(f"The exact engine can't take this: {reason}.")
-    if problem.noise == "additive":
+    if problem.noise.only_scatters:
         return AdditiveIntegrand(problem, *prior)
     factor, log_error = problem.factor
     return ScaledIntegrand(problem, GivenScale.of(factor, *prior), log_error)

@@ -257,7 +257,7 @@ class _Table:
         """Return the noise variance at every node, (rows, G); a scatter is in multiples of the noise scale."""
         square = self.square[members, None] + np.square(scatter)
         scale: Array = np.square(noise_scale)
-        plain = self.problem.noise == "additive" and not np.any(scatter)
+        plain = self.problem.noise.only_scatters and not np.any(scatter)
         return square + scale if plain else square * scale
 
 

@@ -96,18 +96,18 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
     prior, gaussian = problem.conditional_prior, problem.gaussian_prior
     if prior is None:
         raise ValueError("Exact leave-one-out is for priors that are Gaussian given their scale.")
-    if gaussian is not None and problem.noise == "known":
+    if gaussian is not None and not problem.noise.has_scale:
         return [Component(Known(known_node(problem, *gaussian)))]
-    if gaussian is not None and problem.noise != "auto":
+    if gaussian is not None and not problem.noise.combined:
         return [Component(NoiseLattice.of(integrand(problem), noise_scale))]
     prior = prior.distinct
-    if problem.noise in ("additive", "auto"):
+    if problem.noise.scatters:
         rows, log_spacing = scatters(problem, prior)
     else:
         rows, log_spacing = [weighting(problem)], 0.0
     found = []
     for one in rows:
-        scatter = float(np.exp(one.log_scatter_ratio)) if problem.noise in ("additive", "auto") else 0.0
+        scatter = float(np.exp(one.log_scatter_ratio)) if problem.noise.scatters else 0.0
         if prior.scale_prior is not None:
             found.append(Component(ScaleLattice(learned(problem, prior, [one])), scatter, log_spacing))
             continue
@@ -120,8 +120,8 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
 
 def _of_fixed(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[LeftOutNodes, float]:
     """Return nodes where the prior's scale is fixed, and the log of what their weights lack."""
-    if problem.noise in ("scaled", "auto"):
-        scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
+    if problem.noise.multiplies:
+        scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise.combined else None
         lowest = problem.resolution(rows.factor)
         of = ScaledIntegrand(problem, given, -rows.log_weight, scatter, lowest)
         log_scale, _, _ = trapezoid(of.log_density, of.intervals())

@@ -67,7 +67,7 @@ def _compressed(problem: Problem, source: Source, u: Array) -> tuple[Array, Arra
     scatter = scatter_at(u, _lost(problem))
     factors, log_errors = source.compressed(scatter)
     log_weights = np.log1p(np.exp(-u)) - log_errors
-    if problem.noise == "additive":
+    if problem.noise.only_scatters:
         log_weights += problem.noise_prior.log_density(scatter) + np.log(scatter)
     return factors, log_weights, np.log(scatter)
 
@@ -153,7 +153,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     log_spacing = float(np.log(u[1] - u[0]))
     more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
     found = solved.found(more)
-    unit, additive = problem.scatter_unit, problem.noise == "additive"
+    unit, additive = problem.scatter_unit, problem.noise.only_scatters
 
     def masses() -> dict[str, tuple[Array, Array]]:  # refers to nothing that has rows
         whole = share * np.exp(_between(points, factor[:, None], scatter, unit)[:, 0] - factor.max())
@@ -239,7 +239,7 @@ def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str
     log_weights = np.concatenate([weights for weights, _ in found])
     values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
     masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
-    if problem.noise == "additive":
+    if problem.noise.only_scatters:
         u, log_density = _joined(parts)
         logs = np.log(scatter_at(u, _lost(problem)))
         masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
@@ -260,7 +260,7 @@ class Integrated(NamedTuple):
 
 def _lost(problem: Problem) -> float:
     """Return the scatter below which the lattice falls off faster than a logarithm's: there is nothing to see."""
-    return problem.scatter_prior.negligible if problem.noise == "auto" else problem.visible_scatter
+    return problem.scatter_prior.negligible if problem.noise.combined else problem.visible_scatter
 
 
 def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting], float]:
@@ -367,7 +367,7 @@ def _wide_density(problem: Problem, source: Source, u: Array) -> Array:
     # Rows that are many bound what they tell of more than the prior does.
     diagonal = np.diagonal(triangle, axis1=1, axis2=2)[:, :size]
     log_weight -= np.log(np.maximum(np.abs(diagonal), 1.0 / _WIDE)).sum(axis=1)
-    if problem.noise != "auto":
+    if not problem.noise.combined:
         return np.asarray(log_weight - 0.5 * square)
     floor = problem.resolutions(factors)
     log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))

@@ -102,9 +102,9 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
         branches,
         problem.total_weight,
         prior.scale_prior,
-        problem.noise_prior if problem.noise in ("scaled", "auto") else None,
+        problem.noise_prior if problem.noise.multiplies else None,
         np.log(np.repeat([problem.resolution(rows.factor) for rows in of], len(branches) // len(of))),
-        problem.scatter_prior if problem.noise == "auto" else None,
+        problem.scatter_prior if problem.noise.combined else None,
         None if prior.intercept is None or np.isinf(prior.intercept[1]) else prior.intercept,
     )
 
@@ -230,7 +230,7 @@ def _noise_scales(
     problem: Problem, branches: Sequence[tuple[GivenScale, Weighting]]
 ) -> list[tuple[Array, Array]]:
     """Return logs of a few noise scales that stand for all in each branch, and their log weights."""
-    if problem.noise not in ("scaled", "auto"):
+    if not problem.noise.multiplies:
         one = np.ones(1)
         return [
             (np.zeros(1), given.log_explained(one) - 0.5 * given.residual + rows.log_weight)
@@ -240,7 +240,7 @@ def _noise_scales(
     lowest = problem.resolutions(np.array([rows.factor for _, rows in branches])).tolist()
     integrands = []
     for (given, rows), least in zip(branches, lowest, strict=True):
-        scatter = (prior, rows.log_scatter_ratio) if problem.noise == "auto" else None
+        scatter = (prior, rows.log_scatter_ratio) if problem.noise.combined else None
         integrands.append(ScaledIntegrand(problem, given, -rows.log_weight, scatter, least))
     return ScaledIntegrand.few_of_each(integrands)
 

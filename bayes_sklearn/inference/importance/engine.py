@@ -171,7 +171,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         standard_error=error,
         noise=problem.noise,
         log_prior_scatter=(
-            ScatterPrior(problem.scatter_unit).log_density if problem.noise == "auto" else None
+            ScatterPrior(problem.scatter_unit).log_density if problem.noise.combined else None
         ),
         resolution=_resolution(problem),
     ), units
@@ -281,7 +281,7 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         noise_scale=nodes.noise_scale,
         center=np.zeros(p),
         true_features=true,
-        scatter=nodes.scatter if problem.noise == "auto" else None,
+        scatter=nodes.scatter if problem.noise.combined else None,
         prior_scale=nodes.tau if _learns_scale(problem) else None,
         geometry=_geometry(problem, nodes.geometry),
     )
@@ -341,7 +341,7 @@ def mixture_posterior(
         noise_scale=parts.noise_scale,
         center=np.zeros(p),
         true_features=true,
-        scatter=parts.scatter if problem.noise == "auto" else None,
+        scatter=parts.scatter if problem.noise.combined else None,
         prior_scale=parts.tau if _learns_scale(problem) else None,
         geometry=_geometry(problem, weights @ by_geometry),
     )

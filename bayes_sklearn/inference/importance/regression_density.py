@@ -295,7 +295,7 @@ class RegressionDensity:
         values, problem = self.values(points), self.problem
         if "noise_scale" not in values:
             return np.ones(len(points))
-        floor = problem.typical_error if problem.noise == "additive" else problem.resolution()
+        floor = problem.typical_error if problem.noise.only_scatters else problem.resolution()
         scattered = values.get("scatter", np.zeros(1)) / problem.typical_error
         return np.square(values["noise_scale"]) + np.square(scattered) + floor**2
 
@@ -332,7 +332,7 @@ class RegressionDensity:
             point[:k] = self.basis.T @ (design.T @ target)
             residual = target - design @ (self.basis @ point[:k])
             scale = max(float(np.linalg.norm(residual) / np.sqrt(problem.total_weight)), problem.resolution())
-            if problem.noise == "additive":
+            if problem.noise.only_scatters:
                 scale = problem.typical_error * np.sqrt(max(scale**2 - 1.0, 0.1))
         elif problem.fit_intercept:
             line = self.offset.copy()

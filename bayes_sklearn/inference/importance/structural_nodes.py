@@ -68,7 +68,7 @@ class Following:
         u, slope = q * (q + 1) // 2, problem.gathered.reference.m
         about = problem.residual_variance
         square = about + float(slope @ spread[:q, :q] @ slope)
-        known = float(errors[-2]) if problem.noise == "additive" else 0.0
+        known = float(errors[-2]) if problem.noise.only_scatters else 0.0
         return cls(
             problem,
             min(problem.total_weight / about, _INFORMATION / square),
@@ -96,7 +96,7 @@ class Following:
         m = ((mean + coordinates[:, None, :q]) @ root)[:, 0]
         log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         points = np.concatenate([m, coordinates[:, q:]], axis=1)
-        if self.problem.noise != "known":
+        if self.problem.noise.has_scale:
             away = self.deviation * np.clip(coordinates[:, q], -_MOST, _MOST)
             total = self.about * (1.0 + np.sinh(away))
             smoothing = self._smoothing
@@ -112,7 +112,7 @@ class Following:
         q, found = self.problem.n_noisy, points.copy()
         mean, lower = self._given_spread(points)
         found[:, :q] = (points[:, None, :q] @ lower - mean)[:, 0]
-        if self.problem.noise != "known":
+        if self.problem.noise.has_scale:
             square = np.maximum(np.square(self._unit * points[:, q]) / self._smoothing, np.exp(-_MOST))
             left = square + np.log(-np.expm1(-square))
             total = self._smoothing * left + self.known + self._unseen(points)
@@ -130,7 +130,7 @@ class Following:
     @property
     def _unit(self) -> float:
         """The noise where its column in a point is one."""
-        return self.problem.typical_error if self.problem.noise == "scaled" else 1.0
+        return self.problem.typical_error if self.problem.noise.only_multiplies else 1.0
 
     @property
     def _smoothing(self) -> float:
@@ -278,7 +278,7 @@ def _starts(following: Following) -> tuple[list[Component], int]:
         points, log_volume = following.points(coordinates)
         return problem.log_density(points) + log_volume
 
-    ways = [(True, True), (False, True)] + [(True, False)] * (problem.noise == "auto")
+    ways = [(True, True), (False, True)] + [(True, False)] * problem.noise.combined
     guesses = [Component(center, np.diag(scale)) for center, scale in (problem.guess(*way) for way in ways)]
     guesses = [following.component(guess) for guess in guesses]
     signs = problem.signs(following.flips)

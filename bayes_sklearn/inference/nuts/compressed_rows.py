@@ -96,7 +96,7 @@ def compressed_data(
     layout, scale, weights = Layout.of(problem), start.noise_scale, start.weights
     arrays: dict[str, Array | float] = dict(prior_parameters(problem))
     typical, scatter = 1.0, scale
-    if problem.noise == "auto":
+    if problem.noise.combined:
         if start.scatter is None:
             raise AssertionError  # for the type checker
         scatter = start.scatter / scale
@@ -111,7 +111,7 @@ def compressed_data(
             spot[0] = _rounded(np.log(scale[node]), spot[1], _OF_PLACES)
         arrays["log_scale"] = spot
     if layout.noise:
-        typical = float(np.exp(np.asarray(arrays["log_scale"])[0])) if problem.noise == "scaled" else 1.0
+        typical = float(np.exp(np.asarray(arrays["log_scale"])[0])) if problem.noise.only_multiplies else 1.0
     if layout.learned:
         if start.prior_scale is None:
             raise AssertionError  # for the type checker
@@ -133,11 +133,11 @@ def compressed_data(
         arrays["start"] = _rounded(start.mean[free][: layout.sampled], sd, bits)
     if layout.mixture:
         arrays["unit"] = float(_rounded(typical_unit(problem), typical_unit(problem), _BELOW_ROWS))
-    if problem.noise != "known":
+    if problem.noise.has_scale:
         arrays["total_weight"] = problem.total_weight
-    if problem.noise in ("scaled", "auto"):
+    if problem.noise.multiplies:
         arrays["resolution"] = float(_rounded(problem.resolution(), problem.resolution(), _OF_PLACES))
-    if problem.noise in ("additive", "auto"):
+    if problem.noise.scatters:
         source = groups if groups is not None and groups.exact else None
         return _interpolated(problem, layout, arrays, scatter, source, widening)
     factor, _ = problem.factor
@@ -162,7 +162,7 @@ def _placed_beside_scatter(
     """Return the coordinates of coefficients that follow their prior, where rows depend on the scatter."""
     unit, size = problem.scatter_unit, float(np.exp(np.asarray(arrays["log_scale"])[0]))
     scale, scatter, variance = 1.0, size, size**2 + unit**2
-    if problem.noise == "auto":
+    if problem.noise.combined:
         scatter = unit * float(np.exp(np.asarray(arrays["log_ratio"])[0]))
         scale, variance = size / np.hypot(unit, scatter), size**2
     rows = _whole(problem, layout, problem.factor_at(scatter, source)[0]) / scale
@@ -244,9 +244,7 @@ def _interpolated(
 
     def functions(scatter: float) -> Array:
         factor, log_error = problem.factor_at(scatter, source)
-        if (
-            problem.noise == "auto"
-        ):  # in units of the noise of the most precise row, so that they never vanish
+        if problem.noise.combined:  # in units of the noise of the most precise row, so that they never vanish
             unit = np.hypot(scatter, smallest)
             factor, log_error = factor * unit, log_error - problem.total_weight * np.log(unit)
         rows = _canonical(_in_coordinates(problem, layout, arrays, factor), layout, len(factor))
@@ -257,7 +255,7 @@ def _interpolated(
     error = np.asarray(problem.standard_error, dtype=np.float64)
     counted = (error[used] if error.ndim else error) / problem.error_unit
     smallest, largest = float(counted.min()), np.inf
-    if problem.noise == "auto":
+    if problem.noise.combined:
         largest = float(_rounded(2.0 * counted.max(), counted.max(), _OF_PLACES))
     # As far again to either side as the Gaussian approximation reaches.
     inner = position(np.array([scale.min(), scale.max()]), smallest, largest)
@@ -269,13 +267,13 @@ def _interpolated(
     coefficients = series.coefficients
     width = problem.rows.n_features + 1 + problem.fit_intercept
     rows = coefficients[:, :-1].reshape(-1, width, width)
-    factor = problem.factor if problem.noise == "auto" else problem.factor_at(float(np.median(scale)), source)
+    factor = problem.factor if problem.noise.combined else problem.factor_at(float(np.median(scale)), source)
     rows = _rounded(rows, *_sizes(rows, factor[0], layout, 1.0))
     log_error = _rounded(coefficients[:, -1] * root_weight, 1.0, _BELOW_NOISE)
     values = np.column_stack([rows.reshape(len(rows), -1), log_error])
     arrays["factor"] = values
     arrays["interval"] = np.array([series.smallest, series.middle, series.half])
-    if problem.noise == "auto":
+    if problem.noise.combined:
         arrays["largest"] = largest
     return CompressedData(arrays, replace(series, coefficients=values), (lower, upper))
 

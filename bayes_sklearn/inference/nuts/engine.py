@@ -133,7 +133,7 @@ def _on_compressed_rows(problem: Problem, settings: SamplerSettings) -> Iterator
     """Exact features under the normal likelihood; the range of additive noise may prove too narrow."""
     pilot = pilot_of(problem)
     start = exact.solve(pilot, settings, approximate=True)
-    groups = pilot.groups if problem.noise in ("additive", "auto") else None
+    groups = pilot.groups if problem.noise.scatters else None
     for widening in range(_WIDENINGS):
         data = compressed_data(problem, start, groups, widening)
         yield Formulation(
@@ -151,7 +151,7 @@ def _of_compressed_rows(problem: Problem, data: CompressedData, seed: int, draws
     """Return draws of `pymc_model.sampler_model` as nodes; coefficients with scales are drawn given these."""
     p, u = problem.rows.n_features, draws.flat("u")
     scale = draws.flat("s") if "s" in draws.values else np.ones(len(u))
-    scatter = draws.flat("scatter") if problem.noise == "auto" else None
+    scatter = draws.flat("scatter") if problem.noise.combined else None
     if "geometry" in draws.values:
         return replace(following_nodes(problem, draws, seed, scale), scatter=scatter)
     location = np.zeros((len(u), p + 1))

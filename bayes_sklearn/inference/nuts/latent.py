@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 
 from ...likelihoods.additive import NormalLikelihood
 from ...likelihoods.base import Observations
+from ...likelihoods.noise import KNOWN
 from ...measurements.compressed import Rows
 from .._compat import quietly
 from ..importance.engine import posterior_of, structural_problem
@@ -63,7 +64,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             u = pm.Flat("u", shape=size + others + n * q)
             values, terms = likelihood_values(problem, given, u[size : size + others])
             # A normal target of known noise stands for the rows' densities.
-            working = replace(problem, noise="known", likelihood=NormalLikelihood())
+            working = replace(problem, noise=KNOWN, likelihood=NormalLikelihood())
             found, priors = structural_parameters(working, given, u[:size], (q, width))
             own = u[size + others :].reshape((q, n))
             columns = given["factor"].T
@@ -272,7 +273,7 @@ def _working(problem: Problem, y: Array, error: Array) -> Problem:
         problem,
         rows=replace(problem.rows, y=scaling.y_mean + scaling.y_scale * y),
         standard_error=scaling.y_scale * error,
-        noise="known",
+        noise=KNOWN,
         likelihood=NormalLikelihood(),
         trials=None,
     )

@@ -63,8 +63,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise != "known")
-        sizes |= {"scatter": int(problem.noise == "auto"), "tau": int(scale_is_learned(problem))}
+        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise.has_scale)
+        sizes |= {"scatter": int(problem.noise.combined), "tau": int(scale_is_learned(problem))}
         with pm.Model() as model:
             given, priors = unpacked(data), priors_of(problem)
             u = pm.Flat("u", shape=np.size(data["location"]))
@@ -216,7 +216,7 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         "root": root,
         "factor": np.column_stack([rows[:, :-1], of_y, covariance, mixture.frequency]),
     }
-    if problem.noise == "auto":
+    if problem.noise.combined:
         arrays["typical_error"] = structural.typical_error
     return MixtureData(arrays | geometries(structural) | _scaled_slopes(mixture), mixture, units)
 

@@ -42,7 +42,7 @@ def follows_prior(problem: Problem) -> bool:
     """
     if isinstance(problem.coef_prior, ScaleMixture):
         return False
-    return is_hierarchical(problem.coef_prior) or problem.noise == "auto"
+    return is_hierarchical(problem.coef_prior) or problem.noise.combined
 
 
 def is_hierarchical(prior: CoefficientPrior) -> bool:

@@ -103,7 +103,7 @@ def structural_parameters(
     import pytensor.tensor as pt
 
     (q, width), priors = shape, priors_of(problem)
-    has_scale = problem.noise != "known"
+    has_scale = problem.noise.has_scale
     n_own = given["location"].type.shape[0]
     own, tau = u[:n_own], 1.0
     terms: list[Any] = []
@@ -117,7 +117,7 @@ def structural_parameters(
         pm.Deterministic("values", values)
     n_line = width - (not problem.fit_intercept)
     of_w, of_y, change, t, scale, zeta, ratio = parts_of(
-        values, [q * width, n_line, q, q, has_scale, q * (q - 1) // 2, problem.noise == "auto"]
+        values, [q * width, n_line, q, q, has_scale, q * (q - 1) // 2, problem.noise.combined]
     )
     latent = given["latent"] + of_w.reshape((q, width))
     moved = pt.dot(change, latent)
@@ -209,12 +209,12 @@ def signed_noise(
     """
     import pytensor.tensor as pt
 
-    if problem.noise == "known":
+    if not problem.noise.has_scale:
         return None, 0.0, []
     in_logs = takes_log_noise(problem)
     size = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
-    terms, scatter = [scale[0]] if in_logs else [], size if problem.noise == "additive" else 0.0
-    if problem.noise == "auto":
+    terms, scatter = [scale[0]] if in_logs else [], size if problem.noise.only_scatters else 0.0
+    if problem.noise.combined:
         rest = size / pt.sqrt(1.0 + pt.exp(2.0 * ratio[0]))
         noise_scale, scatter = rest / given["typical_error"], rest * pt.exp(ratio[0])
         of_scatter = of_role(given, "scatter_prior")
@@ -257,7 +257,7 @@ def _omega(problem: Problem, errors: Any, found: StructuralParameters) -> Any:
 
 def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
     """Return what the rows' errors make of the covariance, where s multiplies them in the parts 1, s and s^2."""
-    if problem.noise not in ("scaled", "auto"):
+    if not problem.noise.multiplies:
         return errors
     without, with_scale, with_square = parts_of(errors, [order**2] * 3)
     return without + scale * with_scale + scale**2 * with_square

@@ -77,7 +77,7 @@ def priors_of(problem: Problem) -> dict[str, Any]:
         priors["intercept_prior"] = problem.intercept_prior
     if problem.has_noise_scale:
         priors["noise_prior"] = problem.noise_prior
-    if problem.noise == "auto":
+    if problem.noise.combined:
         priors["scatter_prior"] = problem.scatter_prior
     others = (other for other in problem.auxiliary if other.name not in ("noise_scale", "scatter"))
     priors |= {f"{other.name}_prior": other.prior for other in others}
@@ -126,12 +126,12 @@ def noise_variables(problem: Problem, given: Mapping[str, Any], u: Any) -> Noise
     import pymc as pm
     import pytensor.tensor as pt
 
-    if problem.noise == "known":
+    if not problem.noise.has_scale:
         return NoiseVariables(None, None, [])
     log_scale = given["log_scale"][0] + given["log_scale"][1] * u[0]
     log_scatter, scatter = 0.0, None
     terms = []
-    if problem.noise == "auto":
+    if problem.noise.combined:
         log_ratio = given["log_ratio"][0] + given["log_ratio"][1] * u[1]
         log_scale, log_scatter = scale_and_scatter(given, log_scale, log_ratio)
         scatter = pm.Deterministic("scatter", pt.exp(log_scatter))

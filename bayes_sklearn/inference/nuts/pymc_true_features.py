@@ -126,8 +126,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 # What the features' errors say of the target's: E[eps | u] = c' U^-1 u.
                 c = with_target[used] if with_target.ndim == 2 else with_target
                 told = np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None])[:, :, 0]
-                multiple = seen["noise_scale"] if problem.noise in ("scaled", "auto") else 1.0
-                scatter = seen.get("noise_scale" if problem.noise == "additive" else "scatter", 0.0)
+                multiple, scatter = problem.noise.parts(seen.get("noise_scale"), seen.get("scatter"))
                 line = line + multiple * ((X - x_true) * told).sum(axis=1)
                 known = data.standard_error**2 - (told * c).sum(axis=1)
                 variance = multiple**2 * known + scatter**2

@@ -79,10 +79,10 @@ class Layout:
         placed = follows_prior(problem)
         return cls(
             problem.fit_intercept + (0 if mixed else p),
-            {"known": 0, "auto": 2}.get(problem.noise, 1),
+            problem.noise.has_scale + problem.noise.combined,
             prior.scale_prior is not None,
             coordinates,
-            problem.noise == "scaled" and not mixed and not placed,
+            problem.noise.only_multiplies and not mixed and not placed,
             placed,
         )
 
@@ -196,10 +196,10 @@ def _following_prior(
 ) -> PlacedCoefficients:
     """Return B on the compressed rows."""
     more: Any = 1.0
-    if problem.noise != "known":
-        floor = given["resolution"] if problem.noise == "scaled" else given["floor"]
+    if problem.noise.has_scale:
+        floor = given["resolution"] if problem.noise.only_multiplies else given["floor"]
         squared = noise.scale**2 + floor**2
-        if problem.noise == "auto":
+        if problem.noise.combined:
             squared = (noise.scale * floor) ** 2 + noise.scatter**2
         more = given["variance"] / squared
     return following_prior(problem, given, u, more, scale)
@@ -210,23 +210,23 @@ def _rows(problem: Problem, given: Mapping[str, Any], noise: NoiseVariables) -> 
     import pytensor.tensor as pt
 
     scale = noise.scale
-    if problem.noise == "known":
+    if not problem.noise.has_scale:
         return given["factor"], 1.0, 0.0
-    if problem.noise == "scaled":
+    if problem.noise.only_multiplies:
         # The resolution of the data is noise, too: where they are fitted without error, it is all there is.
         variance = scale**2 + given["resolution"] ** 2
         return given["factor"], variance, -0.5 * given["total_weight"] * pt.log(variance)
     smallest, middle, half = given["interval"][0], given["interval"][1], given["interval"][2]
-    square = scale**2 if problem.noise == "additive" else (noise.scatter / scale) ** 2
+    square = scale**2 if problem.noise.only_scatters else (noise.scatter / scale) ** 2
     v = 0.5 * pt.log(square + smallest**2)
-    if problem.noise == "auto":
+    if problem.noise.combined:
         v = v - 0.5 * pt.log1p(square / given["largest"] ** 2)
     angle = pt.arccos(pt.clip((v - middle) / half, -_INSIDE, _INSIDE))
     basis = pt.cos(pt.arange(given["factor"].shape[0]) * angle)
     values = pt.dot(basis, given["factor"])
     width = problem.rows.n_features + 1 + problem.fit_intercept
     rows = values[:-1].reshape((width, width))
-    if problem.noise == "additive":
+    if problem.noise.only_scatters:
         return rows, 1.0, -values[-1]
     # The rows are in units of the noise of the most precise one.
     variance = (scale**2 + given["resolution"] ** 2) * smallest**2 + noise.scatter**2
@@ -248,11 +248,11 @@ def _unit(problem: Problem, given: Mapping[str, Any], scale: Any, scatter: Any =
     """Return the noise of a typical row by the square root of the number of rows."""
     import pytensor.tensor as pt
 
-    if problem.noise == "known":
+    if not problem.noise.has_scale:
         return given["unit"]
-    if problem.noise == "scaled":
+    if problem.noise.only_multiplies:
         return scale * given["unit"]
-    multiple, scatter = (scale, scatter) if problem.noise == "auto" else (1.0, scale)
+    multiple, scatter = (scale, scatter) if problem.noise.combined else (1.0, scale)
     return pt.sqrt((multiple * given["unit"]) ** 2 + scatter**2 / given["total_weight"])
 
 
@@ -344,7 +344,7 @@ def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any],
     scales: list[tuple[str, str, ScalePrior, float]] = []
     if problem.has_noise_scale:
         scales.append(("noise_scale", "sigma", problem.noise_prior, problem.noise_unit))
-    if problem.noise == "auto":
+    if problem.noise.combined:
         scales.append(("scatter", "scatter", problem.scatter_prior, problem.scaling.y_scale))
     for role, name, prior, unit in scales:
         own = suffix if unit != 1.0 else ""

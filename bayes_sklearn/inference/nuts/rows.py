@@ -117,7 +117,7 @@ def likelihood_values(problem: Problem, given: Mapping[str, Any], u: Any) -> tup
         return values, terms
     coordinates = given["place"] + pt.dot(given["spread_of_auxiliary"], u)
     for i, parameter in enumerate(problem.auxiliary):
-        if problem.noise == "auto" and i < 2:
+        if problem.noise.combined and i < 2:
             log_slope = scale_and_scatter(given, coordinates[0], coordinates[1])[i]
             above = pt.exp(log_slope)
         else:
@@ -136,7 +136,7 @@ def observations(problem: Problem, given: Mapping[str, Any], columns: Any) -> Ob
 def _rows_say(problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     """Return by how much more the rows say than where the coordinates are from, r - 1 in (36)."""
     squared = values["noise_scale"] ** 2 + given["floor"] ** 2
-    if problem.noise == "auto":
+    if problem.noise.combined:
         squared = (values["noise_scale"] * given["floor"]) ** 2 + values["scatter"] ** 2
     return given["variance"] / squared - 1.0
 
@@ -233,7 +233,7 @@ def auxiliary_arrays(problem: Problem, coordinates: Array, root: Array) -> dict[
     root : ndarray of shape (A, A)
         A root of their covariance.
     """
-    auxiliary, together = problem.auxiliary, problem.noise == "auto"
+    auxiliary, together = problem.auxiliary, problem.noise.combined
     place, slope = np.zeros(len(auxiliary)), np.ones(len(auxiliary))
     for i, parameter in enumerate(auxiliary):
         own, other = parameter.coordinate, Log() if together and i < 2 else parameter.for_sampler
@@ -319,13 +319,13 @@ def _following_noise(problem: Problem, found: Approximation) -> dict[str, Array 
 def _of_noise(problem: Problem, found: Approximation) -> dict[str, Array | float]:
     """Return what tells how much rows say at any noise, by how much they do where the coordinates are from."""
     density = found.density
-    floor = {"additive": problem.typical_error, "auto": problem.scatter_unit}
+    known = problem.scatter_unit if problem.noise.multiplies else problem.typical_error
     arrays: dict[str, Array | float] = {
         "resolution": problem.resolution(),
-        "floor": floor.get(problem.noise, problem.resolution()),
+        "floor": known if problem.noise.scatters else problem.resolution(),
         "variance": float(density.typical_variance(found.point[None])[0]),
     }
-    if problem.noise == "auto":
+    if problem.noise.combined:
         values = {name: float(value[0]) for name, value in density.values(found.point[None]).items()}
         arrays["variance"] = (values["noise_scale"] * problem.scatter_unit) ** 2 + values["scatter"] ** 2
     return arrays

@@ -53,7 +53,7 @@ class MeasuredData:
             u = flat(draws["u"])[:, : np.size(data["location"])]
             values = data["location"] + u @ np.transpose(data["root"])
         (q, width), size = np.shape(data["latent"]), len(values)
-        n_noise, n_line = int(structural.noise != "known"), width - (structural.intercept is None)
+        n_noise, n_line = int(structural.noise.has_scale), width - (structural.intercept is None)
         of_w, of_y, change, t, scale, zeta, logs = np.split(
             values, np.cumsum([q * width, n_line, q, q, n_noise, q * (q - 1) // 2]), axis=1
         )
@@ -92,7 +92,7 @@ def takes_log_noise(problem: Problem) -> bool:
 
     So it has under noise "auto", where scatter and multiplied errors are nothing only together.
     """
-    return problem.noise == "auto" or (problem.noise != "known" and problem.noise_prior.vanishes_at_zero)
+    return problem.noise.combined or (problem.noise.has_scale and problem.noise_prior.vanishes_at_zero)
 
 
 def measured_data(problem: Problem, seed: int) -> MeasuredData:
@@ -133,7 +133,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         "root": root,
         "factor": np.column_stack([rows.rows, error_covariance(structural, rows), rows.counts]),
     }
-    if problem.noise == "auto":
+    if problem.noise.combined:
         arrays["typical_error"] = structural.typical_error
     if follows:
         arrays |= _following(structural, nodes, location, root)
@@ -265,7 +265,7 @@ def _coordinates(
     zeta = points[:, structural.correlation_columns] * sign[:, row] * sign[:, column]
     s, t = np.abs(points[:, q : spread.start]), np.abs(points[:, spread])
     s = np.log(s) if log_noise else s
-    ratio = points[:, structural.correlation_columns.stop :][:, : structural.noise == "auto"]
+    ratio = points[:, structural.correlation_columns.stop :][:, : structural.noise.combined]
     values = np.concatenate([lines, change, t, s, zeta, ratio], axis=1)
 
     inner = matrix @ nodes.theta_root

@@ -103,9 +103,9 @@ class MixtureProblem:
     def sizes(self) -> dict[str, int]:
         """How many columns each part has, in their order."""
         data = self.data
-        intercept, noise = data.intercept is not None, data.noise != "known"
+        intercept, noise = data.intercept is not None, data.noise.has_scale
         sizes = sizes_of(data.n_noisy, data.z.shape[1], self.n_components, intercept=intercept, noise=noise)
-        return sizes | {"scatter": int(data.noise == "auto"), "tau": int(self.scaled is not None)}
+        return sizes | {"scatter": int(data.noise.combined), "tau": int(self.scaled is not None)}
 
     @cached_property
     def columns(self) -> dict[str, slice]:

@@ -20,19 +20,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, gammaln
 
+from ...likelihoods.noise import SCALED, Noise
 from .normal_equations import HeadPrior, NormalEquations
 from .rows import GatheredRows, Reference, pairs, upper
 from .slope_prior import LogDensity, SlopePrior
 
 Array = NDArray[np.float64]
-
-Noise = Literal["scaled", "additive", "known", "auto"]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
@@ -121,7 +120,7 @@ class StructuralProblem:
     None: 0."""
     standard_error: Array | float | None = None
     """e, known error of y; None: 1 for "scaled", 0 for "additive"."""
-    noise: Noise = "scaled"
+    noise: Noise = SCALED
     log_prior_scatter: LogDensity | None = None
     """As `log_prior_noise`, of the scatter under noise "auto"."""
     resolution: float = 0.0
@@ -135,17 +134,17 @@ class StructuralProblem:
     def size(self) -> int:
         """d, the number of columns of points."""
         q = self.n_noisy
-        return q + (self.noise != "known") + q * (q + 1) // 2 + self.n_logs
+        return q + self.noise.has_scale + q * (q + 1) // 2 + self.n_logs
 
     @property
     def n_logs(self) -> int:
         """How many columns of points are logs: the last ones."""
-        return (self.noise == "auto") + (self.slopes.log_scale is not None)
+        return self.noise.combined + (self.slopes.log_scale is not None)
 
     @property
     def multiplies(self) -> bool:
         """Whether s multiplies known errors."""
-        return self.noise in ("scaled", "auto")
+        return self.noise.multiplies
 
     @property
     def total_weight(self) -> float:
@@ -154,7 +153,7 @@ class StructuralProblem:
     @property
     def spread_columns(self) -> slice:
         """Where a point has t."""
-        start = self.n_noisy + (self.noise != "known")
+        start = self.n_noisy + self.noise.has_scale
         return slice(start, start + self.n_noisy)
 
     @property
@@ -166,10 +165,10 @@ class StructuralProblem:
     def psi(self, points: Array) -> Psi:
         """Return m, s, T, the scatter and tau at points."""
         q, nothing = self.n_noisy, np.zeros(len(points))
-        noise_scale = nothing + 1.0 if self.noise == "known" else np.abs(points[:, q])
+        noise_scale = nothing + 1.0 if not self.noise.has_scale else np.abs(points[:, q])
         logs = np.exp(np.clip(points[:, self.size - self.n_logs :], -_MOST_LOG, _MOST_LOG))
         scatter = nothing
-        if self.noise == "auto":
+        if self.noise.combined:
             rest = noise_scale / np.hypot(1.0, logs[:, 0])
             noise_scale, scatter = rest / self.typical_error, rest * logs[:, 0]
         tau = nothing + 1.0 if self.slopes.log_scale is None else logs[:, -1]
@@ -238,14 +237,14 @@ class StructuralProblem:
         below = np.tril_indices(q, -1)
         zeta = np.arctanh(np.clip(lower[below] / remaining[below], -0.99, 0.99))
         s = np.empty(0)
-        if self.noise == "additive":
+        if self.noise.only_scatters:
             s = np.sqrt([max(residual - errors[-2], 0.1 * residual)])
-        elif self.noise == "scaled":
+        elif self.noise.only_multiplies:
             s = np.sqrt([residual / max(errors[-2], np.finfo(np.float64).tiny)])
-        elif self.noise == "auto":
+        elif self.noise.combined:
             s = np.sqrt([residual])
         logs, least = [], np.sqrt(residual / total)
-        if self.noise == "auto":
+        if self.noise.combined:
             excess = max(residual - errors[-2], 0.0) if scattered else 0.0
             logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
         if self.slopes.log_scale is not None:
@@ -272,11 +271,11 @@ class StructuralProblem:
         ndarray of shape (images, d)
         """
         q = self.n_noisy
-        flip_noise = self.noise != "known" and flip[q]
+        flip_noise = self.noise.has_scale and flip[q]
         choices = [[1.0, -1.0] if can else [1.0] for can in (flip_noise, *flip[self.spread_columns])]
         flips = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 1 + q)
         signs = np.ones((len(flips), self.size))
-        if self.noise != "known":
+        if self.noise.has_scale:
             signs[:, q] = flips[:, 0]
         signs[:, self.spread_columns] = flips[:, 1:]
         row, column = np.tril_indices(q, -1)
@@ -294,7 +293,7 @@ class StructuralProblem:
     def log_prior_of_noise(self, psi: Psi) -> Array:
         """Return the part of s and the scatter."""
         total = np.zeros(len(psi.m))
-        if self.noise != "known":
+        if self.noise.has_scale:
             total = total + self.log_prior_noise(psi.noise_scale)
         if self.log_prior_scatter is not None:
             total = total + self.log_prior_scatter(psi.scatter)
@@ -384,8 +383,8 @@ class StructuralProblem:
                 omega[entry[a, q], :, n_u + a] = with_target
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
         last[:, -2] = np.square(with_target)
-        last[:, -1] = np.square(s if self.noise == "additive" else scatter)
-        if self.noise != "known":
+        last[:, -1] = np.square(s if self.noise.only_scatters else scatter)
+        if self.noise.has_scale:
             last[:, -1] += self.resolution**2
         return omega
 
@@ -408,7 +407,7 @@ class StructuralProblem:
         """The target's variance about its regression on the features; where that is nothing, what errors make it."""
         q, (spread, errors), slope = self.n_noisy, self.moments, self.gathered.reference.m
         stated = float(min(slope @ errors[pairs(q)] @ slope, slope @ spread[:q, :q] @ slope))
-        if self.noise in ("known", "additive"):
+        if not self.noise.multiplies:
             stated += float(errors[-2])
         return max(float(spread[q, q]), _LEAST * stated)
 
@@ -423,7 +422,7 @@ class StructuralProblem:
         errors = errors[used] if len(errors) == len(used) else errors[:n]
         ones, w, y = np.column_stack([np.ones(n), self.z[used]]), self.w[used], self.y[used]
         variance = errors[:, -2]
-        certain = self.noise != "additive" and (variance > 0.0).all()
+        certain = not self.noise.only_scatters and (variance > 0.0).all()
         reference = Reference.of(
             ones, w, y, frequency / variance if certain else frequency, self.intercept is not None
         )
@@ -437,7 +436,7 @@ class StructuralProblem:
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
         if self.cross_covariance is not None:
             parts.append(np.atleast_2d(self.cross_covariance))
-        default = 0.0 if self.noise == "additive" else 1.0
+        default = 0.0 if self.noise.only_scatters else 1.0
         error = default if self.standard_error is None else self.standard_error
         parts.append(np.square(np.atleast_1d(np.asarray(error, dtype=np.float64)))[:, None])
         n = max(len(part) for part in parts)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 # The benchmarks are part of the checkout, not of the package.
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 from bayes_sklearn.estimators import fitting
 from bayes_sklearn.inference import problem
 from bayes_sklearn.inference.importance import structural_nodes

@@ -14,7 +14,7 @@ import bayes_sklearn
 from bayes_sklearn import datasets, distributed, metrics
 
 PACKAGE = Path(bayes_sklearn.__file__).parent
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 HEAVY = {"pymc", "pytensor", "nutpie", "arviz", "matplotlib", "dask", "numba"}
 
 

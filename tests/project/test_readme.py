@@ -16,7 +16,7 @@ from bayes_sklearn.datasets import make_role_modeling
 
 from reference_model import _quietly as quietly
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
     "docs/guide.md",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 # The benchmarks are part of the checkout, not of the package.
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from benchmarks import __main__ as command
 from benchmarks import cases as benchmark_cases
@@ -39,7 +39,7 @@ from plain import Regressor
 
 pytestmark = pytest.mark.thorough
 
-DOCUMENTED = Path(__file__).parents[1] / "docs" / "benchmarks"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "benchmarks"
 LARGE = {"rows": 1_000_000, "columns": 4}
 SAMPLED = {"draws": 4000, "tune": 1000}
 STREAMED = {"batches": 100, "rows": 100_000, "columns": 10}

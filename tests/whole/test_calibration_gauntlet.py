@@ -18,7 +18,7 @@ import pytest
 from scipy.stats import binomtest
 
 # The benchmarks are part of the checkout, not of the package.
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 from benchmarks import calibration
 from benchmarks.calibration_designs import DESIGNS, GROUPS
 from benchmarks.calibration_methods import least_squares
@@ -26,7 +26,7 @@ from benchmarks.calibration_scores import Rate, Score, missed, score, stack
 
 pytestmark = pytest.mark.thorough
 
-DOCUMENTED = Path(__file__).parents[1] / "docs" / "benchmarks" / "calibration"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "benchmarks" / "calibration"
 ALARM = 2e-5
 DATA_SETS = 200
 PEERS = ("least squares", "RidgeCV", "BayesianRidge")

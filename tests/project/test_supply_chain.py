@@ -17,7 +17,7 @@ from packaging.version import Version
 
 import bayes_sklearn
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path(bayes_sklearn.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 # Modules that read code or foreign objects out of bytes, start programs, or talk to other machines.

@@ -14,7 +14,7 @@ import scoringrules
 from scipy import stats
 
 # The benchmarks are part of the checkout, not of the package.
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[2]))
 from benchmarks.peers import __main__ as command
 from benchmarks.peers import latent, pictures, probe, records, reference, tables
 from benchmarks.peers.fits import Drawn, Fit, Gaussian, Point, StudentT
@@ -24,7 +24,7 @@ from benchmarks.peers.tasks import TASKS, Task, load, save
 
 pytestmark = pytest.mark.thorough
 
-DOCUMENTED = Path(__file__).parents[1] / "docs" / "benchmarks" / "peers"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "benchmarks" / "peers"
 # The complete list: a peer that is taken out of the registry fails here.
 NAMES = {
     "bayes_sklearn", "bayes_sklearn, binomial", "bayes_sklearn, beta-binomial",

@@ -45,7 +45,7 @@ def test_districts_vary_by_more_than_their_counts_explain() -> None:
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    example = Path(__file__).parents[1] / "docs" / "examples" / "star98.py"
+    example = Path(__file__).parents[2] / "docs" / "examples" / "star98.py"
     runpy.run_path(str(example), run_name="__main__")
     printed = capsys.readouterr().out
     assert "LOWINC" in printed
