@@ -167,10 +167,10 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     @abstractmethod
-    def variance(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        """Return each row's variance given the linear predictor; NaN where there is no mean.
+    def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return each row's variance given its mean (or location); NaN where the distribution has no mean.
 
-        Arguments and shape are those of `log_density`; the target is not looked at.
+        Further arguments and the shape are those of `log_density`; the target is not looked at.
         """
 
     @property
@@ -185,17 +185,20 @@ class Likelihood(BaseEstimator, ABC):
         """
         raise TypeError(f"{self!r} has no noise that is added to the line.")
 
-    def normal_parts(self, values: Mapping[str, Array], farthest: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield log weights and relative variances of the normal distributions that the noise is a mixture of.
+    def normal_parts(
+        self, values: Mapping[str, Array], outlying: Array, explained: Array
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield log weights and variances of the normal distributions that noise of scale one is a mixture of.
 
-        Of likelihoods with a noise scale. Without any the distribution is integrated over the linear predictor.
+        Where it is none, nothing: what has errors of features is then integrated over the linear predictor.
 
         Parameters
         ----------
         values : mapping of str to ndarray
             The auxiliary parameters, (G, 1).
-        farthest : ndarray of shape (G, 1)
-            Log of the largest relative variance under which a target is likely.
+        outlying, explained : ndarray of shape (G, 1)
+            Largest squared distance from the line of a target, in its squared scale, and in that and the variance
+            which the features' errors leave.
         """
         yield from ()
 

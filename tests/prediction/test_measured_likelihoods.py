@@ -119,46 +119,27 @@ def counted(likelihood: Likelihood) -> dict[str, Any]:
     return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.counted else {}
 
 
-@pytest.mark.parametrize("base", [NormalLikelihood, BinomialLikelihood])
-@pytest.mark.parametrize("error", [None, COMMON], ids=["true", "measured"])
-def test_noise_of_no_family_is_taken_for_none(base: type[Likelihood], error: Array | None) -> None:
-    class Own(base):  # type: ignore[misc, valid-type]
-        name, closed_form, family = "own", False, None
+@pytest.mark.parametrize("error", [None, COMMON, COMMON + np.arange(4.0)[:, None, None]], ids=["true", "all", "row"])
+def test_what_is_not_known_to_be_normal_is_predicted_by_its_own_functions(error: Array | None) -> None:
+    """The normal likelihood itself is the truth: its predictions are mixtures of normal distributions."""
 
-    with pytest.raises(
-        ValueError, match=r"under Own\(\): set the attribute family .* 'student_t', 'binomial'"
-    ):
-        predicted(Own(), error, **counted(Own()))
-    line = predicted(Own(), error, include_noise=False)
-    assert_allclose(line.mean(), predicted(base(), error, include_noise=False).mean())
-    nodes, of = posterior(Own()), np.broadcast_to(COMMON, (4, 1, 1))
-    observed = Observed(X, np.full(4, 0.4), np.arange(4), None, of, {}, 5.0)
-    draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
-    with pytest.raises(ValueError, match="set the attribute family"):
-        GivenDraws(Own(), "scaled", observed, draws, nodes.center).held_against(np.random.default_rng(4))
-
-
-def test_a_likelihood_of_a_family_needs_no_other_file() -> None:
     class Own(NormalLikelihood):
-        name, closed_form = "own", False
+        name, is_normal = "own", False
 
-    assert_allclose(predicted(Own(), COMMON).std(), predicted(NormalLikelihood(), COMMON).std())
+    own, normal = predicted(Own(), error), predicted(NormalLikelihood(), error)
+    assert type(own) is not type(normal)
+    y = np.array([0.4, 2.0, -1.0, 0.1])
+    assert_allclose(own.mean_and_std(), normal.mean_and_std(), rtol=1e-9)
+    assert_allclose(own.covariance(), normal.covariance(), rtol=1e-9)
+    assert_allclose(own.cdf(y), normal.cdf(y), atol=1e-3)
+    assert_allclose(normal.cdf(own.ppf(0.975)), 0.975, atol=1e-3)
+    assert_allclose(own.logpdf(y), normal.logpdf(y), atol=1e-3)
+    assert_allclose(own.crps(y), normal.crps(y), rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "likelihood", [NormalLikelihood(), *LIKELIHOODS], ids=lambda likelihood: likelihood.name
-)
-def test_likelihoods_refuse_what_others_have(likelihood: Likelihood) -> None:
-    data = Observations(np.array([0.4]), trials=np.array([5.0]))
-    if likelihood.counted:
-        with pytest.raises(TypeError, match="no noise that is added"):
-            likelihood.squared_scale({}, data)
-    else:
-        with pytest.raises(TypeError, match="no likelihood of shares"):
-            likelihood.sharpness({}, data)
-    if likelihood.family != "student_t":
-        with pytest.raises(TypeError, match="no degrees of freedom"):
-            likelihood.degrees_of_freedom({})
+def test_only_noise_that_is_added_has_a_scale() -> None:
+    with pytest.raises(TypeError, match="no noise that is added"):
+        BinomialLikelihood().squared_scale({}, Observations(np.array([0.4]), trials=np.array([5.0])))
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
@@ -167,7 +148,6 @@ def test_errors_by_row_are_those_for_all_where_they_are_the_same(likelihood: Lik
     errors = np.broadcast_to(COMMON, (4, 1, 1)).copy()
     errors[3] = 0.01
     own, common = (predicted(likelihood, error, **counted(likelihood)) for error in (errors, COMMON))
-    assert type(own) is not type(common)
     same = slice(0, 3)
     assert_allclose(own.mean()[same], common.mean()[same], rtol=1e-10)
     assert_allclose(own.mean_and_std()[1][same], common.std()[same], rtol=1e-10)
