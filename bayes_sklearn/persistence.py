@@ -40,11 +40,13 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
     "bayes_sklearn.priors.features.Mixture",
     # What a fit has found.
+    "bayes_sklearn.estimators.fitted.FittedModel",
     "bayes_sklearn.measurements.columns.Columns",
     "bayes_sklearn.measurements.target_errors.CountErrors",
     "bayes_sklearn.likelihoods.noise.Noise",
     "bayes_sklearn.prediction.noise.NoiseModel",
     "bayes_sklearn.estimators.fitting.Attenuation",
+    "bayes_sklearn.inference.chi_square.ChiSquare",
     "bayes_sklearn.inference.posterior.Chains",
     "bayes_sklearn.inference.posterior.Factors",
     "bayes_sklearn.inference.posterior.Joined",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ..estimators.reading import prior_of
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..priors.base import CoefficientPrior
 from .axes import BLUE, GREY, LIGHT, Display, percent
@@ -98,12 +99,12 @@ class CoefficientDisplay(Display):
                     " what another's priors are is not known."
                 )
         check_is_fitted(model)
-        scaling = model._scaling
+        scaling = model._fitted.scaling
         scale = scaling.x_scale / scaling.y_scale
         p = len(model.coef_)
         table = model.summary(coverage).iloc[int(model.fit_intercept) :][:p]
-        prior: CoefficientPrior = model._prior("coef_prior", CoefficientPrior, p)
-        target = model._likelihood.link.unit
+        prior: CoefficientPrior = prior_of(model, "coef_prior", CoefficientPrior, p)
+        target = model._fitted.likelihood.link.unit
         unit = f"{target or 'sd of target'} per sd of feature"
         if not model.standardize:
             unit = f"{target or 'unit of target'} per unit of feature"

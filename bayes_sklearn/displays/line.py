@@ -248,7 +248,7 @@ class _HeldColumns(NamedTuple):
         regressor, last = final_regressor(estimator, table)
         if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
             return cls({}, [], [])
-        columns = regressor._columns
+        columns = regressor._fitted.columns
 
         def found(position: int) -> int | None:
             """Return where a column of the regressor is in X: by its name, since transformers may move it."""
@@ -330,6 +330,6 @@ def _line(estimator: Any, X: Any) -> tuple[PredictiveDistribution, bool]:
     if hasattr(regressor, "predict_distribution"):
         ours = isinstance(regressor, BayesianErrorsInVariablesRegressor)
         # Columns of X say themselves that features are true.
-        true = {"X_err": 0.0} if ours and not regressor._columns.errors else {}
+        true = {"X_err": 0.0} if ours and not regressor._fitted.columns.errors else {}
         return predictive_distribution(estimator, X, include_noise=False, **true), True
     return predictive_distribution(estimator, X), False

@@ -15,12 +15,13 @@ import numpy as np
 from sklearn.base import clone
 
 from ..estimators.count_reweighting import CountedRows, Excess, Line, Outside
-from ..estimators.fitting import TrainingData
 from ..estimators.partial_fit import Seen
+from ..estimators.reading import TrainingData, read, specify
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..inference.problem import Problem
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.columns import find_column
+from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors
 from ..measurements.weights import Before, rules_out_counts
 from .blocks import BY_ROW, OF_FEATURES, Batch, Table
@@ -91,7 +92,7 @@ def settle_weights(model: BayesianErrorsInVariablesRegressor, table: Table) -> W
             before, said = looked
             counted = counted or before.weight_type == "counts"
             for message in said:
-                warnings.warn(message, UserWarning, stacklevel=3)
+                warn(message, UserWarning)
     in_rows = resolve_likelihood(model.likelihood).is_normal and model.count_error == "fitted"
     return Weights(before, counted and in_rows)
 
@@ -127,8 +128,15 @@ def _read(
         raise ValueError("y is missing: give it with X, or the name of the column of X that holds it.")
     reader = clone(model)
     of_features = {name: given.pop(name, None) for name in OF_FEATURES}
-    data = reader._read(
-        X, given["y"], given.get("sample_weight"), given.get("y_err"), of_features, batch=True, before=before
+    data = read(
+        reader,
+        X,
+        given["y"],
+        given.get("sample_weight"),
+        given.get("y_err"),
+        of_features,
+        batch=True,
+        before=before,
     )
     return data, {name: getattr(reader, name) for name in _SAID_OF_COLUMNS if hasattr(reader, name)}
 
@@ -199,7 +207,7 @@ class SharesInBlocks:
         self._table, self._n_rows = table, whole.n_rows
         self._moved_block = partial(_moved, model, weights)
         self._begin_with(replace(CountErrors(float(model.error_floor)), pooled=self.pooled), self.pooled)
-        self.model = model._specification(self.data)
+        self.model = specify(model, self.data)
 
     def begin(self, errors: CountErrors, share: float) -> None:
         if self._moves or (errors, share) != self._start:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.fitting import fit_shares
 from ..estimators.partial_fit import why_rows_are_needed
+from ..estimators.reading import sampler_settings
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.columns import find_column
 from .block_sums import SharesInBlocks, settle_weights, summarise
@@ -137,7 +138,7 @@ def fit(
 
 def _fit_shares(estimator: BayesianErrorsInVariablesRegressor, shares: SharesInBlocks) -> None:
     """Fit to shares whose errors are taken at the fitted ones."""
-    settings = estimator._sampler_settings()
+    settings = sampler_settings(estimator)
     fitted = fit_shares(shares, shares.model, estimator.inference, settings)
     estimator._expose(fitted, shares.data, settings)
     reason = why_rows_are_needed(estimator, counted=True, of_features=None)

@@ -5,7 +5,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -16,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..inference.posterior import Posterior, mapped_blocks, row_blocks
 from ..measurements.compressed import Rows
+from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors
 
 __all__ = [
@@ -175,12 +175,11 @@ def reweight(
         # Changes shrink by about the same factor each time: the next one can be told.
         if reweighting >= _REWEIGHTINGS and change * min(change, before) <= _SETTLED * before:
             return posterior, errors
-    warnings.warn(
+    warn(
         f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
         " 0 or 1, where a line is a poor model of a share. Use likelihood='binomial' or 'beta_binomial', or other"
         " features.",
         ConvergenceWarning,
-        stacklevel=2,
     )
     return posterior, errors
 

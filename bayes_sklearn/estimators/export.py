@@ -6,36 +6,20 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from copy import copy
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference._compat import inference_data, prior_draws
-from ..inference.nuts import pymc_priors, pymc_true_features
-from ..inference.nuts import readable_model as pymc_model
-from ..inference.posterior import Posterior, line_mean
-from ..inference.problem import Problem, SamplerSettings
-from ..likelihoods.base import Likelihood
-from ..measurements.checks import as_shares, read_table, read_target
-from ..measurements.columns import Columns
-from ..measurements.compressed import Rows
-from ..measurements.target_errors import (
-    FITTED_PRIOR_COUNT,
-    TargetErrors,
-    observed_share,
-    resolve_target_errors,
-    resolve_trials,
-)
-from ..prediction.draws import Draws, draws_of
-from ..prediction.noise import NoiseModel
-from ..prediction.rows_given_draws import GivenDraws, Observed
+from ..inference.nuts import pymc_priors
+from ..prediction.draws import Draws
+from ..prediction.rows_given_draws import GivenDraws
 from ..priors.base import Flat
-from .fitting import Specification, settle
+from .fitted import FittedModel
+from .observed import Described, drawn, given_draws, observed_rows, settled
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -49,42 +33,15 @@ _SAMPLED = ("chain", "draw")
 _PRIOR_ROLES = {"coef_prior": "Normal()", "intercept_prior": "Normal()", "noise_prior": "HalfNormal()"}
 
 
-class _Described(NamedTuple):
-    """A model and its data, before anything is fitted."""
-
-    problem: Problem
-    feature_names: list[str]
-    labels: NDArray[Any]
-    """(n,) of all rows."""
-
-    def to_pymc(self) -> pm.Model:
-        # Dates would become whole numbers as a list.
-        obs = list(self.labels) if self.labels.dtype.kind in "mM" else self.labels.tolist()
-        of_errors = self.problem.feature_errors is not None
-        readable_model = pymc_true_features.readable_model if of_errors else pymc_model.readable_model
-        return readable_model(self.problem, self.feature_names, obs)
-
-
 class ExportMixin:
     """The model in PyMC and the posterior in ArviZ, of an estimator that keeps a `Posterior`."""
 
     fit_intercept: bool
     draws: int
-    chains: int
     weight_type_: str
     inference_: str
     coef_names_: NDArray[np.object_]
-    _posterior: Posterior
-    _noise_model: NoiseModel
-    _likelihood: Likelihood
-    _columns: Columns
-    _seed: int
-    _standardized: bool
-    _read: Callable[..., Any]
-    _new_feature_errors: Callable[..., Array | None]
-    _errors_go_together: bool
-    _specification: Callable[[Any], Specification]
-    _validate_params: Callable[[], None]
+    _fitted: FittedModel
 
     def to_pymc(
         self,
@@ -223,35 +180,22 @@ class ExportMixin:
         check_is_fitted(self)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         _check_together(X, y, sample_weight=sample_weight, y_err=y_err, **of_features, prior=prior or None)
-        draws, noise_rng = self._drawn()
+        draws, noise_rng = drawn(self)
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
         groups: dict[str, Variables] = {"posterior": self._parameters(draws)}
-        if self._posterior.chains is not None:
-            statistics = self._posterior.chains.statistics
+        if self._fitted.posterior.chains is not None:
+            statistics = self._fitted.posterior.chains.statistics
             groups["sample_stats"] = {name: (_SAMPLED, values.copy()) for name, values in statistics.items()}
         if X is not None and y is not None:
-            observed = self._observed(X, y, sample_weight, y_err, of_features)
+            observed = observed_rows(self, X, y, sample_weight, y_err, of_features)
             coords["obs"] = observed.labels
             if prior:
                 described = self._described(
                     X, y, sample_weight, y_err, of_features, weight_type=self.weight_type_
                 )
                 groups |= self._of_prior(described, list(groups["posterior"]))
-            groups |= self._of_data(self._given(observed, draws), noise_rng)
+            groups |= self._of_data(given_draws(self, observed, draws), noise_rng)
         return inference_data(groups, coords, self._attributes())
-
-    def _drawn(self) -> tuple[Draws, np.random.Generator]:
-        """Return draws from the posterior, the same every time, and a generator for what is drawn given them."""
-        # One stream each, so that data change no draw of the parameters.
-        rng, noise_rng = np.random.default_rng(self._seed).spawn(2)
-        return draws_of(self._posterior, self.chains, self.draws, rng), noise_rng
-
-    def _given(self, observed: Observed, draws: Draws) -> GivenDraws:
-        """Return the distribution of observed rows given each draw."""
-        if draws.true_features is not None:
-            sharing = self._noise_model.sharing(draws.noise_scale)
-            draws = draws._replace(true_features=replace(draws.true_features, sharing=sharing))
-        return GivenDraws(self._likelihood, self._noise_model.noise, observed, draws, self._posterior.center)
 
     def _described(
         self,
@@ -261,154 +205,22 @@ class ExportMixin:
         y_err: Any,
         of_features: Mapping[str, Any],
         **params: Any,
-    ) -> _Described:
+    ) -> Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
-        problem, names, labels = self._settled(X, y, sample_weight, y_err, of_features, **params)
+        problem, names, labels = settled(self, X, y, sample_weight, y_err, of_features, **params)
         missing = pymc_priors.missing_distribution(problem)
         if missing is not None:
             raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
-        return _Described(problem, names, labels)
-
-    def _settled(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: Any,
-        y_err: Any,
-        of_features: Mapping[str, Any],
-        **params: Any,
-    ) -> _Described:
-        """Return what `_described` does, whether PyMC has the priors' distributions or not."""
-        # Reading data sets attributes: those of a shallow copy, so that the estimator stays as it is.
-        other = copy(self)
-        for name, value in params.items():
-            setattr(other, name, value)
-        other._validate_params()
-        data = other._read(X, y, sample_weight, y_err, of_features)
-        model = other._specification(data)
-        # Whatever engine is asked for: it is the same model.
-        problem = settle(data.rows, data.errors, model, "auto", SamplerSettings())
-        return _Described(problem, data.columns.feature_names.tolist(), _labels(data.index, len(data.rows.y)))
-
-    def _training_problem(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: Any,
-        y_err: Any,
-        of_features: Mapping[str, Any],
-    ) -> tuple[Problem, NDArray[Any]]:
-        """Return the problem of the training rows, given again, and the labels of those that count."""
-        # As the fit had them: of a stream "auto" noise is another than of the same rows at once.
-        given = {"weight_type": self.weight_type_, "noise": self._noise_model.noise.name}
-        found = self._settled(X, y, sample_weight, y_err, of_features, **given)
-        frequency = found.problem.rows.frequency
-        return found.problem, found.labels if frequency is None else found.labels[frequency > 0.0]
-
-    def _observed(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
-    ) -> Observed:
-        """Check data against the fitted model, and settle their errors."""
-        columns, index = self._columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
-        table = read_table(self, X, min_samples=2)
-        held = columns.held(table)
-        target = read_target(y, self, n=len(table), weight=held.get("count_column", sample_weight))
-        self._check_errors_given(sample_weight, y_err)
-        errors = resolve_target_errors(
-            target,
-            sample_weight=sample_weight,
-            weight_type=self.weight_type_,
-            y_err=y_err,
-            y_err_column=held.get("y_err_column"),
-            count_column=held.get("count_column"),
-            scattered=self._noise_model.noise.scatters,
-        )
-        stated = errors.standard_error if errors.kind == "standard_error" else None
-        feature_error = self._feature_error(table, of_features, stated)
-        trials = None
-        if self._likelihood.counted:
-            trials, target = resolve_trials(target, errors, self._likelihood.name), as_shares(target)
-        else:
-            target = target if errors.counts is None else as_shares(target)
-            self._noise_model.check(len(target), errors.counts, stated, {})
-        rows = Rows(table, target, columns.features, errors.frequency)
-        standard_error = self._standard_error(rows, errors)
-        given = {"counts": errors.counts}
-        if sample_weight is not None and errors.weight_type == "frequency":
-            given["sample_weight"] = errors.frequency
-        every = slice(None)
-        used = every if errors.frequency is None else np.flatnonzero(errors.frequency)
-        return Observed(
-            np.array(rows.take(used), dtype=np.float64),
-            target[used].copy(),
-            _labels(index, len(target))[used],
-            None if standard_error is None else np.broadcast_to(standard_error, target.shape)[used].copy(),
-            None if feature_error is None else feature_error[used],
-            {name: values[used].copy() for name, values in given.items() if values is not None},
-            1.0 if trials is None else trials[used].copy(),
-            used,
-        )
-
-    def _check_errors_given(self, sample_weight: object, y_err: object) -> None:
-        """Refuse data without errors where the model was fitted with them."""
-        counted = self._noise_model.kind == "counts"
-        in_columns = {"count_column", "y_err_column"} & set(self._columns.special)
-        as_counts = sample_weight is not None and self.weight_type_ == "counts"
-        if self.weight_type_ == "precision" and sample_weight is None:
-            raise ValueError(
-                "The model was fitted with weights that say how precise y is (weight_type='precision'): give"
-                " sample_weight with X and y."
-            )
-        if self._noise_model.kind == "none" or y_err is not None or in_columns or as_counts:
-            return
-        wanted = "sample_weight, the counts behind the shares in y," if counted else "y_err"
-        raise ValueError(
-            f"The model was fitted with {'counts' if counted else 'errors'} of y, and its noise is stated by them:"
-            f" give {wanted} with X and y."
-        )
-
-    def _feature_error(
-        self, table: NDArray[Any], of_features: Mapping[str, Any], y_err: Array | float | None
-    ) -> Array | None:
-        """Return covariances of the errors of features, (n, q, q), or None; (n, q, q + 1) with the target's."""
-        error = self._new_feature_errors(table, **of_features, y_err=y_err)
-        if self._posterior.true_features is None:
-            return None
-        if not self._columns.errors and all(value is None for value in of_features.values()):
-            raise ValueError(
-                "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
-                " features are known exactly)."
-            )
-        if self._errors_go_together and of_features.get("Xy_cov") is None:
-            raise ValueError(
-                "The model was fitted with Xy_cov, the covariance of the features' errors with y's: give Xy_cov with"
-                " X and y, too (zeros, if these errors are independent)."
-            )
-        return None if error is None else np.broadcast_to(error, (len(table), *error.shape[-2:]))
-
-    def _standard_error(self, rows: Rows, errors: TargetErrors) -> Array | float | None:
-        """Return the target's standard errors, those of shares as in fit, (13)."""
-        if errors.weight_type == "precision" and errors.standard_error is not None:
-            return errors.standard_error / self._noise_model.typical_error
-        if errors.counts is None or self._likelihood.counted:
-            return errors.standard_error
-        count_errors = replace(self._noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
-        if count_errors.pooled is None:
-            share = observed_share(rows.y, errors.counts)
-        else:
-            share = line_mean(self._posterior, rows)
-        return count_errors.standard_error(
-            count_errors.bernoulli_variance(share, errors.counts), errors.counts
-        )
+        return Described(problem, names, labels)
 
     def _parameters(self, draws: Draws) -> Variables:
         """Return the variables of the group posterior."""
         coef = draws.location[:, 1:]
         variables: Variables = {"coef": ((*_SAMPLED, "feature"), draws.split(coef.copy()))}
         if self.fit_intercept:
-            intercept = draws.location[:, 0] - coef @ self._posterior.center
+            intercept = draws.location[:, 0] - coef @ self._fitted.posterior.center
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
-        if self._noise_model.noise.has_scale and not self._likelihood.counted:
+        if self._fitted.noise_model.noise.has_scale and self._fitted.has_noise_scale:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
         if draws.scatter is not None:
             variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))
@@ -417,10 +229,10 @@ class ExportMixin:
         variables |= {
             name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.auxiliary.items()
         }
-        if self._posterior.chains is not None:
+        if self._fitted.posterior.chains is not None:
             # As `readable_model` calls them.
-            prefix = "coef_standardized" if self._standardized else "coef"
-            for name, values in self._posterior.chains.scales.items():
+            prefix = "coef_standardized" if self._fitted.standardized else "coef"
+            for name, values in self._fitted.posterior.chains.scales.items():
                 dims = (*_SAMPLED, "feature")[: values.ndim]
                 variables[f"{prefix}_{name}"] = (dims, values.copy())
         return variables
@@ -441,7 +253,7 @@ class ExportMixin:
             "constant_data": constant,
         }
 
-    def _of_prior(self, described: _Described, names: list[str]) -> dict[str, Variables]:
+    def _of_prior(self, described: Described, names: list[str]) -> dict[str, Variables]:
         """Return the groups of the prior: the parameters of these names, and the target."""
         problem = described.problem
         flat = [
@@ -456,7 +268,7 @@ class ExportMixin:
                 f"prior=True, but Flat() can't be drawn from: use {instead}, or another proper prior; or leave prior"
                 " out."
             )
-        drawn = prior_draws(described.to_pymc(), [*names, "y"], self.draws, self._seed)
+        drawn = prior_draws(described.to_pymc(), [*names, "y"], self.draws, self._fitted.seed)
         target, frequency = drawn["y"], problem.rows.frequency
         if problem.feature_errors is not None and frequency is not None:
             # Copies of a row have true features of their own: the first stands for it.
@@ -499,14 +311,3 @@ def _check_together(X: object, y: object, **others: object) -> None:
         for name, value in others.items():
             if value is not None:
                 raise ValueError(f"{name} is given without X and y, which it belongs to: give them, too.")
-
-
-def _labels(index: Any, n: int) -> NDArray[Any]:
-    """Return one label a row: those of a data frame, else positions."""
-    if index is None:
-        return np.arange(n)
-    if getattr(index, "nlevels", 1) > 1:
-        return np.array([", ".join(map(str, label)) for label in index])
-    labels = np.asarray(index)
-    # Files hold text, not objects.
-    return np.array([str(label) for label in labels]) if labels.dtype.kind == "O" else labels

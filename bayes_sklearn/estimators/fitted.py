@@ -1,26 +1,193 @@
-"""A fitted posterior as a table."""
+"""The fitted model: all that a fit leaves behind, and what is read from it.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..inference._compat import diagnostics
+from ..inference.chi_square import ChiSquare
 from ..inference.posterior import Posterior
-from ..measurements.checks import check_coverage
+from ..inference.scaling import Scaling
+from ..likelihoods.base import Likelihood
+from ..likelihoods.noise import Noise
+from ..measurements.checks import check_coverage, check_vector
+from ..measurements.columns import Columns
+from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
+from ..prediction.distribution import PredictiveDistribution
 from ..prediction.mixtures import normal as mixtures
-from .fitting import Attenuation
+from ..prediction.new_measurements import new_rows
+from ..prediction.noise import NoiseModel
+from .fitting import Attenuation, Fit
+from .reading import TrainingData
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["FittedModel"]
+
 Array = NDArray[np.float64]
 
 
-def summarise(
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """What a fit has found; of the size of the posterior, not of the table."""
+
+    posterior: Posterior
+    """On the data's scale."""
+    likelihood: Likelihood
+    noise_model: NoiseModel
+    """What the noise of new measurements is like."""
+    columns: Columns
+    scaling: Scaling
+    seed: int
+    """Of whatever is drawn from the posterior."""
+    attenuation: Attenuation | None = None
+    """Where features have errors."""
+    typical_errors: FeatureErrors | None = None
+    """Of the training rows' features: those of new rows that state none."""
+    chi_square: ChiSquare | None = None
+    """Where the target's errors are known outright."""
+
+    @classmethod
+    def of(cls, fitted: Fit, data: TrainingData, noise: Noise, seed: int) -> FittedModel:
+        problem, errors, of_features = fitted.problem, data.errors, data.feature_errors
+        used = errors
+        if errors.weight_type != "precision":
+            used = replace(errors, standard_error=problem.standard_error)
+        at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
+        known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
+        return cls(
+            fitted.posterior,
+            problem.likelihood,
+            NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted),
+            data.columns,
+            problem.scaling,
+            seed,
+            fitted.attenuation,
+            None if of_features is None else of_features.typical(errors.frequency),
+            ChiSquare.of(fitted.posterior, problem) if known else None,
+        )
+
+    @property
+    def has_noise_scale(self) -> bool:
+        """Whether the noise has a scale; 1 where it is known."""
+        return self.likelihood.has_noise_scale
+
+    @property
+    def standardized(self) -> bool:
+        """Whether priors are on another scale than the data's."""
+        return not self.scaling.is_identity
+
+    @property
+    def errors_go_together(self) -> bool:
+        """Whether features share their errors with the target."""
+        return self.typical_errors is not None and self.typical_errors.with_target is not None
+
+    def predictive(
+        self,
+        table: NDArray[Any],
+        counts: Any,
+        y_err: Any,
+        of_features: Mapping[str, Any],
+        *,
+        include_noise: bool,
+        index: Any,
+    ) -> PredictiveDistribution:
+        """Return the predictive distribution of new rows, what they state of their errors checked."""
+        held = self.columns.held(table)
+        stated = held.get("y_err_column", y_err)
+        if of_features["Xy_cov"] is not None and stated is not None:
+            stated = check_vector(stated, len(table), "y_err")
+        nothing_stated = counts is None and stated is None and not held
+        distribution = new_rows(
+            self.likelihood,
+            self.posterior,
+            self.noise_model,
+            table,
+            self.columns.features,
+            counts=counts,
+            y_err=y_err,
+            columns=held,
+            feature_error=self.new_feature_errors(
+                table, **of_features, y_err=stated, as_in_fit=nothing_stated
+            ),
+            include_noise=include_noise,
+            seed=self.seed,
+            index=index,
+        )
+        behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
+        if behind.ndim and not behind.all():
+            distribution.measured = behind.ravel() > 0.0
+        return distribution
+
+    def new_feature_errors(
+        self,
+        table: NDArray[Any],
+        X_err: Any = None,
+        X_cov: Any = None,
+        Xy_cov: Any = None,
+        *,
+        y_err: Any = None,
+        as_in_fit: bool = False,
+    ) -> Array | None:
+        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
+
+        They are those stated, or else those of the training rows. Those with the target's error are a last column:
+        of the training rows' where `as_in_fit` says that no other error of the target is stated.
+        """
+        names, columns = self.columns.feature_names.tolist(), self.columns.held_errors(table)
+        if Xy_cov is not None and not self.likelihood.is_normal:
+            raise ValueError(f"Xy_cov takes the normal likelihood, not {self.likelihood!r}: leave it out.")
+        stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)
+        if X_err is None and X_cov is None and columns is None:
+            given = self.typical_errors
+            if given is not None and not as_in_fit:
+                given = replace(given, with_target=None)
+        true = self.posterior.true_features
+        if given is None:
+            return None
+        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
+        beyond = np.setdiff1d(given.noisy, fitted)
+        if len(beyond):
+            source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"
+            raise ValueError(
+                f"{source}: errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values"
+                " are distributed is not known. Fit with its errors, too."
+            )
+        return given.among(fitted)
+
+    def summary(self, coverage: float) -> pd.DataFrame:
+        """Return means, standard deviations and equal-tailed limits, as `summary` of the estimator says.
+
+        Raises
+        ------
+        ValueError
+            Where the coverage is not between 0 and 1.
+        """
+        check_coverage(coverage)
+        table = _summary(
+            self.posterior,
+            self.columns.feature_names.tolist(),
+            coverage,
+            self.attenuation,
+            noise=self.has_noise_scale,
+        )
+        if self.chi_square is not None:
+            table.attrs["reduced_chi_square"] = self.chi_square.reduced
+        return table
+
+
+def _summary(
     posterior: Posterior,
     names: Sequence[str],
     coverage: float,
@@ -28,38 +195,9 @@ def summarise(
     *,
     noise: bool = True,
 ) -> pd.DataFrame:
-    """Return means, standard deviations and equal-tailed limits; of a sampler's draws, how far to trust them, too.
-
-    Parameters
-    ----------
-    posterior : Posterior
-        On the data's scale.
-    names : sequence of str
-        Names of the coefficients.
-    coverage : float
-        Of the limits, between 0 and 1.
-    attenuation : Attenuation, optional
-        Where features have errors: what they would do to a fit that knew nothing of them.
-    noise : bool, default=True
-        Whether there is a noise scale.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows: ``intercept``, the coefficients, ``noise_scale``, ``scatter``, other parameters of the likelihood, and
-        ``prior_scale``, of the coefficients' prior in the model's units, where it is learned. ``attrs["geometry"]``
-        are the probabilities of the geometries of a prior that has several. Of draws there are columns
-        ``ess_bulk``, ``ess_tail`` and ``r_hat``, NaN for what is constant, and ``attrs`` ``divergences`` and
-        ``energy_information``.
-
-    Raises
-    ------
-    ValueError
-        Where the coverage is not between 0 and 1.
-    """
+    """Return the table; of a sampler's draws, how far to trust them, too."""
     import pandas as pd
 
-    check_coverage(coverage)
     tails = 0.5 + np.array([-0.5, 0.5]) * coverage
     # The user's intercept is at x = 0, the posterior's at its center.
     functionals = np.eye(len(posterior.mean))

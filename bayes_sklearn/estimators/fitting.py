@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -19,9 +18,9 @@ from ..inference.scaling import PriorUnits
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
-from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors
+from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 from .count_reweighting import CountedRows, CountedTable, Line, Outside, outside_of, reweight, reweight_again
 
@@ -40,35 +39,6 @@ _SURELY, _NOTABLY = 2.0, 0.05
 _HIDDEN = 0.3
 
 _LOOKED_AT = 100_000
-
-# Targets that differ by no more than this part of their size differ by rounding.
-_ROUNDING = 10.0 * np.finfo(np.float64).eps
-
-
-class TrainingData(NamedTuple):
-    """What the estimator was given to fit, checked."""
-
-    rows: Rows
-    columns: Columns
-    errors: TargetErrors
-    feature_errors: FeatureErrors | None
-    index: Any = None
-    """Row labels, or None."""
-    trials: Array | None = None
-    """Behind shares whose likelihood takes them."""
-    state: Compressed | None = None
-    """Where the rows stand for others: the state of those."""
-
-    def target_is_constant(self, fit_intercept: bool) -> bool:
-        """Whether all rows that count have one target, but for rounding; without an intercept zero."""
-        if self.state is not None:
-            mean = abs(float(self.state.mean[-1] + self.state.origin[-1]))
-            constant = bool(self.state.standard_deviation[-1] <= _ROUNDING * mean)
-            return constant and (fit_intercept or mean == 0.0)
-        y = self.rows.y if self.rows.frequency is None else self.rows.y[self.rows.frequency > 0.0]
-        if not len(y) or not (fit_intercept or not y.any()):
-            return False
-        return bool(np.ptp(y) <= _ROUNDING * np.abs(y).max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,12 +159,11 @@ def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: floa
     share, deviation = (float(found[0]) for found in line_mean_and_variance(posterior, row, root=True))
     by = max(-share, share - 1.0)
     if by > _SURELY * deviation and by > _NOTABLY * min(pooled, 1.0 - pooled):
-        warnings.warn(
+        warn(
             f"The line lies outside 0 to 1 at {outside.n_rows} rows of the fit, at worst at {share:.2g} +-"
             f" {deviation:.1g}: a straight line is no good model of these shares. Use likelihood='beta_binomial' or"
             " 'binomial', whose shares stay inside.",
             UserWarning,
-            stacklevel=6,
         )
 
 

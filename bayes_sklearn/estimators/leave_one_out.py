@@ -5,7 +5,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,13 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..inference._compat import elpd_data, good_pareto_k, psis_loo, psis_weights, relative_efficiency
 from ..inference.exact.leave_one_out import LeaveOneOut, leave_one_out
-from ..inference.posterior import Posterior
 from ..inference.problem import Problem
-from ..likelihoods.base import Likelihood
 from ..measurements.checks import read_table, read_target
-from ..measurements.columns import Columns
+from ..measurements.messages import warn
 from ..prediction.draws import Draws
-from ..prediction.rows_given_draws import GivenDraws, Observed
+from ..prediction.rows_given_draws import GivenDraws
+from .fitted import FittedModel
+from .observed import check_errors_given, drawn, given_draws, observed_rows, training_problem
 
 __all__ = ["LeaveOneOutMixin"]
 
@@ -34,27 +33,12 @@ _SAME, _ABOUT_SAME = 1e-4, 1e-2
 # This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
 _ROUNDING = 1e-8
 
-# What takes rows that a family predicts badly for likelier.
-_TAKES_MORE = {
-    "normal": ", or use likelihood='student_t'",
-    "binomial": ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain",
-    "beta_binomial": " and at their counts, or leave them out",
-    "student_t": ", or leave them out",
-}
-
 
 class LeaveOneOutMixin:
     """`loo` and `loo_pit` of an estimator that keeps a `Posterior`."""
 
     inference_: str
-    _posterior: Posterior
-    _columns: Columns
-    _likelihood: Likelihood
-    _check_errors_given: Callable[[object, object], None]
-    _training_problem: Callable[..., tuple[Problem, NDArray[Any]]]
-    _observed: Callable[..., Observed]
-    _drawn: Callable[[], tuple[Draws, np.random.Generator]]
-    _given: Callable[[Observed, Draws], GivenDraws]
+    _fitted: FittedModel
     _parameters: Callable[[Draws], dict[str, tuple[tuple[str, ...], NDArray[Any]]]]
     to_arviz: Callable[..., Any]
 
@@ -183,8 +167,8 @@ class LeaveOneOutMixin:
         self._check_available(X, y, sample_weight, y_err)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         if self.inference_ != "exact":
-            draws, _ = self._drawn()
-            given = self._given(self._observed(X, y, sample_weight, y_err, of_features), draws)
+            draws, _ = drawn(self)
+            given = given_draws(self, observed_rows(self, X, y, sample_weight, y_err, of_features), draws)
             values, used = self._reweighted(given), given.observed.used
         else:
             _, found = self._exactly(X, y, sample_weight, y_err, of_features)
@@ -197,16 +181,16 @@ class LeaveOneOutMixin:
         """Refuse models that have no leave-one-out, and what is not the table that the model was fitted to."""
         check_is_fitted(self)
         table = read_table(self, X)
-        weight = self._columns.held(table).get("count_column", sample_weight)
+        weight = self._fitted.columns.held(table).get("count_column", sample_weight)
         read_target(y, self, n=len(table), weight=weight)
-        self._check_errors_given(sample_weight, y_err)
+        check_errors_given(self, sample_weight, y_err)
 
     def _exactly(
         self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
     ) -> tuple[NDArray[Any], LeaveOneOut]:
         """Return the labels of the rows that count, and what is known of each without it, after an exact fit."""
-        problem, labels = self._training_problem(X, y, sample_weight, y_err, of_features)
-        found = leave_one_out(problem, self._posterior.noise_scale / problem.noise_unit)
+        problem, labels = training_problem(self, X, y, sample_weight, y_err, of_features)
+        found = leave_one_out(problem, self._fitted.posterior.noise_scale / problem.noise_unit)
         self._check_same(problem, found)
         return labels, found
 
@@ -244,17 +228,15 @@ class LeaveOneOutMixin:
         """Warn of rows whose weights have too heavy a tail, and say what takes such rows for likelier."""
         high = int(np.count_nonzero(pareto_k > good_k))
         if high:
-            remedy = _TAKES_MORE.get(self._likelihood.family or "", "")
-            warnings.warn(
+            warn(
                 f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
-                f" predicts badly without them. Look at them (pareto_k of `loo`){remedy}.",
+                f" predicts badly without them. Look at them (pareto_k of `loo`){self._fitted.likelihood.takes_more}.",
                 UserWarning,
-                stacklevel=4,
             )
 
     def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
         """Refuse rows that do not give the posterior that the model has."""
-        scaling, fitted = problem.scaling, self._posterior
+        scaling, fitted = problem.scaling, self._fitted.posterior
         coef = found.location[-len(scaling.x_scale) :] * scaling.y_scale / scaling.x_scale
         mean = np.append(0.0, coef)
         if problem.fit_intercept:

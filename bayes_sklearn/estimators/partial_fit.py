@@ -5,7 +5,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -25,11 +24,13 @@ from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.grouped import Sufficient
-from ..measurements.messages import shown
+from ..measurements.messages import shown, warn
 from ..measurements.target_errors import CountErrors, ErrorKind, TargetErrors
 from ..measurements.weights import Before, rules_out_counts
 from ..priors.features import resolve_components
-from .fitting import Fit, Specification, TrainingData, fit
+from .fitted import FittedModel
+from .fitting import Fit, fit
+from .reading import TrainingData, read, sampler_settings, specify
 
 __all__ = ["Seen", "StreamingMixin", "why_rows_are_needed"]
 
@@ -222,10 +223,7 @@ class StreamingMixin:
     """`partial_fit` and `merge` of an estimator that fits `TrainingData`."""
 
     inference: str
-    _posterior: Any
-    _read: Callable[..., TrainingData]
-    _specification: Callable[[TrainingData], Specification]
-    _sampler_settings: Callable[[], SamplerSettings]
+    _fitted: FittedModel
     _expose: Callable[[Fit, TrainingData, SamplerSettings], None]
     _untouched_on_error: Callable[[], AbstractContextManager[None]]
     _seen: Seen | str
@@ -297,8 +295,8 @@ class StreamingMixin:
                 self._check_settled(before)
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
             weights = None if before is None else before.weights
-            data = self._read(
-                X, y, sample_weight, y_err, given, batch=True, before=weights, reset=before is None
+            data = read(
+                self, X, y, sample_weight, y_err, given, batch=True, before=weights, reset=before is None
             )
             seen = Seen.of(self, data)
             self._learn(seen if before is None else before.merged(seen))
@@ -389,21 +387,20 @@ class StreamingMixin:
             try:
                 self._fit_seen(seen)
             except ImproperPosterior as error:
-                if hasattr(self, "_posterior"):
+                if hasattr(self, "_fitted"):
                     raise
                 reason = str(error)
         if reason is not None:
-            warnings.warn(
+            warn(
                 f"Not fitted yet: {reason[:1].lower()}{reason[1:].rstrip('.')}. Go on with partial_fit.",
                 UserWarning,
-                stacklevel=4,
             )
 
     def _fit_seen(self, seen: Seen) -> None:
-        data, settings = seen.data(), self._sampler_settings()
-        fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
+        data, settings = seen.data(), sampler_settings(self)
+        fitted = fit(data.rows, data.errors, specify(self, data), self.inference, settings)
         self._expose(fitted, data, settings)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there is a posterior; rows may have been seen that don't make one yet."""
-        return hasattr(self, "_posterior")
+        return hasattr(self, "_fitted")

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 
 from ..measurements.checks import check_flag, check_probabilities, check_vector, read_target
 from ..prediction.distribution import PredictiveDistribution
+from .fitted import FittedModel
 
 Array = NDArray[np.float64]
 
@@ -19,7 +21,7 @@ class PredictionMixin:
     """Predictions of an estimator that has `predict_distribution`."""
 
     predict_distribution: Callable[..., PredictiveDistribution]
-    _errors_go_together: bool = False
+    _fitted: FittedModel
 
     def predict(
         self,
@@ -80,6 +82,7 @@ class PredictionMixin:
         include_noise = check_flag(include_noise, "include_noise")
         if return_std and return_cov:
             raise ValueError("At most one of return_std and return_cov can be asked for.")
+        check_is_fitted(self)
         distribution = self.predict_distribution(
             X,
             counts=counts,
@@ -89,7 +92,7 @@ class PredictionMixin:
             Xy_cov=Xy_cov,
             # The mean needs it where the target's error goes with the features'.
             include_noise=include_noise
-            and (return_std or return_cov or self._errors_go_together or Xy_cov is not None),
+            and (return_std or return_cov or self._fitted.errors_go_together or Xy_cov is not None),
         )
         if return_std:
             return distribution.mean_and_std()
@@ -163,7 +166,8 @@ class PredictionMixin:
         ValueError, TypeError
             For bad input, naming the argument.
         """
-        distribution = self.predict_distribution(X, include_noise=self._errors_go_together)
+        check_is_fitted(self)
+        distribution = self.predict_distribution(X, include_noise=self._fitted.errors_go_together)
         predicted, measured = distribution.mean(), distribution.measured
         target = read_target(y, self, n=len(predicted), weight=measured)
         weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")

@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin, _fit_context, clone
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference import ENGINES
-from ..inference.chi_square import reduced_chi_square
-from ..inference.exact.engine import contradicted
 from ..inference.problem import SamplerSettings
 from ..likelihoods.base import Likelihood
-from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import resolve_likelihood
-from ..measurements.checks import as_shares, check_vector, read_table, read_target
-from ..measurements.columns import Columns
-from ..measurements.compressed import Rows, warn_of_rounding
-from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
-from ..measurements.messages import brief, shown
-from ..measurements.target_errors import PREDICTED_PRIOR_COUNT, resolve_target_errors, resolve_trials
-from ..measurements.weights import Before
+from ..measurements.checks import read_table
+from ..measurements.messages import brief
 from ..persistence import PersistenceMixin
 from ..prediction.distribution import PredictiveDistribution
-from ..prediction.new_measurements import new_rows
-from ..prediction.noise import NoiseModel
-from ..priors.base import CoefficientPrior, Flat, Parametrized, Prior, ScaleMixture, ScalePrior
-from ..priors.coefficients import Normal, PoweredCorrelation
-from ..priors.features import Mixture, resolve_components
-from ..priors.scales import HalfNormal
+from ..priors.base import CoefficientPrior, Parametrized, ScalePrior
+from ..priors.features import Mixture
+from .doubts import warn_of_doubts
 from .export import ExportMixin
-from .fitted import summarise
-from .fitting import Attenuation, Fit, Specification, TrainingData, fit
+from .fitted import FittedModel
+from .fitting import Fit, fit
 from .leave_one_out import LeaveOneOutMixin
 from .partial_fit import StreamingMixin
 from .predict import PredictionMixin
+from .reading import TrainingData, noise_of, read, sampler_settings, settable_prior, specify
 
 __all__ = ["BayesianErrorsInVariablesRegressor"]
 
@@ -54,16 +41,6 @@ Array = NDArray[np.float64]
 
 _ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 
-# Stated errors that need a larger multiple than this are in doubt.
-_ERRORS_TOO_SMALL = 2.5
-
-# Log evidence by which a learned scale has to be better before a fixed one is called contradicted ("strong" for
-# Kass & Raftery 1995, J. Am. Stat. Assoc. 90:773-795), and how many times as wide it has to be at least.
-_CONTRADICTED, _WIDER = 3.0, 2.0
-
-# Probability of a chi-square as large under right errors, below which known ones do not fit.
-_NO_FIT = 1e-4
-
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
     "noise_scale_",
@@ -73,8 +50,6 @@ _NOT_OF_ALL_FITS = (
     "log_marginal_likelihood_",
     "reliability_",
     "n_components_",
-    "_typical_errors",
-    "_reduced_chi_square",
 )
 
 
@@ -261,9 +236,6 @@ class BayesianErrorsInVariablesRegressor(
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "counts", "X_err", "X_cov", "Xy_cov"), True
     )
-    # The training rows' errors of features. Models saved before it was kept take new features as true.
-    _typical_errors: FeatureErrors | None = None
-    _reduced_chi_square: float | None = None
 
     def __init__(
         self,
@@ -330,7 +302,7 @@ class BayesianErrorsInVariablesRegressor(
             if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
                 likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
                 # Tried first, so that a name it does not have leaves nothing behind.
-                params[role] = clone(_settable_prior(role, likelihood)).set_params(**{name: params[key]})
+                params[role] = clone(settable_prior(role, likelihood)).set_params(**{name: params[key]})
         super().set_params(**params)
         return self
 
@@ -391,189 +363,39 @@ class BayesianErrorsInVariablesRegressor(
         """
         with self._untouched_on_error():
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-            data = self._read(X, y, sample_weight, y_err, given)
-            settings = self._sampler_settings()
-            fitted = fit(data.rows, data.errors, self._specification(data), self.inference, settings)
+            data = read(self, X, y, sample_weight, y_err, given)
+            settings = sampler_settings(self)
+            fitted = fit(data.rows, data.errors, specify(self, data), self.inference, settings)
             self._expose(fitted, data, settings)
             self._remember(data, fitted.problem)
         return self
 
-    def _read(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        y_err: ArrayLike | float | None,
-        feature_errors: Mapping[str, Any],
-        *,
-        batch: bool = False,
-        before: Before | None = None,
-        reset: bool = True,
-    ) -> TrainingData:
-        """Check the arguments of `fit`, and settle what the columns and weights are.
-
-        `batch` says that other rows come before or after these; `before`, what the weights of those before were;
-        `reset`, whether X says what the columns are, or has to have those of before.
-        """
-        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        table = read_table(self, X, reset=reset, min_samples=1 if batch else 2)
-        columns = Columns.of(
-            {"count_column": self.count_column, "y_err_column": self.y_err_column},
-            getattr(self, "feature_names_in_", None),
-            table.shape[1],
-            self.error_columns,
-        )
-        held = columns.held(table)
-        if not columns.names.size - len(columns.special) - len(columns.errors) and not self.fit_intercept:
-            raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
-        target = read_target(y, self, n=len(table), weight=held.get("count_column", sample_weight))
-        likelihood = resolve_likelihood(self.likelihood)
-        errors = resolve_target_errors(
-            target,
-            sample_weight=sample_weight,
-            weight_type=self.weight_type,
-            y_err=y_err,
-            batch=batch,
-            before=before,
-            y_err_column=held.get("y_err_column"),
-            count_column=held.get("count_column"),
-            scattered=NOISES[self.noise].scatters and not batch,
-            likelihood=likelihood.name if likelihood.counted else None,
-        )
-        trials = resolve_trials(target, errors, likelihood.name) if likelihood.counted else None
-        if errors.counts is not None or likelihood.counted:
-            target = as_shares(target)
-        if errors.weight_type == "precision" and NOISES[self.noise].only_scatters:
-            raise ValueError(
-                "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
-                " up to a factor only: use noise='scaled', or give y_err."
-            )
-        if not NOISES[self.noise].has_scale and errors.kind == "none" and not likelihood.counted:
-            raise ValueError(
-                "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
-                " with weight_type='counts', or count_column); or use noise='scaled'."
-            )
-        rows = Rows(table, target, columns.features, errors.frequency)
-        of_features = resolve_feature_errors(
-            len(target),
-            columns.feature_names.tolist(),
-            columns=columns.held_errors(table),
-            y_err=errors.standard_error if errors.kind == "standard_error" else None,
-            **feature_errors,
-        )
-        return TrainingData(rows, columns, errors, of_features, index, trials)
-
-    def _specification(self, data: TrainingData) -> Specification:
-        """Return what the parameters say of the model, priors checked."""
-        intercept_prior = self._prior("intercept_prior", CoefficientPrior, 1)
-        priors = {
-            "coef_prior": self._prior("coef_prior", CoefficientPrior, data.rows.n_features),
-            "intercept_prior": intercept_prior if self.fit_intercept else None,
-            "noise_prior": self._prior("noise_prior", ScalePrior, 1),
-        }
-        return Specification(
-            self._noise_of(data),
-            self.standardize,
-            priors,
-            self.count_error,
-            float(self.error_floor),
-            data.feature_errors,
-            resolve_components(self.x_distribution),
-            resolve_likelihood(self.likelihood),
-            data.trials,
-            data.state,
-            relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
-        )
-
-    def _sampler_settings(self) -> SamplerSettings:
-        """Return what engines that sample are told; the seed is settled here."""
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        return SamplerSettings(self.draws, self.chains, self.nuts_kwargs, seed, bool(self.verbose))
-
-    def _noise_of(self, data: TrainingData) -> Noise:
-        """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated.
-
-        A multiple of stated errors is found from how targets differ: where none does, errors are what is stated. Away
-        from zero it does without an intercept.
-        """
-        stated = data.errors.kind == "standard_error" and data.errors.weight_type != "precision"
-        noise = NOISES[self.noise]
-        if noise.multiplies and stated and data.target_is_constant(self.fit_intercept):
-            return KNOWN
-        if noise.combined and (data.errors.kind != "standard_error" or data.state is not None):
-            return SCALED
-        return noise
-
-    def _prior(self, role: str, kind: type[Prior], size: int) -> Any:
-        """Return a role's prior, its default where it is None, checked."""
-        prior = getattr(self, role)
-        if prior is None:
-            return _default_prior(role, resolve_likelihood(self.likelihood))
-        if not isinstance(prior, kind):
-            wanted = "the noise scale" if kind is ScalePrior else "coefficients"
-            fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
-            raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {shown(prior)}.")
-        if isinstance(prior, ScaleMixture) and role == "intercept_prior":
-            raise TypeError(
-                f"intercept_prior can't be {shown(prior)}, which is for coefficients: use StudentT()."
-            )
-        if role == "intercept_prior" and prior.scale_prior is not None:
-            raise TypeError(
-                f"intercept_prior={shown(prior)}: a scale is learned from coefficients that share it, and the"
-                " intercept is one number. Give a number, or None for an intercept that the data alone place."
-            )
-        prior.check(role, size)
-        return prior
-
     def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
         """Set the fitted attributes; no training rows are kept."""
-        posterior, errors = fitted.posterior, data.errors
+        found = FittedModel.of(fitted, data, noise_of(self, data), settings.seed)
+        posterior, mean = found.posterior, found.posterior.mean
         for name in _NOT_OF_ALL_FITS:
             self.__dict__.pop(name, None)
-        mean = posterior.mean
+        self._fitted = found
         self.coef_ = mean[1:].copy()
         self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
         self.coef_names_ = data.columns.feature_names
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
-        likelihood = fitted.problem.likelihood
-        self._likelihood = likelihood
-        if not likelihood.counted:
+        if found.has_noise_scale:
             self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
         if posterior.scatter is not None:
             self.scatter_ = float(posterior.weights @ posterior.scatter)
         for name, values in posterior.auxiliary.items():
             setattr(self, f"{name}_", float(posterior.weights @ values))
-        self.weight_type_ = errors.weight_type
+        self.weight_type_ = data.errors.weight_type
         self.overdispersion_ = fitted.count_errors.overdispersion
         self.inference_ = fitted.engine
         if posterior.log_evidence is not None:
             self.log_marginal_likelihood_ = posterior.log_evidence
-        self._attenuation = fitted.attenuation
-        if fitted.attenuation is not None:
-            self.reliability_ = fitted.attenuation.reliability.copy()
+        if found.attenuation is not None:
+            self.reliability_ = found.attenuation.reliability.copy()
             self.n_components_ = fitted.problem.n_components
-        used = errors
-        if errors.weight_type != "precision":
-            used = replace(errors, standard_error=fitted.problem.standard_error)
-        at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
-        noise = self._noise_of(data)
-        self._noise_model = NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted)
-        self._posterior, self._columns, self._seed = posterior, data.columns, settings.seed
-        of_features = data.feature_errors
-        if of_features is not None:
-            self._typical_errors = of_features.typical(errors.frequency)
-        self._errors_go_together = of_features is not None and of_features.with_target is not None
-        self._scaling = fitted.problem.scaling
-        self._standardized = not fitted.problem.scaling.is_identity
-        _warn_if_errors_too_small(self, errors.kind)
-        if not noise.has_scale and errors.kind == "standard_error" and likelihood.family == "normal":
-            self._reduced_chi_square, p = reduced_chi_square(posterior, fitted.problem)
-            _warn_if_no_fit(self._reduced_chi_square, p)
-        _warn_if_contradicted(fitted)
-        if fitted.attenuation is not None:
-            _warn_if_errors_hide_features(fitted.attenuation, self.coef_names_)
-        known = errors.kind == "standard_error"
-        warn_of_rounding(fitted.problem.state, data.columns.feature_names.tolist(), errors_known=known)
+        warn_of_doubts(fitted, found)
 
     def predict_distribution(
         self,
@@ -600,70 +422,10 @@ class BayesianErrorsInVariablesRegressor(
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        table = read_table(self, X)
-        columns = self._columns
-        held = columns.held(table)
-        stated = held.get("y_err_column", y_err)
-        if Xy_cov is not None and stated is not None:
-            stated = check_vector(stated, len(table), "y_err")
-        nothing_stated = counts is None and stated is None and not held
-        distribution = new_rows(
-            self._likelihood,
-            self._posterior,
-            self._noise_model,
-            table,
-            columns.features,
-            counts=counts,
-            y_err=y_err,
-            columns=held,
-            feature_error=self._new_feature_errors(
-                table, X_err, X_cov, Xy_cov, y_err=stated, as_in_fit=nothing_stated
-            ),
-            include_noise=include_noise,
-            seed=self._seed,
-            index=index,
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        return self._fitted.predictive(
+            read_table(self, X), counts, y_err, of_features, include_noise=include_noise, index=index
         )
-        behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
-        if behind.ndim and not behind.all():
-            distribution.measured = behind.ravel() > 0.0
-        return distribution
-
-    def _new_feature_errors(
-        self,
-        table: NDArray[Any],
-        X_err: Any = None,
-        X_cov: Any = None,
-        Xy_cov: Any = None,
-        *,
-        y_err: Any = None,
-        as_in_fit: bool = False,
-    ) -> Array | None:
-        """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
-
-        They are those stated, or else those of the training rows. Those with the target's error are a last column:
-        of the training rows' where `as_in_fit` says that no other error of the target is stated.
-        """
-        names, columns = self._columns.feature_names.tolist(), self._columns.held_errors(table)
-        if Xy_cov is not None and self._likelihood.family != "normal":
-            raise ValueError(f"Xy_cov takes the normal likelihood, not {self._likelihood!r}: leave it out.")
-        stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)
-        if X_err is None and X_cov is None and columns is None:
-            given = self._typical_errors
-            if given is not None and not as_in_fit:
-                given = replace(given, with_target=None)
-        true = self._posterior.true_features
-        if given is None:
-            return None
-        fitted = np.zeros(0, dtype=np.intp) if true is None else true.noisy
-        beyond = np.setdiff1d(given.noisy, fitted)
-        if len(beyond):
-            source = "X_err" if X_err is not None else "X_cov" if X_cov is not None else "error_columns"
-            raise ValueError(
-                f"{source}: errors are given of {names[beyond[0]]!r}, which was fitted without: how its true values"
-                " are distributed is not known. Fit with its errors, too."
-            )
-        return given.among(fitted)
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the posterior as a table.
@@ -687,10 +449,7 @@ class BayesianErrorsInVariablesRegressor(
             (those of features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
         """
         check_is_fitted(self)
-        noise = not self._likelihood.counted
-        table = summarise(self._posterior, list(self.coef_names_), coverage, self._attenuation, noise=noise)
-        if self._reduced_chi_square is not None:
-            table.attrs["reduced_chi_square"] = self._reduced_chi_square
+        table = self._fitted.summary(coverage)
         return table if self.fit_intercept else table.drop(index="intercept")
 
     def _validate_params(self) -> None:
@@ -707,74 +466,3 @@ class BayesianErrorsInVariablesRegressor(
         except BaseException:
             self.__dict__ = before  # at once: a second interrupt can't come in between
             raise
-
-
-def _default_prior(role: str, likelihood: Likelihood) -> Prior:
-    """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
-    if role == "noise_prior":
-        return HalfNormal()
-    return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
-
-
-def _settable_prior(role: str, likelihood: Likelihood) -> Prior:
-    """Return the prior whose parameters may be set where none is given: a plain one."""
-    prior = _default_prior(role, likelihood)
-    return Normal() if isinstance(prior, PoweredCorrelation | Flat) else prior
-
-
-def _warn_if_contradicted(fitted: Fit) -> None:
-    """Warn of a fixed prior whose scale the data contradict."""
-    found = contradicted(fitted.problem, fitted.posterior) if fitted.engine == "exact" else None
-    if found is not None and found.nats > _CONTRADICTED and found.scale > _WIDER:
-        # Round figures: the folds of a search say the same, which is shown once.
-        wider, nats = 2.0 ** np.floor(np.log2(found.scale)), 10.0 ** np.floor(np.log10(found.nats))
-        warnings.warn(
-            f"The data contradict coef_prior={fitted.problem.coef_prior!r}: a prior more than {wider:,g} times as"
-            f" wide explains them better by more than {max(nats, _CONTRADICTED):,g} nats, and under this one"
-            " coefficients and intervals are not to be trusted. Use coef_prior=None, whose scale is learned, or"
-            " Normal(sigma=HalfCauchy()).",
-            UserWarning,
-            stacklevel=5,
-        )
-
-
-def _warn_if_errors_hide_features(found: Attenuation, names: NDArray[np.object_]) -> None:
-    """Warn of a feature of which the data hardly tell how much is true."""
-    hidden = found.hidden
-    for name, share, error in zip(
-        names[hidden], found.of_its_own[hidden], found.of_its_own_error[hidden], strict=True
-    ):
-        warnings.warn(
-            f"The errors of {shown(name)} hide it: {share:.2g} +- {error:.1g} of the variance that it has beside the"
-            " exact features is true, and that is too little known for a coefficient and a line that do not rest on"
-            " priors. Check the errors' unit; measure it better, oftener or in more rows; or leave it out.",
-            UserWarning,
-            stacklevel=5,
-        )
-
-
-def _warn_if_no_fit(reduced: float, p: float) -> None:
-    """Warn of known errors that leave the rows too far from the line."""
-    if p < _NO_FIT:
-        warnings.warn(
-            f"noise='known', but the stated errors do not explain how far rows lie from the line: the reduced"
-            f" chi-square (MSWD) is {reduced:.3g}, about 1 where they do. Intervals are too narrow: check the errors'"
-            " unit, or use noise='auto', which finds what they leave out.",
-            UserWarning,
-            stacklevel=5,
-        )
-
-
-def _warn_if_errors_too_small(model: BayesianErrorsInVariablesRegressor, kind: str) -> None:
-    """Warn where known errors had to be multiplied by a lot."""
-    noise = model._noise_model.noise
-    multiplied = noise.multiplies and kind != "none" and not model._likelihood.counted
-    if multiplied and model.noise_scale_ > _ERRORS_TOO_SMALL:
-        left_out = " (noise='auto', a larger error_floor)" if noise.only_multiplies else ""
-        warnings.warn(
-            f"The stated errors look too small: the noise scale is {model.noise_scale_:.3g} times them. Check their"
-            f" unit, or add what they leave out{left_out}; the prior HalfNormal(1) holds the scale down, so that"
-            " intervals may be too narrow.",
-            UserWarning,
-            stacklevel=5,
-        )

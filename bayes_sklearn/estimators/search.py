@@ -21,6 +21,7 @@ from ..persistence import PersistenceMixin
 from ..prediction.distribution import PredictiveDistribution
 from ..priors.base import Parametrized
 from .fitting import settle
+from .reading import read, specify
 from .regressor import BayesianErrorsInVariablesRegressor
 
 __all__ = ["BayesianErrorsInVariablesRegressorCV"]
@@ -274,12 +275,12 @@ class _Table:
         sample_weight: ArrayLike | None,
         y_err: ArrayLike | float | None,
     ):
-        self._data = model._read(X, y, sample_weight, y_err, dict.fromkeys(("X_err", "X_cov", "Xy_cov")))
+        self._data = read(model, X, y, sample_weight, y_err, dict.fromkeys(("X_err", "X_cov", "Xy_cov")))
         self._problem: Problem | None = None
 
     def problem(self, model: BayesianErrorsInVariablesRegressor) -> Problem:
         """Return the problem of one of the models."""
-        data, specification = self._data, model._specification(self._data)
+        data, specification = self._data, specify(model, self._data)
         # Errors at fitted shares are settled by fits, in which priors have a say.
         fitted = data.errors.counts is not None and model.count_error == "fitted"
         if self._problem is None or fitted:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 from sklearn.exceptions import ConvergenceWarning
 
+from ..measurements.messages import warn
 from .exact import engine as exact
 from .importance import engine as importance
 from .nuts import engine as nuts
@@ -56,9 +56,7 @@ def solve(problem: Problem, engine: str, settings: SamplerSettings) -> Posterior
 
 def _for_want_of_a_better(doubt: NotTrusted) -> Posterior:
     """Return the posterior that its engine doesn't trust, with a warning."""
-    warnings.warn(
-        f"{doubt} Use inference='nuts', or a narrower coef_prior.", ConvergenceWarning, stacklevel=3
-    )
+    warn(f"{doubt} Use inference='nuts', or a narrower coef_prior.", ConvergenceWarning)
     return doubt.posterior
 
 
@@ -87,10 +85,9 @@ def solve_in_turn(problem: Problem, inference: str, settings: SamplerSettings) -
         rest = list(ENGINES)[list(ENGINES).index(engine) + 1 :]
         other = next((name for name in rest if ENGINES[name].why_not(problem) is None), None)
         if other is not None:
-            warnings.warn(
+            warn(
                 f"{doubt} inference='auto' goes on with {other!r}; inference={other!r} does so without trying.",
                 UserWarning,
-                stacklevel=2,
             )
             return Solved(solve(problem, other, settings), other)
         posterior = _for_want_of_a_better(doubt)

@@ -12,41 +12,49 @@ from ..measurements.feature_errors import FeatureErrors
 from .posterior import Posterior
 from .problem import Problem
 
-__all__ = ["reduced_chi_square"]
+__all__ = ["ChiSquare"]
 
 Array = NDArray[np.float64]
 
 
-def reduced_chi_square(posterior: Posterior, problem: Problem) -> tuple[float, float]:
-    """Return the figure, and the probability of one as large where the errors are right; or NaN and 1.
+class ChiSquare(NamedTuple):
+    """The sum of squares by degrees of freedom, and the probability of one as large where the errors are right."""
 
-    Of all lines that of the least sum is taken, whatever the priors: that of posterior means, which priors draw
-    towards zero, may lie further off by more than chance. Rows of a frequency k count k times.
+    reduced: float
+    """NaN where there are no degrees of freedom."""
+    probability: float
 
-    Parameters
-    ----------
-    posterior : Posterior
-        On the data's scale.
-    problem : Problem
-        Whose errors of the target are known, and normal.
-    """
-    state, first = problem.state, int(not problem.fit_intercept)
-    factor = state.about(np.zeros(len(state.origin))) if first else state.factor
-    root, z = factor[:, first:-1], factor[:, -1]
-    line, _, rank, _ = np.linalg.lstsq(root, z, rcond=None)
-    degrees = state.total_weight - int(rank)
-    if degrees <= 0.0:
-        return float("nan"), 1.0
-    total = float(np.square(z - root @ line).sum())
-    if problem.feature_errors is not None:
-        rows = _MeasuredRows.of(posterior, problem, problem.feature_errors)
-        if not first:  # about the place where the posterior's line is, too
-            line[0] += state.origin[-1] + line[1:] @ (posterior.center - state.origin[:-1])
-        total = 2.0 * min(
-            optimize.least_squares(rows.distance, start, rows.derivatives, x_scale="jac").cost
-            for start in (posterior.mean[first:], line)
-        )
-    return total / degrees, float(stats.chi2.sf(total, degrees))
+    @classmethod
+    def of(cls, posterior: Posterior, problem: Problem) -> ChiSquare:
+        """Return the figures of the line of the least sum of squares, whatever the priors.
+
+        That of posterior means, which priors draw towards zero, may lie further off by more than chance. Rows of a
+        frequency k count k times.
+
+        Parameters
+        ----------
+        posterior : Posterior
+            On the data's scale.
+        problem : Problem
+            Whose errors of the target are known, and normal.
+        """
+        state, first = problem.state, int(not problem.fit_intercept)
+        factor = state.about(np.zeros(len(state.origin))) if first else state.factor
+        root, z = factor[:, first:-1], factor[:, -1]
+        line, _, rank, _ = np.linalg.lstsq(root, z, rcond=None)
+        degrees = state.total_weight - int(rank)
+        if degrees <= 0.0:
+            return cls(float("nan"), 1.0)
+        total = float(np.square(z - root @ line).sum())
+        if problem.feature_errors is not None:
+            rows = _MeasuredRows.of(posterior, problem, problem.feature_errors)
+            if not first:  # about the place where the posterior's line is, too
+                line[0] += state.origin[-1] + line[1:] @ (posterior.center - state.origin[:-1])
+            total = 2.0 * min(
+                optimize.least_squares(rows.distance, start, rows.derivatives, x_scale="jac").cost
+                for start in (posterior.mean[first:], line)
+            )
+        return cls(total / degrees, float(stats.chi2.sf(total, degrees)))
 
 
 class _MeasuredRows(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..likelihoods.base import counts
 from ..measurements.compressed import compress
+from ..measurements.messages import warn
 from .problem import Problem
 
 __all__ = ["ImproperPosterior", "check_proper", "warn_of_no_noise"]
@@ -124,13 +124,12 @@ class ImproperPosterior(ValueError):  # noqa: N818 - a ValueError that callers c
 
 def warn_of_no_noise() -> None:
     """Warn that nothing bounds the noise scale from below."""
-    warnings.warn(
+    warn(
         "The features fit the target without error (a constant target, or more columns than distinct"
         " rows?), so the data do not bound the noise from below: its scale is cut off at the resolution of"
         " the data, and the intervals are not to be trusted. Use fewer features, a narrower coef_prior, or"
         " give y_err.",
         ConvergenceWarning,
-        stacklevel=3,
     )
 
 
@@ -148,7 +147,7 @@ def check_proper(problem: Problem) -> None:
     flat = np.isinf(prior[1])
     if flat.any():
         _check_determined(problem, flat)
-        if problem.likelihood.counted:
+        if problem.likelihood.per == "trials":
             _check_overlap(problem, flat)
     if "noise_scale" not in [parameter.name for parameter in problem.auxiliary]:
         return
@@ -167,11 +166,10 @@ def _check_tail(problem: Problem, n_flat: int) -> None:
         raise ImproperPosterior(
             f"The posterior is improper: {rows}, nothing bounds the noise scale from above. {remedy}"
         )
-    warnings.warn(
+    warn(
         f"The variance of the noise is infinite: {rows}, its tail is too heavy for one. Quantiles and intervals are"
         f" right, standard deviations are not. {remedy}",
         UserWarning,
-        stacklevel=2,
     )
 
 
@@ -189,12 +187,11 @@ def _check_determined(problem: Problem, flat: NDArray[np.bool_]) -> None:
         determined, least = _own_shares(factor, problem.fit_intercept, flat)
     if determined == columns and least < _NEARLY_COLLINEAR:
         digits = max(int(np.log10(least / np.finfo(np.float64).eps)), 0)
-        warnings.warn(
+        warn(
             f"The {columns} columns with a flat prior are collinear but for {least:.1g} of them: of what tells their"
             f" coefficients apart the rounding of X leaves about {digits} digits. Drop columns, center and scale"
             " before powers are taken (or use orthogonal polynomials), or use coef_prior=Normal(...).",
             ConvergenceWarning,
-            stacklevel=3,
         )
     if determined < columns:
         reason = (

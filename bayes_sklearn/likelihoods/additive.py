@@ -134,6 +134,7 @@ class NormalLikelihood(_Additive):
     """Normal noise: what all of the closed forms are for."""
 
     name = "normal"
+    takes_more = ", or use likelihood='student_t'"
     is_normal = True
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:

@@ -92,6 +92,8 @@ class Likelihood(BaseEstimator, ABC):
     """Whether noise is added to the linear predictor, in which known errors of the target have a part."""
     is_normal: ClassVar[bool] = False
     """Whether that noise is normal given its scale: all that is linear then integrates out."""
+    takes_more: ClassVar[str] = ", or leave them out"
+    """What to do about rows that are badly predicted, such as another likelihood that takes them for likelier."""
     intercept_prior: ClassVar[CoefficientPrior] = Flat()
     """The default prior of the intercept."""
     coef_prior: ClassVar[CoefficientPrior] = PoweredCorrelation()

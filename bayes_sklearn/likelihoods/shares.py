@@ -82,6 +82,7 @@ class BinomialLikelihood(_OfShares):
     """
 
     name = "binomial"
+    takes_more = ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain"
 
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
@@ -148,6 +149,7 @@ class BetaBinomialLikelihood(_OfShares):
     """
 
     name = "beta_binomial"
+    takes_more = " and at their counts, or leave them out"
 
     def __init__(self, dispersion_prior: UnitPrior | None = None):
         self.dispersion_prior = dispersion_prior

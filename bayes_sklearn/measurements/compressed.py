@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgeqrf, dtpqrt
+
+from .messages import warn
 
 __all__ = ["warn_of_rounding"]
 
@@ -46,21 +47,19 @@ def warn_of_rounding(state: Compressed, names: Sequence[str], *, errors_known: b
         labels = [f"feature {name!r}" for name in names] + ["y"]
         listed = ", ".join(labels[i] for i in found[:5]) + (" and others" if len(found) > 5 else "")
         digits = int(max(0.0, np.log10((deviation[found] / step[found]).min())))
-        warnings.warn(
+        warn(
             f"Double precision keeps {digits if digits else 'no'} digit{'' if digits == 1 else 's'} of how {listed}"
             " varies, beside the offset: what is found of it is no better. Subtract the offset where the data are"
             " read, before they are rounded.",
             UserWarning,
-            stacklevel=6,
         )
     # One over a typical error is the triangle's first entry.
     typical = np.sqrt(state.total_weight) / state.factor[0, 0]
     if errors_known and typical < _NONE * step[-1]:
-        warnings.warn(
+        warn(
             f"y_err is smaller than the rounding of y: errors of {typical:.2g}, where double precision keeps y to"
             f" {step[-1]:.2g}. Check their unit, or subtract an offset from y where it is read.",
             UserWarning,
-            stacklevel=6,
         )
 
 

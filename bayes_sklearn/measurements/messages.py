@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import reprlib
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-__all__ = ["brief", "first_offender", "shortened", "shown"]
+__all__ = ["brief", "first_offender", "shortened", "shown", "warn"]
 
 LONGEST = 400
 
@@ -81,3 +83,12 @@ def brief() -> Iterator[None]:
         except Exception:  # a kind of error that takes more than a text
             raise error from None
         raise again from error
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, naming the line that called this package, be it through scikit-learn or not."""
+    level, frame = 1, sys._getframe()
+    passed = (__name__.partition(".")[0], "sklearn", "joblib")
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in passed:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import FAR_FROM_WHOLE, are_shares, as_shares
+from .messages import warn
 
 __all__ = ["Before", "WeightType", "as_before", "rules_out_counts", "settle_weight_type", "warn_of_no_counts"]
 
@@ -76,19 +76,17 @@ def settle_weight_type(
             if 1.0 < y.max() <= 100.0 and y.min() >= 0.0:
                 said += ". If y are percentages with counts behind them, divide y by 100"
         if said and not quiet:
-            warnings.warn(
+            warn(
                 f"sample_weight is taken as frequencies (weight_type='frequency'), but its values {said}. {_SAY}, and"
                 " to silence this.",
                 UserWarning,
-                stacklevel=6,
             )
         return "frequency"
     if (_from_whole(shares, weight) > FAR_FROM_WHOLE).any() and not quiet:
-        warnings.warn(
+        warn(
             "sample_weight is taken as the counts behind the shares in y (weight_type='counts'), but y *"
             f" sample_weight is not whole in some rows. {_SAY}, and to silence this.",
             UserWarning,
-            stacklevel=6,
         )
     return "counts"
 
@@ -152,12 +150,11 @@ def warn_of_no_counts(y: Array, weight: Array) -> None:
     impossible = (away > FAR_FROM_WHOLE) & (away > _ROUNDED * weight) & (weight == np.rint(weight))
     if impossible.any():
         row = int(np.flatnonzero(impossible)[0])
-        warnings.warn(
+        warn(
             f"weight_type='counts', but y * sample_weight is not whole in {np.count_nonzero(impossible)} of"
             f" {len(y)} rows: {y[row]:.3g} in row {row} is no share of {weight[row]:g}. Are the weights how often a"
             " bootstrap drew each row (BaggingRegressor)? Then put the counts in a column of X, count_column.",
             UserWarning,
-            stacklevel=6,
         )
 
 

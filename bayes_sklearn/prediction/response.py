@@ -5,7 +5,6 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_n_samples
+from ..measurements.messages import warn
 from .distribution import PredictiveDistribution, generator
 from .line import mean_parts, noise_variance
 from .linear_predictor import LinearPredictor
@@ -111,11 +111,10 @@ class ResponsePredictive(PredictiveDistribution):
         if not self._likelihood.counted or (known if self.measured is None else known | ~self.measured).all():
             return self
         if self._trials_in_fit is None:
-            warnings.warn(
+            warn(
                 "Shares are scored without the counts behind them, as if they were the shares that underlie: keep the"
                 " counts in a column of X (count_column), or give the scorer counts (metadata routing).",
                 UserWarning,
-                stacklevel=3,
             )
             return self
         other = copy(self)

@@ -301,7 +301,7 @@ def audit_errors(
     with named("X"):
         n = _num_samples(X)
     regressor, table = final_regressor(estimator, X)
-    columns = getattr(regressor, "_columns", None)
+    columns = regressor._fitted.columns if hasattr(regressor, "_fitted") else None
     counted = columns is not None and "count_column" in columns.special
     weight = columns.held(read_table(regressor, table))["count_column"] if counted else sample_weight
     target = read_target(y, n=n, weight=weight)
@@ -404,5 +404,5 @@ def _noise_scale(regressor: Any, kind: Kind) -> tuple[float, float, float] | Non
     """Return posterior mean and 95% limits of the multiple of stated errors, where there is one."""
     if kind in ("predicted", "fitted") or not multiplies_errors(regressor):
         return None
-    lower, upper = regressor._posterior.noise_quantiles(np.array([0.025, 0.975]))
+    lower, upper = regressor._fitted.posterior.noise_quantiles(np.array([0.025, 0.975]))
     return regressor.noise_scale_, float(lower), float(upper)

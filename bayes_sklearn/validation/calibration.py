@@ -18,7 +18,8 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 
-from ..estimators.fitting import Specification, TrainingData, settle
+from ..estimators.fitting import Specification, settle
+from ..estimators.reading import TrainingData, read, sampler_settings, specify
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..inference import choose
 from ..inference.scaling import PriorUnits
@@ -242,7 +243,7 @@ def simulation_based_calibration(
     model = clone(estimator)
     simulation, names, notes = _settled(model, X, y, counts, sample_weight, y_err, given, targets)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    settings = replace(model._sampler_settings(), seed=seed)
+    settings = replace(sampler_settings(model), seed=seed)
     choose(simulation.problem, model.inference)
     n, tries = int(n_simulations), simulation.tries
     drawn = simulation.parameters(n * tries, np.random.default_rng([seed, n]))
@@ -337,11 +338,11 @@ def _settled(
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
     target = np.arange(n) % 2.0 if y is None else y  # in the place of one: any that is not constant
-    data = model._read(X, target, counts, y_err, feature_errors)
+    data = read(model, X, target, counts, y_err, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
     data = _repeated(data)
-    specification, errors = model._specification(data), data.errors
+    specification, errors = specify(model, data), data.errors
     if data.feature_errors is not None and specification.n_components is None:
         raise ValueError(
             "x_distribution='mixture' chooses its number of components by the data, which is no model to draw data"
@@ -361,7 +362,7 @@ def _settled(
         )
     notes: tuple[str, ...] = ()
     if counted and targets == "model":
-        settled = settle(data.rows, errors, specification, model.inference, model._sampler_settings())
+        settled = settle(data.rows, errors, specification, model.inference, sampler_settings(model))
         known = replace(errors, counts=None, standard_error=settled.standard_error, kind="standard_error")
         data = data._replace(errors=known)
         notes = (

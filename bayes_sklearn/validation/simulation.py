@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..estimators.fitting import Fit, Specification, TrainingData, fit
+from ..estimators.fitting import Fit, Specification, fit
+from ..estimators.reading import TrainingData
 from ..inference._compat import draws_of_distribution
 from ..inference.importance.engine import structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
@@ -282,27 +283,12 @@ class Simulation:
     def _typical_noise(self, auxiliary: Mapping[str, Array], n: int) -> Array:
         """Return the unit of a horseshoe's global scale at each draw, (17)."""
         problem, data = self.problem, self._observations()
-        if not problem.likelihood.counted:
-            # The information of a constant line; under Student's noise a share of what normal noise has.
-            values = {name: v[:, None] for name, v in auxiliary.items()}
-            precision = 1.0 / problem.likelihood.squared_scale(values, data)
-            information = np.broadcast_to(precision, (n, len(data.y))).sum(axis=1)
-            if problem.likelihood.is_normal:
-                if problem.noise.only_scatters:  # the typical error first, then the scatter
-                    typical = problem.typical_error**2 + auxiliary["noise_scale"] ** 2
-                    information = len(data.y) / typical
-                elif problem.noise.combined:
-                    typical = (auxiliary["noise_scale"] * problem.typical_error) ** 2 + auxiliary[
-                        "scatter"
-                    ] ** 2
-                    information = len(data.y) / typical
-            else:
-                nu = problem.likelihood.degrees_of_freedom(auxiliary)
-                information = information * (nu + 1.0) / (nu + 3.0)
-            return 1.0 / np.sqrt(information)
+        likelihood, n_rows = problem.likelihood, len(data.y)
+        if likelihood.is_normal and problem.noise.scatters:  # the typical error first, then the scatter
+            return np.sqrt(problem.noise.variance(auxiliary, problem.typical_error) / n_rows)
         share = 0.5 if problem.prior_units is None else problem.prior_units.pooled_share
         values = {name: v[:, None] for name, v in auxiliary.items()}
-        of_rows = problem.likelihood.information(values, data, share) + np.zeros((n, len(data.y)))
+        of_rows = likelihood.information(values, data, share) + np.zeros((n, n_rows))
         return 1.0 / np.sqrt(of_rows.sum(axis=1))
 
     def _true_distribution(self, n: int, rng: np.random.Generator) -> TrueDistribution | None:

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
+from ..likelihoods.base import Observations
+from ..likelihoods.noise import KNOWN
 from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_vector
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, PREDICTED_PRIOR_COUNT
@@ -118,19 +120,21 @@ def standardize_rows(
             counts = weight
         else:
             frequency = weight
-    of_outcomes = model._likelihood.counted and model._noise_model.kind == "none"
-    if counts is None and of_outcomes and "count_column" not in model._columns.special:
+    of_outcomes = model._fitted.likelihood.counted and model._fitted.noise_model.kind == "none"
+    if counts is None and of_outcomes and "count_column" not in model._fitted.columns.special:
         counts = np.ones(n)
     of_features_given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     errors = {name: given for name, given in of_features_given.items() if given is not None}
     distribution = predictive_distribution(model, table, counts=counts, y_err=y_err, **errors)
     values = np.asarray(table, dtype=np.float64)
-    held = model._columns.held(values)
+    held = model._fitted.columns.held(values)
     counts = held.get("count_column", counts)
     y_err = held.get("y_err_column", y_err)
     _check_stated(model, counts, y_err, errors, held_out)
     kind: Kind = "standard_error" if counts is None else "counts"
-    if y_err is None and (counts is None or (model._likelihood.counted and np.all(counts <= 1.0))):
+    if y_err is None and (
+        counts is None or (model._fitted.likelihood.counted and np.all(counts <= 1.0))
+    ):
         kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
     used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
     if counts is not None:
@@ -139,11 +143,11 @@ def standardize_rows(
         used &= np.asarray(y_err) > 0.0
     mean, parts = distribution.mean(), distribution.variance_parts
     line, of_features = parts["parameters"], parts.get("feature_error", np.zeros(n))
-    likelihood = model._likelihood
+    likelihood = model._fitted.likelihood
     if likelihood.counted:
         trials = np.asarray(counts)
         bernoulli = parts["scatter"] + trials * parts["finite_count"]
-        stated = np.sqrt(bernoulli / np.maximum(trials, 1.0))
+        stated = np.sqrt(bernoulli / np.where(trials > 0.0, trials, 1.0))
         noise = parts["scatter"] + parts["finite_count"]
     else:
         stated = np.broadcast_to(stated_error(model, mean, counts, y_err), (n,))
@@ -153,7 +157,8 @@ def standardize_rows(
         Xy_cov is not None
     ):  # which may leave less than the target's own error, and no multiple of them is stated
         as_stated = copy(model)
-        as_stated._noise_model = replace(model._noise_model, noise=KNOWN)
+        noise_model = replace(model._fitted.noise_model, noise=KNOWN)
+        as_stated._fitted = replace(model._fitted, noise_model=noise_model)
         alone = predictive_distribution(as_stated, table, y_err=y_err, **errors)
         left_open = alone.var() - alone.variance_parts["parameters"] - np.square(stated)
         of_features = distribution.var() - line - noise
@@ -180,10 +185,11 @@ def standardize_rows(
     tails = _tails(model, residual[used], None if frequency is None else frequency[used])
     score_variance = np.full(n, 2.0 * tails.response)
     if counts is not None:
-        trials = np.maximum(counts, 1.0)
+        trials = np.where(counts > 0.0, counts, 1.0)
         bernoulli = _bernoulli(model, mean, counts)
+        excess = 1.0 if likelihood.per == "exposure" else 1.0 - 6.0 * bernoulli
         binomial = bernoulli / trials / base
-        score_variance += np.square(binomial) * (1.0 - 6.0 * bernoulli) / (trials * bernoulli)  # (53)
+        score_variance += np.square(binomial) * excess / (trials * bernoulli)  # (53)
         score_variance = np.maximum(score_variance, _LEAST_VARIANCE)
     return StandardizedRows(
         used,
@@ -206,7 +212,7 @@ def standardize_rows(
             design / scale[:, None],
             mean[used],
             _features(model, values[used]),
-            [str(name) for name in model._columns.feature_names],
+            [str(name) for name in model._fitted.columns.feature_names],
             stated[used] if kind == "standard_error" else None,
             None if counts is None else counts[used],
             None if groups is None else np.unique(groups[used], return_inverse=True)[1],
@@ -232,7 +238,7 @@ def stated_error(
     """
     if counts is None:
         return np.asarray(model.noise_scale_ if y_err is None else y_err, dtype=np.float64)
-    binomial = replace(model._noise_model.count_errors, overdispersion=0.0)
+    binomial = replace(model._fitted.noise_model.count_errors, overdispersion=0.0)
     return binomial.standard_error(binomial.bernoulli_variance(share, counts), counts)
 
 
@@ -247,21 +253,21 @@ def _noise_in_fit(
 
     Count errors of the fit gave less to a row's own share than those of predictions, by `prior_count`.
     """
-    posterior, noise_model = model._posterior, model._noise_model
+    posterior, noise_model = model._fitted.posterior, model._fitted.noise_model
     if counts is None:
         parts = noise_model.parts(y_err=None if y_err is None else np.asarray(y_err, dtype=np.float64))
     else:
         count_errors = replace(noise_model.count_errors, prior_count=prior_count)
         parts = replace(noise_model, count_errors=count_errors).parts(share, counts)
-    nu = posterior.auxiliary.get("nu", model._likelihood.constants.get("nu"))
-    wider = posterior.weights if nu is None else posterior.weights * (nu + 3.0) / (nu + 1.0)
-    means = mean_parts(parts, posterior, wider)
+    one = Observations(np.zeros(1), 1.0, KNOWN)
+    told = model._fitted.likelihood.information(posterior.auxiliary, one, 0.0)
+    means = mean_parts(parts, posterior, posterior.weights / told)
     return np.sum([np.broadcast_to(mean, len(share)) for mean in means.values()], axis=0)
 
 
 def _features(model: BayesianErrorsInVariablesRegressor, table: Array) -> Array:
     """Return the columns of a table that are features."""
-    return table if model._columns.features is None else table[:, model._columns.features]
+    return table if model._fitted.columns.features is None else table[:, model._fitted.columns.features]
 
 
 def _design(model: BayesianErrorsInVariablesRegressor, table: Array, mean: Array) -> Array:
@@ -269,7 +275,7 @@ def _design(model: BayesianErrorsInVariablesRegressor, table: Array, mean: Array
     design = _features(model, table)
     if model.fit_intercept:
         design = np.column_stack([np.ones(len(table)), design - design.mean(axis=0)])
-    return design * (mean * (1.0 - mean))[:, None] if model._likelihood.counted else design
+    return design * model._fitted.likelihood.link.slope(mean)[:, None]
 
 
 def _seen_by_line(design: Array, ratio: Array) -> Array:
@@ -299,7 +305,7 @@ def _common_variance(leverage: Array, n_parameters: int) -> float:
 
 def _tails(model: BayesianErrorsInVariablesRegressor, residual: Array, frequency: Array | None) -> Tails:
     """Return the tails of the residuals, those of Student's noise by the likelihood's nu or, if free, theirs."""
-    likelihood = model._likelihood
+    likelihood = model._fitted.likelihood
     if not isinstance(likelihood, StudentTLikelihood):
         return Tails()
     if likelihood.nu_prior is None:
@@ -308,19 +314,19 @@ def _tails(model: BayesianErrorsInVariablesRegressor, residual: Array, frequency
 
 
 def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
-    """Return p (1 - p) at predicted shares, (n,)."""
-    if model._likelihood.counted:
-        p = np.clip(share, 1e-12, 1.0 - 1e-12)
-        return p * (1.0 - p)
-    return model._noise_model.count_errors.bernoulli_variance(share, counts)
+    """Return p (1 - p) at predicted shares, of rates what one unit of exposure varies by, (n,)."""
+    likelihood = model._fitted.likelihood
+    if likelihood.counted:
+        return likelihood.link.slope(np.clip(share, 1e-12, likelihood.link.upper - 1e-12))
+    return model._fitted.noise_model.count_errors.bernoulli_variance(share, counts)
 
 
 def _check_stated(
     model: BayesianErrorsInVariablesRegressor, counts: Any, y_err: Any, of_features: Any, held_out: bool
 ) -> None:
     """Refuse rows that state no errors to judge."""
-    features = bool(of_features) or bool(model._columns.errors)
-    kind = model._noise_model.kind
+    features = bool(of_features) or bool(model._fitted.columns.errors)
+    kind = model._fitted.noise_model.kind
     if kind == "counts" and counts is None:
         raise ValueError(
             "The model was fitted with counts behind its shares, but the rows state none: give sample_weight, as in"
@@ -330,12 +336,12 @@ def _check_stated(
         raise ValueError(
             "The model was fitted with errors of y, but the rows state none: give y_err, as in fit."
         )
-    if not held_out and model._posterior.true_features is not None and not features:
+    if not held_out and model._fitted.posterior.true_features is not None and not features:
         raise ValueError(
             "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows, measured"
             " as those, say held_out=True."
         )
-    if model._errors_go_together and "Xy_cov" not in of_features:
+    if model._fitted.errors_go_together and "Xy_cov" not in of_features:
         raise ValueError(
             "The model was fitted with Xy_cov, errors that X and y share: give Xy_cov, with X_err (or X_cov)."
         )
@@ -409,12 +415,13 @@ def error_bars(
     regressor, table = final_regressor(estimator, X)
     n = len(table)
     if isinstance(regressor, BayesianErrorsInVariablesRegressor):
-        held = regressor._columns.held(np.asarray(table, dtype=np.float64))
+        held = regressor._fitted.columns.held(np.asarray(table, dtype=np.float64))
         counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
         if counts is not None:
             behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
             share = regressor.predict_distribution(table, **of_features).mean()
-            if not regressor._likelihood.counted:
+            if not regressor._fitted.likelihood.counted:
                 return stated_error(regressor, share, behind, None)
-            return np.sqrt(share * (1.0 - share) / np.maximum(behind, 1.0))
+            unit = regressor._fitted.likelihood.link.slope(share)
+            return np.sqrt(unit / np.where(behind > 0.0, behind, 1.0))
     return None if y_err is None else np.broadcast_to(check_vector(y_err, n, "y_err"), (n,))

@@ -134,7 +134,7 @@ def _of_size(verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersio
         more = "and the more so the larger the count: shares vary by more than their counts explain."
         return f"{seen}, {more}{_extra(regressor)}"
     if verdict == "extra scatter":
-        noise, added = regressor._noise_model.noise, " noise='auto' estimates it."
+        noise, added = regressor._fitted.noise_model.noise, " noise='auto' estimates it."
         if noise.scatters:
             added = f" The fit allows for it by {'its scatter' if noise.multiplies else 'additive noise'}."
         return (
@@ -151,7 +151,7 @@ def _of_size(verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersio
 
 def multiplies_errors(regressor: Any) -> bool:
     """Return whether a fitted model multiplies stated errors by a noise scale that it found."""
-    return hasattr(regressor, "noise_scale_") and regressor._noise_model.noise.multiplies
+    return hasattr(regressor, "noise_scale_") and regressor._fitted.noise_model.noise.multiplies
 
 
 def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: Any) -> str:
@@ -166,7 +166,7 @@ def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: 
         )
     if name == CURVE:
         remedy = "PolynomialFeatures or SplineTransformer in front give the line bends; or take logarithms."
-        if regressor._likelihood.counted:
+        if not regressor._fitted.likelihood.link.is_identity:
             remedy = "PolynomialFeatures or SplineTransformer in front give the line bends."
         elif rows.counts is not None:
             remedy += (
@@ -243,7 +243,7 @@ def _extra(regressor: Any) -> str:
     correlation = getattr(regressor, "dispersion_", getattr(regressor, "overdispersion_", 0.0))
     if correlation > 0.0:
         return f" The fit allows for it: it takes the trials behind one share to be correlated by {correlation:.3g}."
-    if regressor._noise_model.noise.only_scatters and hasattr(regressor, "noise_scale_"):
+    if regressor._fitted.noise_model.noise.only_scatters and hasattr(regressor, "noise_scale_"):
         return " The fit allows for it by additive noise."
     return (
         " The fit does not allow for it: use likelihood='beta_binomial', or count_error='fitted' with"

@@ -64,7 +64,7 @@ def _fitted(model: BayesianErrorsInVariablesRegressor, task: Task, train: Rows) 
             return _DRAWS, seconds
         if model.inference_ == "nuts":
             return float(model.summary()["ess_bulk"].loc[list(model.coef_names_)].min()), seconds
-        weights = model._posterior.weights  # draws from weighted nodes are worth what the nodes are
+        weights = model._fitted.posterior.weights  # draws from weighted nodes are worth what the nodes are
         return min(_DRAWS, 1.0 / float(weights @ weights)), seconds
 
     def limits() -> NDArray[np.float64]:

@@ -234,6 +234,7 @@ def test_one_error_of_the_features_for_all_rows_goes_in_blocks(noise: str) -> No
     assert_allclose(found.reliability_, whole.reliability_, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_nuts_goes_in_blocks_with_errors_at_its_own_shares() -> None:
     X, y, counts = COUNTED
     model = Regressor(coef_prior=Laplace(), random_state=0, draws=100, chains=2, **COUNTS)

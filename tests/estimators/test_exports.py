@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from bayes_sklearn import Flat, Horseshoe, Normal
 from bayes_sklearn.estimators.fitted import summarise
 from bayes_sklearn.estimators.fitting import fit as fit_problem
+from bayes_sklearn.estimators.reading import read, specify
 from bayes_sklearn.inference._compat import quietly
 from bayes_sklearn.inference.problem import SamplerSettings
 from bayes_sklearn.priors import CoefficientPrior
@@ -292,12 +293,13 @@ def test_scales_of_a_mixture_are_named_as_in_the_model(nuts: Regressor, standard
     # What NUTS gives for a horseshoe, without the time that its model takes to compile.
     import pytensor.tensor as pt
 
-    prior, chains = Horseshoe(), nuts._posterior.chains
+    prior, chains = Horseshoe(), nuts._fitted.posterior.chains
     assert chains is not None
     terms = prior.scales(pt.zeros(4), prior.check("coef_prior", 2), 1.0)
     scales = {name: np.ones((4, 1000, 2) if name == "local_scale" else (4, 1000)) for name in terms.named}
     model = Regressor(standardize=standardize).fit(DATA.X, DATA.y, y_err=DATA.y_err)
-    model._posterior = replace(nuts._posterior, chains=replace(chains, scales=scales))
+    posterior = replace(nuts._fitted.posterior, chains=replace(chains, scales=scales))
+    model._fitted = replace(model._fitted, posterior=posterior)
     model.set_params(coef_prior=prior)
     exported = model.to_arviz()["posterior"]
     described = model.to_pymc(DATA.X, DATA.y, y_err=DATA.y_err)
@@ -321,8 +323,8 @@ def test_errors_of_shares_are_those_of_the_fit() -> None:
         {"count_error": "observed", "error_floor": 0.1},
     ):
         model = Regressor(weight_type="counts", random_state=0, **settings)
-        data = model.fit(X, y, counts)._read(X, y, counts, None, {})
-        fitted = fit_problem(data.rows, data.errors, model._specification(data), "exact", SamplerSettings())
+        data = read(model.fit(X, y, counts), X, y, counts, None, {})
+        fitted = fit_problem(data.rows, data.errors, specify(model, data), "exact", SamplerSettings())
         exported = model.to_arviz(X, y, counts)
         used = np.flatnonzero(counts)
         assert list(exported["observed_data"]["obs"].values) == list(used)
@@ -443,7 +445,7 @@ def test_exports_go_to_files_and_back(engine: str, tmp_path: Path, request: pyte
 def test_the_model_for_pymc_is_the_posterior_times_the_evidence(exact: Regressor) -> None:
     # p(y, B, s) / p(B, s | y) = p(y) wherever it is taken: the readable model, the exact posterior and
     # log_marginal_likelihood_ are of one model.
-    described, posterior = exact.to_pymc(DATA.X, DATA.y, y_err=DATA.y_err), exact._posterior
+    described, posterior = exact.to_pymc(DATA.X, DATA.y, y_err=DATA.y_err), exact._fitted.posterior
     with quietly():
         log_joint = described.compile_logp()
     x_mean, x_sd = DATA.X.mean(axis=0), DATA.X.std(axis=0)
@@ -631,7 +633,7 @@ def test_summaries_of_nuts_say_how_far_to_trust_them(exact: Regressor, nuts: Reg
         expected = [float(found["intercept"]), *np.asarray(found["coef"]), float(found["sigma"])]
         # By ranks, in which rounding may swap neighbours.
         assert_allclose(table[column], expected, rtol=1e-3)
-    chains = nuts._posterior.chains
+    chains = nuts._fitted.posterior.chains
     assert chains is not None
     assert table.attrs == {"divergences": chains.n_divergent, "energy_information": chains.energy_information}
     assert table.attrs["energy_information"] > 0.3
@@ -641,7 +643,7 @@ def test_summaries_of_nuts_say_how_far_to_trust_them(exact: Regressor, nuts: Reg
 
 
 def test_a_noise_scale_that_is_known_has_no_diagnostics(nuts: Regressor) -> None:
-    constant = replace(nuts._posterior, noise_scale=np.ones(4000))
+    constant = replace(nuts._fitted.posterior, noise_scale=np.ones(4000))
     table = summarise(constant, ["a", "b"], 0.9)
     assert table.loc["noise_scale", ["ess_bulk", "ess_tail", "r_hat"]].isna().all()
     assert table.loc[["intercept", "a", "b"]].notna().all().all()

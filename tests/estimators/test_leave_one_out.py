@@ -20,6 +20,7 @@ from bayes_sklearn.inference.exact import engine as exact
 from bayes_sklearn.inference.exact import scatter_integrals
 from bayes_sklearn.inference.exact.leave_one_out import leave_one_out
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows, compress
 from bayes_sklearn.priors import HalfNormal, PoweredCorrelation
 
@@ -64,7 +65,7 @@ def build(
         "noise_prior": HalfNormal(),
         **changed,
     }
-    return Problem.build(Rows(X, y, None, frequency), error, noise=noise, **settings)  # type: ignore[arg-type]
+    return Problem.build(Rows(X, y, None, frequency), error, noise=NOISES[noise], **settings)  # type: ignore[arg-type]
 
 
 class WithoutRow(NamedTuple):
@@ -102,7 +103,7 @@ def refitted(problem: Problem) -> WithoutRow:
         mean, spread = posterior.linear(design[i : i + 1])
         scale = np.square(posterior.noise_scale)
         noise = {"scaled": scale * error[i] ** 2, "additive": scale + error[i] ** 2, "known": error[i] ** 2}
-        predicted = stats.norm(mean[0], np.sqrt(noise[problem.noise] + spread[0]))
+        predicted = stats.norm(mean[0], np.sqrt(noise[problem.noise.name] + spread[0]))
         below.append(predicted.cdf(y[i]) @ posterior.weights)
         if whole is not None and posterior.log_evidence is not None and frequency[i] >= 1.0:
             values.append(whole - posterior.log_evidence + np.log(scaling.y_scale))

@@ -13,6 +13,7 @@ from scipy import stats
 from scipy.special import expit, logsumexp
 
 from bayes_sklearn import Mixture, Normal
+from bayes_sklearn.estimators.observed import drawn, given_draws, observed_rows
 from bayes_sklearn.inference._compat import good_pareto_k, psis_weights, relative_efficiency
 from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood, Observations
 from bayes_sklearn.metrics import pit
@@ -77,7 +78,7 @@ class Case:
             weight = row.pop("sample_weight")
             row |= {"counts": weight} if self.settings.get("weight_type") == "counts" else {}
         distribution = others.predict_distribution(self.X[one], **row).of_measurements()
-        worth = 1.0 / np.square(others._posterior.weights).sum()
+        worth = 1.0 / np.square(others._fitted.posterior.weights).sum()
         return float(pit(self.y[one], distribution)[0]), worth
 
     def refit(self, i: int) -> Regressor:
@@ -96,8 +97,8 @@ def of_draws(model: Regressor, case: Case) -> GivenDraws:
     given = dict(case.given)
     of_features = {"X_err": given.pop("X_err", None), "X_cov": given.pop("X_cov", None)}
     weight, y_err = given.pop("sample_weight", None), given.pop("y_err", None)
-    observed = model._observed(case.X, case.y, weight, y_err, of_features)
-    return model._given(observed, model._drawn()[0])
+    observed = observed_rows(model, case.X, case.y, weight, y_err, of_features)
+    return given_draws(model, observed, drawn(model)[0])
 
 
 class Errors(NamedTuple):
@@ -188,7 +189,7 @@ def test_transforms_after_importance_sampling_are_those_of_refits(name: str) -> 
     assert model.inference_ == "importance"
     values, rows = model.loo_pit(case.X, case.y, **case.given), np.arange(0, ROWS, 2)
     without, worth = np.transpose([case.without(i) for i in rows])
-    resampled = np.square(model._posterior.weights).sum()
+    resampled = np.square(model._fitted.posterior.weights).sum()
     assert_agree(values[rows], without, Errors.of(of_draws(model, case)), rows, resampled + 1.0 / worth)
 
 
@@ -226,7 +227,9 @@ def test_a_copy_of_a_row_is_left_out() -> None:
     of_copies = other.loo_pit(repeated.X, repeated.y, **repeated.given)
     every = np.arange(len(rows))
     errors = Errors.of(of_draws(other, repeated))
-    worth = 1.0 / errors.worth + sum(np.square(fitted._posterior.weights).sum() for fitted in (model, other))
+    worth = 1.0 / errors.worth + sum(
+        np.square(fitted._fitted.posterior.weights).sum() for fitted in (model, other)
+    )
     assert_agree(values[rows], of_copies, errors, every, worth)
     once = replace(case, given={"sample_weight": np.where(frequency == 3.0, 0.0, 1.0)})
     assert_array_equal(np.isnan(once.model.loo_pit(case.X, case.y, **once.given)), frequency == 3.0)

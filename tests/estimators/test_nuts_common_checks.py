@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 
 pytestmark = [
+    pytest.mark.thorough,  # each number of features is compiled for
     pytest.mark.filterwarnings(
         "ignore:The draws of NUTS are not to be trusted:sklearn.exceptions.ConvergenceWarning",
         "ignore:The features fit the target without error:sklearn.exceptions.ConvergenceWarning",

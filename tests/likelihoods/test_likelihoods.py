@@ -23,6 +23,7 @@ from bayes_sklearn.likelihoods import (
     StudentTLikelihood,
     counts,
 )
+from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.likelihoods.parameters import Coordinate, FoldedLog, FoldedOdds, Log, LogOdds
 from bayes_sklearn.likelihoods.special_functions import log_rising, rising_derivatives
 from bayes_sklearn.priors import Beta, Flat, Gamma, HalfNormal, InverseGamma, Normal
@@ -135,7 +136,7 @@ def test_scipy_has_the_same_distributions() -> None:
     y, e, s = rng.normal(size=40), rng.uniform(0.5, 2.0, 40), rng.uniform(0.2, 3.0, (5, 1))
     nu = rng.uniform(0.5, 30.0, (5, 1))
     for noise, scale in (("scaled", s * e), ("additive", np.hypot(s, e)), ("known", e + 0.0 * s)):
-        data = Observations(y, e, noise)
+        data = Observations(y, e, NOISES[noise])
         values = {"noise_scale": s, "nu": nu}
         expected = stats.t.logpdf(y, nu, eta, scale)
         assert_allclose(StudentTLikelihood().log_density(eta, values, data), expected, rtol=1e-11)
@@ -159,7 +160,7 @@ def test_probabilities_sum_to_one(dispersion: float, eta: float) -> None:
 @pytest.mark.parametrize("nu", [1e8, 1e12, 1e16, 1e300])
 def test_with_many_degrees_of_freedom_student_t_is_normal(nu: float) -> None:
     rng = np.random.default_rng(2)
-    data = Observations(rng.normal(size=30), rng.uniform(0.5, 2.0, 30), "additive")
+    data = Observations(rng.normal(size=30), rng.uniform(0.5, 2.0, 30), NOISES["additive"])
     eta, s = rng.normal(size=30), np.array(0.7)
     student = StudentTLikelihood(nu=nu)
     # What is left of the difference is of order 1 / nu.
@@ -184,7 +185,7 @@ def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observation
         return eta, Observations(share, trials=trials)
     y = rng.normal(size=60) * 3.0
     y[0] = 1e3
-    return eta, Observations(y, rng.uniform(0.3, 2.0, 60), noise, resolution=0.1, visible=0.6)
+    return eta, Observations(y, rng.uniform(0.3, 2.0, 60), NOISES[noise], resolution=0.1, visible=0.6)
 
 
 CASES = [
@@ -298,7 +299,7 @@ def test_samplers_get_coordinates_without_walls_and_cusps(coordinate: Coordinate
 )
 @pytest.mark.parametrize("noise", ["scaled", "additive"])
 def test_priors_are_normalised_in_their_coordinates(likelihood: Likelihood, prior: Any, noise: Any) -> None:
-    data = Observations(np.zeros(1), noise=noise, visible=0.2)
+    data = Observations(np.zeros(1), noise=NOISES[noise], visible=0.2)
     for parameter in likelihood.auxiliary(data.noise, data.visible, prior):
         lower, upper = (
             (0.0, 30.0 if parameter.name == "noise_scale" else 1e3)

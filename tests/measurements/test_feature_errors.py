@@ -894,12 +894,12 @@ def two_noisy(request: Any) -> Regressor:
 
 def with_few_nodes(model: Regressor, nodes: int) -> Regressor:
     """Keep some of a fit's nodes, of those that count: predictions are faster, and say as much."""
-    posterior = model._posterior
+    posterior = model._fitted.posterior
     true = posterior.true_features
     some = np.sort(np.argsort(posterior.weights)[-nodes:])
     weights = np.random.default_rng(0).dirichlet(np.ones(nodes))
     few = {name: getattr(true, name)[some] for name in ("coef", "variance", "theta", "root")}
-    model._posterior = replace(
+    few_nodes = replace(
         posterior,
         weights=weights,
         location=posterior.location[some],
@@ -907,6 +907,7 @@ def with_few_nodes(model: Regressor, nodes: int) -> Regressor:
         noise_scale=posterior.noise_scale[some],
         true_features=replace(true, **few),
     )
+    model._fitted = replace(model._fitted, posterior=few_nodes)
     return model
 
 
@@ -924,7 +925,7 @@ KINDS = ["true", "common", "per row"]
 def drawn_by_hand(model: Regressor, row: np.ndarray, error: np.ndarray, size: int) -> np.ndarray:
     """Draw new measurements from the model written out: node, theta, the true features given the measured, noise."""
     rng = np.random.default_rng(0)
-    posterior = model._posterior
+    posterior = model._fitted.posterior
     true = posterior.true_features
     node = rng.choice(len(posterior.weights), size, p=posterior.weights)
     standard = rng.standard_normal((size, true.theta.shape[1]))

@@ -235,7 +235,7 @@ def test_the_new_measurement_error_follows_the_kind_of_noise() -> None:
         model = Regressor(noise=noise).fit(X, y, y_err=y_err)
         line = model.predict(X, return_std=True, include_noise=False)[1]
         total = model.predict(X, return_std=True, y_err=new)[1]
-        square = model._posterior.weights @ model._posterior.noise_scale**2
+        square = model._fitted.posterior.weights @ model._fitted.posterior.noise_scale**2
         expected = {"scaled": 9.0 * square, "additive": 9.0 + square, "known": 9.0}[noise]
         assert_allclose(total**2 - line**2, expected, rtol=1e-9)
         default = model.predict(X, return_std=True)[1]

@@ -13,8 +13,10 @@ from scipy import stats
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, audit_errors
+from bayes_sklearn.estimators.reading import read, specify
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.likelihoods import StudentTLikelihood
+from bayes_sklearn.likelihoods.noise import AUTO
 from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.line import LinearPredictive
 from bayes_sklearn.prediction.linear_predictor import LinearPredictor
@@ -39,7 +41,7 @@ def nodes(size: int = 4, spread: float = 0.2) -> Posterior:
 
 
 def noise(**stated: Any) -> dict[str, Part]:
-    return NoiseModel("auto", "standard_error", 0.7, CountErrors(0.0)).parts(**stated)
+    return NoiseModel(AUTO, "standard_error", 0.7, CountErrors(0.0)).parts(**stated)
 
 
 def by_hand(posterior: Posterior) -> tuple[Array, Array]:
@@ -97,22 +99,23 @@ def model() -> Regressor:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 1))
     fitted = Regressor(noise="scaled").fit(x, x[:, 0] + rng.normal(size=30), y_err=0.5)
-    size = len(fitted._posterior.weights)
-    fitted._posterior = replace(
-        fitted._posterior,
+    size = len(fitted._fitted.posterior.weights)
+    posterior = replace(
+        fitted._fitted.posterior,
         scatter=np.exp(0.1 * rng.normal(size=size)),
         prior_scale=np.exp(0.3 * rng.normal(size=size)),
         geometry=np.array([0.5, 0.3, 0.2]),
         log_noise_density=None,
         scale_masses={},
     )
-    fitted._noise_model = replace(fitted._noise_model, noise="auto")
+    noise_model = replace(fitted._fitted.noise_model, noise=AUTO)
+    fitted._fitted = replace(fitted._fitted, posterior=posterior, noise_model=noise_model)
     return fitted
 
 
 def test_an_error_of_zero_leaves_the_line_with_its_scatter() -> None:
     fitted = model()
-    posterior = fitted._posterior
+    posterior = fitted._fitted.posterior
     _, line = fitted.predict([[0.3]], return_std=True, include_noise=False)
     _, std = fitted.predict([[0.3]], return_std=True, y_err=0.0)
     assert_allclose(std**2 - line**2, posterior.weights @ np.square(posterior.scatter), rtol=1e-10)
@@ -134,7 +137,7 @@ def test_an_error_of_zero_is_refused_where_it_would_leave_no_noise(setting: str,
 
 def test_what_was_found_is_told() -> None:
     fitted = model()
-    posterior, table = fitted._posterior, fitted.summary(coverage=0.8)
+    posterior, table = fitted._fitted.posterior, fitted.summary(coverage=0.8)
     assert list(table.index) == ["intercept", "x0", "noise_scale", "scatter", "prior_scale"]
     for name, values in (("scatter", posterior.scatter), ("prior_scale", posterior.prior_scale)):
         assert_allclose(table.loc[name, "mean"], posterior.weights @ values)
@@ -150,7 +153,7 @@ def test_what_was_found_is_told() -> None:
 def test_draws_have_the_nodes_scatter() -> None:
     fitted = model()
     found = fitted.set_params(draws=50).to_arviz()["posterior"]
-    pairs = {*zip(fitted._posterior.noise_scale, fitted._posterior.scatter, strict=True)}
+    pairs = {*zip(fitted._fitted.posterior.noise_scale, fitted._fitted.posterior.scatter, strict=True)}
     sigma, scatter = (np.asarray(found[name]).ravel() for name in ("sigma", "scatter"))
     assert {*zip(sigma, scatter, strict=True)} <= pairs
 
@@ -166,8 +169,8 @@ def test_draws_have_the_nodes_scatter() -> None:
 def test_auto_needs_stated_errors(given: dict[str, Any], setting: str) -> None:
     x, y = np.arange(8.0)[:, None], np.array([0.0, 0.2, 0.2, 0.4, 0.6, 0.6, 0.8, 1.0])
     regressor = Regressor(noise="auto")
-    data = regressor._read(x, y, given.get("sample_weight"), given.get("y_err"), {})
-    assert regressor._specification(data).noise == setting
+    data = read(regressor, x, y, given.get("sample_weight"), given.get("y_err"), {})
+    assert specify(regressor, data).noise.name == setting
     if setting == "scaled":
         fitted = regressor.fit(x, y, **given)
         expected = Regressor(noise="scaled").fit(x, y, **given)

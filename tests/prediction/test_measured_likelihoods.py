@@ -23,6 +23,7 @@ from bayes_sklearn.likelihoods import (
     Observations,
     StudentTLikelihood,
 )
+from bayes_sklearn.likelihoods.noise import SCALED
 from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.draws import draws_of
 from bayes_sklearn.prediction.new_measurements import new_rows
@@ -75,7 +76,7 @@ def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
     return new_rows(
         likelihood,
         posterior(likelihood),
-        NoiseModel("scaled", kind, 0.0, CountErrors(0.0)),
+        NoiseModel(SCALED, kind, 0.0, CountErrors(0.0)),
         X,
         None,
         columns={},

@@ -12,6 +12,7 @@ from scipy import stats
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import audit_errors
+from bayes_sklearn.estimators.observed import drawn
 
 N = 60
 
@@ -37,14 +38,14 @@ def table(rng: np.random.Generator, n: int = N, factor: float = 1.0) -> tuple[An
 
 def log_density_by_hand(model: Regressor, X: Any, y: Any, given: dict[str, Any], draws: int) -> Any:
     """Return log p(x, y) - log p(x) of each row under each of the first draws, every matrix written out."""
-    drawn = model._drawn()[0]
-    true, answer = drawn.true_features, np.empty((draws, len(y)))
+    found = drawn(model)[0]
+    true, answer = found.true_features, np.empty((draws, len(y)))
     x = (X - true.x_mean) / true.x_scale
     target, unit = (y - true.y_mean) / true.y_scale, true.x_scale[0]
     for g in range(draws):
         m = true.coef[g, 0]
-        s = 1.0 if model.noise == "known" else drawn.noise_scale[g]
-        t2 = 0.0 if drawn.scatter is None else (drawn.scatter[g] / true.y_scale) ** 2
+        s = 1.0 if model.noise == "known" else found.noise_scale[g]
+        t2 = 0.0 if found.scatter is None else (found.scatter[g] / true.y_scale) ** 2
         if hasattr(true, "means"):
             shares, mus = np.exp(true.log_shares[g]), true.means[g, :, 0]
             gamma, T = true.slopes[g, 0, 0], true.covariances[g, :, 0, 0]
@@ -98,7 +99,7 @@ def test_leave_one_out_knows_what_errors_share() -> None:
         assert transforms[i] == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.parametrize("noise", ["known", "scaled"])
+@pytest.mark.parametrize("noise", ["known", pytest.param("scaled", marks=pytest.mark.thorough)])
 def test_an_audit_takes_errors_that_are_shared(noise: str) -> None:
     rng = np.random.default_rng(2)
     right, wrong, dispersions = [], [], []
@@ -175,7 +176,7 @@ def test_both_multiples_of_errors_that_explain_rows_are_found_where_errors_go_to
     log_density -= 2.5 * np.log1p(T / unit[0] ** 2 / 4.0) + np.log1p(m * m * T / unit[1] ** 2) + 0.5 * s * s
     mass = np.exp(log_density - log_density.max())
     mass /= mass.sum()
-    posterior, of_s = model._posterior, mass.sum(axis=(1, 2))
+    posterior, of_s = model._fitted.posterior, mass.sum(axis=(1, 2))
     weights, found = posterior.weights, posterior.noise_scale
     low = s.ravel() < 0.65
     assert 0.4 < of_s[low].sum() < 0.8  # two modes

@@ -121,9 +121,10 @@ CASES = {
 def test_posterior_of_one_coefficient_is_the_integral(name: str) -> None:
     case = CASES[name]
     model = case.fitted()
-    chains = model._posterior.chains
+    chains = model._fitted.posterior.chains
     slope, scale = (
-        chains.split(values) for values in (model._posterior.location[:, 1], model._posterior.noise_scale)
+        chains.split(values)
+        for values in (model._fitted.posterior.location[:, 1], model._fitted.posterior.noise_scale)
     )
     m, s, probability = case.integrated()
 

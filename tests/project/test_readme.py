@@ -33,8 +33,14 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/contributing.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/contributing.md",
+        pytest.param("docs/guide.md", marks=pytest.mark.thorough),
+    ],  # which samples
+)
 def test_examples_give_the_output_shown(page: str) -> None:
     source = "\n".join(block for block in blocks(page, "python") if block.startswith(">>> "))
     test = doctest.DocTestParser().get_doctest(source, {}, page, page, 0)
@@ -52,6 +58,15 @@ def test_readme_has_one_command_for_the_demo_and_one_for_the_tests() -> None:
     assert "-m pytest" in tests
     marked = f"<!-- test command -->\n```sh\n{tests}```\n"
     assert (ROOT / "README.md").read_text(encoding="utf-8").count(marked) == 1
+
+
+def test_the_commands_of_contributing_are_those_of_readme_and_of_the_whole_check() -> None:
+    quick = blocks("README.md", "sh")[1].strip().split(" && ")[-1]
+    thorough = quick.replace('"not thorough"', "thorough")
+    assert quick != thorough
+    shown = [line for block in blocks("docs/contributing.md", "sh") for line in block.splitlines()]
+    assert shown.count(quick) == shown.count(thorough) == 1
+    assert (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines().count(thorough) == 1
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -176,7 +176,7 @@ def test_what_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch, change: Any, mod
     assert Case(model).calibrate("exact").p_value < 1e-6
 
 
-@pytest.mark.parametrize("inference", ["exact", "importance"])
+@pytest.mark.parametrize("inference", ["exact", pytest.param("importance", marks=pytest.mark.thorough)])
 def test_a_posterior_that_ignores_the_data_is_seen_by_the_likelihood_alone(
     monkeypatch: pytest.MonkeyPatch, inference: str
 ) -> None:
@@ -218,7 +218,7 @@ def test_the_log_likelihood_is_that_of_the_model(
         line = true.get("intercept", 0.0) + features @ coef
         error, noise = simulation.data.errors.standard_error, simulation.problem.noise
         scale = true.get("noise_scale", 1.0)
-        scatter = np.hypot(error, scale) if noise == "additive" else scale * (1.0 if error is None else error)
+        scatter = np.hypot(error, scale) if noise.only_scatters else scale * (1.0 if error is None else error)
         if "dispersion" in true:
             trials, share = simulation.data.trials, special.expit(line)
             assert trials is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_advice_where_leave_one_out_is_not_to_be_trusted_applies_to_the_likeliho
     likelihood: Any, says: str
 ) -> None:
     model = Regressor()
-    model._likelihood = likelihood
+    model._fitted = SimpleNamespace(likelihood=likelihood)  # type: ignore[assignment]
     with pytest.warns(UserWarning, match=says) as caught:
         model._warn_if_not_trusted(np.array([0.1, 0.9]), 0.7)
     assert ("student_t" in str(caught[0].message)) == isinstance(likelihood, NormalLikelihood)

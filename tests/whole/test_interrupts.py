@@ -206,6 +206,14 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
 ) -> None:
     import nutpie
 
+    compile_model, made = nutpie.compile_pymc_model, []
+
+    def keeping(*arguments: Any, **settings: Any) -> Any:
+        made.append(compile_model(*arguments, **settings))
+        return made[-1]
+
+    monkeypatch.setattr(nuts_sampler, "COMPILED", CompiledModels(2))
+    monkeypatch.setattr(nutpie, "compile_pymc_model", keeping)
     assert set(blas_threads()) == {2}
     model = sampled().fit(FIRST.X, FIRST.y)
     expected, before = answers(model), process()
@@ -220,13 +228,13 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
         threading.Timer(0.3, _thread.interrupt_main).start()
         return sampler
 
-    monkeypatch.setattr(nutpie, "sample", interrupting)
     begun = time.perf_counter()
     model.set_params(draws=10_000_000)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(SECOND.X, SECOND.y)
+    with monkeypatch.context() as patch:
+        patch.setattr(nutpie, "sample", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(SECOND.X, SECOND.y)
     assert time.perf_counter() - begun < 30.0
-    monkeypatch.undo()
     (sampler,) = running
     # It is over: nothing goes on in the background.
     deadline = time.perf_counter() + 10.0
@@ -252,28 +260,32 @@ def test_an_interrupted_sampler_is_stopped_and_the_last_fit_stays(
             _thread.interrupt_main()
         return finished[-1]
 
-    monkeypatch.setattr(nutpie, "sample", third)
-    with pytest.raises(KeyboardInterrupt):
-        search.fit(SECOND.X, SECOND.y)
+    with monkeypatch.context() as patch:
+        patch.setattr(nutpie, "sample", third)
+        with pytest.raises(KeyboardInterrupt):
+            search.fit(SECOND.X, SECOND.y)
     assert len(finished) == 3
     assert same(answers(search), expected)
-    monkeypatch.undo()
     assert process() == before
 
-    # While a model is compiled: the next fit compiles it anew, and nobody waits for ever.
+    # While a model is compiled: the next fit has it compiled anew, and nobody waits for ever.
     monkeypatch.setattr(nuts_sampler, "COMPILED", CompiledModels(2))
-    compiled = nutpie.compile_pymc_model
+    (compiled,) = made
 
     def interrupted(*arguments: Any, **settings: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nutpie, "compile_pymc_model", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(FIRST.X, FIRST.y)
+    with monkeypatch.context() as patch:
+        patch.setattr(nutpie, "compile_pymc_model", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(FIRST.X, FIRST.y)
     assert len(nuts_sampler.COMPILED) == 0
     assert process() == before
-    monkeypatch.setattr(nutpie, "compile_pymc_model", compiled)
+    monkeypatch.setattr(
+        nutpie, "compile_pymc_model", lambda *arguments, **settings: compiled
+    )  # spares the wait
     assert same(answers(model.fit(SECOND.X, SECOND.y)), answers(again))
+    assert len(nuts_sampler.COMPILED) == 1
 
 
 def test_an_interrupted_batch_can_be_given_again() -> None:

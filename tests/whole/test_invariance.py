@@ -252,9 +252,9 @@ def test_the_summary_agrees_with_the_attributes_and_with_draws() -> None:
         table = model.summary(coverage=0.8)
         assert_allclose(table["mean"], [model.intercept_, *model.coef_, model.noise_scale_])
         assert_allclose(table["sd"].iloc[1:-1], model.coef_std_)
-        B, nodes = model._posterior.draw(200_000, np.random.default_rng(0))
-        B[:, 0] -= B[:, 1:] @ model._posterior.center
-        draws = np.column_stack([B, model._posterior.noise_scale[nodes]])
+        B, nodes = model._fitted.posterior.draw(200_000, np.random.default_rng(0))
+        B[:, 0] -= B[:, 1:] @ model._fitted.posterior.center
+        draws = np.column_stack([B, model._fitted.posterior.noise_scale[nodes]])
         below = (draws < table["lower_80%"].to_numpy()).mean(axis=0)
         above = (draws > table["upper_80%"].to_numpy()).mean(axis=0)
         # z = 5 for the coefficients; the scale's draws sit on the nodes of the quadrature rule.

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, HalfNormal, Laplace, Normal
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, HalfNormal, Normal
 from bayes_sklearn.inference import given_scale
 
 from data import noisy_features, shares
@@ -143,7 +143,13 @@ REGIMES: dict[str, tuple[float, Table]] = {
     "ignore:The data contradict",
     "ignore:noise='known', but the stated errors",
 )
-@pytest.mark.parametrize("name", REGIMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.thorough) if name == "features 1e-12 to 1e12, additive" else name
+        for name in REGIMES
+    ],
+)
 def test_digits_are_right_where_the_problem_has_them(name: str) -> None:
     least, table = REGIMES[name]
     exact = solve(table)
@@ -417,23 +423,6 @@ def test_units_that_are_powers_of_two_change_no_bit_of_importance_sampling(kind:
         given["X_err"] = given["X_err"] / units
     far = Regressor(**settings).fit(features + 1e6, y, **given)
     assert_allclose(far.coef_, base.coef_, rtol=1e-7)
-
-
-def test_units_that_are_powers_of_two_change_no_bit_of_draws_by_nuts() -> None:
-    settings: dict[str, Any] = {
-        "coef_prior": Laplace(),
-        "random_state": 0,
-        "draws": 50,
-        "chains": 2,
-        "nuts_kwargs": {"tune": 200, "cores": 1},
-    }
-    units = 2.0 ** np.array([-40.0, 0.0, 40.0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # so few draws are not to be trusted
-        base = Regressor(**settings).fit(X, Y)
-        other = Regressor(**settings).fit(X * units, Y * 2.0**30)
-    assert_allclose(other.coef_ * units * 2.0**-30, base.coef_, rtol=1e-12)
-    assert_allclose(other.predict(X * units) * 2.0**-30, base.predict(X), rtol=1e-12)
 
 
 @pytest.mark.parametrize("likelihood", ["binomial", "beta_binomial"])

@@ -138,7 +138,7 @@ def test_samplers_and_exact_fits_at_once_give_the_numbers_of_one(monkeypatch: py
     def sample(seed: int) -> Array:
         model = sampled(seed).fit(*measured(60, 2, seed)[:2])
         assert model.inference_ == "nuts"
-        return model._posterior.location
+        return model._fitted.posterior.location
 
     def exact(seed: int) -> Array:
         data = measured(60, 2, seed)

@@ -5,13 +5,14 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+
+from ...measurements.messages import warn
 
 Array = NDArray[np.float64]
 
@@ -264,12 +265,11 @@ def trapezoid(
                 # and its caller warns.
                 if values[0] > values.max() - 0.5 * DROP:
                     break
-                warnings.warn(
+                warn(
                     "The integral over the noise scale has not converged: its density is too rough for double"
                     " precision (weights or errors over too many orders of magnitude?). Check the units of"
                     " y_err and sample_weight.",
                     ConvergenceWarning,
-                    stacklevel=2,
                 )
                 break
             total, mean = finer, finer_mean
@@ -282,12 +282,11 @@ def trapezoid(
 
 def _warn_of_a_narrow_peak() -> None:
     """Warn that an integral was one value times a width."""
-    warnings.warn(
+    warn(
         "Double precision can't tell how certain the noise scale is: it is taken as known, and the log marginal"
         " likelihood is rough. noise_prior, coef_prior, y_err or sample_weight are many orders of magnitude off the"
         " data. Check their units; with standardize=False priors are in the data's own.",
         ConvergenceWarning,
-        stacklevel=3,
     )
 
 

@@ -320,8 +320,9 @@ def observed_data(problem: Problem, used: NDArray[np.intp]) -> Observations:
     if problem.standard_error is not None:
         data = replace(data, standard_error=pm.Data("y_err", data.standard_error, dims="obs"))
     if problem.likelihood.counted:
-        trials = np.broadcast_to(data.trials, data.y.shape).astype(np.int64)
-        data = replace(data, trials=pm.Data("trials", trials, dims="obs"))
+        kind = np.int64 if problem.likelihood.per == "trials" else np.float64
+        trials = np.broadcast_to(data.trials, data.y.shape).astype(kind)
+        data = replace(data, trials=pm.Data(problem.likelihood.per, trials, dims="obs"))
     return data
 
 

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import threading
 import time
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from ...measurements.messages import warn
 from .._compat import diagnostics, one_blas_thread, quietly
 from ..posterior import Chains, Posterior
 from ..problem import Problem, SamplerSettings
@@ -122,9 +122,7 @@ def check_convergence(
             f" explored too slowly; {more}, or use a prior with lighter tails"
         )
     if wrong:
-        warnings.warn(
-            f"The draws of NUTS are not to be trusted: {'; '.join(wrong)}.", ConvergenceWarning, stacklevel=2
-        )
+        warn(f"The draws of NUTS are not to be trusted: {'; '.join(wrong)}.", ConvergenceWarning)
 
 
 class _Named(NamedTuple):

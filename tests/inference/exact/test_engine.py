@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
-from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, HalfNormal, HalfStudentT
-from bayes_sklearn.inference.numerics.quadrature import even_lattices, peak_intervals, trapezoid
 from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.measurements.compressed import Groups, Rows, compress, group
-from bayes_sklearn.prediction.mixtures import normal as mixtures
 from bayes_sklearn.priors import CoefficientPrior
 
 from data import measured
@@ -105,7 +102,7 @@ def test_large_total_weights_keep_their_digits(frequency: float) -> None:
     sd = np.sqrt(np.mean(residual**2) / (10 * frequency)) / X[:, 0].std()
     assert_allclose(model.coef_, slope, rtol=2.0 / frequency)
     assert_allclose(model.coef_std_, sd, rtol=1e-3 if frequency < 1e6 else 1e-6)
-    assert_allclose(model._posterior.weights.sum(), 1.0, rtol=1e-12)
+    assert_allclose(model._fitted.posterior.weights.sum(), 1.0, rtol=1e-12)
 
 
 def brute_force(X: Array, y: Array, e: Array) -> tuple[float, float]:
@@ -193,104 +190,6 @@ def test_nearly_collinear_columns_under_flat_priors_keep_their_prediction_errors
         assert_allclose(found, expected, rtol=1e-5 + 1e-14 / difference)
 
 
-@pytest.mark.parametrize("width", [1e-6, 1e-3, 1.0, 10.0])
-@pytest.mark.parametrize("center", [-15.0, 0.3, 40.0])
-def test_the_trapezoid_rule_finds_a_peak_of_any_width_anywhere(width: float, center: float) -> None:
-    def log_density(u: Any) -> Any:
-        return norm.logpdf(u, center, width)
-
-    u, _, log_weights = trapezoid(log_density, peak_intervals(log_density, -200.0, 5.0, 100.0))
-    weights = np.exp(log_weights)
-    assert_allclose(weights.sum(), 1.0, rtol=1e-9)
-    assert_allclose(weights @ u, center, atol=1e-8 * max(width, abs(center)))
-    assert_allclose(weights @ (u - center) ** 2, width**2, rtol=1e-6)
-    assert len(u) < 70
-
-
-def test_the_trapezoid_rule_finds_both_of_two_distant_peaks() -> None:
-    def log_density(u: Any) -> Any:
-        return np.logaddexp(norm.logpdf(u, -5.0, 0.01), norm.logpdf(u, 5.0, 0.1))
-
-    intervals = peak_intervals(log_density, -20.0, 20.0, 100.0)
-    assert len(intervals) == 2
-    assert_allclose(np.exp(trapezoid(log_density, intervals)[2]).sum(), 2.0, rtol=1e-9)
-
-
-def test_even_points_hold_densities_of_any_place_and_width_at_one_go() -> None:
-    """Against closed forms; of two peaks that points first pass by, none is lost."""
-    place = np.array([0.3, -4.0, 4.0, 1.0])
-    width = np.array([1e-5, 1.0, 0.3, 0.02])
-    second = np.array([0.0, 0.0, 0.0, 1.0])  # as much mass again, 40 widths away
-
-    def log_density(u: Array) -> Array:
-        peaks = [
-            -0.5 * ((u - (place + shift * width)[:, None]) / width[:, None]) ** 2 for shift in (0.0, 40.0)
-        ]
-        with np.errstate(divide="ignore"):
-            return np.logaddexp(peaks[0], peaks[1] + np.log(second)[:, None])
-
-    u, values, resolved = even_lattices(log_density, np.full(4, -15.0), np.full(4, 3.0), 2.0)
-    assert resolved.all()
-    found = np.exp(values).sum(axis=1) * (u[:, 1] - u[:, 0])
-    assert_allclose(found, np.sqrt(2.0 * np.pi) * width * (1.0 + second), rtol=1e-9)
-
-
-def test_what_even_points_do_not_resolve_is_said_to_be_so() -> None:
-    def rough(u: Array) -> Array:
-        return -0.5 * np.square(u) + np.where(np.floor(300.0 * u) % 2 == 0, 0.0, -5.0)
-
-    _, _, resolved = even_lattices(rough, np.array([-15.0]), np.array([3.0]), 2.0)
-    assert not resolved.any()
-
-
-def test_mixture_quantiles_hold_in_the_tails_for_points_and_for_distant_components() -> None:
-    weights = np.array([0.25, 0.75])
-    for means, sds in (([0.0, 0.1], [1.0, 1.2]), ([0.0, 1.0], [1e-10, 1e-10]), ([-3.0, 500.0], [1.0, 0.1])):
-        for q in (1e-300, 1e-12, 0.1, 0.26, 0.5, 0.9, 1.0 - 1e-12):
-            row = np.array([means]), np.array([sds])
-            x = mixtures.quantile(np.array([q]), weights, *row)
-            tail = norm.cdf(x[0], means, sds) @ weights if q <= 0.5 else norm.sf(x[0], means, sds) @ weights
-            assert_allclose(tail, min(q, 1.0 - q), rtol=1e-4)
-    point = np.array([[2.0, 2.0]]), np.zeros((1, 2))
-    assert mixtures.quantile(np.array([0.3]), weights, *point)[0] == 2.0
-    assert mixtures.crps(np.array([5.0]), weights, *point)[0] == pytest.approx(3.0)
-    assert mixtures.cdf(np.array([1.999]), weights, *point)[0] == 0.0
-    edges = mixtures.quantile(np.array([0.0, 1.0]), weights, np.zeros((2, 2)), np.ones((2, 2)))
-    assert edges.tolist() == [-np.inf, np.inf]
-
-
-@pytest.mark.parametrize("n_points", [40, 400, 4000])
-@pytest.mark.parametrize("probability", [0.025, 0.1, 0.5, 0.975])
-def test_quantiles_of_points_whose_steps_end_at_the_probability_lie_in_that_gap(
-    n_points: int, probability: float
-) -> None:
-    # 4,000 draws of a sampler, and limits of 95%: 100 of them lie below, exactly.
-    points = np.random.default_rng(n_points).normal(size=(20, n_points))
-    weights = np.full(n_points, 1.0 / n_points)
-    found = mixtures.quantile(np.full(20, probability), weights, points, np.zeros((20, n_points)))
-    place = round(n_points * probability)
-    ordered = np.sort(points, axis=1)
-    assert (found >= ordered[:, place - 1]).all()
-    assert (found <= ordered[:, place]).all()
-
-
-def test_weights_near_the_smallest_number_leave_the_log_density_finite() -> None:
-    weights, means = np.array([1e-310, 1.0]), np.array([[0.0, 1e3]])
-    found = mixtures.log_density(np.zeros(1), weights, means, np.ones((1, 2)))
-    assert_allclose(found, np.log(1e-310) - 0.5 * np.log(2.0 * np.pi), rtol=1e-6)
-
-
-def test_components_of_very_different_width_have_the_score_of_their_pairs() -> None:
-    rng = np.random.default_rng(0)
-    means, sds = rng.normal(size=(2, 300)), np.exp(2.0 * rng.normal(size=(2, 300)))
-    weights = rng.dirichlet(np.ones(300))
-    assert_allclose(
-        mixtures._half_distance_of_many(weights, means, sds),
-        mixtures._half_distance(weights, means, sds),
-        rtol=1e-5,
-    )
-
-
 def test_heavy_tails_of_the_noise_scale_keep_their_second_moment() -> None:
     # Exact values by high-precision integration of the same posterior.
     X = np.array([[0.0], [1.0], [3.0], [4.0], [6.0], [7.0]])
@@ -300,23 +199,6 @@ def test_heavy_tails_of_the_noise_scale_keep_their_second_moment() -> None:
     assert_allclose(model.coef_std_, 0.13175061, rtol=1e-7)
     model = Regressor(noise_prior=HalfStudentT(nu=4.5), weight_type="frequency", **flat)
     assert_allclose(model.fit(X[:3], y[:3], np.full(3, 0.2)).coef_std_, 3.26013281, rtol=1e-7)
-
-
-@pytest.mark.parametrize("sd", [2.0, 0.1, 1e-3, 1e-5, 1e-9, 0.0])
-def test_score_of_many_components_is_that_of_their_pairs(sd: float) -> None:
-    rng = np.random.default_rng(8)
-    size = 300
-    weights, y = rng.dirichlet(np.ones(size)), rng.normal(size=4)
-    means, sds = rng.normal(size=(4, size)) ** 3, sd * rng.uniform(0.2, 1.3, (4, size))
-    few = np.abs(y[:, None] - means) @ weights if sd == 0.0 else None
-    apart = np.abs(means[:, :, None] - means[:, None, :]) if sd == 0.0 else None
-    score = mixtures.crps(y, weights, means, sds)
-    if few is not None:
-        expected = few - 0.5 * np.einsum("g,ngh,h->n", weights, apart, weights)
-    else:
-        parts = mixtures.mean_distance(y[:, None] - means, sds) @ weights
-        expected = parts - mixtures._half_distance(weights, means, sds)
-    assert_allclose(score, expected, rtol=1e-7 if sd > 0.0 else 1e-13)
 
 
 @pytest.mark.parametrize("noise", ["scaled", "known"])

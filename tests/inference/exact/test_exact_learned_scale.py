@@ -448,7 +448,7 @@ def test_draws_fit_as_well_as_their_noise_lets_them() -> None:
     model = BayesianErrorsInVariablesRegressor(
         coef_prior=Normal(sigma=HalfCauchy()), noise="scaled", fit_intercept=False, standardize=False
     ).fit(X, y, y_err=1.0)
-    drawn = draws_of(model._posterior, 1, size, rng)
+    drawn = draws_of(model._fitted.posterior, 1, size, rng)
     away = (y - drawn.location[:, 1:] @ X.T) / drawn.noise_scale[:, None]
     found = -n * np.log(drawn.noise_scale) - 0.5 * np.square(away).sum(axis=1)
 
@@ -474,7 +474,7 @@ def test_draws_lie_off_by_the_scatter_where_it_is_most_of_the_noise() -> None:
         X = rng.normal(size=(12, 2))
         y, error = X[:, 0] + rng.normal(size=12), 0.01 * np.exp(rng.normal(size=12))
         model = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=error)
-        drawn = draws_of(model._posterior, 1, 100_000, rng)
+        drawn = draws_of(model._fitted.posterior, 1, 100_000, rng)
         assert_allclose(drawn.location.std(axis=0)[1:], model.coef_std_, rtol=0.025)
 
 

@@ -14,6 +14,7 @@ from bayes_sklearn import Flat, HalfCauchy, Normal
 from bayes_sklearn.inference.exact import scatter_integrals
 from bayes_sklearn.inference.exact.interpolated_rows import Beyond, InterpolatedRows
 from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.likelihoods.noise import AUTO
 from bayes_sklearn.measurements.compressed import Rows
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ def problem(n: int, p: int, *, frequency: bool = False, dependent: bool = False)
     return Problem.build(
         rows,
         error,
-        noise="auto",
+        noise=AUTO,
         standardize=True,
         coef_prior=Normal(),
         intercept_prior=Flat(),
@@ -87,7 +88,7 @@ def test_a_rule_of_a_few_scatters_is_a_lattice_of_them_on_the_rows(
 
     def fitted() -> tuple[Regressor, dict[str, Any]]:
         model = Regressor().fit(X, y, y_err=error)
-        posterior, at = model._posterior, np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+        posterior, at = model._fitted.posterior, np.array([0.05, 0.25, 0.5, 0.75, 0.95])
         return model, {
             "noise_scale": np.log(posterior.noise_quantiles(at)),
             "scatter": np.log(posterior.quantiles("scatter", posterior.scatter, at)),

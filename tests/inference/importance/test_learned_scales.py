@@ -28,6 +28,7 @@ from bayes_sklearn.likelihoods import (
     Likelihood,
     StudentTLikelihood,
 )
+from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.priors import (
     HalfCauchy,
     HalfNormal,
@@ -67,7 +68,7 @@ def heavy(
     X, error = rng.normal(size=(n, p)), 0.5 * np.exp(spread * rng.normal(size=n))
     noises = rng.standard_t(4, size=(2, n))
     y = 2.0 + 0.5 * X.sum(axis=1) + error * noises[0] + scatter * noises[1]
-    return build(X, y, StudentTLikelihood(4.0), None, error, noise=noise, coef_prior=prior, **changes)
+    return build(X, y, StudentTLikelihood(4.0), None, error, noise=NOISES[noise], coef_prior=prior, **changes)
 
 
 class Marginal:

@@ -35,6 +35,7 @@ from bayes_sklearn.likelihoods import (
     NormalLikelihood,
     StudentTLikelihood,
 )
+from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors
 from bayes_sklearn.priors import Beta, Flat, HalfNormal, Horseshoe, Laplace, Normal, StudentT
@@ -50,7 +51,7 @@ def build(
     X: Array, y: Array, likelihood: Likelihood, trials: Any = None, error: Any = None, **changes: Any
 ) -> Problem:
     given: dict[str, Any] = {
-        "noise": "scaled",
+        "noise": NOISES[str(changes.pop("noise", "scaled"))],
         "standardize": True,
         "coef_prior": Normal(),
         "intercept_prior": Normal(),

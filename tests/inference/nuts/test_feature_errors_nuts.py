@@ -22,6 +22,7 @@ from bayes_sklearn.inference.nuts.readable_model import structure
 from bayes_sklearn.inference.nuts.structural import MeasuredData, measured_data
 from bayes_sklearn.inference.posterior import Chains, Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors
 from bayes_sklearn.priors import (
@@ -107,7 +108,7 @@ class Case:
         return Problem.build(
             Rows(X, y, None, rng.integers(0, 4, n).astype(float) if self.weighted else None),
             None if self.noise == "none" else y_err,
-            noise="scaled" if self.noise == "none" else self.noise,
+            noise=SCALED if self.noise == "none" else NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=prior,
             intercept_prior=Normal(0.1, 1.5) if self.intercept else None,
@@ -141,22 +142,27 @@ def parameters(posterior: Posterior) -> tuple[Array, Array]:
         Case(with_target=True),
         Case(weighted=True),
         Case(errors="common", n=2000),
-        Case(q=2, k=1, n=60, correlation=0.5, standardize=False),
-        Case("additive", k=2, n=60, errors="common"),
-        Case("known"),
         # Errors as large as the features' spread, for many rows and for few.
         Case(size=2.2, n=200),
         Case(size=2.2),
-        Case(q=2, k=1, n=60, size=1.5, with_target=True),
         # Targets of hardly any noise.
         Case("none", n=50, target_noise=0.01),
         Case(target_noise=0.01),
-        Case("additive", k=2, n=60, errors="kinds", target_noise=0.0),
-        Case("auto", k=2, n=60, coef="powers, learned"),
         Case("auto", q=2, n=60, coef="powers, learned", size=1.5),
-        Case(k=1, n=40, coef="normal, learned", size=1.5),
-        Case(q=3, k=1, n=80),
-        Case(q=3, k=1, n=50, errors="common", correlation=0.5, size=1.5, accept=0.98),
+        # Of other structures, each of which is compiled, for seconds.
+        *(
+            pytest.param(case, marks=pytest.mark.thorough)
+            for case in (
+                Case("known"),
+                Case(q=2, k=1, n=60, correlation=0.5, standardize=False),
+                Case(q=2, k=1, n=60, size=1.5, with_target=True),
+                Case("additive", k=2, n=60, errors="common"),
+                Case("additive", k=2, n=60, errors="kinds", target_noise=0.0),
+                Case(k=1, n=40, coef="normal, learned", size=1.5),
+                Case(q=3, k=1, n=80),
+                Case(q=3, k=1, n=50, errors="common", correlation=0.5, size=1.5, accept=0.98),
+            )
+        ),
     ],
     ids=str,
 )
@@ -366,7 +372,7 @@ def test_pseudo_rows_have_the_sums_of_all() -> None:
         again = Problem.build(
             Rows(X, problem.rows.y, None, None),
             problem.standard_error,
-            noise="scaled",
+            noise=SCALED,
             standardize=True,
             coef_prior=Normal(),
             intercept_prior=Normal(),

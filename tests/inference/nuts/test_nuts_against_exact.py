@@ -21,7 +21,7 @@ from bayes_sklearn.inference.nuts.readable_model import structure
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
-from bayes_sklearn.likelihoods.base import Noise
+from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import Flat, HalfNormal, HalfStudentT, Normal
 
@@ -112,13 +112,14 @@ CASES: dict[str, Case] = {
     ),
     "additive, fractional weights": Case({"noise": "additive"}, weights="fractional", n=15),
     "additive, counts": Case({"noise": "additive"}, errors="counts"),
-    # known
+}
+# Of structures of their own.
+FURTHER: dict[str, Case] = {
     "known": Case({"noise": "known"}),
     "known, fractional weights, on raw data": Case(
         {"noise": "known", "standardize": False}, weights="fractional"
     ),
     "known, counts": Case({"noise": "known"}, errors="small counts"),
-    # a structure each
     "one feature, no intercept, flat": Case(FLAT, p=1),
     "one feature, no intercept, flat, on raw data": Case(
         {"standardize": False, **FLAT}, weights="fractional", p=1
@@ -146,7 +147,7 @@ class Fitted:
     @property
     def parameters(self) -> Array:
         """Draws of intercept, coefficients and noise scale, (chain, draw, p + 2)."""
-        posterior = self.sampled._posterior
+        posterior = self.sampled._fitted.posterior
         intercept = posterior.location[:, :1] - posterior.location[:, 1:] @ posterior.center[:, None]
         scale = posterior.noise_scale[:, None]
         return self.chains(np.concatenate([intercept, posterior.location[:, 1:], scale], axis=1))
@@ -176,9 +177,11 @@ class Fitted:
         ]
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module", params=[*CASES, *(pytest.param(name, marks=pytest.mark.thorough) for name in FURTHER)]
+)
 def fitted(request: pytest.FixtureRequest) -> Fitted:
-    case = CASES[request.param]
+    case = {**CASES, **FURTHER}[request.param]
     return Fitted(case, case.fitted("exact"), case.fitted("nuts"))
 
 
@@ -277,12 +280,12 @@ def test_errors_and_prior_scales_that_are_off_would_be_noticed() -> None:
 # --- the engine itself ---------------------------------------------------------------------------
 
 
-def _problem(noise: Noise, frequency: bool, standardize: bool) -> Problem:
+def _problem(noise: str, frequency: bool, standardize: bool) -> Problem:
     data = Case(weights="fractional" if frequency else "none").data()
     return Problem.build(
         Rows(data["X"], data["y"], None, data["sample_weight"]),
         data["y_err"],
-        noise=noise,
+        noise=NOISES[noise],
         standardize=standardize,
         coef_prior=Normal(sigma=[0.1, 1.0, 3.0]),
         intercept_prior=Normal(),
@@ -292,10 +295,14 @@ def _problem(noise: Noise, frequency: bool, standardize: bool) -> Problem:
 
 @pytest.mark.parametrize(
     ("noise", "frequency", "standardize"),
-    [("scaled", True, True), ("additive", False, False), ("known", True, True)],
+    [
+        ("scaled", True, True),
+        ("additive", False, False),
+        pytest.param("known", True, True, marks=pytest.mark.thorough),
+    ],
 )
 def test_solved_posteriors_have_the_exact_joint_second_moments(
-    noise: Noise, frequency: bool, standardize: bool
+    noise: str, frequency: bool, standardize: bool
 ) -> None:
     """Correlations, too: draws are whitened by the exact covariance of (B, log s)."""
     problem = _problem(noise, frequency, standardize)

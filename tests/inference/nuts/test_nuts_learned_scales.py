@@ -19,6 +19,7 @@ from bayes_sklearn.inference.nuts.readable_model import structure
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods import BinomialLikelihood, Likelihood
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import (
     CoefficientPrior,
@@ -57,7 +58,7 @@ def problem_of(kind: str, noise: Any, coef_prior: CoefficientPrior, columns: int
     return Problem.build(
         Rows(X[:, :columns], y, None, None),
         error,
-        noise=noise,
+        noise=NOISES[noise],
         standardize=True,
         coef_prior=coef_prior,
         intercept_prior=Flat(),
@@ -142,6 +143,7 @@ def test_what_is_compiled_is_the_same_for_all_numbers() -> None:
     assert len({key(), key(HalfNormal()), key(2.0), key(None, 0.5), key(None, (0.0, 1.0))}) == 5
 
 
+@pytest.mark.thorough
 def test_a_scale_of_laplace_priors_is_that_of_a_plain_integral() -> None:
     problem = problem_of("right errors", "known", Laplace(b=HalfNormal()), columns=1)
     found = nuts.solve(problem, SETTINGS)
@@ -161,6 +163,7 @@ def test_a_scale_of_laplace_priors_is_that_of_a_plain_integral() -> None:
     )
 
 
+@pytest.mark.thorough
 def test_geometries_of_log_odds_are_those_of_a_plain_integral() -> None:
     rng = np.random.default_rng(3)
     x, trials = rng.normal(size=N), rng.integers(1, 8, N).astype(float)
@@ -170,7 +173,7 @@ def test_geometries_of_log_odds_are_those_of_a_plain_integral() -> None:
     problem = Problem.build(
         Rows(X, y, None, None),
         None,
-        noise="scaled",
+        noise=SCALED,
         standardize=True,
         coef_prior=PoweredCorrelation(),
         intercept_prior=Normal(0.0, 2.0),

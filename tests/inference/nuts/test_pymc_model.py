@@ -24,6 +24,7 @@ from bayes_sklearn.inference.nuts.compressed_rows import CompressedData, compres
 from bayes_sklearn.inference.nuts.prior_coordinates import pilot_of
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import (
     CoefficientPrior,
@@ -141,7 +142,7 @@ class Case:
         return Problem.build(
             Rows(data["X"], data["y"], None, data["frequency"]),
             data["y_err"],
-            noise="scaled" if self.errors == "none" else self.errors,
+            noise=SCALED if self.errors == "none" else NOISES[self.errors],
             standardize=self.standardize,
             coef_prior=(COEF_PRIORS | HIERARCHICAL)[self.coef](data["X"].shape[1]),
             intercept_prior=INTERCEPT_PRIORS[self.intercept],

@@ -17,8 +17,9 @@ from bayes_sklearn.inference.importance.mixture_nodes import solve_mixture
 from bayes_sklearn.inference.importance.mixture_slopes import ScaledSlopes
 from bayes_sklearn.inference.importance.structural_nodes import Following, solve_structural
 from bayes_sklearn.inference.structural.mixture import MixtureProblem
-from bayes_sklearn.inference.structural.model import MEAN_SCALE, Noise, StructuralProblem
+from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.slope_prior import SlopePrior, cauchy_log_density
+from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.priors import Flat, HalfCauchy, HalfNormal, Normal, PoweredCorrelation, ScatterPrior
 
 Array = NDArray[np.float64]
@@ -39,7 +40,7 @@ def whitening(k: int, powers: tuple[float, ...], seed: int = 5) -> Array:
 def make(
     q: int = 1,
     k: int = 0,
-    noise: Noise = "scaled",
+    noise: str = "scaled",
     n: int = 6,
     powers: tuple[float, ...] = (0.0,),
     **changes: Any,
@@ -64,7 +65,7 @@ def make(
         log_prior_noise=lambda s: stats.halfnorm.logpdf(s),
         intercept=(0.2, 0.7),
         standard_error=0.3 + 0.4 * rng.random(n),
-        noise=noise,
+        noise=NOISES[noise],
         log_prior_scatter=ScatterPrior(0.4).log_density if noise == "auto" else None,
     )
     return replace(problem, **changes)
@@ -121,7 +122,7 @@ def random_points(problem: StructuralProblem, size: int = 4) -> Array:
 
 @pytest.mark.parametrize("noise", ["scaled", "auto"])
 @pytest.mark.parametrize(("q", "k"), [(1, 0), (1, 1), (2, 2), (3, 2)])
-def test_the_evidence_is_that_of_one_dense_gaussian(q: int, k: int, noise: Noise) -> None:
+def test_the_evidence_is_that_of_one_dense_gaussian(q: int, k: int, noise: str) -> None:
     problem = make(q, k, noise, powers=(0.0, 0.5, 1.0) if k > 1 else (0.0,))
     points = random_points(problem)
     psi, found = problem.psi(points), problem.condition(points)
@@ -205,7 +206,7 @@ def test_the_signal_has_the_median_of_the_scales_prior(prior: PoweredCorrelation
 
 @pytest.mark.parametrize("noise", ["scaled", "additive", "auto", "known"])
 @pytest.mark.parametrize(("q", "k"), [(1, 0), (2, 1)])
-def test_coordinates_are_one_to_one_and_their_volume_is_known(q: int, k: int, noise: Noise) -> None:
+def test_coordinates_are_one_to_one_and_their_volume_is_known(q: int, k: int, noise: str) -> None:
     problem = make(q, k, noise, n=30)
     following = Following.of(problem)
     coordinates = 0.7 * random_points(problem, 6)
@@ -218,7 +219,7 @@ def test_coordinates_are_one_to_one_and_their_volume_is_known(q: int, k: int, no
 
 
 @pytest.mark.parametrize(("q", "k", "noise"), [(1, 0, "auto"), (1, 1, "scaled"), (2, 1, "auto")])
-def test_without_data_the_posterior_is_the_prior(q: int, k: int, noise: Noise) -> None:
+def test_without_data_the_posterior_is_the_prior(q: int, k: int, noise: str) -> None:
     """Every prior integrates to one, in the coordinates, too.
 
     But for the signal's: without data its tails are heavier than what is drawn from.
@@ -360,7 +361,7 @@ def test_two_features_agree_with_draws_from_the_prior() -> None:
 
 
 @pytest.mark.parametrize(("on_signal", "noise"), [(True, "scaled"), (False, "auto")])
-def test_a_mixture_of_one_component_has_the_same_posterior(on_signal: bool, noise: Noise) -> None:
+def test_a_mixture_of_one_component_has_the_same_posterior(on_signal: bool, noise: str) -> None:
     """All is sampled there that is integrated out here: the evidence and the prior's scale agree."""
     problem = make(1, 2, noise, powers=(0.0, 1.0), n=25)
     normal = lambda m: stats.norm.logpdf(m).sum(axis=1)  # noqa: E731
@@ -411,17 +412,19 @@ def test_scales_and_geometries_are_reported() -> None:
     model = BayesianErrorsInVariablesRegressor(
         coef_prior=PoweredCorrelation(), intercept_prior=Flat(), inference="importance", random_state=0
     )
-    posterior = model.fit(X + X_err * rng.normal(size=X.shape), y, X_err=X_err)._posterior
+    posterior = model.fit(X + X_err * rng.normal(size=X.shape), y, X_err=X_err)._fitted.posterior
     assert posterior.prior_scale is not None
     assert posterior.geometry is not None
     assert 0.1 < posterior.weights @ posterior.prior_scale < 2.0
     assert posterior.geometry.shape == (3,)
     assert_allclose(posterior.geometry.sum(), 1.0)
-    one = model.fit(X[:, :1], y, X_err=0.5)._posterior
+    one = model.fit(X[:, :1], y, X_err=0.5)._fitted.posterior
     assert one.prior_scale is None
     assert one.geometry is not None
     assert_allclose(one.geometry, np.full(3, 1.0 / 3.0))
-    known = model.set_params(coef_prior=Normal(sigma=HalfCauchy())).fit(X[:, :1], y, X_err=0.5)._posterior
+    known = (
+        model.set_params(coef_prior=Normal(sigma=HalfCauchy())).fit(X[:, :1], y, X_err=0.5)._fitted.posterior
+    )
     assert known.prior_scale is not None
     assert known.geometry is None
 
@@ -438,7 +441,7 @@ def test_slopes_of_a_feature_of_low_reliability_are_covered(slope: float) -> Non
         model = BayesianErrorsInVariablesRegressor(
             coef_prior=PoweredCorrelation(), intercept_prior=Flat(), inference="importance", random_state=seed
         )
-        posterior = model.fit(x + 2.0 * rng.normal(size=x.shape), y, X_err=2.0)._posterior
+        posterior = model.fit(x + 2.0 * rng.normal(size=x.shape), y, X_err=2.0)._fitted.posterior
         below = float(posterior.weights @ (posterior.location[:, 1] < slope))
         missed += not 0.025 < below < 0.975
     assert missed < 6

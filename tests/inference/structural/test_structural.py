@@ -13,16 +13,16 @@ from scipy import integrate, stats
 from scipy.linalg import block_diag, solve_triangular
 
 from bayes_sklearn.inference.importance.structural_nodes import Following, _starts, solve_structural
-from bayes_sklearn.inference.numerics.importance_sampling import find_mode, pareto_smoothed
 from bayes_sklearn.inference.structural.model import LKJ_SHAPE, MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.rows import forward
 from bayes_sklearn.inference.structural.slope_prior import SlopePrior
+from bayes_sklearn.likelihoods.noise import NOISES
 
 Array = NDArray[np.float64]
 Noise = Literal["scaled", "additive", "known"]
 Errors = Literal["common", "grouped", "own"]
 
-NOISES: tuple[Noise, ...] = ("scaled", "additive", "known")
+KINDS: tuple[Noise, ...] = ("scaled", "additive", "known")
 
 
 def normal_prior(m: Array) -> Array:
@@ -67,7 +67,7 @@ def make_problem(
         intercept=(0.2, 0.7),
         cross_covariance=joint[0, :q, q] if common else joint[:, :q, q],
         standard_error=float(np.sqrt(joint[0, q, q])) if common else np.sqrt(joint[:, q, q]),
-        noise=noise,
+        noise=NOISES[noise],
     )
     return replace(problem, **changes)
 
@@ -99,7 +99,7 @@ def measured(
         log_prior_noise=half_normal_prior,
         intercept=(0.0, 1.0),
         standard_error={"scaled": None, "additive": 0.5 * known, "known": known}[noise],
-        noise=noise,
+        noise=NOISES[noise],
     )
 
 
@@ -113,10 +113,10 @@ def row_moments(problem: StructuralProblem, point: Array) -> tuple[list[Array], 
         if problem.cross_covariance is None
         else np.broadcast_to(problem.cross_covariance, (n, q))
     )
-    default = 0.0 if problem.noise == "additive" else 1.0
+    default = 0.0 if problem.noise.only_scatters else 1.0
     e = np.broadcast_to(default if problem.standard_error is None else problem.standard_error, n)
-    variance = {"scaled": s**2 * e**2, "additive": s**2 + e**2, "known": e**2}[problem.noise]
-    if problem.noise == "scaled":
+    variance = {"scaled": s**2 * e**2, "additive": s**2 + e**2, "known": e**2}[problem.noise.name]
+    if problem.noise.only_multiplies:
         c = s * c
     designs, covariances = [], []
     for i in range(n):
@@ -145,7 +145,7 @@ def random_points(problem: StructuralProblem, size: int = 3) -> Array:
 
 
 @pytest.mark.parametrize("errors", ["common", "grouped", "own"])
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 @pytest.mark.parametrize(("q", "k"), [(1, 0), (1, 2), (2, 0), (2, 2), (3, 0), (3, 2)])
 @pytest.mark.parametrize("with_intercept", [True, False])
 def test_the_evidence_and_theta_are_those_of_one_dense_gaussian(
@@ -172,7 +172,7 @@ def test_the_evidence_and_theta_are_those_of_one_dense_gaussian(
         )
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 @pytest.mark.parametrize("errors", ["common", "grouped", "own"])
 def test_a_frequency_is_a_row_repeated(noise: Noise, errors: Errors) -> None:
     problem = make_problem(q=2, k=1, noise=noise, errors=errors)
@@ -208,7 +208,7 @@ def test_a_flat_prior_is_the_limit_of_wide_ones() -> None:
     assert_allclose(found.theta, expected.theta, rtol=1e-6)
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 def test_a_row_is_the_integral_over_its_true_feature(noise: Noise) -> None:
     """Given theta, which a row of its own and nothing else can't tell apart, so theta is integrated too."""
     problem = make_problem(n=1, noise=noise, cross_covariance=None)
@@ -317,7 +317,7 @@ def grid_posterior(
     m = np.linspace(-upper[0], upper[0], 121)
     s = np.linspace(0.0, upper[1], 51)
     t = np.linspace(0.0, upper[2], 61)
-    axes = [m, t] if problem.noise == "known" else [m, s, t]
+    axes = [m, t] if not problem.noise.has_scale else [m, s, t]
     mesh = np.meshgrid(*axes, indexing="ij")
     points = np.stack([axis.ravel() for axis in mesh], axis=1)
     points[points[:, -1] == 0.0, -1] = 1e-9
@@ -340,7 +340,7 @@ def grid_posterior(
     return moments
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", KINDS)
 @pytest.mark.parametrize("reliability", [0.8, 0.3])
 def test_nodes_agree_with_a_grid(noise: Noise, reliability: float) -> None:
     problem = measured(20, reliability, noise)
@@ -445,23 +445,6 @@ def test_nodes_are_centred_on_the_slope_without_attenuation() -> None:
     assert mean > naive + 10.0 * sd
 
 
-@pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
-def test_the_shape_of_a_pareto_tail_is_found(shape: float) -> None:
-    """Quantiles in the place of draws: nothing is random."""
-    log_weights = -shape * np.log((np.arange(4096) + 0.5) / 4096.0)
-    smoothed, k_hat = pareto_smoothed(log_weights)
-    assert_allclose(k_hat, shape, atol=0.06)
-    assert smoothed.max() <= log_weights.max()
-    assert_allclose(np.exp(smoothed).sum(), np.exp(log_weights).sum(), rtol=0.15)
-    assert np.array_equal(np.argsort(smoothed, kind="stable"), np.argsort(log_weights, kind="stable"))
-
-
-def test_even_weights_stay_as_they_are() -> None:
-    log_weights = np.zeros(100)
-    smoothed, _ = pareto_smoothed(log_weights)
-    assert np.array_equal(smoothed, log_weights)
-
-
 def test_no_mode_is_made_of_lost_digits() -> None:
     """Slopes may be huge where next to no true variance is along them: what they leave of y is then rounding."""
     problem, rng, n = measured(50, 0.8, q=2), np.random.default_rng(0), 4000
@@ -483,20 +466,3 @@ def test_triangular_systems_are_solved() -> None:
     expected = [solve_triangular(*pair, lower=True) for pair in zip(lower, sides, strict=True)]
     assert_allclose(forward(lower, sides), expected, rtol=1e-12)
     assert_allclose(forward(lower, np.eye(4)) @ lower, np.broadcast_to(np.eye(4), lower.shape), atol=1e-12)
-
-
-def test_a_search_ends_at_a_mode_that_is_known() -> None:
-    mode = np.array([30.0, -5.0])
-
-    def log_density(points: np.ndarray) -> np.ndarray:
-        return -2.5 * np.log1p(np.square(points - mode).sum(axis=1))
-
-    def near(point: np.ndarray) -> bool:
-        return bool(np.linalg.norm(point - mode) < 3.0)
-
-    whole, _, n_whole = find_mode(log_density, np.zeros(2), np.eye(2))
-    early, _, n_early = find_mode(log_density, np.zeros(2), np.eye(2), near)
-    assert_allclose(whole, mode, atol=0.1)
-    assert near(early)
-    assert n_early < n_whole
-    assert find_mode(log_density, np.zeros(2), np.eye(2), lambda point: False)[2] == n_whole

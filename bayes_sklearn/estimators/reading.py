@@ -1,0 +1,229 @@
+"""What the estimator was given: arguments and parameters, checked.
+
+`model` is the estimator, of which these functions read the parameters; reading a table sets ``n_features_in_`` and
+``feature_names_in_``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from ..inference.problem import SamplerSettings
+from ..likelihoods.base import Likelihood
+from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
+from ..likelihoods.registry import resolve_likelihood
+from ..measurements.checks import as_shares, read_table, read_target
+from ..measurements.columns import Columns
+from ..measurements.compressed import Compressed, Rows
+from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.messages import shown
+from ..measurements.target_errors import (
+    TargetErrors,
+    resolve_exposure,
+    resolve_target_errors,
+    resolve_trials,
+)
+from ..measurements.weights import Before
+from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior
+from ..priors.coefficients import Normal, PoweredCorrelation
+from ..priors.features import resolve_components
+from ..priors.scales import HalfNormal
+from .fitting import Specification
+
+__all__ = [
+    "TrainingData",
+    "counted",
+    "default_prior",
+    "noise_of",
+    "prior_of",
+    "read",
+    "sampler_settings",
+    "settable_prior",
+    "specify",
+]
+
+Array = NDArray[np.float64]
+
+
+class TrainingData(NamedTuple):
+    """What the estimator was given to fit, checked."""
+
+    rows: Rows
+    columns: Columns
+    errors: TargetErrors
+    feature_errors: FeatureErrors | None
+    index: Any = None
+    """Row labels, or None."""
+    trials: Array | None = None
+    """Behind shares whose likelihood takes them."""
+    state: Compressed | None = None
+    """Where the rows stand for others: the state of those."""
+
+    def target_is_constant(self, fit_intercept: bool) -> bool:
+        """Whether all rows that count have one target, but for rounding; without an intercept zero."""
+        rounding = 10.0 * np.finfo(np.float64).eps
+        if self.state is not None:
+            mean = abs(float(self.state.mean[-1] + self.state.origin[-1]))
+            constant = bool(self.state.standard_deviation[-1] <= rounding * mean)
+            return constant and (fit_intercept or mean == 0.0)
+        y = self.rows.y if self.rows.frequency is None else self.rows.y[self.rows.frequency > 0.0]
+        if not len(y) or not (fit_intercept or not y.any()):
+            return False
+        return bool(np.ptp(y) <= rounding * np.abs(y).max())
+
+
+def read(
+    model: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    y_err: ArrayLike | float | None,
+    feature_errors: Mapping[str, Any],
+    *,
+    batch: bool = False,
+    before: Before | None = None,
+    reset: bool = True,
+) -> TrainingData:
+    """Check the arguments of `fit`, and settle what the columns and weights are.
+
+    `batch` says that other rows come before or after these; `before`, what the weights of those before were;
+    `reset`, whether X says what the columns are, or has to have those of before.
+    """
+    index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+    table = read_table(model, X, reset=reset, min_samples=1 if batch else 2)
+    columns = Columns.of(
+        {"count_column": model.count_column, "y_err_column": model.y_err_column},
+        getattr(model, "feature_names_in_", None),
+        table.shape[1],
+        model.error_columns,
+    )
+    held = columns.held(table)
+    if not columns.names.size - len(columns.special) - len(columns.errors) and not model.fit_intercept:
+        raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
+    target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
+    likelihood = resolve_likelihood(model.likelihood)
+    errors = resolve_target_errors(
+        target,
+        sample_weight=sample_weight,
+        weight_type=model.weight_type,
+        y_err=y_err,
+        batch=batch,
+        before=before,
+        y_err_column=held.get("y_err_column"),
+        count_column=held.get("count_column"),
+        scattered=NOISES[model.noise].scatters and not batch,
+        likelihood=likelihood.name if likelihood.counted else None,
+        rates=likelihood.per == "exposure",
+    )
+    trials, target = counted(likelihood, target, errors)
+    if errors.weight_type == "precision" and NOISES[model.noise].only_scatters:
+        raise ValueError(
+            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
+            " up to a factor only: use noise='scaled', or give y_err."
+        )
+    if not NOISES[model.noise].has_scale and errors.kind == "none" and likelihood.has_noise_scale:
+        raise ValueError(
+            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
+            " with weight_type='counts', or count_column); or use noise='scaled'."
+        )
+    rows = Rows(table, target, columns.features, errors.frequency)
+    of_features = resolve_feature_errors(
+        len(target),
+        columns.feature_names.tolist(),
+        columns=columns.held_errors(table),
+        y_err=errors.standard_error if errors.kind == "standard_error" else None,
+        **feature_errors,
+    )
+    return TrainingData(rows, columns, errors, of_features, index, trials)
+
+
+def specify(model: Any, data: TrainingData) -> Specification:
+    """Return what the parameters say of the model, priors checked."""
+    intercept_prior = prior_of(model, "intercept_prior", CoefficientPrior, 1)
+    priors = {
+        "coef_prior": prior_of(model, "coef_prior", CoefficientPrior, data.rows.n_features),
+        "intercept_prior": intercept_prior if model.fit_intercept else None,
+        "noise_prior": prior_of(model, "noise_prior", ScalePrior, 1),
+    }
+    return Specification(
+        noise_of(model, data),
+        model.standardize,
+        priors,
+        model.count_error,
+        float(model.error_floor),
+        data.feature_errors,
+        resolve_components(model.x_distribution),
+        resolve_likelihood(model.likelihood),
+        data.trials,
+        data.state,
+        relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
+    )
+
+
+def counted(likelihood: Likelihood, target: Array, errors: TargetErrors) -> tuple[Array | None, Array]:
+    """Return what counts are by, (n,) or None where that is one each or none, and the target, shares put in order."""
+    if likelihood.per == "exposure":
+        return resolve_exposure(target, errors, likelihood.name), target
+    trials = resolve_trials(target, errors, likelihood.name) if likelihood.counted else None
+    return trials, as_shares(target) if errors.counts is not None or likelihood.counted else target
+
+
+def noise_of(model: Any, data: TrainingData) -> Noise:
+    """Return the parameter `noise`, validated by now; "auto" takes errors of y that all are there and stated.
+
+    A multiple of stated errors is found from how targets differ: where none does, errors are what is stated. Away
+    from zero it does without an intercept.
+    """
+    stated = data.errors.kind == "standard_error" and data.errors.weight_type != "precision"
+    noise = NOISES[model.noise]
+    if noise.multiplies and stated and data.target_is_constant(model.fit_intercept):
+        return KNOWN
+    if noise.combined and (data.errors.kind != "standard_error" or data.state is not None):
+        return SCALED
+    return noise
+
+
+def prior_of(model: Any, role: str, kind: type[Prior], size: int) -> Any:
+    """Return a role's prior, its default where it is None, checked."""
+    prior = getattr(model, role)
+    if prior is None:
+        return default_prior(role, resolve_likelihood(model.likelihood))
+    if not isinstance(prior, kind):
+        wanted = "the noise scale" if kind is ScalePrior else "coefficients"
+        fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
+        raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {shown(prior)}.")
+    if isinstance(prior, ScaleMixture) and role == "intercept_prior":
+        raise TypeError(
+            f"intercept_prior can't be {shown(prior)}, which is for coefficients: use StudentT()."
+        )
+    if role == "intercept_prior" and prior.scale_prior is not None:
+        raise TypeError(
+            f"intercept_prior={shown(prior)}: a scale is learned from coefficients that share it, and the"
+            " intercept is one number. Give a number, or None for an intercept that the data alone place."
+        )
+    prior.check(role, size)
+    return prior
+
+
+def default_prior(role: str, likelihood: Likelihood) -> Prior:
+    """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
+    if role == "noise_prior":
+        return HalfNormal()
+    return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
+
+
+def settable_prior(role: str, likelihood: Likelihood) -> Prior:
+    """Return the prior whose parameters may be set where none is given: a plain one."""
+    prior = default_prior(role, likelihood)
+    return Normal() if isinstance(prior, PoweredCorrelation | Flat) else prior
+
+
+def sampler_settings(model: Any) -> SamplerSettings:
+    """Return what engines that sample are told; the seed is settled here."""
+    seed = int(check_random_state(model.random_state).randint(2**31 - 1))
+    return SamplerSettings(model.draws, model.chains, model.nuts_kwargs, seed, bool(model.verbose))

@@ -1,0 +1,41 @@
+"""Importance sampling: weights that are smoothed, and the search for a mode."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from bayes_sklearn.inference.numerics.importance_sampling import find_mode, pareto_smoothed
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
+def test_the_shape_of_a_pareto_tail_is_found(shape: float) -> None:
+    """Quantiles in the place of draws: nothing is random."""
+    log_weights = -shape * np.log((np.arange(4096) + 0.5) / 4096.0)
+    smoothed, k_hat = pareto_smoothed(log_weights)
+    assert_allclose(k_hat, shape, atol=0.06)
+    assert smoothed.max() <= log_weights.max()
+    assert_allclose(np.exp(smoothed).sum(), np.exp(log_weights).sum(), rtol=0.15)
+    assert np.array_equal(np.argsort(smoothed, kind="stable"), np.argsort(log_weights, kind="stable"))
+
+
+def test_even_weights_stay_as_they_are() -> None:
+    log_weights = np.zeros(100)
+    smoothed, _ = pareto_smoothed(log_weights)
+    assert np.array_equal(smoothed, log_weights)
+
+
+def test_a_search_ends_at_a_mode_that_is_known() -> None:
+    mode = np.array([30.0, -5.0])
+
+    def log_density(points: np.ndarray) -> np.ndarray:
+        return -2.5 * np.log1p(np.square(points - mode).sum(axis=1))
+
+    def near(point: np.ndarray) -> bool:
+        return bool(np.linalg.norm(point - mode) < 3.0)
+
+    whole, _, n_whole = find_mode(log_density, np.zeros(2), np.eye(2))
+    early, _, n_early = find_mode(log_density, np.zeros(2), np.eye(2), near)
+    assert_allclose(whole, mode, atol=0.1)
+    assert near(early)
+    assert n_early < n_whole
+    assert find_mode(log_density, np.zeros(2), np.eye(2), lambda point: False)[2] == n_whole
