@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bayes_sklearn.prediction.mixtures.counts import LatticeMixture
+from bayes_sklearn.prediction.mixtures.shares import BetaMixture
+from bayes_sklearn.prediction.student_t import StudentTMixture
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from bayes_sklearn import HalfNormal, Normal, metrics
 from bayes_sklearn.inference._compat import diagnostics, quietly
-from bayes_sklearn.prediction.mixtures.counts import LatticeMixture
 from bayes_sklearn.prediction.mixtures.normal import NormalMixture
-from bayes_sklearn.prediction.mixtures.shares import BetaMixture
-from bayes_sklearn.prediction.student_t import StudentTMixture
 
 from data import gentle, measured
 from oracle import half_normal, integrate_posterior

@@ -230,7 +230,8 @@ class LeaveOneOutMixin:
         if high:
             warn(
                 f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
-                f" predicts badly without them. Look at them (pareto_k of `loo`){self._fitted.likelihood.takes_more}.",
+                f" predicts badly without them. Look at them (pareto_k of `loo`)"
+                f"{self._fitted.likelihood.takes_more}.",
                 UserWarning,
             )
 

@@ -86,7 +86,7 @@ class Likelihood(BaseEstimator, ABC):
     link: ClassVar[Link] = IDENTITY
     """What turns the target's mean (or location) into the linear predictor."""
     per: ClassVar[Literal["trials", "exposure"] | None] = None
-    """What the target is a count by: "trials", whole numbers, of which it is a share, or "exposure", positive numbers,
+    """What the target is a count by: "trials", whole numbers of which it is a share, or "exposure", positive numbers
     per unit of which it is a rate; None: the target is measured."""
     has_noise_scale: ClassVar[bool] = False
     """Whether noise is added to the linear predictor, in which known errors of the target have a part."""
@@ -237,8 +237,8 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     def outcome(self, data: Observations) -> Any:
-        """Return what `distribution` is of: the target."""
-        return data.y
+        """Return what `distribution` is of: the target, of counted ones whole counts, as PyMC has them."""
+        return np.rint(data.y * np.asarray(data.trials)).astype(np.int64) if self.counted else data.y
 
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
         """Return each row's log density but for what depends on the data alone, (n,), in PyTensor.
@@ -251,7 +251,8 @@ class Likelihood(BaseEstimator, ABC):
         import pymc as pm
 
         name, parameters = self.distribution(eta, values, data)
-        return pm.logp(getattr(pm, name).dist(**parameters), data.y)
+        value = data.y * data.trials if self.counted else data.y
+        return pm.logp(getattr(pm, name).dist(**parameters), value)
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

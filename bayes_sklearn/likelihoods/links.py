@@ -51,7 +51,7 @@ class Link(ABC):
             return np.asarray(np.log(self.slope(self.mean(eta))))
 
     def pooled(self, total: float, weight: float) -> float:
-        """Return the mean of all rows, half a count away from every end that it has: its linear predictor is finite."""
+        """Return the mean of all rows, half a count away from every end that it has."""
         if np.isinf(self.lower):
             return total / weight
         return (total + 0.5) / (weight + float(np.isfinite(self.upper)))

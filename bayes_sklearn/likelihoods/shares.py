@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +62,9 @@ class _OfShares(Likelihood):
     """A likelihood of counts among trials."""
 
     link = LOGIT
-    per = "trials"
+    per: ClassVar[Literal["trials"] | None] = "trials"
     intercept_prior = _LOG_ODDS
     coef_prior = _SLOPES
-
-    def outcome(self, data: Observations) -> Any:
-        """Return the counts, rounded to whole ones: PyMC has distributions of no others."""
-        return np.rint(data.y * np.asarray(data.trials)).astype(np.int64)
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return data.trials * share * (1.0 - share)
@@ -82,7 +78,9 @@ class BinomialLikelihood(_OfShares):
     """
 
     name = "binomial"
-    takes_more = ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain"
+    takes_more = (
+        ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain"
+    )
 
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0

@@ -132,7 +132,9 @@ class LinearPredictive(PredictiveDistribution):
         for rows in blocks:
             answer[rows], left = line(rows)
             if self._noise or self._line.has_feature_error:
-                variance = left + noise_variance(self._noise, self._line.posterior, np.arange(len(self))[rows], nodes)
+                variance = left + noise_variance(
+                    self._noise, self._line.posterior, np.arange(len(self))[rows], nodes
+                )
                 answer[rows] += np.sqrt(variance) * rng.standard_normal(variance.shape)
         return answer
 

@@ -32,12 +32,12 @@ def new_counts(
     """
     if y_err is not None or "y_err_column" in columns:
         raise ValueError(
-            f"y_err is given, but under likelihood={likelihood.name!r} the error of a new share follows from its count:"
-            " give counts instead, or leave it out for the share that underlies."
+            f"y_err is given, but under likelihood={likelihood.name!r} the error of a new share follows from its"
+            " count: give counts instead, or leave it out for the share that underlies."
         )
     stated = _stated(n, {"counts": (counts, "count_column")}, columns)
-    if "counts" in stated:
-        check_counts(stated["counts"], "counts", whole=likelihood.per == "trials")
+    if "counts" in stated and likelihood.per == "trials":
+        check_counts(stated["counts"], "counts")
     return stated.get("counts")
 
 

@@ -76,7 +76,9 @@ class ResponsePredictive(PredictiveDistribution):
         include_noise: bool = True,
     ):
         self._likelihood, self._line, self._noise = likelihood, line, noise
-        self._trials = np.broadcast_to(np.asarray(0.0 if trials is None else trials, dtype=np.float64), len(line))
+        self._trials = np.broadcast_to(
+            np.asarray(0.0 if trials is None else trials, dtype=np.float64), len(line)
+        )
         self._trials_in_fit, self._include_noise = trials_in_fit, include_noise
         self._seed = seed
         self._grouped: dict[str, Nodes] = {}
@@ -125,8 +127,8 @@ class ResponsePredictive(PredictiveDistribution):
     def variance_parts(self) -> dict[str, Array]:
         """What the variances are made of: name to (n,) variances that add up to `var()`.
 
-        ``parameters``: what the rows left open of the mean; ``scatter``: noise that no stated error explains, of counts
-        what underlying shares or rates vary about the mean; ``target_error``: the stated standard error;
+        ``parameters``: what the rows left open of the mean; ``scatter``: noise that no stated error explains, of
+        counts what underlying shares or rates vary about the mean; ``target_error``: the stated standard error;
         ``finite_count``: the rest of the variance of a count by finite trials or exposure; ``feature_error``: the
         errors of the new row's features.
         """
@@ -179,7 +181,9 @@ class ResponsePredictive(PredictiveDistribution):
     def _data(self, rows: NDArray[np.intp], nodes: NDArray[np.intp] | slice = slice(None)) -> Observations:
         """Return what is known of new measurements, (rows, 1), and their noise at nodes, (rows, G)."""
         trials = self._trials[rows, None]
-        return Observations(np.zeros((len(rows), 1)), self._scales(rows, nodes), KNOWN, np.where(trials > 0.0, trials, 1.0))
+        return Observations(
+            np.zeros((len(rows), 1)), self._scales(rows, nodes), KNOWN, np.where(trials > 0.0, trials, 1.0)
+        )
 
     def _scales(self, rows: NDArray[np.intp], nodes: NDArray[np.intp] | slice = slice(None)) -> Array | float:
         """Return the scale of added noise at nodes, (rows, G)."""

@@ -153,7 +153,9 @@ class MeasuredRowsGivenDraws(NamedTuple):
         if self.likelihood.has_noise_scale:
             noise = np.broadcast_to(self._squared_scale(), self.line.mean.T.shape).T
             square = np.square(self.data.y[:, None] - self.line.mean)
-            farthest = [(square / (noise + more)).max(axis=0)[:, None] for more in (0.0, self.line.feature_error)]
+            farthest = [
+                (square / (noise + more)).max(axis=0)[:, None] for more in (0.0, self.line.feature_error)
+            ]
             found = False
             for log_weight, variance in self.likelihood.normal_parts(self.values, *farthest):
                 yield log_weight, _NormalRows(self.line, self.data.y, noise * variance.T)

@@ -16,7 +16,6 @@ from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
 from ..likelihoods.base import Observations
 from ..likelihoods.noise import KNOWN
-from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_vector
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
@@ -132,9 +131,7 @@ def standardize_rows(
     y_err = held.get("y_err_column", y_err)
     _check_stated(model, counts, y_err, errors, held_out)
     kind: Kind = "standard_error" if counts is None else "counts"
-    if y_err is None and (
-        counts is None or (model._fitted.likelihood.counted and np.all(counts <= 1.0))
-    ):
+    if y_err is None and (counts is None or (model._fitted.likelihood.counted and np.all(counts <= 1.0))):
         kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
     used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
     if counts is not None:

@@ -120,7 +120,9 @@ def counted(likelihood: Likelihood) -> dict[str, Any]:
     return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.counted else {}
 
 
-@pytest.mark.parametrize("error", [None, COMMON, COMMON + np.arange(4.0)[:, None, None]], ids=["true", "all", "row"])
+@pytest.mark.parametrize(
+    "error", [None, COMMON, COMMON + np.arange(4.0)[:, None, None]], ids=["true", "all", "row"]
+)
 def test_what_is_not_known_to_be_normal_is_predicted_by_its_own_functions(error: Array | None) -> None:
     """The normal likelihood itself is the truth: its predictions are mixtures of normal distributions."""
 

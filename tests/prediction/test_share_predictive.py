@@ -377,7 +377,9 @@ def test_score_of_beta_mixtures_is_its_definition(share: float, rho: float) -> N
     shares, rhos, weights = np.array([[share, 0.4]]), np.array([[rho, 0.15]]), np.array([[0.7, 0.3]])
     parts = Components(weights, logit(shares), {"dispersion": rhos[0]})
     underlying = BetaBinomialLikelihood().underlying
-    mixture = ResponseMixture(underlying, parts, parts, np.sqrt(rhos / shares / (1.0 - shares)).min(axis=1), smooth=False)
+    mixture = ResponseMixture(
+        underlying, parts, parts, np.sqrt(rhos / shares / (1.0 - shares)).min(axis=1), smooth=False
+    )
     a, b = shares[0] * (1 - rhos[0]) / rhos[0], (1 - shares[0]) * (1 - rhos[0]) / rhos[0]
     # Even in the log odds, so that no end is cut short.
     grid = np.linspace(-60.0, 36.0, 400_001)

@@ -36,7 +36,12 @@ def nodes(size: int, p: int = 3, seed: int = 0, spread: float = 0.2) -> Posterio
 
 
 def students(
-    nu: Array | float, posterior: Posterior, X: Array, noise: Any, seed: int, feature_error: Array | None = None
+    nu: Array | float,
+    posterior: Posterior,
+    X: Array,
+    noise: Any,
+    seed: int,
+    feature_error: Array | None = None,
 ) -> ResponsePredictive:
     """Return the distribution of measurements with Student's noise."""
     every = np.broadcast_to(np.asarray(nu, dtype=np.float64), posterior.weights.shape)
@@ -187,13 +192,9 @@ def test_few_nodes_stand_for_many() -> None:
         # What 129 points for 4,096 nodes cost: a tenth of a tail of one in a thousand, 1% of wider ones.
         assert_allclose(reached, q, rtol=0.15 if q < 0.01 else 0.01)
         assert_allclose(found.cdf(at), q, rtol=1e-6)
-    full = mixture(
-        posterior.weights, nu, lines[:1], np.broadcast_to(posterior.noise_scale, (1, 4096))
-    )
+    full = mixture(posterior.weights, nu, lines[:1], np.broadcast_to(posterior.noise_scale, (1, 4096)))
     assert_allclose(found.crps(y)[:1], full.crps(y[:1]), rtol=2e-3)
-    assert_allclose(
-        found.ppf(0.9)[2], students(nu, posterior, X[2:3], found._noise, 0).ppf(0.9)[0]
-    )
+    assert_allclose(found.ppf(0.9)[2], students(nu, posterior, X[2:3], found._noise, 0).ppf(0.9)[0])
 
 
 def test_draws_have_the_distribution() -> None:

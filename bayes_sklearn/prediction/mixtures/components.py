@@ -1,4 +1,4 @@
-"""What stands for a row's thousands of nodes: components of a likelihood, few where it is costly, all for densities."""
+"""What stands for a row's thousands of nodes: few components of a likelihood, for densities all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.noise import KNOWN
-from .few_points import as_points, bandwidth, few, gaussians, moments, smoothed, spread_out, strata
+from .few_points import as_points, bandwidth, gauss_points, gaussians, moments, smoothed, spread_out, strata
 from .normal import average
 
 __all__ = ["Chosen", "Components", "Nodes", "NormalNodes"]
@@ -29,7 +29,7 @@ _FEW, _DENSE = 129, 0.7
 
 # Where the linear predictor is spread more widely: groups, and the Gaussians that stand for each; points, by
 # their standard deviations in one of the noise, and at most.
-_WIDE_GROUPS, _GAUSSIANS, _PER_NOISE, _MOST_POINTS = (1, 4, 12), (129, 65, 49), 28.0, 4096
+_WIDE_GROUPS, _GAUSSIANS, _PER_NOISE, _MOST_POINTS = (1, 4, 36), (129, 65, 33), 28.0, 4096
 
 _LEAST_INFORMATION = 1e-3
 
@@ -77,7 +77,7 @@ class NormalNodes:
     """(n, G)"""
 
     def parts(self, square: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield log weights and variances, (G,) each, of noise of scale one where targets are this far off, (n, G)."""
+        """Yield log weights and variances, (G,) each, of noise of scale one, targets this far off, (n, G)."""
         far = [(square / (self.squared_scales + more)).max(axis=0)[:, None] for more in (0.0, self.variances)]
         values = {name: value[:, None] for name, value in self.values.items()}
         for log_weight, variance in self.likelihood.normal_parts(values, *far):
@@ -133,7 +133,10 @@ class Group(NamedTuple):
         below = np.cumsum(weights[nodes])
         typical = nodes[np.searchsorted(below, 0.5 * below[-1])]
         return cls(
-            nodes, mass, weights[nodes] / mass, {name: float(value[typical]) for name, value in values.items()}
+            nodes,
+            mass,
+            weights[nodes] / mass,
+            {name: float(value[typical]) for name, value in values.items()},
         )
 
 
@@ -155,7 +158,13 @@ class Nodes:
 
     @classmethod
     def of(
-        cls, likelihood: Likelihood, weights: Array, values: dict[str, Array], terms: list[Array], *, is_spread: bool
+        cls,
+        likelihood: Likelihood,
+        weights: Array,
+        values: dict[str, Array],
+        terms: list[Array],
+        *,
+        is_spread: bool,
     ) -> Nodes:
         """Group nodes.
 
@@ -180,13 +189,15 @@ class Nodes:
         # A row to which all parts of the noise give alike.
         typical = np.sqrt(np.sum([term / (weights @ term) for term in terms if term.any()], axis=0))
         data = Observations(np.zeros(1), typical, KNOWN, 100.0)
-        first = likelihood.information(values, data, likelihood.link.mean(np.zeros(1))) + np.zeros_like(weights)
+        first = likelihood.information(values, data, likelihood.link.mean(np.zeros(1))) + np.zeros_like(
+            weights
+        )
         second = next(iter(values.values()), terms[0])
-        groups = [
+        few, wide = (
             [Group.of(nodes, weights, values) for nodes in strata(weights, first, second, sizes[differ])]
             for sizes in (_GROUPS, _WIDE_GROUPS)
-        ]
-        return cls(likelihood, weights, values, *groups, differ)
+        )
+        return cls(likelihood, weights, values, few, wide, differ)
 
     def components(
         self, means: Array, variances: Array, scales: Array | float, trials: Array
@@ -233,7 +244,9 @@ class Nodes:
         if dense:
             return self._all(means, variances, scales)
         if variances.shape == means.shape and self.likelihood.has_noise_scale:
-            nodes = NormalNodes(self.likelihood, self.weights, self.values, means, variances, np.square(scales))
+            nodes = NormalNodes(
+                self.likelihood, self.weights, self.values, means, variances, np.square(scales)
+            )
             if next(nodes.parts(np.zeros_like(means)), None) is not None:
                 return nodes
         return found
@@ -248,7 +261,9 @@ class Nodes:
         narrowest = np.zeros(len(center))
         for level in _LEVELS:
             mean = self.likelihood.link.mean(center + level * sd)[:, None]
-            information = self.likelihood.information(values, data, mean) + np.zeros((len(center), len(masses)))
+            information = self.likelihood.information(values, data, mean) + np.zeros(
+                (len(center), len(masses))
+            )
             narrowest = np.maximum(narrowest, information @ masses)
         # Of means that hardly change there is no telling; a link's own scale is of the order of one.
         least = 0.0 if self.likelihood.link.is_identity else _LEAST_INFORMATION
@@ -270,7 +285,7 @@ class Nodes:
             eta, weights = means[:, group.nodes], group.weights
             if variances.shape == means.shape:
                 eta, weights, _ = spread_out(eta, np.sqrt(variances[:, group.nodes]), weights)
-            return few(eta, weights, size)
+            return gauss_points(eta, weights, size)
 
         return self._joined(self.few, scales, points)
 

@@ -29,7 +29,7 @@ _GROWTH, _MOST_STEPS, _END = 4.0, 200, 700.0
 
 # Of the quadrature of F^2: its spacing, how little it leaves out of a tail, its points at most, and how far out it
 # may start, in standard deviations.
-_SPACING, _LEFT_OUT, _MOST_POINTS, _FAR, _FARTHEST = 0.15, 2e-8, 4000, 12.0, 1e12
+_SPACING, _LEFT_OUT, _MOST_POINTS, _FAR, _FARTHEST = 0.15, 1e-7, 4000, 12.0, 1e12
 
 # Gregory's weights at the end of a trapezoid rule, exact for polynomials of the seventh degree.
 _GREGORY = np.array([1070017, 5537111, 932517, 6527875, 1494755, 4641093, 3349879, 3662753]) / 3628800
@@ -124,9 +124,11 @@ class _OnLinkScale(ABC):
                 u = center + unit * (np.sinh(v) if link.is_identity else v)
                 below = self._below(u, rows)
                 square = np.square(below if side < 0.0 else 1.0 - below)
-                part = spacing * square * unit * (np.cosh(v) if link.is_identity else np.exp(link.log_slope(u)))
+                part = (
+                    spacing * square * unit * (np.cosh(v) if link.is_identity else np.exp(link.log_slope(u)))
+                )
                 score += (_GREGORY[j] if j < len(_GREGORY) else 1.0) * part
-                if j >= len(_GREGORY) and ((part <= _LEFT_OUT * score) & (square < 0.25)).all():
+                if j >= len(_GREGORY) and ((part <= _LEFT_OUT * spacing * score) & (square < 0.25)).all():
                     break
         return score
 
@@ -201,14 +203,18 @@ class ResponseMixture(_OnLinkScale):
     def log_density(self, value: Array) -> Array:
         inside = (value >= self.link.lower) & (value <= self.link.upper)
         y = np.where(inside, value, self.link.mean(np.zeros(1)))
-        found = self._log_density(y, self.many) if isinstance(self.many, Components) else self.many.log_density(y)
+        found = (
+            self._log_density(y, self.many) if isinstance(self.many, Components) else self.many.log_density(y)
+        )
         return np.where(inside, found, -np.inf)
 
     def _log_density(self, value: Array, of: Components) -> Array:
         terms = self.likelihood.log_density(of.eta, of.values, of.observed(value))
         highest = np.where(of.weights > 0.0, terms, -np.inf).max(axis=1)
         finite = np.isfinite(highest)
-        terms = np.exp(terms - np.where(finite, highest, 0.0)[:, None], where=finite[:, None], out=np.ones_like(terms))
+        terms = np.exp(
+            terms - np.where(finite, highest, 0.0)[:, None], where=finite[:, None], out=np.ones_like(terms)
+        )
         # At the ends a component's density may be infinite, or all of them zero.
         return highest + np.log(np.maximum(average(terms, of.weights), np.finfo(np.float64).tiny))
 

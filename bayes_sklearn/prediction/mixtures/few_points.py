@@ -15,7 +15,7 @@ from .normal import average
 __all__ = [
     "as_points",
     "bandwidth",
-    "few",
+    "gauss_points",
     "gaussians",
     "moments",
     "smoothed",
@@ -173,7 +173,7 @@ def smoothed(values: Array, weights: Array, size: int) -> tuple[Array, Array, Ar
     return masses, matched(centres, masses, mean, np.sqrt(np.square(sd) - np.square(kernel))), kernel[:, None]
 
 
-def few(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
+def gauss_points(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     """Return weights and points, (n, size) each, of a Gauss rule of the nodes, put on a fine grid first."""
     if values.shape[1] > _GRID:
         masses, centres = on_grid(values, weights, _GRID)

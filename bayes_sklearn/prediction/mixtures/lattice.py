@@ -1,4 +1,4 @@
-"""Discrete predictive distributions, one a row: counts by trials or exposure, k / n, from a likelihood's probabilities."""
+"""Discrete predictive distributions, one a row: k / n, counts by trials or exposure, under any likelihood."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 from scipy.special import logsumexp
 
 from ...likelihoods.base import Likelihood, Observations
-from .components import Components
+from .components import Components, NormalNodes
 
 __all__ = ["LatticeMixture"]
 
@@ -40,18 +40,22 @@ class LatticeMixture:
     likelihood : Likelihood
     trials : ndarray of shape (n,)
         What the counts are by, positive.
-    few, many : Components
-        For probabilities, and for those of which scores take the log.
+    few : Components
+        For probabilities.
+    many : Components or NormalNodes
+        For those of which scores take the log; counts have no normal noise.
     """
 
     likelihood: Likelihood
     trials: Array
     few: Components
-    many: Components
+    many: Components | NormalNodes
 
     def log_density(self, value: Array) -> Array:
         """Return the log probability of the cell about each value per unit of it, log pmf + log n."""
         link, many = self.likelihood.link, self.many
+        if isinstance(many, NormalNodes):
+            return many.log_density(value)
         inside = (value >= link.lower) & (value <= link.upper)
         data = many.observed(np.where(inside, value, 0.0), self.trials[:, None])
         terms = self.likelihood.log_density(many.eta, many.values, data)
@@ -103,7 +107,9 @@ class LatticeMixture:
         else:
             nodes = _nodes(last, mean, sds, one.weights[0], middle, sd)
             log = CubicSpline(nodes, np.log(np.maximum(probability(nodes), _TINY)))
-            whole = np.rint(np.interp(np.arange(0.0, len(nodes) - 1.0, 1.0 / _RUNS), np.arange(len(nodes)), nodes))
+            whole = np.rint(
+                np.interp(np.arange(0.0, len(nodes) - 1.0, 1.0 / _RUNS), np.arange(len(nodes)), nodes)
+            )
             edges = np.append(np.unique(whole[whole < last]), [last, last + 1.0])
             # By Simpson's rule: a cell of counts a to b is the interval from a - 1/2 to b + 1/2.
             lengths = np.diff(edges)
