@@ -461,7 +461,7 @@ def prediction_metadata(monkeypatch):
         seen.append(metadata)
         return predictive_distribution(estimator, X)
 
-    monkeypatch.setattr(metrics, "predictive_distribution", record)
+    monkeypatch.setattr(metrics.scorers, "predictive_distribution", record)
     return seen
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ..estimators.count_reweighting import CountedRows, Excess, Line, Outside
+from ..estimators.count_reweighting import CountedRows, Excess, Guess, Line, Outside
 from ..estimators.partial_fit import Seen
 from ..estimators.reading import TrainingData, read, specify
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
@@ -181,8 +181,7 @@ def _moved(
     counts = data.errors.counts
     if counts is None:  # for the type checker: they were settled to be counts
         raise AssertionError
-    table = CountedRows(data.rows, counts)
-    table.begin(*begin)
+    table = CountedRows(data.rows, counts, *begin)
     excess, change = Excess(), (0.0, 0.0)
     for move in moves:
         excess = table.excess(move.line, move.errors)
@@ -194,7 +193,7 @@ def _moved(
 
 
 class SharesInBlocks:
-    """Shares with counts behind them, in blocks: `fitting.Shares`."""
+    """Shares with counts behind them, in blocks: `count_reweighting.Shares`."""
 
     data: TrainingData
     """Rows that stand for all, under the errors of now."""
@@ -206,42 +205,30 @@ class SharesInBlocks:
         self.pooled = (whole.successes + 0.5) / (whole.trials + 1.0)
         self._table, self._n_rows = table, whole.n_rows
         self._moved_block = partial(_moved, model, weights)
-        self._begin_with(replace(CountErrors(float(model.error_floor)), pooled=self.pooled), self.pooled)
+        errors = replace(CountErrors(float(model.error_floor)), pooled=self.pooled)
+        self._start = errors, self.pooled
+        self._take(self._after(()), ())
         self.model = specify(model, self.data)
 
-    def begin(self, errors: CountErrors, share: float) -> None:
-        if self._moves or (errors, share) != self._start:
-            self._begin_with(errors, share)
-
-    def look(self, line: Line, errors: CountErrors, step: float) -> float:
-        self._line, self._ahead = line, None
-        if not self.model.overdispersed:
-            return errors.overdispersion
-        # The move that comes is made along the way: where the correlation stays as it is, it is the right one.
+    def move(
+        self, line: Line, errors: CountErrors, step: float, guess: Guess | None
+    ) -> tuple[CountErrors, float]:
         move = _Move(line, errors, step)
+        # Made as it is looked for a correlation: where that stays as it is, it is the right one.
         part = self._after((*self._moves, move))
-        self._ahead = errors, part
-        return part.excess.correlation(self.data.rows.n_features)
-
-    def move(self, errors: CountErrors, step: float) -> float:
-        move = _Move(self._line, errors, step)
-        if self._ahead is not None and self._ahead[0] == errors:
-            part = self._ahead[1]
-        else:
+        now = errors if guess is None else guess(part.excess.correlation(self.data.rows.n_features))
+        if now != errors:
+            move = _Move(line, now, step)
             part = self._after((*self._moves, move))
         # Where errors become those at a line's shares, it does not matter what they were.
         self._take(part, (move,) if step == 1.0 else (*self._moves, move))
         square, total = part.change
-        return float(np.sqrt(square / total))
+        return now, float(np.sqrt(square / total))
 
     def problem(self) -> Problem:
         return replace(self.model, state=self.data.state).problem(
             self.data.rows, self.data.errors.standard_error, None
         )
-
-    def _begin_with(self, errors: CountErrors, share: float) -> None:
-        self._start = errors, share
-        self._take(self._after(()), ())
 
     def _after(self, moves: tuple[_Move, ...]) -> Part:
         """Go through all blocks."""

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.fitting import fit_shares
 from ..estimators.partial_fit import why_rows_are_needed
-from ..estimators.reading import sampler_settings
+from ..estimators.reading import sampler_settings, untouched_on_error
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.columns import find_column
 from .block_sums import SharesInBlocks, settle_weights, summarise
@@ -108,7 +108,7 @@ def fit(
         "X": X, "y": y, "sample_weight": sample_weight, "y_err": y_err,
         "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov,
     }  # fmt: skip
-    with estimator._untouched_on_error():
+    with untouched_on_error(estimator):
         estimator._validate_params()
         reason = why_rows_are_needed(estimator, counted=False, of_features=None)
         if reason is not None:

@@ -14,22 +14,26 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ..inference.posterior import Posterior, mapped_blocks, row_blocks
+from ..inference.problem import Problem
 from ..measurements.compressed import Rows
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors
 
 __all__ = [
     "CountedRows",
-    "CountedTable",
     "Excess",
+    "Guess",
     "Line",
     "Outside",
+    "Settled",
+    "Shares",
     "outside_of",
-    "reweight",
-    "reweight_again",
+    "settle_errors",
 ]
 
 Array = NDArray[np.float64]
+
+Guess = Callable[[float], CountErrors]
 
 # Reweightings that every fit makes; the root mean square relative change of the errors at which another one is
 # not worth its passes over the data; the number at which it is doubtful that they settle.
@@ -104,100 +108,101 @@ class Outside(NamedTuple):
         return self.plus(Outside(n_rows, float(by[row]), x)) if n_rows else self
 
 
-class CountedTable(Protocol):
-    """Rows of shares with counts behind them, whose errors can be moved."""
+class Shares(Protocol):
+    """Shares with counts behind them, wherever they are, under errors that can be moved."""
 
+    pooled: float
+    """All successes over all counts: the share at which the first errors are taken."""
     outside: Outside
     """Rows whose shares on the line that was last looked at are none."""
 
-    def begin(self, errors: CountErrors, share: float) -> None:
-        """Take the errors at one share for all rows."""
+    def problem(self) -> Problem:
+        """Return the problem of the shares under the errors of now."""
 
-    def look(self, line: Line, errors: CountErrors, step: float) -> float:
-        """Return the intraclass correlation that the line leaves; `move` comes next, with this step."""
+    def move(
+        self, line: Line, errors: CountErrors, step: float, guess: Guess | None
+    ) -> tuple[CountErrors, float]:
+        """Move the errors towards those at the shares of a line.
 
-    def move(self, errors: CountErrors, step: float) -> float:
-        """Move the errors towards those at the shares of the line looked at.
+        Parameters
+        ----------
+        line : Line
+        errors : CountErrors
+            How counts give errors.
+        step : float
+            How much of the way.
+        guess : callable, optional
+            From the intraclass correlation that the line leaves to how counts give errors; None: as they do.
 
         Returns
         -------
-        float
-            Their root mean square relative change, were the step one.
+        errors : CountErrors
+            How counts give errors now.
+        change : float
+            The errors' root mean square relative change, were the step one.
         """
 
 
-def reweight(
-    fit: Callable[[], Posterior],
-    table: CountedTable,
+class Settled(NamedTuple):
+    """A problem of shares under errors that no longer move."""
+
+    problem: Problem
+    posterior: Posterior
+    errors: CountErrors
+
+
+def settle_errors(
+    shares: Shares,
+    problem: Problem,
+    solve: Callable[[Problem], Posterior],
     errors: CountErrors,
-    start: float,
     *,
     overdispersed: bool,
-) -> tuple[Posterior, CountErrors]:
+) -> Settled:
     """Fit with count errors at the fitted shares, (13).
 
     Parameters
     ----------
-    fit : callable
-        Returns the posterior under the table's errors, on the data's scale.
-    table : CountedTable
+    shares : Shares
+    problem : Problem
+        Of the shares as they are.
+    solve : callable
+        From a problem to its posterior on the data's scale.
     errors : CountErrors
         How counts give errors.
-    start : float
-        The share at which the first errors are taken.
     overdispersed : bool
         Whether to estimate extra-binomial variation along the way.
-
-    Returns
-    -------
-    posterior : Posterior
-    errors : CountErrors
-        With the extra-binomial variation found.
 
     Warns
     -----
     ConvergenceWarning
         Where the errors keep moving.
     """
-    table.begin(errors, start)
-    posterior = fit()
+    posterior = solve(problem)
     step, change = 1.0, np.inf
     tried: list[tuple[float, float]] = []
     for reweighting in range(1, _MAX_REWEIGHTINGS + 1):
-        found = table.look(Line.of(posterior), errors, step)
-        if overdispersed:
-            tried.append((errors.overdispersion, found))
-            errors = replace(errors, overdispersion=_secant(tried[-2:]))
-        before, change = change, table.move(errors, step)
+        now, before = errors, change
+
+        def guess(found: float, now: CountErrors = now) -> CountErrors:
+            tried.append((now.overdispersion, found))
+            return replace(now, overdispersion=_secant(tried[-2:]))
+
+        errors, change = shares.move(Line.of(posterior), now, step, guess if overdispersed else None)
         if change > before:  # it swings: smaller steps settle
             step = max(0.5 * step, 0.125)
-        posterior = fit()
+        problem = shares.problem()
+        posterior = solve(problem)
         # Changes shrink by about the same factor each time: the next one can be told.
         if reweighting >= _REWEIGHTINGS and change * min(change, before) <= _SETTLED * before:
-            return posterior, errors
+            return Settled(problem, posterior, errors)
     warn(
         f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
         " 0 or 1, where a line is a poor model of a share. Use likelihood='binomial' or 'beta_binomial', or other"
         " features.",
         ConvergenceWarning,
     )
-    return posterior, errors
-
-
-def reweight_again(
-    posterior: Posterior, table: CountedTable, errors: CountErrors, *, overdispersed: bool
-) -> tuple[CountErrors, float]:
-    """Take the errors at the shares that a posterior fits; return how, and their relative change, (13).
-
-    Parameters
-    ----------
-    posterior, table, errors, overdispersed
-        As for `reweight`; the table's errors are those that the posterior was fitted with.
-    """
-    found = table.look(Line.of(posterior), errors, 1.0)
-    if overdispersed:
-        errors = replace(errors, overdispersion=found)
-    return errors, table.move(errors, 1.0)
+    return Settled(problem, posterior, errors)
 
 
 def _secant(tried: list[tuple[float, float]]) -> float:
@@ -224,25 +229,23 @@ def outside_of(line: Line, rows: Rows) -> Outside:
 class CountedRows:
     """A table in memory, with an error a row."""
 
-    def __init__(self, rows: Rows, counts: Array):
+    def __init__(self, rows: Rows, counts: Array, errors: CountErrors, share: float):
+        """Take the errors at one share for all rows."""
         self.rows, self.counts = rows, counts
-        self.standard_error = np.empty_like(counts)
-        """(n,)"""
+        self.standard_error, self._bernoulli = np.empty_like(counts), np.empty_like(counts)
         self.outside = Outside()
-        self._bernoulli = np.empty_like(counts)
+        for block in row_blocks(len(counts), _COLUMNS):
+            self._bernoulli[block] = errors.bernoulli_variance(share, counts[block])
+            self.standard_error[block] = errors.standard_error(self._bernoulli[block], counts[block])
 
-    def begin(self, errors: CountErrors, share: float) -> None:
-        for block in row_blocks(len(self.counts), _COLUMNS):
-            counts = self.counts[block]
-            self._bernoulli[block] = errors.bernoulli_variance(share, counts)
-            self.standard_error[block] = errors.standard_error(self._bernoulli[block], counts)
-
-    def look(self, line: Line, errors: CountErrors, step: float) -> float:
-        return self.excess(line, errors).correlation(self.rows.n_features)
-
-    def move(self, errors: CountErrors, step: float) -> float:
+    def move(
+        self, line: Line, errors: CountErrors, step: float, guess: Guess | None
+    ) -> tuple[CountErrors, float]:
+        found = self.excess(line, errors)
+        if guess is not None:
+            errors = guess(found.correlation(self.rows.n_features))
         square, total = self.moved(errors, step)
-        return float(np.sqrt(square / total))
+        return errors, float(np.sqrt(square / total))
 
     def excess(self, line: Line, errors: CountErrors) -> Excess:
         """Take p (1 - p) at the line's shares; return the sums over the residuals."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference._compat import inference_data, prior_draws
-from ..inference.nuts import pymc_priors
+from ..inference.nuts.pymc_priors import missing_distribution
 from ..prediction.draws import Draws
 from ..prediction.rows_given_draws import GivenDraws
 from ..priors.base import Flat
@@ -208,7 +208,7 @@ class ExportMixin:
     ) -> Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
         problem, names, labels = settled(self, X, y, sample_weight, y_err, of_features, **params)
-        missing = pymc_priors.missing_distribution(problem)
+        missing = missing_distribution(problem)
         if missing is not None:
             raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
         return Described(problem, names, labels)

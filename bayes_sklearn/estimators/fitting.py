@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
-from .count_reweighting import CountedRows, CountedTable, Line, Outside, outside_of, reweight, reweight_again
+from .count_reweighting import CountedRows, Line, Outside, Settled, Shares, outside_of, settle_errors
 
 Array = NDArray[np.float64]
 
@@ -77,6 +77,10 @@ class Specification:
         it.
         """
         return self.noise.only_multiplies and self.feature_errors is None
+
+    def count_errors(self, pooled: float | None = None) -> CountErrors:
+        """Return how counts give errors at first."""
+        return replace(CountErrors(self.error_floor), pooled=pooled)
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
@@ -138,7 +142,7 @@ def fit(
         return fit_shares(SharesInMemory(rows, counts, model), model, inference, settings)
     problem = settle(rows, errors, model, inference, settings)
     if problem.feature_errors is not None:
-        return _with_feature_errors(problem, CountErrors(model.error_floor), inference, settings)
+        return _with_feature_errors(problem, model.count_errors(), inference, settings)
     posterior, engine = solve_in_turn(problem, inference, settings)
     if engine == "exact" and model.state is None:  # the rows are there
         posterior = refined(problem, posterior)
@@ -148,7 +152,7 @@ def fit(
         some = replace(rows, X=rows.X[::every], y=rows.y[::every], frequency=frequency)
         pooled = pooled_share(rows.y, counts, rows.frequency)
         _warn_of_shares_outside(posterior, outside_of(Line.of(posterior), some), pooled)
-    return Fit(problem, posterior, engine, CountErrors(model.error_floor), None)
+    return Fit(problem, posterior, engine, model.count_errors(), None)
 
 
 def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: float) -> None:
@@ -167,22 +171,12 @@ def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: floa
         )
 
 
-class Shares(CountedTable, Protocol):
-    """Shares with counts behind them, wherever they are."""
-
-    pooled: float
-    """All successes over all counts."""
-
-    def problem(self) -> Problem:
-        """Return the problem of the shares under the errors of now."""
-
-
 class SharesInMemory(CountedRows):
     """Shares in one table."""
 
     def __init__(self, rows: Rows, counts: Array, model: Specification):
-        super().__init__(rows, counts)
         self.pooled = pooled_share(rows.y, counts, rows.frequency)
+        super().__init__(rows, counts, model.count_errors(self.pooled), self.pooled)
         self._model = model
         self._problem: Problem | None = None
 
@@ -193,19 +187,25 @@ class SharesInMemory(CountedRows):
 
 def fit_shares(shares: Shares, model: Specification, inference: str, settings: SamplerSettings) -> Fit:
     """Fit shares whose errors are taken at the fitted ones, (13)."""
-    settled = _settle_shares(shares, model, inference, settings)
-    problem, count_errors = settled.problem, settled.count_errors
+    engine, settled = _settle_shares(shares, model, inference, settings)
+    problem, count_errors = settled.problem, settled.errors
     if problem.feature_errors is not None:
         problem = _with_components(problem, model)
-        _warn_of_shares_outside(settled.last, shares.outside, shares.pooled)
+        _warn_of_shares_outside(settled.posterior, shares.outside, shares.pooled)
         return _with_feature_errors(problem, count_errors, inference, settings)
-    if settled.posterior is not None:
-        _warn_of_shares_outside(settled.last, shares.outside, shares.pooled)
-        return Fit(problem, settled.posterior, choose(problem, inference), count_errors, None)
+    if engine == "exact":
+        _warn_of_shares_outside(settled.posterior, shares.outside, shares.pooled)
+        return Fit(problem, settled.posterior, engine, count_errors, None)
     problem = _kept(problem)
     posterior, engine = solve_in_turn(problem, inference, settings)
+
+    def found_again(found: float) -> CountErrors:
+        return replace(count_errors, overdispersion=found)
+
     for _ in range(_REFITS):
-        moved, change = reweight_again(posterior, shares, count_errors, overdispersed=model.overdispersed)
+        moved, change = shares.move(
+            Line.of(posterior), count_errors, 1.0, found_again if model.overdispersed else None
+        )
         if change < _SETTLED:
             break
         count_errors, problem = moved, _kept(shares.problem())
@@ -249,17 +249,6 @@ def _with_feature_errors(
     return Fit(problem, posterior, engine, count_errors, attenuation)
 
 
-class _Settled(NamedTuple):
-    """A problem of shares whose errors are settled."""
-
-    problem: Problem
-    posterior: Posterior | None
-    """Where settling them took fits by the engine itself: the last of them."""
-    last: Posterior
-    """Of those fits, by whatever engine."""
-    count_errors: CountErrors
-
-
 def settle(
     rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
 ) -> Problem:
@@ -270,32 +259,24 @@ def settle(
     counts, standard_error = errors.counts, errors.standard_error
     if counts is not None and model.takes_fitted_errors:
         shares = SharesInMemory(rows, counts, model)
-        return _with_components(_settle_shares(shares, model, inference, settings).problem, model)
+        return _with_components(_settle_shares(shares, model, inference, settings)[1].problem, model)
     if counts is not None and not model.likelihood.counted:
-        standard_error = CountErrors(model.error_floor).at_observed(rows.y, counts)
+        standard_error = model.count_errors().at_observed(rows.y, counts)
     return _with_components(model.problem(rows, standard_error, None), model)
 
 
 def _settle_shares(
     shares: Shares, model: Specification, inference: str, settings: SamplerSettings
-) -> _Settled:
-    """Return the problem with errors at the fitted shares."""
-    count_errors = replace(CountErrors(model.error_floor), pooled=shares.pooled)
-    problem: Problem | None = None
-    engine = ""
+) -> tuple[str, Settled]:
+    """Return the engine for the problem, and the problem with errors at the shares that exact fits find."""
+    problem = shares.problem()
+    engine = choose(problem, inference)
 
-    def solve_now() -> Posterior:
-        nonlocal problem, engine
-        problem = shares.problem()
-        engine = engine or choose(problem, inference)
+    def gaussian(problem: Problem) -> Posterior:
         return solve(problem if engine == "exact" else problem.exact_like(), "exact", settings)
 
-    posterior, count_errors = reweight(
-        solve_now, shares, count_errors, shares.pooled, overdispersed=model.overdispersed
-    )
-    if problem is None:  # for the type checker: every reweighting fits
-        raise AssertionError
-    return _Settled(problem, posterior if engine == "exact" else None, posterior, count_errors)
+    errors = model.count_errors(shares.pooled)
+    return engine, settle_errors(shares, problem, gaussian, errors, overdispersed=model.overdispersed)
 
 
 def _with_components(problem: Problem, model: Specification) -> Problem:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..inference.nuts import pymc_true_features
-from ..inference.nuts import readable_model as pymc_model
+from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import line_mean
 from ..inference.problem import Problem, SamplerSettings
 from ..measurements.checks import read_table, read_target
@@ -58,8 +57,6 @@ class Described(NamedTuple):
     def to_pymc(self) -> pm.Model:
         # Dates would become whole numbers as a list.
         obs = list(self.labels) if self.labels.dtype.kind in "mM" else self.labels.tolist()
-        of_errors = self.problem.feature_errors is not None
-        readable_model = pymc_true_features.readable_model if of_errors else pymc_model.readable_model
         return readable_model(self.problem, self.feature_names, obs)
 
 

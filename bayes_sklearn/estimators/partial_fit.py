@@ -6,7 +6,6 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from types import MethodType
@@ -30,7 +29,7 @@ from ..measurements.weights import Before, rules_out_counts
 from ..priors.features import resolve_components
 from .fitted import FittedModel
 from .fitting import Fit, fit
-from .reading import TrainingData, read, sampler_settings, specify
+from .reading import TrainingData, read, sampler_settings, specify, untouched_on_error
 
 __all__ = ["Seen", "StreamingMixin", "why_rows_are_needed"]
 
@@ -225,7 +224,6 @@ class StreamingMixin:
     inference: str
     _fitted: FittedModel
     _expose: Callable[[Fit, TrainingData, SamplerSettings], None]
-    _untouched_on_error: Callable[[], AbstractContextManager[None]]
     _seen: Seen | str
     """What was seen of the rows; or why it can't be added to."""
 
@@ -290,7 +288,7 @@ class StreamingMixin:
         True
         """
         before: Seen | None = getattr(self, "_seen", None)
-        with self._untouched_on_error():
+        with untouched_on_error(self):
             if before is not None:
                 self._check_settled(before)
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
@@ -336,7 +334,7 @@ class StreamingMixin:
         >>> bool(np.isclose(first.merge(second).coef_[0], whole.coef_[0], rtol=1e-12))
         True
         """
-        with self._untouched_on_error():
+        with untouched_on_error(self):
             seen: Seen | None = None
             for position, model in enumerate((self, *others)):
                 who = "this model" if position == 0 else f"model {position} to merge"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from ..measurements.checks import check_flag, check_probabilities, check_vector, read_target
+from ..measurements.checks import check_flag, check_probabilities, check_vector, read_table, read_target
 from ..prediction.distribution import PredictiveDistribution
 from .fitted import FittedModel
 
@@ -18,9 +17,8 @@ Array = NDArray[np.float64]
 
 
 class PredictionMixin:
-    """Predictions of an estimator that has `predict_distribution`."""
+    """Predictions of an estimator that keeps a `FittedModel`."""
 
-    predict_distribution: Callable[..., PredictiveDistribution]
     _fitted: FittedModel
 
     def predict(
@@ -99,6 +97,36 @@ class PredictionMixin:
         if return_cov:
             return distribution.mean(), distribution.covariance()
         return distribution.mean()
+
+    def predict_distribution(
+        self,
+        X: ArrayLike,
+        *,
+        counts: ArrayLike | float | None = None,
+        y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+        include_noise: bool = True,
+    ) -> PredictiveDistribution:
+        """Return the predictive distribution, from which all else derives.
+
+        Parameters
+        ----------
+        X, counts, y_err, X_err, X_cov, Xy_cov, include_noise
+            As for `predict`.
+
+        Returns
+        -------
+        PredictiveDistribution
+            With ``mean() std() var() pdf logpdf cdf ppf interval sample crps to_frame`` and ``variance_parts``.
+        """
+        check_is_fitted(self)
+        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        return self._fitted.predictive(
+            read_table(self, X), counts, y_err, of_features, include_noise=include_noise, index=index
+        )
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:
         """Return equal-tailed intervals.

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
-from ..measurements.messages import shown
+from ..measurements.messages import brief, shown
 from ..measurements.target_errors import (
     TargetErrors,
     resolve_exposure,
@@ -45,6 +46,7 @@ __all__ = [
     "sampler_settings",
     "settable_prior",
     "specify",
+    "untouched_on_error",
 ]
 
 Array = NDArray[np.float64]
@@ -227,3 +229,15 @@ def sampler_settings(model: Any) -> SamplerSettings:
     """Return what engines that sample are told; the seed is settled here."""
     seed = int(check_random_state(model.random_state).randint(2**31 - 1))
     return SamplerSettings(model.draws, model.chains, model.nuts_kwargs, seed, bool(model.verbose))
+
+
+@contextmanager
+def untouched_on_error(model: Any) -> Iterator[None]:
+    """Put every attribute back as it was if the body fails or is interrupted."""
+    before = model.__dict__.copy()
+    try:
+        with brief():
+            yield
+    except BaseException:
+        model.__dict__ = before  # at once: a second interrupt can't come in between
+        raise

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,10 +16,8 @@ from ..inference import ENGINES
 from ..inference.problem import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
-from ..measurements.checks import read_table
 from ..measurements.messages import brief
 from ..persistence import PersistenceMixin
-from ..prediction.distribution import PredictiveDistribution
 from ..priors.base import CoefficientPrior, Parametrized, ScalePrior
 from ..priors.features import Mixture
 from .doubts import warn_of_doubts
@@ -30,7 +27,15 @@ from .fitting import Fit, fit
 from .leave_one_out import LeaveOneOutMixin
 from .partial_fit import StreamingMixin
 from .predict import PredictionMixin
-from .reading import TrainingData, noise_of, read, sampler_settings, settable_prior, specify
+from .reading import (
+    TrainingData,
+    noise_of,
+    read,
+    sampler_settings,
+    settable_prior,
+    specify,
+    untouched_on_error,
+)
 
 __all__ = ["BayesianErrorsInVariablesRegressor"]
 
@@ -361,7 +366,7 @@ class BayesianErrorsInVariablesRegressor(
             with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
             double precision; where the draws of NUTS are not to be trusted.
         """
-        with self._untouched_on_error():
+        with untouched_on_error(self):
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
             data = read(self, X, y, sample_weight, y_err, given)
             settings = sampler_settings(self)
@@ -397,36 +402,6 @@ class BayesianErrorsInVariablesRegressor(
             self.n_components_ = fitted.problem.n_components
         warn_of_doubts(fitted, found)
 
-    def predict_distribution(
-        self,
-        X: ArrayLike,
-        *,
-        counts: ArrayLike | float | None = None,
-        y_err: ArrayLike | float | None = None,
-        X_err: ArrayLike | float | None = None,
-        X_cov: ArrayLike | None = None,
-        Xy_cov: ArrayLike | None = None,
-        include_noise: bool = True,
-    ) -> PredictiveDistribution:
-        """Return the predictive distribution, from which all else derives.
-
-        Parameters
-        ----------
-        X, counts, y_err, X_err, X_cov, Xy_cov, include_noise
-            As for `predict`.
-
-        Returns
-        -------
-        PredictiveDistribution
-            With ``mean() std() var() pdf logpdf cdf ppf interval sample crps to_frame`` and ``variance_parts``.
-        """
-        check_is_fitted(self)
-        index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        return self._fitted.predictive(
-            read_table(self, X), counts, y_err, of_features, include_noise=include_noise, index=index
-        )
-
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the posterior as a table.
 
@@ -455,14 +430,3 @@ class BayesianErrorsInVariablesRegressor(
     def _validate_params(self) -> None:
         with brief():
             super()._validate_params()
-
-    @contextmanager
-    def _untouched_on_error(self) -> Iterator[None]:
-        """Put every attribute back as it was if the body fails or is interrupted."""
-        before = self.__dict__.copy()
-        try:
-            with brief():
-                yield
-        except BaseException:
-            self.__dict__ = before  # at once: a second interrupt can't come in between
-            raise

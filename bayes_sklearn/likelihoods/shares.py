@@ -270,7 +270,8 @@ class BetaBinomialLikelihood(_OfShares):
         log_share = log_rest + eta
         # One expression for the three: what it takes to compile goes with the number of operations.
         q = pt.stack([odds * pt.exp(-log_share), odds * pt.exp(-log_rest), odds + pt.zeros_like(eta)])
-        rising = log_rising_graph(q, pt.stack([successes, failures, data.trials]))
+        counts = [count + pt.zeros_like(eta) for count in (successes, failures, data.trials)]
+        rising = log_rising_graph(q, pt.stack(counts))
         return successes * log_share + failures * log_rest + rising[0] + rising[1] - rising[2]
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

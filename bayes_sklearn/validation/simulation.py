@@ -22,7 +22,8 @@ from ..inference.importance.engine import structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
 from ..inference.problem import Problem, SamplerSettings
 from ..inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of
-from ..inference.structural.model import LKJ_SHAPE, MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from ..inference.structural.model import MEAN_SCALE
+from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations
 from ..measurements.compressed import Rows
 from ..prediction.draws import Draws
@@ -60,9 +61,7 @@ class TrueDistribution(NamedTuple):
     @property
     def covariance(self) -> Array:
         """(n, q, q) over all components, at fixed exact features."""
-        own = np.einsum("nc,ncij,nckj->nik", self.shares, self.root, self.root)
-        away = self.mean - np.einsum("nc,nci->ni", self.shares, self.mean)[:, None]
-        return np.asarray(own + np.einsum("nc,nci,ncj->nij", self.shares, away, away))
+        return pooled_covariance(self.shares, self.mean, self.root @ self.root.swapaxes(-1, -2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,8 +302,7 @@ class Simulation:
             mean += np.einsum(
                 "cd,ndq->ncq", contrasts_of(count), rng.normal(0.0, COMPONENT_SCALE, (n, count - 1, q))
             )
-        t = SPREAD_SCALE * np.abs(rng.standard_t(SPREAD_DEGREES_OF_FREEDOM, (n, count, q)))
-        root = t[..., None] * _correlation_roots(q, (n, count), rng)
+        root = drawn_root(q, (n, count), rng)
         slopes = rng.normal(0.0, MEAN_SCALE, (n, q, k))
         return TrueDistribution(mean, slopes, root, rng.dirichlet(np.full(count, SHARE_CONCENTRATION), n))
 
@@ -403,17 +401,3 @@ def _drawn(
     if name is None:
         raise ValueError(f"{argument}={prior!r} can't be drawn from: give its class the method `drawn`.")
     return draws_of_distribution(name, parameters, (n, size), int(rng.integers(2**31)))
-
-
-def _correlation_roots(q: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Return Cholesky factors of LKJ distributed correlations, (*shape, q, q), by their partial correlations."""
-    root = np.zeros((*shape, q, q))
-    for row in range(q):
-        left = np.ones(shape)
-        for column in range(row):
-            beta = LKJ_SHAPE + 0.5 * (q - 2.0 - column)
-            partial = 2.0 * rng.beta(beta, beta, shape) - 1.0
-            root[..., row, column] = partial * left
-            left = left * np.sqrt(1.0 - np.square(partial))
-        root[..., row, row] = left
-    return root

@@ -16,6 +16,7 @@ from ..numerics.importance_sampling import Component, Sample, find_mode, fitted,
 from ..structural.mixture import MixtureProblem
 from ..structural.model import StructuralProblem
 from ..structural.rows import pairs
+from ..structural.true_covariance import coordinates_of
 
 Array = NDArray[np.float64]
 
@@ -170,7 +171,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
     if problem.scaled is not None:
         m, line[1 - first :], found = problem.scaled.together(m, line[1 - first :], mixture.slopes)
         log_tau.append(found)
-    of_t, of_zeta = zip(*(_scales(T) for T in mixture.covariances), strict=True)
+    of_t, of_zeta = zip(*(coordinates_of(T) for T in mixture.covariances), strict=True)
     logits = np.log(mixture.shares)
     point = np.concatenate(
         [
@@ -197,16 +198,6 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         unit[problem.columns["m"]] = spread if data.slopes.on_signal else 1.0
     unit[problem.columns["s"]] = np.maximum(s, scale[q : q + len(s)])
     return point, unit
-
-
-def _scales(T: Array) -> tuple[Array, Array]:
-    """Return t and zeta of a covariance matrix."""
-    t = np.sqrt(np.diag(T))
-    lower = np.linalg.cholesky(T / np.outer(t, t))
-    # A row's squares sum to one: what is left of it from each entry on.
-    remaining = np.sqrt(np.cumsum(np.square(lower)[:, ::-1], axis=1)[:, ::-1])
-    below = np.tril_indices(len(t), -1)
-    return t, np.arctanh(np.clip(lower[below] / remaining[below], -0.99, 0.99))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ together, and in units of its deviation, they do not. The data's part is a rough
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +32,46 @@ class Slopes(NamedTuple):
     """(G,) log of what (m, beta) take for one of the points' columns."""
 
 
+class Known(NamedTuple):
+    """What is known of some coefficients: by the data, and by their prior at a scale of one."""
+
+    precision: Any
+    """(d, d) of the data, ..."""
+    pull: Any
+    """(d,) ... times what they say, less the prior's mean: so nothing cancels where that holds."""
+    mean: Any
+    """(d,) the prior's."""
+    weak: Any
+    """(d, d) its precision."""
+
+    def given(self, tau: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return the coefficients' mean, (..., d), and the inverse of their precision's root, (..., d, d).
+
+        At scales tau, (...), arrays of `xp`, which is `numpy` or `pytensor.tensor`.
+        """
+        lower = xp.linalg.cholesky(self.precision + self.weak / tau[..., None, None] ** 2)
+        inverse = xp.linalg.inv(lower)
+        return self.mean + _times(inverse @ self.pull, inverse), inverse
+
+    def coefficients(self, values: Any, tau: Any, xp: Any = np) -> tuple[Any, Any]:
+        """Return the coefficients that stand in units of what is known, and the log of the volume that they take."""
+        mean, inverse = self.given(tau, xp)
+        return mean + _times(values, inverse), xp.linalg.slogdet(inverse)[1]
+
+
+def _times(vectors: Any, matrices: Any) -> Any:
+    return (vectors[..., None, :] @ matrices)[..., 0, :]
+
+
 @dataclass(frozen=True, eq=False)
 class ScaledSlopes:
     """The coefficients given tau and Gamma: of their own for m, and for beta, or beta + Gamma'm."""
 
     prior: SlopePrior
-    m: Array
-    """(q,) what the data say of m, about."""
-    m_precision: Array
-    """(q, q)"""
-    slopes: Array
-    """(k,) and of the exact features' slopes, beside m's or, where the prior is on the signal, on their own."""
-    precision: Array
-    """(k, k)"""
+    m: Known | None
+    """None where the prior is on the signal: then m stands for itself."""
+    slopes: Known
+    """The exact features' slopes, beside m's or, where the prior is on the signal, on their own."""
 
     @classmethod
     def of(cls, data: StructuralProblem) -> ScaledSlopes | None:
@@ -53,15 +80,21 @@ class ScaledSlopes:
         if prior.log_scale is None:
             return None
         following, point = Following.of(data), data.guess()[0][None]
-        T, reference = data.psi(point).T[0], data.gathered.reference
-        # K'T is to m what the spread of exact features is to their slopes.
-        m_precision = following.information * T @ np.linalg.solve(T + following.error, T)
+        reference, of_m = data.gathered.reference, None
         used = slice(None) if data.frequency is None else data.frequency > 0.0
         z = data.z[used]
         z = z - z.mean(axis=0)
         precision = following.information / max(len(z), 1) * (z.T @ z)
-        slopes = reference.y + reference.m @ reference.w if prior.on_signal else reference.y
-        return cls(prior, point[0, : data.n_noisy], m_precision, slopes[1:], precision)
+        slopes = (reference.y + reference.m @ reference.w if prior.on_signal else reference.y)[1:]
+        whiten = prior.whiten[0]
+        known = Known(precision, precision @ (slopes - prior.beta_mean), prior.beta_mean, whiten.T @ whiten)
+        if not prior.on_signal:
+            # K'T is to m what the spread of exact features is to their slopes.
+            T = data.psi(point).T[0]
+            precision = following.information * T @ np.linalg.solve(T + following.error, T)
+            away = point[0, : data.n_noisy] - prior.mean
+            of_m = Known(precision, precision @ away, prior.mean, np.diag(prior.sd**-2.0))
+        return cls(prior, of_m, known)
 
     def apart(self, of_m: Array, of_beta: Array, Gamma: Array, log_tau: Array) -> Slopes:
         """Return the coefficients at points.
@@ -73,13 +106,11 @@ class ScaledSlopes:
         Gamma : ndarray of shape (G, q, k)
         log_tau : ndarray of shape (G,)
         """
-        prior, tau = self.prior, np.exp(np.clip(log_tau, -_MOST, _MOST))
-        beta, log_volume = self._scaled(
-            of_beta, tau, self.slopes, self.precision, prior.beta_mean, prior.whiten[0]
-        )
-        if prior.on_signal:
+        tau = np.exp(np.clip(log_tau, -_MOST, _MOST))
+        beta, log_volume = self.slopes.coefficients(of_beta, tau)
+        if self.m is None:
             return Slopes(of_m, beta - np.einsum("gq,gqk->gk", of_m, Gamma), tau, log_volume)
-        m, more = self._scaled(of_m, tau, self.m, self.m_precision, prior.mean, np.diag(1.0 / prior.sd))
+        m, more = self.m.coefficients(of_m, tau)
         return Slopes(m, beta, tau, log_volume + more)
 
     def together(self, m: Array, beta: Array, Gamma: Array) -> tuple[Array, Array, float]:
@@ -90,36 +121,13 @@ class ScaledSlopes:
         if not prior.on_signal:
             white = np.append(white, (m - prior.mean) / prior.sd)
         tau = np.sqrt(np.square(white).mean() + _SMALL)
-        of_beta = self._unscaled(slopes, tau, self.slopes, self.precision, prior.beta_mean, prior.whiten[0])
-        if prior.on_signal:
-            return m, of_beta, float(np.log(tau))
-        of_m = self._unscaled(m, tau, self.m, self.m_precision, prior.mean, np.diag(1.0 / prior.sd))
-        return of_m, of_beta, float(np.log(tau))
 
-    def _scaled(
-        self, values: Array, tau: Array, known: Array, precision: Array, mean: Array, whiten: Array
-    ) -> tuple[Array, Array]:
-        center, lower = _gaussian(tau, known, precision, mean, whiten)
-        log_volume = -np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
-        inverse: Array = np.asarray(np.linalg.inv(lower), dtype=np.float64)
-        return center + (values[:, None, :] @ inverse)[:, 0], np.asarray(log_volume, dtype=np.float64)
+        def units(known: Known, values: Array) -> Array:
+            mean, inverse = known.given(tau)
+            return np.linalg.solve(inverse.T, values - mean)
 
-    def _unscaled(
-        self, values: Array, tau: float, known: Array, precision: Array, mean: Array, whiten: Array
-    ) -> Array:
-        center, lower = _gaussian(np.array([tau]), known, precision, mean, whiten)
-        return np.asarray((values - center[0]) @ lower[0])
+        return m if self.m is None else units(self.m, m), units(self.slopes, slopes), float(np.log(tau))
 
 
 # Exponentials of more are no scales, and a scale whose square is less is none to start from.
 _MOST, _SMALL = 50.0, 1e-4
-
-
-def _gaussian(tau: Array, known: Array, precision: Array, mean: Array, whiten: Array) -> tuple[Array, Array]:
-    """Return mean and root of the precision of what data and prior say together, (G, d) and (G, d, d)."""
-    of_prior = whiten.T @ whiten / np.square(tau)[:, None, None]
-    lower: Array = np.asarray(np.linalg.cholesky(precision + of_prior), dtype=np.float64)
-    # Less the prior's mean, so that nothing cancels where it holds.
-    right = np.broadcast_to(precision @ (known - mean), (len(tau), len(known)))
-    half = np.linalg.solve(lower, right[:, :, None])
-    return mean + np.linalg.solve(lower.transpose(0, 2, 1), half)[:, :, 0], lower

@@ -219,6 +219,41 @@ def tempered(log_weights: Array, dimensions: int) -> Array | None:
     return None
 
 
+def mean_and_root(
+    values: Array, weights: Array, inner: Array | None = None, first: NDArray[np.intp] | None = None
+) -> tuple[Array, Array]:
+    """Return the mean of weighted values, and a root of their covariance: in these units they are about normal.
+
+    Parameters
+    ----------
+    values : ndarray of shape (G, d)
+    weights : ndarray of shape (G,)
+        Tempered where too few of them count.
+    inner : ndarray of shape (G, D, r), optional
+        Roots of covariances that the first D values have themselves.
+    first : ndarray of int, optional
+        Values that depend on the first coordinates alone.
+    """
+    with np.errstate(divide="ignore"):
+        used = tempered(np.log(weights), values.shape[1])
+    weights = np.full(len(values), 1.0 / len(values)) if used is None else used
+    location = weights @ values
+    deviation = np.sqrt(weights)[:, None] * (values - location)
+    covariance = deviation.T @ deviation
+    if inner is not None:
+        size = inner.shape[1]
+        covariance[:size, :size] += np.einsum("g,gij,gkj->ik", weights, inner, inner)
+    sd = np.sqrt(np.diag(covariance))
+    correlation = covariance / (sd[:, None] * sd)
+    order = np.arange(len(sd))
+    if first is not None:
+        order = np.append(first, np.setdiff1d(order, first))
+    root = np.empty_like(correlation)
+    # With a little on the diagonal the correlations have a root.
+    root[order] = np.linalg.cholesky((correlation + 1e-6 * np.eye(len(sd)))[np.ix_(order, order)])
+    return location, sd[:, None] * root
+
+
 def find_mode(
     log_density: LogDensity, center: Array, root: Array, known: Callable[[Array], bool] | None = None
 ) -> tuple[Array, Array, int]:

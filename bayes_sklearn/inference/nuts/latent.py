@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,15 @@ from .._compat import quietly
 from ..importance.engine import posterior_of, structural_problem
 from ..importance.structural_nodes import solve_structural
 from ..numerics.importance_sampling import find_mode
-from ..posterior import Chains, Posterior
-from ..problem import Problem
+from ..posterior import Posterior
+from ..problem import Problem, SamplerSettings
+from ..structural.rows import eliminated
 from ..structural.true_features import TrueFeatures
+from .formulation import Draws, Formulation, unpacked
 from .prior_coordinates import pilot_of, scale_is_learned
-from .pymc_features import check_definite, common_part, repeated, structural_parameters
-from .readable_model import unpacked
+from .readable_model import check_definite, repeated
 from .rows import Approximation, auxiliary_arrays, likelihood_values, observations, of_likelihood, row_columns
-from .structural import MeasuredData, measured_data
+from .structural import MeasuredData, common_part, measured_data, pair_covariance, structural_parameters
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -45,7 +46,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     problem : Problem
         Its structure alone is taken from it.
     data : mapping of str to ndarray or float
-        As `latent_coordinates.latent_data` makes them.
+        As `latent_data` makes them.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             values, terms = likelihood_values(problem, given, u[size : size + others])
             # A normal target of known noise stands for the rows' densities.
             working = replace(problem, noise=KNOWN, likelihood=NormalLikelihood())
-            found, priors = structural_parameters(working, given, u[:size], (q, width))
+            found, _, priors = structural_parameters(working, given, u[:size], (q, width))
             own = u[size + others :].reshape((q, n))
             columns = given["factor"].T
             ones, left = columns[:width], columns[width : width + q + 1]
@@ -124,40 +125,13 @@ def _true_deviations(found: Any, left: Any, omega: Any, own: Any) -> tuple[list[
         entry[q + 1 + j, q] = with_target[j] + pt.zeros_like(left[0])
         for b in range(j + 1):
             entry[q + 1 + j, q + 1 + b] = found.T[j, b] + pt.zeros_like(left[0])
-    residual = [left[a] for a in range(q + 1)]
-    deviations: list[Any] = [0.0] * q
-    square: Any = 0.0
-    determinant: Any = 1.0
-    order = 2 * q + 1
-    for pivot in range(order):
-        diagonal = entry[pivot, pivot]
-        if pivot <= q:
-            determinant, square = determinant * diagonal, square + residual[pivot] ** 2 / diagonal
-            given_pivot = residual[pivot]
-        else:
-            given_pivot = pt.sqrt(diagonal) * own[pivot - q - 1]
-            deviations[pivot - q - 1] = deviations[pivot - q - 1] + given_pivot
-        for a in range(pivot + 1, order):
-            share = entry[a, pivot] / diagonal
-            if a <= q:
-                residual[a] = residual[a] - share * residual[pivot]
-            else:
-                deviations[a - q - 1] = deviations[a - q - 1] + share * given_pivot
-            for b in range(pivot + 1, a + 1):
-                entry[a, b] = entry[a, b] - share * entry[b, pivot]
+    square, determinant, deviations = eliminated(
+        [left[a] for a in range(q + 1)], entry, [own[j] for j in range(q)]
+    )
     return deviations, -0.5 * (square + pt.log(determinant)).sum()
 
 
-_NODES = 512
-
-# Rows that hardly say anything of the line: this share of the curvature of a typical one.
-_LEAST_CURVATURE = 1e-4
-
-# Newton's steps to the mode of a row's line, and the longest.
-_STEPS, _LONGEST = 30, 3.0
-
-# Gauss-Hermite points over a row's line.
-_HERMITE = 32
+# --- its data and its draws ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,18 +139,24 @@ class LatentData:
     """The rows and the coordinates."""
 
     arrays: dict[str, Array | float]
-    """Everything, by the names in `pymc_latent.sampler_model`."""
+    """Everything, by the names in `sampler_model`."""
     measured: MeasuredData
     working: Problem
     """With a normal target."""
 
-    def posterior(self, problem: Problem, values: Mapping[str, Array], chains: Chains) -> Posterior:
-        """Return draws, (chain, draw, ...) by name, as nodes of equal weight."""
-        posterior = self.measured.posterior(self.working, values, chains)
-        auxiliary = {parameter.name: values[parameter.name].reshape(-1) for parameter in problem.auxiliary}
+    def posterior(self, problem: Problem, draws: Draws) -> Posterior:
+        """Return draws as nodes of equal weight."""
+        posterior = self.measured.posterior(self.working, draws)
+        auxiliary = {parameter.name: draws.flat(parameter.name) for parameter in problem.auxiliary}
         scale = auxiliary.pop("noise_scale", posterior.noise_scale)
         scatter = auxiliary.pop("scatter", None)
         return replace(posterior, noise_scale=scale, scatter=scatter, auxiliary=auxiliary)
+
+
+def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Yield the problem as a sampler gets it."""
+    data = latent_data(problem, settings.seed)
+    yield Formulation(problem, data.arrays, sampler_model, lambda draws: data.posterior(problem, draws))
 
 
 def latent_data(problem: Problem, seed: int) -> LatentData:
@@ -209,11 +189,7 @@ def latent_data(problem: Problem, seed: int) -> LatentData:
     ones = np.column_stack([np.ones(len(structural.y)), structural.z])
     error = np.asarray(structural.standard_error, dtype=np.float64)
     U, m = structural.feature_covariance, reference.m
-    q = len(m)
-    covariance = np.zeros((len(ones), q + 1, q + 1))
-    covariance[:, :q, :q] = U
-    covariance[:, q, :q] = covariance[:, :q, q] = -(U @ m)
-    covariance[:, q, q] = m @ np.broadcast_to(U, (len(ones), q, q)) @ m
+    covariance = np.broadcast_to(pair_covariance(U, m), (len(ones), len(m) + 1, len(m) + 1))
     left = np.column_stack([structural.w, structural.y - structural.w @ m])
     left -= ones @ np.vstack([reference.w, reference.y]).T
     arrays = of_likelihood(problem) | measured.arrays
@@ -262,7 +238,8 @@ def one_each(problem: Problem) -> Problem:
 def _normal_at(problem: Problem, eta: Array, coordinates: Array) -> tuple[Array, Array]:
     """Return the normal target and its errors whose density has each row's slope and about its curvature, (38)."""
     found = problem.likelihood.derivatives(eta, coordinates, problem.observations())
-    curvature = np.maximum(found.curvature, _LEAST_CURVATURE * np.median(found.curvature))
+    # Rows that hardly say anything of the line say a little.
+    curvature = np.maximum(found.curvature, 1e-4 * np.median(found.curvature))
     return eta + found.gradient[0] / curvature, 1.0 / np.sqrt(curvature)
 
 
@@ -283,7 +260,7 @@ def _line_given_measurements(working: Problem, seed: int) -> tuple[Array, Array]
     """Return mean and variance of each row's line given its measured features alone, (n,) each."""
     pilot = pilot_of(working)
     structural, units = structural_problem(pilot)
-    nodes = solve_structural(structural, _NODES, seed)
+    nodes = solve_structural(structural, 512, seed)
     posterior = posterior_of(pilot, nodes, units)
     true, weights, errors = posterior.true_features, posterior.weights, working.feature_errors
     if not isinstance(true, TrueFeatures) or errors is None:  # for the type checker
@@ -310,7 +287,7 @@ def _auxiliary(
     """Return mode and root of the likelihood's own parameters, with each row's line integrated out."""
     if not len(start):
         return start, root
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(32)
     log_weights = np.log(weights / weights.sum())
     eta = expected + nodes[:, None] * np.sqrt(variance)
     data: Observations = problem.observations()
@@ -334,8 +311,8 @@ def _auxiliary(
 def _modes(problem: Problem, expected: Array, variance: Array, coordinates: Array) -> Array:
     """Return each row's line where its density given measured features and target is highest, about."""
     eta, data = expected.copy(), problem.observations()
-    for _ in range(_STEPS):
+    for _ in range(30):
         found = problem.likelihood.derivatives(eta, coordinates, data)
         step = (found.gradient[0] - (eta - expected) / variance) / (found.curvature + 1.0 / variance)
-        eta += np.clip(step, -_LONGEST, _LONGEST)
+        eta += np.clip(step, -3.0, 3.0)
     return eta

@@ -12,17 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...priors.base import CoefficientPrior, Flat, ScaleMixture
+from ...priors.base import CoefficientPrior, Flat
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ..conditional_prior import ConditionalPrior
 from ..problem import Problem
 
 __all__ = [
     "coefficients_at",
-    "follows_prior",
     "gaussian_given_scale",
     "is_conditional",
-    "is_hierarchical",
     "likely_scale",
     "pilot_of",
     "prior_coordinates",
@@ -30,24 +28,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-# Log scales among which the likely ones of a prior are looked for.
-_LOG_SCALES = np.linspace(-9.0, 9.0, 181)
-
-
-def follows_prior(problem: Problem) -> bool:
-    """Return whether the coefficients are sampled in these coordinates.
-
-    Under noise "auto", too: there the rows' weights depend on what is sampled, and so does what they say.
-    """
-    if isinstance(problem.coef_prior, ScaleMixture):
-        return False
-    return is_hierarchical(problem.coef_prior) or problem.noise.combined
-
-
-def is_hierarchical(prior: CoefficientPrior) -> bool:
-    """Return whether a prior has a scale that is learned, or geometries."""
-    return prior.scale_prior is not None or isinstance(prior, PoweredCorrelation)
 
 
 def scale_is_learned(problem: Problem) -> bool:
@@ -65,23 +45,14 @@ def is_conditional(prior: CoefficientPrior) -> bool:
     return isinstance(prior, Normal | Flat | PoweredCorrelation)
 
 
-def gaussian_given_scale(problem: Problem, design: Array | None = None) -> ConditionalPrior:
-    """Return the priors of B's free entries given the scale, or in the place of others Gaussians about as wide.
-
-    Parameters
-    ----------
-    problem : Problem
-    design : ndarray of shape (K, p), optional
-        Rows whose products are those of the centred features, where these are not to be the problem's own.
-    """
+def gaussian_given_scale(problem: Problem) -> ConditionalPrior:
+    """Return the priors of B's free entries given the scale, or in the place of others Gaussians about as wide."""
     p, prior, intercept = problem.rows.n_features, problem.coef_prior, problem.intercept_prior
     if not is_conditional(prior):
         prior = Normal(*prior.gaussian_like("coef_prior", p))
     if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
         intercept = Normal(*intercept.gaussian_like("intercept_prior", 1))
-    if design is None or not problem.geometry_is_own:
-        design = problem.prior_design
-    found = ConditionalPrior.of(prior, intercept, p, design)
+    found = ConditionalPrior.of(prior, intercept, p, problem.prior_design)
     if found is None:
         raise AssertionError  # for the type checker: Gaussian is what they were made
     return found
@@ -102,23 +73,35 @@ def pilot_of(problem: Problem) -> Problem:
     return replace(like, coef_prior=Normal(mean, prior.scale_prior))
 
 
-def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array | float]:
+def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dict[str, Array | float]:
     """Return the numbers that `coefficients_at` takes, (18a).
+
+    Everything is less a place near the mode, so that no digits are lost where that is far from zero.
 
     Parameters
     ----------
     prior : ConditionalPrior
     rows : ndarray of shape (K, P + 1)
         What is known of B's free entries, as rows of unit noise: design and, last, target.
+    start : ndarray of shape (P,)
+        The place.
     """
     p = len(prior.mean)
-    triangle = np.asarray(np.linalg.qr(rows, mode="r"))
-    first = rows.shape[1] - 1 - p
+    first = len(start) - p
+    rows = np.column_stack([rows[:, :-1], rows[:, -1] - rows[:, :-1] @ start])
+    mean = prior.mean - start[first:]
+    of_intercept = np.zeros((0, rows.shape[1]))
+    if prior.intercept is not None and np.isfinite(prior.intercept[1]):
+        of_intercept = np.zeros((1, rows.shape[1]))
+        of_intercept[0, [0, -1]] = np.array([1.0, prior.intercept[0] - start[0]]) / prior.intercept[1]
+    triangle = np.asarray(np.linalg.qr(np.vstack([rows, of_intercept]), mode="r"))
     own, target = triangle[first:, first:-1], triangle[first:, -1]
-    target = target - own @ prior.mean
+    target = target - own @ mean
     basis, information, pull = [], [], []
     flat = bool(np.isinf(prior.sigma).any())
-    for root in (np.eye(p),) if flat else prior.roots:
+    # Of a flat prior any root will do: units in which no feature is small beside another.
+    size = np.linalg.norm(own, axis=0)
+    for root in (np.diag(1.0 / np.where(size > 0.0, size, 1.0)),) if flat else prior.roots:
         left, singular, right = np.linalg.svd(own @ root, full_matrices=True)
         size = np.zeros(p)
         size[: len(singular)] = singular
@@ -131,21 +114,15 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array) -> dict[str, Array |
         "basis": np.array(basis),
         "information": np.array(information),
         "information_pull": np.array(pull),
-        "mean": prior.mean,
+        "mean": mean,
         "hold": 0.0 if flat else 1.0,
+        "start": start,
     }
-    if prior.intercept is not None:
-        mean, sd = prior.intercept
-        precision = 0.0 if np.isinf(sd) else sd**-2.0
-        arrays["lean"] = triangle[0, 0] * triangle[0, 1:-1]
-        arrays["of_intercept"] = np.array(
-            [
-                triangle[0, 0] ** 2,
-                triangle[0, 0] * triangle[0, -1],
-                precision,
-                precision * (mean if precision else 0.0),
-            ]
-        )
+    if first:
+        known = of_intercept[:, 0] @ of_intercept
+        of_rows = rows[:, 0] @ rows
+        arrays["lean"] = of_rows[1:-1]
+        arrays["of_intercept"] = np.array([of_rows[0], of_rows[-1], known[0], known[-1]])
     return arrays
 
 
@@ -166,7 +143,7 @@ def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -
     arrays : mapping of str to ndarray or float
         Of rows, or of a quadratic in the place of a log density.
     """
-    logs = np.zeros(1) if prior.scale_prior is None else _LOG_SCALES
+    logs = np.zeros(1) if prior.scale_prior is None else np.linspace(-9.0, 9.0, 181)
     information, pull = np.asarray(arrays["information"]), np.asarray(arrays["information_pull"])
     weak = np.asarray(arrays["hold"]) * np.exp(-2.0 * logs)
     precision = information[:, None, :] + weak[:, None]
@@ -180,15 +157,15 @@ def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -
     center = float(weights @ logs)
     width = float(np.sqrt(weights @ np.square(logs - center)))
     along = pull[geometry] / precision[geometry, node]
-    B = prior.mean + np.asarray(arrays["basis"])[geometry] @ along
+    B = np.asarray(arrays["mean"]) + np.asarray(arrays["basis"])[geometry] @ along
     if prior.intercept is not None:
         own = np.asarray(arrays["of_intercept"])
         B = np.append((own[1] - B @ np.asarray(arrays["lean"]) + own[3]) / (own[0] + own[2]), B)
-    return LikelyScale(np.array([center, width]), B)
+    return LikelyScale(np.array([center, width]), np.asarray(arrays["start"]) + B)
 
 
 def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> tuple[Any, Any, Any]:
-    """Return B under each geometry of the prior, the log of the volume, and what the prior is a density of, (18a).
+    """Return B under each geometry of the prior, and the log of the volume, with the prior and alone, (18a).
 
     Parameters
     ----------
@@ -203,6 +180,7 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     Returns
     -------
     B : TensorVariable of shape (A, P)
+        Less what `prior_coordinates` starts from.
     log_density : TensorVariable of shape (A,)
         Log of the volume, and, but for a constant, of the density of coefficients that are Gaussian given the scale.
     log_volume : TensorVariable of shape (A,)

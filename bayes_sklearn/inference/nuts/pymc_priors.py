@@ -16,6 +16,7 @@ from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior, Un
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
 from ..problem import Problem
+from ..structural.model import StructuralProblem
 from .prior_coordinates import coefficients_at, is_conditional
 
 Array = NDArray[np.float64]
@@ -41,13 +42,19 @@ def pymc_name(prior: Prior, role: str) -> str | None:
 
 
 def prior_parameters(problem: Problem) -> dict[str, Array | float]:
-    """Return every number in the priors by ``role_parameter``, broadcast to one a feature where it may be."""
-    sizes = {"coef_prior": problem.rows.n_features}
-    return {
-        f"{role}_{name}": value if role == "coef_prior" else np.asarray(value).item()
-        for role, prior in priors_of(problem).items()
-        for name, value in prior.check(role, sizes.get(role, 1)).items()
-    }
+    """Return every number in the priors by ``role_parameter``, broadcast to one a feature where it may be.
+
+    Those of features with errors stand before those of the others.
+    """
+    p, errors = problem.rows.n_features, problem.feature_errors
+    noisy = np.zeros(0, dtype=np.intp) if errors is None else errors.noisy
+    order = np.append(noisy, np.setdiff1d(np.arange(p), noisy))
+    found: dict[str, Array | float] = {}
+    for role, prior in priors_of(problem).items():
+        for name, value in prior.check(role, p if role == "coef_prior" else 1).items():
+            values: Array | float = value if role == "coef_prior" else np.asarray(value).item()
+            found[f"{role}_{name}"] = value[order] if np.shape(values) == (p,) else values
+    return found
 
 
 def prior_density(
@@ -116,6 +123,11 @@ class NoiseVariables(NamedTuple):
     terms: list[Any]
     """Log prior densities in the coordinates."""
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """By the names of a likelihood's parameters."""
+        return {"noise_scale": self.scale, "scatter": self.scatter}
+
 
 def noise_variables(problem: Problem, given: Mapping[str, Any], u: Any) -> NoiseVariables:
     """Return the noise scale ``s`` and the scatter ``scatter``, variables of the PyMC model in hand.
@@ -150,6 +162,12 @@ def scale_and_scatter(given: Mapping[str, Any], log_size: Any, log_ratio: Any) -
     return log_scale, log_size - 0.5 * pt.softplus(-2.0 * log_ratio)
 
 
+def rows_say(problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    """Return by how much more a typical row says than where the coordinates are from, r in (36)."""
+    noise, resolution = problem.noise, given["resolution"] if problem.noise.multiplies else 0.0
+    return given["variance"] / noise.variance(values, given["typical_error"], resolution)
+
+
 def learned_scale(problem: Problem, given: Mapping[str, Any], u: Any) -> tuple[Any, list[Any]]:
     """Return the coefficients' prior scale, one where it is not learned, and its log prior density.
 
@@ -170,8 +188,8 @@ def learned_scale(problem: Problem, given: Mapping[str, Any], u: Any) -> tuple[A
 class PlacedCoefficients(NamedTuple):
     """B under each geometry of the prior, in PyTensor."""
 
-    B: Any
-    """(A, P)"""
+    deviation: Any
+    """(A, P) B less ``start``."""
     log_prior: Any
     """(A,) log prior density in the coordinates, but for a constant."""
 
@@ -182,7 +200,8 @@ def following_prior(
     """Return B, a variable of the PyMC model in hand, given its prior's scale, (18a)."""
     import pymc as pm
 
-    B, log_density, log_volume = coefficients_at(given, u, more, scale)
+    deviation, log_density, log_volume = coefficients_at(given, u, more, scale)
+    B = given["start"] + deviation
     first = int(problem.fit_intercept)
     if not is_conditional(problem.coef_prior):
         parameters = of_role(given, "coef_prior")
@@ -191,7 +210,7 @@ def following_prior(
         parameters = of_role(given, "intercept_prior")
         log_density = log_density + each_density(priors_of(problem)["intercept_prior"], parameters, B[:, 0])
     pm.Deterministic("B", B)
-    return PlacedCoefficients(B, log_density)
+    return PlacedCoefficients(deviation, log_density)
 
 
 def over_geometries(log_density: Any) -> Any:
@@ -203,3 +222,103 @@ def over_geometries(log_density: Any) -> Any:
     # Large negative numbers: not every mode of compiling takes care of them.
     highest = log_density.max()
     return highest + pt.log(pt.exp(log_density - highest).sum())
+
+
+def noise_at_typical_error(
+    problem: Problem, given: Mapping[str, Any], size: Any, ratio: Any, xp: Any
+) -> tuple[Any, Any]:
+    """Return noise scale and scatter, of noise "auto" from a typical row's noise and log(scatter / rest) there.
+
+    In arrays of `xp`, which is `numpy` or `pytensor.tensor`.
+    """
+    if not problem.noise.combined:
+        return size, size if problem.noise.only_scatters else 0.0
+    rest = size / xp.sqrt(1.0 + xp.exp(2.0 * ratio))
+    return rest / given["typical_error"], rest * xp.exp(ratio)
+
+
+def takes_log_noise(problem: Problem) -> bool:
+    """Return whether the coordinate of a signed noise scale is its logarithm: where its density has a wall at zero.
+
+    So it has under noise "auto", where scatter and multiplied errors are nothing only together.
+    """
+    return problem.noise.combined or (problem.noise.has_scale and problem.noise_prior.vanishes_at_zero)
+
+
+def signed_noise(
+    problem: Problem, given: Mapping[str, Any], scale: Any, ratio: Any
+) -> tuple[Any, Any, list[Any]]:
+    """Return the noise scale, the scatter and their log prior densities in the coordinates.
+
+    Parameters
+    ----------
+    problem : Problem
+    given : mapping of str to TensorVariable
+    scale : TensorVariable of shape (1,)
+        The noise scale, signed, or its log; of noise "auto" the noise of a typical row.
+    ratio : TensorVariable of shape (1,)
+        Of noise "auto" the log of the scatter over the rest.
+    """
+    import pytensor.tensor as pt
+
+    if not problem.noise.has_scale:
+        return None, 0.0, []
+    in_logs, combined = takes_log_noise(problem), problem.noise.combined
+    size = pt.exp(scale[0]) if in_logs else pt.abs(scale[0])
+    noise_scale, scatter = noise_at_typical_error(problem, given, size, ratio[0] if combined else None, pt)
+    terms = [scale[0]] if in_logs else []
+    if combined:
+        of_scatter = of_role(given, "scatter_prior")
+        terms.append(positive_density(problem.scatter_prior, "scatter_prior", of_scatter, scatter))
+        terms.append(pt.log(noise_scale) + pt.log(scatter) - pt.log(size))
+    parameters = of_role(given, "noise_prior")
+    density = positive_density(problem.noise_prior, "noise_prior", parameters, noise_scale)
+    return noise_scale, scatter, [*terms, density]
+
+
+def slopes_density(
+    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, through: Any, T: Any, tau: Any
+) -> Any:
+    """Return the log prior density of m and beta, given in units of the features' spread, (20b).
+
+    Where the prior has several geometries, the densities under each become the variable ``geometry``.
+
+    Parameters
+    ----------
+    problem : Problem
+    given : mapping of str to TensorVariable
+    m, beta : TensorVariable
+        (q,) and (k,)
+    through : TensorVariable of shape (k,)
+        m'Gamma: what exact features say of the target by the true ones.
+    T : TensorVariable of shape (q, q)
+        The true features' covariance.
+    tau : TensorVariable or float
+        The prior's scale.
+    """
+    import pytensor.tensor as pt
+
+    if not isinstance(problem.coef_prior, PoweredCorrelation):
+        coef = pt.concatenate([m, beta]) / given["unit"]
+        return prior_density(problem.coef_prior, of_role(given, "coef_prior"), coef, tau)
+    q = m.type.shape[0]
+    square = pt.dot(m, pt.dot(T, m)) / given["signal_scale"] ** 2
+    learned = problem.coef_prior.scale_prior is not None
+    of_signal = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
+    of_signal = of_signal - 0.5 * ((q + 1) * pt.log1p(square) if learned else square)
+    if "whiten" not in given:
+        return of_signal
+    white = pt.dot(given["whiten"], beta + through) / tau
+    of_geometry = given["geometry_volume"] - 0.5 * pt.square(white).sum(axis=1)
+    return of_signal + over_geometries(of_geometry) - white.shape[1] * pt.log(tau)
+
+
+def geometries(structural: StructuralProblem) -> dict[str, Array | float]:
+    """Return what `slopes_density` takes of a prior on the signal."""
+    slopes = structural.slopes
+    if not slopes.on_signal:
+        return {}
+    arrays: dict[str, Array | float] = {"signal_scale": float(slopes.sd[0])}
+    if structural.z.shape[1]:
+        arrays |= {"geometry_volume": slopes.log_volume, "whiten": slopes.whiten}
+    return arrays

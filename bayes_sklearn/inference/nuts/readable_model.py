@@ -1,263 +1,41 @@
-"""The model in PyMC, twice: as a person would write it, and on the compressed rows for the sampler.
+"""The model in PyMC as a person would write it, on the data's own scale: with errors of features, true ones and all.
 
-Both take the priors from one place, and a test holds them equal. Nothing here is for a single prior: a prior says
-what its PyMC distribution is, or, as a mixture, how its scales are distributed. Equations (n) are those of
-``docs/maths.md``.
+Nothing here is for a single prior: a prior says what its PyMC distribution is, or, as a mixture, how its scales are
+distributed. `structural.model` states the model of true features. Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
+from ...measurements.feature_errors import FeatureErrors
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
 from .._compat import quietly
+from ..conditional_prior import powered_roots
+from ..importance.engine import signal_scale, units_of
 from ..problem import Problem
-from .prior_coordinates import follows_prior, gaussian_given_scale
-from .pymc_priors import (
-    NoiseVariables,
-    PlacedCoefficients,
-    following_prior,
-    learned_scale,
-    noise_variables,
-    of_role,
-    over_geometries,
-    prior_density,
-    priors_of,
-    pymc_name,
-)
+from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
+from ..structural.model import MEAN_SCALE
+from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from .prior_coordinates import gaussian_given_scale
+from .pymc_priors import pymc_name
 
 if TYPE_CHECKING:
     import pymc as pm
 
 Array = NDArray[np.float64]
 
-# Where a clipped argument of the arc cosine stops: its derivative is infinite at 1.
-_INSIDE = 1.0 - 1e-9
-
-
-def structure(problem: Problem) -> tuple[object, ...]:
-    """Return what two problems must share for one compiled model to serve both."""
-    kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
-    errors = problem.feature_errors
-    of_features = None if errors is None else (len(errors.noisy), problem.n_components)
-    likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
-    latent = None if errors is None or problem.likelihood.is_normal else problem.total_weight
-    powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
-    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds, powers
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the numbers that are sampled stand in the one vector of them."""
-
-    sampled: int
-    """Entries of B that are sampled, the first of the vector: all, or the intercept alone under a mixture."""
-    noise: int
-    """Coordinates of the noise that follow: the log of its scale; "auto": of its size, and the scatter's part."""
-    learned: bool
-    """Whether the log of the prior's scale follows."""
-    mixture: int
-    """Coordinates of the mixture's scales, the last."""
-    follows: bool
-    """Whether the coordinates of B follow the noise scale."""
-    placed: bool
-    """Whether they follow the prior's scale and its geometry, too, (18a)."""
-
-    @classmethod
-    def of(cls, problem: Problem) -> Layout:
-        prior, p = problem.coef_prior, problem.rows.n_features
-        mixed = isinstance(prior, ScaleMixture)
-        coordinates = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
-        placed = follows_prior(problem)
-        return cls(
-            problem.fit_intercept + (0 if mixed else p),
-            problem.noise.has_scale + problem.noise.combined,
-            prior.scale_prior is not None,
-            coordinates,
-            problem.noise.only_multiplies and not mixed and not placed,
-            placed,
-        )
-
-    @property
-    def size(self) -> int:
-        return self.sampled + self.noise + self.learned + self.mixture
-
-
-def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
-    """Return the model on the compressed rows, (15): all that varies from data to data is a `pm.Data`.
-
-    Parameters
-    ----------
-    problem : Problem
-        Its structure alone is taken from it.
-    data : mapping of str to ndarray or float
-        As `coordinates.compressed_data` makes them.
-
-    Returns
-    -------
-    pymc.Model
-        One free variable ``u`` in coordinates of about unit scale; ``B`` (entries that are sampled), ``s`` and a
-        mixture's scales follow from it.
-    """
-    with quietly():
-        import pymc as pm
-        import pytensor.tensor as pt
-
-        layout, p = Layout.of(problem), problem.rows.n_features
-        with pm.Model() as model:
-            given = unpacked(data)
-            priors = priors_of(problem)
-            parameters = {role: of_role(given, role) for role in priors}
-            u = pm.Flat("u", shape=layout.size)
-            at = layout.sampled + layout.noise
-            noise = noise_variables(problem, given, u[layout.sampled : at])
-            terms = list(noise.terms)
-            rows, variance, log_determinant = _rows(problem, given, noise)
-            terms.append(log_determinant)
-            if layout.placed:
-                prior_scale, more = learned_scale(problem, given, u[at : at + layout.learned])
-                placed = _following_prior(problem, given, u[: layout.sampled], noise, prior_scale)
-                misfit = rows[:, -1] - pt.dot(placed.B, rows[:, :-1].T)
-                of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=1) / variance
-                terms += [*more, over_geometries(of_geometry)]
-                pm.Potential("log_posterior", sum(terms))
-                return model
-            # The rows times this are what the entries of B that are sampled leave of the target.
-            left = [np.zeros(p if layout.mixture else 0), np.ones(1)]
-            if layout.sampled:
-                own = u[: layout.sampled]
-                if layout.follows:
-                    change = pt.expm1(-2.0 * given["log_scale"][1] * u[layout.sampled])
-                    precision = 1.0 + given["share"] * change
-                    own = given["pull"] * change / precision + own / pt.sqrt(precision)
-                    terms.append(-0.5 * pt.log(precision).sum())
-                B = pm.Deterministic("B", given["start"] + pt.dot(given["spread"], own))
-                left.insert(0, -own)
-                if problem.fit_intercept:
-                    terms.append(
-                        prior_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1])
-                    )
-                if not layout.mixture:
-                    coef = B[problem.fit_intercept :]
-                    terms.append(prior_density(problem.coef_prior, parameters["coef_prior"], coef))
-            target = pt.dot(rows, pt.concatenate(left))
-            if layout.mixture:
-                unit = _unit(problem, given, noise.scale, noise.scatter)
-                coordinates = u[at:]
-                mixture = problem.coef_prior.scales(coordinates, parameters["coef_prior"], unit)
-                for name, value in mixture.named.items():
-                    pm.Deterministic(name, value)
-                pm.Deterministic("sd", mixture.sd)
-                scaled = rows[:, layout.sampled : -1] * mixture.sd
-                terms += [mixture.log_density, _integrated(target, scaled, variance)]
-            else:
-                terms.append(-0.5 * pt.dot(target, target) / variance)
-            pm.Potential("log_posterior", sum(terms))
-    return model
-
-
-def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:
-    """Return the values of the two `pm.Data`: one vector of all whose size the structure settles, and the rows.
-
-    Every array of its own would cost half a second of compiling.
-    """
-    numbers = [np.ravel(value) for name, value in data.items() if name != "factor"]
-    return {"numbers": np.concatenate(numbers).astype(np.float64), "rows": np.asarray(data["factor"])}
-
-
-def unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
-    """Return the data by name as parts of the two `pm.Data`."""
-    import pymc as pm
-
-    values = packed(data)
-    numbers = pm.Data("numbers", values["numbers"], shape=values["numbers"].shape)
-    given = {"factor": pm.Data("rows", values["rows"], shape=(None, *values["rows"].shape[1:]))}
-    start = 0
-    for name, value in data.items():
-        if name == "factor":
-            continue
-        size, shape = np.size(value), np.shape(value)
-        part = numbers[start : start + size] if shape else numbers[start]
-        given[name] = part.reshape(shape) if len(shape) > 1 else part
-        start += size
-    return given
-
-
-def _following_prior(
-    problem: Problem, given: Mapping[str, Any], u: Any, noise: NoiseVariables, scale: Any
-) -> PlacedCoefficients:
-    """Return B on the compressed rows."""
-    more: Any = 1.0
-    if problem.noise.has_scale:
-        floor = given["resolution"] if problem.noise.only_multiplies else given["floor"]
-        squared = noise.scale**2 + floor**2
-        if problem.noise.combined:
-            squared = (noise.scale * floor) ** 2 + noise.scatter**2
-        more = given["variance"] / squared
-    return following_prior(problem, given, u, more, scale)
-
-
-def _rows(problem: Problem, given: Mapping[str, Any], noise: NoiseVariables) -> tuple[Any, Any, Any]:
-    """Return the rows, the variance of their noise, and what the noise's determinant gives."""
-    import pytensor.tensor as pt
-
-    scale = noise.scale
-    if not problem.noise.has_scale:
-        return given["factor"], 1.0, 0.0
-    if problem.noise.only_multiplies:
-        # The resolution of the data is noise, too: where they are fitted without error, it is all there is.
-        variance = scale**2 + given["resolution"] ** 2
-        return given["factor"], variance, -0.5 * given["total_weight"] * pt.log(variance)
-    smallest, middle, half = given["interval"][0], given["interval"][1], given["interval"][2]
-    square = scale**2 if problem.noise.only_scatters else (noise.scatter / scale) ** 2
-    v = 0.5 * pt.log(square + smallest**2)
-    if problem.noise.combined:
-        v = v - 0.5 * pt.log1p(square / given["largest"] ** 2)
-    angle = pt.arccos(pt.clip((v - middle) / half, -_INSIDE, _INSIDE))
-    basis = pt.cos(pt.arange(given["factor"].shape[0]) * angle)
-    values = pt.dot(basis, given["factor"])
-    width = problem.rows.n_features + 1 + problem.fit_intercept
-    rows = values[:-1].reshape((width, width))
-    if problem.noise.only_scatters:
-        return rows, 1.0, -values[-1]
-    # The rows are in units of the noise of the most precise one.
-    variance = (scale**2 + given["resolution"] ** 2) * smallest**2 + noise.scatter**2
-    return rows, variance, -0.5 * given["total_weight"] * pt.log(variance) - values[-1]
-
-
-def _integrated(target: Any, design: Any, variance: Any) -> Any:
-    """Return log Normal(target; 0, M), M = variance + design design', less that of the noise alone, (18)."""
-    import pytensor.tensor as pt
-
-    # The derivatives of a determinant and an inverse are an inverse and products; a factorisation's are many solves.
-    size = target.shape[0]
-    covariance = variance * pt.eye(size) + pt.dot(design, design.T)
-    square = pt.dot(target, pt.dot(pt.linalg.inv(covariance), target))
-    return -0.5 * (square + pt.linalg.slogdet(covariance)[1] - size * pt.log(variance))
-
-
-def _unit(problem: Problem, given: Mapping[str, Any], scale: Any, scatter: Any = None) -> Any:
-    """Return the noise of a typical row by the square root of the number of rows."""
-    import pytensor.tensor as pt
-
-    if not problem.noise.has_scale:
-        return given["unit"]
-    if problem.noise.only_multiplies:
-        return scale * given["unit"]
-    multiple, scatter = (scale, scatter) if problem.noise.combined else (1.0, scale)
-    return pt.sqrt((multiple * given["unit"]) ** 2 + scatter**2 / given["total_weight"])
-
 
 def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence[Any]) -> pm.Model:
-    """Return the model as a person would write it, (1), on the data's own scale.
+    """Return the model as a person would write it, (1) or (20), on the data's own scale.
 
     Parameters
     ----------
@@ -265,35 +43,57 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     feature_names : sequence of str
         Coordinates of ``feature``.
     obs : sequence
-        Coordinates of ``obs``: labels of all rows; those of frequency zero are left out of the model.
+        Coordinates of ``obs``: labels of all rows; those of frequency zero are left out of the model. With errors of
+        features those of another are repeated: each copy has true features of its own.
 
     Returns
     -------
     pymc.Model
         With ``coef``, ``intercept``, ``sigma`` and ``y``. Where the priors are on standardised features and target,
-        ``coef`` and the others follow from ``coef_standardized`` and the like.
+        ``coef`` and the others follow from ``coef_standardized`` and the like. With errors of features also what
+        `_true_features` says.
+
+    Raises
+    ------
+    ValueError
+        With errors of features, where a frequency is not whole, or an error in some rows is zero.
     """
-    rows, scaling = problem.rows, problem.scaling
+    errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
-    used = np.flatnonzero(frequency)
+    used, names = np.flatnonzero(frequency), list(feature_names)
+    coords: dict[str, list[Any]] = {"feature": names}
+    if errors is not None:
+        used = repeated(rows.frequency, len(rows.y), "to_pymc, and to_arviz for prior=True, need")
+        exact = np.setdiff1d(np.arange(rows.n_features), errors.noisy)
+        coords |= {"noisy": [names[j] for j in errors.noisy], "exact": [names[j] for j in exact]}
+        coords |= {"component": list(range(problem.n_components))} if problem.n_components > 1 else {}
+    coords["obs"] = [obs[int(i)] for i in used]
+    measured = np.asarray(rows.take(used), dtype=np.float64)
     with quietly():
         import pymc as pm
         import pytensor.tensor as pt
 
-        coords = {"feature": list(feature_names), "obs": [obs[int(i)] for i in used]}
         with pm.Model(coords=coords) as model:
-            X = pm.Data("X", np.asarray(rows.take(used), dtype=np.float64), dims=("obs", "feature"))
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
             values, seen = likelihood_variables(problem, suffix)
-            coef = coefficients(problem, suffix, values, data)
+            true = None if errors is None else _true_features(problem, errors, measured, used)
+            if true is not None and isinstance(problem.coef_prior, PoweredCorrelation):
+                coef = _on_signal(problem, suffix, true)
+            else:
+                coef = coefficients(problem, suffix, values, data)
             if suffix:
                 coef = pm.Deterministic("coef", coef * (scaling.y_scale / scaling.x_scale), dims="feature")
+            X = pm.Data("X", measured, dims=("obs", "feature")) if true is None else true.X
             line = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
-            distribution, parameters = observed_distribution(problem, line, seen, data)
+            if true is None or true.told is None:
+                name, parameters = problem.likelihood.distribution(line, seen, data)
+                distribution = getattr(pm, name)
+            else:
+                distribution, parameters = pm.Normal, _sharing_errors(problem, line, seen, data, true)
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
-            if (frequency[used] != 1.0).any():
+            if errors is None and (frequency[used] != 1.0).any():
                 weight = pm.Data("frequency", frequency[used], dims="obs")
                 repeats = (weight - 1.0) * pm.logp(distribution.dist(**parameters), y)
                 pm.Potential("repeats", repeats.sum())
@@ -324,16 +124,6 @@ def observed_data(problem: Problem, used: NDArray[np.intp]) -> Observations:
         trials = np.broadcast_to(data.trials, data.y.shape).astype(kind)
         data = replace(data, trials=pm.Data(problem.likelihood.per, trials, dims="obs"))
     return data
-
-
-def observed_distribution(
-    problem: Problem, line: Any, values: Mapping[str, Any], data: Observations
-) -> tuple[Any, dict[str, Any]]:
-    """Return PyMC's distribution of the target, and its parameters."""
-    import pymc as pm
-
-    name, parameters = problem.likelihood.distribution(line, values, data)
-    return getattr(pm, name), parameters
 
 
 def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -406,8 +196,7 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
     if not isinstance(prior, ScaleMixture):
         return _variable(prior, "coef_prior", p, name, scale=prior_scale(problem), dims="feature")
     if problem.likelihood.is_normal:  # as the compressed rows have it, which know no single row
-        given = {"unit": typical_unit(problem), "total_weight": problem.total_weight}
-        unit = _unit(problem, given, values.get("noise_scale"), values.get("scatter"))
+        unit = (problem.noise.variance(values, problem.typical_error) / problem.total_weight) ** 0.5
     else:
         frequency = problem.rows.frequency
         weight = 1.0 if frequency is None else frequency[frequency > 0.0]
@@ -465,6 +254,187 @@ def _variable(
     return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
 
 
-def typical_unit(problem: Problem) -> float:
-    """Return the known error of a typical row (1 where none is) by the square root of the number of rows."""
-    return 1.0 / abs(float(problem.factor[0][0, 0]))
+# --- errors of features --------------------------------------------------------------------------
+
+
+class TrueVariables(NamedTuple):
+    """The true features of the PyMC model in hand."""
+
+    X: Any
+    """(obs, feature) true and exact features."""
+    T: Any
+    """(q, q) covariance of the true ones at fixed exact ones."""
+    Gamma: Any
+    """(q, k) slopes on the exact ones, or None."""
+    exact_unit: Array
+    """(k,) the spread of the exact ones, in the model's units."""
+    error: Any
+    """(obs, q) what was measured less what is true."""
+    told: tuple[Array, Array] | None
+    """What errors of features say of the target's: (obs, q) U^-1 c and (obs,) c'U^-1 c; None: nothing."""
+
+
+def _true_features(
+    problem: Problem, errors: FeatureErrors, measured: Array, used: NDArray[np.intp]
+) -> TrueVariables:
+    """Return the variables of the PyMC model in hand that belong to features with errors.
+
+    These are ``x_true``, distributed by ``mu``, ``Gamma`` (slopes on the exact features about their mean, in units of
+    their spread) and ``x_scale`` or, for several, ``x_root``; of a mixture also ``shares`` and ``mu_apart``, what its
+    means differ from ``mu``, in units of the noisy features' spread, and one ``x_root_c`` a component; the measured
+    ``X``, of the noisy features alone.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    noisy, scaling, units, given = errors.noisy, problem.scaling, units_of(problem), problem.prior_units
+    exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
+    covariance = errors.covariance[used] if errors.covariance.ndim == 3 else errors.covariance
+    spread = units.noisy * scaling.x_scale[noisy]
+    check_definite(covariance, spread)
+    X = measured[:, noisy]
+    center = X.mean(axis=0) if given is None else given.mean[noisy]
+    expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
+    if len(exact):
+        Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))
+        Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
+        away = measured[:, exact] - measured[:, exact].mean(axis=0)
+        expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
+    x_true, T = _distributed(expected, spread, len(used), problem.n_components)
+    if (covariance == covariance * np.eye(len(noisy))).all():
+        sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+        pm.Normal("X", x_true, sd, observed=X, dims=("obs", "noisy"))
+    else:
+        pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
+    told = None
+    if errors.with_target is not None:
+        c = errors.with_target[used] if errors.with_target.ndim == 2 else errors.with_target
+        share = np.asarray(np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None]))[:, :, 0]
+        told = np.asarray(share, dtype=np.float64), np.asarray((share * c).sum(axis=1), dtype=np.float64)
+    every = x_true
+    if len(exact):
+        every = pt.concatenate([x_true, Z], axis=1)[:, np.argsort(np.append(noisy, exact))]
+    return TrueVariables(every, T, Gamma, units.exact, X - x_true, told)
+
+
+def _sharing_errors(
+    problem: Problem, line: Any, values: Mapping[str, Any], data: Observations, true: TrueVariables
+) -> dict[str, Any]:
+    """Return what a normal target has where its errors go with the features': E[eps | u] = c' U^-1 u."""
+    import pytensor.tensor as pt
+
+    if true.told is None:
+        raise ValueError("No error of a feature goes with the target's.")
+    share, known = true.told
+    multiple, scatter = problem.noise.parts(values.get("noise_scale"), values.get("scatter"))
+    line = line + multiple * (true.error * share).sum(axis=1)
+    return {"mu": line, "sigma": pt.sqrt(multiple**2 * (data.standard_error**2 - known) + scatter**2)}
+
+
+def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
+    """Return the variable ``x_true`` of the PyMC model in hand, and its covariance at fixed exact features, (q, q).
+
+    Scales are in units of the measured features'.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    q, nu, dims = len(spread), SPREAD_DEGREES_OF_FREEDOM, ("obs", "noisy")
+    expected = pt.broadcast_to(expected, (n, q))
+    scales = pm.HalfStudentT.dist(nu, SPREAD_SCALE)
+    if n_components == 1:
+        if q == 1:
+            scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
+            return pm.Normal("x_true", expected, scale, dims=dims), scale[:, None] ** 2
+        root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
+        root = spread[:, None] * root
+        return pm.MvNormal("x_true", expected, chol=root, dims=dims), pt.dot(root, root.T)
+    shares = pm.Dirichlet("shares", np.full(n_components, SHARE_CONCENTRATION), dims="component")
+    # About their mean, which is ``mu``.
+    apart = pm.ZeroSumNormal("mu_apart", COMPONENT_SCALE, dims=("noisy", "component"))
+    means = [expected + spread * apart[:, c] for c in range(n_components)]
+    away = spread[:, None] * (apart - pt.dot(apart, shares)[:, None])
+    between = pt.dot(away * shares, away.T)
+    if q == 1:
+        scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="component")
+        x_true = pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
+        return x_true, between + pt.dot(shares, scale**2)
+    roots = [
+        pm.LKJCholeskyCov(f"x_root_{c}", n=q, eta=LKJ_SHAPE, sd_dist=scales)[0] for c in range(n_components)
+    ]
+    roots = [spread[:, None] * root for root in roots]
+    normals = [pm.MvNormal.dist(mean, chol=root) for mean, root in zip(means, roots, strict=True)]
+    within = sum(shares[c] * pt.dot(root, root.T) for c, root in enumerate(roots))
+    return pm.Mixture("x_true", shares, normals, dims=dims), between + within
+
+
+def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
+    """Return coefficients in the model's units whose prior is on what the features explain of the target, (20a).
+
+    They follow from ``signal``, of the noisy features in units of their own spread, and ``slope``, what exact ones
+    explain beside and through these.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    errors, scaling, prior = problem.feature_errors, problem.scaling, gaussian_given_scale(problem)
+    if errors is None:
+        raise ValueError("No feature has an error.")
+    noisy, p = errors.noisy, problem.rows.n_features
+    exact = np.setdiff1d(np.arange(p), noisy)
+    size, q = signal_scale(problem.coef_prior), len(noisy)
+    if problem.coef_prior.scale_prior is None:
+        signal = pm.Normal("signal", 0.0, size, dims="noisy")
+    elif q == 1:
+        signal = pm.Cauchy("signal", 0.0, size, dims="noisy")
+    else:
+        signal = pm.MvStudentT("signal", nu=1.0, mu=np.zeros(q), scale=size**2 * np.eye(q), dims="noisy")
+    root = pt.sqrt(true.T) if q == 1 else pt.linalg.cholesky(true.T)
+    m = pt.linalg.solve_triangular(root.T, signal, lower=False) * scaling.x_scale[noisy]
+    coef = m
+    if len(exact):
+        powers = np.ones(1) if prior.powers is None else prior.powers[: None if len(exact) > 1 else 1]
+        roots = [
+            prior.sigma[exact, None] * own for own in powered_roots(problem.prior_design[:, exact], powers)
+        ]
+        slope = of_geometries("slope", roots, prior_scale(problem), "exact")
+        coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], true.Gamma) / true.exact_unit])
+    coef = coef[np.argsort(np.append(noisy, exact))]
+    return pm.Deterministic(f"coef{suffix}", coef, dims="feature")
+
+
+def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:
+    """Return the positions of the rows, each as often as its frequency says.
+
+    Parameters
+    ----------
+    frequency : ndarray of shape (n,) or None
+    n : int
+    whose : str
+        What needs whole frequencies, for the message.
+
+    Raises
+    ------
+    ValueError
+        Where a frequency is not whole.
+    """
+    if frequency is None:
+        return np.arange(n)
+    times = np.rint(frequency)
+    if (times != frequency).any():
+        raise ValueError(
+            f"Each copy of a row has true features of its own, so that {whose} whole frequencies in sample_weight,"
+            f" got {frequency[times != frequency][0]:g}. Round them, or leave sample_weight or prior=True out."
+        )
+    return np.repeat(np.arange(n), times.astype(np.intp))
+
+
+def check_definite(covariance: Array, spread: Array) -> None:
+    """Refuse errors that leave a feature, or a combination of them, exact in some rows."""
+    least = np.linalg.eigvalsh(covariance / (spread[:, None] * spread))[..., 0]
+    if least.min() <= 0.0:
+        raise ValueError(
+            "A feature with errors has none in some rows, or some combination of features has none: PyMC has no"
+            " density for a measurement without error. Give these rows a small error in X_err or X_cov, or leave"
+            " prior=True out."
+        )

@@ -5,8 +5,9 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from .._compat import quietly
 from ..importance.noise_coordinates import FollowingNoise
 from ..importance.regression_density import RegressionDensity, root_of
 from ..importance.regression_nodes import find_proposal
-from ..problem import Problem
+from ..posterior import Posterior
+from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
-from .prior_coordinates import follows_prior, gaussian_given_scale, likely_scale, prior_coordinates
+from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked
+from .prior_coordinates import gaussian_given_scale, likely_scale, prior_coordinates
 from .pymc_priors import (
     following_prior,
     learned_scale,
@@ -31,9 +34,10 @@ from .pymc_priors import (
     prior_density,
     prior_parameters,
     priors_of,
+    rows_say,
     scale_and_scatter,
 )
-from .readable_model import pooled_share, unit_of, unpacked
+from .readable_model import pooled_share, unit_of
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -49,7 +53,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     problem : Problem
         Its structure alone is taken from it.
     data : mapping of str to ndarray or float
-        As `likelihood_coordinates.likelihood_data` makes them.
+        As `likelihood_data` makes them.
 
     Returns
     -------
@@ -62,43 +66,31 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         import pytensor.tensor as pt
 
         p, prior = problem.rows.n_features, problem.coef_prior
-        k, others = p + problem.fit_intercept, len(problem.auxiliary)
-        placed, at = follows_prior(problem), k + others
-        learned = prior.scale_prior is not None
+        k = p + problem.fit_intercept
+        at = k + len(problem.auxiliary)
         mixture = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
         with pm.Model() as model:
-            given, priors = unpacked(data), priors_of(problem)
-            parameters = {role: of_role(given, role) for role in priors}
-            u = pm.Flat("u", shape=at + learned + mixture)
+            given = unpacked(data)
+            u = pm.Flat("u", shape=at + (prior.scale_prior is not None) + mixture)
             values, terms = likelihood_values(problem, given, u[k:at])
             columns = given["factor"].T
-            seen = observations(problem, given, columns[k + (not placed) :])
-            if placed:
-                scale, more = learned_scale(problem, given, u[at:])
-                ratio = 1.0 + _rows_say(problem, given, values) if problem.has_noise_scale else 1.0
-                found = following_prior(problem, given, u[:k], ratio, scale)
-                eta = pt.dot(found.B, columns[:k])
-                of_rows = pt.dot(problem.likelihood.graph(eta, values, seen), columns[-1])
-                terms += [*more, over_geometries(found.log_prior + of_rows)]
-                pm.Potential("log_posterior", sum(terms))
-                return model
+            seen = observations(problem, given, columns[k + 1 :])
+            more = rows_say(problem, given, values) if problem.has_noise_scale else 1.0
             if mixture:
                 unit = unit_of(problem.likelihood, values, seen, given["pooled"], columns[-1])
-                scales = problem.coef_prior.scales(u[at:], parameters["coef_prior"], unit)
+                scales = problem.coef_prior.scales(u[at:], of_role(given, "coef_prior"), unit)
                 for name, value in scales.named.items():
                     pm.Deterministic(name, value)
-                own, more = _given_scales(problem, given, values, scales.sd, u[:k])
-                terms += [scales.log_density, *more]
+                B, of_B = _given_scales(problem, given, scales.sd, u[:k], more)
+                eta = columns[k] + pt.dot(B - given["start"], columns[:k])
+                of_rows = problem.likelihood.graph(eta, values, seen)
+                terms += [scales.log_density, *of_B, pt.dot(of_rows, columns[-1])]
             else:
-                own, more = _following(problem, given, values, u[:k])
-                terms += more
-            B = pm.Deterministic("B", given["start"] + pt.dot(given["spread"], own))
-            if not mixture:
-                terms.append(prior_density(prior, parameters["coef_prior"], B[problem.fit_intercept :]))
-            if problem.fit_intercept:
-                terms.append(prior_density(priors["intercept_prior"], parameters["intercept_prior"], B[:1]))
-            eta = pt.dot(own, columns[:k]) + columns[k]
-            terms.append(pt.dot(problem.likelihood.graph(eta, values, seen), columns[-1]))
+                scale, of_scale = learned_scale(problem, given, u[at:])
+                found = following_prior(problem, given, u[:k], more, scale)
+                eta = columns[k] + pt.dot(found.deviation, columns[:k])
+                of_rows = problem.likelihood.graph(eta, values, seen)
+                terms += [*of_scale, over_geometries(found.log_prior + pt.dot(of_rows, columns[-1]))]
             pm.Potential("log_posterior", sum(terms))
     return model
 
@@ -129,63 +121,30 @@ def likelihood_values(problem: Problem, given: Mapping[str, Any], u: Any) -> tup
 
 
 def observations(problem: Problem, given: Mapping[str, Any], columns: Any) -> Observations:
-    """Return what the likelihood sees of the rows, as `likelihood_coordinates.row_columns` has it, in PyTensor."""
+    """Return what the likelihood sees of the rows, as `row_columns` has it, in PyTensor."""
     return Observations(columns[0], columns[1], problem.noise, columns[2], given.get("resolution", 0.0))
 
 
-def _rows_say(problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-    """Return by how much more the rows say than where the coordinates are from, r - 1 in (36)."""
-    squared = values["noise_scale"] ** 2 + given["floor"] ** 2
-    if problem.noise.combined:
-        squared = (values["noise_scale"] * given["floor"]) ** 2 + values["scatter"] ** 2
-    return given["variance"] / squared - 1.0
-
-
-def _following(
-    problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any], u: Any
-) -> tuple[Any, list[Any]]:
-    """Return the coefficients in coordinates of which B is a linear function, and the log of the volume, (36)."""
-    import pytensor.tensor as pt
-
-    if not problem.has_noise_scale:
-        return u, []
-    ratio = _rows_say(problem, given, values)
-    precision = 1.0 + given["share"] * ratio
-    own = given["pull"] * ratio / precision + u / pt.sqrt(precision)
-    return own, [-0.5 * pt.log(precision).sum()]
-
-
 def _given_scales(
-    problem: Problem, given: Mapping[str, Any], values: Mapping[str, Any], sd: Any, u: Any
+    problem: Problem, given: Mapping[str, Any], sd: Any, u: Any, more: Any
 ) -> tuple[Any, list[Any]]:
-    """Return the coefficients given their scales, and the logs of their prior density and of the volume, (37)."""
+    """Return B given its scales, and the logs of its prior density and of the volume, (37)."""
+    import pymc as pm
     import pytensor.tensor as pt
 
     first = int(problem.fit_intercept)
     if first:
         sd = pt.concatenate([given["intercept_scale"].reshape((1,)), sd])
-    more = 1.0 + _rows_say(problem, given, values) if problem.has_noise_scale else 1.0
-    size = sd.shape[0]
-    precision = pt.eye(size) + more * sd[:, None] * given["curvature"] * sd
+    precision = pt.eye(sd.shape[0]) + more * sd[:, None] * given["curvature"] * sd
     root = pt.linalg.cholesky(precision)
     whitened = pt.linalg.solve_triangular(root, more * sd * given["rows_pull"], lower=True)
     scaled = pt.linalg.solve_triangular(root.T, whitened + u, lower=False)
-    volume = -pt.log(pt.diagonal(root)).sum()
-    return sd * scaled, [volume, -0.5 * pt.square(scaled[first:]).sum()]
-
-
-# Under a mixture the intercept is placed as if its prior were no wider than so many of its own deviations.
-_WIDE = 30.0
-
-# Standard deviations of a coordinate of the likelihood's own parameters stay between these.
-_NARROW, _BROAD = 1e-3, 2.0
-
-# The mode under a prior of unknown scale is looked for in so many turns at most, each a step of so many standard
-# deviations at most, until one is shorter than the last number.
-_TURNS, _LONGEST, _MOVED = 20, 10.0, 0.1
-
-# Curvatures below this share of the largest are raised to it.
-_LEAST = 1e-12
+    B = pm.Deterministic("B", given["start"] + sd * scaled)
+    terms = [-pt.log(pt.diagonal(root)).sum(), -0.5 * pt.square(scaled[first:]).sum()]
+    if first:
+        parameters = of_role(given, "intercept_prior")
+        terms.append(prior_density(priors_of(problem)["intercept_prior"], parameters, B[:1]))
+    return B, terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,12 +173,14 @@ class Approximation:
             root = np.asarray(np.linalg.cholesky(root), dtype=np.float64)
         return cls(density, following, point, root)
 
-    def basis(self) -> Array:
-        """Return a root of the covariance of the coefficients, in the model's units, given the other parameters."""
+    def intercept_deviation(self) -> float:
+        """Return the intercept's standard deviation in the model's units given the other parameters."""
         density, k = self.density, self.density.n_coefficients
         if self.following is not None:
-            return density.basis @ self.following.basis
-        return density.basis @ root_of(density.derivatives(self.point, np.ones(k)), k)
+            basis = self.following.basis
+        else:
+            basis = root_of(density.derivatives(self.point, np.ones(k)), k)
+        return float(np.linalg.norm(density.basis[0] @ basis))
 
 
 def auxiliary_arrays(problem: Problem, coordinates: Array, root: Array) -> dict[str, Array | float]:
@@ -251,7 +212,7 @@ def auxiliary_arrays(problem: Problem, coordinates: Array, root: Array) -> dict[
         size = np.logaddexp(2.0 * place[0], 2.0 * place[1]) / 2.0 + np.log(problem.scatter_unit)
         place[:2], spread[:2] = [size, place[1] - place[0]], turn @ spread[:2]
     sd = np.sqrt(np.square(spread).sum(axis=1))
-    spread *= (np.clip(sd, _NARROW, _BROAD) / sd)[:, None]
+    spread *= (np.clip(sd, 1e-3, 2.0) / sd)[:, None]  # none of them so narrow, or so wide
     return {
         "place": place,
         "spread_of_auxiliary": spread,
@@ -275,7 +236,7 @@ def row_columns(data: Observations) -> Array:
 
 
 def likelihood_data(problem: Problem) -> dict[str, Array | float]:
-    """Return everything by the names in `pymc_likelihoods.sampler_model`.
+    """Return everything by the names in `sampler_model`.
 
     Raises
     ------
@@ -284,84 +245,76 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
     """
     check_proper(problem.gaussian_like())
     found = Approximation.of(problem)
-    k = found.density.n_coefficients
+    k, rows, mixture = (
+        found.density.n_coefficients,
+        problem.rows,
+        isinstance(problem.coef_prior, ScaleMixture),
+    )
     arrays = of_likelihood(problem) | auxiliary_arrays(problem, found.point[k:], found.root)
-    design = np.concatenate([block for _, block in problem.design_blocks()])
-    if follows_prior(problem):
-        arrays |= following_scale(problem, found)
-        left = [design]
-    else:
-        arrays |= _following_noise(problem, found)
-        left = [design @ arrays["spread"], design @ arrays["start"]]
-    rows = problem.rows
+    arrays |= _given_mixture(problem, found) if mixture else _following(problem, found)
+    arrays |= _of_noise(problem, found)
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
-    columns = np.column_stack([*left, row_columns(problem.observations()), frequency])
+    design = np.concatenate([block for _, block in problem.design_blocks()])
+    # What B makes of a row is taken from its start, too.
+    line = design @ arrays["start"]
+    columns = np.column_stack([design, line, row_columns(problem.observations()), frequency])
     arrays["factor"] = columns[frequency > 0.0]
     return arrays
 
 
-def _following_noise(problem: Problem, found: Approximation) -> dict[str, Array | float]:
-    """Return the coordinates of coefficients under priors of fixed scale."""
-    density, k = found.density, found.density.n_coefficients
-    mixture = isinstance(problem.coef_prior, ScaleMixture)
-    start = density.coefficients(found.point[None])[0]
-    arrays: dict[str, Array | float] = {"spread": np.eye(k) if mixture else found.basis()}
-    if found.following is not None:
-        arrays |= _of_noise(problem, found)
-    if mixture:
-        arrays |= _quadratic(problem, found, start)
-        start = density.offset
-    elif found.following is not None:
-        arrays["share"], arrays["pull"] = found.following.share, found.following.pull
-    return arrays | {"start": start}
-
-
 def _of_noise(problem: Problem, found: Approximation) -> dict[str, Array | float]:
     """Return what tells how much rows say at any noise, by how much they do where the coordinates are from."""
-    density = found.density
-    known = problem.scatter_unit if problem.noise.multiplies else problem.typical_error
-    arrays: dict[str, Array | float] = {
-        "resolution": problem.resolution(),
-        "floor": known if problem.noise.scatters else problem.resolution(),
-        "variance": float(density.typical_variance(found.point[None])[0]),
-    }
-    if problem.noise.combined:
-        values = {name: float(value[0]) for name, value in density.values(found.point[None]).items()}
-        arrays["variance"] = (values["noise_scale"] * problem.scatter_unit) ** 2 + values["scatter"] ** 2
-    return arrays
+    if not problem.has_noise_scale:
+        return {}
+    values = {name: float(value[0]) for name, value in found.density.values(found.point[None]).items()}
+    error, resolution = problem.typical_error, problem.resolution()
+    variance = float(problem.noise.variance(values, error, resolution))
+    return {"resolution": resolution, "typical_error": error, "variance": variance}
 
 
-def following_scale(problem: Problem, found: Approximation) -> dict[str, Array | float]:
+def _following(problem: Problem, found: Approximation) -> dict[str, Array | float]:
     """Return the coordinates of coefficients that follow their prior, (18a), by the rows' log density about the mode.
 
-    Where that is depends on the prior's scale, and the other way round.
+    Where that is depends on the prior's scale, and the other way round: it is looked for in turns.
     """
     density, k = found.density, found.density.n_coefficients
     prior = gaussian_given_scale(problem)
     inverse, point = np.linalg.inv(density.basis), found.point
-    for _ in range(_TURNS):
+    for _ in range(20):
         B = density.coefficients(point[None])[0]
-        quadratic = _quadratic(problem, replace(found, point=point), B)
-        values, vectors = np.linalg.eigh(np.asarray(quadratic["curvature"]))
-        root = np.sqrt(np.maximum(values, _LEAST * values[-1]))
-        rows = root[:, None] * vectors.T
-        target = vectors.T @ np.asarray(quadratic["rows_pull"]) / root + rows @ density.offset
-        arrays = prior_coordinates(prior, np.column_stack([rows, target]))
+        curvature, pull = _quadratic(problem, replace(found, point=point), B)
+        unit = np.sqrt(np.maximum(np.diag(curvature), 1e-300))
+        values, vectors = np.linalg.eigh(curvature / np.outer(unit, unit))
+        root = np.sqrt(np.maximum(values, 1e-12 * values[-1]))
+        rows = root[:, None] * vectors.T * unit
+        target = vectors.T @ (pull / unit) / root + rows @ density.offset
+        arrays = prior_coordinates(prior, np.column_stack([rows, target]), B)
         likely = likely_scale(prior, arrays)
         step = inverse @ (likely.B - density.offset) - point[:k]
         longest = float(np.abs(rows @ density.basis @ step).max())
-        point = np.append(point[:k] + step * min(1.0, _LONGEST / max(longest, 1e-300)), point[k:])
-        if longest < _MOVED:
+        # No step is longer than 10 standard deviations, and the last one less than 0.1.
+        point = np.append(point[:k] + step * min(1.0, 10.0 / max(longest, 1e-300)), point[k:])
+        if longest < 0.1:
             break
     if prior.scale_prior is not None:
         arrays["log_prior_scale"] = likely.log_scale
-    if found.following is not None:
-        arrays |= _of_noise(problem, found)
     return arrays
 
 
-def _quadratic(problem: Problem, found: Approximation, B: Array) -> dict[str, Array | float]:
-    """Return what places coefficients given a mixture's scales: the rows' log density about its mode, (37)."""
+def _given_mixture(problem: Problem, found: Approximation) -> dict[str, Array | float]:
+    """Return what places coefficients given a mixture's scales, (37)."""
+    density = found.density
+    curvature, pull = _quadratic(problem, found, density.coefficients(found.point[None])[0])
+    arrays: dict[str, Array | float] = {"curvature": curvature, "rows_pull": pull, "start": density.offset}
+    arrays["pooled"] = pooled_share(problem)
+    if problem.fit_intercept:
+        # It is placed as if its prior were no wider than 30 of its own deviations.
+        arrays["intercept_scale"] = min(float(density.wide[1][0]), 30.0 * found.intercept_deviation())
+    return arrays
+
+
+def _quadratic(problem: Problem, found: Approximation, B: Array) -> tuple[Array, Array]:
+    """Return minus the curvature of the rows' log density about its mode, and its slope where B is at its offset."""
     density, k = found.density, found.density.n_coefficients
     smoothing = np.ones(k)
     at = density.derivatives(found.point, smoothing)
@@ -371,10 +324,25 @@ def _quadratic(problem: Problem, found: Approximation, B: Array) -> dict[str, Ar
     curvature = -inverse.T @ at.fallback[:k, :k] @ inverse + np.diag(np.minimum(bend, 0.0))
     curvature = 0.5 * (curvature + curvature.T)
     pull = inverse.T @ at.gradient[:k] - slope + curvature @ (B - density.offset)
-    arrays: dict[str, Array | float] = {"curvature": curvature, "rows_pull": pull}
-    arrays["pooled"] = pooled_share(problem)
-    if problem.fit_intercept:
-        _, sd = density.wide
-        own = float(np.linalg.norm(found.basis()[0]))
-        arrays["intercept_scale"] = min(float(sd[0]), _WIDE * own)
-    return arrays
+    return curvature, pull
+
+
+# --- its draws -----------------------------------------------------------------------------------
+
+
+def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Yield the problem as a sampler gets it."""
+    posterior = partial(_posterior, problem, settings.seed)
+    yield Formulation(problem, likelihood_data(problem), sampler_model, posterior)
+
+
+def _posterior(problem: Problem, seed: int, draws: Draws) -> Posterior:
+    """Return draws as nodes."""
+    auxiliary = {parameter.name: draws.flat(parameter.name) for parameter in problem.auxiliary}
+    scale, scatter = auxiliary.pop("noise_scale", None), auxiliary.pop("scatter", None)
+    if "geometry" in draws.values:
+        return replace(following_nodes(problem, draws, seed, scale, auxiliary), scatter=scatter)
+    scales = draws.without("B", "noise_scale", "scatter", *auxiliary)
+    location = np.zeros((len(draws.flat("u")), problem.rows.n_features + 1))
+    location[:, int(not problem.fit_intercept) :] = draws.flat("B")
+    return replace(nodes_of(location, scale, draws, scales, auxiliary), scatter=scatter)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ...measurements.messages import warn
 from .._compat import diagnostics, one_blas_thread, quietly
-from ..posterior import Chains, Posterior
+from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
-from .readable_model import packed
+from .formulation import Draws, Formulation, packed
 
 __all__ = ["CompiledModels", "check_convergence"]
 
@@ -138,9 +138,6 @@ def _worst(values: Mapping[str, Array], pick: Any) -> _Named:
     return _Named(*(max if pick is np.nanmax else min)(picked, key=lambda named: named.value))
 
 
-if TYPE_CHECKING:
-    import pymc as pm
-
 COMPILED = CompiledModels(size=32)
 """The compiled models of this process."""
 
@@ -170,26 +167,6 @@ _STATISTICS = {
     "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
 }
 """ArviZ's name of a statistic, and what samplers call it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """What a sampler returns."""
-
-    values: dict[str, Array]
-    """(chain, draw, ...) by the names in the model."""
-    statistics: dict[str, Array]
-    """(chain, draw)"""
-
-    @property
-    def chains(self) -> Chains:
-        """How the draws came about."""
-        return Chains(len(self.values["u"]), self.statistics, {})
-
-    def flat(self, name: str) -> Array:
-        """Return a variable's draws, chain after chain, (G, ...)."""
-        values = self.values[name]
-        return values.reshape(-1, *values.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -249,19 +226,7 @@ def _free_cores() -> int:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class SamplerModel:
-    """What a sampler takes."""
-
-    structure: Hashable
-    """Two of the same share one compiled model."""
-    arrays: Mapping[str, Array | float]
-    """All that varies from data to data."""
-    build: Callable[[], pm.Model]
-    """Returns the model, on a first set of them."""
-
-
-def sample(model: SamplerModel, settings: SamplerSettings, options: SamplerOptions) -> Draws:
+def sample(formulation: Formulation, settings: SamplerSettings, options: SamplerOptions) -> Draws:
     """Run the sampler; return its draws.
 
     Raises
@@ -270,7 +235,7 @@ def sample(model: SamplerModel, settings: SamplerSettings, options: SamplerOptio
         Where the sampler doesn't take its options, or the density is not finite where it starts.
     """
     run = _nutpie if options.sampler == "nutpie" else _pymc
-    trace = run(model, settings, options)
+    trace = run(formulation, settings, options)
     values = {str(name): np.asarray(trace.posterior[name]) for name in trace.posterior.data_vars}
     found = trace.sample_stats
     statistics = {
@@ -282,17 +247,17 @@ def sample(model: SamplerModel, settings: SamplerSettings, options: SamplerOptio
     return Draws(values, statistics)
 
 
-def _nutpie(model: SamplerModel, settings: SamplerSettings, options: SamplerOptions) -> Any:
+def _nutpie(formulation: Formulation, settings: SamplerSettings, options: SamplerOptions) -> Any:
     """Sample by nutpie, with a model compiled for the structure alone."""
     with quietly():
         import nutpie
 
     def compile_model() -> Any:
-        built = model.build()
+        built = formulation.model()
         with quietly():
             return nutpie.compile_pymc_model(built)
 
-    compiled = COMPILED.get(model.structure, compile_model).with_data(**packed(model.arrays))
+    compiled = COMPILED.get(formulation.structure, compile_model).with_data(**packed(formulation.arrays))
     # Matrices are small: threads of the linear algebra library would only wait for each other.
     with one_blas_thread():
         try:
@@ -334,12 +299,12 @@ def _is_finished(sampler: Any) -> bool:
         return False
 
 
-def _pymc(model: SamplerModel, settings: SamplerSettings, options: SamplerOptions) -> Any:
+def _pymc(formulation: Formulation, settings: SamplerSettings, options: SamplerOptions) -> Any:
     """Sample by a sampler that PyMC runs; it compiles the model each time."""
     with quietly():
         import pymc as pm
 
-        with model.build():
+        with formulation.model():
             try:
                 return pm.sample(
                     draws=settings.draws,

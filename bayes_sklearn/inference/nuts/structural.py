@@ -1,36 +1,235 @@
-"""What a sampler gets of a problem with errors of features, in coordinates in which the posterior is about normal.
+"""Errors of features under the normal likelihood for a sampler: the model, its coordinates, and what draws become.
 
-The coordinates come from importance sampling under Gaussian priors: they change no density, so that its weights need
-not be good.
+The true features are integrated out: the pair of a row's measured features and target is Gaussian, of few dimensions.
+`structural.model` states the model and its notation. The coordinates come from importance sampling under Gaussian
+priors: they change no density, so that its weights need not be good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
+from ...priors.coefficients import PoweredCorrelation
+from .._compat import quietly
 from ..importance.engine import Units, posterior_of, structural_problem
 from ..importance.structural_nodes import StructuralNodes, solve_structural
-from ..numerics.importance_sampling import Sample, tempered
-from ..posterior import Chains, Posterior, SharedBasis
-from ..problem import Problem
+from ..numerics.importance_sampling import Sample, mean_and_root
+from ..posterior import Posterior, SharedBasis
+from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
-from ..structural.model import StructuralProblem
-from ..structural.rows import PseudoRows
+from ..structural.model import MEAN_SCALE, StructuralProblem
+from ..structural.rows import PseudoRows, eliminated, pairs
+from ..structural.true_covariance import log_prior, true_covariance
 from .compressed_rows import place
-from .prior_coordinates import pilot_of, scale_is_learned
-from .pymc_priors import prior_parameters
+from .formulation import Draws, Formulation, unpacked
+from .prior_coordinates import coefficients_at, pilot_of, scale_is_learned
+from .pymc_priors import (
+    geometries,
+    learned_scale,
+    noise_at_typical_error,
+    of_role,
+    prior_density,
+    prior_parameters,
+    priors_of,
+    signed_noise,
+    slopes_density,
+    takes_log_noise,
+)
+
+if TYPE_CHECKING:
+    import pymc as pm
 
 Array = NDArray[np.float64]
 
-_NODES = 1024
 
-# Added to the diagonal of the correlations, so that they have a root.
-_JITTER = 1e-6
+class Lines(NamedTuple):
+    """What is sampled, taken apart: arrays of NumPy, with an axis of draws in front, or of PyTensor."""
+
+    latent: Any
+    """(..., q, k + 1) mu and Gamma."""
+    change: Any
+    """(..., q) m - m0."""
+    deviation: Any
+    """(..., q + 1, k + 1) lines of w and of y - m0'w in (1, z), less those of the references."""
+    line: Any
+    """(..., k + 1) alpha and beta; an alpha of zero where there is no intercept."""
+    T: Any
+    scale: Any
+    """(..., 1) the signed noise scale or its log; (..., 0) where the noise is known."""
+    ratio: Any
+    """(..., 1) of noise "auto", the log of the scatter over the rest of the noise; else (..., 0)."""
+    t: Any
+    zeta: Any
+
+    @classmethod
+    def of(
+        cls, problem: Problem, given: Mapping[str, Any], values: Any, shape: tuple[int, int], xp: Any
+    ) -> Lines:
+        """Take values apart, as `_coordinates` has put them together.
+
+        Parameters
+        ----------
+        problem : Problem
+        given : mapping of str to array
+            As `measured_data` makes them.
+        values : array of shape (..., d)
+        shape : tuple of int
+            (q, k + 1).
+        xp : module
+            `numpy` or `pytensor.tensor`.
+        """
+        (q, width), first, noise = shape, int(problem.fit_intercept), problem.noise
+        sizes = [
+            q * width,
+            width - 1 + first,
+            q,
+            q,
+            int(noise.has_scale),
+            q * (q - 1) // 2,
+            int(noise.combined),
+        ]
+        of_w, of_y, change, t, scale, zeta, ratio = parts_of(values, sizes)
+        draws = (-1,) * (values.ndim - 1)
+        latent = given["latent"] + of_w.reshape((*draws, q, width))
+        base, slopes = given["line"] - _times(change, latent), of_y[..., first:]
+        if scale_is_learned(problem):  # slopes have coordinates of their own
+            if isinstance(problem.coef_prior, PoweredCorrelation):
+                slopes = slopes - _times(given["m"] + change, latent)[..., 1:]
+            slopes = slopes - base[..., 1:]
+        # An intercept of zero is one that follows from the features' mean.
+        of_y = xp.concatenate([of_y[..., :1] if first else -base[..., :1], slopes], axis=-1)
+        deviation = xp.concatenate([of_w, of_y], axis=-1).reshape((*draws, q + 1, width))
+        T = true_covariance(t, zeta, q, xp)
+        return cls(latent, change, deviation, base + of_y, T, scale, ratio, t, zeta)
+
+
+def _times(vectors: Any, matrices: Any) -> Any:
+    return (vectors[..., None, :] @ matrices)[..., 0, :]
+
+
+def parts_of(values: Any, sizes: list[int]) -> list[Any]:
+    """Return the last axis in parts of these sizes."""
+    ends = np.cumsum(sizes)
+    return [values[..., end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+# --- the model -----------------------------------------------------------------------------------
+
+
+def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
+    """Return the model with the true features integrated out: all that varies from data to data is a `pm.Data`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its structure alone is taken from it.
+    data : mapping of str to ndarray or float
+        As `measured_data` makes them.
+
+    Returns
+    -------
+    pymc.Model
+        One free variable ``u``; `MeasuredData` says what follows from it.
+
+    Notes
+    -----
+    Each operation costs a tenth of a second of compiling, so that what can be done to the data is done there.
+    """
+    with quietly():
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        q, width = np.shape(data["latent"])
+        with pm.Model() as model:
+            given = unpacked(data)
+            size = np.size(data["location"]) + scale_is_learned(problem)
+            u = pm.Flat("u", shape=size)
+            found, (scale, scatter), terms = structural_parameters(problem, given, u, (q, width))
+            # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
+            columns = given["factor"].T
+            own = columns[width : width + q + 1] - pt.dot(found.deviation, columns[:width])
+            common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
+            omega = error_part(problem, columns[width + q + 1 : -1], q + 1, scale) + common
+            entries = {(a, b): omega[a * (q + 1) + b] for a in range(q + 1) for b in range(a + 1)}
+            square, determinant, _ = eliminated([own[a] for a in range(q + 1)], entries)
+            of_rows = -0.5 * pt.sum(square + columns[-1] * pt.log(determinant))
+            pm.Potential("log_posterior", sum([of_rows, *terms]))
+    return model
+
+
+def structural_parameters(
+    problem: Problem, given: Mapping[str, Any], u: Any, shape: tuple[int, int]
+) -> tuple[Lines, tuple[Any, Any], list[Any]]:
+    """Return the parameters, noise scale and scatter beside them, and their log prior densities.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its structure alone is taken from it.
+    given : mapping of str to TensorVariable
+        As `measured_data` makes them.
+    u : TensorVariable
+    shape : tuple of int
+        (q, k + 1).
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    q, size, tau = shape[0], given["location"].type.shape[0], 1.0
+    own = u[:size]
+    terms: list[Any] = []
+    if scale_is_learned(problem):
+        tau, terms = learned_scale(problem, given, u[size:])
+        # Coefficients follow their prior's scale, (18a).
+        n = given["mean"].type.shape[0]
+        coef, _, log_volume = coefficients_at(given, own[:n], 1.0, tau)
+        follow = pt.dot(given["coefficients_root"], coef[0])
+        own = pt.concatenate([follow, own[n:]])
+        terms.append(log_volume[0])
+    values = given["location"] + pt.dot(given["root"], own)
+    if scale_is_learned(problem):
+        pm.Deterministic("values", values)
+    found = Lines.of(problem, given, values, shape, pt)
+    away = (pt.dot(found.latent, given["at_mean"]) - given["latent_mean"]) / MEAN_SCALE
+    terms += [log_prior(found.t, found.zeta, q, pt), -0.5 * pt.square(away).sum()]
+    m = given["m"] + found.change
+    through = pt.dot(m, found.latent)[1:]
+    terms.append(slopes_density(problem, given, m, found.line[1:], through, found.T, tau))
+    if problem.fit_intercept:
+        of_intercept = of_role(given, "intercept_prior")
+        terms.append(prior_density(priors_of(problem)["intercept_prior"], of_intercept, found.line[:1]))
+    noise_scale, scatter, of_noise = signed_noise(problem, given, found.scale, found.ratio)
+    return found, (noise_scale, scatter), [*terms, *of_noise]
+
+
+def error_part(problem: Problem, errors: Any, order: int, scale: Any) -> Any:
+    """Return what the rows' errors make of the covariance, where s multiplies them in the parts 1, s and s^2."""
+    if not problem.noise.multiplies:
+        return errors
+    without, with_scale, with_square = (errors[i * order**2 : (i + 1) * order**2] for i in range(3))
+    return without + scale * with_scale + scale**2 * with_square
+
+
+def common_part(change: Any, T: Any, scatter: Any = 0.0) -> Any:
+    """Return J T J' with J = [I; (m - m0)'] of the true features, and additive noise, ((q + 1)^2,).
+
+    Where the errors are small m is near m0, and no digits are lost.
+    """
+    import pytensor.tensor as pt
+
+    order = change.type.shape[0] + 1
+    J = pt.concatenate([np.eye(order - 1), change[None, :]])
+    common = pt.dot(J, pt.dot(T, J.T)) + scatter**2 * np.diag(np.eye(order)[-1])
+    return common.reshape((order**2,))
+
+
+# --- its data and its draws ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,61 +237,55 @@ class MeasuredData:
     """The rows and the coordinates."""
 
     arrays: dict[str, Array | float]
-    """Everything, by the names in `pymc_features.sampler_model`."""
+    """Everything, by the names in `sampler_model`."""
     structural: StructuralProblem
     """The data and the model in units in which the noisy features' spread is about one."""
     units: Units
     """From the model's units to those."""
 
-    def posterior(self, problem: Problem, draws: Mapping[str, Array], chains: Chains) -> Posterior:
-        """Return draws, (chain, draw, ...) by name, as nodes of equal weight."""
-        structural, data = self.structural, self.arrays
+    def posterior(self, problem: Problem, draws: Draws) -> Posterior:
+        """Return draws as nodes of equal weight."""
+        data = self.arrays
         if scale_is_learned(problem):
-            values = flat(draws["values"])
+            values = draws.flat("values")
         else:
-            u = flat(draws["u"])[:, : np.size(data["location"])]
+            u = draws.flat("u")[:, : np.size(data["location"])]
             values = data["location"] + u @ np.transpose(data["root"])
         (q, width), size = np.shape(data["latent"]), len(values)
-        n_noise, n_line = int(structural.noise.has_scale), width - (structural.intercept is None)
-        of_w, of_y, change, t, scale, zeta, logs = np.split(
-            values, np.cumsum([q * width, n_line, q, q, n_noise, q * (q - 1) // 2]), axis=1
+        found = Lines.of(problem, data, values, (q, width), np)
+        scale = np.exp(found.scale) if takes_log_noise(problem) else np.abs(found.scale)
+        size_of_noise, ratio = (
+            part[:, 0] if part.shape[1] else np.ones(size) for part in (scale, found.ratio)
         )
-        scale = np.exp(scale) if takes_log_noise(problem) else scale
-        latent = data["latent"] + of_w.reshape(-1, q, width)
-        line = of_y + (data["line"] - np.einsum("gq,gqj->gj", change, latent))[:, width - n_line :]
-        if scale_is_learned(problem):  # slopes have coordinates of their own
-            first = n_line - width + 1
-            line[:, first:] = of_y[:, first:]
-            if structural.slopes.on_signal:
-                line[:, first:] -= np.einsum("gq,gqj->gj", data["m"] + change, latent)[:, 1:]
-        if structural.slopes.log_scale is not None:
-            logs = np.column_stack([logs, np.log(flat(draws["prior_scale"]))])
-        points = np.concatenate([data["m"] + change, scale, t, zeta, logs], axis=1)
-        theta = np.concatenate([latent.reshape(size, -1), line], axis=1)
-        weights, root = np.full(size, 1.0 / size), np.zeros((*theta.shape, 0))
-        sample = Sample(points, weights, np.nan, np.nan, float(size))
+        noise_scale, scatter = noise_at_typical_error(problem, data, size_of_noise, ratio, np)
+        theta = np.concatenate(
+            [found.latent.reshape(size, -1), found.line[:, int(not problem.fit_intercept) :]], axis=1
+        )
         probability = np.ones((size, 1))
-        if "geometry" in draws:
-            probability = np.exp(flat(draws["geometry"]))
+        if "geometry" in draws.values:
+            probability = np.exp(draws.flat("geometry"))
             probability /= probability.sum(axis=1, keepdims=True)
-        geometry = probability.mean(axis=0)
-        nodes = StructuralNodes(sample, *structural.psi(points), theta, root, geometry, n_evaluations=0)
+        nodes = StructuralNodes(
+            sample=Sample(values, np.full(size, 1.0 / size), np.nan, np.nan, float(size)),
+            m=data["m"] + found.change,
+            noise_scale=noise_scale,
+            T=found.T,
+            scatter=scatter,
+            tau=draws.flat("prior_scale") if "prior_scale" in draws.values else np.ones(size),
+            theta=theta,
+            theta_root=np.zeros((*theta.shape, 0)),
+            geometry=probability.mean(axis=0),
+            n_evaluations=0,
+        )
         posterior = posterior_of(problem, nodes, self.units)
         nothing = SharedBasis(np.zeros((problem.rows.n_features + 1, 0)), np.zeros((size, 0)))
-        return replace(posterior, covariances=nothing, chains=chains)
+        return replace(posterior, covariances=nothing, chains=draws.chains)
 
 
-def flat(draws: Array) -> Array:
-    """Return draws, (chain, draw, ...), chain after chain."""
-    return draws.reshape(-1, *draws.shape[2:])
-
-
-def takes_log_noise(problem: Problem) -> bool:
-    """Return whether the noise scale's coordinate is its logarithm: where its density has a wall at zero.
-
-    So it has under noise "auto", where scatter and multiplied errors are nothing only together.
-    """
-    return problem.noise.combined or (problem.noise.has_scale and problem.noise_prior.vanishes_at_zero)
+def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
+    """Yield the problem as a sampler gets it."""
+    data = measured_data(problem, settings.seed)
+    yield Formulation(problem, data.arrays, sampler_model, lambda draws: data.posterior(problem, draws))
 
 
 def measured_data(problem: Problem, seed: int) -> MeasuredData:
@@ -114,7 +307,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     structural, units = structural_problem(pilot)
     rows = structural.gathered.pseudo_rows()
     reference = rows.reference
-    nodes = solve_structural(structural, _NODES, seed)
+    nodes = solve_structural(structural, 1024, seed)
     follows = scale_is_learned(problem)
     location, root = _coordinates(structural, rows, nodes, takes_log_noise(problem), follows)
     latent_mean = np.zeros_like(reference.w)
@@ -122,7 +315,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     # The prior of the features' line is stated at the mean of the exact features.
     at_mean = np.eye(reference.w.shape[1])
     at_mean[1:, 0] = 0.0 if structural.z_mean is None else structural.z_mean
-    arrays = in_order_of_errors(problem) | {
+    arrays = prior_parameters(problem) | {
         "unit": np.append(units.noisy, units.exact),
         "latent_mean": latent_mean,
         "at_mean": at_mean,
@@ -176,35 +369,12 @@ def _following(
         "basis": (prior_root @ vectors)[None],
         "information": information[None],
         "information_pull": ((information + weak) * along)[None],
-        "mean": prior_mean,
+        "mean": prior_mean - mean,
         "hold": 1.0,
-        "coefficients_at": mean,
         "coefficients_root": np.asarray(np.linalg.inv(own[:, : len(own)]), dtype=np.float64),
         "log_prior_scale": log_scale,
     }
     return arrays
-
-
-def geometries(structural: StructuralProblem) -> dict[str, Array | float]:
-    """Return what `pymc_features.slopes_density` takes of a prior on the signal."""
-    slopes = structural.slopes
-    if not slopes.on_signal:
-        return {}
-    arrays: dict[str, Array | float] = {"signal_scale": float(slopes.sd[0])}
-    if structural.z.shape[1]:
-        arrays |= {"geometry_volume": slopes.log_volume, "whiten": slopes.whiten}
-    return arrays
-
-
-def in_order_of_errors(problem: Problem) -> dict[str, Array | float]:
-    """Return every number in the priors, those of features with errors before those of the others."""
-    noisy = np.zeros(0, dtype=np.intp) if problem.feature_errors is None else problem.feature_errors.noisy
-    order = np.append(noisy, np.setdiff1d(np.arange(problem.rows.n_features), noisy))
-    return {
-        name: np.asarray(value)[order] if name.startswith("coef_prior_") else value
-        for name, value in prior_parameters(problem).items()
-        if name != "coef_prior_power"  # stated with the geometries
-    }
 
 
 def error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
@@ -212,14 +382,10 @@ def error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
 
     These are the parts without s, with s and with its square.
     """
-    q = structural.n_noisy
-    u, m = q * (q + 1) // 2, rows.reference.m
+    q, m = structural.n_noisy, rows.reference.m
+    u = q * (q + 1) // 2
     parts = np.zeros((len(rows.rows), 3, q + 1, q + 1))
-    row, column = np.triu_indices(q)
-    parts[:, 0, row, column] = parts[:, 0, column, row] = rows.errors[:, :u]
-    pushed = parts[:, 0, :q, :q] @ m
-    parts[:, 0, q, :q] = parts[:, 0, :q, q] = -pushed
-    parts[:, 0, q, q] = pushed @ m
+    parts[:, 0] = pair_covariance(rows.errors[:, pairs(q)], m)
     if structural.cross_covariance is not None:
         with_target = rows.errors[:, u : u + q]
         parts[:, 1, q, :q] = parts[:, 1, :q, q] = with_target
@@ -228,6 +394,12 @@ def error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
     if not structural.multiplies:
         parts = parts.sum(axis=1)
     return parts.reshape(len(parts), -1)
+
+
+def pair_covariance(U: Array, m: Array) -> Array:
+    """Return the covariance of (u, -m'u), (..., q + 1, q + 1), of errors u of covariance U."""
+    both = np.vstack([np.eye(len(m)), -m])
+    return both @ U @ both.T
 
 
 def _coordinates(
@@ -273,37 +445,3 @@ def _coordinates(
     if follows:
         first = coefficient_columns(structural)
     return mean_and_root(values, nodes.sample.weights, inner, first)
-
-
-def mean_and_root(
-    values: Array, weights: Array, inner: Array | None = None, first: NDArray[np.intp] | None = None
-) -> tuple[Array, Array]:
-    """Return the mean of weighted values, and a root of their covariance: in these units they are about normal.
-
-    Parameters
-    ----------
-    values : ndarray of shape (G, d)
-    weights : ndarray of shape (G,)
-        Tempered where too few of them count.
-    inner : ndarray of shape (G, D, r), optional
-        Roots of covariances that the first D values have themselves.
-    first : ndarray of int, optional
-        Values that depend on the first coordinates alone.
-    """
-    with np.errstate(divide="ignore"):
-        used = tempered(np.log(weights), values.shape[1])
-    weights = np.full(len(values), 1.0 / len(values)) if used is None else used
-    location = weights @ values
-    deviation = np.sqrt(weights)[:, None] * (values - location)
-    covariance = deviation.T @ deviation
-    if inner is not None:
-        size = inner.shape[1]
-        covariance[:size, :size] += np.einsum("g,gij,gkj->ik", weights, inner, inner)
-    sd = np.sqrt(np.diag(covariance))
-    correlation = covariance / (sd[:, None] * sd)
-    order = np.arange(len(sd))
-    if first is not None:
-        order = np.append(first, np.setdiff1d(order, first))
-    root = np.empty_like(correlation)
-    root[order] = np.linalg.cholesky((correlation + _JITTER * np.eye(len(sd)))[np.ix_(order, order)])
-    return location, sd[:, None] * root

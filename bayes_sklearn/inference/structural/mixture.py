@@ -22,7 +22,8 @@ from scipy.special import gammaln, logsumexp
 
 from ..importance.mixture_slopes import ScaledSlopes
 from .model import MEAN_SCALE, Psi, StructuralProblem
-from .rows import pairs
+from .rows import eliminated, pairs
+from .true_covariance import pooled_covariance
 
 Array = NDArray[np.float64]
 
@@ -268,13 +269,15 @@ class MixtureProblem:
 
     def _of_rows(self, parts: MixturePoints, residuals: list[Array], rows: slice) -> Array:
         errors = self.errors[rows] if len(self.errors) > 1 else self.errors
-        q = self.data.n_noisy
+        q, place = self.data.n_noisy, pairs(self.data.n_noisy + 1)
         total: Array | None = None
         psi = Psi(parts.m, parts.noise_scale, parts.covariances[:, 0], parts.scatter, np.ones(len(parts.m)))
         for c in range(self.n_components):
             omega = self.data.omega(psi._replace(T=parts.covariances[:, c])) @ errors.T
             left = [residuals[j] - parts.means[:, c, j, None] for j in range(q)]
-            found = _log_normal([*left, residuals[q]], list(omega)) + parts.log_shares[:, c, None]
+            entries = {(a, b): omega[place[a, b]] for a in range(q + 1) for b in range(a + 1)}
+            square, determinant, _ = eliminated([*left, residuals[q]], entries)
+            found = parts.log_shares[:, c, None] - 0.5 * (square + np.log(determinant))
             total = found if total is None else np.logaddexp(total, found)
         if total is None:
             raise AssertionError
@@ -316,10 +319,7 @@ class MixtureProblem:
         prior, beta, T = self.data.slopes, parts.line[:, 1:], parts.covariances[:, 0]
         if prior.on_signal:
             beta = beta + np.einsum("gq,gqk->gk", parts.m, parts.slopes)
-            shares = np.exp(parts.log_shares)
-            away = parts.means - np.einsum("gc,gcq->gq", shares, parts.means)[:, None]
-            T = np.einsum("gc,gcqr->gqr", shares, parts.covariances)
-            T = T + np.einsum("gc,gcq,gcr->gqr", shares, away, away)
+            T = pooled_covariance(np.exp(parts.log_shares), parts.means, parts.covariances)
         return prior.log_m(parts.m, T, parts.tau)[:, None] + prior.log_beta(beta, parts.tau)
 
     def images(self, flip: NDArray[np.bool_], permuted: bool) -> Array:
@@ -367,34 +367,6 @@ class MixtureProblem:
         for first in range(0, n, step):
             for start in range(0, n_points, max(_BLOCK_NUMBERS // step, 1)):
                 yield slice(start, start + max(_BLOCK_NUMBERS // step, 1)), slice(first, first + step)
-
-
-def _log_normal(residuals: list[Array], omega: list[Array]) -> Array:
-    """Return the log density of residuals of mean zero, but for a constant, by elimination along all rows at once.
-
-    Parameters
-    ----------
-    residuals : list of ndarray of shape (G, rows)
-    omega : list of ndarray of shape (G, rows or 1)
-        The entries of their covariance's upper triangle.
-    """
-    order = len(residuals)
-    entry, place = dict[tuple[int, int], Array](), pairs(order)
-    for a in range(order):
-        for b in range(a + 1):
-            entry[a, b] = omega[place[a, b]]
-    left = list(residuals)
-    determinant: Array = entry[0, 0]
-    square: Array = left[0] ** 2 / entry[0, 0]
-    for pivot in range(order - 1):
-        for a in range(pivot + 1, order):
-            share = entry[a, pivot] / entry[pivot, pivot]
-            left[a] = left[a] - share * left[pivot]
-            for b in range(pivot + 1, a + 1):
-                entry[a, b] = entry[a, b] - share * entry[b, pivot]
-        determinant = determinant * entry[pivot + 1, pivot + 1]
-        square = square + left[pivot + 1] ** 2 / entry[pivot + 1, pivot + 1]
-    return -0.5 * (square + np.log(determinant))
 
 
 def _normal(away: Array, sd: Array) -> Array:

@@ -24,25 +24,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, gammaln
 
 from ...likelihoods.noise import SCALED, Noise
 from .normal_equations import HeadPrior, NormalEquations
 from .rows import GatheredRows, Reference, pairs, upper
 from .slope_prior import LogDensity, SlopePrior
+from .true_covariance import coordinates_of, log_prior, true_covariance
 
 Array = NDArray[np.float64]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
-# Priors of the true features' distribution, in units of the standardised noisy features.
+# Of the prior of the true features' mean and slopes, in units of the standardised noisy features.
 MEAN_SCALE = 10.0
-
-SPREAD_DEGREES_OF_FREEDOM = 4.0
-
-SPREAD_SCALE = 1.0
-
-LKJ_SHAPE = 1.0
 
 # Numbers in the largest array of sums over the rows, one of which there is a node.
 _CHUNK_NUMBERS = 2**21
@@ -87,12 +81,10 @@ class StructuralProblem:
     """The structural model in units in which the noisy features' spread is about one. Immutable.
 
     Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), t (q), zeta
-    (q (q - 1) / 2), the log of the scatter over the rest of the noise (noise "auto" alone) and log tau (1, none where
-    it is not learned). T = diag(t) C diag(t), where the hyperbolic tangents of zeta, in the order (2, 1), (3, 1),
-    (3, 2), ..., are C's canonical partial correlations (Lewandowski, Kurowicka & Joe 2009, Journal of Multivariate
-    Analysis 100:1989-2001). s and t are signed: with them at zero the density is smooth. Every point has images
-    of the same density (`signs`); densities are those on s, t >= 0. Under noise "auto" the column of s holds what
-    the data tell best, the noise of a row with the root mean square error.
+    (q (q - 1) / 2), which make T (`true_covariance`), the log of the scatter over the rest of the noise (noise "auto"
+    alone) and log tau (1, none where it is not learned). s and t are signed: with them at zero the density is smooth.
+    Every point has images of the same density (`signs`); densities are those on s, t >= 0. Under noise "auto" the
+    column of s holds what the data tell best, the noise of a row with the root mean square error.
     """
 
     z: Array
@@ -172,23 +164,8 @@ class StructuralProblem:
             rest = noise_scale / np.hypot(1.0, logs[:, 0])
             noise_scale, scatter = rest / self.typical_error, rest * logs[:, 0]
         tau = nothing + 1.0 if self.slopes.log_scale is None else logs[:, -1]
-        return Psi(points[:, :q], noise_scale, self._true_covariance(points), scatter, tau)
-
-    def _true_covariance(self, points: Array) -> Array:
-        q, t = self.n_noisy, points[:, self.spread_columns]
-        if q == 1:
-            return np.asarray(np.square(t)[:, :, None])
-        partial = np.tanh(points[:, self.correlation_columns])
-        root = np.zeros((len(points), q, q))
-        for row in range(q):
-            left = np.ones(len(points))
-            for column in range(row):
-                correlation = partial[:, row * (row - 1) // 2 + column]
-                root[:, row, column] = correlation * left
-                left = left * np.sqrt(1.0 - np.square(correlation))
-            root[:, row, row] = left
-        root *= t[:, :, None]
-        return np.asarray(root @ root.transpose(0, 2, 1))
+        T = true_covariance(points[:, self.spread_columns], points[:, self.correlation_columns], q)
+        return Psi(points[:, :q], noise_scale, T, scatter, tau)
 
     @property
     def n_linear(self) -> int:
@@ -230,12 +207,7 @@ class StructuralProblem:
         m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
         about = self.residual_variance
         residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
-        t = np.sqrt(np.diag(T))
-        lower = np.linalg.cholesky(T / np.outer(t, t))
-        # A row's squares sum to one: what is left of it from each entry on.
-        remaining = np.sqrt(np.cumsum(np.square(lower)[:, ::-1], axis=1)[:, ::-1])
-        below = np.tril_indices(q, -1)
-        zeta = np.arctanh(np.clip(lower[below] / remaining[below], -0.99, 0.99))
+        t, zeta = coordinates_of(T)
         s = np.empty(0)
         if self.noise.only_scatters:
             s = np.sqrt([max(residual - errors[-2], 0.1 * residual)])
@@ -304,17 +276,8 @@ class StructuralProblem:
 
     def log_prior_spread(self, points: Array) -> Array:
         """Return the part of t and zeta."""
-        q, nu = self.n_noisy, SPREAD_DEGREES_OF_FREEDOM
-        half_t = np.log(2.0 / SPREAD_SCALE) + gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu)
-        half_t -= 0.5 * np.log(nu * np.pi)
-        square = np.square(points[:, self.spread_columns] / SPREAD_SCALE)
-        total = q * half_t - 0.5 * (nu + 1.0) * np.log1p(square / nu).sum(axis=1)
-        # Partial correlations given j others are Beta(b, b) on (-1, 1); tanh' makes b - 1 of the exponent b.
-        shape = LKJ_SHAPE + 0.5 * (q - 2.0 - np.tril_indices(q, -1)[1])
-        zeta = np.abs(points[:, self.correlation_columns])
-        log_sech = np.log(2.0) - zeta - np.log1p(np.exp(-2.0 * zeta))
-        constant = float((betaln(shape, shape) + (2.0 * shape - 1.0) * np.log(2.0)).sum())
-        return np.asarray(total + 2.0 * log_sech @ shape - constant, dtype=np.float64)
+        t, zeta = points[:, self.spread_columns], points[:, self.correlation_columns]
+        return np.asarray(log_prior(t, zeta, self.n_noisy), dtype=np.float64)
 
     def log_density(self, points: Array) -> Array:
         """Return the log of the density of points and data together."""

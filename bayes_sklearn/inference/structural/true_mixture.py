@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .line import Components, Line
 from .rows import negative_inverse, pairs, upper
+from .true_covariance import pooled_covariance
 
 Array = NDArray[np.float64]
 
@@ -60,10 +61,7 @@ class TrueMixture:
     @property
     def variance(self) -> Array:
         """(G, q, q) what the exact features leave of the true ones' variance, between components and within them."""
-        shares = np.exp(self.log_shares)
-        away = self.means - np.einsum("gc,gcq->gq", shares, self.means)[:, None]
-        within = np.einsum("gc,gcij->gij", shares, self.covariances)
-        return within + np.einsum("gc,gci,gcj->gij", shares, away, away)
+        return pooled_covariance(np.exp(self.log_shares), self.means, self.covariances)
 
     def drawn(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> TrueMixture:
         """Return the nodes named."""

@@ -17,10 +17,10 @@ from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.numerics import importance_sampling
 from bayes_sklearn.inference.nuts import engine as nuts
-from bayes_sklearn.inference.nuts import pymc_features, pymc_true_features
-from bayes_sklearn.inference.nuts.readable_model import structure
-from bayes_sklearn.inference.nuts.structural import MeasuredData, measured_data
-from bayes_sklearn.inference.posterior import Chains, Posterior
+from bayes_sklearn.inference.nuts.formulation import Draws, structure
+from bayes_sklearn.inference.nuts.readable_model import readable_model
+from bayes_sklearn.inference.nuts.structural import MeasuredData, measured_data, sampler_model
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
@@ -268,7 +268,7 @@ def readable_point(
     problem: Problem, data: MeasuredData, draws: Mapping[str, Array]
 ) -> tuple[dict[str, Any], float]:
     """Values of the readable model's variables, and the log of the volume they take of the sampler's."""
-    posterior = data.posterior(problem, draws, Chains(1, {}, {}))
+    posterior = data.posterior(problem, Draws(dict(draws), {}))
     true, scaling = posterior.true_features, problem.scaling
     assert true is not None
     noisy, q = true.noisy, len(true.noisy)
@@ -337,7 +337,7 @@ def readable_point(
 def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_out(case: Case) -> None:
     problem = case.problem
     data = measured_data(problem, 0)
-    sampler = pymc_features.sampler_model(problem, data.arrays)
+    sampler = sampler_model(problem, data.arrays)
     own = [variable.name for variable in sampler.deterministics]
     outputs = [sampler.logp(jacobian=False), *sampler.deterministics]
     with warnings.catch_warnings():
@@ -346,7 +346,7 @@ def test_sampled_density_is_the_readable_model_s_with_true_features_integrated_o
             sampler.replace_rvs_by_values(outputs), inputs=sampler.value_vars, mode="FAST_COMPILE"
         )
     names = [f"x{j}" for j in range(problem.rows.n_features)]
-    model = pymc_true_features.readable_model(problem, names, range(case.n))
+    model = readable_model(problem, names, range(case.n))
     density = density_of(lambda m: [m.logp(jacobian=False)], model)
     shape = (len(model.coords["obs"]), case.q)
     rng = np.random.default_rng(7)

@@ -19,12 +19,11 @@ from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.numerics import importance_sampling
 from bayes_sklearn.inference.nuts import engine as nuts
 from bayes_sklearn.inference.nuts import latent as pymc_latent
-from bayes_sklearn.inference.nuts import pymc_true_features
-from bayes_sklearn.inference.nuts import readable_model as pymc_model
 from bayes_sklearn.inference.nuts import rows as pymc_likelihoods
+from bayes_sklearn.inference.nuts.formulation import Draws, structure
 from bayes_sklearn.inference.nuts.latent import LatentData, latent_data, one_each
+from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
-from bayes_sklearn.inference.posterior import Chains
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
@@ -248,7 +247,7 @@ def test_sampled_density_is_likelihood_times_priors(case: Case) -> None:
         u = width * rng.normal(size=size)
         found = evaluate(u)
         values = {name: found[name] for name in auxiliary}
-        B = np.asarray(found["B"])
+        B = np.ravel(found["B"])
         expected = log_likelihood(case, line(case, B), values, problem.observations())
         sd = None
         if case.coef == "horseshoe":
@@ -281,7 +280,7 @@ def unit_by_hand(case: Case, values: Mapping[str, Any]) -> float:
 def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
     """Constants included."""
     problem, p = case.problem, case.p
-    model = pymc_model.readable_model(problem, [f"x{j}" for j in range(p)], range(case.n))
+    model = readable_model(problem, [f"x{j}" for j in range(p)], range(case.n))
     outputs = compiled(model, [model.logp(jacobian=False)])
     suffix = "" if problem.scaling.is_identity else "_standardized"
     rng = np.random.default_rng(4)
@@ -319,7 +318,7 @@ def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
 
 def test_readable_counts_of_rounded_shares_are_whole() -> None:
     case = Case("binomial", rounded=True)
-    model = pymc_model.readable_model(case.problem, list("abc"), range(case.n))
+    model = readable_model(case.problem, list("abc"), range(case.n))
     trials = case.problem.trials
     assert trials is not None
     observed = model.rvs_to_values[model["y"]].data
@@ -423,7 +422,7 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
 
 def test_structures_differ_where_models_do_and_nowhere_else() -> None:
     same = [Case("binomial"), Case("binomial", n=90, rounded=True), Case("binomial", weights="fractional")]
-    assert len({pymc_model.structure(case.problem) for case in same}) == 1
+    assert len({structure(case.problem) for case in same}) == 1
     cases = [
         *(Case(likelihood) for likelihood in LIKELIHOODS),
         Case("t", "additive"),
@@ -436,7 +435,7 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", q=1, n=51),
         Case("t", q=1),
     ]
-    keys = [pymc_model.structure(case.problem) for case in cases]
+    keys = [structure(case.problem) for case in cases]
     # Numbers in a prior are data.
     assert keys[4] == keys[5]
     assert len(set(keys)) == len(keys) - 1
@@ -451,7 +450,7 @@ def readable_point(
     """Values of the readable model's variables, and the log of the volume of its x_root by (t, zeta)."""
     problem = case.problem
     drawn = {name: np.asarray(value)[None, None] for name, value in found.items()} | {"u": u[None, None]}
-    posterior = data.posterior(problem, drawn, Chains(1, {}, {}))
+    posterior = data.posterior(problem, Draws(drawn, {}))
     true, scaling = posterior.true_features, problem.scaling
     assert true is not None
     noisy, q, units = true.noisy, case.q, data.measured.units
@@ -501,7 +500,7 @@ def test_density_with_true_features_is_the_readable_model_s(case: Case) -> None:
     model = pymc_latent.sampler_model(problem, data.arrays)
     names = ["log_density", *(variable.name for variable in model.deterministics)]
     outputs = compiled(model, [model.logp(jacobian=False), *model.deterministics])
-    readable = pymc_true_features.readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
+    readable = readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
     density = compiled(readable, [readable.logp(jacobian=False)])
     n_latent = case.q * len(readable.coords["obs"])
     rng = np.random.default_rng(6)

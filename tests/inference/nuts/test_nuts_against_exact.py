@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from bayes_sklearn.inference import solve
-from bayes_sklearn.inference.nuts.readable_model import structure
+from bayes_sklearn.inference.nuts.formulation import structure
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings

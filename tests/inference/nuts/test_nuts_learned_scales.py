@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 
 from bayes_sklearn.inference.exact import engine as exact
 from bayes_sklearn.inference.nuts import engine as nuts
-from bayes_sklearn.inference.nuts.readable_model import structure
+from bayes_sklearn.inference.nuts.formulation import structure
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.likelihoods import BinomialLikelihood, Likelihood

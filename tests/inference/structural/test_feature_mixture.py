@@ -26,7 +26,8 @@ from bayes_sklearn.inference.nuts.mixture import mixture_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
-from bayes_sklearn.inference.structural.model import MEAN_SCALE, SPREAD_DEGREES_OF_FREEDOM, StructuralProblem
+from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
+from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import resolve_feature_errors

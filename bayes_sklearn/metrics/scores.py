@@ -1,15 +1,4 @@
-"""Scores of predictive distributions, as functions on arrays and as scikit-learn scorers.
-
-The functions take measured values and what was predicted for them. The scorers take a fitted
-regressor, ask for its predictive distribution (Normal(mean, std) where it only has
-``predict(return_std=True)``) and score the held-out target under it; greater is better, so losses
-are negated and say so by ``neg_``::
-
-    cross_validate(regressor, X, y, scoring=SCORERS)
-    GridSearchCV(regressor, grid, scoring={"crps": neg_crps_scorer}, refit="crps")
-
-All are closed forms. A `sample_weight` of k counts a row k times, 0 leaves it out. Rows whose count is 0
-(`PredictiveDistribution.measured`) are left out, too; their target may be NaN.
+"""Scores of predictive distributions, as functions on arrays.
 
 References
 ----------
@@ -25,22 +14,29 @@ American Statistical Association 67, 187-191.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn import get_config
 from sklearn.utils import check_array
-from sklearn.utils.metadata_routing import MetadataRequest
 
-from .measurements.checks import as_floats, check_coverage, check_unmasked, named
-from .measurements.messages import shown
-from .prediction.distribution import PredictiveDistribution
-from .prediction.line import NormalPredictive
-from .prediction.of_estimators import predictive_distribution
+from ..measurements.checks import as_floats, check_coverage, check_unmasked, named
+from ..prediction.distribution import PredictiveDistribution
+from ..prediction.line import NormalPredictive
+
+__all__ = [
+    "column_of",
+    "crps",
+    "interval_coverage",
+    "interval_score",
+    "interval_width",
+    "log_predictive_density",
+    "measured_rows",
+    "pit",
+    "pit_error",
+    "row_weights",
+]
 
 Array = NDArray[np.float64]
 
@@ -74,7 +70,7 @@ def log_predictive_density(
         If an argument is not n finite numbers, a standard deviation is not positive, a weight is
         negative or all are zero, or `y_std` is missing with means or given with a distribution.
     """
-    return _mean(_elementwise("logpdf", y_true, y_pred, y_std), sample_weight, _measured(y_pred))
+    return _mean(_elementwise("logpdf", y_true, y_pred, y_std), sample_weight, measured_rows(y_pred))
 
 
 def crps(
@@ -94,7 +90,7 @@ def crps(
     y_true, y_pred, y_std, sample_weight
         As in `log_predictive_density`, errors too; a distribution has a method ``crps``.
     """
-    return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight, _measured(y_pred))
+    return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight, measured_rows(y_pred))
 
 
 def pit(
@@ -141,10 +137,10 @@ def pit_error(pit_values: ArrayLike, *, sample_weight: ArrayLike | None = None) 
         If values are not finite or outside [0, 1], a weight is negative, or all are zero.
     """
     measured = _not_nan(pit_values)
-    values = _column("pit_values", pit_values, measured)
+    values = column_of("pit_values", pit_values, measured)
     if ((values < 0) | (values > 1)).any():
         raise ValueError("pit_values must lie in [0, 1]; pass what `pit` returns.")
-    weights = _weights(sample_weight, values.size, measured)
+    weights = row_weights(sample_weight, values.size, measured)
     order = np.argsort(values)
     knots = np.concatenate([[0.0], values[order], [1.0]])
     levels = np.concatenate([[0.0], np.cumsum(weights[order])])
@@ -236,11 +232,11 @@ def _elementwise(
     y_std: ArrayLike | None,
 ) -> Array:
     """Value of `method` at each y_true, of the distribution y_pred or of Normal(y_pred, y_std)."""
-    measured = _measured(y_pred)
+    measured = measured_rows(y_pred)
     if callable(getattr(y_pred, method, None)):
         if y_std is not None:
             raise ValueError("y_std must be left out where y_pred is a predictive distribution.")
-        y, distribution = _column("y_true", y_true, measured), cast(PredictiveDistribution, y_pred)
+        y, distribution = column_of("y_true", y_true, measured), cast(PredictiveDistribution, y_pred)
     elif y_std is None:
         raise ValueError(
             "y_std is missing; pass standard deviations along with means, or, as y_pred, a "
@@ -263,12 +259,12 @@ def _elementwise(
     return values if measured is None else np.where(measured, values, np.nan)
 
 
-def _measured(y_pred: object) -> NDArray[np.bool_] | None:
+def measured_rows(y_pred: object) -> NDArray[np.bool_] | None:
     """Rows that scores are of, (n,); None: all."""
     return getattr(y_pred, "measured", None)
 
 
-def _column(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None = None) -> Array:
+def column_of(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None = None) -> Array:
     """Finite floats of shape (n,), or a ValueError that names the argument; 0 where nothing was measured."""
     if measured is not None and not measured.all():
         with suppress(TypeError):
@@ -291,7 +287,7 @@ def _column(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None = N
 
 
 def _columns(**arguments: ArrayLike) -> list[Array]:
-    columns = {name: _column(name, values) for name, values in arguments.items()}
+    columns = {name: column_of(name, values) for name, values in arguments.items()}
     (first, reference), *others = columns.items()
     for name, column in others:
         if column.size != reference.size:
@@ -299,9 +295,9 @@ def _columns(**arguments: ArrayLike) -> list[Array]:
     return list(columns.values())
 
 
-def _weights(sample_weight: ArrayLike | None, n: int, measured: NDArray[np.bool_] | None = None) -> Array:
+def row_weights(sample_weight: ArrayLike | None, n: int, measured: NDArray[np.bool_] | None = None) -> Array:
     """Weights of the rows, 0 where nothing was measured."""
-    weights = np.ones(n) if sample_weight is None else _column("sample_weight", sample_weight)
+    weights = np.ones(n) if sample_weight is None else column_of("sample_weight", sample_weight)
     if weights.size != n:
         raise ValueError(f"sample_weight has {weights.size} values for {n} rows; pass one a row.")
     if measured is not None:
@@ -313,7 +309,7 @@ def _weights(sample_weight: ArrayLike | None, n: int, measured: NDArray[np.bool_
 
 
 def _mean(values: Array, sample_weight: ArrayLike | None, measured: NDArray[np.bool_] | None = None) -> float:
-    weights = _weights(sample_weight, values.size, measured)
+    weights = row_weights(sample_weight, values.size, measured)
     # Selected, since a row left out must not turn an infinite score into 0 * inf = NaN.
     kept = weights > 0
     # Shares of the whole, so that nothing overflows which the mean itself does not.
@@ -333,153 +329,3 @@ def _check_ordered(lower: Array, upper: Array) -> None:
     if (lower > upper).any():
         row = np.argmax(lower > upper)
         raise ValueError(f"y_lower exceeds y_upper, first in row {row}; pass lower limits first.")
-
-
-# A scorer holds a name from this table, so that it pickles. All take (y, distribution, weights,
-# coverage).
-_SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
-    "log_predictive_density": lambda y, d, w, _: log_predictive_density(y, d, sample_weight=w),
-    "neg_crps": lambda y, d, w, _: -crps(y, d, sample_weight=w),
-    "neg_pit_error": lambda y, d, w, _: -pit_error(pit(y, d), sample_weight=w),
-    "neg_interval_score": lambda y, d, w, c: -interval_score(y, *d.interval(c), coverage=c, sample_weight=w),
-    "interval_coverage": lambda y, d, w, c: interval_coverage(y, *d.interval(c), sample_weight=w),
-    "neg_interval_width": lambda y, d, w, c: -interval_width(*d.interval(c), sample_weight=w),
-}
-
-_INTERVAL_SCORES = ("neg_interval_score", "interval_coverage", "neg_interval_width")
-
-# What scorers ask of metadata routing until told otherwise. A y_err can only be the measurement's
-# own; whether a weight is the row's or the count behind a share only the user knows, and
-# scikit-learn raises on None until told.
-_REQUESTS: dict[str, bool | str | None] = {"sample_weight": None, "counts": None, "y_err": True}
-
-
-@dataclass(frozen=True, repr=False)
-class ProbabilisticScorer:
-    """Callable ``scorer(estimator, X, y)``, made by `make_probabilistic_scorer`; immutable."""
-
-    score: str
-    coverage: float | None = None
-    requests: tuple[tuple[str, bool | str | None], ...] = tuple(_REQUESTS.items())
-
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        **predict_params: Any,
-    ) -> float:
-        """Score y under what a fitted regressor predicts for X; greater is better.
-
-        `sample_weight` weights the rows of the score; `predict_params`, such as `counts` or
-        `y_err`, go to `predictive_distribution`. Raises TypeError if the regressor has no
-        predictive standard deviation, and ValueError as the score's function does.
-        """
-        renamed = [name for name, request in self.requests if request == "sample_weight"]
-        if sample_weight is not None and not predict_params.keys() >= set(renamed):
-            # The `score` of a search of several metrics skips what its scorers ask for.
-            raise ValueError(f"{self!r} was given sample_weight by that name; call it with {renamed[0]}=...")
-        distribution = predictive_distribution(estimator, X, **predict_params)
-        # Others' distributions know of no such thing.
-        distribution = getattr(distribution, "of_measurements", lambda: distribution)()
-        measured = _measured(distribution)
-        if measured is not None:
-            y = _column("y_true", y, measured)
-            sample_weight = _weights(sample_weight, len(measured), measured)
-        return _SCORES[self.score](y, distribution, sample_weight, self.coverage)
-
-    def set_score_request(self, **requests: bool | str | None) -> ProbabilisticScorer:
-        """Return a copy with these requests to metadata routing.
-
-        ``neg_crps_scorer.set_score_request(counts="sample_weight")`` scores held-out shares with
-        the counts behind them, which went to ``fit`` as `sample_weight`. scikit-learn's own scorers
-        change in place; this one can't, since everyone shares the module's.
-
-        Parameters
-        ----------
-        **requests : {True, False, None} or str
-            For `sample_weight` or any parameter of prediction: pass it on, ignore it, raise if it
-            is given, or pass on what is given under this name; ValueError if it is none of these.
-            The rest stays as it was: at first `y_err` True, `sample_weight` and `counts` None.
-
-        Raises
-        ------
-        RuntimeError
-            If metadata routing is off.
-        """
-        if not get_config()["enable_metadata_routing"]:
-            raise RuntimeError(
-                "set_score_request needs metadata routing; turn it on with "
-                "sklearn.set_config(enable_metadata_routing=True)."
-            )
-        asked = {name: True if name == request else request for name, request in requests.items()}
-        changed = replace(self, requests=tuple({**dict(self.requests), **asked}.items()))
-        changed.get_metadata_routing()  # raises if a request is impossible
-        return changed
-
-    def get_metadata_routing(self) -> MetadataRequest:
-        """Return what this scorer asks of metadata routing; scikit-learn's routers call it."""
-        routing = MetadataRequest(owner=repr(self))
-        aliases = {request for _, request in self.requests if isinstance(request, str)}
-        for parameter, request in self.requests:
-            # counts="sample_weight" settles what the sample_weight passed is for.
-            settled = request is None and parameter in aliases
-            routing.score.add_request(param=parameter, alias=False if settled else request)
-        return routing
-
-    def _accept_sample_weight(self) -> bool:
-        # Without routing, searches of scikit-learn >= 1.7 ask before they pass on fit's weights.
-        return True
-
-    def __repr__(self) -> str:
-        coverage = "" if self.coverage is None else f", coverage={self.coverage}"
-        asked = [f"{k}={v!r}" for k, v in self.requests if (k, v) not in _REQUESTS.items()]
-        requests = f".set_score_request({', '.join(asked)})" if asked else ""
-        return f"make_probabilistic_scorer({self.score!r}{coverage}){requests}"
-
-
-def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> ProbabilisticScorer:
-    """Make a scorer for `cross_validate`, `GridSearchCV` and the like; greater is better.
-
-    Without metadata routing, scikit-learn passes X and y only; from 1.7 on, a search passes the
-    `sample_weight` of its ``fit``, too, as weights of the rows.
-
-    Parameters
-    ----------
-    score : str
-        A key of `SCORERS`, such as "neg_interval_score".
-    coverage : float, optional
-        Probability that the intervals are to hold, for scores of intervals; 0.95 if left out.
-
-    Raises
-    ------
-    ValueError
-        If there is no such score, or `coverage` is not between 0 and 1 or given to another score.
-    """
-    if score not in _SCORES:
-        raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {shown(score)}.")
-    if score in _INTERVAL_SCORES:
-        coverage = 0.95 if coverage is None else coverage
-        check_coverage(coverage)
-    elif coverage is not None:
-        raise ValueError(
-            f"coverage means nothing to {shown(score)}, which scores the whole distribution; leave it "
-            f"out or take one of {', '.join(_INTERVAL_SCORES)}."
-        )
-    return ProbabilisticScorer(score, coverage)
-
-
-SCORERS = {score: make_probabilistic_scorer(score) for score in _SCORES}
-
-log_predictive_density_scorer = SCORERS["log_predictive_density"]
-
-neg_crps_scorer = SCORERS["neg_crps"]
-
-neg_pit_error_scorer = SCORERS["neg_pit_error"]
-
-neg_interval_score_scorer = SCORERS["neg_interval_score"]
-
-interval_coverage_scorer = SCORERS["interval_coverage"]
-
-neg_interval_width_scorer = SCORERS["neg_interval_width"]

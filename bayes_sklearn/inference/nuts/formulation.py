@@ -1,0 +1,150 @@
+"""A problem as a sampler gets it, and what comes back: what all formulations share.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...priors.coefficients import PoweredCorrelation
+from ..posterior import Chains, Posterior, SharedBasis
+from ..problem import Problem
+from .pymc_priors import priors_of
+
+if TYPE_CHECKING:
+    import pymc as pm
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What a sampler returns."""
+
+    values: dict[str, Array]
+    """(chain, draw, ...) by the names in the model."""
+    statistics: dict[str, Array]
+    """(chain, draw)"""
+
+    @property
+    def chains(self) -> Chains:
+        """How the draws came about."""
+        return Chains(len(self.values["u"]), self.statistics, {})
+
+    def flat(self, name: str) -> Array:
+        """Return a variable's draws, chain after chain, (G, ...)."""
+        values = self.values[name]
+        return values.reshape(-1, *values.shape[2:])
+
+    def without(self, *names: str) -> dict[str, Array]:
+        """Return the other variables, (chain, draw, ...) by name."""
+        return {name: values for name, values in self.values.items() if name not in ("u", *names)}
+
+
+@dataclass(frozen=True, eq=False)
+class Formulation:
+    """A problem as a sampler gets it."""
+
+    problem: Problem
+    arrays: Mapping[str, Array | float]
+    """All that varies from data to data of one structure."""
+    build: Callable[[Problem, Mapping[str, Array | float]], pm.Model]
+    """Makes the model of a problem and a first set of arrays."""
+    posterior: Callable[[Draws], Posterior]
+    """Makes nodes of equal weight of draws."""
+    holds: Callable[[Draws], bool] = lambda draws: True
+    """Says whether the model is the problem's wherever draws are."""
+
+    @property
+    def structure(self) -> tuple[object, ...]:
+        """Two of the same share one compiled model."""
+        return structure(self.problem)
+
+    def model(self) -> pm.Model:
+        """Return the model on these arrays."""
+        return self.build(self.problem, self.arrays)
+
+
+def structure(problem: Problem) -> tuple[object, ...]:
+    """Return what two problems must share for one compiled model to serve both."""
+    kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
+    errors = problem.feature_errors
+    of_features = None if errors is None else (len(errors.noisy), problem.n_components)
+    likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
+    latent = None if errors is None or problem.likelihood.is_normal else problem.total_weight
+    powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
+    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds, powers
+
+
+def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:
+    """Return the values of the two `pm.Data`: one vector of all whose size the structure settles, and the rows.
+
+    Every array of its own would cost half a second of compiling.
+    """
+    numbers = [np.ravel(value) for name, value in data.items() if name != "factor"]
+    return {"numbers": np.concatenate(numbers).astype(np.float64), "rows": np.asarray(data["factor"])}
+
+
+def unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
+    """Return the data by name as parts of the two `pm.Data`."""
+    import pymc as pm
+
+    values = packed(data)
+    numbers = pm.Data("numbers", values["numbers"], shape=values["numbers"].shape)
+    given = {"factor": pm.Data("rows", values["rows"], shape=(None, *values["rows"].shape[1:]))}
+    start = 0
+    for name, value in data.items():
+        if name == "factor":
+            continue
+        size, shape = np.size(value), np.shape(value)
+        part = numbers[start : start + size] if shape else numbers[start]
+        given[name] = part.reshape(shape) if len(shape) > 1 else part
+        start += size
+    return given
+
+
+def nodes_of(
+    location: Array,
+    noise_scale: Array | None,
+    draws: Draws,
+    scales: Mapping[str, Array],
+    auxiliary: Mapping[str, Array] | None = None,
+) -> Posterior:
+    """Return coefficients, (G, P), and what else was drawn as nodes of equal weight."""
+    size, P = location.shape
+    return Posterior(
+        weights=np.full(size, 1.0 / size),
+        location=location,
+        covariances=SharedBasis(np.zeros((P, 0)), np.zeros((size, 0))),
+        noise_scale=np.ones(size) if noise_scale is None else noise_scale,
+        center=np.zeros(P - 1),
+        chains=replace(draws.chains, scales=scales),
+        auxiliary=auxiliary or {},
+    )
+
+
+def following_nodes(
+    problem: Problem,
+    draws: Draws,
+    seed: int,
+    noise_scale: Array | None,
+    auxiliary: Mapping[str, Array] | None = None,
+) -> Posterior:
+    """Return draws of coefficients that follow their prior as nodes: each of one of its geometries, (18b)."""
+    B, geometry = draws.flat("B"), draws.flat("geometry")
+    probability = np.exp(geometry - geometry.max(axis=1, keepdims=True))
+    probability /= probability.sum(axis=1, keepdims=True)
+    below = np.random.default_rng(seed).random(len(B))[:, None] > probability.cumsum(axis=1)[:, :-1]
+    location = np.zeros((len(B), problem.rows.n_features + 1))
+    location[:, int(not problem.fit_intercept) :] = B[np.arange(len(B)), below.sum(axis=1)]
+    return replace(
+        nodes_of(location, noise_scale, draws, {}, auxiliary),
+        prior_scale=draws.flat("prior_scale") if "prior_scale" in draws.values else None,
+        geometry=probability.mean(axis=0) if probability.shape[1] > 1 else None,
+    )
