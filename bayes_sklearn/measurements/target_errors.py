@@ -22,6 +22,7 @@ __all__ = [
     "TargetErrors",
     "observed_share",
     "pooled_share",
+    "resolve_exposure",
     "resolve_target_errors",
     "resolve_trials",
     "root_mean_square",
@@ -81,6 +82,7 @@ def resolve_target_errors(
     before: Before | None = None,
     scattered: bool = False,
     likelihood: str | None = None,
+    rates: bool = False,
 ) -> TargetErrors:
     """Settle what weights, counts and standard errors mean, and check them.
 
@@ -104,6 +106,8 @@ def resolve_target_errors(
         Whether there is a scatter beside standard errors, so that they may be 0 in some rows.
     likelihood : str, optional
         Of shares, by its name: what weights mean is no matter then.
+    rates : bool, default=False
+        Whether what stands for counts is the exposure behind rates: any positive number.
 
     Returns
     -------
@@ -147,10 +151,11 @@ def resolve_target_errors(
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
     if counts is not None:
-        check_counts(counts, name, whole=False)
-        check_shares(y, name if likelihood is None else f"likelihood={likelihood!r}", counts)
-        if weight_type == "counts" and count_column is None and before is None:
-            warn_of_no_counts(y, counts)
+        if not rates:
+            check_counts(counts, name, whole=False)
+            check_shares(y, name if likelihood is None else f"likelihood={likelihood!r}", counts)
+            if weight_type == "counts" and count_column is None and before is None:
+                warn_of_no_counts(y, counts)
         if not counts.all():  # a count of 0 is a row left out
             seen = (counts > 0.0).astype(np.float64)
             weight = seen if weight is None else weight * seen
@@ -285,16 +290,7 @@ def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | N
         Where the target is no share of known trials.
     """
     setting = f"likelihood={likelihood!r}"
-    if errors.kind == "standard_error":
-        raise ValueError(
-            f"y_err is given, but under {setting} the error of a share follows from its count: leave y_err (or"
-            " y_err_column) out, or use likelihood='normal'."
-        )
-    if errors.weight_type == "precision":
-        raise ValueError(
-            f"sample_weight is taken as precisions (weight_type='precision'), but under {setting} the error of a"
-            " share follows from its count: give the counts, weight_type='counts', or frequencies."
-        )
+    _check_no_errors(errors, setting)
     check_shares(y, setting, errors.counts)
     if errors.counts is not None:
         check_counts(errors.counts, f"The counts of {setting}")
@@ -306,6 +302,30 @@ def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | N
             " weight_type='counts', or in count_column."
         )
     return None
+
+
+def resolve_exposure(y: Array, errors: TargetErrors, likelihood: str) -> Array | None:
+    """Return the exposures behind rates, (n,); None: one each. Arguments and errors are those of `resolve_trials`."""
+    setting = f"likelihood={likelihood!r}"
+    _check_no_errors(errors, setting)
+    if (y < 0.0).any():
+        row = int(np.flatnonzero(y < 0.0)[0])
+        raise ValueError(f"With {setting}, y must be rates from 0, got {y[row]:g} in row {row}.")
+    return errors.counts
+
+
+def _check_no_errors(errors: TargetErrors, setting: str) -> None:
+    """Refuse errors of a target whose error follows from its count."""
+    if errors.kind == "standard_error":
+        raise ValueError(
+            f"y_err is given, but under {setting} the error of a share follows from its count: leave y_err (or"
+            " y_err_column) out, or use likelihood='normal'."
+        )
+    if errors.weight_type == "precision":
+        raise ValueError(
+            f"sample_weight is taken as precisions (weight_type='precision'), but under {setting} the error of a"
+            " share follows from its count: give the counts, weight_type='counts', or frequencies."
+        )
 
 
 def pooled_share(y: Array, counts: Array, frequency: Array | None) -> float:

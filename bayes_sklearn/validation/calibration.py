@@ -347,8 +347,8 @@ def _settled(
             " from: use x_distribution=Mixture(n_components=2), say."
         )
     likelihood = resolve_likelihood(model.likelihood)
-    counted = errors.counts is not None and not likelihood.takes_trials
-    if targets == "binomial" and not (counted and likelihood.closed_form):
+    counted = errors.counts is not None and not likelihood.counted
+    if targets == "binomial" and not (counted and likelihood.is_normal):
         raise ValueError(
             "targets='binomial' is for shares with counts under the normal likelihood: give counts (or count_column)"
             f" and likelihood='normal', or leave targets out; got likelihood={shown(model.likelihood)}."
@@ -385,7 +385,7 @@ def _prior_units(data: TrainingData, specification: Specification, target: bool)
     if not target:
         mean[-1], spread[-1] = 0.0, 1.0
     units = PriorUnits(mean, spread)
-    if target and resolve_likelihood(specification.likelihood).takes_trials:
+    if target and resolve_likelihood(specification.likelihood).counted:
         trials = np.ones(len(data.rows.y)) if data.trials is None else data.trials
         units = replace(units, pooled_share=pooled_share(data.rows.y, trials, None))
     # The features' correlations, too, are those of this table, in these units.
