@@ -23,7 +23,12 @@ from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.messages import brief, shown
-from ..measurements.target_errors import TargetErrors, resolve_target_errors, resolve_trials
+from ..measurements.target_errors import (
+    TargetErrors,
+    resolve_exposure,
+    resolve_target_errors,
+    resolve_trials,
+)
 from ..measurements.weights import Before
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior
 from ..priors.coefficients import Normal, PoweredCorrelation
@@ -33,6 +38,7 @@ from .fitting import Specification
 
 __all__ = [
     "TrainingData",
+    "counted",
     "default_prior",
     "noise_of",
     "prior_of",
@@ -113,17 +119,16 @@ def read(
         y_err_column=held.get("y_err_column"),
         count_column=held.get("count_column"),
         scattered=NOISES[model.noise].scatters and not batch,
-        likelihood=likelihood.name if likelihood.takes_trials else None,
+        likelihood=likelihood.name if likelihood.counted else None,
+        rates=likelihood.per == "exposure",
     )
-    trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
-    if errors.counts is not None or likelihood.takes_trials:
-        target = as_shares(target)
+    trials, target = counted(likelihood, target, errors)
     if errors.weight_type == "precision" and NOISES[model.noise].only_scatters:
         raise ValueError(
             "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
             " up to a factor only: use noise='scaled', or give y_err."
         )
-    if not NOISES[model.noise].has_scale and errors.kind == "none" and not likelihood.takes_trials:
+    if not NOISES[model.noise].has_scale and errors.kind == "none" and likelihood.has_noise_scale:
         raise ValueError(
             "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
             " with weight_type='counts', or count_column); or use noise='scaled'."
@@ -160,6 +165,14 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
     )
+
+
+def counted(likelihood: Likelihood, target: Array, errors: TargetErrors) -> tuple[Array | None, Array]:
+    """Return what counts are by, (n,) or None where that is one each or none, and the target, shares put in order."""
+    if likelihood.per == "exposure":
+        return resolve_exposure(target, errors, likelihood.name), target
+    trials = resolve_trials(target, errors, likelihood.name) if likelihood.counted else None
+    return trials, as_shares(target) if errors.counts is not None or likelihood.counted else target
 
 
 def noise_of(model: Any, data: TrainingData) -> Noise:

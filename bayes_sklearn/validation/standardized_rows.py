@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
+from ..likelihoods.base import Observations
 from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_vector
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, PREDICTED_PRIOR_COUNT
@@ -118,7 +119,7 @@ def standardize_rows(
             counts = weight
         else:
             frequency = weight
-    of_outcomes = model._fitted.likelihood.takes_trials and model._fitted.noise_model.kind == "none"
+    of_outcomes = model._fitted.likelihood.counted and model._fitted.noise_model.kind == "none"
     if counts is None and of_outcomes and "count_column" not in model._fitted.columns.special:
         counts = np.ones(n)
     of_features_given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
@@ -130,9 +131,7 @@ def standardize_rows(
     y_err = held.get("y_err_column", y_err)
     _check_stated(model, counts, y_err, errors, held_out)
     kind: Kind = "standard_error" if counts is None else "counts"
-    if y_err is None and (
-        counts is None or (model._fitted.likelihood.takes_trials and np.all(counts <= 1.0))
-    ):
+    if y_err is None and (counts is None or (model._fitted.likelihood.counted and np.all(counts <= 1.0))):
         kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
     used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
     if counts is not None:
@@ -142,10 +141,10 @@ def standardize_rows(
     mean, parts = distribution.mean(), distribution.variance_parts
     line, of_features = parts["parameters"], parts.get("feature_error", np.zeros(n))
     likelihood = model._fitted.likelihood
-    if likelihood.takes_trials:
+    if likelihood.counted:
         trials = np.asarray(counts)
         bernoulli = parts["scatter"] + trials * parts["finite_count"]
-        stated = np.sqrt(bernoulli / np.maximum(trials, 1.0))
+        stated = np.sqrt(bernoulli / np.where(trials > 0.0, trials, 1.0))
         noise = parts["scatter"] + parts["finite_count"]
     else:
         stated = np.broadcast_to(stated_error(model, mean, counts, y_err), (n,))
@@ -177,16 +176,17 @@ def standardize_rows(
     with np.errstate(invalid="ignore", divide="ignore"):  # rows left out
         residual = (y - mean) / np.sqrt(base * (1.0 if held_out else 1.0 - 2.0 * leverage) + leverage * own)
     scale = of_fit
-    if counts is not None and not likelihood.takes_trials:  # the best guess of the row's own variance
+    if counts is not None and not likelihood.counted:  # the best guess of the row's own variance
         guess = _noise_in_fit(model, mean, counts, y_err, PREDICTED_PRIOR_COUNT) + of_features
         scale = np.sqrt(guess[used])
     tails = _tails(model, residual[used], None if frequency is None else frequency[used])
     score_variance = np.full(n, 2.0 * tails.response)
     if counts is not None:
-        trials = np.maximum(counts, 1.0)
+        trials = np.where(counts > 0.0, counts, 1.0)
         bernoulli = _bernoulli(model, mean, counts)
+        excess = 1.0 if likelihood.per == "exposure" else 1.0 - 6.0 * bernoulli
         binomial = bernoulli / trials / base
-        score_variance += np.square(binomial) * (1.0 - 6.0 * bernoulli) / (trials * bernoulli)  # (53)
+        score_variance += np.square(binomial) * excess / (trials * bernoulli)  # (53)
         score_variance = np.maximum(score_variance, _LEAST_VARIANCE)
     return StandardizedRows(
         used,
@@ -256,9 +256,9 @@ def _noise_in_fit(
     else:
         count_errors = replace(noise_model.count_errors, prior_count=prior_count)
         parts = replace(noise_model, count_errors=count_errors).parts(share, counts)
-    nu = posterior.auxiliary.get("nu", model._fitted.likelihood.constants.get("nu"))
-    wider = posterior.weights if nu is None else posterior.weights * (nu + 3.0) / (nu + 1.0)
-    means = mean_parts(parts, posterior, wider)
+    one = Observations(np.zeros(1), 1.0, KNOWN)
+    told = model._fitted.likelihood.information(posterior.auxiliary, one, 0.0)
+    means = mean_parts(parts, posterior, posterior.weights / told)
     return np.sum([np.broadcast_to(mean, len(share)) for mean in means.values()], axis=0)
 
 
@@ -272,7 +272,7 @@ def _design(model: BayesianErrorsInVariablesRegressor, table: Array, mean: Array
     design = _features(model, table)
     if model.fit_intercept:
         design = np.column_stack([np.ones(len(table)), design - design.mean(axis=0)])
-    return design * (mean * (1.0 - mean))[:, None] if model._fitted.likelihood.takes_trials else design
+    return design * model._fitted.likelihood.link.slope(mean)[:, None]
 
 
 def _seen_by_line(design: Array, ratio: Array) -> Array:
@@ -311,10 +311,10 @@ def _tails(model: BayesianErrorsInVariablesRegressor, residual: Array, frequency
 
 
 def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
-    """Return p (1 - p) at predicted shares, (n,)."""
-    if model._fitted.likelihood.takes_trials:
-        p = np.clip(share, 1e-12, 1.0 - 1e-12)
-        return p * (1.0 - p)
+    """Return p (1 - p) at predicted shares, of rates what one unit of exposure varies by, (n,)."""
+    likelihood = model._fitted.likelihood
+    if likelihood.counted:
+        return likelihood.link.slope(np.clip(share, 1e-12, likelihood.link.upper - 1e-12))
     return model._fitted.noise_model.count_errors.bernoulli_variance(share, counts)
 
 
@@ -417,7 +417,8 @@ def error_bars(
         if counts is not None:
             behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
             share = regressor.predict_distribution(table, **of_features).mean()
-            if not regressor._fitted.likelihood.takes_trials:
+            if not regressor._fitted.likelihood.counted:
                 return stated_error(regressor, share, behind, None)
-            return np.sqrt(share * (1.0 - share) / np.maximum(behind, 1.0))
+            unit = regressor._fitted.likelihood.link.slope(share)
+            return np.sqrt(unit / np.where(behind > 0.0, behind, 1.0))
     return None if y_err is None else np.broadcast_to(check_vector(y_err, n, "y_err"), (n,))

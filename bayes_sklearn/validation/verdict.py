@@ -166,7 +166,7 @@ def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: 
         )
     if name == CURVE:
         remedy = "PolynomialFeatures or SplineTransformer in front give the line bends; or take logarithms."
-        if regressor._fitted.likelihood.takes_trials:
+        if not regressor._fitted.likelihood.link.is_identity:
             remedy = "PolynomialFeatures or SplineTransformer in front give the line bends."
         elif rows.counts is not None:
             remedy += (

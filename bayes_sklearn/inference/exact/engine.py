@@ -48,7 +48,7 @@ _INFLATED, _SURPRISING = 1.3, 4.0
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if not problem.likelihood.closed_form:
+    if not problem.likelihood.is_normal:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"

@@ -106,7 +106,7 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         found[0].k_hat if len(found) == 1 else _k_hat(posterior.weights),
         float(1.0 / np.square(posterior.weights).sum()),
     )
-    if not whole.doubts and problem.noise.only_multiplies and problem.likelihood.link == "identity":
+    if not whole.doubts and problem.noise.only_multiplies and problem.likelihood.link.is_identity:
         at_the_end = posterior.noise_scale < _AT_THE_END * problem.resolution()
         if posterior.weights @ at_the_end > 1e-3:
             warn_of_no_noise()
