@@ -5,13 +5,14 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import LARGEST, as_shares, check_counts, check_shares, check_vector
+from .compressed import taken
 from .messages import warn
 from .weights import Before, WeightType, as_before, settle_weight_type, warn_of_no_counts
 
@@ -61,6 +62,13 @@ class TargetErrors:
     """Where errors come from."""
     typical: float | None = None
     """Root mean square of the standard errors, of rows that stand for others; None: it follows from them."""
+
+    def take(self, index: slice | NDArray[np.intp]) -> TargetErrors:
+        """Return the errors of some rows."""
+        of_rows = {
+            name: taken(getattr(self, name), index) for name in ("frequency", "standard_error", "counts")
+        }
+        return replace(self, **of_rows)
 
     @property
     def root_mean_square(self) -> float:

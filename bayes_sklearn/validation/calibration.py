@@ -26,9 +26,8 @@ from ..inference import choose
 from ..inference.scaling import PriorUnits
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
-from ..measurements.feature_errors import FeatureErrors
 from ..measurements.messages import shown
-from ..measurements.target_errors import TargetErrors, pooled_share
+from ..measurements.target_errors import pooled_share
 from .ranks import LOG_LIKELIHOOD, Outcome, run
 from .simulation import Simulation
 from .uniformity import uniformity_p_value
@@ -339,7 +338,7 @@ def _settled(
     data = read(model, X, target, counts, y_err, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
-    data = _repeated(data)
+    data = data.repeated()
     specification, errors = specify(model, data), data.errors
     if data.feature_errors is not None and specification.n_components is None:
         raise ValueError(
@@ -406,32 +405,4 @@ def _with_frequency(data: TrainingData, weight: Array) -> TrainingData:
     frequency = weight if seen is None else weight * seen
     if np.count_nonzero(frequency) < 2:
         raise ValueError("sample_weight leaves fewer than two rows: at least two need a positive one.")
-    return data._replace(
-        rows=replace(data.rows, frequency=frequency), errors=replace(data.errors, frequency=frequency)
-    )
-
-
-def _repeated(data: TrainingData) -> TrainingData:
-    """Return data whose rows stand there as often as they count."""
-    rows, errors, of_features = data.rows, data.errors, data.feature_errors
-    if rows.frequency is None:
-        return data
-    places = np.repeat(np.arange(len(rows.y)), rows.frequency.astype(np.intp))
-
-    def of_rows(values: Any, ndim: int = 0) -> Any:
-        return values[places] if isinstance(values, np.ndarray) and values.ndim > ndim else values
-
-    if of_features is not None:
-        of_features = FeatureErrors(
-            of_features.noisy, of_rows(of_features.covariance, 2), of_rows(of_features.with_target, 1)
-        )
-    own: TargetErrors = replace(
-        errors, frequency=None, standard_error=of_rows(errors.standard_error), counts=of_rows(errors.counts)
-    )
-    return data._replace(
-        rows=replace(rows, X=rows.X[places], y=rows.y[places], frequency=None),
-        errors=own,
-        feature_errors=of_features,
-        trials=of_rows(data.trials),
-        index=None,
-    )
+    return data.weighted(frequency)
