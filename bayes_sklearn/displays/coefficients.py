@@ -104,10 +104,10 @@ class CoefficientDisplay(Display):
         p = len(model.coef_)
         table = model.summary(coverage).iloc[int(model.fit_intercept) :][:p]
         prior: CoefficientPrior = prior_of(model, "coef_prior", CoefficientPrior, p)
-        target = "log odds" if model._fitted.likelihood.takes_trials else "sd of target"
-        unit = f"{target} per sd of feature"
+        target = model._fitted.likelihood.link.unit
+        unit = f"{target or 'sd of target'} per sd of feature"
         if not model.standardize:
-            unit = f"{target if target == 'log odds' else 'unit of target'} per unit of feature"
+            unit = f"{target or 'unit of target'} per unit of feature"
         return cls(
             model.coef_names_,
             table["mean"].to_numpy() * scale,

@@ -93,7 +93,7 @@ def settle_weights(model: BayesianErrorsInVariablesRegressor, table: Table) -> W
             counted = counted or before.weight_type == "counts"
             for message in said:
                 warn(message, UserWarning)
-    in_rows = resolve_likelihood(model.likelihood).closed_form and model.count_error == "fitted"
+    in_rows = resolve_likelihood(model.likelihood).is_normal and model.count_error == "fitted"
     return Weights(before, counted and in_rows)
 
 

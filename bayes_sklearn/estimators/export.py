@@ -220,7 +220,7 @@ class ExportMixin:
         if self.fit_intercept:
             intercept = draws.location[:, 0] - coef @ self._fitted.posterior.center
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
-        if self._fitted.noise_model.noise.has_scale and not self._fitted.likelihood.takes_trials:
+        if self._fitted.noise_model.noise.has_scale and self._fitted.has_noise_scale:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
         if draws.scatter is not None:
             variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))
@@ -274,7 +274,7 @@ class ExportMixin:
             # Copies of a row have true features of their own: the first stands for it.
             times = frequency[frequency > 0.0].astype(np.intp)
             target = target[:, np.cumsum(times) - times]
-        if problem.likelihood.takes_trials:
+        if problem.likelihood.counted:
             # PyMC's are counts.
             trials = np.ones(len(problem.rows.y)) if problem.trials is None else problem.trials
             used = slice(None) if frequency is None else np.flatnonzero(frequency)

@@ -64,7 +64,7 @@ class FittedModel:
         if errors.weight_type != "precision":
             used = replace(errors, standard_error=problem.standard_error)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
-        known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.closed_form
+        known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
         return cls(
             fitted.posterior,
             problem.likelihood,
@@ -80,7 +80,7 @@ class FittedModel:
     @property
     def has_noise_scale(self) -> bool:
         """Whether the noise has a scale; 1 where it is known."""
-        return not self.likelihood.takes_trials
+        return self.likelihood.has_noise_scale
 
     @property
     def standardized(self) -> bool:
@@ -145,7 +145,7 @@ class FittedModel:
         of the training rows' where `as_in_fit` says that no other error of the target is stated.
         """
         names, columns = self.columns.feature_names.tolist(), self.columns.held_errors(table)
-        if Xy_cov is not None and not self.likelihood.closed_form:
+        if Xy_cov is not None and not self.likelihood.is_normal:
             raise ValueError(f"Xy_cov takes the normal likelihood, not {self.likelihood!r}: leave it out.")
         stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)

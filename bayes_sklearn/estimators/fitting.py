@@ -67,7 +67,7 @@ class Specification:
     @property
     def takes_fitted_errors(self) -> bool:
         """Whether errors of shares are taken at the fitted ones."""
-        return self.count_error == "fitted" and not self.likelihood.takes_trials
+        return self.count_error == "fitted" and not self.likelihood.counted
 
     @property
     def overdispersed(self) -> bool:
@@ -146,7 +146,7 @@ def fit(
     posterior, engine = solve_in_turn(problem, inference, settings)
     if engine == "exact" and model.state is None:  # the rows are there
         posterior = refined(problem, posterior)
-    if counts is not None and not model.likelihood.takes_trials:
+    if counts is not None and not model.likelihood.counted:
         every = -(-len(rows.y) // _LOOKED_AT)
         frequency = None if rows.frequency is None else rows.frequency[::every]
         some = replace(rows, X=rows.X[::every], y=rows.y[::every], frequency=frequency)
@@ -260,7 +260,7 @@ def settle(
     if counts is not None and model.takes_fitted_errors:
         shares = SharesInMemory(rows, counts, model)
         return _with_components(_settle_shares(shares, model, inference, settings)[1].problem, model)
-    if counts is not None and not model.likelihood.takes_trials:
+    if counts is not None and not model.likelihood.counted:
         standard_error = model.count_errors().at_observed(rows.y, counts)
     return _with_components(model.problem(rows, standard_error, None), model)
 
@@ -283,7 +283,7 @@ def _with_components(problem: Problem, model: Specification) -> Problem:
     """Return the problem with as many components of the true features' distribution as the model has."""
     if model.feature_errors is None or model.n_components == 1:
         return problem
-    if model.n_components is None and not model.likelihood.closed_form:
+    if model.n_components is None and not model.likelihood.is_normal:
         raise ValueError(
             f"x_distribution='mixture' takes the normal likelihood, not {model.likelihood!r}: use"
             " x_distribution='normal'."

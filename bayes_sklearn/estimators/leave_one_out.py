@@ -33,14 +33,6 @@ _SAME, _ABOUT_SAME = 1e-4, 1e-2
 # This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
 _ROUNDING = 1e-8
 
-# What takes rows that a family predicts badly for likelier.
-_TAKES_MORE = {
-    "normal": ", or use likelihood='student_t'",
-    "binomial": ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain",
-    "beta_binomial": " and at their counts, or leave them out",
-    "student_t": ", or leave them out",
-}
-
 
 class LeaveOneOutMixin:
     """`loo` and `loo_pit` of an estimator that keeps a `Posterior`."""
@@ -236,10 +228,10 @@ class LeaveOneOutMixin:
         """Warn of rows whose weights have too heavy a tail, and say what takes such rows for likelier."""
         high = int(np.count_nonzero(pareto_k > good_k))
         if high:
-            remedy = _TAKES_MORE.get(self._fitted.likelihood.family or "", "")
             warn(
                 f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
-                f" predicts badly without them. Look at them (pareto_k of `loo`){remedy}.",
+                f" predicts badly without them. Look at them (pareto_k of `loo`)"
+                f"{self._fitted.likelihood.takes_more}.",
                 UserWarning,
             )
 

@@ -16,20 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import line_mean
 from ..inference.problem import Problem, SamplerSettings
-from ..measurements.checks import as_shares, read_table, read_target
+from ..measurements.checks import read_table, read_target
 from ..measurements.compressed import Rows
 from ..measurements.target_errors import (
     FITTED_PRIOR_COUNT,
     TargetErrors,
     observed_share,
     resolve_target_errors,
-    resolve_trials,
 )
 from ..prediction.draws import Draws, draws_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
-from .reading import read, specify
+from .reading import counted, read, specify
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -132,14 +131,12 @@ def observed_rows(
         y_err_column=held.get("y_err_column"),
         count_column=held.get("count_column"),
         scattered=fitted.noise_model.noise.scatters,
+        rates=fitted.likelihood.per == "exposure",
     )
     stated = errors.standard_error if errors.kind == "standard_error" else None
     feature_error = _feature_error(fitted, table, of_features, stated)
-    trials = None
-    if fitted.likelihood.takes_trials:
-        trials, target = resolve_trials(target, errors, fitted.likelihood.name), as_shares(target)
-    else:
-        target = target if errors.counts is None else as_shares(target)
+    trials, target = counted(fitted.likelihood, target, errors)
+    if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
     rows = Rows(table, target, columns.features, errors.frequency)
     standard_error = _standard_error(fitted, rows, errors)
@@ -204,7 +201,7 @@ def _standard_error(fitted: FittedModel, rows: Rows, errors: TargetErrors) -> Ar
     """Return the target's standard errors, those of shares as in fit, (13)."""
     if errors.weight_type == "precision" and errors.standard_error is not None:
         return errors.standard_error / fitted.noise_model.typical_error
-    if errors.counts is None or fitted.likelihood.takes_trials:
+    if errors.counts is None or fitted.likelihood.counted:
         return errors.standard_error
     count_errors = replace(fitted.noise_model.count_errors, prior_count=FITTED_PRIOR_COUNT)
     if count_errors.pooled is None:

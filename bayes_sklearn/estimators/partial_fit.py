@@ -149,7 +149,7 @@ def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors
     `counted` says whether errors follow from counts.
     """
     likelihood = resolve_likelihood(model.likelihood)
-    if not likelihood.closed_form:
+    if not likelihood.is_normal:
         return (
             f"under {likelihood!r} the density of every row is its own. Call fit with all rows, or use"
             " likelihood='normal'"

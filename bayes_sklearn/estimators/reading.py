@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +21,15 @@ from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
-from ..measurements.compressed import Compressed, Rows
+from ..measurements.compressed import Compressed, Rows, taken
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.messages import brief, shown
-from ..measurements.target_errors import TargetErrors, resolve_target_errors, resolve_trials
+from ..measurements.target_errors import (
+    TargetErrors,
+    resolve_exposure,
+    resolve_target_errors,
+    resolve_trials,
+)
 from ..measurements.weights import Before
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior
 from ..priors.coefficients import Normal, PoweredCorrelation
@@ -33,6 +39,7 @@ from .fitting import Specification
 
 __all__ = [
     "TrainingData",
+    "counted",
     "default_prior",
     "noise_of",
     "prior_of",
@@ -59,6 +66,30 @@ class TrainingData(NamedTuple):
     """Behind shares whose likelihood takes them."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
+
+    def take(self, index: NDArray[np.intp]) -> TrainingData:
+        """Return some of the rows; an index may stand there several times."""
+        of_features = None if self.feature_errors is None else self.feature_errors.take(index)
+        return self._replace(
+            rows=self.rows.subset(index),
+            errors=self.errors.take(index),
+            feature_errors=of_features,
+            index=None if self.index is None else self.index[index],
+            trials=taken(self.trials, index),
+        )
+
+    def weighted(self, frequency: Array | None) -> TrainingData:
+        """Return the rows, each of which counts so often."""
+        return self._replace(
+            rows=replace(self.rows, frequency=frequency), errors=replace(self.errors, frequency=frequency)
+        )
+
+    def repeated(self) -> TrainingData:
+        """Return rows that stand there as often as they count, which has to be whole numbers."""
+        if self.rows.frequency is None:
+            return self
+        times = self.rows.frequency.astype(np.intp)
+        return self.take(np.repeat(np.arange(len(times)), times)).weighted(None)
 
     def target_is_constant(self, fit_intercept: bool) -> bool:
         """Whether all rows that count have one target, but for rounding; without an intercept zero."""
@@ -113,17 +144,16 @@ def read(
         y_err_column=held.get("y_err_column"),
         count_column=held.get("count_column"),
         scattered=NOISES[model.noise].scatters and not batch,
-        likelihood=likelihood.name if likelihood.takes_trials else None,
+        likelihood=likelihood.name if likelihood.counted else None,
+        rates=likelihood.per == "exposure",
     )
-    trials = resolve_trials(target, errors, likelihood.name) if likelihood.takes_trials else None
-    if errors.counts is not None or likelihood.takes_trials:
-        target = as_shares(target)
+    trials, target = counted(likelihood, target, errors)
     if errors.weight_type == "precision" and NOISES[model.noise].only_scatters:
         raise ValueError(
             "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
             " up to a factor only: use noise='scaled', or give y_err."
         )
-    if not NOISES[model.noise].has_scale and errors.kind == "none" and not likelihood.takes_trials:
+    if not NOISES[model.noise].has_scale and errors.kind == "none" and likelihood.has_noise_scale:
         raise ValueError(
             "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
             " with weight_type='counts', or count_column); or use noise='scaled'."
@@ -160,6 +190,14 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
     )
+
+
+def counted(likelihood: Likelihood, target: Array, errors: TargetErrors) -> tuple[Array | None, Array]:
+    """Return what counts are by, (n,) or None where that is one each or none, and the target, shares put in order."""
+    if likelihood.per == "exposure":
+        return resolve_exposure(target, errors, likelihood.name), target
+    trials = resolve_trials(target, errors, likelihood.name) if likelihood.counted else None
+    return trials, as_shares(target) if errors.counts is not None or likelihood.counted else target
 
 
 def noise_of(model: Any, data: TrainingData) -> Noise:

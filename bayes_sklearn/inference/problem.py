@@ -58,7 +58,7 @@ class Problem:
     """Normal distributions whose mixture the true features behind those with errors follow."""
     likelihood: Likelihood = field(default_factory=NormalLikelihood)
     trials: Array | None = None
-    """(n,) counts behind the shares, for likelihoods that take them; None: one each."""
+    """(n,) what counted targets are counted per; None: one each."""
     remembered: dict[tuple[float, bool], tuple[Array, float]] | None = None
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
     prior_units: PriorUnits | None = None
@@ -92,10 +92,10 @@ class Problem:
         stand for others, which were compressed before. `prior_units` are those of other rows, or None. `relative_to`
         is the root mean square of errors that are known up to a factor, which the noise scale then has in it.
         Without known errors there is nothing to scale or to add to: "scaled", "additive" and "auto" are one model.
-        Shares of trials have no known errors but what the trials say.
+        Counts have no known errors but what trials or exposures say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
-        if likelihood.takes_trials:
+        if likelihood.counted:
             standard_error = None
         if standard_error is None or relative_to is not None:
             noise = SCALED
@@ -106,7 +106,7 @@ class Problem:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
         scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
-        if likelihood.link != "identity":
+        if not likelihood.link.is_identity:
             scaling = scaling.of_features()
         elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
@@ -128,7 +128,7 @@ class Problem:
             noise_prior,
             feature_errors,
             likelihood=likelihood,
-            trials=trials if likelihood.takes_trials else None,
+            trials=trials if likelihood.counted else None,
             prior_units=prior_units,
             average_error=None
             if relative_to is None
@@ -142,7 +142,7 @@ class Problem:
     @property
     def has_noise_scale(self) -> bool:
         """Whether the noise has a scale that has to be found."""
-        return self.noise.has_scale and not self.likelihood.takes_trials
+        return self.noise.has_scale and self.likelihood.has_noise_scale
 
     @property
     def fit_intercept(self) -> bool:

@@ -145,7 +145,7 @@ def check_proper(problem: Problem) -> None:
     flat = np.isinf(prior[1])
     if flat.any():
         _check_determined(problem, flat)
-        if problem.likelihood.takes_trials:
+        if problem.likelihood.per == "trials":
             _check_overlap(problem, flat)
     if "noise_scale" not in [parameter.name for parameter in problem.auxiliary]:
         return

@@ -1,17 +1,20 @@
 """How measurements scatter about what they measure."""
 
 from .additive import NormalLikelihood, StudentTLikelihood
-from .base import Derivatives, Family, Likelihood, Link, Observations, counts
+from .base import Derivatives, Likelihood, Observations, counts
+from .links import IDENTITY, LOG, LOGIT, Link
 from .noise import Noise
 from .registry import LIKELIHOODS, resolve_likelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
 __all__ = [
+    "IDENTITY",
     "LIKELIHOODS",
+    "LOG",
+    "LOGIT",
     "BetaBinomialLikelihood",
     "BinomialLikelihood",
     "Derivatives",
-    "Family",
     "Likelihood",
     "Link",
     "Noise",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtr
+from scipy.special import logsumexp, ndtr, stdtr
 
 from ..measurements.messages import shown
 from ..priors.base import Prior, ScalePrior
 from ..priors.scales import Gamma, ScatterPrior
 from .base import Derivatives, Likelihood, Observations
 from .noise import Noise
-from .parameters import Auxiliary, FoldedLog, Log
-from .shares import given_prior
+from .parameters import Auxiliary, FoldedLog, Log, given_prior
 from .special_functions import (
     log_rising,
     rising_derivatives,
@@ -27,6 +26,9 @@ __all__ = ["NormalLikelihood", "StudentTLikelihood"]
 Array = NDArray[np.float64]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
+# The log density of a log precision has fallen by half of this at the ends of its rule.
+_FALLEN = 72.0
 
 
 def _noise_coordinates(noise: Noise, visible: float) -> tuple[Log | FoldedLog, ...]:
@@ -65,6 +67,8 @@ def _with_border(matrix: Array, column: Array, corner: Array, *, first: bool = F
 class _Additive(Likelihood):
     """A likelihood of target less line, with a scale: of the noise's kind, (1)."""
 
+    has_noise_scale = True
+
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
     ) -> tuple[Auxiliary, ...]:
@@ -90,7 +94,7 @@ class _Additive(Likelihood):
         return scale if isinstance(error, float) and error == 1.0 else scale * error
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
-        return 1.0 / self._scale(values, data) ** 2
+        return 1.0 / data.noise.variance(values, data.standard_error, data.resolution)
 
     def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
         return np.asarray(data.noise.variance(values, np.asarray(data.standard_error), data.resolution))
@@ -128,8 +132,9 @@ class _Additive(Likelihood):
 class NormalLikelihood(_Additive):
     """Normal noise: what all of the closed forms are for."""
 
-    name = family = "normal"
-    closed_form = True
+    name = "normal"
+    takes_more = ", or use likelihood='student_t'"
+    is_normal = True
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         variance = self.squared_scale(values, data)
@@ -137,6 +142,14 @@ class NormalLikelihood(_Additive):
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return np.asarray(ndtr((data.y - eta) / np.sqrt(self.squared_scale(values, data))))
+
+    def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        return self.squared_scale(values, data) + np.zeros_like(mean)
+
+    def normal_parts(
+        self, values: Mapping[str, Array], outlying: Array, explained: Array
+    ) -> Iterator[tuple[Array, Array]]:
+        yield np.zeros(()), np.ones(())
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
@@ -180,7 +193,7 @@ class StudentTLikelihood(_Additive):
     StudentTLikelihood(nu=4)
     """
 
-    name = family = "student_t"
+    name = "student_t"
 
     def __init__(self, nu: float | ScalePrior | None = None, lower: float = 2.0):
         self.nu = nu
@@ -241,7 +254,33 @@ class StudentTLikelihood(_Additive):
         return np.asarray(stdtr(self.degrees_of_freedom(values), z))
 
     def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
+        """Return nu, shaped as the parameters are."""
         return np.asarray(values.get("nu", self.nu), dtype=np.float64)
+
+    def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        nu = self.degrees_of_freedom(values)
+        wider = np.where(nu > 2.0, nu / np.where(nu > 2.0, nu - 2.0, 1.0), np.inf)
+        return np.where(nu > 1.0, wider, np.nan) * (self.squared_scale(values, data) + np.zeros_like(mean))
+
+    def normal_parts(
+        self, values: Mapping[str, Array], outlying: Array, explained: Array
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the trapezoid rule for the log of the precision, which follows a gamma distribution.
+
+        Closely enough spaced however small the noise is beside what the features' errors leave open.
+        """
+        nu = np.broadcast_to(self.degrees_of_freedom(values), outlying.shape)
+        sd = np.sqrt(2.0 / nu)
+        # Rows far out are of low precisions, but of none that are less probable than what errors of features explain.
+        far = np.minimum(np.log1p(outlying / nu), (_FALLEN + explained) / nu)
+        lower = -np.minimum(1.0 + _FALLEN / nu, 12.0 * sd) - far
+        upper = np.minimum(1.0 + np.log1p(_FALLEN / nu), 8.0 * sd)
+        count = int(np.ceil(np.max((upper - lower) / np.minimum(0.5, 0.75 * sd))))
+        log_precision = lower + np.minimum(0.5, 0.75 * sd) * np.arange(count + 1)
+        log_weights = 0.5 * nu * (log_precision - np.exp(log_precision))
+        log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+        for log_weight, log_value in zip(log_weights.T, log_precision.T, strict=True):
+            yield log_weight[:, None], np.exp(-log_value[:, None])
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
@@ -293,4 +332,5 @@ class StudentTLikelihood(_Additive):
         return "StudentT", {"nu": values["nu"], "mu": eta, "sigma": self._scale(values, data)}
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
-        return super().information(values, data, share) * (values["nu"] + 1.0) / (values["nu"] + 3.0)
+        nu = values.get("nu", self.nu)
+        return super().information(values, data, share) * (nu + 1.0) / (nu + 3.0)

@@ -6,9 +6,9 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,13 @@ from sklearn.base import BaseEstimator
 
 from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import PoweredCorrelation
+from .links import IDENTITY, Link
 from .noise import SCALED, Noise
 from .parameters import Auxiliary
 
-__all__ = ["Derivatives", "Family", "Likelihood", "Link", "Observations", "counts"]
+__all__ = ["Derivatives", "Likelihood", "Observations", "counts"]
 
 Array = NDArray[np.float64]
-
-Link = Literal["identity", "logit"]
-
-Family = Literal["normal", "student_t", "binomial", "beta_binomial"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +35,7 @@ class Observations:
     """Known errors of the target, (n,) or one, in the model's units; 1 where none are known."""
     noise: Noise = SCALED
     trials: Array | float = 1.0
-    """Counts behind the shares, (n,) or one."""
+    """What counted targets are counted per, (n,) or one: the trials behind shares, the exposure behind rates."""
     resolution: float = 0.0
     """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
     visible: float = 1.0
@@ -59,7 +56,7 @@ def _taken(values: Array | float, index: slice) -> Array | float:
 
 
 def counts(data: Observations) -> tuple[Array, Array]:
-    """Return successes and failures, whole where rounding alone keeps them from it."""
+    """Return successes and failures of shares (of rates, counts alone), whole but for what is not rounding."""
     trials = np.asarray(data.trials, dtype=np.float64)
     successes = data.y * trials
     whole = np.rint(successes)
@@ -86,12 +83,17 @@ class Likelihood(BaseEstimator, ABC):
     """How a target is distributed, given the regression line (through a link) and further parameters."""
 
     name: ClassVar[str]
-    link: ClassVar[Link] = "identity"
-    """What turns the target's mean (or location) into the regression line."""
-    closed_form: ClassVar[bool] = False
-    """Whether the target is normal about the line given the noise scale: all that is linear then integrates out."""
-    family: ClassVar[Family | None] = None
-    """What new measurements are like about the line, of what predictions know; None: nothing of that."""
+    link: ClassVar[Link] = IDENTITY
+    """What turns the target's mean (or location) into the linear predictor."""
+    per: ClassVar[Literal["trials", "exposure"] | None] = None
+    """What the target is a count by: "trials", whole numbers of which it is a share, or "exposure", positive numbers
+    per unit of which it is a rate; None: the target is measured."""
+    has_noise_scale: ClassVar[bool] = False
+    """Whether noise is added to the linear predictor, in which known errors of the target have a part."""
+    is_normal: ClassVar[bool] = False
+    """Whether that noise is normal given its scale: all that is linear then integrates out."""
+    takes_more: ClassVar[str] = ", or leave them out"
+    """What to do about rows that are badly predicted, such as another likelihood that takes them for likelier."""
     intercept_prior: ClassVar[CoefficientPrior] = Flat()
     """The default prior of the intercept."""
     coef_prior: ClassVar[CoefficientPrior] = PoweredCorrelation()
@@ -111,9 +113,9 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     @property
-    def takes_trials(self) -> bool:
-        """Whether the target is a share of a number of trials."""
-        return self.link == "logit"
+    def counted(self) -> bool:
+        """Whether the target is a count by trials or exposure, whose error follows from these."""
+        return self.per is not None
 
     @abstractmethod
     def auxiliary(
@@ -166,39 +168,41 @@ class Likelihood(BaseEstimator, ABC):
         that rounded shares don't give whole are rounded.
         """
 
-    def known_family(self) -> Family:
-        """Return the family.
+    @abstractmethod
+    def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        """Return each row's variance given its mean (or location); NaN where the distribution has no mean.
 
-        Raises
-        ------
-        ValueError
-            Where there is none.
+        Further arguments and the shape are those of `log_density`; the target is not looked at.
         """
-        if self.family is None:
-            known = ", ".join(map(repr, get_args(Family)))
-            raise ValueError(
-                f"There is no predictive distribution under {self!r}: set the attribute family of its class to one of"
-                f" {known} if measurements are that about the line; else predict with include_noise=False."
-            )
-        return self.family
+
+    @property
+    def underlying(self) -> Likelihood | None:
+        """How the shares or rates scatter that underlie counts; None: they are the mean."""
+        return None
 
     def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
-        """Return the squared scale of each row's noise, broadcasting with the line, (14).
+        """Return the squared scale of each row's noise, broadcasting with the linear predictor, (14).
 
-        Of the families "normal" and "student_t"; arguments are those of `log_density`.
+        Of likelihoods with a noise scale; arguments are those of `log_density`.
         """
         raise TypeError(f"{self!r} has no noise that is added to the line.")
 
-    def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
-        """Return the noise's degrees of freedom, shaped as the parameters are, of the family "student_t"."""
-        raise TypeError(f"{self!r} has no degrees of freedom.")
+    def normal_parts(
+        self, values: Mapping[str, Array], outlying: Array, explained: Array
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield log weights and variances of the normal distributions that noise of scale one is a mixture of.
 
-    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
-        """Return about the largest curvature in the line that the log probability of each row's share has, (..., n).
+        Where it is none, nothing: what has errors of features is then integrated over the linear predictor.
 
-        Of the families "binomial" and "beta_binomial"; arguments are those of `log_density`.
+        Parameters
+        ----------
+        values : mapping of str to ndarray
+            The auxiliary parameters, (G, 1).
+        outlying, explained : ndarray of shape (G, 1)
+            Largest squared distance from the line of a target, in its squared scale, and in that and the variance
+            which the features' errors leave.
         """
-        raise TypeError(f"{self!r} is no likelihood of shares.")
+        yield from ()
 
     @abstractmethod
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
@@ -233,8 +237,8 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     def outcome(self, data: Observations) -> Any:
-        """Return what `distribution` is of: the target."""
-        return data.y
+        """Return what `distribution` is of: the target, of counted ones whole counts, as PyMC has them."""
+        return np.rint(data.y * np.asarray(data.trials)).astype(np.int64) if self.counted else data.y
 
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
         """Return each row's log density but for what depends on the data alone, (n,), in PyTensor.
@@ -247,7 +251,8 @@ class Likelihood(BaseEstimator, ABC):
         import pymc as pm
 
         name, parameters = self.distribution(eta, values, data)
-        return pm.logp(getattr(pm, name).dist(**parameters), data.y)
+        value = data.y * data.trials if self.counted else data.y
+        return pm.logp(getattr(pm, name).dist(**parameters), value)
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
 
 from ..measurements.messages import shown
 from .additive import NormalLikelihood, StudentTLikelihood
-from .base import Likelihood, Link
+from .base import Likelihood
+from .links import Link
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
 __all__ = ["LIKELIHOODS", "resolve_likelihood"]
@@ -43,11 +43,10 @@ def resolve_likelihood(likelihood: object) -> Likelihood:
             f"likelihood must be one of {names}, or an object such as StudentTLikelihood(nu=4), got"
             f" {shown(likelihood)}."
         )
-    if likelihood.link not in get_args(Link):
-        links = " or ".join(map(repr, get_args(Link)))
-        raise ValueError(
-            f"likelihood={shown(likelihood)} has the link {shown(likelihood.link)}, which predictions don't know: the"
-            f" line is that of the target ('identity') or of a share's log odds ('logit'). Its class needs {links}."
+    if not isinstance(likelihood.link, Link):
+        raise TypeError(
+            f"likelihood={shown(likelihood)} has the link {shown(likelihood.link)}: its class needs a Link of"
+            " bayes_sklearn.likelihoods, IDENTITY, LOGIT, LOG or another."
         )
     likelihood.check("likelihood")
     return likelihood

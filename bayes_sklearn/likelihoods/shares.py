@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaln, expit
+from scipy.special import betainc, betaln, expit, xlog1py, xlogy
 
-from ..measurements.messages import shown
-from ..priors.base import Prior, ScalePrior, UnitPrior
+from ..priors.base import ScalePrior, UnitPrior
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import Beta, HalfNormal
 from .base import Derivatives, Likelihood, Observations, counts
+from .links import LOGIT
 from .noise import Noise
-from .parameters import Auxiliary, FoldedOdds
+from .parameters import Auxiliary, FoldedOdds, given_prior
 from .special_functions import (
     log_below,
     log_expit,
@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 # Numbers that are divided by, and shapes of distributions, stay this far from zero.
 _TINY = 1e-100
 
+_LEAST_DISPERSION = 1e-10
+
 # The log odds of a typical row. Down to shares of 1e-5 it adds less than half a success; a wider one takes rows
 # without successes for rarer than their trials can tell.
 _LOG_ODDS = Normal(0.0, 5.0)
@@ -45,26 +47,13 @@ _SLOPES = PoweredCorrelation(sigma=HalfNormal(2.5))
 _LEAST_LOG = -200.0
 
 
-def given_prior(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
-    """Return a prior or the default, checked."""
-    if prior is None:
-        return default
-    if not isinstance(prior, kind):
-        raise TypeError(f"{key} must be a prior such as {fitting}, got {shown(prior)}.")
-    prior.check(key, 1)
-    return prior
-
-
 class _OfShares(Likelihood):
     """A likelihood of counts among trials."""
 
-    link = "logit"
+    link = LOGIT
+    per: ClassVar[Literal["trials"] | None] = "trials"
     intercept_prior = _LOG_ODDS
     coef_prior = _SLOPES
-
-    def outcome(self, data: Observations) -> Any:
-        """Return the counts, rounded to whole ones: PyMC has distributions of no others."""
-        return np.rint(data.y * np.asarray(data.trials)).astype(np.int64)
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return data.trials * share * (1.0 - share)
@@ -77,7 +66,10 @@ class BinomialLikelihood(_OfShares):
     functions for factorials.
     """
 
-    name = family = "binomial"
+    name = "binomial"
+    takes_more = (
+        ", or use likelihood='beta_binomial', under which shares vary by more than their counts explain"
+    )
 
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
@@ -104,8 +96,8 @@ class BinomialLikelihood(_OfShares):
         at_most = np.where(failures == 0.0, 1.0, at_most)
         return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
 
-    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
-        return 0.25 * np.broadcast_to(np.asarray(data.trials, dtype=np.float64), data.y.shape)
+    def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        return mean * (1.0 - mean) / data.trials
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
@@ -143,7 +135,8 @@ class BetaBinomialLikelihood(_OfShares):
         Prior of the dispersion; None: ``Beta(1, 9)``.
     """
 
-    name = family = "beta_binomial"
+    name = "beta_binomial"
+    takes_more = " and at their counts, or leave them out"
 
     def __init__(self, dispersion_prior: UnitPrior | None = None):
         self.dispersion_prior = dispersion_prior
@@ -200,9 +193,13 @@ class BetaBinomialLikelihood(_OfShares):
                 answer[..., row] = np.exp(np.minimum(below + log_density[..., row], 0.0))
         return answer
 
-    def sharpness(self, values: Mapping[str, Array], data: Observations) -> Array:
-        trials = np.asarray(data.trials, dtype=np.float64)
-        return 0.25 * trials / (1.0 + (trials - 1.0) * values["dispersion"])
+    def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        dispersion = values["dispersion"]
+        return mean * (1.0 - mean) * (dispersion + (1.0 - dispersion) / data.trials)
+
+    @property
+    def underlying(self) -> Likelihood:
+        return _BetaLikelihood(self.dispersion_prior)
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
@@ -269,6 +266,35 @@ class BetaBinomialLikelihood(_OfShares):
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         correlated = 1.0 + (data.trials - 1.0) * values["dispersion"]
         return super().information(values, data, share) / correlated
+
+
+class _BetaLikelihood(BetaBinomialLikelihood):
+    """The shares that underlie: as if trials were without number. What is new to them is what predictions ask."""
+
+    per = None
+
+    def _shapes(self, eta: Array, values: Mapping[str, Array]) -> tuple[Array, Array]:
+        dispersion = np.maximum(values["dispersion"], _LEAST_DISPERSION)
+        precision = (1.0 - dispersion) / dispersion
+        return np.maximum(expit(eta) * precision, _TINY), np.maximum(expit(-eta) * precision, _TINY)
+
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        alpha, beta = self._shapes(eta, values)
+        return xlogy(alpha - 1.0, data.y) + xlog1py(beta - 1.0, -data.y) - betaln(alpha, beta)
+
+    def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        return np.asarray(betainc(*self._shapes(eta, values), data.y))
+
+    def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        return mean * (1.0 - mean) * values["dispersion"]
+
+    def draw(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
+    ) -> Array:
+        return rng.beta(*self._shapes(eta, values))
+
+    def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
+        return share * (1.0 - share) / np.maximum(values["dispersion"], _LEAST_DISPERSION)
 
 
 def _whole(data: Observations) -> Observations:

@@ -5,13 +5,14 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import LARGEST, as_shares, check_counts, check_shares, check_vector
+from .compressed import taken
 from .messages import warn
 from .weights import Before, WeightType, as_before, settle_weight_type, warn_of_no_counts
 
@@ -22,6 +23,7 @@ __all__ = [
     "TargetErrors",
     "observed_share",
     "pooled_share",
+    "resolve_exposure",
     "resolve_target_errors",
     "resolve_trials",
     "root_mean_square",
@@ -61,6 +63,13 @@ class TargetErrors:
     typical: float | None = None
     """Root mean square of the standard errors, of rows that stand for others; None: it follows from them."""
 
+    def take(self, index: slice | NDArray[np.intp]) -> TargetErrors:
+        """Return the errors of some rows."""
+        of_rows = {
+            name: taken(getattr(self, name), index) for name in ("frequency", "standard_error", "counts")
+        }
+        return replace(self, **of_rows)
+
     @property
     def root_mean_square(self) -> float:
         """Of the standard errors as given."""
@@ -81,6 +90,7 @@ def resolve_target_errors(
     before: Before | None = None,
     scattered: bool = False,
     likelihood: str | None = None,
+    rates: bool = False,
 ) -> TargetErrors:
     """Settle what weights, counts and standard errors mean, and check them.
 
@@ -104,6 +114,8 @@ def resolve_target_errors(
         Whether there is a scatter beside standard errors, so that they may be 0 in some rows.
     likelihood : str, optional
         Of shares, by its name: what weights mean is no matter then.
+    rates : bool, default=False
+        Whether what stands for counts is the exposure behind rates: any positive number.
 
     Returns
     -------
@@ -131,16 +143,7 @@ def resolve_target_errors(
         raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
     kind = settle_weight_type(y, weight, weight_type, other, quiet=before is not None)
     if kind != "frequency" and weight is None and other is None:
-        if before is None:
-            missing = (
-                "there are no counts: the shares are fitted as targets without known errors. Give sample_weight (in a"
-                " Pipeline, STEP__sample_weight) or count_column."
-                if kind == "counts"
-                else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
-                " Pipeline, STEP__sample_weight)."
-            )
-            warn(f"weight_type={kind!r}, but {missing}", UserWarning)
-        kind = "frequency"
+        kind = _for_want_of_weights(kind, quiet=before is not None)
     if before is not None:
         kind = as_before(kind, before, y, weight, other is not None)
     if kind != "frequency" and weight is not None and other:
@@ -156,10 +159,11 @@ def resolve_target_errors(
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
     if counts is not None:
-        check_counts(counts, name, whole=False)
-        check_shares(y, name if likelihood is None else f"likelihood={likelihood!r}", counts)
-        if weight_type == "counts" and count_column is None and before is None:
-            warn_of_no_counts(y, counts)
+        if not rates:
+            check_counts(counts, name, whole=False)
+            check_shares(y, name if likelihood is None else f"likelihood={likelihood!r}", counts)
+            if weight_type == "counts" and count_column is None and before is None:
+                warn_of_no_counts(y, counts)
         if not counts.all():  # a count of 0 is a row left out
             seen = (counts > 0.0).astype(np.float64)
             weight = seen if weight is None else weight * seen
@@ -175,6 +179,20 @@ def resolve_target_errors(
         standard_error, weight = _errors_of(weight)
     stated: ErrorKind = "counts" if counts is not None else "standard_error" if errors else "none"
     return TargetErrors(weight, standard_error, counts, kind, stated)
+
+
+def _for_want_of_weights(kind: str, *, quiet: bool) -> WeightType:
+    """Return what weights of which there are none are taken for, with a warning where a kind was asked for."""
+    missing = (
+        "there are no counts: the shares are fitted as targets without known errors. Give sample_weight (in a"
+        " Pipeline, STEP__sample_weight) or count_column."
+        if kind == "counts"
+        else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
+        " Pipeline, STEP__sample_weight)."
+    )
+    if not quiet:
+        warn(f"weight_type={kind!r}, but {missing}")
+    return "frequency"
 
 
 def _above_zero(standard_error: Array, name: str) -> Array:
@@ -280,16 +298,7 @@ def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | N
         Where the target is no share of known trials.
     """
     setting = f"likelihood={likelihood!r}"
-    if errors.kind == "standard_error":
-        raise ValueError(
-            f"y_err is given, but under {setting} the error of a share follows from its count: leave y_err (or"
-            " y_err_column) out, or use likelihood='normal'."
-        )
-    if errors.weight_type == "precision":
-        raise ValueError(
-            f"sample_weight is taken as precisions (weight_type='precision'), but under {setting} the error of a"
-            " share follows from its count: give the counts, weight_type='counts', or frequencies."
-        )
+    _check_no_errors(errors, setting)
     check_shares(y, setting, errors.counts)
     if errors.counts is not None:
         check_counts(errors.counts, f"The counts of {setting}")
@@ -301,6 +310,30 @@ def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | N
             " weight_type='counts', or in count_column."
         )
     return None
+
+
+def resolve_exposure(y: Array, errors: TargetErrors, likelihood: str) -> Array | None:
+    """Return the exposures behind rates, (n,); None: one each. Arguments and errors are those of `resolve_trials`."""
+    setting = f"likelihood={likelihood!r}"
+    _check_no_errors(errors, setting)
+    if (y < 0.0).any():
+        row = int(np.flatnonzero(y < 0.0)[0])
+        raise ValueError(f"With {setting}, y must be rates from 0, got {y[row]:g} in row {row}.")
+    return errors.counts
+
+
+def _check_no_errors(errors: TargetErrors, setting: str) -> None:
+    """Refuse errors of a target whose error follows from its count."""
+    if errors.kind == "standard_error":
+        raise ValueError(
+            f"y_err is given, but under {setting} the error of a share follows from its count: leave y_err (or"
+            " y_err_column) out, or use likelihood='normal'."
+        )
+    if errors.weight_type == "precision":
+        raise ValueError(
+            f"sample_weight is taken as precisions (weight_type='precision'), but under {setting} the error of a"
+            " share follows from its count: give the counts, weight_type='counts', or frequencies."
+        )
 
 
 def pooled_share(y: Array, counts: Array, frequency: Array | None) -> float:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from copy import copy
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference.posterior import Posterior, line_mean, line_mean_and_variance, row_blocks
+from ..inference.posterior import Posterior, line_mean
 from ..measurements.checks import check_n_samples, check_seed
-from ..measurements.compressed import Rows
 from .distribution import PredictiveDistribution, generator
+from .linear_predictor import LinearPredictor
 from .mixtures.normal import Mixture, NormalMixture
 from .noise import Parts
 
@@ -62,61 +61,39 @@ class NormalPredictive(PredictiveDistribution):
 
 
 class LinearPredictive(PredictiveDistribution):
-    """Distribution of new measurements, or of the regression line, under a posterior, (14).
+    """Distribution of new measurements with normal noise, or of the linear predictor, under a posterior, (14).
 
     Parameters
     ----------
-    posterior : Posterior
-        On the data's scale.
-    X : ndarray of shape (n, k)
-        New rows, as given to predict.
-    features : ndarray of intp or None
-        Columns of X that are features; None: all.
+    line : LinearPredictor
     noise : dict of str to Part
         Parts of the noise variance; empty: the line alone.
     seed : int
         For draws where no random state is given.
     index : optional
         Row labels for `to_frame`.
-    feature_error : ndarray of shape (G,), optional
-        Variance that errors of the features add, at every node.
     """
 
-    def __init__(
-        self,
-        posterior: Posterior,
-        X: NDArray[np.floating],
-        features: NDArray[np.intp] | None,
-        noise: Parts,
-        seed: int,
-        index: Any = None,
-        feature_error: Array | None = None,
-    ):
-        self._posterior = posterior
-        self._feature_error = feature_error
-        self._rows = Rows(X, np.empty(0), features)
+    def __init__(self, line: LinearPredictor, noise: Parts, seed: int, index: Any = None):
+        self._line = line
         self._noise = noise
         self._seed = seed
         self.index = index
 
     def __len__(self) -> int:
-        return len(self._rows.X)
+        return len(self._line)
 
     def mean(self) -> Array:
-        return line_mean(self._posterior, self._rows)
+        if self._line.by_row is None:
+            return line_mean(self._line.posterior, self._line.rows)
+        return self._line.moments()[0]
 
     def var(self) -> Array:
-        return line_mean_and_variance(self._posterior, self._rows, self._mean_noise())[1]
-
-    def with_noise(self, noise: Parts) -> Self:
-        """Return the distribution of new measurements with this noise."""
-        other = copy(self)
-        other._noise = noise
-        return other
+        return self._line.moments(self._mean_noise())[1]
 
     def mean_and_std(self) -> tuple[Array, Array]:
         """Return `mean()` and `std()` in one pass over the rows."""
-        return line_mean_and_variance(self._posterior, self._rows, self._mean_noise(), root=True)
+        return self._line.moments(self._mean_noise(), root=True)
 
     @property
     def variance_parts(self) -> dict[str, Array]:
@@ -127,33 +104,20 @@ class LinearPredictive(PredictiveDistribution):
         of a share of a finite count; ``feature_error``: the errors of the new row's features. What these tell of an
         error that the target shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
         """
-        n = len(self)
-        parts = self._line_parts()
-        means = self._noise_means()
+        parts, means = self._line.variance_parts(), self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):
-            parts[name] = np.broadcast_to(np.asarray(means.get(name, 0.0)), (n,)).copy()
+            parts[name] = np.broadcast_to(np.asarray(means.get(name, 0.0)), (len(self),)).copy()
         if "feature_error" in parts:
             beyond = np.minimum(parts["feature_error"], 0.0)
             parts["feature_error"] -= beyond
             parts["target_error"] += beyond
         return parts
 
-    def _generator(self, random_state: int | np.random.RandomState | None) -> np.random.Generator:
-        return generator(self._seed if random_state is None else random_state)
-
-    def _line_parts(self) -> dict[str, Array]:
-        """Return what makes the variance of the line, (n,) each."""
-        _, parameters = line_mean_and_variance(self._posterior, self._rows)
-        if self._feature_error is None:
-            return {"parameters": parameters}
-        average = float(self._posterior.weights @ self._feature_error)
-        return {"parameters": parameters, "feature_error": np.full(len(self), average)}
-
     def covariance(self) -> Array:
         """Return the covariance of the rows with each other, (n, n)."""
-        design = self._design(slice(None))
-        covariance = design @ self._posterior.covariance @ design.T
-        covariance[np.diag_indices_from(covariance)] += self._mean_noise()
+        covariance = self._line.covariance()
+        own = self._line.variance_parts().get("feature_error", 0.0) if self._line.has_feature_error else 0.0
+        covariance[np.diag_indices_from(covariance)] += own + self._mean_noise()
         return covariance
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
@@ -162,56 +126,39 @@ class LinearPredictive(PredictiveDistribution):
         With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
         """
         check_n_samples(n_samples)
-        rng = self._generator(random_state)
-        coefficients, nodes = self._posterior.draw(n_samples, rng)
+        rng = generator(self._seed if random_state is None else random_state)
+        nodes, blocks, line = self._line.draws(n_samples, rng)
         answer = np.empty((len(self), n_samples))
-        for rows in row_blocks(len(self), n_samples + coefficients.shape[1]):
-            answer[rows] = self._design(rows) @ coefficients.T
-            if self._noise or self._feature_error is not None:
-                sd = np.sqrt(self._noise_variance(rows, nodes))
-                answer[rows] += sd * rng.standard_normal(sd.shape)
+        for rows in blocks:
+            answer[rows], left = line(rows)
+            if self._noise or self._line.has_feature_error:
+                variance = left + noise_variance(
+                    self._noise, self._line.posterior, np.arange(len(self))[rows], nodes
+                )
+                answer[rows] += np.sqrt(variance) * rng.standard_normal(variance.shape)
         return answer
 
     def _mixture(self, rows: slice) -> Mixture:
-        return NormalMixture(self._posterior.weights, *self._components(rows))
+        noise: Array | float = 0.0
+        if self._noise:
+            noise = noise_variance(self._noise, self._line.posterior, np.arange(len(self))[rows])
+        return NormalMixture(*self._line.normals(rows, noise))
 
     @property
     def _width(self) -> int:
-        return 8 * len(self._posterior.weights)
-
-    def _components(self, rows: slice) -> tuple[Array, Array]:
-        """Return the components' means and standard deviations at some rows, (rows, G) each."""
-        means, variances = self._posterior.linear(self._design(rows))
-        if self._noise or self._feature_error is not None:
-            variances = variances + self._noise_variance(rows)
-        return means, np.sqrt(variances)
-
-    def _design(self, rows: slice) -> Array:
-        """Return rows of (1, x - center)."""
-        centred = self._rows.take(rows) - self._posterior.center
-        return np.concatenate([np.ones((len(centred), 1)), centred], axis=1)
-
-    def _noise_variance(self, rows: slice, nodes: NDArray[np.intp] | None = None) -> Array:
-        """Return what is added to the line's variance at some rows, (rows, G), or at the nodes named alone."""
-        total = noise_variance(self._noise, self._posterior, range(len(self))[rows], nodes)
-        if self._feature_error is not None:
-            total += self._feature_error if nodes is None else self._feature_error[nodes]
-        return total
+        return self._line.width
 
     def _mean_noise(self) -> Array | float:
-        """Return the posterior mean of what is added to the line's variance, (n,) or one number for all."""
-        total = sum(self._noise_means().values(), 0.0)
-        if self._feature_error is not None:
-            total = total + float(self._posterior.weights @ self._feature_error)
-        return total
+        """Return the posterior mean of the variance of the noise, (n,) or one number for all."""
+        return sum(self._noise_means().values(), 0.0)
 
     def _noise_means(self) -> dict[str, Array | float]:
         """Return the posterior mean of each part."""
-        return mean_parts(self._noise, self._posterior, self._posterior.weights)
+        return mean_parts(self._noise, self._line.posterior, self._line.weights)
 
 
 def noise_variance(
-    noise: Parts, posterior: Posterior, rows: range, nodes: NDArray[np.intp] | None = None
+    noise: Parts, posterior: Posterior, rows: NDArray[np.intp], nodes: NDArray[np.intp] | None = None
 ) -> Array:
     """Return the variance of the noise at some rows, (rows, G), or at the nodes named alone."""
     terms = posterior.noise_terms if nodes is None else [term[nodes] for term in posterior.noise_terms]
@@ -219,7 +166,7 @@ def noise_variance(
     for part in noise.values():
         for factor, term in zip(part, terms, strict=False):
             if np.ndim(factor) or factor:
-                total += column(factor, slice(rows.start, rows.stop)) * term
+                total += column(factor, rows) * term
     return total
 
 
@@ -232,6 +179,6 @@ def mean_parts(noise: Parts, posterior: Posterior, weights: Array) -> dict[str, 
     }
 
 
-def column(value: Array | float, rows: slice) -> Array | float:
+def column(value: Array | float, rows: NDArray[np.intp]) -> Array | float:
     """Return one number for all rows, or those of some rows as a column."""
     return value[rows, None] if isinstance(value, np.ndarray) and value.ndim else value

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..measurements.checks import check_counts, check_vector
 from ..measurements.target_errors import CountErrors
@@ -20,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 def new_counts(
-    n: int, likelihood: str, counts: object, y_err: object, columns: Mapping[str, Array]
+    n: int, likelihood: Likelihood, counts: object, y_err: object, columns: Mapping[str, Array]
 ) -> Array | None:
     """Return the counts behind new shares, (n,) or one for all, 0 where not known; None: none are stated.
 
@@ -31,11 +32,11 @@ def new_counts(
     """
     if y_err is not None or "y_err_column" in columns:
         raise ValueError(
-            f"y_err is given, but under likelihood={likelihood!r} the error of a new share follows from its count:"
-            " give counts instead, or leave it out for the share that underlies."
+            f"y_err is given, but under likelihood={likelihood.name!r} the error of a new share follows from its"
+            " count: give counts instead, or leave it out for the share that underlies."
         )
     stated = _stated(n, {"counts": (counts, "count_column")}, columns)
-    if "counts" in stated:
+    if "counts" in stated and likelihood.per == "trials":
         check_counts(stated["counts"], "counts")
     return stated.get("counts")
 

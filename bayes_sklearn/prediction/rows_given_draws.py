@@ -26,10 +26,6 @@ Array = NDArray[np.float64]
 # Quadrature over a normal distribution goes so many standard deviations far.
 _REACH = 8.0
 
-# That over the gamma distribution of a precision, in its log: its ends are where the log density has fallen by half
-# of this; its spacing is at most this, and this in standard deviations.
-_FALLEN, _SPACING, _SPACING_IN_SD = 72.0, 0.5, 0.75
-
 
 class Observed(NamedTuple):
     """Rows that a fitted model is held against, those of weight zero left out."""
@@ -146,24 +142,30 @@ class MeasuredRowsGivenDraws(NamedTuple):
     def drawn(self, rng: np.random.Generator) -> Array:
         """Return a new measurement for each draw, (G, n)."""
         mean, variance = (part.T for part in self.line.drawn(rng))
-        if self.likelihood.known_family() == "normal":  # what readings tell of the noise is less variance
-            total = variance + self.likelihood.squared_scale(self.values, self.data)
+        if self.likelihood.is_normal:  # what readings tell of the noise is less variance
+            total = variance + self._squared_scale()
             return mean + np.sqrt(total) * rng.standard_normal(mean.shape)
         eta = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
         return self.likelihood.draw(eta, self.values, self.data, rng)
 
     def _parts(self) -> Iterator[tuple[Array, _NormalRows | RowsGivenDraws]]:
         """Yield what the distribution is a mixture of, and log weights."""
-        family = self.likelihood.known_family()
-        if family in ("binomial", "beta_binomial"):
-            yield from self._at_points()
-            return
-        noise = self.likelihood.squared_scale(self.values, self.data)
-        noise = np.broadcast_to(noise, self.line.mean.T.shape)
-        if family == "student_t":
-            yield from self._at_precisions(noise.T)
-        else:
-            yield np.zeros(()), _NormalRows(self.line, self.data.y, noise.T)
+        if self.likelihood.has_noise_scale:
+            noise = np.broadcast_to(self._squared_scale(), self.line.mean.T.shape).T
+            square = np.square(self.data.y[:, None] - self.line.mean)
+            farthest = [
+                (square / (noise + more)).max(axis=0)[:, None] for more in (0.0, self.line.feature_error)
+            ]
+            found = False
+            for log_weight, variance in self.likelihood.normal_parts(self.values, *farthest):
+                yield log_weight, _NormalRows(self.line, self.data.y, noise * variance.T)
+                found = True
+            if found:
+                return
+        yield from self._at_points()
+
+    def _squared_scale(self) -> Array:
+        return self.likelihood.squared_scale(self.values, self.data)
 
     def _at_points(self) -> Iterator[tuple[Array, RowsGivenDraws]]:
         """Yield the rows at points of the line, a rule for its normal distribution.
@@ -171,36 +173,18 @@ class MeasuredRowsGivenDraws(NamedTuple):
         Evenly spaced, as closely as the line's distribution given the target may be narrow.
         """
         mean, variance = self.line.mean.T, self.line.feature_error.T
-        narrow = float(np.max(variance * self.likelihood.sharpness(self.values, self.data)))
+        sd, link = np.sqrt(variance), self.likelihood.link
+        # What a target says most sharply is what it says near itself, or on the way there from the line.
+        levels = [link.mean(mean + step * sd) for step in (-2.0, 0.0, 2.0)]
+        levels.append(np.clip(self.data.y, link.mean(mean - _REACH * sd), link.mean(mean + _REACH * sd)))
+        information = [self.likelihood.information(self.values, self.data, level) for level in levels]
+        narrow = float(np.max(variance * np.max(np.broadcast_arrays(*information), axis=0)))
         count = int(np.ceil(_REACH * np.sqrt(1.0 + narrow)))
         z = np.linspace(-_REACH, _REACH, 2 * count + 1)
         log_weights = -0.5 * np.square(z)
         log_weights -= logsumexp(log_weights)
-        sd = np.sqrt(variance)
         for log_weight, point in zip(log_weights, z, strict=True):
             yield log_weight, RowsGivenDraws(self.likelihood, self.data, self.values, mean + point * sd)
-
-    def _at_precisions(self, noise: Array) -> Iterator[tuple[Array, _NormalRows]]:
-        """Yield the rows under normal noise, of which Student's t is a mixture.
-
-        The rule stands at evenly spaced logs of the precision, closely enough for its gamma distribution however
-        small the noise is beside what the features' errors leave open.
-        """
-        nu = np.broadcast_to(self.likelihood.degrees_of_freedom(self.values), (len(self.line.mean.T), 1))
-        sd = np.sqrt(2.0 / nu)
-        spacing = np.minimum(_SPACING, _SPACING_IN_SD * sd)
-        # Rows far out are of low precisions, but of none that are less probable than what errors of features explain.
-        square = np.square(self.data.y[:, None] - self.line.mean)
-        explained = (_FALLEN + square / (noise + self.line.feature_error)).max(axis=0)[:, None]
-        far = np.minimum(np.log1p((square / noise).max(axis=0)[:, None] / nu), explained / nu)
-        lower = -np.minimum(1.0 + _FALLEN / nu, 12.0 * sd) - far
-        upper = np.minimum(1.0 + np.log1p(_FALLEN / nu), _REACH * sd)
-        count = int(np.ceil(np.max((upper - lower) / spacing)))
-        log_precision = lower + spacing * np.arange(count + 1)
-        log_weights = 0.5 * nu * (log_precision - np.exp(log_precision))
-        log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
-        for log_weight, log_value in zip(log_weights.T, log_precision.T, strict=True):
-            yield log_weight[:, None], _NormalRows(self.line, self.data.y, noise * np.exp(-log_value))
 
 
 class _NormalRows(NamedTuple):

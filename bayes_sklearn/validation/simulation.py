@@ -163,7 +163,7 @@ class Simulation:
     @property
     def _shifts(self) -> bool:
         """Whether adding a number to the target does no more than to add it to the intercept."""
-        return self.problem.likelihood.link == "identity"
+        return self.problem.likelihood.link.is_identity
 
     def _of_geometries(self, scale: Array, true: TrueDistribution | None, rng: np.random.Generator) -> Array:
         """Return coefficients under `PoweredCorrelation` of given scales, (n, p), each of one power, (20a)."""
@@ -282,27 +282,12 @@ class Simulation:
     def _typical_noise(self, auxiliary: Mapping[str, Array], n: int) -> Array:
         """Return the unit of a horseshoe's global scale at each draw, (17)."""
         problem, data = self.problem, self._observations()
-        if not problem.likelihood.takes_trials:
-            # The information of a constant line; under Student's noise a share of what normal noise has.
-            values = {name: v[:, None] for name, v in auxiliary.items()}
-            precision = 1.0 / problem.likelihood.squared_scale(values, data)
-            information = np.broadcast_to(precision, (n, len(data.y))).sum(axis=1)
-            if problem.likelihood.closed_form:
-                if problem.noise.only_scatters:  # the typical error first, then the scatter
-                    typical = problem.typical_error**2 + auxiliary["noise_scale"] ** 2
-                    information = len(data.y) / typical
-                elif problem.noise.combined:
-                    typical = (auxiliary["noise_scale"] * problem.typical_error) ** 2 + auxiliary[
-                        "scatter"
-                    ] ** 2
-                    information = len(data.y) / typical
-            else:
-                nu = problem.likelihood.degrees_of_freedom(auxiliary)
-                information = information * (nu + 1.0) / (nu + 3.0)
-            return 1.0 / np.sqrt(information)
+        likelihood, n_rows = problem.likelihood, len(data.y)
+        if likelihood.is_normal and problem.noise.scatters:  # the typical error first, then the scatter
+            return np.sqrt(problem.noise.variance(auxiliary, problem.typical_error) / n_rows)
         share = 0.5 if problem.prior_units is None else problem.prior_units.pooled_share
         values = {name: v[:, None] for name, v in auxiliary.items()}
-        of_rows = problem.likelihood.information(values, data, share) + np.zeros((n, len(data.y)))
+        of_rows = likelihood.information(values, data, share) + np.zeros((n, n_rows))
         return 1.0 / np.sqrt(of_rows.sum(axis=1))
 
     def _true_distribution(self, n: int, rng: np.random.Generator) -> TrueDistribution | None:

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern
-from .standardized_rows import Kind, StandardizedRows
+from .standardized_rows import StandardizedRows
+from .stated_errors import Kind
 
 __all__ = ["Verdict", "decide", "explain", "levels", "multiplies_errors"]
 
@@ -166,7 +167,7 @@ def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: 
         )
     if name == CURVE:
         remedy = "PolynomialFeatures or SplineTransformer in front give the line bends; or take logarithms."
-        if regressor._fitted.likelihood.takes_trials:
+        if not regressor._fitted.likelihood.link.is_identity:
             remedy = "PolynomialFeatures or SplineTransformer in front give the line bends."
         elif rows.counts is not None:
             remedy += (

@@ -176,7 +176,7 @@ def test_with_many_degrees_of_freedom_student_t_is_normal(nu: float) -> None:
 def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observations]:
     rng = np.random.default_rng(3)
     eta = rng.normal(size=60) * 2.0
-    if likelihood.takes_trials:
+    if likelihood.counted:
         trials = rng.integers(1, 200, 60).astype(float)
         trials[:5] = 1.0
         share = rng.binomial(trials.astype(int), 0.3) / trials
@@ -336,7 +336,7 @@ def test_likelihoods_are_estimators() -> None:
         assert likelihood.name == name
         likelihood.check("likelihood")
         assert repr(clone(likelihood)) == f"{type(likelihood).__name__}()"
-        assert likelihood.takes_trials == ("binomial" in name)
+        assert likelihood.counted == ("binomial" in name)
     nested = BetaBinomialLikelihood(Beta(1.0, 4.0)).set_params(dispersion_prior__beta=2.0)
     assert nested.dispersion_prior.beta == 2.0
 

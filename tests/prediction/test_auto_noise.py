@@ -15,11 +15,13 @@ from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, audit_errors
 from bayes_sklearn.estimators.reading import read, specify
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.likelihoods import StudentTLikelihood
 from bayes_sklearn.likelihoods.noise import AUTO
 from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.line import LinearPredictive
+from bayes_sklearn.prediction.linear_predictor import LinearPredictor
 from bayes_sklearn.prediction.noise import NoiseModel, Part
-from bayes_sklearn.prediction.student_t import StudentTPredictive
+from bayes_sklearn.prediction.response import ResponsePredictive
 from bayes_sklearn.priors import ScatterPrior
 
 Array = NDArray[np.float64]
@@ -52,7 +54,7 @@ def by_hand(posterior: Posterior) -> tuple[Array, Array]:
 def test_new_measurements_are_mixtures_of_the_nodes() -> None:
     posterior = nodes()
     lines, sd = by_hand(posterior)
-    found = LinearPredictive(posterior, X, None, noise(y_err=Y_ERR), 0)
+    found = LinearPredictive(LinearPredictor.of(posterior, X), noise(y_err=Y_ERR), 0)
     y = np.linspace(-1.0, 2.0, 5)
     assert_allclose(found.cdf(y), posterior.weights @ stats.norm.cdf(y, lines, sd), rtol=1e-10)
     assert_allclose(found.pdf(y), posterior.weights @ stats.norm.pdf(y, lines, sd), rtol=1e-10)
@@ -74,7 +76,9 @@ def test_students_noise_has_the_scatter_too(size: int, spread: float, atol: floa
     posterior = nodes(size, spread)
     lines, scale = by_hand(posterior)
     nu = 2.5 + np.random.default_rng(1).gamma(2.0, 5.0, size)
-    found = StudentTPredictive(nu, posterior, X, None, noise(y_err=Y_ERR), 0)
+    posterior = replace(posterior, auxiliary={"nu": nu})
+    line = LinearPredictor.of(posterior, X)
+    found = ResponsePredictive(StudentTLikelihood(), line, 0, noise=noise(y_err=Y_ERR))
     for level in (-2.0, 0.5, 1.0, 3.0):
         y = np.full(5, level)
         expected = posterior.weights @ stats.t.cdf(y, nu[:, None], lines, scale)

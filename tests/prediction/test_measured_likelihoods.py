@@ -72,7 +72,7 @@ def posterior(likelihood: Likelihood) -> Posterior:
 
 
 def predicted(likelihood: Likelihood, error: Array | None, **given: Any) -> Any:
-    kind = "counts" if likelihood.takes_trials else "none"
+    kind = "counts" if likelihood.counted else "none"
     return new_rows(
         likelihood,
         posterior(likelihood),
@@ -98,10 +98,10 @@ def test_new_rows_are_measured_as_those_of_fit_under_every_likelihood(
     trials, size = np.full(40, 20.0), rng.uniform(0.2, 1.5, 40)
     y = rng.binomial(20, 0.5, 40) / 20.0
     model = plain.Regressor(likelihood=likelihood, random_state=0)
-    weight = {"sample_weight": trials} if likelihood.takes_trials else {}
+    weight = {"sample_weight": trials} if likelihood.counted else {}
     model.fit(3.0 * rng.normal(size=(40, 2)), y, **weight, X_err=np.column_stack([size, np.zeros(40)]))
     typical = {"X_err": [np.sqrt(np.mean(size**2)), 0.0]}
-    given = {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
+    given = {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.counted else {}
     for noise in (True, False):
         silent, said, true = (
             model.predict_distribution(X, **given, **errors, include_noise=noise)
@@ -117,49 +117,32 @@ def test_new_rows_are_measured_as_those_of_fit_under_every_likelihood(
 
 
 def counted(likelihood: Likelihood) -> dict[str, Any]:
-    return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.takes_trials else {}
-
-
-@pytest.mark.parametrize("base", [NormalLikelihood, BinomialLikelihood])
-@pytest.mark.parametrize("error", [None, COMMON], ids=["true", "measured"])
-def test_noise_of_no_family_is_taken_for_none(base: type[Likelihood], error: Array | None) -> None:
-    class Own(base):  # type: ignore[misc, valid-type]
-        name, closed_form, family = "own", False, None
-
-    with pytest.raises(
-        ValueError, match=r"under Own\(\): set the attribute family .* 'student_t', 'binomial'"
-    ):
-        predicted(Own(), error, **counted(Own()))
-    line = predicted(Own(), error, include_noise=False)
-    assert_allclose(line.mean(), predicted(base(), error, include_noise=False).mean())
-    nodes, of = posterior(Own()), np.broadcast_to(COMMON, (4, 1, 1))
-    observed = Observed(X, np.full(4, 0.4), np.arange(4), None, of, {}, 5.0)
-    draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
-    with pytest.raises(ValueError, match="set the attribute family"):
-        GivenDraws(Own(), "scaled", observed, draws, nodes.center).held_against(np.random.default_rng(4))
-
-
-def test_a_likelihood_of_a_family_needs_no_other_file() -> None:
-    class Own(NormalLikelihood):
-        name, closed_form = "own", False
-
-    assert_allclose(predicted(Own(), COMMON).std(), predicted(NormalLikelihood(), COMMON).std())
+    return {"counts": np.array([5.0, 20.0, 0.0, 400.0])} if likelihood.counted else {}
 
 
 @pytest.mark.parametrize(
-    "likelihood", [NormalLikelihood(), *LIKELIHOODS], ids=lambda likelihood: likelihood.name
+    "error", [None, COMMON, COMMON + np.arange(4.0)[:, None, None]], ids=["true", "all", "row"]
 )
-def test_likelihoods_refuse_what_others_have(likelihood: Likelihood) -> None:
-    data = Observations(np.array([0.4]), trials=np.array([5.0]))
-    if likelihood.takes_trials:
-        with pytest.raises(TypeError, match="no noise that is added"):
-            likelihood.squared_scale({}, data)
-    else:
-        with pytest.raises(TypeError, match="no likelihood of shares"):
-            likelihood.sharpness({}, data)
-    if likelihood.family != "student_t":
-        with pytest.raises(TypeError, match="no degrees of freedom"):
-            likelihood.degrees_of_freedom({})
+def test_what_is_not_known_to_be_normal_is_predicted_by_its_own_functions(error: Array | None) -> None:
+    """The normal likelihood itself is the truth: its predictions are mixtures of normal distributions."""
+
+    class Own(NormalLikelihood):
+        name, is_normal = "own", False
+
+    own, normal = predicted(Own(), error), predicted(NormalLikelihood(), error)
+    assert type(own) is not type(normal)
+    y = np.array([0.4, 2.0, -1.0, 0.1])
+    assert_allclose(own.mean_and_std(), normal.mean_and_std(), rtol=1e-9)
+    assert_allclose(own.covariance(), normal.covariance(), rtol=1e-9)
+    assert_allclose(own.cdf(y), normal.cdf(y), atol=1e-3)
+    assert_allclose(normal.cdf(own.ppf(0.975)), 0.975, atol=1e-3)
+    assert_allclose(own.logpdf(y), normal.logpdf(y), atol=1e-3)
+    assert_allclose(own.crps(y), normal.crps(y), rtol=1e-3)
+
+
+def test_only_noise_that_is_added_has_a_scale() -> None:
+    with pytest.raises(TypeError, match="no noise that is added"):
+        BinomialLikelihood().squared_scale({}, Observations(np.array([0.4]), trials=np.array([5.0])))
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
@@ -168,7 +151,6 @@ def test_errors_by_row_are_those_for_all_where_they_are_the_same(likelihood: Lik
     errors = np.broadcast_to(COMMON, (4, 1, 1)).copy()
     errors[3] = 0.01
     own, common = (predicted(likelihood, error, **counted(likelihood)) for error in (errors, COMMON))
-    assert type(own) is not type(common)
     same = slice(0, 3)
     assert_allclose(own.mean()[same], common.mean()[same], rtol=1e-10)
     assert_allclose(own.mean_and_std()[1][same], common.std()[same], rtol=1e-10)
@@ -206,7 +188,7 @@ def by_scipy(likelihood: Likelihood, y: float, trials: float, eta: Array, at: di
 def density(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Array:
     """Return the density of a target, of a share per unit of share, by SciPy."""
     target = by_scipy(likelihood, y, trials, eta, at)
-    if not likelihood.takes_trials:
+    if not likelihood.counted:
         return np.asarray(target.pdf(y))
     return np.asarray(trials * target.pmf(np.rint(y * trials)))
 
@@ -214,7 +196,7 @@ def density(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dic
 def less(likelihood: Likelihood, y: float, trials: float, eta: Array, at: dict[str, Any]) -> Array:
     """Return the probability of less than a target, and half of that of a share itself, by SciPy."""
     target = by_scipy(likelihood, y, trials, eta, at)
-    if not likelihood.takes_trials:
+    if not likelihood.counted:
         return np.asarray(target.cdf(y))
     k = np.rint(y * trials)
     return np.asarray(target.cdf(k) - 0.5 * target.pmf(k))
@@ -232,8 +214,8 @@ def test_true_features_are_integrated_out_given_each_draw(likelihood: Likelihood
     if sharp:
         trials, errors = np.array([100.0, 400.0, 90.0, 200.0]), 4.0 * errors
         nodes = replace(nodes, noise_scale=0.02 * nodes.noise_scale)
-        y[3] = 0.3 if likelihood.takes_trials else 9.0
-    taken = trials if likelihood.takes_trials else 1.0
+        y[3] = 0.3 if likelihood.counted else 9.0
+    taken = trials if likelihood.counted else 1.0
     observed = Observed(X, y, np.arange(4), None, errors, {}, taken)
     draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
     values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
@@ -253,7 +235,7 @@ def test_true_features_are_integrated_out_given_each_draw(likelihood: Likelihood
             log_density = np.log(integrate.trapezoid(density(*one) * weight, eta))
             assert_allclose(found[draw, row], log_density, atol=1e-6)
             assert_allclose(transforms[draw, row], integrate.trapezoid(less(*one) * weight, eta), atol=1e-7)
-    if likelihood.takes_trials:
+    if likelihood.counted:
         assert_allclose(new * trials, np.rint(new * trials), atol=1e-9)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import mpmath
 import numpy as np
@@ -14,12 +15,16 @@ from scipy.special import expit, logit
 
 from bayes_sklearn.inference.numerics.quadrature import gauss_rule
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood
 from bayes_sklearn.likelihoods.special_functions import log_rising
+from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.metrics import crps, log_predictive_density, pit, pit_error
-from bayes_sklearn.prediction.mixtures.counts import LatticeMixture
+from bayes_sklearn.prediction.linear_predictor import LinearPredictor
+from bayes_sklearn.prediction.mixtures.components import Components
+from bayes_sklearn.prediction.mixtures.continuous import ResponseMixture
 from bayes_sklearn.prediction.mixtures.few_points import gaussians, moments, strata
-from bayes_sklearn.prediction.mixtures.shares import BetaMixture
-from bayes_sklearn.prediction.shares import SharePredictive
+from bayes_sklearn.prediction.mixtures.lattice import LatticeMixture
+from bayes_sklearn.prediction.response import ResponsePredictive
 
 Array = NDArray[np.float64]
 
@@ -39,7 +44,24 @@ def intercepts(eta: Array, weights: Array | None = None) -> tuple[Posterior, Arr
     return points(np.column_stack([eta, np.zeros_like(eta)]), weights), np.zeros((1, 1))
 
 
-def at(distribution: SharePredictive, method: str, values: Array) -> Array:
+def shares_of(
+    posterior: Posterior,
+    X: Array,
+    seed: int,
+    *,
+    dispersion: Array | None = None,
+    counts: Array | float | None = None,
+    feature_error: Array | None = None,
+) -> ResponsePredictive:
+    """Return the distribution of shares whose log odds have this posterior."""
+    likelihood = BinomialLikelihood() if dispersion is None else BetaBinomialLikelihood()
+    if dispersion is not None:
+        posterior = replace(posterior, auxiliary={"dispersion": dispersion})
+    line = LinearPredictor(posterior, Rows(X, np.empty(0)), feature_error)
+    return ResponsePredictive(likelihood, line, seed, trials=counts)
+
+
+def at(distribution: ResponsePredictive, method: str, values: Array) -> Array:
     """Evaluate a method at many values of a distribution with one row."""
     return np.asarray(getattr(distribution, method)(np.asarray(values)[:, None]))[:, 0]
 
@@ -70,7 +92,7 @@ def beta_binomial_pmf(k: Array, n: float, shares: Array, dispersion: Array) -> A
 @pytest.mark.parametrize("n", [1, 7, 60, 2049, 30_000])
 def test_one_node_is_scipys_binomial(n: int) -> None:
     posterior, X = intercepts([-1.2])
-    share, observed = expit(-1.2), SharePredictive(posterior, X, None, 0, counts=float(n))
+    share, observed = expit(-1.2), shares_of(posterior, X, 0, counts=float(n))
     expected = stats.binom(n, share)
     k = np.unique(np.linspace(0, n, 300).round())
     k = np.unique([*k, *np.arange(expected.ppf(1e-6), expected.ppf(1 - 1e-6), max(1, n // 1000))])
@@ -88,8 +110,8 @@ def test_one_node_is_scipys_binomial(n: int) -> None:
 def test_one_node_is_scipys_beta_binomial_about_scipys_beta(share: float, rho: float, n: int) -> None:
     posterior, X = intercepts([logit(share)])
     a, b = share * (1 - rho) / rho, (1 - share) * (1 - rho) / rho
-    underlying = SharePredictive(posterior, X, None, 0, dispersion=np.array([rho]))
-    observed = SharePredictive(posterior, X, None, 0, dispersion=np.array([rho]), counts=float(n))
+    underlying = shares_of(posterior, X, 0, dispersion=np.array([rho]))
+    observed = shares_of(posterior, X, 0, dispersion=np.array([rho]), counts=float(n))
     expected = stats.betabinom(n, a, b)
     k = np.unique(np.linspace(0, n, 60).round())
     assert_allclose(at(observed, "logpdf", k / n), expected.logpmf(k) + np.log(n), rtol=1e-7, atol=1e-7)
@@ -113,7 +135,7 @@ def test_few_nodes_by_hand() -> None:
         (None, stats.binom.pmf(k[:, None], n, shares)),
         (dispersion, beta_binomial_pmf(k, n, shares, dispersion)),
     ):
-        observed = SharePredictive(posterior, X, None, 0, dispersion=rho, counts=float(n))
+        observed = shares_of(posterior, X, 0, dispersion=rho, counts=float(n))
         # The noise of nine trials is hardly wider than these nodes lie apart: only means are exact.
         mean = float(weights @ shares)
         rho = np.zeros(3) if rho is None else rho
@@ -125,7 +147,7 @@ def test_few_nodes_by_hand() -> None:
         assert_allclose(observed.var()[0], masses @ (k / n) ** 2 - (masses @ (k / n)) ** 2, rtol=1e-9)
         close = np.array([-1.0, -0.9, -1.05])
         near, X = intercepts(close, weights)
-        exact = SharePredictive(near, X, None, 0, dispersion=None if not rho.any() else rho, counts=float(n))
+        exact = shares_of(near, X, 0, dispersion=None if not rho.any() else rho, counts=float(n))
         pmf = (
             beta_binomial_pmf(k, n, expit(close), rho)
             if rho.any()
@@ -142,7 +164,7 @@ def test_few_nodes_by_hand() -> None:
 def test_many_nodes_are_summed(n: int, dispersed: bool) -> None:
     posterior, dispersion, X, eta = many()
     rho = dispersion if dispersed else None
-    observed = SharePredictive(posterior, X, None, 0, dispersion=rho, counts=float(n))
+    observed = shares_of(posterior, X, 0, dispersion=rho, counts=float(n))
     k = np.arange(n + 1.0)
     for row in (0, 7):
         shares = expit(eta[:, row])
@@ -156,7 +178,7 @@ def test_many_nodes_are_summed(n: int, dispersed: bool) -> None:
         ) @ weights
         # Every eighth node is a sample of 500; SciPy takes too long for all.
         tolerance = 0.02 if thinned != slice(None) else 2e-3
-        one = SharePredictive(posterior, X[[row]], None, 0, dispersion=rho, counts=float(n))
+        one = shares_of(posterior, X[[row]], 0, dispersion=rho, counts=float(n))
         assert_allclose(at(one, "cdf", k / n), np.cumsum(pmf), atol=tolerance)
         expected = lattice_crps(np.cumsum(pmf), n, 0.2)
         assert_allclose(one.crps(0.2)[0], expected, atol=tolerance / 10)
@@ -171,7 +193,7 @@ def test_moments_are_sums_over_nodes_and_parts_add_up() -> None:
     posterior, dispersion, X, eta = many()
     weights, shares = posterior.weights, expit(eta)
     counts = np.where(np.arange(len(X)) % 3 == 0, 0.0, np.arange(len(X)))
-    observed = SharePredictive(posterior, X, None, 0, dispersion=dispersion, counts=counts)
+    observed = shares_of(posterior, X, 0, dispersion=dispersion, counts=counts)
     mean = weights @ shares
     bernoulli = shares * (1.0 - shares)
     parts = {
@@ -203,7 +225,7 @@ def test_moments_are_sums_over_nodes_and_parts_add_up() -> None:
 def test_gaussian_log_odds_give_the_logit_normal(mu: float, sd: float) -> None:
     # Nodes at a Gaussian's quantiles: no Monte Carlo error is left.
     posterior, X = intercepts(mu + sd * stats.norm.ppf((np.arange(4000) + 0.5) / 4000))
-    line = SharePredictive(posterior, X, None, 0)
+    line = shares_of(posterior, X, 0)
     q = np.array([0.005, 0.025, 0.25, 0.5, 0.9, 0.975, 0.995])
     z = (logit(at(line, "ppf", q)) - mu) / sd
     assert_allclose(z, stats.norm.ppf(q), atol=2e-3)
@@ -227,7 +249,7 @@ def test_counts_that_say_more_than_the_posterior_are_smoothed(mu: float, sd: flo
     z = np.linspace(-9.0, 9.0, 8001)
     mass = stats.norm.pdf(z)
     posterior, X = intercepts(mu + sd * stats.norm.ppf((np.arange(4000) + 0.5) / 4000))
-    observed = SharePredictive(posterior, X, None, 0, counts=float(n))
+    observed = shares_of(posterior, X, 0, counts=float(n))
     k = np.unique(np.linspace(0, n, 50).round())
     expected = stats.binom.cdf(k[:, None], n, expit(mu + sd * z)) @ mass / mass.sum()
     assert_allclose(at(observed, "cdf", k / n), expected, atol=1.5e-3)
@@ -240,7 +262,7 @@ def test_quantiles_invert_the_distribution_function_and_stay_inside() -> None:
     posterior, dispersion, X, _ = many()
     q = np.array([[0.0], [1e-12], [0.01], [0.4], [0.77], [1.0 - 1e-9], [1.0]])
     for kwargs in ({}, {"dispersion": dispersion}):
-        smooth = SharePredictive(posterior, X, None, 0, **kwargs)
+        smooth = shares_of(posterior, X, 0, **kwargs)
         found = smooth.ppf(q)
         assert ((found >= 0.0) & (found <= 1.0)).all()
         assert (np.diff(found, axis=0) >= 0.0).all()
@@ -249,7 +271,7 @@ def test_quantiles_invert_the_distribution_function_and_stay_inside() -> None:
         slope = (smooth.cdf(found[3] + step) - smooth.cdf(found[3] - step)) / (2.0 * step)
         assert_allclose(smooth.pdf(found[3]), slope, rtol=0.02)
         counts = np.arange(len(X)) * 13.0
-        observed = SharePredictive(posterior, X, None, 0, counts=counts, **kwargs)
+        observed = shares_of(posterior, X, 0, counts=counts, **kwargs)
         found = observed.ppf(q)
         assert ((found >= 0.0) & (found <= 1.0)).all()
         lattice = found[:, 1:] * counts[1:]
@@ -268,7 +290,7 @@ def test_draws_have_the_distribution() -> None:
     X = X[:4]
     for rho in (None, dispersion):
         counts = np.array([0.0, 1.0, 15.0, 3000.0])
-        observed = SharePredictive(posterior, X, None, 3, dispersion=rho, counts=counts)
+        observed = shares_of(posterior, X, 3, dispersion=rho, counts=counts)
         draws = observed.sample(20_000, random_state=1)
         z = (draws.mean(axis=1) - observed.mean()) / (observed.std() / np.sqrt(20_000))
         assert np.abs(z).max() < 4.5
@@ -279,8 +301,8 @@ def test_draws_have_the_distribution() -> None:
         assert_allclose(draws[1:] * counts[1:, None], np.rint(draws[1:] * counts[1:, None]), atol=1e-9)
         assert_allclose(observed.sample(2), observed.sample(2))
         # One node a column: the lines of all rows move together.
-        lines = SharePredictive(posterior, X, None, 3).sample(4000, random_state=2)
-        expected = SharePredictive(posterior, X, None, 3).covariance()
+        lines = shares_of(posterior, X, 3).sample(4000, random_state=2)
+        expected = shares_of(posterior, X, 3).covariance()
         correlation = expected[0, 1] / np.sqrt(expected[0, 0] * expected[1, 1])
         assert_allclose(np.corrcoef(lines[0], lines[1])[0, 1], correlation, atol=0.08)
 
@@ -289,8 +311,8 @@ def test_scores_are_proper_and_calibrated_and_on_the_scale_of_the_share() -> Non
     posterior, dispersion, X, _ = many(512)
     X, rng = np.repeat(X, 10, axis=0), np.random.default_rng(4)
     counts = rng.integers(200, 400, len(X)).astype(float)
-    right = SharePredictive(posterior, X, None, 0, dispersion=dispersion, counts=counts)
-    wrong = SharePredictive(posterior, X, None, 0, counts=counts)
+    right = shares_of(posterior, X, 0, dispersion=dispersion, counts=counts)
+    wrong = shares_of(posterior, X, 0, counts=counts)
     # A node of its own for every row.
     y = np.diagonal(right.sample(len(X), random_state=5))
     assert log_predictive_density(y, right) > log_predictive_density(y, wrong) + 0.1
@@ -309,7 +331,7 @@ def test_scores_are_proper_and_calibrated_and_on_the_scale_of_the_share() -> Non
 def test_rounded_shares_meet_their_lattice_value() -> None:
     posterior, X = intercepts(np.linspace(-1.1, -0.9, 50))
     for rho in (None, np.full(50, 0.1)):
-        observed = SharePredictive(posterior, X, None, 0, dispersion=rho, counts=30.0)
+        observed = shares_of(posterior, X, 0, dispersion=rho, counts=30.0)
         assert_allclose(observed.cdf(0.33), observed.cdf(10 / 30), rtol=1e-12)  # 9.9 of 30
         assert observed.cdf(0.32)[0] < observed.cdf(10 / 30)[0] - 0.01  # 9.6 of 30
         between = observed.logpdf(0.35)[0]  # 10.5 of 30
@@ -338,9 +360,10 @@ def test_probabilities_of_a_large_count_agree_with_those_of_every_one() -> None:
     shares, rho = np.array([[0.02, 0.03, 0.6]]), np.array([[0.3, 0.001, 0.01]])
     weights = np.array([[0.5, 0.3, 0.2]])
     n = 6000
-    mixture = LatticeMixture(np.array([float(n)]), weights, shares, 1.0 - shares, rho)
+    parts = Components(weights, logit(shares), {"dispersion": rho[0]})
+    mixture = LatticeMixture(BetaBinomialLikelihood(), np.array([float(n)]), parts, parts)
     k = np.arange(n + 1.0)
-    every = np.exp(mixture.log_pmf(k[None])[0])
+    every = beta_binomial_pmf(k, n, shares[0], rho[0]) @ weights[0]
     assert_allclose(every.sum(), 1.0, rtol=1e-9)
     below = np.cumsum(every)
     found = np.array([mixture.cdf(np.array([x / n]))[0] for x in k[::37]])
@@ -352,7 +375,11 @@ def test_probabilities_of_a_large_count_agree_with_those_of_every_one() -> None:
 @pytest.mark.parametrize(("share", "rho"), [(0.2, 0.1), (0.5, 0.7), (0.01, 0.2), (0.97, 0.003)])
 def test_score_of_beta_mixtures_is_its_definition(share: float, rho: float) -> None:
     shares, rhos, weights = np.array([[share, 0.4]]), np.array([[rho, 0.15]]), np.array([[0.7, 0.3]])
-    mixture = BetaMixture(weights, shares, 1.0 - shares, rhos)
+    parts = Components(weights, logit(shares), {"dispersion": rhos[0]})
+    underlying = BetaBinomialLikelihood().underlying
+    mixture = ResponseMixture(
+        underlying, parts, parts, np.sqrt(rhos / shares / (1.0 - shares)).min(axis=1), smooth=False
+    )
     a, b = shares[0] * (1 - rhos[0]) / rhos[0], (1 - shares[0]) * (1 - rhos[0]) / rhos[0]
     # Even in the log odds, so that no end is cut short.
     grid = np.linspace(-60.0, 36.0, 400_001)
@@ -392,13 +419,13 @@ def test_errors_of_features_spread_the_log_odds() -> None:
     mass /= mass.sum()
     shares = expit(eta[:, None] + np.sqrt(error)[:, None] * z)
     means = shares @ mass
-    measured = SharePredictive(posterior, X, None, 0, feature_error=error)
+    measured = shares_of(posterior, X, 0, feature_error=error)
     assert_allclose(measured.mean()[0], posterior.weights @ means, rtol=1e-6)
     total = posterior.weights @ (shares**2 @ mass) - measured.mean()[0] ** 2
     assert_allclose(measured.var()[0], total, rtol=1e-4)
     assert set(measured.variance_parts) >= {"parameters", "feature_error"}
     n, k = 20, np.arange(21.0)
-    observed = SharePredictive(posterior, X, None, 0, feature_error=error, counts=float(n))
+    observed = shares_of(posterior, X, 0, feature_error=error, counts=float(n))
     pmf = sum(
         weight * stats.binom.pmf(k[:, None], n, share) @ mass
         for weight, share in zip(posterior.weights, shares, strict=True)
@@ -418,7 +445,7 @@ def test_log_odds_as_wide_as_any_are_integrated_out(mu: float, sd: float, n: int
     error = np.square(sd * np.exp(0.2 * rng.normal(size=size)))
     posterior, X = intercepts(eta, weights)
     counts = float(n) if n else None
-    found = SharePredictive(posterior, X, None, 0, feature_error=error, counts=counts)
+    found = shares_of(posterior, X, 0, feature_error=error, counts=counts)
     x = np.linspace(mu - 16.0 * sd, mu + 16.0 * sd, 4001)
     density = sum(
         weight * stats.norm.pdf(x, one, np.sqrt(v))
@@ -463,7 +490,7 @@ def test_degenerate_posteriors_and_extreme_log_odds_stay_finite() -> None:
             for n in (0.0, 1.0, 50.0, 1e6):
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
-                    share = SharePredictive(posterior, X, None, 0, dispersion=rho, counts=n)
+                    share = shares_of(posterior, X, 0, dispersion=rho, counts=n)
                     lower, upper = share.interval(0.9)
                     assert 0.0 <= lower[0] <= upper[0] <= 1.0, (eta, rho, n)
                     assert np.isfinite([share.mean(), share.var(), share.crps(0.3), share.cdf(0.3)]).all()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -12,9 +14,14 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.likelihoods import StudentTLikelihood
+from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.prediction.line import LinearPredictive
+from bayes_sklearn.prediction.linear_predictor import LinearPredictor
 from bayes_sklearn.prediction.mixtures import normal as mixtures
-from bayes_sklearn.prediction.student_t import StudentTMixture, StudentTPredictive
+from bayes_sklearn.prediction.mixtures.components import Components
+from bayes_sklearn.prediction.mixtures.continuous import ResponseMixture
+from bayes_sklearn.prediction.response import ResponsePredictive
 
 Array = NDArray[np.float64]
 
@@ -26,6 +33,28 @@ def nodes(size: int, p: int = 3, seed: int = 0, spread: float = 0.2) -> Posterio
     nowhere = SharedBasis(np.empty((p, 0)), np.empty((size, 0)))
     scale = 0.7 * np.exp(0.1 * rng.normal(size=size))
     return Posterior(rng.dirichlet(np.full(size, 5.0)), location, nowhere, scale, np.zeros(p - 1))
+
+
+def students(
+    nu: Array | float,
+    posterior: Posterior,
+    X: Array,
+    noise: Any,
+    seed: int,
+    feature_error: Array | None = None,
+) -> ResponsePredictive:
+    """Return the distribution of measurements with Student's noise."""
+    every = np.broadcast_to(np.asarray(nu, dtype=np.float64), posterior.weights.shape)
+    posterior = replace(posterior, auxiliary={"nu": every})
+    line = LinearPredictor(posterior, Rows(X, np.empty(0)), feature_error)
+    return ResponsePredictive(StudentTLikelihood(), line, seed, noise=noise)
+
+
+def mixture(weights: Array, nu: Array, locations: Array, scales: Array) -> ResponseMixture:
+    """Return a mixture of t distributions."""
+    every = np.broadcast_to(weights, locations.shape)
+    parts = Components(every, locations, {"nu": nu}, scales)
+    return ResponseMixture(StudentTLikelihood(), parts, parts, scales.min(axis=1), smooth=False)
 
 
 @pytest.mark.parametrize("nu", [1.1, 2.5, 5.0, 40.0, 1e7])
@@ -40,7 +69,7 @@ def test_one_node_is_scipys_t(nu: float) -> None:
         ),
     }
     for noise, scale in noises.values():
-        found = StudentTPredictive(nu, posterior, X, None, noise, 0)
+        found = students(nu, posterior, X, noise, 0)
         expected = stats.t(nu, posterior.location[0] @ [1.0, 0.3, -1.0], scale)
         y = np.array([-30.0, -1.0, 0.0, 1.2, 4.0, 1e4])
         column = y[:, None]
@@ -68,11 +97,11 @@ def test_score_is_its_definition(nu: float) -> None:
                 2 * mpmath.sqrt(nu) / (nu - 1) * mpmath.beta(0.5, nu - 0.5) / mpmath.beta(0.5, nu / 2) ** 2
             )
             expected = z * (2 * below - 1) + 2 * density * (nu + z**2) / (nu - 1) - spread
-        one = StudentTMixture(np.ones(1), np.array([nu]), np.zeros((1, 1)), np.ones((1, 1)))
+        one = mixture(np.ones(1), np.array([nu]), np.zeros((1, 1)), np.ones((1, 1)))
         assert_allclose(one.crps(np.array([value]))[0], float(expected), rtol=1e-6)
     weights, nus = np.array([0.3, 0.7]), np.array([nu, 8.0])
     locations, scales = np.array([[0.0, 2.0]]), np.array([[1.0, 0.1]])
-    two = StudentTMixture(weights, nus, locations, scales)
+    two = mixture(weights, nus, locations, scales)
 
     def below_at(x: float) -> float:
         return float(stats.t.cdf(x, nus, locations[0], scales[0]) @ weights)
@@ -92,7 +121,7 @@ def test_score_is_its_definition(nu: float) -> None:
 
 def test_few_nodes_by_hand() -> None:
     posterior, nu, X = nodes(3), np.array([3.0, 6.0, 12.0]), np.array([[0.3, -1.0], [2.0, 0.0]])
-    found = StudentTPredictive(nu, posterior, X, None, {"scatter": (0.0, 1.0)}, 0)
+    found = students(nu, posterior, X, {"scatter": (0.0, 1.0)}, 0)
     lines = np.column_stack([np.ones(2), X]) @ posterior.location.T
     weights, scale = posterior.weights, posterior.noise_scale
     y = np.array([0.2, 3.1])
@@ -117,12 +146,12 @@ def test_few_nodes_by_hand() -> None:
 def test_variance_is_infinite_where_two_degrees_of_freedom_are_possible_and_the_mean_is_the_line() -> None:
     posterior, X = nodes(3), np.array([[0.3, -1.0]])
     noise = {"target_error": (0.0, 0.2), "scatter": (0.0, 0.0)}
-    wild = StudentTPredictive(np.array([1.0, 5.0, 9.0]), posterior, X, None, noise, 0)
+    wild = students(np.array([1.0, 5.0, 9.0]), posterior, X, noise, 0)
     assert wild.var()[0] == np.inf
     assert wild.std()[0] == np.inf
     assert wild.variance_parts["scatter"][0] == 0.0
     assert np.isfinite(wild.variance_parts["parameters"][0])
-    assert_allclose(wild.mean(), LinearPredictive(posterior, X, None, {}, 0).mean())
+    assert_allclose(wild.mean(), LinearPredictive(LinearPredictor.of(posterior, X), {}, 0).mean())
     assert wild.crps(0.3)[0] == np.inf
     assert np.isfinite(wild.interval()).all()
     # A node without weight says nothing.
@@ -133,15 +162,15 @@ def test_variance_is_infinite_where_two_degrees_of_freedom_are_possible_and_the_
         posterior.noise_scale,
         posterior.center,
     )
-    calm = StudentTPredictive(np.array([1.0, 5.0, 9.0]), silent, X, None, noise, 0)
+    calm = students(np.array([1.0, 5.0, 9.0]), silent, X, noise, 0)
     assert np.isfinite([calm.var()[0], calm.crps(0.3)[0]]).all()
 
 
 def test_many_degrees_of_freedom_are_the_normal_predictive() -> None:
     posterior, X = nodes(60), np.random.default_rng(1).normal(size=(9, 2))
     noise = {"scatter": (0.1, 1.0)}
-    found = StudentTPredictive(1e8, posterior, X, None, noise, 0)
-    normal = LinearPredictive(posterior, X, None, noise, 0)
+    found = students(1e8, posterior, X, noise, 0)
+    normal = LinearPredictive(LinearPredictor.of(posterior, X), noise, 0)
     y = np.linspace(-2.0, 3.0, 9)
     for method in ("logpdf", "cdf", "crps"):
         assert_allclose(getattr(found, method)(y), getattr(normal, method)(y), rtol=1e-5, err_msg=method)
@@ -152,7 +181,7 @@ def test_many_degrees_of_freedom_are_the_normal_predictive() -> None:
 def test_few_nodes_stand_for_many() -> None:
     posterior, rng = nodes(4096), np.random.default_rng(5)
     nu, X = 2.0 + rng.gamma(2.0, 5.0, size=4096), rng.normal(size=(6, 2))
-    found = StudentTPredictive(nu, posterior, X, None, {"scatter": (0.0, 1.0)}, 0)
+    found = students(nu, posterior, X, {"scatter": (0.0, 1.0)}, 0)
     lines = np.column_stack([np.ones(6), X]) @ posterior.location.T
     y = np.linspace(-3.0, 5.0, 6)
     pdf = stats.t.pdf(y[:, None], nu, lines, posterior.noise_scale) @ posterior.weights
@@ -163,19 +192,15 @@ def test_few_nodes_stand_for_many() -> None:
         # What 129 points for 4,096 nodes cost: a tenth of a tail of one in a thousand, 1% of wider ones.
         assert_allclose(reached, q, rtol=0.15 if q < 0.01 else 0.01)
         assert_allclose(found.cdf(at), q, rtol=1e-6)
-    full = StudentTMixture(
-        posterior.weights, nu, lines[:1], np.broadcast_to(posterior.noise_scale, (1, 4096))
-    )
+    full = mixture(posterior.weights, nu, lines[:1], np.broadcast_to(posterior.noise_scale, (1, 4096)))
     assert_allclose(found.crps(y)[:1], full.crps(y[:1]), rtol=2e-3)
-    assert_allclose(
-        found.ppf(0.9)[2], StudentTPredictive(nu, posterior, X[2:3], None, found._noise, 0).ppf(0.9)[0]
-    )
+    assert_allclose(found.ppf(0.9)[2], students(nu, posterior, X[2:3], found._noise, 0).ppf(0.9)[0])
 
 
 def test_draws_have_the_distribution() -> None:
     posterior, X = nodes(400), np.array([[0.3, -1.0], [2.0, 0.5]])
     nu = np.full(400, 6.0)
-    found = StudentTPredictive(nu, posterior, X, None, {"scatter": (0.0, 1.0)}, 4)
+    found = students(nu, posterior, X, {"scatter": (0.0, 1.0)}, 4)
     draws = found.sample(40_000, random_state=1)
     for q in (0.01, 0.2, 0.5, 0.95):
         share = (draws <= found.ppf(q)[:, None]).mean(axis=1)
@@ -188,7 +213,7 @@ def test_draws_have_the_distribution() -> None:
 def test_errors_of_features_widen_the_line_within_a_node() -> None:
     posterior, X = nodes(2), np.array([[0.3, -1.0]])
     error = np.array([0.5, 0.3])
-    found = StudentTPredictive(4.0, posterior, X, None, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
+    found = students(4.0, posterior, X, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
     lines = posterior.location @ [1.0, 0.3, -1.0]
     z = np.linspace(-9.0, 9.0, 4001)
     mass = stats.norm.pdf(z) / stats.norm.pdf(z).sum()
@@ -226,7 +251,7 @@ def test_lines_as_wide_as_any_are_integrated_out(size: int, nu: float, ratio: fl
     posterior, X = nodes(size, spread=0.1), np.array([[0.3, -1.0]])
     every_nu = np.full(size, nu) if size < 100 else np.maximum(2.1, nu * np.exp(0.3 * rng.normal(size=size)))
     error = np.square(0.7 * ratio * np.exp(0.2 * rng.normal(size=size)))
-    found = StudentTPredictive(every_nu, posterior, X, None, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
+    found = students(every_nu, posterior, X, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
     q = np.array([0.001, 0.025, 0.2, 0.5, 0.7, 0.975])
     y = found.ppf(q[:, None])[:, 0]
     line = posterior.location @ [1.0, 0.3, -1.0]
@@ -244,7 +269,7 @@ def test_lines_as_wide_as_any_are_integrated_out(size: int, nu: float, ratio: fl
 def test_score_is_its_definition_where_the_line_is_wide(nu: float, ratio: float) -> None:
     posterior, X = nodes(3), np.array([[0.3, -1.0]])
     error = np.square(ratio * np.array([0.5, 0.7, 0.8]))
-    found = StudentTPredictive(nu, posterior, X, None, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
+    found = students(nu, posterior, X, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
     every, line = np.full(3, nu), posterior.location @ [1.0, 0.3, -1.0]
     unit, value = 1.0 + ratio, 0.4
     start = float(np.arcsinh(value / unit))
@@ -256,7 +281,7 @@ def test_score_is_its_definition_where_the_line_is_wide(nu: float, ratio: float)
         square = np.square(below if end < start else 1.0 - below)
         score += 0.5 * abs(end - start) * float((rule * square) @ (unit * np.cosh(u)))
     assert_allclose(found.crps(value)[0], score, rtol=2e-3 if nu < 2.0 else 2e-4)
-    wild = StudentTPredictive(1.0, posterior, X, None, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
+    wild = students(1.0, posterior, X, {"scatter": (0.0, 1.0)}, 0, feature_error=error)
     assert wild.crps(value)[0] == np.inf
 
 
@@ -264,7 +289,7 @@ def test_points_far_apart_beside_their_noise_are_smoothed() -> None:
     """Of 2,000 points whose noise is a hundredth of their spread, the steps of the few were off by 0.15."""
     posterior, X = nodes(2000), np.array([[0.3, -1.0]])
     noise = {"scatter": (0.0, 1e-4)}
-    found = StudentTPredictive(4.0, posterior, X, None, noise, 0)
+    found = students(4.0, posterior, X, noise, 0)
     line = posterior.location @ [1.0, 0.3, -1.0]
     for q in (0.025, 0.3, 0.5, 0.9):
         below = stats.t.cdf(found.ppf(q), 4.0, line, 0.01 * posterior.noise_scale) @ posterior.weights

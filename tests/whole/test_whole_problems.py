@@ -177,7 +177,7 @@ def check_distribution(distribution: Any, *, discrete: bool = False, noise: bool
 def check_predictions(model: Any, X: Any, **new: Any) -> None:
     """Check predictions of rows that a model was fitted to."""
     before, dumped = state(model), frozen(state(model))
-    discrete = hasattr(model, "_fitted") and model._fitted.likelihood.takes_trials
+    discrete = hasattr(model, "_fitted") and model._fitted.likelihood.counted
     for include_noise in (True, False):
         outcome = attempt(model.predict_distribution, X, include_noise=include_noise, **new)
         assert outcome.answered, outcome.refusal

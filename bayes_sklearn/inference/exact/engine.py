@@ -38,7 +38,7 @@ _FALLEN = 20.0
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if not problem.likelihood.closed_form:
+    if not problem.likelihood.is_normal:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
         return "it takes exact features, not errors in X"

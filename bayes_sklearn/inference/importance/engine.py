@@ -38,7 +38,7 @@ NAME = "importance"
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     errors = problem.feature_errors
-    if not problem.likelihood.closed_form:
+    if not problem.likelihood.is_normal:
         return _why_not_regression(problem)
     if errors is None:
         return "with the normal likelihood it is for features measured with error, and none has one"

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dtrtri
-from scipy.special import logit
 
 from ...likelihoods.parameters import Auxiliary, FoldedLog, Log
 from ...priors.base import ScalePrior
@@ -247,11 +246,11 @@ class RegressionDensity:
         both = self._turned(np.vstack([self.offset, self.basis.T]), back=True)
         return both[0], np.ascontiguousarray(both[1:].T)
 
-    def _pooled_share(self) -> float:
-        """Return all successes over all trials, with half a success and half a failure added."""
+    def _pooled_mean(self) -> float:
+        """Return the mean of all rows together, by trials or exposure."""
         y, trials = self.problem.rows.y, self.problem.trials
         weight = self._frequency(slice(None), len(y)) * (1.0 if trials is None else trials)
-        return float((weight @ y + 0.5) / (weight.sum() + 1.0))
+        return self.problem.likelihood.link.pooled(float(weight @ y), float(weight.sum()))
 
     def _frequency(self, block: slice, size: int) -> Array:
         frequency = self.problem.rows.frequency
@@ -309,11 +308,11 @@ class RegressionDensity:
     def start_of_rows(self) -> Array:
         """A point to search from, but for the scale of the prior: least squares, for likelihoods of target less line.
 
-        Where the target has a link, the line is that of all rows' share.
+        Where the target has a link, the line is that of all rows' mean.
         """
         problem, k = self.problem, self.n_coefficients
         point, scale = np.zeros(self.n_climbed), 1.0
-        if problem.likelihood.link == "identity":
+        if problem.likelihood.link.is_identity:
             factor = problem.factor[0]
             design = self._turned(factor[:, -1 - k : -1])
             target = factor[:, -1] - design @ self.offset
@@ -324,7 +323,7 @@ class RegressionDensity:
                 scale = problem.typical_error * np.sqrt(max(scale**2 - 1.0, 0.1))
         elif problem.fit_intercept:
             line = self.offset.copy()
-            line[0] = logit(self._pooled_share())
+            line[0] = problem.likelihood.link.of(np.array(self._pooled_mean()))
             point[:k] = np.linalg.solve(self.basis, line - self.offset)
         for i, parameter in enumerate(problem.auxiliary, start=k):
             value = scale if parameter.name == "noise_scale" else parameter.start

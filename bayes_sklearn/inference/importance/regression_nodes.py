@@ -93,7 +93,7 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
     )
     # Noise scales of so many times the data's resolution are rounding.
     few_times = 3.0
-    if not whole.doubts and problem.noise.only_multiplies and problem.likelihood.link == "identity":
+    if not whole.doubts and problem.noise.only_multiplies and problem.likelihood.link.is_identity:
         at_the_end = posterior.noise_scale < few_times * problem.resolution()
         if posterior.weights @ at_the_end > 1e-3:
             warn_of_no_noise()

@@ -14,7 +14,7 @@ NAME = "nuts"
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if not problem.likelihood.closed_form and problem.feature_errors is not None:
+    if not problem.likelihood.is_normal and problem.feature_errors is not None:
         if problem.n_components > 1:
             return f"x_distribution='mixture' takes the normal likelihood, not {problem.likelihood!r}"
         if problem.feature_errors.with_target is not None:
@@ -41,7 +41,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     ConvergenceWarning
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
-    closed_form = problem.likelihood.closed_form
+    closed_form = problem.likelihood.is_normal
     if problem.feature_errors is None:
         of = compressed_rows if closed_form else rows
     elif not closed_form:

@@ -119,9 +119,10 @@ def observed_data(problem: Problem, used: NDArray[np.intp]) -> Observations:
     data = plain_data(problem, used)
     if problem.standard_error is not None:
         data = replace(data, standard_error=pm.Data("y_err", data.standard_error, dims="obs"))
-    if problem.likelihood.takes_trials:
-        trials = np.broadcast_to(data.trials, data.y.shape).astype(np.int64)
-        data = replace(data, trials=pm.Data("trials", trials, dims="obs"))
+    if problem.likelihood.counted:
+        kind = np.int64 if problem.likelihood.per == "trials" else np.float64
+        trials = np.broadcast_to(data.trials, data.y.shape).astype(kind)
+        data = replace(data, trials=pm.Data(problem.likelihood.per, trials, dims="obs"))
     return data
 
 
@@ -194,7 +195,7 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
         return of_geometries(name, found.roots, prior_scale(problem), "feature")
     if not isinstance(prior, ScaleMixture):
         return _variable(prior, "coef_prior", p, name, scale=prior_scale(problem), dims="feature")
-    if problem.likelihood.closed_form:  # as the compressed rows have it, which know no single row
+    if problem.likelihood.is_normal:  # as the compressed rows have it, which know no single row
         unit = (problem.noise.variance(values, problem.typical_error) / problem.total_weight) ** 0.5
     else:
         frequency = problem.rows.frequency
@@ -205,13 +206,13 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
 
 
 def pooled_share(problem: Problem) -> float:
-    """Return the share of all rows together, with half a success and half a failure more."""
+    """Return the mean of all rows together, half a count away from the ends that it has."""
     if problem.prior_units is not None:
         return problem.prior_units.pooled_share
     weight = np.broadcast_to(1.0 if problem.trials is None else problem.trials, problem.rows.y.shape)
     if problem.rows.frequency is not None:
         weight = weight * problem.rows.frequency
-    return float((weight @ problem.rows.y + 0.5) / (weight.sum() + 1.0))
+    return problem.likelihood.link.pooled(float(weight @ problem.rows.y), float(weight.sum()))
 
 
 def unit_of(

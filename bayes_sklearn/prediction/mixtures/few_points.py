@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
+from ...inference.numerics.quadrature import gauss_rule
 from .normal import average
 
 __all__ = [
+    "as_points",
     "bandwidth",
-    "effective_size",
+    "gauss_points",
     "gaussians",
-    "matched",
     "moments",
-    "on_grid",
+    "smoothed",
     "spread_out",
     "strata",
 ]
@@ -40,6 +41,9 @@ _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 # A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
 # the nodes may hold less than the kernel.
 _KERNEL, _LEAST = 0.75, 0.002
+
+# Of the grid that nodes are put on before a Gauss rule; how far Gaussians reach.
+_GRID, _REACH = 257, 6.5
 
 _TINY = np.finfo(np.float64).tiny
 
@@ -159,3 +163,35 @@ def gaussians(
     spacing = np.ptp(centres, axis=1) / (size - 1)
     kernel = np.minimum(np.maximum(kernel, np.square(_KERNEL * spacing)), variance)
     return on, matched(centres, on, mean, np.sqrt(variance - kernel)), np.sqrt(kernel)[:, None]
+
+
+def smoothed(values: Array, weights: Array, size: int) -> tuple[Array, Array, Array]:
+    """Return weights and means, (n, size) each, and sds, (n, 1), of Gaussians that smooth nodes which are points."""
+    mean, sd = moments(values, weights)
+    masses, centres = on_grid(values, weights, size)
+    kernel = bandwidth(weights) * sd
+    return masses, matched(centres, masses, mean, np.sqrt(np.square(sd) - np.square(kernel))), kernel[:, None]
+
+
+def gauss_points(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
+    """Return weights and points, (n, size) each, of a Gauss rule of the nodes, put on a fine grid first."""
+    if values.shape[1] > _GRID:
+        masses, centres = on_grid(values, weights, _GRID)
+        values, weights = matched(centres, masses, *moments(values, weights)), masses
+    points, masses = gauss_rule(values, weights, size)
+    return masses, points
+
+
+def as_points(masses: Array, means: Array, sds: Array, size: int) -> tuple[Array, Array]:
+    """Return weights and points, (n, size) each, evenly spaced: the probabilities that Gaussians have about them."""
+    lowest, highest = (means - _REACH * sds).min(axis=1), (means + _REACH * sds).max(axis=1)
+    spacing = (highest - lowest) / size
+    sds = np.maximum(sds, 1e-3 * spacing[:, None])
+    below = np.zeros((len(means), size + 1))
+    for edge in range(1, size + 1):
+        below[:, edge] = average(ndtr((lowest + edge * spacing)[:, None] / sds - means / sds), masses)
+    weights = np.diff(below)
+    points = lowest[:, None] + (np.arange(size) + 0.5) * spacing[:, None]
+    mean = average(means, masses)
+    variance = average(np.square(sds) + np.square(means - mean[:, None]), masses)
+    return weights, matched(points, weights, mean, np.sqrt(variance))

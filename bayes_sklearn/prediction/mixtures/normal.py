@@ -75,6 +75,32 @@ class NormalMixture:
         return crps(value, self.weights, self.means, self.sds)
 
 
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """Mixtures of several kinds, each for some of the rows."""
+
+    n: int
+    parts: tuple[tuple[NDArray[np.intp], Mixture], ...]
+
+    def log_density(self, value: Array) -> Array:
+        return self._join([(rows, part.log_density(value[rows])) for rows, part in self.parts])
+
+    def cdf(self, value: Array) -> Array:
+        return self._join([(rows, part.cdf(value[rows])) for rows, part in self.parts])
+
+    def quantile(self, probability: Array) -> Array:
+        return self._join([(rows, part.quantile(probability[rows])) for rows, part in self.parts])
+
+    def crps(self, value: Array) -> Array:
+        return self._join([(rows, part.crps(value[rows])) for rows, part in self.parts])
+
+    def _join(self, answers: list[tuple[NDArray[np.intp], Array]]) -> Array:
+        joined = np.empty(self.n)
+        for rows, answer in answers:
+            joined[rows] = answer
+        return joined
+
+
 def average(values: Array, weights: Array) -> Array:
     """Return each row's weighted sum, (n,); weights are (G,) for all rows, or (n, G)."""
     return values @ weights if weights.ndim == 1 else np.einsum("ng,ng->n", values, weights)

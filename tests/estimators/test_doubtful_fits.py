@@ -116,11 +116,11 @@ def test_advice_where_leave_one_out_is_not_to_be_trusted_applies_to_the_likeliho
     assert ("student_t" in str(caught[0].message)) == isinstance(likelihood, NormalLikelihood)
 
 
-def test_a_likelihood_of_an_unknown_link_is_refused() -> None:
+def test_a_likelihood_whose_link_is_none_is_refused() -> None:
     class LogLink(StudentTLikelihood):
         link: ClassVar[Any] = "log"
 
-    with pytest.raises(ValueError, match=r"link 'log'.*'identity' or 'logit'"):
+    with pytest.raises(TypeError, match=r"link 'log': its class needs a Link.*LOG"):
         Regressor(likelihood=LogLink()).fit(X, Y)
 
 

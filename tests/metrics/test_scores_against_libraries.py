@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from bayes_sklearn import HalfNormal, Normal, metrics
 from bayes_sklearn.inference._compat import diagnostics, quietly
-from bayes_sklearn.prediction.mixtures.counts import LatticeMixture
+from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood, StudentTLikelihood
+from bayes_sklearn.prediction.mixtures.components import Components
+from bayes_sklearn.prediction.mixtures.continuous import ResponseMixture
+from bayes_sklearn.prediction.mixtures.lattice import LatticeMixture
 from bayes_sklearn.prediction.mixtures.normal import NormalMixture
-from bayes_sklearn.prediction.mixtures.shares import BetaMixture
-from bayes_sklearn.prediction.student_t import StudentTMixture
 
 from data import gentle, measured
 from oracle import half_normal, integrate_posterior
@@ -75,7 +76,8 @@ def test_scores_of_mixtures_of_normal_distributions(scoringrules: Any, size: int
 
 @pytest.mark.parametrize("nu", [2.5, 5.0, 80.0])
 def test_scores_of_t_distributions(scoringrules: Any, nu: float) -> None:
-    one = StudentTMixture(np.ones(1), np.array([nu]), MEAN[:, None], SD[:, None])
+    parts = Components(np.ones((20, 1)), MEAN[:, None], {"nu": np.array([nu])}, SD[:, None])
+    one = ResponseMixture(StudentTLikelihood(), parts, parts, SD, smooth=False)
     assert_allclose(one.crps(Y), scoringrules.crps_t(Y, nu, MEAN, SD), rtol=1e-6)
     assert_allclose(-one.log_density(Y), scoringrules.logs_t(Y, nu, MEAN, SD), rtol=1e-10)
 
@@ -84,14 +86,17 @@ def test_scores_of_shares(scoringrules: Any) -> None:
     share, rho = RNG.uniform(0.05, 0.95, 20), RNG.uniform(0.01, 0.4, 20)
     y = RNG.uniform(0.0, 1.0, 20)
     size = (1.0 - rho) / rho
-    one = np.ones((20, 1)), share[:, None], 1.0 - share[:, None]
-    underlying = BetaMixture(*one, rho[:, None])
+    one, eta = np.ones((20, 1)), special.logit(share)[:, None]
+    parts = Components(one, eta, {"dispersion": rho[:, None]})
+    likelihood, width = BetaBinomialLikelihood().underlying, np.sqrt(rho / share / (1.0 - share))
+    underlying = ResponseMixture(likelihood, parts, parts, width, smooth=False)
     parameters = share * size, (1.0 - share) * size
     assert_allclose(underlying.crps(y), scoringrules.crps_beta(y, *parameters), rtol=2e-4)
     assert_allclose(-underlying.log_density(y), scoringrules.logs_beta(y, *parameters), rtol=1e-8)
     counts = RNG.integers(1, 200, 20).astype(float)
     k = RNG.binomial(counts.astype(int), share).astype(float)
-    observed = LatticeMixture(counts, *one, np.zeros((20, 1)))
+    parts = Components(one, eta, {})
+    observed = LatticeMixture(BinomialLikelihood(), counts, parts, parts)
     # Of a count, in its unit: a share's is one over the trials of it.
     of_counts = scoringrules.crps_binomial(k, counts, share)
     assert_allclose(observed.crps(k / counts), of_counts / counts, rtol=1e-8, atol=1e-12)

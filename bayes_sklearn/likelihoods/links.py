@@ -1,0 +1,110 @@
+"""Links between a target's mean and the linear predictor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+__all__ = ["IDENTITY", "LOG", "LOGIT", "Link"]
+
+Array = NDArray[np.float64]
+
+
+class Link(ABC):
+    """What turns the mean of a target into the linear predictor; none has parameters."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    """What the linear predictor is in; "": the target's own unit."""
+    lower: ClassVar[float] = -np.inf
+    """What means exceed."""
+    upper: ClassVar[float] = np.inf
+    """What they stay below."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the linear predictor is the mean, so that the target may be centred and scaled."""
+        return not self.unit
+
+    @abstractmethod
+    def mean(self, eta: Array) -> Array:
+        """Return the mean at a linear predictor."""
+
+    @abstractmethod
+    def of(self, mean: Array) -> Array:
+        """Return the linear predictor of a mean, infinite at the ends."""
+
+    @abstractmethod
+    def slope(self, mean: Array) -> Array:
+        """Return the derivative of the mean in the linear predictor, where the mean is this."""
+
+    def log_slope(self, eta: Array) -> Array:
+        """Return the log of the derivative of the mean in the linear predictor."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.slope(self.mean(eta))))
+
+    def pooled(self, total: float, weight: float) -> float:
+        """Return the mean of all rows, half a count away from every end that it has."""
+        if np.isinf(self.lower):
+            return total / weight
+        return (total + 0.5) / (weight + float(np.isfinite(self.upper)))
+
+
+class _Identity(Link):
+    name = "identity"
+
+    def mean(self, eta: Array) -> Array:
+        return eta
+
+    def of(self, mean: Array) -> Array:
+        return np.asarray(mean, dtype=np.float64)
+
+    def slope(self, mean: Array) -> Array:
+        return np.ones_like(mean)
+
+
+class _Logit(Link):
+    name, unit, lower, upper = "logit", "log odds", 0.0, 1.0
+
+    def mean(self, eta: Array) -> Array:
+        return np.asarray(expit(eta))
+
+    def of(self, mean: Array) -> Array:
+        return np.asarray(logit(mean))
+
+    def slope(self, mean: Array) -> Array:
+        return mean * (1.0 - mean)
+
+    def log_slope(self, eta: Array) -> Array:
+        return -np.logaddexp(0.0, eta) - np.logaddexp(0.0, -eta)
+
+
+class _Log(Link):
+    name, unit, lower = "log", "log", 0.0
+
+    def mean(self, eta: Array) -> Array:
+        return np.exp(eta)
+
+    def of(self, mean: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(mean))
+
+    def slope(self, mean: Array) -> Array:
+        return mean
+
+    def log_slope(self, eta: Array) -> Array:
+        return np.asarray(eta)
+
+
+IDENTITY: Link = _Identity()
+
+LOGIT: Link = _Logit()
+
+LOG: Link = _Log()

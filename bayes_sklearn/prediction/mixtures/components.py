@@ -1,0 +1,330 @@
+"""What stands for a row's thousands of nodes: few components of a likelihood, for densities all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...likelihoods.base import Likelihood, Observations
+from ...likelihoods.noise import KNOWN
+from .few_points import as_points, bandwidth, gauss_points, gaussians, moments, smoothed, spread_out, strata
+from .normal import average
+
+__all__ = ["Chosen", "Components", "Nodes", "NormalNodes"]
+
+Array = NDArray[np.float64]
+
+# By how many quantities nodes differ in their noise: groups of nodes alike in them; points of each, and the linear
+# predictor's standard deviation over the noise's up to which so many do.
+_GROUPS = (1, 8, 43)
+
+_RULES = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
+
+# So many points stand for themselves; nodes that are spread do, by points, up to this ratio.
+_FEW, _DENSE = 129, 0.7
+
+# Where the linear predictor is spread more widely: groups, and the Gaussians that stand for each; points, by
+# their standard deviations in one of the noise, and at most.
+_WIDE_GROUPS, _GAUSSIANS, _PER_NOISE, _MOST_POINTS = (1, 4, 36), (129, 65, 33), 28.0, 4096
+
+_LEAST_INFORMATION = 1e-3
+
+# Levels at which the noise may be narrowest, in standard deviations of the linear predictor.
+_LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Linear predictors and parameters whose distributions make up each row's."""
+
+    weights: Array
+    """(n, M)"""
+    eta: Array
+    """(n, M)"""
+    values: dict[str, Array]
+    """(M,) the likelihood's parameters."""
+    scale: Array | float = 1.0
+    """(n, M) scale of noise that is added to the linear predictor."""
+
+    def take(self, rows: NDArray[np.intp] | slice) -> Components:
+        """Return some rows."""
+        scale = self.scale[rows] if isinstance(self.scale, np.ndarray) else self.scale
+        return Components(self.weights[rows], self.eta[rows], self.values, scale)
+
+    def observed(self, value: Array, trials: Array | float = 1.0) -> Observations:
+        """Return a target a row, (n,), as likelihoods see it."""
+        return Observations(value[:, None], self.scale, KNOWN, trials)
+
+
+@dataclass(frozen=True, eq=False)
+class NormalNodes:
+    """Nodes at which the linear predictor is normal, and noise a mixture of normal distributions."""
+
+    likelihood: Likelihood
+    weights: Array
+    """(G,)"""
+    values: dict[str, Array]
+    """(G,) the likelihood's parameters."""
+    means: Array
+    """(n, G)"""
+    variances: Array
+    """(n, G)"""
+    squared_scales: Array
+    """(n, G)"""
+
+    def parts(self, square: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield log weights and variances, (G,) each, of noise of scale one, targets this far off, (n, G)."""
+        far = [(square / (self.squared_scales + more)).max(axis=0)[:, None] for more in (0.0, self.variances)]
+        values = {name: value[:, None] for name, value in self.values.items()}
+        for log_weight, variance in self.likelihood.normal_parts(values, *far):
+            yield log_weight.ravel(), variance.ravel()
+
+    def log_density(self, value: Array) -> Array:
+        """Return the log density of each row's target, (n,)."""
+        squares = np.square(value[:, None] - self.means)
+        total = np.full(len(value), -np.inf)
+        for log_weight, variance in self.parts(squares):
+            variances = self.squared_scales * variance
+            variances += self.variances
+            exponents = squares / variances
+            exponents *= -0.5
+            highest = exponents.max(axis=1)
+            exponents -= highest[:, None]
+            np.exp(exponents, out=exponents)
+            exponents /= np.sqrt(variances, out=variances)
+            with np.errstate(divide="ignore"):
+                found = np.log(exponents @ (self.weights * np.exp(log_weight))) + highest
+            np.logaddexp(total, found, out=total)
+        return np.asarray(total - 0.5 * np.log(2.0 * np.pi))
+
+
+class Chosen(NamedTuple):
+    """Components of some rows."""
+
+    rows: NDArray[np.intp]
+    few: Components
+    """For probabilities."""
+    many: Components | NormalNodes
+    """For densities."""
+    noise: Array
+    """(n,) a typical width of the noise on the scale of the linear predictor."""
+    smooth: bool
+    """Whether the components lie closer together than the noise is wide."""
+
+
+class Group(NamedTuple):
+    """Nodes that are alike in their noise."""
+
+    nodes: NDArray[np.intp]
+    mass: float
+    """Their weight."""
+    weights: Array
+    """Theirs, summing to one."""
+    values: dict[str, float]
+    """A typical one of each of the likelihood's parameters."""
+
+    @classmethod
+    def of(cls, nodes: NDArray[np.intp], weights: Array, values: dict[str, Array]) -> Group:
+        mass = float(weights[nodes].sum())
+        below = np.cumsum(weights[nodes])
+        typical = nodes[np.searchsorted(below, 0.5 * below[-1])]
+        return cls(
+            nodes,
+            mass,
+            weights[nodes] / mass,
+            {name: float(value[typical]) for name, value in values.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The nodes of a posterior, those that are alike in their noise in groups; it is the same at every row."""
+
+    likelihood: Likelihood
+    weights: Array
+    """(G,)"""
+    values: dict[str, Array]
+    """(G,) the likelihood's parameters."""
+    few: list[Group]
+    """None where the nodes stand for themselves."""
+    wide: list[Group]
+    """As `few`, but less of them."""
+    differ: int
+    """By how many quantities nodes differ in their noise."""
+
+    @classmethod
+    def of(
+        cls,
+        likelihood: Likelihood,
+        weights: Array,
+        values: dict[str, Array],
+        terms: list[Array],
+        *,
+        is_spread: bool,
+    ) -> Nodes:
+        """Group nodes.
+
+        Parameters
+        ----------
+        likelihood : Likelihood
+        weights : ndarray of shape (G,)
+        values : dict of str to ndarray of shape (G,)
+        terms : list of ndarray of shape (G,)
+            Of the variance of noise that is added: what is multiplied, and what is added to it if there is that.
+        is_spread : bool
+            Whether the linear predictor is spread about its mean at the nodes.
+        """
+        used = weights > 0.0
+        scales = [term for term in terms if np.ptp(term[used]) > 0.0] if likelihood.has_noise_scale else []
+        differ = min(len(scales) + any(bool(np.ptp(value[used]) > 0.0) for value in values.values()), 2)
+        every = [Group.of(np.flatnonzero(used), weights, values)]
+        if not is_spread and used.sum() <= _FEW:
+            return cls(likelihood, weights, values, [], every, differ)
+        if not differ:
+            return cls(likelihood, weights, values, every, every, differ)
+        # A row to which all parts of the noise give alike.
+        typical = np.sqrt(np.sum([term / (weights @ term) for term in terms if term.any()], axis=0))
+        data = Observations(np.zeros(1), typical, KNOWN, 100.0)
+        first = likelihood.information(values, data, likelihood.link.mean(np.zeros(1))) + np.zeros_like(
+            weights
+        )
+        second = next(iter(values.values()), terms[0])
+        few, wide = (
+            [Group.of(nodes, weights, values) for nodes in strata(weights, first, second, sizes[differ])]
+            for sizes in (_GROUPS, _WIDE_GROUPS)
+        )
+        return cls(likelihood, weights, values, few, wide, differ)
+
+    def components(
+        self, means: Array, variances: Array, scales: Array | float, trials: Array
+    ) -> Iterator[Chosen]:
+        """Yield components of some rows.
+
+        Parameters
+        ----------
+        means, variances : ndarray of shape (n, G)
+            Of the linear predictor; variances of shape (1, 1) are zero.
+        scales : ndarray of shape (n, G), optional
+            Of added noise.
+        trials : ndarray of shape (n, 1)
+        """
+        center, sd = moments(means, self.weights)
+        is_spread = variances.shape == means.shape
+        if is_spread:
+            sd = np.sqrt(np.square(sd) + average(variances, self.weights))
+        noise = self._noise(center, sd, scales, trials)
+        every = np.arange(len(means))
+        if not self.few:
+            own = self._all(means, variances, scales)
+            yield Chosen(every, own, own, noise, False)
+            return
+        ratio = sd / noise
+        # As many points for rows that are about alike, whatever others there are.
+        size = np.exp2(0.5 * np.ceil(2.0 * np.log2(np.maximum(_PER_NOISE * ratio, 1.0))))
+        size = np.minimum(np.ceil(size), _MOST_POINTS).astype(np.intp)
+        for points, most in reversed(_RULES[self.differ]):
+            size[ratio <= most] = -points
+        close = ratio * bandwidth(self.weights) <= 1.0
+        for kind in np.unique(2 * size + close):
+            rows = np.flatnonzero(2 * size + close == kind)
+            here = means[rows], variances[rows] if is_spread else variances, _taken(scales, rows)
+            points = int(size[rows[0]])
+            found = self._even(*here, points) if points > 0 else self._few(*here, -points)
+            dense = ratio[rows].max() <= _DENSE if is_spread else bool(close[rows[0]])
+            yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
+
+    def _dense(
+        self, means: Array, variances: Array, scales: Array | float, found: Components, *, dense: bool
+    ) -> Components | NormalNodes:
+        """Return components for densities: all nodes where they lie close, or where noise is a mixture of normals."""
+        if dense:
+            return self._all(means, variances, scales)
+        if variances.shape == means.shape and self.likelihood.has_noise_scale:
+            nodes = NormalNodes(
+                self.likelihood, self.weights, self.values, means, variances, np.square(scales)
+            )
+            if next(nodes.parts(np.zeros_like(means)), None) is not None:
+                return nodes
+        return found
+
+    def _noise(self, center: Array, sd: Array, scales: Array | float, trials: Array) -> Array:
+        """Return about how narrow the noise is on the scale of the linear predictor, (n,)."""
+        groups = self.wide
+        masses = np.array([group.mass for group in groups])
+        values = {name: np.array([group.values[name] for group in groups]) for name in self.values}
+        scale = _of_groups(groups, scales)
+        data = Observations(np.zeros((len(center), 1)), scale, KNOWN, trials)
+        narrowest = np.zeros(len(center))
+        for level in _LEVELS:
+            mean = self.likelihood.link.mean(center + level * sd)[:, None]
+            information = self.likelihood.information(values, data, mean) + np.zeros(
+                (len(center), len(masses))
+            )
+            narrowest = np.maximum(narrowest, information @ masses)
+        # Of means that hardly change there is no telling; a link's own scale is of the order of one.
+        least = 0.0 if self.likelihood.link.is_identity else _LEAST_INFORMATION
+        return 1.0 / np.sqrt(np.maximum(narrowest, least))
+
+    def _all(self, means: Array, variances: Array, scales: Array | float) -> Components:
+        """Return the nodes themselves, each as points where it is spread."""
+        if variances.shape != means.shape:
+            return Components(np.broadcast_to(self.weights, means.shape), means, self.values, scales)
+        points, weights, nodes = spread_out(means, np.sqrt(variances), self.weights)
+        values = {name: value[nodes] for name, value in self.values.items()}
+        scales = scales[:, nodes] if isinstance(scales, np.ndarray) else scales
+        return Components(np.broadcast_to(weights, points.shape), points, values, scales)
+
+    def _few(self, means: Array, variances: Array, scales: Array | float, size: int) -> Components:
+        """Return Gauss rules of groups."""
+
+        def points(group: Group) -> tuple[Array, Array]:
+            eta, weights = means[:, group.nodes], group.weights
+            if variances.shape == means.shape:
+                eta, weights, _ = spread_out(eta, np.sqrt(variances[:, group.nodes]), weights)
+            return gauss_points(eta, weights, size)
+
+        return self._joined(self.few, scales, points)
+
+    def _even(self, means: Array, variances: Array, scales: Array | float, n_points: int) -> Components:
+        """Return even points of groups."""
+        size = _GAUSSIANS[self.differ]
+
+        def points(group: Group) -> tuple[Array, Array]:
+            eta = means[:, group.nodes]
+            if variances.shape == means.shape:
+                found = gaussians(eta, variances[:, group.nodes], group.weights, size)
+            else:
+                found = smoothed(eta, group.weights, size)
+            return as_points(*found, n_points)
+
+        return self._joined(self.wide, scales, points)
+
+    def _joined(
+        self, groups: list[Group], scales: Array | float, points: Callable[[Group], tuple[Array, Array]]
+    ) -> Components:
+        """Return components of groups that are typical of each."""
+        found = [points(group) for group in groups]
+        sizes = [eta.shape[1] for _, eta in found]
+        scales = _of_groups(groups, scales)
+        pairs = zip(groups, found, strict=True)
+        return Components(
+            np.concatenate([group.mass * weights for group, (weights, _) in pairs], axis=1),
+            np.concatenate([eta for _, eta in found], axis=1),
+            {name: np.repeat([group.values[name] for group in groups], sizes) for name in self.values},
+            np.repeat(scales, sizes, axis=1) if isinstance(scales, np.ndarray) else scales,
+        )
+
+
+def _of_groups(groups: list[Group], scales: Array | float) -> Array | float:
+    """Return mean scales of groups, (n, K)."""
+    if not isinstance(scales, np.ndarray):
+        return scales
+    return np.column_stack([scales[:, group.nodes] @ group.weights for group in groups])
+
+
+def _taken(scales: Array | float, rows: NDArray[np.intp]) -> Array | float:
+    return scales[rows] if isinstance(scales, np.ndarray) else scales

@@ -1,0 +1,308 @@
+"""Predictions under any likelihood: new measurements, the shares or rates that underlie them, or their mean.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.noise import KNOWN
+from ..measurements.checks import check_n_samples
+from ..measurements.messages import warn
+from .distribution import PredictiveDistribution, generator
+from .line import mean_parts, noise_variance
+from .linear_predictor import LinearPredictor
+from .mixtures.components import Nodes
+from .mixtures.continuous import MeanMixture, ResponseMixture
+from .mixtures.few_points import gaussians, smoothed, spread_out
+from .mixtures.lattice import LatticeMixture
+from .mixtures.normal import Mixture, Stacked
+from .noise import Parts
+
+__all__ = ["ResponsePredictive"]
+
+Array = NDArray[np.float64]
+
+# Rows of a block; what is done row by row is then not lost in calls.
+_BLOCK_ROWS = 64
+
+# Of means alone.
+_KERNEL_POINTS = 129
+
+
+class ResponsePredictive(PredictiveDistribution):
+    """Distribution of new measurements under a likelihood, whose functions are averaged over the posterior's nodes.
+
+    Means, variances and, where the noise is wide enough, densities are sums over all nodes, (40). The rest is of
+    few points that stand for a row's nodes: nodes are grouped by their noise, and where it is wider than what the
+    posterior leaves open of the linear predictor, a Gauss quadrature stands for each group. Elsewhere these are even
+    points, as close as the noise is narrow, of Gaussians that smooth the nodes and keep their mean and variance.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    line : LinearPredictor
+    seed : int
+        For draws where no random state is given.
+    index : optional
+        Row labels for `to_frame`.
+    noise : dict of str to Part, optional
+        Parts of the noise's squared scale, where it has one.
+    trials : float or ndarray of shape (n,), optional
+        What new counts are by, 0 where not known: that row's distribution is of its underlying share or rate.
+    trials_in_fit : float, optional
+        Those of every row of the fit; None: they differ.
+    include_noise : bool, default=True
+        False: the distribution is of the mean.
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        line: LinearPredictor,
+        seed: int,
+        index: Any = None,
+        *,
+        noise: Parts | None = None,
+        trials: Array | float | None = None,
+        trials_in_fit: float | None = None,
+        include_noise: bool = True,
+    ):
+        self._likelihood, self._line, self._noise = likelihood, line, noise
+        self._trials = np.broadcast_to(
+            np.asarray(0.0 if trials is None else trials, dtype=np.float64), len(line)
+        )
+        self._trials_in_fit, self._include_noise = trials_in_fit, include_noise
+        self._seed = seed
+        self._grouped: dict[str, Nodes] = {}
+        self.index = index
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def mean(self) -> Array:
+        return self._moments["mean"]
+
+    def var(self) -> Array:
+        return np.sum(list(self.variance_parts.values()), axis=0)
+
+    def pit(self, y: ArrayLike) -> Array:
+        """Return the probability of less than y and half of that of y itself, where targets are discrete."""
+        below, known = self.cdf(y), self._trials > 0.0
+        if not known.any():
+            return below
+        of_cell = self.pdf(y) / np.where(known, self._trials, 1.0)
+        return np.where(known, below - 0.5 * of_cell, below)
+
+    def of_measurements(self) -> ResponsePredictive:
+        """Return the distribution of what is measured, which scores are of.
+
+        Warns
+        -----
+        UserWarning
+            Where counts are not known: a score is then that of the underlying share.
+        """
+        known = self._trials > 0.0
+        if not self._likelihood.counted or (known if self.measured is None else known | ~self.measured).all():
+            return self
+        if self._trials_in_fit is None:
+            warn(
+                "Shares are scored without the counts behind them, as if they were the shares that underlie: keep the"
+                " counts in a column of X (count_column), or give the scorer counts (metadata routing).",
+                UserWarning,
+            )
+            return self
+        other = copy(self)
+        other._trials = np.where(known, self._trials, self._trials_in_fit)
+        return other
+
+    @property
+    def variance_parts(self) -> dict[str, Array]:
+        """What the variances are made of: name to (n,) variances that add up to `var()`.
+
+        ``parameters``: what the rows left open of the mean; ``scatter``: noise that no stated error explains, of
+        counts what underlying shares or rates vary about the mean; ``target_error``: the stated standard error;
+        ``finite_count``: the rest of the variance of a count by finite trials or exposure; ``feature_error``: the
+        errors of the new row's features.
+        """
+        parts = {name: part for name, part in self._moments.items() if name != "mean"}
+        if self._likelihood.has_noise_scale and self._include_noise:
+            for name, part in self._noise_means().items():
+                parts[name] = np.broadcast_to(part, (len(self),)).copy()
+        return parts
+
+    def covariance(self) -> Array:
+        """Return the covariance of the rows with each other, (n, n): of the means, and the noise beside."""
+        if self._likelihood.link.is_identity:
+            covariance = self._line.covariance()
+        else:
+            n, weights = len(self), self._line.weights
+            away = np.empty((n, len(weights)))
+            for rows in self._line.blocks():
+                means = self._node_means(rows)[0]
+                away[rows] = means - (means @ weights)[:, None]
+            covariance = (away * weights) @ away.T
+        covariance[np.diag_indices(len(self))] = self.var()
+        return covariance
+
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
+        """Return random draws, (n, n_samples); each column is one draw of the line, with noise row by row.
+
+        With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
+        """
+        check_n_samples(n_samples)
+        rng = generator(self._seed if random_state is None else random_state)
+        nodes, blocks, line = self._line.draws(n_samples, rng)
+        answer = np.empty((len(self), n_samples))
+        for rows in blocks:
+            eta, left = line(rows)
+            if self._line.has_feature_error:
+                eta = eta + np.sqrt(left) * rng.standard_normal(eta.shape)
+            for here, likelihood in self._kinds(rows):
+                among = np.arange(len(self))[rows][here]
+                if likelihood is None:
+                    answer[among] = self._likelihood.link.mean(eta[here])
+                else:
+                    data = self._data(among, nodes)
+                    answer[among] = likelihood.draw(eta[here], self._values(nodes), data, rng)
+        return answer
+
+    def _values(self, nodes: NDArray[np.intp] | slice = slice(None)) -> dict[str, Array]:
+        """Return the likelihood's parameters at nodes, (G,) each."""
+        return {name: value[nodes] for name, value in self._line.posterior.auxiliary.items()}
+
+    def _data(self, rows: NDArray[np.intp], nodes: NDArray[np.intp] | slice = slice(None)) -> Observations:
+        """Return what is known of new measurements, (rows, 1), and their noise at nodes, (rows, G)."""
+        trials = self._trials[rows, None]
+        return Observations(
+            np.zeros((len(rows), 1)), self._scales(rows, nodes), KNOWN, np.where(trials > 0.0, trials, 1.0)
+        )
+
+    def _scales(self, rows: NDArray[np.intp], nodes: NDArray[np.intp] | slice = slice(None)) -> Array | float:
+        """Return the scale of added noise at nodes, (rows, G)."""
+        if not self._likelihood.has_noise_scale:
+            return 1.0
+        at = None if isinstance(nodes, slice) else nodes
+        return np.sqrt(noise_variance(self._noise or {}, self._line.posterior, rows, at))
+
+    def _kinds(self, rows: slice) -> list[tuple[NDArray[np.intp], Likelihood | None]]:
+        """Return which of some rows are distributed by what likelihood; None: they are means."""
+        known, own = self._trials[rows] > 0.0, self._likelihood
+        if not self._include_noise:
+            return [(np.arange(len(known)), None)]
+        if not own.counted:
+            return [(np.arange(len(known)), own)]
+        found = [(np.flatnonzero(known), own), (np.flatnonzero(~known), own.underlying)]
+        return [(here, likelihood) for here, likelihood in found if len(here)]
+
+    def _node_means(self, rows: slice) -> tuple[Array, Array, Array]:
+        """Return means at nodes, (rows, G), the variance within them, and the points, (rows, G, K), of both."""
+        eta, variances = self._line.at(rows)
+        link = self._likelihood.link
+        if not self._line.is_spread:
+            means = link.mean(eta)
+            return means, np.zeros((1, 1)), means[:, :, None]
+        points, masses, _ = spread_out(eta, np.sqrt(variances), np.ones(eta.shape[1]))
+        points, rule = points.reshape(*eta.shape, -1), masses.reshape(eta.shape[1], -1)[0]
+        means = link.mean(points)
+        middle = means @ rule
+        return middle, np.square(means - middle[:, :, None]) @ rule, means
+
+    @cached_property
+    def _moments(self) -> dict[str, Array]:
+        """Mean, and the parts of the variance but for noise that is added, (n,) each."""
+        n, line, zero = len(self), self._line, np.zeros(len(self))
+        noise = {"scatter": zero, "target_error": zero, "finite_count": zero}
+        if self._likelihood.link.is_identity and self._likelihood.has_noise_scale:
+            return {"mean": line.moments()[0]} | line.variance_parts() | noise
+        mean, parameters, feature_error, scatter, total = np.zeros((5, n))
+        weights = line.weights
+        for rows in line.blocks():
+            means, within, points = self._node_means(rows)
+            mean[rows] = means @ weights
+            parameters[rows] = np.square(means - mean[rows, None]) @ weights
+            feature_error[rows] = within @ weights if line.is_spread else 0.0
+            for here, likelihood in self._kinds(rows):
+                if likelihood is None:
+                    continue
+                among = np.arange(n)[rows][here]
+                total[among] = self._mean_variance(likelihood, points[here], among)
+                underlying = likelihood if not self._likelihood.counted else self._likelihood.underlying
+                if underlying is not None:
+                    scatter[among] = self._mean_variance(underlying, points[here], among)
+        found = {"mean": mean, "parameters": parameters}
+        if line.has_feature_error:
+            found["feature_error"] = feature_error
+        else:
+            found["parameters"] = parameters + feature_error
+        return found | {"scatter": scatter, "target_error": zero, "finite_count": total - scatter}
+
+    def _mean_variance(self, likelihood: Likelihood, points: Array, rows: NDArray[np.intp]) -> Array:
+        """Return the mean of the variance given the mean, over nodes and their points, (rows, G, K)."""
+        _, masses, _ = spread_out(np.zeros((0, 1)), np.zeros((0, 1)), np.ones(1))
+        rule = np.ones(1) if points.shape[2] == 1 else masses
+        data = self._data(rows)
+        found = 0.0
+        for k, mass in enumerate(rule):
+            variance = likelihood.variance(points[:, :, k], self._values(), data)
+            found = found + mass * np.where(np.isnan(variance), np.inf, variance)
+        return np.asarray(found @ self._line.weights)
+
+    def _noise_means(self) -> dict[str, Array | float]:
+        """Return the posterior mean of each part of the variance of noise that is added."""
+        weights = self._line.weights
+        one = Observations(np.zeros(1), 1.0, KNOWN)
+        wider = self._likelihood.variance(np.zeros(len(weights)), self._values(), one)
+        noise, posterior = self._noise or {}, self._line.posterior
+        if np.isfinite(wider[weights > 0.0]).all():
+            return mean_parts(noise, posterior, weights * np.where(weights > 0.0, wider, 0.0))
+        means = mean_parts(noise, posterior, weights)
+        return {name: np.where(np.asarray(mean) > 0.0, np.inf, 0.0) for name, mean in means.items()}
+
+    @property
+    def _width(self) -> int:
+        return max(1, 2**17 // _BLOCK_ROWS)
+
+    def _mixture(self, rows: slice) -> Mixture:
+        means, variances = self._line.at(rows)
+        parts: list[tuple[NDArray[np.intp], Mixture]] = []
+        among = np.arange(len(self))[rows]
+        for here, likelihood in self._kinds(rows):
+            within = variances[here] if self._line.is_spread else np.zeros((1, 1))
+            if likelihood is None:
+                parts.append((here, self._of_means(means[here], within)))
+                continue
+            scales, trials = self._scales(among[here]), self._trials[rows][here]
+            for found in self._nodes(likelihood).components(means[here], within, scales, trials[:, None]):
+                if likelihood.counted:
+                    made: Mixture = LatticeMixture(likelihood, trials[found.rows], found.few, found.many)
+                else:
+                    made = ResponseMixture(likelihood, found.few, found.many, found.noise, found.smooth)
+                parts.append((here[found.rows], made))
+        return parts[0][1] if len(parts) == 1 else Stacked(len(among), tuple(parts))
+
+    def _of_means(self, means: Array, variances: Array) -> MeanMixture:
+        """Return the distributions of means."""
+        weights = self._line.weights
+        if self._line.is_spread:
+            found = gaussians(means, variances, weights, _KERNEL_POINTS)
+        else:
+            found = smoothed(means, weights, _KERNEL_POINTS)
+        return MeanMixture(self._likelihood.link, *found)
+
+    def _nodes(self, likelihood: Likelihood) -> Nodes:
+        """Return the nodes in groups that are alike under a likelihood, this one or what underlies."""
+        if likelihood.name not in self._grouped:
+            posterior = self._line.posterior
+            terms = list(posterior.noise_terms[1:])
+            self._grouped[likelihood.name] = Nodes.of(
+                likelihood, self._line.weights, self._values(), terms, is_spread=self._line.is_spread
+            )
+        return self._grouped[likelihood.name]
