@@ -18,6 +18,7 @@ __all__ = [
     "gauss_points",
     "gaussians",
     "moments",
+    "on_grid",
     "smoothed",
     "spread_out",
     "strata",
@@ -103,7 +104,7 @@ def bandwidth(weights: Array) -> float:
 def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     """Return weights and positions, (n, size) each, of an even grid that each row's sample is put on, linearly.
 
-    Samples of no more than `size` nodes stay as they are.
+    Mean and standard deviation stay. Samples of no more than `size` nodes stay as they are.
     """
     n, nodes = values.shape
     if nodes <= size:
@@ -118,8 +119,9 @@ def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     flat = cell.ravel()
     below = np.bincount(flat, (weights - upper).ravel(), n * size)
     above = np.bincount(flat + 1, upper.ravel(), n * size)
-    masses = np.asarray(below + above, dtype=np.float64)
-    return masses.reshape(n, size), lowest[:, None] + spacing[:, None] * np.arange(size)
+    masses = np.asarray(below + above, dtype=np.float64).reshape(n, size)
+    points = lowest[:, None] + spacing[:, None] * np.arange(size)
+    return masses, matched(points, masses, *moments(values, weights))
 
 
 def gaussians(
@@ -176,8 +178,7 @@ def smoothed(values: Array, weights: Array, size: int) -> tuple[Array, Array, Ar
 def gauss_points(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     """Return weights and points, (n, size) each, of a Gauss rule of the nodes, put on a fine grid first."""
     if values.shape[1] > _GRID:
-        masses, centres = on_grid(values, weights, _GRID)
-        values, weights = matched(centres, masses, *moments(values, weights)), masses
+        weights, values = on_grid(values, weights, _GRID)
     points, masses = gauss_rule(values, weights, size)
     return masses, points
 
