@@ -34,8 +34,8 @@ _GROUPS = (1, 8, 43)
 
 _RULES = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
 
-# So many points stand for themselves; nodes that are spread do, by points, up to this ratio.
-_FEW, _DENSE = 129, 0.7
+# So many points stand for themselves.
+_FEW = 129
 
 # Where the linear predictor is spread more widely: the Gaussians that stand for each group; points, by their standard
 # deviations in one of the noise, and at most; beyond so many of them there are fewer groups.
@@ -251,7 +251,7 @@ class Nodes:
             for rows in np.array_split(alike, max(blocks, 1)):
                 here = means[rows], variances[rows] if is_spread else variances, _taken(scales, rows)
                 found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
-                dense = ratio[rows].max() <= _DENSE if is_spread else near
+                dense = points < 0 if is_spread else near
                 yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
 
     def _dense(

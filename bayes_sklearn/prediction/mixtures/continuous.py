@@ -110,6 +110,7 @@ class _OnLinkScale(ABC):
         if link.is_identity:
             spacing *= np.minimum(1.0, 2.0 * narrowest / sd)
         else:
+            spacing *= 1.25
             unit = np.minimum(unit, 2.0)
         # Means that lie farther out have no say, whatever the tails; targets have.
         reach = (_FARTHEST if link.is_identity else _FAR) * sd
