@@ -124,6 +124,12 @@ class RowWeights(NamedTuple):
             raise ValueError("sample_weight is 0 (row left out) in every row: there is nothing to draw.")
         return cls(used, weight[used])
 
+    def where(self, seen: NDArray[np.bool_]) -> RowWeights:
+        """Return the weights of those of all rows, (rows given,), of which something was measured."""
+        weight = np.zeros(len(seen))
+        weight[self.used] = self.weight
+        return RowWeights.of(np.where(seen, weight, 0.0), len(seen))
+
     @property
     def total(self) -> float:
         return float(self.weight.sum())

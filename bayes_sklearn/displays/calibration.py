@@ -232,6 +232,17 @@ class PITDisplay(_OfPIT):
     .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
     """
 
+    def _distribution(self) -> tuple[Array, Array]:
+        """Return the empirical distribution function of the values: where, and how much is below."""
+        if self.width.any():
+            at = np.linspace(0.0, 1.0, 501)
+            return at, self._share_below(at)
+        # The difference falls and jumps at every value.
+        order = np.argsort(self.pit)
+        at = np.concatenate([[0.0], np.repeat(self.pit[order], 2), [1.0]])
+        up_to = np.concatenate([[0.0], np.cumsum(self.sample_weight[order])])
+        return at, np.repeat(up_to / self.total, 2)
+
     def plot(
         self,
         ax: Axes | None = None,
@@ -294,15 +305,7 @@ class PITDisplay(_OfPIT):
             weighted = (self.sample_weight != 1.0).any()
             ax.set_ylabel("weight of measurements" if weighted else "number of measurements")
         else:
-            if self.width.any():
-                at = np.linspace(0.0, 1.0, 501)
-                steps = self._share_below(at)
-            else:
-                # The difference falls and jumps at every value.
-                order = np.argsort(self.pit)
-                at = np.concatenate([[0.0], np.repeat(self.pit[order], 2), [1.0]])
-                up_to = np.concatenate([[0.0], np.cumsum(self.sample_weight[order])])
-                steps = np.repeat(up_to / self.total, 2)
+            at, steps = self._distribution()
             (self.line_,) = ax.plot(at, steps - at, color=BLUE, linewidth=1.5, label="measurements")
             limit = stats.kstwo.ppf(0.95, n)
             self.band_ = ax.fill_between(

@@ -147,18 +147,14 @@ class RegressionLineDisplay(Display):
         target = read_target(y, n=n, weight=behind[0] if behind else counts)
         if place in held.all:
             raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
-        if behind:  # a count of 0 is a row of which nothing was measured
-            given = RowWeights.of(sample_weight, n)
-            sample_weight = np.zeros(n)
-            sample_weight[given.used] = given.weight
-            sample_weight[behind[0] == 0.0] = 0.0
         rows = RowWeights.of(sample_weight, n)
+        if behind:  # a count of 0 is a row of which nothing was measured
+            rows = rows.where(behind[0] > 0.0)
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x, input_name="X")
-        seen = x[rows.used]
-        grid = np.linspace(seen.min(), seen.max(), grid_resolution)
-        with named("X"):
+            seen = x[rows.used]
+            grid = np.linspace(seen.min(), seen.max(), grid_resolution)
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
-from ..measurements.compressed import Compressed, Rows
+from ..measurements.compressed import Compressed, Rows, taken
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.messages import brief, shown
 from ..measurements.target_errors import (
@@ -65,6 +66,30 @@ class TrainingData(NamedTuple):
     """Behind shares whose likelihood takes them."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
+
+    def take(self, index: NDArray[np.intp]) -> TrainingData:
+        """Return some of the rows; an index may stand there several times."""
+        of_features = None if self.feature_errors is None else self.feature_errors.take(index)
+        return self._replace(
+            rows=self.rows.subset(index),
+            errors=self.errors.take(index),
+            feature_errors=of_features,
+            index=None if self.index is None else self.index[index],
+            trials=taken(self.trials, index),
+        )
+
+    def weighted(self, frequency: Array | None) -> TrainingData:
+        """Return the rows, each of which counts so often."""
+        return self._replace(
+            rows=replace(self.rows, frequency=frequency), errors=replace(self.errors, frequency=frequency)
+        )
+
+    def repeated(self) -> TrainingData:
+        """Return rows that stand there as often as they count, which has to be whole numbers."""
+        if self.rows.frequency is None:
+            return self
+        times = self.rows.frequency.astype(np.intp)
+        return self.take(np.repeat(np.arange(len(times)), times)).weighted(None)
 
     def target_is_constant(self, fit_intercept: bool) -> bool:
         """Whether all rows that count have one target, but for rounding; without an intercept zero."""

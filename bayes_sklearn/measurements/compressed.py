@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,10 +105,19 @@ class Rows:
         """Return a place, (p + 1,) in the data's units, as this table has it: less the origin."""
         return place if self.origin is None else place - self.origin
 
+    @property
+    def used(self) -> NDArray[np.intp]:
+        """Positions of the rows that count."""
+        return np.arange(len(self.y)) if self.frequency is None else np.flatnonzero(self.frequency)
+
     def subset(self, index: NDArray[np.intp]) -> Rows:
         """Return these rows alone (copied)."""
-        frequency = None if self.frequency is None else self.frequency[index]
-        return Rows(self.take(index), self.y[index], None, frequency, self.origin)
+        return Rows(self.take(index), self.y[index], None, taken(self.frequency, index), self.origin)
+
+
+def taken(values: Any, index: slice | NDArray[np.intp], ndim: int = 0) -> Any:
+    """Return the values of some rows; what has no more than so many dimensions is one for all, or None."""
+    return values[index] if isinstance(values, np.ndarray) and values.ndim > ndim else values
 
 
 @dataclass(frozen=True, eq=False)

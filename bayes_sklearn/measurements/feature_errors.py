@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import as_floats
+from .compressed import taken
 from .messages import first_offender, shown
 
 __all__ = ["FeatureErrors", "resolve_feature_errors"]
@@ -47,6 +48,10 @@ class FeatureErrors:
         if self.with_target is not None:
             wider[..., place, -1] = self.with_target
         return wider
+
+    def take(self, index: slice | NDArray[np.intp]) -> FeatureErrors:
+        """Return the errors of some rows."""
+        return FeatureErrors(self.noisy, taken(self.covariance, index, 2), taken(self.with_target, index, 1))
 
     def common(self) -> FeatureErrors | None:
         """Return the errors that all rows have, or None where they differ."""

@@ -5,13 +5,14 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .checks import LARGEST, as_shares, check_counts, check_shares, check_vector
+from .compressed import taken
 from .messages import warn
 from .weights import Before, WeightType, as_before, settle_weight_type, warn_of_no_counts
 
@@ -61,6 +62,13 @@ class TargetErrors:
     """Where errors come from."""
     typical: float | None = None
     """Root mean square of the standard errors, of rows that stand for others; None: it follows from them."""
+
+    def take(self, index: slice | NDArray[np.intp]) -> TargetErrors:
+        """Return the errors of some rows."""
+        of_rows = {
+            name: taken(getattr(self, name), index) for name in ("frequency", "standard_error", "counts")
+        }
+        return replace(self, **of_rows)
 
     @property
     def root_mean_square(self) -> float:
@@ -135,16 +143,7 @@ def resolve_target_errors(
         raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
     kind = settle_weight_type(y, weight, weight_type, other, quiet=before is not None)
     if kind != "frequency" and weight is None and other is None:
-        if before is None:
-            missing = (
-                "there are no counts: the shares are fitted as targets without known errors. Give sample_weight (in a"
-                " Pipeline, STEP__sample_weight) or count_column."
-                if kind == "counts"
-                else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
-                " Pipeline, STEP__sample_weight)."
-            )
-            warn(f"weight_type={kind!r}, but {missing}", UserWarning)
-        kind = "frequency"
+        kind = _for_want_of_weights(kind, quiet=before is not None)
     if before is not None:
         kind = as_before(kind, before, y, weight, other is not None)
     if kind != "frequency" and weight is not None and other:
@@ -180,6 +179,20 @@ def resolve_target_errors(
         standard_error, weight = _errors_of(weight)
     stated: ErrorKind = "counts" if counts is not None else "standard_error" if errors else "none"
     return TargetErrors(weight, standard_error, counts, kind, stated)
+
+
+def _for_want_of_weights(kind: str, *, quiet: bool) -> WeightType:
+    """Return what weights of which there are none are taken for, with a warning where a kind was asked for."""
+    missing = (
+        "there are no counts: the shares are fitted as targets without known errors. Give sample_weight (in a"
+        " Pipeline, STEP__sample_weight) or count_column."
+        if kind == "counts"
+        else "there are no weights: all rows are taken to be equally precise. Give sample_weight (in a"
+        " Pipeline, STEP__sample_weight)."
+    )
+    if not quiet:
+        warn(f"weight_type={kind!r}, but {missing}")
+    return "frequency"
 
 
 def _above_zero(standard_error: Array, name: str) -> Array:

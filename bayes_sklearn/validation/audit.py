@@ -294,40 +294,29 @@ def audit_errors(
     >>> audit_errors(model, phones.data, phones.target, phones.counts).verdict
     'about right'
     """
-    if not isinstance(false_alarm_rate, Real) or not 0.0 < false_alarm_rate < 1.0:
-        raise ValueError(
-            f"false_alarm_rate must lie between 0 and 1, got {shown(false_alarm_rate)}; 5% is 0.05."
-        )
+    rate = _check_rate(false_alarm_rate)
     with named("X"):
         n = _num_samples(X)
     regressor, table = final_regressor(estimator, X)
-    columns = regressor._fitted.columns if hasattr(regressor, "_fitted") else None
-    counted = columns is not None and "count_column" in columns.special
-    weight = columns.held(read_table(regressor, table))["count_column"] if counted else sample_weight
-    target = read_target(y, n=n, weight=weight)
+    target = _target(regressor, table, y, sample_weight, n)
     numbers = None if groups is None else _numbered(groups, n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     rows = standardize_rows(estimator, X, target, sample_weight, **errors, groups=numbers, held_out=held_out)
-    n = len(rows.residual)
-    if n < _FEWEST_ROWS:
+    if (n := len(rows.residual)) < _FEWEST_ROWS:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least {_FEWEST_ROWS}.")
     frequency = np.ones(n) if rows.frequency is None else rows.frequency
     overall = dispersion_of(rows, frequency, np.zeros(n, dtype=np.intp), np.zeros(n))
     value, error = float(overall.value[0]), float(overall.standard_error[0])
-    degrees = 2.0 * (value / error) ** 2  # (58)
-    p_dispersion = 2.0 * min(
-        stats.chi2.sf(degrees * value, degrees), stats.chi2.cdf(degrees * value, degrees)
-    )
+    p_dispersion = _of_chance(value, error)
     trend = trend_of(rows, frequency, value)
     p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
     patterns = {} if rows.line is None else find_patterns(rows.line)
-    verdict, found = decide(rows.kind, value, p_dispersion, p_trend, patterns, float(false_alarm_rate))
-    interval = (float(overall.lower[0]), float(overall.upper[0]))
+    verdict, found = decide(rows.kind, value, p_dispersion, p_trend, patterns, rate)
+    interval = float(overall.lower[0]), float(overall.upper[0])
     if pit is None and not held_out and getattr(regressor, "inference_", None) == "exact":
         pit = np.nan_to_num(regressor.loo_pit(table, target, sample_weight, y_err=y_err))
     values = _pit(rows, target, pit)
     lower, upper = (limit[rows.used] for limit in rows.distribution.interval(0.95))
-    seen = target[rows.used]
     return ErrorAudit(
         verdict=verdict,
         message=explain(verdict, rows, regressor, value, interval, patterns, found),
@@ -336,11 +325,11 @@ def audit_errors(
         interval=interval,
         by=by_decile(rows, frequency),
         trend=trend,
-        p_dispersion=float(p_dispersion),
+        p_dispersion=p_dispersion,
         p_trend=p_trend,
         patterns=patterns,
         noise_scale=_noise_scale(regressor, rows.kind),
-        coverage=metrics.interval_coverage(seen, lower, upper, sample_weight=frequency),
+        coverage=metrics.interval_coverage(target[rows.used], lower, upper, sample_weight=frequency),
         pit=values,
         pit_error=metrics.pit_error(values, sample_weight=frequency),
         residuals=rows.residual,
@@ -348,8 +337,30 @@ def audit_errors(
         n_rows=n,
         n_effective=float(frequency.sum() ** 2 / (frequency @ frequency)),
         held_out=bool(held_out),
-        false_alarm_rate=float(false_alarm_rate),
+        false_alarm_rate=rate,
     )
+
+
+def _target(regressor: Any, table: Any, y: ArrayLike, sample_weight: Any, n: int) -> Array:
+    """Return y, checked: rows whose count is 0 need none."""
+    columns = regressor._fitted.columns if hasattr(regressor, "_fitted") else None
+    if columns is not None and "count_column" in columns.special:
+        sample_weight = columns.held(read_table(regressor, table))["count_column"]
+    return read_target(y, n=n, weight=sample_weight)
+
+
+def _of_chance(value: float, error: float) -> float:
+    """Return the probability of a dispersion as far from one, on either side, where errors are right, (58)."""
+    degrees = 2.0 * (value / error) ** 2
+    return 2.0 * float(min(stats.chi2.sf(degrees * value, degrees), stats.chi2.cdf(degrees * value, degrees)))
+
+
+def _check_rate(false_alarm_rate: float) -> float:
+    if not isinstance(false_alarm_rate, Real) or not 0.0 < false_alarm_rate < 1.0:
+        raise ValueError(
+            f"false_alarm_rate must lie between 0 and 1, got {shown(false_alarm_rate)}; 5% is 0.05."
+        )
+    return float(false_alarm_rate)
 
 
 def _numbered(groups: ArrayLike, n: int) -> NDArray[np.intp]:

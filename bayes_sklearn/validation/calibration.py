@@ -6,8 +6,9 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,9 +26,8 @@ from ..inference import choose
 from ..inference.scaling import PriorUnits
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
-from ..measurements.feature_errors import FeatureErrors
 from ..measurements.messages import shown
-from ..measurements.target_errors import TargetErrors, pooled_share
+from ..measurements.target_errors import pooled_share
 from .ranks import LOG_LIKELIHOOD, Outcome, run
 from .simulation import Simulation
 from .uniformity import uniformity_p_value
@@ -248,36 +248,21 @@ def simulation_based_calibration(
     n, tries = int(n_simulations), simulation.tries
     drawn = simulation.parameters(n * tries, np.random.default_rng([seed, n]))
     parts = np.array_split(np.arange(n), min(n, _PARTS))
-    outcomes: list[Outcome] = [
-        outcome
-        for part in Parallel(n_jobs=n_jobs, verbose=verbose)(
-            delayed(run)(
-                simulation,
-                part,
-                drawn.at(slice(part[0] * tries, (part[-1] + 1) * tries)),
-                model.inference,
-                settings,
-            )
-            for part in parts
-        )
-        for outcome in part
-    ]
+    of_parts = (drawn.at(slice(part[0] * tries, (part[-1] + 1) * tries)) for part in parts)
+    found = Parallel(n_jobs=n_jobs, verbose=verbose)(
+        delayed(run)(simulation, part, here, model.inference, settings)
+        for part, here in zip(parts, of_parts, strict=True)
+    )
+    outcomes: list[Outcome] = list(chain.from_iterable(found))
     failures = Counter(outcome.error for outcome in outcomes if outcome.error)
-    if sum(failures.values()) == n:
+    if failures.total() == n:
         reason, count = failures.most_common(1)[0]
         raise ValueError(f"Every simulation failed, {count} of {n} so: {reason}")
     first = int(not model.fit_intercept)
     columns = [*(["intercept"] if model.fit_intercept else []), *names, *simulation.ranked]
     columns += [] if simulation.binomial else [LOG_LIKELIHOOD]
-    nothing = np.full(len(columns) + first, np.nan)
-    ranks, values = (
-        pd.DataFrame(
-            [(nothing if row is None else row)[first:] for row in rows],
-            columns=columns,
-            index=pd.RangeIndex(n, name="simulation"),
-        )
-        for rows in zip(*((outcome.ranks, outcome.values) for outcome in outcomes), strict=True)
-    )
+    ranks = _frame([outcome.ranks for outcome in outcomes], columns, first)
+    values = _frame([outcome.values for outcome in outcomes], columns, first)
     if simulation.binomial:
         used = sum(outcome.tries for outcome in outcomes)
         notes = (*notes, f"{used - n} of {used} lines were no shares in some row and drawn anew.")
@@ -294,6 +279,18 @@ def simulation_based_calibration(
         warnings=dict(Counter(text for outcome in outcomes for text in outcome.warnings).most_common()),
         engines=dict(Counter(outcome.engine for outcome in outcomes if outcome.engine).most_common()),
         notes=notes,
+    )
+
+
+def _frame(rows: Sequence[Array | None], columns: list[str], first: int) -> pd.DataFrame:
+    """Return a row a simulation, NaN where it failed, without what is before the first column."""
+    import pandas as pd
+
+    nothing = np.full(len(columns) + first, np.nan)
+    return pd.DataFrame(
+        [(nothing if row is None else row)[first:] for row in rows],
+        columns=columns,
+        index=pd.RangeIndex(len(rows), name="simulation"),
     )
 
 
@@ -341,7 +338,7 @@ def _settled(
     data = read(model, X, target, counts, y_err, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
-    data = _repeated(data)
+    data = data.repeated()
     specification, errors = specify(model, data), data.errors
     if data.feature_errors is not None and specification.n_components is None:
         raise ValueError(
@@ -408,32 +405,4 @@ def _with_frequency(data: TrainingData, weight: Array) -> TrainingData:
     frequency = weight if seen is None else weight * seen
     if np.count_nonzero(frequency) < 2:
         raise ValueError("sample_weight leaves fewer than two rows: at least two need a positive one.")
-    return data._replace(
-        rows=replace(data.rows, frequency=frequency), errors=replace(data.errors, frequency=frequency)
-    )
-
-
-def _repeated(data: TrainingData) -> TrainingData:
-    """Return data whose rows stand there as often as they count."""
-    rows, errors, of_features = data.rows, data.errors, data.feature_errors
-    if rows.frequency is None:
-        return data
-    places = np.repeat(np.arange(len(rows.y)), rows.frequency.astype(np.intp))
-
-    def of_rows(values: Any, ndim: int = 0) -> Any:
-        return values[places] if isinstance(values, np.ndarray) and values.ndim > ndim else values
-
-    if of_features is not None:
-        of_features = FeatureErrors(
-            of_features.noisy, of_rows(of_features.covariance, 2), of_rows(of_features.with_target, 1)
-        )
-    own: TargetErrors = replace(
-        errors, frequency=None, standard_error=of_rows(errors.standard_error), counts=of_rows(errors.counts)
-    )
-    return data._replace(
-        rows=replace(rows, X=rows.X[places], y=rows.y[places], frequency=None),
-        errors=own,
-        feature_errors=of_features,
-        trials=of_rows(data.trials),
-        index=None,
-    )
+    return data.weighted(frequency)

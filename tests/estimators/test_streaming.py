@@ -196,6 +196,7 @@ def test_one_error_of_the_features_for_all_rows_streams(noise: str) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_nuts_streams() -> None:
     X, y, _ = measured(N, 2)
     model = Regressor(coef_prior=Laplace(), random_state=0, draws=200, chains=2)

@@ -256,6 +256,7 @@ def test_a_search_by_name_compiles_once(
     _assert_one_a_structure(compilations)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_search_over_families_compiles_once_a_family(compilations: list[Any]) -> None:
     X, y = sparse(2)

@@ -42,6 +42,17 @@ def test_imports_run_one_way() -> None:
     list(TopologicalSorter(graph).static_order())  # raises on a cycle
 
 
+def test_tests_have_the_folders_of_what_they_test_and_names_of_their_own() -> None:
+    tests = Path(__file__).parents[1]
+
+    def folders(root: Path) -> set[str]:
+        return {path.parent.relative_to(root).as_posix() for path in root.rglob("*.py")}
+
+    assert folders(tests) - {"helpers", "project", "whole"} == folders(PACKAGE)
+    names = [path.name for path in tests.rglob("test_*.py")]  # they are imported as modules of these names
+    assert len(set(names)) == len(names)
+
+
 # Each imports what stands after it, and nothing before.
 FOLDERS = [
     "displays",
