@@ -124,13 +124,11 @@ def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     return masses, matched(points, masses, *moments(values, weights))
 
 
-def gaussians(
-    means: Array, variances: Array, weights: Array, size: int, widest: float = np.inf
-) -> tuple[Array, Array, Array]:
+def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tuple[Array, Array, Array]:
     """Return weights, means and standard deviations of Gaussians that stand for a sample of Gaussian nodes.
 
-    They lie on an even grid and are as wide as the narrowest nodes, at most `widest`, and no narrower than the grid
-    needs; mean and variance are the nodes'. No more nodes than `size`, of any width, stand for themselves.
+    They lie on an even grid and are as wide as the narrowest nodes, and no narrower than the grid needs; mean and
+    variance are the nodes'. No more nodes than `size` stand for themselves.
 
     Parameters
     ----------
@@ -138,7 +136,6 @@ def gaussians(
         Variances may be zero: the sample's points.
     weights : ndarray of shape (G,)
     size : int
-    widest : float, default=inf
 
     Returns
     -------
@@ -146,12 +143,12 @@ def gaussians(
     sds : ndarray of shape (n, 1) or (n, M)
     """
     nodes = means.shape[1]
-    if nodes <= size and widest == np.inf:
+    if nodes <= size:
         return np.broadcast_to(weights, means.shape), means, np.sqrt(variances)
     mean = average(means, weights)
     variance = average(np.square(means - mean[:, None]) + variances, weights)
     least = min(int(_LEAST * nodes), nodes - 1)
-    kernel = np.minimum(np.partition(variances, least, axis=1)[:, least], widest**2)
+    kernel = np.partition(variances, least, axis=1)[:, least]
     points, masses = means, weights
     if variances.any():
         # Quantiles evenly spaced, elsewhere at every node, so that the points of nodes that are alike are not.
