@@ -14,7 +14,7 @@ from ..measurements.columns import find_column
 from ..measurements.messages import shown
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
-from ..validation.standardized_rows import error_bars
+from ..validation.stated_errors import error_bars
 from .axes import BLUE, GREY, Display, RowWeights, percent
 
 __all__ = ["RegressionLineDisplay"]

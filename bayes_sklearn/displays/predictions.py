@@ -11,7 +11,7 @@ from ..measurements.checks import check_coverage, check_seed, check_vector, read
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.line import NormalPredictive
 from ..prediction.of_estimators import predictive_distribution
-from ..validation.standardized_rows import error_bars
+from ..validation.stated_errors import error_bars
 from .axes import BLUE, GREY, ORANGE, PARTS, Display, RowWeights, measured_alone, percent
 
 __all__ = ["PredictionDisplay", "VarianceDisplay"]

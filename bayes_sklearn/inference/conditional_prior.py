@@ -19,10 +19,6 @@ __all__ = ["ConditionalPrior", "powered_roots", "spreads"]
 
 Array = NDArray[np.float64]
 
-# Directions along which features vary by no more than this share of what they do along the first are rounding: they
-# do not vary.
-_NO_SPREAD = 1e-8
-
 
 @dataclass(frozen=True, eq=False)
 class ConditionalPrior:
@@ -120,7 +116,10 @@ def powered_roots(design: Array, powers: Sequence[float] | Array) -> list[Array]
 def spreads(singular: Array) -> Array:
     """Return singular values in units of their root mean square; one where there is no spread to speak of."""
     spread = np.ones(len(singular))
-    varies = singular > _NO_SPREAD * singular.max(initial=0.0)
+    # Directions along which features vary by no more than this share of what they do along the first are rounding:
+    # they do not vary.
+    no_spread = 1e-8
+    varies = singular > no_spread * singular.max(initial=0.0)
     if varies.any():
         spread[varies] = singular[varies] / np.sqrt(np.square(singular[varies]).mean())
     return spread

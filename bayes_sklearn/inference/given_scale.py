@@ -22,9 +22,6 @@ LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Rows of a triangle that are a smaller share of the largest are what rounding left of dependent ones.
 _ROUNDING = 1e-14
 
-# Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones' digits.
-_ALIKE = 1e3
-
 
 @dataclass(frozen=True, eq=False)
 class GivenScale:
@@ -209,7 +206,10 @@ def _alike_all(matrices: Array) -> bool:
 def _alike(norms: Array) -> bool:
     """Return whether the columns, or rows, of these norms are about as large as each other, zeros left aside."""
     norms = norms[norms > 0.0]
-    return not len(norms) or bool(norms.max() <= _ALIKE * norms.min())
+    # Columns or rows whose norms differ by more are decomposed by the slower method that keeps the small ones'
+    # digits.
+    alike = 1e3
+    return not len(norms) or bool(norms.max() <= alike * norms.min())
 
 
 def _inverse(triangle: Array) -> Array:

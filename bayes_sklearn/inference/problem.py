@@ -37,9 +37,6 @@ RESOLUTION = 1e-8
 # Rows whose known errors take at most so many values are factored once a value.
 _MAX_GROUPS = 64
 
-# Numbers in the triangles that are remembered at most.
-_REMEMBERED = 2**24
-
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -244,7 +241,9 @@ class Problem:
             raise ValueError("There are no known errors that a scatter could be added to.")
         else:
             found = self._in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
-        if self.remembered is not None and len(self.remembered) * self.state.factor.size < _REMEMBERED:
+        # Numbers in the triangles that are remembered at most.
+        remembered = 2**24
+        if self.remembered is not None and len(self.remembered) * self.state.factor.size < remembered:
             self.remembered[key] = found
         return found
 

@@ -22,19 +22,9 @@ Array = NDArray[np.float64]
 
 Blocks = Callable[[], Iterable[tuple[Array, Array, Array]]]
 
-# Singular values of the rows with both outcomes, of columns of length one, below which a direction is free.
-_FREE = 1e-10
-
-# Rows have length one: a side on which none of them is further than this is no side, ...
-_SIDE = 1e-4
-
-# ... and one on the wrong side by less is on its boundary (the linear program's own tolerance is a tenth of this).
-_WRONG = 1e-6
 
 # Rows that the linear program begins with, and gets more of at a time.
 _ROWS = 2000
-
-_MAX_TURNS = 100
 
 
 def is_separated(blocks: Blocks, size: int) -> bool:
@@ -67,13 +57,19 @@ def is_separated(blocks: Blocks, size: int) -> bool:
     basis = free @ np.linalg.pinv(triangle)
     total = sum((rows.sum(axis=0) for rows in _one_sided(blocks, basis, unit=True)), np.zeros(free.shape[1]))
     used = _worst(_one_sided(blocks, basis, unit=True), np.zeros(free.shape[1]), np.inf)
-    for _ in range(_MAX_TURNS):
+    # Rows have length one: a side on which none of them is further than this is no side, ...
+    side = 1e-4
+    max_turns = 100
+    # ... and one on the wrong side by less is on its boundary (the linear program's own tolerance is a tenth of
+    # this).
+    wrong_side = 1e-6
+    for _ in range(max_turns):
         solution = linprog(-total, A_ub=-used, b_ub=np.zeros(len(used)), bounds=(-1.0, 1.0), method="highs").x
-        if solution is None or not np.abs(solution).max() > _SIDE:
+        if solution is None or not np.abs(solution).max() > side:
             return False
-        wrong = _worst(_one_sided(blocks, basis, unit=True), solution, -_WRONG)
+        wrong = _worst(_one_sided(blocks, basis, unit=True), solution, -wrong_side)
         if not len(wrong):
-            return any((rows @ solution > _SIDE).any() for rows in _one_sided(blocks, basis, unit=True))
+            return any((rows @ solution > side).any() for rows in _one_sided(blocks, basis, unit=True))
         used = np.concatenate([used, wrong])
     return False
 
@@ -109,7 +105,9 @@ def _null_space(triangle: Array, size: int) -> Array:
     norms = np.linalg.norm(triangle, axis=0)
     norms = np.where(norms > 0.0, norms, 1.0)
     _, singular, right = np.linalg.svd(triangle / norms)
-    reached = int(np.count_nonzero(singular > _FREE * size))
+    # Singular values of the rows with both outcomes, of columns of length one, below which a direction is free.
+    free = 1e-10
+    reached = int(np.count_nonzero(singular > free * size))
     return np.asarray(right[reached:].T / norms[:, None])
 
 

@@ -14,8 +14,7 @@ from ..priors.base import Prior, ScalePrior
 from ..priors.scales import Gamma, ScatterPrior
 from .base import Derivatives, Likelihood, Observations
 from .noise import Noise
-from .parameters import Auxiliary, FoldedLog, Log
-from .shares import given_prior
+from .parameters import Auxiliary, FoldedLog, Log, given_prior
 from .special_functions import (
     log_rising,
     rising_derivatives,

@@ -14,10 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from ..priors.base import ScalePrior, UnitPrior
+from ..measurements.messages import shown
+from ..priors.base import Prior, ScalePrior, UnitPrior
 from .special_functions import log_expit
 
-__all__ = ["Auxiliary", "Coordinate", "FoldedLog", "FoldedOdds", "Log", "LogOdds", "SamplerCoordinate"]
+__all__ = [
+    "Auxiliary",
+    "Coordinate",
+    "FoldedLog",
+    "FoldedOdds",
+    "Log",
+    "LogOdds",
+    "SamplerCoordinate",
+    "given_prior",
+]
 
 Array = NDArray[np.float64]
 
@@ -191,3 +201,13 @@ class Auxiliary(NamedTuple):
         """Return the prior's log density in the coordinate."""
         above = self.coordinate.value(coordinate) - self.coordinate.lower
         return self.prior.log_density(above) + self.coordinate.log_slope(coordinate)
+
+
+def given_prior(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
+    """Return a prior or the default, checked."""
+    if prior is None:
+        return default
+    if not isinstance(prior, kind):
+        raise TypeError(f"{key} must be a prior such as {fitting}, got {shown(prior)}.")
+    prior.check(key, 1)
+    return prior

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln, expit, xlog1py, xlogy
 
-from ..measurements.messages import shown
-from ..priors.base import Prior, ScalePrior, UnitPrior
+from ..priors.base import ScalePrior, UnitPrior
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import Beta, HalfNormal
 from .base import Derivatives, Likelihood, Observations, counts
 from .links import LOGIT
 from .noise import Noise
-from .parameters import Auxiliary, FoldedOdds
+from .parameters import Auxiliary, FoldedOdds, given_prior
 from .special_functions import (
     log_below,
     log_expit,
@@ -46,16 +45,6 @@ _SLOPES = PoweredCorrelation(sigma=HalfNormal(2.5))
 
 # Ratios of gamma functions lose all digits, and then overflow, for shares whose log is far below this.
 _LEAST_LOG = -200.0
-
-
-def given_prior(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:
-    """Return a prior or the default, checked."""
-    if prior is None:
-        return default
-    if not isinstance(prior, kind):
-        raise TypeError(f"{key} must be a prior such as {fitting}, got {shown(prior)}.")
-    prior.check(key, 1)
-    return prior
 
 
 class _OfShares(Likelihood):

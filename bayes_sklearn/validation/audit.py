@@ -21,7 +21,8 @@ from ..measurements.messages import shown
 from ..prediction.of_estimators import final_regressor
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
 from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern, find_patterns
-from .standardized_rows import Kind, StandardizedRows, standardize_rows
+from .standardized_rows import StandardizedRows, standardize_rows
+from .stated_errors import Kind
 from .verdict import Verdict, decide, explain, levels, multiplies_errors
 
 __all__ = ["ErrorAudit", "audit_errors"]

@@ -5,30 +5,25 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
-from ..likelihoods.base import Observations
-from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_vector
-from ..measurements.target_errors import FITTED_PRIOR_COUNT, PREDICTED_PRIOR_COUNT
+from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
-from ..prediction.line import mean_parts
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from .patterns import LineRows, orthonormal
+from .stated_errors import JudgedRows, Kind, bernoulli_variance, judged, noise_in_fit, variances_of
 from .tails import Tails
 
-__all__ = ["StandardizedRows", "standardize_rows", "stated_error"]
+__all__ = ["StandardizedRows", "standardize_rows"]
 
 Array = NDArray[np.float64]
 
-Kind = Literal["counts", "standard_error", "predicted", "fitted"]
 
 # Leverages of rows of the fit add up to at most the number of parameters; they are known roughly where errors
 # follow from predicted shares.
@@ -111,155 +106,81 @@ def standardize_rows(
     if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
         given = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "groups": groups}
         return _of_predictions(regressor, table, y, sample_weight, given, held_out)
-    n, model = len(y), regressor
-    frequency, counts = None, None
-    if sample_weight is not None:
-        weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
-        if getattr(model, "weight_type_", None) == "counts":
-            counts = weight
-        else:
-            frequency = weight
-    of_outcomes = model._fitted.likelihood.counted and model._fitted.noise_model.kind == "none"
-    if counts is None and of_outcomes and "count_column" not in model._fitted.columns.special:
-        counts = np.ones(n)
-    of_features_given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-    errors = {name: given for name, given in of_features_given.items() if given is not None}
-    distribution = predictive_distribution(model, table, counts=counts, y_err=y_err, **errors)
-    values = np.asarray(table, dtype=np.float64)
-    held = model._fitted.columns.held(values)
-    counts = held.get("count_column", counts)
-    y_err = held.get("y_err_column", y_err)
-    _check_stated(model, counts, y_err, errors, held_out)
-    kind: Kind = "standard_error" if counts is None else "counts"
-    if y_err is None and (counts is None or (model._fitted.likelihood.counted and np.all(counts <= 1.0))):
-        kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
-    used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
-    if counts is not None:
-        used &= counts > 0.0
-    elif y_err is not None:  # rows whose only noise is the scatter state none to judge
-        used &= np.asarray(y_err) > 0.0
-    mean, parts = distribution.mean(), distribution.variance_parts
-    line, of_features = parts["parameters"], parts.get("feature_error", np.zeros(n))
-    likelihood = model._fitted.likelihood
-    if likelihood.counted:
-        trials = np.asarray(counts)
-        bernoulli = parts["scatter"] + trials * parts["finite_count"]
-        stated = np.sqrt(bernoulli / np.where(trials > 0.0, trials, 1.0))
-        noise = parts["scatter"] + parts["finite_count"]
-    else:
-        stated = np.broadcast_to(stated_error(model, mean, counts, y_err), (n,))
-        noise = _noise_in_fit(model, mean, counts, y_err)
-    left_open = of_features
-    if (
-        Xy_cov is not None
-    ):  # which may leave less than the target's own error, and no multiple of them is stated
-        as_stated = copy(model)
-        noise_model = replace(model._fitted.noise_model, noise=KNOWN)
-        as_stated._fitted = replace(model._fitted, noise_model=noise_model)
-        alone = predictive_distribution(as_stated, table, y_err=y_err, **errors)
-        left_open = alone.var() - alone.variance_parts["parameters"] - np.square(stated)
-        of_features = distribution.var() - line - noise
+    features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+    errors = {name: given for name, given in features.items() if given is not None}
+    rows = judged(regressor, table, sample_weight, y_err, errors, held_out)
+    return _of_model(rows, y, None if groups is None else groups[rows.used], held_out)
+
+
+def _of_model(
+    rows: JudgedRows, y: Array, groups: NDArray[np.intp] | None, held_out: bool
+) -> StandardizedRows:
+    """Return what `standardize_rows` does; `groups` are of the rows used."""
+    model, counts, used, frequency = rows.model, rows.counts, rows.used, rows.frequency
+    mean, found = rows.distribution.mean(), variances_of(rows)
     # (52); the noise scale, by which both are multiplied, drops out.
-    variance = np.where(used, noise + of_features, 1.0)
-    leverage = line / variance
+    variance = np.where(used, found.noise + found.of_features, 1.0)
+    leverage = rows.distribution.variance_parts["parameters"] / variance
     n_parameters = len(model.coef_) + int(model.fit_intercept)
     if not held_out:
         if frequency is not None:
             leverage = leverage * frequency  # the line follows one measurement by all of its copies
         _check_of_fit(leverage[used], n_parameters)
         leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
-    base = np.where(used, np.square(stated) + left_open, 1.0)
-    design = _design(model, values[used], mean[used])
-    own = np.zeros(n)
-    of_fit = np.sqrt(variance[used])
+    base = np.where(used, np.square(found.stated) + found.left_open, 1.0)
+    design = _design(model, rows.values[used], mean[used])
+    own, of_fit = np.zeros(len(y)), np.sqrt(variance[used])
     own[used] = variance[used] * _seen_by_line(design / of_fit[:, None], base[used] / variance[used])
     with np.errstate(invalid="ignore", divide="ignore"):  # rows left out
         residual = (y - mean) / np.sqrt(base * (1.0 if held_out else 1.0 - 2.0 * leverage) + leverage * own)
     scale = of_fit
-    if counts is not None and not likelihood.counted:  # the best guess of the row's own variance
-        guess = _noise_in_fit(model, mean, counts, y_err, PREDICTED_PRIOR_COUNT) + of_features
+    if counts is not None and not model._fitted.likelihood.counted:
+        # The best guess of the row's own variance.
+        guess = noise_in_fit(model, mean, counts, rows.y_err, PREDICTED_PRIOR_COUNT) + found.of_features
         scale = np.sqrt(guess[used])
-    tails = _tails(model, residual[used], None if frequency is None else frequency[used])
-    score_variance = np.full(n, 2.0 * tails.response)
-    if counts is not None:
-        trials = np.where(counts > 0.0, counts, 1.0)
-        bernoulli = _bernoulli(model, mean, counts)
-        excess = 1.0 if likelihood.per == "exposure" else 1.0 - 6.0 * bernoulli
-        binomial = bernoulli / trials / base
-        score_variance += np.square(binomial) * excess / (trials * bernoulli)  # (53)
-        score_variance = np.maximum(score_variance, _LEAST_VARIANCE)
+    weight = None if frequency is None else frequency[used]
+    tails = _tails(model, residual[used], weight)
+    counted = None if counts is None else counts[used]
     return StandardizedRows(
         used,
         residual[used],
         tails,
-        score_variance[used],
+        _score_variance(rows, mean, base, tails)[used],
         leverage[used],
-        (np.ones(n) if held_out else 1.0 - leverage)[used],
+        (np.ones(len(y)) if held_out else 1.0 - leverage)[used],
         _common_variance(leverage[used], n_parameters) if held_out else 0.0,
-        stated[used],
-        np.sqrt(np.maximum(left_open[used], 0.0)),
-        None if counts is None else counts[used],
+        found.stated[used],
+        np.sqrt(np.maximum(found.left_open[used], 0.0)),
+        counted,
         mean[used],
-        None if frequency is None else frequency[used],
-        kind,
-        distribution,
+        weight,
+        rows.kind,
+        rows.distribution,
         LineRows(
             (y - mean)[used] / scale,
             scale,
             design / scale[:, None],
             mean[used],
-            _features(model, values[used]),
+            _features(model, rows.values[used]),
             [str(name) for name in model._fitted.columns.feature_names],
-            stated[used] if kind == "standard_error" else None,
-            None if counts is None else counts[used],
-            None if groups is None else np.unique(groups[used], return_inverse=True)[1],
+            found.stated[used] if rows.kind == "standard_error" else None,
+            counted,
+            None if groups is None else np.unique(groups, return_inverse=True)[1],
             tails.nu,
         ),
     )
 
 
-def stated_error(
-    model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array | None, y_err: Any
-) -> Array:
-    """Return the standard errors that rows state, before any noise scale or extra-binomial variation.
-
-    Parameters
-    ----------
-    model : BayesianErrorsInVariablesRegressor
-        Fitted, with a likelihood whose noise is added to the line.
-    share : ndarray of shape (n,)
-        Predicted shares, at which counts give their errors.
-    counts : ndarray of shape (n,), optional
-    y_err : float or ndarray of shape (n,), optional
-        Where there are no counts; None: nothing states them, and the noise scale that was fitted stands for them.
-    """
-    if counts is None:
-        return np.asarray(model.noise_scale_ if y_err is None else y_err, dtype=np.float64)
-    binomial = replace(model._fitted.noise_model.count_errors, overdispersion=0.0)
-    return binomial.standard_error(binomial.bernoulli_variance(share, counts), counts)
-
-
-def _noise_in_fit(
-    model: BayesianErrorsInVariablesRegressor,
-    share: Array,
-    counts: Array | None,
-    y_err: Any,
-    prior_count: float = FITTED_PRIOR_COUNT,
-) -> Array:
-    """Return the variance that rows had in the fit; of Student's noise that of as informative normal noise.
-
-    Count errors of the fit gave less to a row's own share than those of predictions, by `prior_count`.
-    """
-    posterior, noise_model = model._fitted.posterior, model._fitted.noise_model
-    if counts is None:
-        parts = noise_model.parts(y_err=None if y_err is None else np.asarray(y_err, dtype=np.float64))
-    else:
-        count_errors = replace(noise_model.count_errors, prior_count=prior_count)
-        parts = replace(noise_model, count_errors=count_errors).parts(share, counts)
-    one = Observations(np.zeros(1), 1.0, KNOWN)
-    told = model._fitted.likelihood.information(posterior.auxiliary, one, 0.0)
-    means = mean_parts(parts, posterior, posterior.weights / told)
-    return np.sum([np.broadcast_to(mean, len(share)) for mean in means.values()], axis=0)
+def _score_variance(rows: JudgedRows, mean: Array, base: Array, tails: Tails) -> Array:
+    """Return the variances of the rows' squared residuals, (53)."""
+    variance = np.full(len(mean), 2.0 * tails.response)
+    if rows.counts is None:
+        return variance
+    trials = np.where(rows.counts > 0.0, rows.counts, 1.0)
+    bernoulli = bernoulli_variance(rows.model, mean, rows.counts)
+    excess = 1.0 if rows.model._fitted.likelihood.per == "exposure" else 1.0 - 6.0 * bernoulli
+    variance += np.square(bernoulli / trials / base) * excess / (trials * bernoulli)
+    return np.maximum(variance, _LEAST_VARIANCE)
 
 
 def _features(model: BayesianErrorsInVariablesRegressor, table: Array) -> Array:
@@ -308,40 +229,6 @@ def _tails(model: BayesianErrorsInVariablesRegressor, residual: Array, frequency
     if likelihood.nu_prior is None:
         return Tails(float(likelihood.constants["nu"]))
     return Tails.found(residual, np.ones(len(residual)) if frequency is None else frequency, likelihood.lower)
-
-
-def _bernoulli(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
-    """Return p (1 - p) at predicted shares, of rates what one unit of exposure varies by, (n,)."""
-    likelihood = model._fitted.likelihood
-    if likelihood.counted:
-        return likelihood.link.slope(np.clip(share, 1e-12, likelihood.link.upper - 1e-12))
-    return model._fitted.noise_model.count_errors.bernoulli_variance(share, counts)
-
-
-def _check_stated(
-    model: BayesianErrorsInVariablesRegressor, counts: Any, y_err: Any, of_features: Any, held_out: bool
-) -> None:
-    """Refuse rows that state no errors to judge."""
-    features = bool(of_features) or bool(model._fitted.columns.errors)
-    kind = model._fitted.noise_model.kind
-    if kind == "counts" and counts is None:
-        raise ValueError(
-            "The model was fitted with counts behind its shares, but the rows state none: give sample_weight, as in"
-            " fit."
-        )
-    if kind == "standard_error" and y_err is None and counts is None:
-        raise ValueError(
-            "The model was fitted with errors of y, but the rows state none: give y_err, as in fit."
-        )
-    if not held_out and model._fitted.posterior.true_features is not None and not features:
-        raise ValueError(
-            "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows, measured"
-            " as those, say held_out=True."
-        )
-    if model._fitted.errors_go_together and "Xy_cov" not in of_features:
-        raise ValueError(
-            "The model was fitted with Xy_cov, errors that X and y share: give Xy_cov, with X_err (or X_cov)."
-        )
 
 
 def _of_predictions(
@@ -393,32 +280,3 @@ def _of_predictions(
         distribution,
         None,
     )
-
-
-def error_bars(
-    estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: Any, **of_features: Any
-) -> Array | None:
-    """Return the standard errors of measurements at these rows, (n,); None where nothing states them.
-
-    Parameters
-    ----------
-    estimator, X
-        As for `predictive_distribution`.
-    counts, y_err : optional
-        As for predict; columns of X may hold them, too.
-    **of_features
-        ``X_err``, ``X_cov``, likewise: counts give errors at the shares predicted.
-    """
-    regressor, table = final_regressor(estimator, X)
-    n = len(table)
-    if isinstance(regressor, BayesianErrorsInVariablesRegressor):
-        held = regressor._fitted.columns.held(np.asarray(table, dtype=np.float64))
-        counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
-        if counts is not None:
-            behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
-            share = regressor.predict_distribution(table, **of_features).mean()
-            if not regressor._fitted.likelihood.counted:
-                return stated_error(regressor, share, behind, None)
-            unit = regressor._fitted.likelihood.link.slope(share)
-            return np.sqrt(unit / np.where(behind > 0.0, behind, 1.0))
-    return None if y_err is None else np.broadcast_to(check_vector(y_err, n, "y_err"), (n,))

@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern
-from .standardized_rows import Kind, StandardizedRows
+from .standardized_rows import StandardizedRows
+from .stated_errors import Kind
 
 __all__ = ["Verdict", "decide", "explain", "levels", "multiplies_errors"]
 

@@ -5,7 +5,6 @@ with 30 comparisons a right package fails once in 58,000 sets of draws (Bonferro
 """
 
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from bayes_sklearn.inference.nuts import sampler
@@ -217,6 +215,7 @@ def test_horseshoe_with_more_expected_coefficients_shrinks_less() -> None:
 # --- parameters ----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_parameters_of_one_value_a_feature_act_on_their_features() -> None:
     X, y = sparse(1)
@@ -334,12 +333,3 @@ def test_the_exact_engine_says_that_it_does_not_take_them() -> None:
     for prior in (Laplace(), StudentT(), Horseshoe()):
         with pytest.raises(ValueError, match=r"inference='exact': the exact engine can't take this model"):
             Regressor(coef_prior=prior, inference="exact").fit(X, y, y_err=y_err)
-
-
-def test_too_few_draws_are_warned_of() -> None:
-    """Nothing that is too short to judge passes for good."""
-    X, y = sparse(3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        with pytest.raises(ConvergenceWarning, match=r"not to be trusted: .*raise draws"):
-            Regressor(coef_prior=Laplace(), draws=20, chains=2, random_state=0).fit(X, y)

@@ -31,19 +31,9 @@ NAME = "exact"
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
-# Nodes of less weight than this carry nothing that double precision could show.
-_NEGLIGIBLE = 1e-15
-
-# A density that has not fallen by this factor (its log) where the integral stops was cut off.
-_CUT_OFF = 10.0
 
 # An interval at whose ends the density has not fallen by this factor (its log) was put in the wrong place.
 _FALLEN = 20.0
-
-
-# A noise scale so many times larger (squared) than residuals, or coordinates so many standard deviations more than
-# expected, hint at a prior that is too narrow.
-_INFLATED, _SURPRISING = 1.3, 4.0
 
 
 def why_not(problem: Problem) -> str | None:
@@ -116,8 +106,11 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
     size = len(given.singular)
     freedom = problem.total_weight - size - given.n_flat
     seen = np.square(given.projected) / (square + np.square(given.singular))
-    expected = seen.sum() < size + _SURPRISING * np.sqrt(2.0 * size)
-    if expected and not (freedom > 0.0 and square * freedom > _INFLATED * given.residual):
+    # A noise scale so many times larger (squared) than residuals, or coordinates so many standard deviations more
+    # than expected, hint at a prior that is too narrow.
+    inflated, surprising = 1.3, 4.0
+    expected = seen.sum() < size + surprising * np.sqrt(2.0 * size)
+    if expected and not (freedom > 0.0 and square * freedom > inflated * given.residual):
         return None
     log_total = posterior.log_evidence - problem.log_jacobian + 0.5 * problem.total_weight * _LOG_TWO_PI
     return contradiction(problem, prior, log_total)
@@ -193,7 +186,9 @@ def _scaled(problem: Problem, given: GivenScale) -> Posterior:
     """Integrate over log s: a node costs P operations, whatever the number of rows."""
     integrand = ScaledIntegrand(problem, given, problem.factor[1])
     log_scale, density, log_weights = trapezoid(integrand.log_density, integrand.intervals())
-    if log_scale.min() <= integrand.lower and density[log_scale.argmin()] > density.max() - _CUT_OFF:
+    # A density that has not fallen by this factor (its log) where the integral stops was cut off.
+    cut_off = 10.0
+    if log_scale.min() <= integrand.lower and density[log_scale.argmin()] > density.max() - cut_off:
         warn_of_no_noise()
     keep = _matter(log_weights, log_scale)
     nodes = integrand.nodes(log_scale[keep], density[keep])
@@ -258,8 +253,10 @@ def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approxima
 def _matter(log_weights: Array, log_scale: Array) -> NDArray[np.bool_]:
     """Return which nodes carry weight, or variance, that double precision could show."""
     beyond = np.maximum(log_scale - log_scale[log_weights.argmax()], 0.0)
+    # Nodes of less weight than this carry nothing that double precision could show.
+    negligible = 1e-15
     # A difference first: of the logs themselves, where they are huge, the rest would be rounding.
-    return (log_weights - log_weights.max()) + 2.0 * beyond > np.log(_NEGLIGIBLE)
+    return (log_weights - log_weights.max()) + 2.0 * beyond > np.log(negligible)
 
 
 def _posterior(

@@ -15,21 +15,6 @@ __all__ = ["Beyond", "InterpolatedRows"]
 
 Array = NDArray[np.float64]
 
-# Numbers in hand at once.
-_BLOCK_NUMBERS = 2**16
-
-# Rows that stand for all where the number of points is chosen.
-_SOME = 200
-
-# Pairs of columns that are multiplied together.
-_PAIRS = 32
-
-# Columns that the others leave so small a share of are dependent on them.
-_DEPENDENT = 1e-12
-
-# Roots of products whose diagonals differ by more have lost too many digits.
-_ALIKE = 1e4
-
 
 class Beyond(Exception):  # noqa: N818 - no error: rows are to be weighted some other way
     """A scatter is not in the interval, or the interval is too wide."""
@@ -96,7 +81,9 @@ class InterpolatedRows:
         self._signs = (-1.0) ** np.arange(size) * np.sin(angle)
         scatter = np.exp(self._nodes) - self._offset
         triangle = problem.state.factor
-        dependent = np.diag(triangle) <= _DEPENDENT * np.linalg.norm(triangle, axis=0)
+        # Columns that the others leave so small a share of are dependent on them.
+        least_part = 1e-12
+        dependent = np.diag(triangle) <= least_part * np.linalg.norm(triangle, axis=0)
         plain = triangle.copy()
         plain[dependent] = np.eye(len(plain))[dependent]
         white = np.asarray(dtrtri(plain)[0])
@@ -109,7 +96,9 @@ class InterpolatedRows:
         except np.linalg.LinAlgError as singular:
             raise Beyond from singular
         diagonal = np.diagonal(roots, axis1=1, axis2=2)[:, ~dependent]
-        if (diagonal.max(axis=1) > _ALIKE * diagonal.min(axis=1)).any():
+        # Roots of products whose diagonals differ by more have lost too many digits.
+        alike = 1e4
+        if (diagonal.max(axis=1) > alike * diagonal.min(axis=1)).any():
             raise Beyond
 
     def _sums(
@@ -119,7 +108,9 @@ class InterpolatedRows:
         rows, width, size = self._problem.rows, len(white), len(scatter)
         here = rows.here(self._problem.state.origin)
         products, logs = np.zeros((size, width, width)), np.zeros(size)
-        length = min(len(error), max(_BLOCK_NUMBERS // max(width, size), 256))
+        # Numbers in hand at once.
+        block_numbers = 2**16
+        length = min(len(error), max(block_numbers // max(width, size), 256))
         plain, turned = np.ones((2, width, length))
         weights = np.empty((size, length))
         # Pairs of columns, so many at a time that their products are one of BLAS's.
@@ -183,7 +174,9 @@ def _coordinate(error: Array, ends: Array, tolerance: float, most: int) -> tuple
     is the better coordinate, far from it the square.
     """
     least = float(error.min()) ** 2
-    some = np.append(np.square(error[:: -(-len(error) // _SOME)]), least)
+    # Rows that stand for all where the number of points is chosen.
+    few = 200
+    some = np.append(np.square(error[:: -(-len(error) // few)]), least)
     weight = np.append(np.full(len(some) - 1, len(error) / (len(some) - 1)), 1.0)
     best, fewest, sizes = least, most + 1, np.arange(3, most + 1)[:, None]
     for offset in least + np.append(0.0, ends[1] * np.array([0.25, 1.0, 4.0])):
@@ -204,10 +197,12 @@ def _strips(width: int) -> list[list[int]]:
     """Return rows of an upper triangle, together where they are short."""
     strips: list[list[int]] = []
     room = 0
+    # Pairs of columns that are multiplied together.
+    pairs = 32
     for i in range(width):
         if width - i > room:
             strips.append([])
-            room = max(width, _PAIRS)
+            room = max(width, pairs)
         strips[-1].append(i)
         room -= width - i
     return strips

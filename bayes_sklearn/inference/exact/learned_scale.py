@@ -36,29 +36,10 @@ _SPACING, _WIDEST, _EXTENSION = 0.7, 0.4, 6.0
 # Mass is looked for in steps of so many spacings; by how much more the density (its log) may rise in between.
 _COARSE, _BETWEEN = 4, 5.0
 
-# Modes between those of their neighbours are found where these say, up to so many standard deviations.
-_OFF = 1.5
-
-# More than logs of ratios can differ by.
-_APART = 2.0**12
-
-# Times the largest singular value, a ratio under which coefficients are as good as zero.
-_NOTHING = 1e-2
-
-# Spacing and reach in log s, in standard deviations, and by how much it is extended.
-_SCALE_SPACING, _SCALE_REACH, _SCALE_EXTENSION = 0.6, 7.8, 6.0
-
-# Newton's method: the step of differences, and at most so many steps.
-_STEP, _NEWTON = 1e-3, 12
 
 # Points of Gauss rules, in the ratio and in the noise: so many and one, more by what nodes are apart, and at most.
 _FEWEST, _FEWEST_SCALES, _IF_CLOSE, _IF_FAR, _MOST = 2, 1, 9.0, 3.0, 12
 
-# Nodes whose probability is less are left out.
-_NEGLIGIBLE = 1e-9
-
-# Cells in which the distributions of the scales are summed, and probabilities for which they are kept.
-_FINE = 1025
 
 _LEVELS = ndtr(np.linspace(-5.0, 5.0, 129))
 
@@ -119,7 +100,9 @@ class Peaks(NamedTuple):
 
 def key_of(branch: Index, log_ratio: Array) -> Array:
     """Return numbers that tell branches and ratios apart, in their order."""
-    return _APART * branch + log_ratio
+    # More than logs of ratios can differ by.
+    apart = 2.0**12
+    return apart * branch + log_ratio
 
 
 class AtRatio(NamedTuple):
@@ -298,10 +281,15 @@ class ScaleIntegrand:
         place = self._of_likelihood(at)
         if self.noise_prior is None:
             return place, np.ones(len(at.log_ratio))
-        offsets = _STEP * np.array([-1.0, 0.0, 1.0])[:, None]
-        for _ in range(_NEWTON):
+        # Newton's method: the step of differences, and at most so many steps.
+        difference, newton_steps = 1e-3, 12
+        offsets = difference * np.array([-1.0, 0.0, 1.0])[:, None]
+        for _ in range(newton_steps):
             below, here, above = self.log_density(at, place + offsets)
-            slope, curvature = (above - below) / (2.0 * _STEP), (above - 2.0 * here + below) / _STEP**2
+            slope, curvature = (
+                (above - below) / (2.0 * difference),
+                (above - 2.0 * here + below) / difference**2,
+            )
             curvature = np.minimum(curvature, -0.1 * np.maximum(1.0, np.abs(slope)))
             step = np.clip(-slope / curvature, -1.0, 1.0)
             place = np.maximum(place + step, at.lowest)
@@ -344,7 +332,9 @@ class ScaleIntegrand:
         largest = largest[:, 0]
         # Singular values may be zero but for rounding: where the prior is is looked at, too.
         prior = self._prior_place - np.log(noise[:, 0])
-        first = np.minimum(np.log(_NOTHING / largest), prior)
+        # Times the largest singular value, a ratio under which coefficients are as good as zero.
+        nothing = 1e-2
+        first = np.minimum(np.log(nothing / largest), prior)
         last = np.maximum(np.log(np.maximum(needed.max(axis=1), 1.0 / largest)) + beyond, prior)
         first, last = np.floor(first / h).astype(np.intp), np.ceil(last / h).astype(np.intp)
         more, most = max(round(_EXTENSION / h), 1), int(_FARTHEST / h)
@@ -411,15 +401,19 @@ class ScaleIntegrand:
             values = self.log_density(at, place) + log_volume
             return Lattice(branch, log_ratio, place, width, shift, np.zeros(1), values[:, None])
         place = np.maximum(place + shift, at.lowest)
-        lower, upper = reach or (-_SCALE_REACH, _SCALE_REACH)
+        # Spacing and reach in log s, in standard deviations, and by how much it is extended.
+        scale_spacing, scale_reach, scale_extension = 0.6, 7.8, 6.0
+        lower, upper = reach or (-scale_reach, scale_reach)
+        # Modes between those of their neighbours are found where these say, up to so many standard deviations.
+        off = 1.5
         while True:
-            spacing = _SCALE_SPACING / fineness
+            spacing = scale_spacing / fineness
             first, last = np.rint(lower / spacing), np.rint(upper / spacing)
             steps = spacing * np.arange(first, last + 1.0)
             log_scale = place[:, None] + width[:, None] * steps
             values = self.log_density(at.for_steps(), log_scale)
             values[log_scale < at.lowest[:, None]] = -np.inf
-            if near is not None and np.abs(steps[values.argmax(axis=1)]).max() > _OFF:
+            if near is not None and np.abs(steps[values.argmax(axis=1)]).max() > off:
                 return self.at_ratios(
                     branch, log_ratio, reach, fineness
                 )  # modes are not where their neighbours say
@@ -428,7 +422,7 @@ class ScaleIntegrand:
             left, right = values[:, 0].max() > floor, values[:, -1].max() > floor
             if reach is not None or not (left or right) or max(-lower, upper) > _FARTHEST:
                 return Lattice(branch, log_ratio, place, width, shift, steps, values)
-            lower, upper = lower - left * _SCALE_EXTENSION, upper + right * _SCALE_EXTENSION
+            lower, upper = lower - left * scale_extension, upper + right * scale_extension
 
     def totals(self, lattice: Lattice) -> Array:
         """Return the log of each branch's integral, (branches,), less the `reference`."""
@@ -475,7 +469,9 @@ class ScaleIntegrand:
         share = np.exp(of_ratio - highest)
         counts = np.bincount(lattice.branch, minlength=len(self.branches))
         sums = np.bincount(lattice.branch, share, len(self.branches))
-        kept = np.flatnonzero(sums > _NEGLIGIBLE * sums.sum())
+        # Nodes whose probability is less are left out.
+        negligible = 1e-9
+        kept = np.flatnonzero(sums > negligible * sums.sum())
         starts = np.cumsum(counts) - counts
         # A row for each branch, filled up with points of no weight.
         index = np.minimum(starts[kept, None] + np.arange(counts.max()), (starts + counts)[kept, None] - 1)
@@ -578,13 +574,15 @@ def _spread_out(values: Array, weights: Array, width: float = 0.0) -> tuple[Arra
     low, high = float(values.min()) - width, float(values.max()) + width
     if low == high:
         return np.array([low]), np.ones(1)
-    position = (values - low) * ((_FINE - 1) / (high - low))
-    cell = np.minimum(position.astype(np.intp), _FINE - 2)
+    # Cells in which the distributions of the scales are summed, and probabilities for which they are kept.
+    fine = 1025
+    position = (values - low) * ((fine - 1) / (high - low))
+    cell = np.minimum(position.astype(np.intp), fine - 2)
     position -= cell
     above = weights * position
-    spread = np.bincount(cell, weights - above, _FINE) + np.bincount(cell + 1, above, _FINE)
+    spread = np.bincount(cell, weights - above, fine) + np.bincount(cell + 1, above, fine)
     mass = np.asarray(spread / spread.sum(), dtype=np.float64)
-    places, below = np.linspace(low, high, _FINE), np.cumsum(mass) - 0.5 * mass
+    places, below = np.linspace(low, high, fine), np.cumsum(mass) - 0.5 * mass
     if width > 0.0:
         # Each value spread over the width: the mean of the mass below; its variance is taken away again (Sheppard).
         sums = np.append(0.0, np.cumsum(0.5 * (below[1:] + below[:-1]))) * (places[1] - places[0])

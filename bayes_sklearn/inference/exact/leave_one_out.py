@@ -29,15 +29,6 @@ _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 # Sums over every node and over every second that agree to this leave an error near its square.
 _AGREE = 1e-5
 
-# How much less (its log) than elsewhere has been found where nodes end too early still matters.
-_UNSEEN = 60.0
-
-# What a row leaves to others, 1 - h, is a difference: below this too few of its digits are right.
-_DETERMINED = 1e-7
-
-# Nor where the row's own part of the log density is as large as this.
-_LARGEST = 1e6
-
 
 class LeaveOneOut(NamedTuple):
     """What is known of rows without them; rows of weight zero are left out."""
@@ -189,7 +180,9 @@ def _together(found: list[_Found]) -> _Together:
         one.undetermined[rest[i, one.undetermined] > of_rest[one.undetermined] + np.log(_AGREE)]
         for i, one in enumerate(found)
     ]
-    lost += [one.far[rest[i, one.far] > of_rest[one.far] - _UNSEEN] for i, one in enumerate(found)]
+    # How much less (its log) than elsewhere has been found where nodes end too early still matters.
+    unseen = 60.0
+    lost += [one.far[rest[i, one.far] > of_rest[one.far] - unseen] for i, one in enumerate(found)]
     return _Together(
         logsumexp(totals) - of_rest,
         with_row - logsumexp(totals),
@@ -291,7 +284,9 @@ def _judge(table: _Table, members: Index, component: Component, with_row: bool, 
     left_out = table.left_out[members, None]
     leverage = spread / variance
     rest = 1.0 - left_out * leverage
-    undetermined = rest < _DETERMINED
+    # What a row leaves to others, 1 - h, is a difference: below this too few of its digits are right.
+    determined = 1e-7
+    undetermined = rest < determined
     np.maximum(rest, np.finfo(np.float64).eps, out=rest)
     square /= rest
     square /= variance
@@ -329,8 +324,10 @@ def _judge(table: _Table, members: Index, component: Component, with_row: bool, 
     for axis, half in enumerate(lacking.halves):
         uneven[:, axis] = np.abs(2.0 * share[:, half].sum(axis=1) - total) > lacking.agree * total
     closer = (inside & bool(len(lacking.right)))[:, None] & uneven
+    # Nor where the row's own part of the log density is as large as this.
+    largest = 1e6
     # What nodes without weight say does not matter.
-    undetermined |= own < -_LARGEST
+    undetermined |= own < -largest
     if undetermined.any():
         undetermined &= share > _AGREE**2
     return _Judged(density, with_row_density, pit, np.asarray(undetermined.any(axis=1)), left, right, closer)

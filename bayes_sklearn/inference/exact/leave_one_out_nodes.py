@@ -27,14 +27,10 @@ Array = NDArray[np.float64]
 
 Index = NDArray[np.intp]
 
-# Nodes beyond those that the posterior has, in shares of their range: rows that are not far out need no more.
-_BEYOND = (0.4, 0.1)
 
 # How far the density of two scales has to have fallen at the ends (its log), and how much more before rows are seen.
 _FALLEN, _ROOM = 15.0, 5.0
 
-# How well halves of their sums have to agree; so few rows that ask for more beyond the ends are better fitted anew.
-_HALVES_AGREE, _FEW_FAR = 2.5e-3, 4
 
 # With so many rows that nodes have to be this close, refits are cheaper.
 _MAX_NODES, _MAX_SCALES = 2**12, 2**16
@@ -152,7 +148,9 @@ class NoiseLattice:
     def __init__(self, integrand: Integrand, start: float, spacing: float, count: int):
         self._integrand, self._start, self._spacing = integrand, start, spacing
         self._room = max(0, int((start - integrand.lower) / spacing))
-        self._first, self._last = -min(self._room, int(_BEYOND[0] * count)), count + int(_BEYOND[1] * count)
+        # Nodes beyond those that the posterior has, in shares of their range: rows that are not far out need no more.
+        beyond = (0.4, 0.1)
+        self._first, self._last = -min(self._room, int(beyond[0] * count)), count + int(beyond[1] * count)
         self.nodes = integrand.nodes(self._points(self._first, self._last))
 
     @classmethod
@@ -235,7 +233,10 @@ class ScaleLattice:
         right = np.concatenate([node[at_end].ravel(), node[:, -1]])
         if size == 1:  # known noise
             left, right, halves = node[step == 0].ravel(), node[at_end].ravel(), halves[:1]
-        self.lacking = Lacking(left, right, halves, _FALLEN, _HALVES_AGREE, _FEW_FAR)
+        # How well halves of their sums have to agree; so few rows that ask for more beyond the ends are better
+        # fitted anew.
+        halves_agree, few_far = 2.5e-3, 4
+        self.lacking = Lacking(left, right, halves, _FALLEN, halves_agree, few_far)
 
     @property
     def log_weights(self) -> Array:

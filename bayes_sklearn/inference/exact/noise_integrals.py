@@ -31,11 +31,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# Numbers of stacked matrices that are in hand at once.
-_BLOCK_NUMBERS = 2**20
-
-# Noise scales that stand for all.
-_SCALES = 7
 
 # exp(-u) at the left end: the scatter there is exp(-59) of what could be seen.
 LOWEST = -4.0
@@ -76,7 +71,9 @@ def _solve_all(factors: Sequence[Array], prior_mean: Array, prior_sd: Array) -> 
     target = prior @ np.where(normal, prior_mean, 0.0)
     rows = len(factors[0])
     parts = []
-    for start in range(0, len(factors), block := max(1, _BLOCK_NUMBERS // (rows + size) ** 2)):
+    # Numbers of stacked matrices that are in hand at once.
+    block_numbers = 2**20
+    for start in range(0, len(factors), block := max(1, block_numbers // (rows + size) ** 2)):
         some = factors[start : start + block]
         # The rows of the data first: where they are the heavier, that order keeps the digits, (5).
         stacked = np.empty((len(some), rows + len(prior), size + 1))
@@ -208,7 +205,9 @@ def _together(integrands: Sequence[ScaledIntegrand]) -> Callable[[Array], Array]
 def _few(u: Array, log_weights: Array, constant: Array) -> list[tuple[Array, Array]]:
     """Return the points of a Gauss rule for each row of others, and their log weights."""
     total = np.logaddexp.reduce(log_weights, axis=1)[:, None]
-    points, shares = gauss_rule(u, np.exp(log_weights - total), _SCALES)
+    # Noise scales that stand for all.
+    scales = 7
+    points, shares = gauss_rule(u, np.exp(log_weights - total), scales)
     with np.errstate(divide="ignore"):
         return list(zip(points, np.log(shares) + (total + constant[:, None]), strict=True))
 

@@ -15,9 +15,6 @@ Array = NDArray[np.float64]
 
 __all__ = ["refined"]
 
-# Variance inflation from which digits are missed, and rows that are looked at together.
-_COLLINEAR, _BLOCK = 1e4, 2**16
-
 
 def refined(problem: Problem, posterior: Posterior) -> Posterior:
     """Return the posterior with its mean improved by one step, where columns with flat priors are nearly collinear.
@@ -42,13 +39,15 @@ def refined(problem: Problem, posterior: Posterior) -> Posterior:
     weight = np.broadcast_to(precision * (1.0 if rows.frequency is None else rows.frequency), len(rows.y))
     spread = problem.state.standard_deviation[:-1]
     inflation = np.square(np.linalg.norm(root, axis=0)[1:] * spread) * weight.sum() / square
-    if not inflation.size or not 1.0 < inflation.max() / _COLLINEAR < np.inf:
+    # Variance inflation from which digits are missed, and rows that are looked at together.
+    collinear, block_numbers = 1e4, 2**16
+    if not inflation.size or not 1.0 < inflation.max() / collinear < np.inf:
         return posterior
     mean = posterior.mean.astype(np.longdouble)
     place = rows.here(np.append(posterior.center, posterior.mean[0])).astype(np.longdouble)
     pull = np.zeros(len(mean), dtype=np.longdouble)
-    for first in range(0, len(rows.y), _BLOCK):
-        block = slice(first, first + _BLOCK)
+    for first in range(0, len(rows.y), block_numbers):
+        block = slice(first, first + block_numbers)
         away = rows.take(block).astype(np.longdouble) - place[:-1]
         residual = weight[block] * (rows.y[block].astype(np.longdouble) - place[-1] - away @ mean[1:])
         pull += np.append(residual.sum(), residual @ away)

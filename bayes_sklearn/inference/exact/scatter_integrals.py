@@ -26,8 +26,6 @@ __all__ = ["Integrated", "over_scatter", "scatters"]
 
 Array = NDArray[np.float64]
 
-# Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
-_WIDE = 1e3
 
 # The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
 # and how well halves of it have to agree.
@@ -36,24 +34,11 @@ _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 # Where a rule of the density under a wide prior ends, by how far that has fallen (its log).
 _ENDS = 20.0
 
-# Where a lattice of the scatter's coordinate ends at the latest.
-_HIGHEST = 200.0
-
-# Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
-_FEWEST, _MORE, _SCATTERS = 3, 20.0, 7
-
-# Tables of so many rows are interpolated; how many a pilot takes, and with how many points at most the rows go on.
-_LONG, _PILOT, _MOST_POINTS = 500, 2**13, 16
-
-# Tolerance of a pilot, and of so many times as many rows: their density is a small part of the interval. Of fewer.
-_ROUGH, _MANY_TIMES, _FINER = 1e-2, 32, 1e-4
 
 # Parts of the density under a wide prior, and how well halves of it have to agree; by how much the log of what other
 # priors make of it may vary; shares that have no say in that.
 _FINE, _FINE_AGREE, _ALIKE, _NO_SHARE = 96, 1e-6, 2.0, 1e-6
 
-# The share below which a scatter is none.
-_NO_SCATTER = 1e-12
 
 Source = ScatteredRows | InterpolatedRows
 """Rows under many scatters."""
@@ -106,15 +91,21 @@ def _interpolated(problem: Problem) -> InterpolatedRows | None:
         found: InterpolatedRows | None = problem.passed["interpolated"]
         return found
     found = None
-    if problem.errors_vary and len(problem.rows.y) >= _LONG:
-        every = len(problem.rows.y) // _PILOT
+    # Tolerance of a pilot, and of so many times as many rows: their density is a small part of the interval. Of
+    # fewer.
+    rough, many_times, finer = 1e-2, 32, 1e-4
+    # Tables of so many rows are interpolated; how many a pilot takes, and with how many points at most the rows go
+    # on.
+    long, pilot_rows, most_points = 500, 2**13, 16
+    if problem.errors_vary and len(problem.rows.y) >= long:
+        every = len(problem.rows.y) // pilot_rows
         low, high = scatter_at(np.array([LOWEST, _upper(problem)]), _lost(problem)).tolist()
         try:
             if every > 1:
-                pilot = InterpolatedRows(problem, low, high, every=every, tolerance=_ROUGH)
+                pilot = InterpolatedRows(problem, low, high, every=every, tolerance=rough)
                 low, high = scatter_at(_peak(problem, pilot, _ENDS)[0][[0, -1]], _lost(problem)).tolist()
-                tolerance = _ROUGH if every >= _MANY_TIMES else _FINER
-                found = InterpolatedRows(problem, low, high, tolerance=tolerance, most=_MOST_POINTS)
+                tolerance = rough if every >= many_times else finer
+                found = InterpolatedRows(problem, low, high, tolerance=tolerance, most=most_points)
             else:
                 found = InterpolatedRows(problem, low, high)
         except Beyond:
@@ -225,10 +216,14 @@ def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
     """
     shares = 1.0 / (1.0 + scatter / error)
     deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
-    size = int(np.clip(np.ceil(_FEWEST + _MORE * deviation), _FEWEST, _SCATTERS))
+    # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
+    fewest, more, scatters = 3, 20.0, 7
+    size = int(np.clip(np.ceil(fewest + more * deviation), fewest, scatters))
     points, masses = gauss_rule(shares[None], weights, size)
+    # The share below which a scatter is none.
+    no_scatter = 1e-12
     # They lie between the others, but for rounding.
-    points = np.clip(points[0], shares.min(), min(shares.max(), 1.0 - _NO_SCATTER))
+    points = np.clip(points[0], shares.min(), min(shares.max(), 1.0 - no_scatter))
     return error * (1.0 / points - 1.0), masses[0]
 
 
@@ -286,6 +281,8 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
     size = _NODES if left < right else 0
     u = np.linspace(left, right, size + 1)
     parts, top = [(u, solved(u))], -np.inf
+    # Where a lattice of the scatter's coordinate ends at the latest.
+    most_nats = 200.0
     while size and size <= _MOST_NODES:
         u, log_density = _joined(parts)
         # By the highest that any lattice saw: one that misses it would widen again what was narrowed, for ever.
@@ -293,7 +290,7 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
         top = max(top, highest)
         inside = np.flatnonzero(log_density >= min(top - _FALLEN, highest))
         wider, first, last = 0.5 * (right - left), int(inside[0]), int(inside[-1])
-        if (last == size and right < _HIGHEST) or (first == 0 and left > LOWEST):
+        if (last == size and right < most_nats) or (first == 0 and left > LOWEST):
             right += wider * (last == size)
             left = max(left - wider * (first == 0), LOWEST)
         elif len(inside) < size // 2 and highest > top - _FALLEN:
@@ -358,15 +355,17 @@ def _wide_density(problem: Problem, source: Source, u: Array) -> Array:
     freedom = max(source.total_weight - size, 1.0)
     factors, log_weight, log_scatter = _compressed(problem, source, u)
     triangle = factors[:, :, -1 - size :]
+    # Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
+    widest = 1e3
     if isinstance(source, ScatteredRows):
-        wide = np.broadcast_to(np.eye(size, size + 1) / _WIDE, (len(u), size, size + 1))
+        wide = np.broadcast_to(np.eye(size, size + 1) / widest, (len(u), size, size + 1))
         triangle = np.concatenate([triangle, wide], axis=1)
     if not (isinstance(source, InterpolatedRows) and problem.fit_intercept):
         triangle = np.asarray(np.linalg.qr(triangle, mode="r"))
     square = np.square(triangle[:, size:, size]).sum(axis=1)
     # Rows that are many bound what they tell of more than the prior does.
     diagonal = np.diagonal(triangle, axis1=1, axis2=2)[:, :size]
-    log_weight -= np.log(np.maximum(np.abs(diagonal), 1.0 / _WIDE)).sum(axis=1)
+    log_weight -= np.log(np.maximum(np.abs(diagonal), 1.0 / widest)).sum(axis=1)
     if not problem.noise.combined:
         return np.asarray(log_weight - 0.5 * square)
     floor = problem.resolutions(factors)

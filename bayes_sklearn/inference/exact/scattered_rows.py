@@ -17,9 +17,6 @@ __all__ = ["ScatteredRows"]
 
 Array = NDArray[np.float64]
 
-# Numbers of stacked rows, of one scatter and of those in hand at once: longer tables are passed over block by block.
-_LONGEST, _BLOCK_NUMBERS = 2**16, 2**20
-
 
 class ScatteredRows:
     """The rows of a problem, or what stands for them, divided by ``sqrt(error**2 + scatter**2)``."""
@@ -30,14 +27,17 @@ class ScatteredRows:
 
     def compressed(self, scatters: Array) -> tuple[Array, Array]:
         """Return triangles of [1, x, y], (S, P + 1, P + 1), and summed log errors, (S,), in the model's units."""
-        if self._length * (self._problem.rows.n_features + 2) > _LONGEST:
+        # Numbers of stacked rows, of one scatter and of those in hand at once: longer tables are passed over block
+        # by block.
+        longest, block_numbers = 2**16, 2**20
+        if self._length * (self._problem.rows.n_features + 2) > longest:
             one_by_one = [self._problem.factor_at(float(scatter), self._source) for scatter in scatters]
             factors, logs = zip(*one_by_one, strict=True)
             return np.array(factors), np.array(logs)
         rows, error, weight = self._stacked
         width = rows.shape[1]
         triangles, log_errors = np.zeros((len(scatters), width, width)), np.empty(len(scatters))
-        step = max(_BLOCK_NUMBERS // rows.size, 1)
+        step = max(block_numbers // rows.size, 1)
         for start in range(0, len(scatters), step):
             some = slice(start, start + step)
             errors = np.hypot(error, scatters[some, None])

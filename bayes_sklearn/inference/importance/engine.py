@@ -34,9 +34,6 @@ Array = NDArray[np.float64]
 
 NAME = "importance"
 
-# Priors of scales have their medians within a factor of exp of this from one.
-_WIDEST = 100.0
-
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
@@ -226,7 +223,9 @@ def signal_scale(prior: PoweredCorrelation) -> float:
     learned = prior.scale_prior
     if learned is None:
         return float(prior.check("coef_prior", 1)["sigma"][0])
-    log_scale = np.linspace(-_WIDEST, _WIDEST, 20001)
+    # Priors of scales have their medians within a factor of exp of this from one.
+    widest = 100.0
+    log_scale = np.linspace(-widest, widest, 20001)
     density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
     mass = np.cumsum(density)
     return float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))

@@ -28,14 +28,11 @@ MOST_COMPONENTS, _STRONG = 5, 3.0
 # variance that is left to a component.
 _EM_ROWS, _EM_STEPS, _EM_FLOOR = 5000, 60, 0.01
 
-_CLIMB_STEPS = 50
 
 # Scales less than so many standard deviations away from zero are covered down to zero; components less than so many
 # away from being others are counted as those, too.
 _CLOSE, _SEPARATE = 5.0, 8.0
 
-# More images of a point than these cost more than they bring.
-_MOST_IMAGES = 512
 
 # Nodes by default, and rows times components times nodes above which they are halved, but not below a quarter.
 _NODES, _MANY = 4096, 2**26
@@ -63,13 +60,15 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
     # Some components that change places may be all that is near; then their signs are left alone.
     permuted = problem.n_components <= MOST_COMPONENTS
     choices = 2 ** int(flip.sum()) * (int(gamma(problem.n_components + 1)) if permuted else 1)
-    images = problem.images(flip & (choices <= _MOST_IMAGES), permuted)
+    # More images of a point than these cost more than they bring.
+    most_images = 512
+    images = problem.images(flip & (choices <= most_images), permuted)
     images = images[_near(images, mode)]
 
     def widen(points: Array, log_weights: Array, component: Component) -> Component:
         """Cover scales that are close to zero from both sides of it."""
         close = problem.signed & (np.abs(component.center) < _CLOSE * component.scale)
-        if 2 ** int(close.sum()) > _MOST_IMAGES:
+        if 2 ** int(close.sum()) > most_images:
             return component
         folds = problem.images(close, permuted=False)
         everywhere = (points @ folds.transpose(0, 2, 1)).reshape(-1, problem.size)
@@ -122,7 +121,8 @@ def highest(problem: MixtureProblem) -> Peak:
     value = float(problem.log_density(point[None])[0])
     lengths = 2.0 ** np.arange(1.0, -9.0, -1.0)
     root = np.diag(unit)
-    for _ in range(_CLIMB_STEPS):
+    climb_steps = 50
+    for _ in range(climb_steps):
         gradient, information = problem.scores(point, steps)
         of_prior, curvature = _prior_derivatives(problem, point, 0.05 * unit)
         information = information + np.diag(np.maximum(curvature, 1e-3 / np.square(unit)))

@@ -19,24 +19,6 @@ from .regression_density import RegressionDensity, climb, root_of
 
 Array = NDArray[np.float64]
 
-# Of a coefficient that is no further from its prior's mean, in the width over which the prior is averaged, slope and
-# distance are too small to be divided.
-_NO_DISTANCE = 1e-3
-
-# The coordinates are settled again where the auxiliary parameters move by more than this share of their standard
-# deviation, but no more often than this.
-_MOVED, _TURNS = 0.1, 6
-
-# Guess at a standard deviation of an auxiliary coordinate: of a logarithm, and of another by the coordinate.
-_GUESS = 0.3
-
-# Scatters that differ by more than this in their logarithm are modes of their own; a negligible one, of the errors.
-_APART, _NEGLIGIBLE = 1.0, 0.01
-
-# Where it is looked whether coordinates follow the prior's scale, in its coordinate's standard deviations; no nearer
-# to zero than this; and the squared distance of the mode, in its own, that takes a place of its own.
-_PLACES, _LEAST_PLACE, _OFF = (-3.0, -1.5, 1.5, 3.0, 4.5), 0.1, 0.05
-
 
 @dataclass(frozen=True, eq=False)
 class FollowingNoise:
@@ -64,13 +46,16 @@ class FollowingNoise:
         k = density.n_coefficients
         found = density.derivatives(point, smoothing)
         _, slope, bend = density.prior_derivatives(point, smoothing)
+        # Of a coefficient that is no further from its prior's mean, in the width over which the prior is averaged,
+        # slope and distance are too small to be divided.
+        no_distance = 1e-3
         if density.learned is not None:
             # What doesn't follow the prior's scale is taken to be the rows'. A prior that is not Gaussian stands for
             # the one with its mean and slope, so that coefficients go to that mean as the scale goes to zero.
             slope, own = density.of_coefficients(slope), density.of_coefficients(bend)
             away = density.free(point[None])[0] - density.wide[0]
             with np.errstate(all="ignore"):
-                bend = np.where(np.abs(away) > _NO_DISTANCE * smoothing, slope / away, own)
+                bend = np.where(np.abs(away) > no_distance * smoothing, slope / away, own)
             more = density.basis.T @ ((bend - own)[:, None] * density.basis)
             found = found.plus(more)
         root = root_of(found, k)
@@ -155,15 +140,18 @@ def anchored(coordinates: FollowingNoise, component: Component) -> FollowingNois
     if density.learned is None:
         return coordinates
     parts, width = [coordinates], component.scale[-1]
-    for away in _PLACES:
+    # Where it is looked whether coordinates follow the prior's scale, in its coordinate's standard deviations; no
+    # nearer to zero than this; and the squared distance of the mode, in its own, that takes a place of its own.
+    places, least_place, off_mode = (-3.0, -1.5, 1.5, 3.0, 4.5), 0.1, 0.05
+    for away in places:
         at = component.center.copy()
         at[-1] = abs(at[-1]) + away * width
-        if not at[-1] > _LEAST_PLACE * width:
+        if not at[-1] > least_place * width:
             continue
         point = coordinates.points(at[None])[0]
         here = density.derivatives(point, coordinates.smoothing)
         off = root_of(here, k).T @ here.gradient[:k]
-        if off @ off > _OFF:
+        if off @ off > off_mode:
             point = climb(density, point, coordinates.smoothing, k).center
             parts.append(FollowingNoise.at(density, point, coordinates.smoothing))
     return coordinates if len(parts) == 1 else Anchored(parts)
@@ -242,11 +230,14 @@ def other_modes(coordinates: FollowingNoise, component: Component) -> list[Compo
     if "scatter" not in names:
         return []
     at, others = k + names.index("scatter"), []
-    for value in (_NEGLIGIBLE * density.problem.scatter_unit, density.problem.scatter_unit):
+    # Scatters that differ by more than this in their logarithm are modes of their own; a negligible one, of the
+    # errors.
+    apart, negligible = 1.0, 0.01
+    for value in (negligible * density.problem.scatter_unit, density.problem.scatter_unit):
         start = component.center[k:].copy()
         start[at - k] = np.log(value)
         center, root, _ = find_mode(coordinates.profile, start, component.root[k:, k:])
-        if abs(center[at - k] - component.center[at]) > _APART:
+        if abs(center[at - k] - component.center[at]) > apart:
             whole = np.eye(density.size)
             whole[k:, k:] = root
             others.append(Component(np.append(np.zeros(k), center), whole))
@@ -258,15 +249,20 @@ def _settle_from(
 ) -> tuple[FollowingNoise, Component]:
     """Find in turns gamma's mode given the auxiliary parameters, and their mode with gamma integrated out."""
     k = density.n_coefficients
-    guess = np.where(density.folded[k:], _GUESS * np.abs(point[k:]), _GUESS)
+    # Guess at a standard deviation of an auxiliary coordinate: of a logarithm, and of another by the coordinate.
+    first_guess = 0.3
+    guess = np.where(density.folded[k:], first_guess * np.abs(point[k:]), first_guess)
     root = np.diag(guess)
-    for _ in range(_TURNS):
+    # The coordinates are settled again where the auxiliary parameters move by more than this share of their standard
+    # deviation, but no more often than this.
+    moved, turns = 0.1, 6
+    for _ in range(turns):
         point = climb(density, point, smoothing, k).center
         coordinates = FollowingNoise.at(density, point, smoothing)
         before = point[k:]
         center, root, _ = find_mode(coordinates.profile, before, root)
         point = np.append(coordinates.points(np.append(np.zeros(k), center)[None])[0, :k], center)
-        if np.linalg.norm(np.linalg.solve(root, center - before)) < _MOVED:
+        if np.linalg.norm(np.linalg.solve(root, center - before)) < moved:
             break
     whole = np.eye(density.size)
     whole[k:, k:] = root

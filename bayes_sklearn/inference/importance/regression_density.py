@@ -26,27 +26,8 @@ from .regression_priors import FreePriors, OnePrior
 
 Array = NDArray[np.float64]
 
-# Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
-_NODES_AT_ONCE = 256
 
 _BLOCK_NUMBERS = 2**16
-
-# Newton's method ends where the density can rise by no more than this, or after so many steps.
-_CONVERGED = 1e-6
-
-_MAX_STEPS = 100
-
-# Newton's longest step in a coordinate that is a logarithm.
-_LONGEST = 3.0
-
-# Curvatures below this share of the largest are raised to it.
-_LEAST_CURVATURE = 1e-10
-
-# Step of differences in an auxiliary coordinate.
-_STEP = 1e-4
-
-# Scale of the coefficients' prior from which the search starts at least.
-_START = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +50,9 @@ class RegressionDensity:
             return self.problem.auxiliary
         unit = self._visible_scale
         coordinate = Log() if self.learned.vanishes_at_zero else FoldedLog(unit)
-        return *self.problem.auxiliary, Auxiliary("prior_scale", self.learned, coordinate, max(unit, _START))
+        # Scale of the coefficients' prior from which the search starts at least.
+        start = 0.3
+        return *self.problem.auxiliary, Auxiliary("prior_scale", self.learned, coordinate, max(unit, start))
 
     @cached_property
     def _visible_scale(self) -> float:
@@ -177,10 +160,12 @@ class RegressionDensity:
         for i, parameter in enumerate(self.parameters):
             log_density += parameter.log_prior(points[:, k + i])
         data = problem.observations()
-        for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // _NODES_AT_ONCE):
+        # Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
+        nodes_at_once = 256
+        for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // nodes_at_once):
             observed = data.take(block)
-            for first in range(0, len(points), _NODES_AT_ONCE):
-                nodes = slice(first, first + _NODES_AT_ONCE)
+            for first in range(0, len(points), nodes_at_once):
+                nodes = slice(first, first + nodes_at_once)
                 eta = points[nodes, :k] @ rows.T
                 eta += start
                 here = {name: value[nodes] for name, value in values.items()}
@@ -230,12 +215,14 @@ class RegressionDensity:
         curvature = self.basis.T @ (prior[2][:, None] * self.basis)
         hessian[:k, :k] += curvature
         fallback[:k, :k] += self.basis.T @ (np.minimum(prior[2], 0.0)[:, None] * self.basis)
+        # Step of differences in an auxiliary coordinate.
+        step = 1e-4
         for i, parameter in enumerate(self.problem.auxiliary, start=k):
             # One number: differences are all it takes, whatever the prior.
-            lower, middle, upper = parameter.log_prior(point[i] + _STEP * np.array([-1.0, 0.0, 1.0]))
+            lower, middle, upper = parameter.log_prior(point[i] + step * np.array([-1.0, 0.0, 1.0]))
             value += float(middle)
-            gradient[i] += (upper - lower) / (2.0 * _STEP)
-            hessian[i, i] += (upper - 2.0 * middle + lower) / _STEP**2
+            gradient[i] += (upper - lower) / (2.0 * step)
+            hessian[i, i] += (upper - 2.0 * middle + lower) / step**2
             # About a step of one in a logarithm, or of the coordinate's own size.
             own = abs(self.start_of_rows[i])
             size = max(abs(point[i]), own) if parameter.coordinate.folded else 1.0
@@ -383,15 +370,20 @@ def climb(density: RegressionDensity, point: Array, smoothing: Array, size: int 
     size = density.n_climbed if size is None else size
     here = density.derivatives(point, smoothing)
     root = np.eye(size)
-    for _ in range(_MAX_STEPS):
+    # Newton's method ends where the density can rise by no more than this, or after so many steps.
+    converged = 1e-6
+    max_steps = 100
+    # Newton's longest step in a coordinate that is a logarithm.
+    longest = 3.0
+    for _ in range(max_steps):
         root = root_of(here, size)
         along = root.T @ here.gradient[:size]
         rise = float(along @ along)
-        if rise < _CONVERGED:
+        if rise < converged:
             break
         step = np.zeros(len(point))
         step[:size] = root @ along
-        share = min(1.0, _LONGEST / max(float(np.abs(step[density.logarithmic]).max(initial=0.0)), 1e-300))
+        share = min(1.0, longest / max(float(np.abs(step[density.logarithmic]).max(initial=0.0)), 1e-300))
         while share > 1e-9:
             there = density.derivatives(point + share * step, smoothing)
             if there.finite and there.value > here.value + 1e-4 * share * rise:
@@ -405,10 +397,12 @@ def climb(density: RegressionDensity, point: Array, smoothing: Array, size: int 
 
 def root_of(at: Derivatives, size: int) -> Array:
     """Return a root of the inverse of minus the first coordinates' Hessian, or of a substitute that has one."""
+    # Curvatures below this share of the largest are raised to it.
+    least_curvature = 1e-10
     for matrix in (-at.hessian[:size, :size], -at.fallback[:size, :size]):
         scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
         curvature, vectors = np.linalg.eigh(matrix * scale * scale[:, None])
-        if curvature[0] > _LEAST_CURVATURE:
+        if curvature[0] > least_curvature:
             break
-    curvature = np.maximum(np.abs(curvature), _LEAST_CURVATURE * np.abs(curvature).max())
+    curvature = np.maximum(np.abs(curvature), least_curvature * np.abs(curvature).max())
     return np.asarray(scale[:, None] * (vectors / np.sqrt(curvature)))

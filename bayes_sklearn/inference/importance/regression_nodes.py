@@ -25,24 +25,6 @@ Array = NDArray[np.float64]
 # Nodes, and row-nodes above which they are fewer: the more rows, the nearer to normal is the posterior.
 _NODES, _FEWEST = 4096, 1024
 
-_MANY = 2**22
-
-# Nodes of a geometry of the prior at least.
-_LEAST = 256
-
-# Degrees of freedom of the proposals, as many as dimensions within these bounds: in few dimensions heavy tails cost
-# little and are worth having.
-_DEGREES_OF_FREEDOM = (7.0, 30.0)
-
-# Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
-_SEPARATE = 8.0
-
-# One less than so many away is covered down to zero.
-_CLOSE = 5.0
-
-# Noise scales of so many times the data's resolution are rounding.
-_AT_THE_END = 3.0
-
 
 def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Component]:
     """Return the normal approximation, and the coordinates it is in where they are not the density's own.
@@ -78,16 +60,19 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
     sample : Sample
         Of all geometries of the prior, the points being those of B. It is for the caller to look at its `doubts`.
     """
+    many = 2**22
     if n_nodes is None:
         n_nodes = _NODES
-        while n_nodes > _FEWEST and n_nodes * len(problem.rows.y) > _MANY:
+        while n_nodes > _FEWEST and n_nodes * len(problem.rows.y) > many:
             n_nodes //= 2
     densities = _densities(problem)
     proposals = [find_proposal(density) for density in densities]
     expected = np.array([_log_mass(*pair) for pair in zip(densities, proposals, strict=True)])
     share = np.exp(expected - logsumexp(expected))
     rng = np.random.default_rng(seed)
-    sizes = np.exp2(np.rint(np.log2(np.maximum(share * n_nodes, min(_LEAST, n_nodes))))).astype(np.intp)
+    # Nodes of a geometry of the prior at least.
+    least = 256
+    sizes = np.exp2(np.rint(np.log2(np.maximum(share * n_nodes, min(least, n_nodes))))).astype(np.intp)
     found = [
         _sampled(density, *proposal, int(size), rng)
         for density, proposal, size in zip(densities, proposals, sizes, strict=True)
@@ -106,8 +91,10 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         found[0].k_hat if len(found) == 1 else _k_hat(posterior.weights),
         float(1.0 / np.square(posterior.weights).sum()),
     )
+    # Noise scales of so many times the data's resolution are rounding.
+    few_times = 3.0
     if not whole.doubts and problem.noise.only_multiplies and problem.likelihood.link.is_identity:
-        at_the_end = posterior.noise_scale < _AT_THE_END * problem.resolution()
+        at_the_end = posterior.noise_scale < few_times * problem.resolution()
         if posterior.weights @ at_the_end > 1e-3:
             warn_of_no_noise()
     return posterior, whole
@@ -151,13 +138,18 @@ def _sampled(
     rng: np.random.Generator,
 ) -> Sample:
     """Return weighted points (gamma, coordinates of the others)."""
-    near = density.folded & (np.abs(proposal.center) < _SEPARATE * proposal.scale)
+    # Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
+    separate = 8.0
+    near = density.folded & (np.abs(proposal.center) < separate * proposal.scale)
     starts, following = [proposal], None
     if coordinates is not None:
         starts += other_modes(coordinates, proposal)
         following = Parted.of(anchored(coordinates, proposal), density)
         if isinstance(following, Parted):
             starts = [following.component(start) for start in starts]
+    # Degrees of freedom of the proposals, as many as dimensions within these bounds: in few dimensions heavy tails
+    # cost little and are worth having.
+    degrees_of_freedom = (7.0, 30.0)
     found = sample(
         density if following is None else following,
         starts,
@@ -165,7 +157,7 @@ def _sampled(
         rng,
         images=_reflections(near),
         widen=lambda points, log_weights, component: _widened(density.folded, points, log_weights, component),
-        degrees_of_freedom=float(np.clip(density.size, *_DEGREES_OF_FREEDOM)),
+        degrees_of_freedom=float(np.clip(density.size, *degrees_of_freedom)),
     )
     return found if following is None else found._replace(points=following.points(found.points))
 
@@ -175,7 +167,9 @@ def _widened(folded: NDArray[np.bool_], points: Array, log_weights: Array, compo
 
     What is left of the density where a parameter is zero would else be in the tail of every proposal.
     """
-    images = _reflections(folded & (np.abs(component.center) < _CLOSE * component.scale))
+    # One less than so many away is covered down to zero.
+    close = 5.0
+    images = _reflections(folded & (np.abs(component.center) < close * component.scale))
     return fitted(np.concatenate(list(points @ images)), np.tile(log_weights, len(images)), component)
 
 

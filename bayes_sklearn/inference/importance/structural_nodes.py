@@ -23,17 +23,6 @@ from ..structural.rows import cholesky, forward, pairs
 
 Array = NDArray[np.float64]
 
-# The data's information of coefficients in the target's unit, above which more makes no other coordinates.
-_INFORMATION = 1e10
-
-# Added to T + U, which may be singular.
-_JITTER = 1e-9
-
-# Derivatives are differences over this share of a standard deviation.
-_STEP = 1e-4
-
-# Of the deviation: more or less of it, and the weights' tails are heavier.
-_SMOOTHING = 0.3
 
 # Coordinates of the noise are no larger, and no more negative exponents of it count.
 _MOST = 300.0
@@ -69,11 +58,15 @@ class Following:
         about = problem.residual_variance
         square = about + float(slope @ spread[:q, :q] @ slope)
         known = float(errors[-2]) if problem.noise.only_scatters else 0.0
+        # The data's information of coefficients in the target's unit, above which more makes no other coordinates.
+        information = 1e10
+        # Added to T + U, which may be singular.
+        jitter = 1e-9
         return cls(
             problem,
-            min(problem.total_weight / about, _INFORMATION / square),
+            min(problem.total_weight / about, information / square),
             slope,
-            errors[pairs(q)] + _JITTER * np.eye(q),
+            errors[pairs(q)] + jitter * np.eye(q),
             np.zeros(q) if problem.cross_covariance is None else errors[u : u + q],
             MEAN_SCALE * np.sqrt(square),
             about,
@@ -122,7 +115,9 @@ class Following:
     def component(self, of_points: Component) -> Component:
         """Return what in these coordinates is about the same to draw from."""
         center = of_points.center
-        step = _STEP * of_points.scale
+        # Derivatives are differences over this share of a standard deviation.
+        difference = 1e-4
+        step = difference * of_points.scale
         up, down = (self.coordinates(center + sign * np.diag(step)) for sign in (1.0, -1.0))
         jacobian = (up - down).T / (2.0 * step)
         return Component(self.coordinates(center[None])[0], jacobian @ of_points.root)
@@ -135,7 +130,9 @@ class Following:
     @property
     def _smoothing(self) -> float:
         """How much of the variance the noise's square takes to fall to nothing where features leave nothing to it."""
-        return _SMOOTHING * self.about * self.deviation
+        # Of the deviation: more or less of it, and the weights' tails are heavier.
+        smoothing = 0.3
+        return smoothing * self.about * self.deviation
 
     def _unseen(self, points: Array) -> Array:
         """Return about the variance of the target that the true features explain and the measured ones don't."""
@@ -159,30 +156,8 @@ class Following:
         return forward(lower, right[:, :, None]).transpose(0, 2, 1), lower
 
 
-# Scales less than so many standard deviations away from zero are covered down to zero.
-_CLOSE = 5.0
-
-# A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
-_APART = 2.0
-
-_LIGHT = 12.0
-
-# A search so near to a mode that is known is about to end there.
-_SAME = 1.0
-
-# So much lower is the density of a shoulder that is still worth covering.
-_SHOULDER = 8.0
-
-# An image under a change of sign that is so many standard deviations away from zero is not counted.
-_SEPARATE = 8.0
-
 # Nodes by default, and row-nodes above which they are halved.
 _NODES = 4096
-
-_MANY = 2**22
-
-# Numbers in theta's roots above which nodes are halved, too, but not below a quarter.
-_ROOT_NUMBERS = 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,12 +205,17 @@ def solve_structural(
         It is for the caller to look at the sample's `doubts`.
     """
     rng, following = np.random.default_rng(seed), Following.of(problem)
+    many = 2**22
+    # Numbers in theta's roots above which nodes are halved, too, but not below a quarter.
+    root_numbers = 2**23
     if n_nodes is None:
-        n_nodes = _NODES if problem.n_distinct_errors * _NODES <= _MANY else _NODES // 2
-        while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > _ROOT_NUMBERS:
+        n_nodes = _NODES if problem.n_distinct_errors * _NODES <= many else _NODES // 2
+        while n_nodes > _NODES // 4 and n_nodes * problem.n_linear**2 > root_numbers:
             n_nodes //= 2
     starts, n_search = _starts(following)
-    near = [np.abs(start.center) < _SEPARATE * start.scale for start in starts]
+    # An image under a change of sign that is so many standard deviations away from zero is not counted.
+    separate = 8.0
+    near = [np.abs(start.center) < separate * start.scale for start in starts]
     conditionals, everywhere = list[Conditional](), list[Array]()
 
     def log_density(coordinates: Array) -> Array:
@@ -284,8 +264,11 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     signs = problem.signs(following.flips)
     modes = list[Component]()
 
+    # A search so near to a mode that is known is about to end there.
+    same = 1.0
+
     def known(center: Array) -> bool:
-        return any(_distance(mode, center * signs) < _SAME for mode in modes)
+        return any(_distance(mode, center * signs) < same for mode in modes)
 
     for guess in guesses:
         mode = Component(*find_mode(log_density, guess.center, guess.root, known)[:2])
@@ -300,12 +283,17 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     order = np.argsort(weights)[::-1]
     best = modes[order[0]]
     starts = [best]
+    light = 12.0
+    # A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
+    far = 2.0
     for other in order[1:]:
-        apart = _distance(best, modes[other].center * signs) > _APART
-        if apart and weights[order[0]] - weights[other] < _LIGHT:
+        apart = _distance(best, modes[other].center * signs) > far
+        if apart and weights[order[0]] - weights[other] < light:
             starts.append(modes[other])
+    # So much lower is the density of a shoulder that is still worth covering.
+    shoulder = 8.0
     for guess, height in zip(guesses[1:], heights[len(modes) + 1 :], strict=True):
-        if len(starts) == 1 and height > heights[order[0]] - _SHOULDER:
+        if len(starts) == 1 and height > heights[order[0]] - shoulder:
             starts.append(guess)
     return starts, n_evaluations
 
@@ -321,7 +309,9 @@ def _folded(following: Following, points: Array, log_weights: Array, component: 
     A scale that the data don't tell from zero has a density that is flat there and then ends: the t about its mean
     falls too early.
     """
-    close = np.abs(component.center) < _CLOSE * component.scale
+    # Scales less than so many standard deviations away from zero are covered down to zero.
+    nearest = 5.0
+    close = np.abs(component.center) < nearest * component.scale
     signs = following.problem.signs(following.flips & close)
     images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
     return fitted(images, np.tile(log_weights, len(signs)), component)

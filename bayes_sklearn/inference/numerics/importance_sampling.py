@@ -22,35 +22,10 @@ LogDensity = Callable[[Array], Array]
 # Degrees of freedom of the proposals: tails heavier than a posterior's near-Gaussian ones.
 _DEGREES_OF_FREEDOM = 5.0
 
-# Nodes of each round, as shares of those asked for. The last rounds are there for posteriors far from Gaussian:
-# nodes of that number that are worth less than so many, or whose weights have such a tail, are not enough.
-_ROUNDS = (0.125, 0.125, 0.25, 0.5, 1.0, 1.0)
-
-_WORTH = 1000.0
 
 # Gates, both of which have to be passed: the shape of the weights' tail (Vehtari, Simpson, Gelman, Yao & Gabry
 # 2024, J. Mach. Learn. Res. 25:72), and how many independent draws would do as well.
 _K_HAT, _EFFECTIVE = 0.7, 400.0
-
-# The round whose proposal may be told to cover more.
-_WIDENED = 2
-
-# Derivatives are differences over this share of a standard deviation: the curvature that counts is the one at the
-# peak's own width.
-_STEP = 0.3
-
-_MAX_STEPS = 60
-
-# Improvements of the log density that are none, and how many of them end the search.
-_STALLED = 1e-2
-
-_STALLS = 3
-
-# Proposals with more parameters than this share of the points are too near to the points that they were fitted to.
-_FITTED = 0.05
-
-# A round whose effective size is less, per dimension, has its weights tempered before they are fitted.
-_ENOUGH = 10.0
 
 
 class Sample(NamedTuple):
@@ -113,9 +88,15 @@ def sample(
     sizes: list[int] = []
     points, found, raw = np.empty((0, d)), np.empty(0), np.empty(0)
     sequence = qmc.Sobol(d + 1, seed=rng)
-    for turn, share in enumerate(_ROUNDS):
+    # Nodes of each round, as shares of those asked for. The last rounds are there for posteriors far from Gaussian:
+    # nodes of that number that are worth less than so many, or whose weights have such a tail, are not enough.
+    rounds = (0.125, 0.125, 0.25, 0.5, 1.0, 1.0)
+    worth = 1000.0
+    # The round whose proposal may be told to cover more.
+    widened = 2
+    for turn, share in enumerate(rounds):
         component = starts[turn] if turn < len(starts) else fitted(points, raw, components[-1])
-        if turn == _WIDENED and widen is not None:
+        if turn == widened and widen is not None:
             component = widen(points, raw, component)
         components.append(component._replace(degrees_of_freedom=degrees_of_freedom))
         sizes.append(max(round(share * n_points), 1))
@@ -127,10 +108,13 @@ def sample(
             log_total = float(logsumexp(log_weights))
             weights = np.exp(log_weights - log_total)
             effective_size = float(1.0 / np.square(weights).sum())
-            if effective_size >= min(_WORTH, 0.5 * n_points) and k_hat <= _K_HAT:
+            if effective_size >= min(worth, 0.5 * n_points) and k_hat <= _K_HAT:
                 break
     log_total -= float(np.log(len(points)))
-    if 0.5 * d * (d + 3.0) > _FITTED * len(points):
+    # Proposals with more parameters than this share of the points are too near to the points that they were fitted
+    # to.
+    last_fitted = 0.05
+    if 0.5 * d * (d + 3.0) > last_fitted * len(points):
         log_total = _log_total(found, points, components, sizes, images)
     return Sample(points, weights, log_total, k_hat, effective_size)
 
@@ -211,10 +195,12 @@ def fitted(points: Array, log_weights: Array, before: Component) -> Component:
 def tempered(log_weights: Array, dimensions: int) -> Array | None:
     """Return weights to a power, as near one as leaves enough effective draws for a covariance; None: none does."""
     finite = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    # A round whose effective size is less, per dimension, has its weights tempered before they are fitted.
+    enough = 10.0
     for power in (1.0, 0.5, 0.25, 0.125):
         weights = np.exp(power * (finite - finite.max()))
         weights /= weights.sum()
-        if np.square(weights).sum() * _ENOUGH * dimensions < 1.0:
+        if np.square(weights).sum() * enough * dimensions < 1.0:
             return np.asarray(weights, dtype=np.float64)
     return None
 
@@ -272,13 +258,20 @@ def find_mode(
         From a point on the way to whether it is at a mode that was found before, which ends the search.
     """
     d = len(center)
-    single = _STEP * np.eye(d)
+    # Derivatives are differences over this share of a standard deviation: the curvature that counts is the one at the
+    # peak's own width.
+    difference = 0.3
+    single = difference * np.eye(d)
     row, column = np.triu_indices(d, 1)
     double = single[row] + single[column]
     stencil = np.concatenate([np.zeros((1, d)), single, -single, double, -double])
     lengths = 2.0 ** np.arange(10.0, -7.0, -1.0)
     n_evaluations, stalls = 0, 0
-    for _ in range(_MAX_STEPS):
+    max_steps = 60
+    # Improvements of the log density that are none, and how many of them end the search.
+    stalled = 1e-2
+    most_stalls = 3
+    for _ in range(max_steps):
         values = log_density(center + stencil @ root.T)
         n_evaluations += len(values)
         if not np.isfinite(values).all():
@@ -286,11 +279,11 @@ def find_mode(
             continue
         up, down = values[1 : d + 1], values[d + 1 : 2 * d + 1]
         both_up, both_down = np.split(values[2 * d + 1 :], 2)
-        gradient = (up - down) / (2.0 * _STEP)
+        gradient = (up - down) / (2.0 * difference)
         sides = up + down
         hessian = np.zeros((d, d))
         hessian[row, column] = both_up + both_down - sides[row] - sides[column] + 2.0 * values[0]
-        hessian = (hessian + hessian.T + 2.0 * np.diag(sides - 2.0 * values[0])) / (2.0 * _STEP**2)
+        hessian = (hessian + hessian.T + 2.0 * np.diag(sides - 2.0 * values[0])) / (2.0 * difference**2)
         curvature, vectors = np.linalg.eigh(-hessian)
         # A root grows by no more than four times at once, and does so where the density is not concave.
         curvature_used = np.maximum(np.where(curvature > 0.0, curvature, 0.0), 0.0625)
@@ -309,8 +302,8 @@ def find_mode(
             if known is not None and known(center):
                 break
         # Where a prior has a kink, differences do not show the way.
-        stalls += not found[best] > values[0] + _STALLED
-        if stalls == _STALLS:
+        stalls += not found[best] > values[0] + stalled
+        if stalls == most_stalls:
             break
     return center, root, n_evaluations
 

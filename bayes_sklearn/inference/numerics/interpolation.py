@@ -14,15 +14,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# The number of nodes at which it is given up to reach the accuracy wanted.
-_MOST = 128
-
-# Times e_1, a scatter beside which it is nothing.
-_ENDLESS = 1e9
-
-# The last coefficients, beside the largest, of a series that has converged.
-_CONVERGED = 1e-11
-
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -64,7 +55,11 @@ class Series:
         middle, half = float(ends.mean()), float(max(0.5 * np.ptp(ends), 1e-12))
         # What the width of the strip in which the functions are analytic, pi, promises.
         ratio = float(np.exp(np.arcsinh(0.5 * np.pi / half)))
-        size = min(int(np.ceil(-np.log(_CONVERGED) / np.log(ratio))) + 2, _MOST)
+        # The number of nodes at which it is given up to reach the accuracy wanted.
+        most = 128
+        # The last coefficients, beside the largest, of a series that has converged.
+        converged = 1e-11
+        size = min(int(np.ceil(-np.log(converged) / np.log(ratio))) + 2, most)
         while True:
             points = np.cos(np.pi * (np.arange(size) + 0.5) / size)
             values = np.array([functions(float(s)) for s in at(middle + half * points, smallest, largest)])
@@ -72,7 +67,7 @@ class Series:
             coefficients = 2.0 / size * chebyshev.chebvander(points, size - 1).T @ values
             coefficients[0] *= 0.5
             magnitude = np.abs(coefficients).max(axis=0)
-            if (np.abs(coefficients[-2:]) <= _CONVERGED * magnitude.max()).all() or size >= _MOST:
+            if (np.abs(coefficients[-2:]) <= converged * magnitude.max()).all() or size >= most:
                 return cls(coefficients, smallest, middle, half, largest)
             size *= 2
 
@@ -85,7 +80,9 @@ class Series:
 
 def position(scatter: Array, smallest: float, largest: float = np.inf) -> Array:
     """Return v at each scatter."""
-    square = np.square(np.minimum(scatter, _ENDLESS * largest))
+    # Times e_1, a scatter beside which it is nothing.
+    endless = 1e9
+    square = np.square(np.minimum(scatter, endless * largest))
     return np.asarray(0.5 * np.log((square + smallest**2) / (1.0 + square / largest**2)))
 
 

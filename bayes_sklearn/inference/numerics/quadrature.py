@@ -27,7 +27,6 @@ _AGREE = 1e-5
 
 _FIRST_INTERVALS = 16
 
-_MAX_INTERVALS = 2048
 
 # Parts of an interval of which a density has to fill a share, and how often it is looked at closer.
 _EVEN, _FILLED, _CLOSER = 48, 0.85, 60
@@ -238,6 +237,7 @@ def trapezoid(
         In the order of the calls: a caller that keeps what it computed at each node finds it at the same index.
     """
     nodes, densities, log_weights = [], [], []
+    max_intervals = 2048
     for left, right in intervals:
         if left == right:
             _warn_of_a_narrow_peak()
@@ -260,7 +260,7 @@ def trapezoid(
             agree = abs(finer - total) < _AGREE and abs(finer_mean - mean) < _AGREE * (right - left)
             if agree:
                 break
-            if len(u) > _MAX_INTERVALS:
+            if len(u) > max_intervals:
                 # Where the interval ends in the midst of the density, at the resolution, the rule can do no better
                 # and its caller warns.
                 if values[0] > values.max() - 0.5 * DROP:

@@ -74,13 +74,6 @@ class Layout:
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
     """Return the model on the compressed rows, (15): all that varies from data to data is a `pm.Data`.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its structure alone is taken from it.
-    data : mapping of str to ndarray or float
-        As `compressed_data` makes them.
-
     Returns
     -------
     pymc.Model

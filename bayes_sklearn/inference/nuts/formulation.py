@@ -55,7 +55,7 @@ class Formulation:
     arrays: Mapping[str, Array | float]
     """All that varies from data to data of one structure."""
     build: Callable[[Problem, Mapping[str, Array | float]], pm.Model]
-    """Makes the model of a problem and a first set of arrays."""
+    """Makes the model of a problem, of which the structure alone counts, and a first set of arrays."""
     posterior: Callable[[Draws], Posterior]
     """Makes nodes of equal weight of draws."""
     holds: Callable[[Draws], bool] = lambda draws: True

@@ -41,13 +41,6 @@ Array = NDArray[np.float64]
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
     """Return the model with true features: all that varies from data to data, but the number of rows, is a `pm.Data`.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its structure alone is taken from it.
-    data : mapping of str to ndarray or float
-        As `latent_data` makes them.
-
     Returns
     -------
     pymc.Model

@@ -17,16 +17,6 @@ from ...priors.coefficients import Normal, PoweredCorrelation
 from ..conditional_prior import ConditionalPrior
 from ..problem import Problem
 
-__all__ = [
-    "coefficients_at",
-    "gaussian_given_scale",
-    "is_conditional",
-    "likely_scale",
-    "pilot_of",
-    "prior_coordinates",
-    "scale_is_learned",
-]
-
 Array = NDArray[np.float64]
 
 
@@ -98,6 +88,8 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dic
     own, target = triangle[first:, first:-1], triangle[first:, -1]
     target = target - own @ mean
     basis, information, pull = [], [], []
+    # Of features that are alike, a Laplace prior's gradient would be exactly zero, which samplers take for an error.
+    unlike = 1.0 + 1e-12 * np.arange(p)[:, None]
     flat = bool(np.isinf(prior.sigma).any())
     # Of a flat prior any root will do: units in which no feature is small beside another.
     size = np.linalg.norm(own, axis=0)
@@ -107,7 +99,7 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dic
         size[: len(singular)] = singular
         along = np.zeros(p)
         along[: len(singular)] = (left.T @ target)[: len(singular)]
-        basis.append(root @ right.T)
+        basis.append(unlike * (root @ right.T))
         information.append(np.square(size))
         pull.append(size * along)
     arrays: dict[str, Array | float] = {

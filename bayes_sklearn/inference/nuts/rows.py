@@ -48,13 +48,6 @@ Array = NDArray[np.float64]
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
     """Return the model on the rows: all that varies from data to data is a `pm.Data`.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its structure alone is taken from it.
-    data : mapping of str to ndarray or float
-        As `likelihood_data` makes them.
-
     Returns
     -------
     pymc.Model

@@ -141,33 +141,6 @@ def _worst(values: Mapping[str, Array], pick: Any) -> _Named:
 COMPILED = CompiledModels(size=32)
 """The compiled models of this process."""
 
-_TUNE = 500
-
-# Seconds between looks whether the sampler is done: it can be interrupted in between.
-_POLL = 0.002
-
-_SAMPLERS = ("nutpie", "pymc", "numpyro", "blackjax")
-
-_ELSEWHERE = {
-    "draws": "the estimator's draws",
-    "chains": "the estimator's chains",
-    "seed": "the estimator's random_state",
-    "random_seed": "the estimator's random_state",
-    "progressbar": "the estimator's verbose",
-    "progress_bar": "the estimator's verbose",
-}
-
-_STATISTICS = {
-    "diverging": ("diverging",),
-    "energy": ("energy",),
-    "lp": ("lp", "logp"),
-    "tree_depth": ("tree_depth", "depth"),
-    "n_steps": ("n_steps",),
-    "step_size": ("step_size",),
-    "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
-}
-"""ArviZ's name of a statistic, and what samplers call it."""
-
 
 @dataclass(frozen=True)
 class SamplerOptions:
@@ -182,19 +155,29 @@ class SamplerOptions:
     @classmethod
     def of(cls, settings: SamplerSettings, target_accept: float) -> SamplerOptions:
         given = dict(settings.nuts_kwargs or {})
-        for name, place in _ELSEWHERE.items():
+        elsewhere = {
+            "draws": "the estimator's draws",
+            "chains": "the estimator's chains",
+            "seed": "the estimator's random_state",
+            "random_seed": "the estimator's random_state",
+            "progressbar": "the estimator's verbose",
+            "progress_bar": "the estimator's verbose",
+        }
+        for name, place in elsewhere.items():
             if name in given:
                 raise ValueError(f"nuts_kwargs has {name!r}: give it as {place} instead.")
         sampler = given.pop("nuts_sampler", "nutpie")
-        if sampler not in _SAMPLERS:
+        samplers = ("nutpie", "pymc", "numpyro", "blackjax")
+        if sampler not in samplers:
             raise ValueError(
-                f"nuts_kwargs: nuts_sampler must be one of {', '.join(_SAMPLERS)}, got {sampler!r}."
+                f"nuts_kwargs: nuts_sampler must be one of {', '.join(samplers)}, got {sampler!r}."
             )
         if importlib.util.find_spec(sampler) is None:
             raise ValueError(
                 f"nuts_kwargs: nuts_sampler={sampler!r} is not installed. Install it, or use 'nutpie'."
             )
-        tune, accept = given.pop("tune", _TUNE), given.pop("target_accept", target_accept)
+        default_tune = 500
+        tune, accept = given.pop("tune", default_tune), given.pop("target_accept", target_accept)
         cores = given.pop("cores", None)
         if not _is_whole(tune, 1):
             raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {tune!r}.")
@@ -238,9 +221,19 @@ def sample(formulation: Formulation, settings: SamplerSettings, options: Sampler
     trace = run(formulation, settings, options)
     values = {str(name): np.asarray(trace.posterior[name]) for name in trace.posterior.data_vars}
     found = trace.sample_stats
+    # ArviZ's name of a statistic, and what samplers call it.
+    names_of = {
+        "diverging": ("diverging",),
+        "energy": ("energy",),
+        "lp": ("lp", "logp"),
+        "tree_depth": ("tree_depth", "depth"),
+        "n_steps": ("n_steps",),
+        "step_size": ("step_size",),
+        "acceptance_rate": ("acceptance_rate", "mean_tree_accept"),
+    }
     statistics = {
         name: np.asarray(found[key])
-        for name, keys in _STATISTICS.items()
+        for name, keys in names_of.items()
         for key in keys
         if key in found.data_vars
     }
@@ -258,6 +251,8 @@ def _nutpie(formulation: Formulation, settings: SamplerSettings, options: Sample
             return nutpie.compile_pymc_model(built)
 
     compiled = COMPILED.get(formulation.structure, compile_model).with_data(**packed(formulation.arrays))
+    # Seconds between looks whether the sampler is done: it can be interrupted in between.
+    poll = 0.002
     # Matrices are small: threads of the linear algebra library would only wait for each other.
     with one_blas_thread():
         try:
@@ -278,7 +273,7 @@ def _nutpie(formulation: Formulation, settings: SamplerSettings, options: Sample
             raise ValueError(f"nuts_kwargs: nutpie does not take {dict(options.others)!r}: {error}") from None
         try:
             while not _is_finished(sampler):
-                time.sleep(_POLL)
+                time.sleep(poll)
             with quietly():
                 return sampler.wait()
         except RuntimeError as error:

@@ -125,13 +125,6 @@ def parts_of(values: Any, sizes: list[int]) -> list[Any]:
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
     """Return the model with the true features integrated out: all that varies from data to data is a `pm.Data`.
 
-    Parameters
-    ----------
-    problem : Problem
-        Its structure alone is taken from it.
-    data : mapping of str to ndarray or float
-        As `measured_data` makes them.
-
     Returns
     -------
     pymc.Model

@@ -35,8 +35,6 @@ COMPONENT_SCALE = 2.0
 
 SHARE_CONCENTRATION = 2.0
 
-# Numbers in the arrays of one block of rows and points.
-_BLOCK_NUMBERS = 2**16
 
 _ROW_BLOCK = 4096
 
@@ -364,9 +362,11 @@ class MixtureProblem:
     def _blocks(self, n_points: int) -> Iterator[tuple[slice, slice]]:
         n = len(self.rows)
         step = min(n, _ROW_BLOCK)
+        # Numbers in the arrays of one block of rows and points.
+        block_numbers = 2**16
         for first in range(0, n, step):
-            for start in range(0, n_points, max(_BLOCK_NUMBERS // step, 1)):
-                yield slice(start, start + max(_BLOCK_NUMBERS // step, 1)), slice(first, first + step)
+            for start in range(0, n_points, max(block_numbers // step, 1)):
+                yield slice(start, start + max(block_numbers // step, 1)), slice(first, first + step)
 
 
 def _normal(away: Array, sd: Array) -> Array:

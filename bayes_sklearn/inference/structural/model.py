@@ -33,19 +33,9 @@ from .true_covariance import coordinates_of, log_prior, true_covariance
 
 Array = NDArray[np.float64]
 
-_LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
 # Of the prior of the true features' mean and slopes, in units of the standardised noisy features.
 MEAN_SCALE = 10.0
-
-# Numbers in the largest array of sums over the rows, one of which there is a node.
-_CHUNK_NUMBERS = 2**21
-
-# Residuals vary by at least this share of what the errors of features, and known ones of the target, explain.
-_LEAST = 0.25
-
-# Beyond exponentials of so much, no number is a scale.
-_MOST_LOG = 150.0
 
 
 class Psi(NamedTuple):
@@ -158,7 +148,9 @@ class StructuralProblem:
         """Return m, s, T, the scatter and tau at points."""
         q, nothing = self.n_noisy, np.zeros(len(points))
         noise_scale = nothing + 1.0 if not self.noise.has_scale else np.abs(points[:, q])
-        logs = np.exp(np.clip(points[:, self.size - self.n_logs :], -_MOST_LOG, _MOST_LOG))
+        # Beyond exponentials of so much, no number is a scale.
+        most_log = 150.0
+        logs = np.exp(np.clip(points[:, self.size - self.n_logs :], -most_log, most_log))
         scatter = nothing
         if self.noise.combined:
             rest = noise_scale / np.hypot(1.0, logs[:, 0])
@@ -291,7 +283,9 @@ class StructuralProblem:
         """Return the data's log density and theta's posterior given points."""
         q, n_rows, n_columns = self.n_noisy, self.z.shape[1] + 1, self.gathered.rows.shape[1]
         numbers = (q + 1) ** 2 * max(n_rows**2, n_columns * (n_columns + 1) // 2)
-        step = max(_CHUNK_NUMBERS // numbers, 1)
+        # Numbers in the largest array of sums over the rows, one of which there is a node.
+        chunk_numbers = 2**21
+        step = max(chunk_numbers // numbers, 1)
         parts = [self._condition(points[start : start + step]) for start in range(0, len(points), step)]
         return Conditional(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -306,7 +300,8 @@ class StructuralProblem:
                 equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
             found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
             log_evidence = found.log_integral - 0.5 * log_determinant
-        log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * _LOG_TWO_PI
+        log_two_pi = float(np.log(2.0 * np.pi))
+        log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * log_two_pi
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
         return Conditional(log_evidence, found.theta, found.root, found.geometry)
 
@@ -372,7 +367,9 @@ class StructuralProblem:
         stated = float(min(slope @ errors[pairs(q)] @ slope, slope @ spread[:q, :q] @ slope))
         if not self.noise.multiplies:
             stated += float(errors[-2])
-        return max(float(spread[q, q]), _LEAST * stated)
+        # Residuals vary by at least this share of what the errors of features, and known ones of the target, explain.
+        least = 0.25
+        return max(float(spread[q, q]), least * stated)
 
     @cached_property
     def gathered(self) -> GatheredRows:

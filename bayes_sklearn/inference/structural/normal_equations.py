@@ -12,11 +12,6 @@ from .slope_prior import SlopePrior
 
 Array = NDArray[np.float64]
 
-_LOG_TWO_PI = float(np.log(2.0 * np.pi))
-
-# Multiples of the golden ratio, less whole numbers, are spread evenly.
-_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
-
 
 class Integrated(NamedTuple):
     """The linear part's posterior given the rest, at G points."""
@@ -130,7 +125,8 @@ class NormalEquations(NamedTuple):
         sides = sides[:, head:] - across @ white
         common = _gain(white) - _log_diagonal(lower) - 0.5 * self.square
         common -= (k - np.count_nonzero(slopes.flat)) * np.log(tau)
-        common += 0.5 * np.count_nonzero(flat) * _LOG_TWO_PI - float(np.log(prior.sd[~flat[:head]]).sum())
+        log_two_pi = float(np.log(2.0 * np.pi))
+        common += 0.5 * np.count_nonzero(flat) * log_two_pi - float(np.log(prior.sd[~flat[:head]]).sum())
 
         terms, tails, whites = [], list[Array](), list[Array]()
         for whiten, log_volume in zip(slopes.whiten, slopes.log_volume, strict=True):
@@ -199,7 +195,9 @@ def _chosen(log_weights: Array) -> tuple[Array, Array, NDArray[np.intp]]:
     weights = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0)[:, None])
     total = weights.sum(axis=1)
     shares = weights / np.where(total > 0.0, total, 1.0)[:, None]
-    uniform = (_GOLDEN * np.arange(1, len(shares) + 1)) % 1.0
+    # Multiples of the golden ratio, less whole numbers, are spread evenly.
+    golden = 0.5 * (np.sqrt(5.0) - 1.0)
+    uniform = (golden * np.arange(1, len(shares) + 1)) % 1.0
     passed = np.cumsum(shares[:, :-1], axis=1) < uniform[:, None]
     return top + np.log(total / log_weights.shape[1]), shares, passed.sum(axis=1)
 

@@ -12,16 +12,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Numbers in the arrays of one block of rows and nodes: they should stay in the processor's cache.
-_BLOCK_NUMBERS = 2**16
-
-_ROW_BLOCK = 512
-
-_GATHER_BLOCK = 2**16
-
-# A difference of numbers so many times as large has lost the digits that sums over rows need.
-_LOST = 1e11
-
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -85,7 +75,8 @@ class GatheredRows:
         if 2 * len(first) > n:
             return cls(errors, frequency, rows, None, reference)
         gathered = np.zeros((len(first), _n_pairs(n_columns)))
-        for block in _blocks(n, _GATHER_BLOCK):
+        gather_block = 2**16
+        for block in _blocks(n, gather_block):
             products = _products(rows[block])
             for column in range(products.shape[1]):
                 gathered[:, column] += np.bincount(group[block], products[:, column], len(first))
@@ -126,15 +117,20 @@ class GatheredRows:
         """
         n_points = omega.shape[1]
         sums, log_determinant = np.zeros((*omega.shape[:2], _n_pairs(self.rows.shape[1]))), np.zeros(n_points)
-        for block in _blocks(len(self.counts), _ROW_BLOCK):
+        # Numbers in the arrays of one block of rows and nodes: they should stay in the processor's cache.
+        block_numbers = 2**16
+        row_block = 512
+        # A difference of numbers so many times as large has lost the digits that sums over rows need.
+        lost = 1e11
+        for block in _blocks(len(self.counts), row_block):
             errors, counts = self.errors[block].T, self.counts[block]
             products = _products(self.rows[block]) if self.gathered is None else self.gathered[block]
-            for points in _blocks(n_points, max(_BLOCK_NUMBERS // (len(omega) * len(counts)), 1)):
+            for points in _blocks(n_points, max(block_numbers // (len(omega) * len(counts)), 1)):
                 inverse = omega[:, points] @ errors
                 of_target = inverse[-1].copy()
                 log_determinant[points] += np.log(negative_inverse(inverse)) @ counts
                 # What w leaves of the target's variance is a difference: rounding, where next to nothing is left.
-                log_determinant[points][(of_target * -inverse[-1] > _LOST).any(axis=1)] = np.nan
+                log_determinant[points][(of_target * -inverse[-1] > lost).any(axis=1)] = np.nan
                 sums[:, points] -= inverse @ products
         return sums, log_determinant
 

@@ -148,11 +148,11 @@ def parameters(posterior: Posterior) -> tuple[Array, Array]:
         # Targets of hardly any noise.
         Case("none", n=50, target_noise=0.01),
         Case(target_noise=0.01),
-        Case("auto", q=2, n=60, coef="powers, learned", size=1.5),
         # Of other structures, each of which is compiled, for seconds.
         *(
             pytest.param(case, marks=pytest.mark.thorough)
             for case in (
+                Case("auto", q=2, n=60, coef="powers, learned", size=1.5),
                 Case("known"),
                 Case(q=2, k=1, n=60, correlation=0.5, standardize=False),
                 Case(q=2, k=1, n=60, size=1.5, with_target=True),

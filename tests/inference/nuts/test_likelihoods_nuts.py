@@ -361,8 +361,10 @@ def parameters(problem: Problem, posterior: Any) -> Array:
         pytest.param(Case("t, fixed", "additive", n=40), marks=pytest.mark.thorough),
         Case("binomial"),
         Case("binomial", n=12, weights="fractional"),
-        Case("beta-binomial", rounded=True),
-        Case("beta-binomial", n=12),
+        *(
+            pytest.param(case, marks=pytest.mark.thorough)
+            for case in (Case("beta-binomial", rounded=True), Case("beta-binomial", n=12))
+        ),
     ],
     ids=str,
 )

@@ -105,6 +105,9 @@ CASES: dict[str, Case] = {
     "counts, observed errors": Case(
         {"count_error": "observed", "error_floor": 0.1, "standardize": False}, errors="small counts"
     ),
+}
+# Of structures of their own.
+FURTHER: dict[str, Case] = {
     # additive
     "additive": Case({"noise": "additive"}),
     "additive, priors of arrays, on raw data": Case(
@@ -112,9 +115,7 @@ CASES: dict[str, Case] = {
     ),
     "additive, fractional weights": Case({"noise": "additive"}, weights="fractional", n=15),
     "additive, counts": Case({"noise": "additive"}, errors="counts"),
-}
-# Of structures of their own.
-FURTHER: dict[str, Case] = {
+    # known
     "known": Case({"noise": "known"}),
     "known, fractional weights, on raw data": Case(
         {"noise": "known", "standardize": False}, weights="fractional"
@@ -297,7 +298,7 @@ def _problem(noise: str, frequency: bool, standardize: bool) -> Problem:
     ("noise", "frequency", "standardize"),
     [
         ("scaled", True, True),
-        ("additive", False, False),
+        pytest.param("additive", False, False, marks=pytest.mark.thorough),
         pytest.param("known", True, True, marks=pytest.mark.thorough),
     ],
 )
