@@ -140,8 +140,8 @@ class Likelihood(BaseEstimator, ABC):
 
         Parameters
         ----------
-        eta : ndarray of shape (..., n)
-            The regression line.
+        eta : ndarray of shape (..., n) or (..., 1)
+            The linear predictor.
         values : mapping of str to ndarray
             The auxiliary parameters, of a shape that broadcasts with `eta`; those that are fixed are left out.
         data : Observations

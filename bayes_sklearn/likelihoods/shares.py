@@ -79,12 +79,9 @@ class BinomialLikelihood(_OfShares):
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         successes, failures = counts(data)
         # The counts of the other outcome stand alone where the line is large: nothing cancels.
-        value = np.maximum(eta, 0.0)
-        value *= -failures
+        value = np.maximum(eta, 0.0) * -failures
         value += np.minimum(eta, 0.0) * successes
-        rest = log_one_plus(eta)
-        rest *= successes + failures
-        value -= rest
+        value -= log_one_plus(eta) * data.trials
         value += _log_choose(successes, failures)
         return value
 
@@ -155,7 +152,6 @@ class BetaBinomialLikelihood(_OfShares):
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         successes, failures = counts(data)
-        trials = successes + failures
         dispersion = np.asarray(values["dispersion"])
         odds = dispersion / (1.0 - dispersion)
         log_share = log_expit(eta)
@@ -166,11 +162,9 @@ class BetaBinomialLikelihood(_OfShares):
         log_share, log_rest = np.maximum(log_share, _LEAST_LOG), np.maximum(log_rest, _LEAST_LOG)
         value = below + log_rising(odds * np.exp(-log_share), successes)
         value += log_rising(odds * np.exp(-log_rest), failures)
-        value -= log_rising(odds, trials)
-        log_share *= successes
-        log_rest *= failures
-        value += log_share
-        value += log_rest
+        value -= log_rising(odds, np.asarray(data.trials, dtype=np.float64))
+        value += log_share * successes
+        value += log_rest * failures
         value += _log_choose(successes, failures)
         return value
 

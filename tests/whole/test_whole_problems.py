@@ -168,8 +168,8 @@ def check_distribution(distribution: Any, *, discrete: bool = False, noise: bool
     assert (wide[0] <= narrow[0]).all()
     assert (narrow[0] <= narrow[1]).all()
     assert (narrow[1] <= wide[1]).all()
-    posterior = getattr(distribution, "_posterior", None)
-    if posterior is None or len(posterior.weights) < 200:  # of thousands of nodes it takes long
+    line = getattr(distribution, "_line", None)
+    if line is None or len(line.weights) < 200:  # of thousands of nodes it takes long
         assert np.isfinite(distribution.crps(mean)).all()
     assert not np.isnan(distribution.logpdf(mean)).any()
 

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.noise import KNOWN
-from .few_points import as_points, bandwidth, gauss_points, gaussians, moments, smoothed, spread_out, strata
+from .few_points import (
+    as_points,
+    bandwidth,
+    gauss_points,
+    gaussians,
+    moments,
+    on_grid,
+    smoothed,
+    spread_out,
+    strata,
+)
 from .normal import average
 
 __all__ = ["Chosen", "Components", "Nodes", "NormalNodes"]
@@ -24,12 +34,15 @@ _GROUPS = (1, 8, 43)
 
 _RULES = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
 
-# So many points stand for themselves; nodes that are spread do, by points, up to this ratio.
-_FEW, _DENSE = 129, 0.7
+# So many points stand for themselves.
+_FEW = 129
 
-# Where the linear predictor is spread more widely: groups, and the Gaussians that stand for each; points, by
-# their standard deviations in one of the noise, and at most.
-_WIDE_GROUPS, _GAUSSIANS, _PER_NOISE, _MOST_POINTS = (1, 4, 36), (129, 65, 33), 28.0, 4096
+# Where the linear predictor is spread more widely: the Gaussians that stand for each group; points, by their standard
+# deviations in one of the noise, and at most; beyond so many of them there are fewer groups.
+_GAUSSIANS, _PER_NOISE, _MOST_POINTS, _MANY, _FEWER_GROUPS = (129, 65, 33), 28.0, 4096, 256, (1, 4, 12)
+
+# Numbers in an array of components, at most.
+_NUMBERS = 2**20
 
 _LEAST_INFORMATION = 1e-3
 
@@ -195,7 +208,7 @@ class Nodes:
         second = next(iter(values.values()), terms[0])
         few, wide = (
             [Group.of(nodes, weights, values) for nodes in strata(weights, first, second, sizes[differ])]
-            for sizes in (_GROUPS, _WIDE_GROUPS)
+            for sizes in (_GROUPS, _FEWER_GROUPS)
         )
         return cls(likelihood, weights, values, few, wide, differ)
 
@@ -230,12 +243,16 @@ class Nodes:
             size[ratio <= most] = -points
         close = ratio * bandwidth(self.weights) <= 1.0
         for kind in np.unique(2 * size + close):
-            rows = np.flatnonzero(2 * size + close == kind)
-            here = means[rows], variances[rows] if is_spread else variances, _taken(scales, rows)
-            points = int(size[rows[0]])
-            found = self._even(*here, points) if points > 0 else self._few(*here, -points)
-            dense = ratio[rows].max() <= _DENSE if is_spread else bool(close[rows[0]])
-            yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
+            alike = np.flatnonzero(2 * size + close == kind)
+            points, near = int(size[alike[0]]), bool(close[alike[0]])
+            blocks = -(
+                -len(alike) * max(points, 0) * len(self.wide if points > _MANY else self.few) // _NUMBERS
+            )
+            for rows in np.array_split(alike, max(blocks, 1)):
+                here = means[rows], variances[rows] if is_spread else variances, _taken(scales, rows)
+                found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
+                dense = points < 0 if is_spread else near
+                yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
 
     def _dense(
         self, means: Array, variances: Array, scales: Array | float, found: Components, *, dense: bool
@@ -289,19 +306,21 @@ class Nodes:
 
         return self._joined(self.few, scales, points)
 
-    def _even(self, means: Array, variances: Array, scales: Array | float, n_points: int) -> Components:
-        """Return even points of groups."""
+    def _even(
+        self, means: Array, variances: Array, scales: Array | float, n_points: int, *, close: bool
+    ) -> Components:
+        """Return even points of groups, smoothed where nodes are not close together beside their noise."""
         size = _GAUSSIANS[self.differ]
 
         def points(group: Group) -> tuple[Array, Array]:
             eta = means[:, group.nodes]
             if variances.shape == means.shape:
-                found = gaussians(eta, variances[:, group.nodes], group.weights, size)
-            else:
-                found = smoothed(eta, group.weights, size)
-            return as_points(*found, n_points)
+                return as_points(*gaussians(eta, variances[:, group.nodes], group.weights, size), n_points)
+            if close:
+                return on_grid(eta, group.weights, n_points)
+            return as_points(*smoothed(eta, group.weights, size), n_points)
 
-        return self._joined(self.wide, scales, points)
+        return self._joined(self.wide if n_points > _MANY else self.few, scales, points)
 
     def _joined(
         self, groups: list[Group], scales: Array | float, points: Callable[[Group], tuple[Array, Array]]

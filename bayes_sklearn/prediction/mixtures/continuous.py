@@ -62,41 +62,6 @@ class _OnLinkScale(ABC):
         answer[rows] = self._below(self.link.of(value[rows]), rows)
         return answer
 
-    def _bracket(self, tail: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
-        """Return numbers u below and above those at which the distribution function is at these, (n,) each."""
-        center, sd, _ = (part[rows] for part in self._spread)
-        ends = []
-        for sign in (-1.0, 1.0):
-            step, going = 4.0 * sd, np.arange(len(rows))
-            for _ in range(_MOST_STEPS):
-                below = self._below(center[going] + sign * step[going], rows[going])
-                short = below > tail[going] if sign < 0.0 else below < tail[going]
-                going = going[short & (np.isinf(self.link.upper) | (step[going] < _END))]
-                if not len(going):
-                    break
-                step[going] *= _GROWTH
-            ends.append(center + sign * step)
-        return ends[0], ends[1]
-
-    def quantile(self, probability: Array) -> Array:
-        probability = np.broadcast_to(probability, len(self._spread[0]))
-        answer = np.where(probability <= 0.0, self.link.lower, self.link.upper)
-        rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
-        tail = probability[rows]
-        lower, upper = self._bracket(tail, rows)
-        center, sd, _ = (part[rows] for part in self._spread)
-
-        def evaluate(u: Array, here: NDArray[np.intp]) -> tuple[Array, Array]:
-            return self._below(u, rows[here]), _ROOT_TWO_PI * self._density(u, rows[here])
-
-        found = newton_on_normal_scale(ndtri(tail), center + ndtri(tail) * sd, lower, upper, evaluate)
-        answer[rows] = self.link.mean(found)
-        return answer
-
-    @abstractmethod
-    def _density(self, u: Array, rows: NDArray[np.intp]) -> Array:
-        """Return the density in u of the rows named, (n,)."""
-
     def crps(self, value: Array) -> Array:
         """Return the integrals of F^2 below the value and of (1 - F)^2 above it.
 
@@ -110,6 +75,7 @@ class _OnLinkScale(ABC):
         if link.is_identity:
             spacing *= np.minimum(1.0, 2.0 * narrowest / sd)
         else:
+            spacing *= 1.25
             unit = np.minimum(unit, 2.0)
         # Means that lie farther out have no say, whatever the tails; targets have.
         reach = (_FARTHEST if link.is_identity else _FAR) * sd
@@ -169,9 +135,6 @@ class MeanMixture(_OnLinkScale):
     def _below(self, u: Array, rows: NDArray[np.intp]) -> Array:
         return mixtures.cdf(u, self.weights[rows], self.means[rows], self.sds[rows])
 
-    def _density(self, u: Array, rows: NDArray[np.intp]) -> Array:
-        return np.exp(mixtures.log_density(u, self.weights[rows], self.means[rows], self.sds[rows]))
-
 
 @dataclass(frozen=True, eq=False)
 class ResponseMixture(_OnLinkScale):
@@ -217,6 +180,37 @@ class ResponseMixture(_OnLinkScale):
         )
         # At the ends a component's density may be infinite, or all of them zero.
         return highest + np.log(np.maximum(average(terms, of.weights), np.finfo(np.float64).tiny))
+
+    def _bracket(self, tail: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return numbers u below and above those at which the distribution function is at these, (n,) each."""
+        center, sd, _ = (part[rows] for part in self._spread)
+        ends = []
+        for sign in (-1.0, 1.0):
+            step, going = 4.0 * sd, np.arange(len(rows))
+            for _ in range(_MOST_STEPS):
+                below = self._below(center[going] + sign * step[going], rows[going])
+                short = below > tail[going] if sign < 0.0 else below < tail[going]
+                going = going[short & (np.isinf(self.link.upper) | (step[going] < _END))]
+                if not len(going):
+                    break
+                step[going] *= _GROWTH
+            ends.append(center + sign * step)
+        return ends[0], ends[1]
+
+    def quantile(self, probability: Array) -> Array:
+        probability = np.broadcast_to(probability, len(self._spread[0]))
+        answer = np.where(probability <= 0.0, self.link.lower, self.link.upper)
+        rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
+        tail = probability[rows]
+        lower, upper = self._bracket(tail, rows)
+        center, sd, _ = (part[rows] for part in self._spread)
+
+        def evaluate(u: Array, here: NDArray[np.intp]) -> tuple[Array, Array]:
+            return self._below(u, rows[here]), _ROOT_TWO_PI * self._density(u, rows[here])
+
+        found = newton_on_normal_scale(ndtri(tail), center + ndtri(tail) * sd, lower, upper, evaluate)
+        answer[rows] = self.link.mean(found)
+        return answer
 
     def crps(self, value: Array) -> Array:
         few = self.few

@@ -18,6 +18,7 @@ __all__ = [
     "gauss_points",
     "gaussians",
     "moments",
+    "on_grid",
     "smoothed",
     "spread_out",
     "strata",
@@ -103,7 +104,7 @@ def bandwidth(weights: Array) -> float:
 def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     """Return weights and positions, (n, size) each, of an even grid that each row's sample is put on, linearly.
 
-    Samples of no more than `size` nodes stay as they are.
+    Mean and standard deviation stay. Samples of no more than `size` nodes stay as they are.
     """
     n, nodes = values.shape
     if nodes <= size:
@@ -118,17 +119,16 @@ def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     flat = cell.ravel()
     below = np.bincount(flat, (weights - upper).ravel(), n * size)
     above = np.bincount(flat + 1, upper.ravel(), n * size)
-    masses = np.asarray(below + above, dtype=np.float64)
-    return masses.reshape(n, size), lowest[:, None] + spacing[:, None] * np.arange(size)
+    masses = np.asarray(below + above, dtype=np.float64).reshape(n, size)
+    points = lowest[:, None] + spacing[:, None] * np.arange(size)
+    return masses, matched(points, masses, *moments(values, weights))
 
 
-def gaussians(
-    means: Array, variances: Array, weights: Array, size: int, widest: float = np.inf
-) -> tuple[Array, Array, Array]:
+def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tuple[Array, Array, Array]:
     """Return weights, means and standard deviations of Gaussians that stand for a sample of Gaussian nodes.
 
-    They lie on an even grid and are as wide as the narrowest nodes, at most `widest`, and no narrower than the grid
-    needs; mean and variance are the nodes'. No more nodes than `size`, of any width, stand for themselves.
+    They lie on an even grid and are as wide as the narrowest nodes, and no narrower than the grid needs; mean and
+    variance are the nodes'. No more nodes than `size` stand for themselves.
 
     Parameters
     ----------
@@ -136,7 +136,6 @@ def gaussians(
         Variances may be zero: the sample's points.
     weights : ndarray of shape (G,)
     size : int
-    widest : float, default=inf
 
     Returns
     -------
@@ -144,12 +143,12 @@ def gaussians(
     sds : ndarray of shape (n, 1) or (n, M)
     """
     nodes = means.shape[1]
-    if nodes <= size and widest == np.inf:
+    if nodes <= size:
         return np.broadcast_to(weights, means.shape), means, np.sqrt(variances)
     mean = average(means, weights)
     variance = average(np.square(means - mean[:, None]) + variances, weights)
     least = min(int(_LEAST * nodes), nodes - 1)
-    kernel = np.minimum(np.partition(variances, least, axis=1)[:, least], widest**2)
+    kernel = np.partition(variances, least, axis=1)[:, least]
     points, masses = means, weights
     if variances.any():
         # Quantiles evenly spaced, elsewhere at every node, so that the points of nodes that are alike are not.
@@ -176,8 +175,7 @@ def smoothed(values: Array, weights: Array, size: int) -> tuple[Array, Array, Ar
 def gauss_points(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
     """Return weights and points, (n, size) each, of a Gauss rule of the nodes, put on a fine grid first."""
     if values.shape[1] > _GRID:
-        masses, centres = on_grid(values, weights, _GRID)
-        values, weights = matched(centres, masses, *moments(values, weights)), masses
+        weights, values = on_grid(values, weights, _GRID)
     points, masses = gauss_rule(values, weights, size)
     return masses, points
 

@@ -97,9 +97,8 @@ class LatticeMixture:
         def probability(counts: Array) -> Array:
             # As many columns as components, whatever parameters each has of its own.
             values = {name: np.reshape(value, (-1, 1)) for name, value in one.values.items()}
-            eta = np.broadcast_to(one.eta.T, (one.eta.shape[1], len(counts)))
-            at = Observations(counts / trials, trials=np.full(len(counts), trials))
-            return np.asarray(one.weights[0] @ np.exp(self.likelihood.log_density(eta, values, at)))
+            at = Observations(counts / trials, trials=trials)
+            return np.asarray(one.weights[0] @ np.exp(self.likelihood.log_density(one.eta.T, values, at)))
 
         if last <= _EXACT:
             edges = np.arange(last + 2.0)
