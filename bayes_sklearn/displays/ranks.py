@@ -11,7 +11,7 @@ from scipy import stats
 
 from ..measurements.messages import shown
 from ..validation.calibration import simulation_based_calibration
-from ..validation.uniformity import uniform_band
+from ..validation.ranks import uniform_band
 from .axes import BLUE, GREEN, GREY, LIGHT, ORANGE, Display
 
 __all__ = ["RankDisplay"]

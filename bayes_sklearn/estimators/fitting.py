@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..inference import choose, solve, solve_in_turn
 from ..inference._compat import quietly
-from ..inference.exact.refinement import refined
+from ..inference.exact.engine import refined
 from ..inference.importance.engine import number_of_components
 from ..inference.posterior import Posterior, line_mean_and_variance
 from ..inference.problem import Problem, SamplerSettings

@@ -18,11 +18,9 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.messages import brief
 from ..persistence import PersistenceMixin
-from ..priors.base import CoefficientPrior, Parametrized, ScalePrior
-from ..priors.features import Mixture
-from .doubts import warn_of_doubts
+from ..priors.base import CoefficientPrior, Mixture, Parametrized, ScalePrior
 from .export import ExportMixin
-from .fitted import FittedModel
+from .fitted import FittedModel, warn_of_doubts
 from .fitting import Fit, fit
 from .leave_one_out import LeaveOneOutMixin
 from .partial_fit import StreamingMixin

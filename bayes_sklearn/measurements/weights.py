@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from .checks import FAR_FROM_WHOLE, are_shares, as_shares
 from .messages import warn
 
-__all__ = ["Before", "WeightType", "as_before", "rules_out_counts", "settle_weight_type", "warn_of_no_counts"]
+__all__ = [
+    "Before",
+    "WeightType",
+    "as_before",
+    "rules_out_counts",
+    "settle_weight_type",
+    "warn_of_no_counts",
+]
 
 Array = NDArray[np.float64]
 

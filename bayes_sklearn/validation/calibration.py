@@ -28,9 +28,8 @@ from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
 from ..measurements.messages import shown
 from ..measurements.target_errors import pooled_share
-from .ranks import LOG_LIKELIHOOD, Outcome, run
+from .ranks import LOG_LIKELIHOOD, Outcome, run, uniformity_p_value
 from .simulation import Simulation
-from .uniformity import uniformity_p_value
 
 __all__ = ["SimulationBasedCalibration", "simulation_based_calibration"]
 

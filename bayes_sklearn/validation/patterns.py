@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, stats
 
-__all__ = ["CORRELATED", "CURVE", "MEASURED", "UNEVEN", "LineRows", "Pattern", "find_patterns", "orthonormal"]
+__all__ = [
+    "CORRELATED",
+    "CURVE",
+    "MEASURED",
+    "UNEVEN",
+    "LineRows",
+    "Pattern",
+    "find_patterns",
+    "orthonormal",
+]
 
 Array = NDArray[np.float64]
 
