@@ -17,8 +17,7 @@ from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_n_samples
 from ..measurements.messages import warn
 from .distribution import PredictiveDistribution, generator
-from .line import mean_parts, noise_variance
-from .linear_predictor import LinearPredictor
+from .line import LinearPredictor, mean_parts, noise_variance
 from .mixtures.components import Nodes
 from .mixtures.continuous import MeanMixture, ResponseMixture
 from .mixtures.few_points import gaussians, smoothed, spread_out
