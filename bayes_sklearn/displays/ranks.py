@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 # Beside those of `axes`, Okabe & Ito's others.
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-_STYLES = ("-", "--", ":", "-.")
-
 
 class RankDisplay(Display):
     """Where true values lie in their posteriors: evenly, where posteriors are calibrated.
@@ -184,10 +182,11 @@ class RankDisplay(Display):
 
     def _styles(self) -> list[dict[str, Any]]:
         """Return colour, dashes and label of each parameter."""
+        styles = ("-", "--", ":", "-.")
         return [
             {
                 "color": _COLOURS[i % len(_COLOURS)],
-                "linestyle": _STYLES[i // len(_COLOURS) % len(_STYLES)],
+                "linestyle": styles[i // len(_COLOURS) % len(styles)],
                 "label": name,
             }
             for i, name in enumerate(self.names)

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_ROLES = ("coef_prior", "intercept_prior", "noise_prior")
-
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
     "noise_scale_",
@@ -300,9 +298,10 @@ class BayesianErrorsInVariablesRegressor(
         -------
         self
         """
+        roles = ("coef_prior", "intercept_prior", "noise_prior")
         for key in tuple(params):
             role, _, name = key.partition("__")
-            if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
+            if name and role in roles and params.get(role, getattr(self, role)) is None:
                 likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
                 # Tried first, so that a name it does not have leaves nothing behind.
                 params[role] = clone(settable_prior(role, likelihood)).set_params(**{name: params[key]})

@@ -29,12 +29,6 @@ __all__ = ["ResponsePredictive"]
 
 Array = NDArray[np.float64]
 
-# Rows of a block; what is done row by row is then not lost in calls.
-_BLOCK_ROWS = 64
-
-# Of means alone.
-_KERNEL_POINTS = 129
-
 
 class ResponsePredictive(PredictiveDistribution):
     """Distribution of new measurements under a likelihood, whose functions are averaged over the posterior's nodes.
@@ -267,7 +261,9 @@ class ResponsePredictive(PredictiveDistribution):
 
     @property
     def _width(self) -> int:
-        return max(1, 2**17 // _BLOCK_ROWS)
+        # Rows of a block; what is done row by row is then not lost in calls.
+        block_rows = 64
+        return max(1, 2**17 // block_rows)
 
     def _mixture(self, rows: slice) -> Mixture:
         means, variances = self._line.at(rows)
@@ -289,11 +285,13 @@ class ResponsePredictive(PredictiveDistribution):
 
     def _of_means(self, means: Array, variances: Array) -> MeanMixture:
         """Return the distributions of means."""
+        # Of means alone.
+        kernel_points = 129
         weights = self._line.weights
         if self._line.is_spread:
-            found = gaussians(means, variances, weights, _KERNEL_POINTS)
+            found = gaussians(means, variances, weights, kernel_points)
         else:
-            found = smoothed(means, weights, _KERNEL_POINTS)
+            found = smoothed(means, weights, kernel_points)
         return MeanMixture(self._likelihood.link, *found)
 
     def _nodes(self, likelihood: Likelihood) -> Nodes:

@@ -24,9 +24,6 @@ __all__ = ["LOG_LIKELIHOOD", "Outcome", "UniformBand", "run", "uniform_band", "u
 
 Array = NDArray[np.float64]
 
-# Places at which distribution functions are looked at.
-_PLACES = 100
-
 # Tail probabilities that differ by no more than this, relative to themselves, are the same.
 _ROUNDING = 1e-9
 
@@ -46,7 +43,9 @@ class _Places:
     """The places at which n numbers are counted, and how far out each count is at each of them, (65)."""
 
     def __init__(self, n: int):
-        self.n, self.parts = n, min(max(n, 2), _PLACES)
+        # Places at which distribution functions are looked at.
+        places = 100
+        self.n, self.parts = n, min(max(n, 2), places)
         self.places = np.arange(1, self.parts) / self.parts
         counts = np.arange(n + 1)
         binomial = stats.binom(n, self.places[:, None])

@@ -17,18 +17,12 @@ __all__ = ["LatticeMixture"]
 
 Array = NDArray[np.float64]
 
-# A share times its count may miss a whole number by rounding of the share.
-_WHOLE_TOLERANCE = 0.25
-
 # Up to so many counts each is looked at; beyond, so many at both ends, and between them steps that are parts of a
 # component's sd, of the whole one and of the distance from the ends, with wider ones beyond some sds. Each step is
 # cut into so many cells.
 _EXACT, _EDGE, _CELL, _GROWTH, _RUNS = 384, 32, 0.25, 0.15, 4
 
 _FAR, _FAR_GROWTH, _TINY = 10.0, 0.5, 1e-300
-
-# Counts without an end are looked at up to so many sds above the mean, and so many more.
-_HIGHEST_SDS, _MORE = 40.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +59,9 @@ class LatticeMixture:
 
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each value; one that misses k / n by rounding is taken as k / n."""
-        successes = np.floor(value * self.trials + _WHOLE_TOLERANCE)
+        # A share times its count may miss a whole number by rounding of the share.
+        whole_tolerance = 0.25
+        successes = np.floor(value * self.trials + whole_tolerance)
         return np.array([cells.cdf(k) for cells, k in zip(self._cells, successes, strict=True)])
 
     def quantile(self, probability: Array) -> Array:
@@ -83,6 +79,8 @@ class LatticeMixture:
 
     def _row_cells(self, row: int) -> _Cells:
         """Return one row's probabilities of every count, or, where these are many, of runs of counts."""
+        # Counts without an end are looked at up to so many sds above the mean, and so many more.
+        highest_sds, more = 40.0, 20.0
         trials, one = float(self.trials[row]), self.few.take(slice(row, row + 1))
         data = one.observed(np.zeros(1), trials)
         mean = self.likelihood.link.mean(one.eta)
@@ -92,7 +90,7 @@ class LatticeMixture:
         sd = float(np.sqrt(one.weights[0] @ (np.square(sds) + np.square(mean - middle))))
         last = trials * self.likelihood.link.upper
         if np.isinf(last):
-            last = np.ceil(middle + _HIGHEST_SDS * sd + _MORE)
+            last = np.ceil(middle + highest_sds * sd + more)
 
         def probability(counts: Array) -> Array:
             # As many columns as components, whatever parameters each has of its own.
