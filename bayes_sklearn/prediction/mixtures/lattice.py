@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -103,7 +104,7 @@ class LatticeMixture:
             masses = probability(edges[:-1])
         else:
             nodes = _nodes(last, mean, sds, one.weights[0], middle, sd)
-            log = CubicSpline(nodes, np.log(np.maximum(probability(nodes), _TINY)))
+            log = _interpolated(nodes, np.log(np.maximum(probability(nodes), _TINY)))
             whole = np.rint(
                 np.interp(np.arange(0.0, len(nodes) - 1.0, 1.0 / _RUNS), np.arange(len(nodes)), nodes)
             )
@@ -115,6 +116,19 @@ class LatticeMixture:
             masses = lengths * np.where(lengths > 1.0, (4.0 * centers + ends[:-1] + ends[1:]) / 6.0, centers)
         below = np.concatenate([[0.0], np.cumsum(masses)])
         return _Cells(edges, below / below[-1], last)
+
+
+def _interpolated(nodes: Array, values: Array) -> Callable[[Array], Array]:
+    """Return log probabilities between counts, by a spline that stays below its neighbours.
+
+    Where steps of very different lengths meet, it would not: a peak between nodes is hardly above them.
+    """
+    spline, most = CubicSpline(nodes, values), np.maximum(values[:-1], values[1:]) + 0.1
+
+    def at(counts: Array) -> Array:
+        return np.minimum(spline(counts), most[np.searchsorted(nodes[1:-1], counts, side="right")])
+
+    return at
 
 
 def _nodes(last: float, mean: Array, sds: Array, weights: Array, middle: float, sd: float) -> Array:
