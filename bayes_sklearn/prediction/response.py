@@ -242,11 +242,14 @@ class ResponsePredictive(PredictiveDistribution):
         _, masses, _ = spread_out(np.zeros((0, 1)), np.zeros((0, 1)), np.ones(1))
         rule = np.ones(1) if points.shape[2] == 1 else masses
         data = self._data(rows)
-        found = 0.0
+        found = np.zeros(len(points))
         for k, mass in enumerate(rule):
             variance = likelihood.variance(points[:, :, k], self._values(), data)
-            found = found + mass * np.where(np.isnan(variance), np.inf, variance)
-        return np.asarray(found @ self._line.weights)
+            mean = variance @ self._line.weights
+            if np.isnan(mean).any():
+                mean = np.where(np.isnan(variance), np.inf, variance) @ self._line.weights
+            found += mass * mean
+        return found
 
     def _noise_means(self) -> dict[str, Array | float]:
         """Return the posterior mean of each part of the variance of noise that is added."""

@@ -128,7 +128,7 @@ class Chosen(NamedTuple):
 class Group(NamedTuple):
     """Nodes that are alike in their noise."""
 
-    nodes: NDArray[np.intp]
+    nodes: NDArray[np.intp] | slice
     mass: float
     """Their weight."""
     weights: Array
@@ -137,16 +137,21 @@ class Group(NamedTuple):
     """A typical one of each of the likelihood's parameters."""
 
     @classmethod
-    def of(cls, nodes: NDArray[np.intp], weights: Array, values: dict[str, Array]) -> Group:
+    def of(cls, nodes: NDArray[np.intp] | slice, weights: Array, values: dict[str, Array]) -> Group:
         mass = float(weights[nodes].sum())
         below = np.cumsum(weights[nodes])
-        typical = nodes[np.searchsorted(below, 0.5 * below[-1])]
+        typical = np.searchsorted(below, 0.5 * below[-1])
         return cls(
             nodes,
             mass,
             weights[nodes] / mass,
-            {name: float(value[typical]) for name, value in values.items()},
+            {name: float(value[nodes][typical]) for name, value in values.items()},
         )
+
+    def columns(self, values: Array) -> Array:
+        """Return the columns of values, (n, G), that are of these nodes."""
+        # Rows stay together in memory, which indexing alone would not see to.
+        return values if isinstance(self.nodes, slice) else values.take(self.nodes, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +195,7 @@ class Nodes:
         used = weights > 0.0
         scales = [term for term in terms if np.ptp(term[used]) > 0.0] if likelihood.has_noise_scale else []
         differ = min(len(scales) + any(bool(np.ptp(value[used]) > 0.0) for value in values.values()), 2)
-        every = [Group.of(np.flatnonzero(used), weights, values)]
+        every = [Group.of(slice(None) if used.all() else np.flatnonzero(used), weights, values)]
         if not is_spread and used.sum() <= _FEW:
             return cls(likelihood, weights, values, [], every, differ)
         if not differ:
@@ -297,9 +302,9 @@ class Nodes:
         """Return Gauss rules of groups."""
 
         def points(group: Group) -> tuple[Array, Array]:
-            eta, weights = means[:, group.nodes], group.weights
+            eta, weights = group.columns(means), group.weights
             if variances.shape == means.shape:
-                eta, weights, _ = spread_out(eta, np.sqrt(variances[:, group.nodes]), weights)
+                eta, weights, _ = spread_out(eta, np.sqrt(group.columns(variances)), weights)
             return gauss_points(eta, weights, size)
 
         return self._joined(self.few, scales, points)
@@ -311,9 +316,9 @@ class Nodes:
         size = _GAUSSIANS[self.differ]
 
         def points(group: Group) -> tuple[Array, Array]:
-            eta = means[:, group.nodes]
+            eta = group.columns(means)
             if variances.shape == means.shape:
-                return as_points(*gaussians(eta, variances[:, group.nodes], group.weights, size), n_points)
+                return as_points(*gaussians(eta, group.columns(variances), group.weights, size), n_points)
             if close:
                 return on_grid(eta, group.weights, n_points)
             return as_points(*smoothed(eta, group.weights, size), n_points)
@@ -340,7 +345,7 @@ def _of_groups(groups: list[Group], scales: Array | float) -> Array | float:
     """Return mean scales of groups, (n, K)."""
     if not isinstance(scales, np.ndarray):
         return scales
-    return np.column_stack([scales[:, group.nodes] @ group.weights for group in groups])
+    return np.column_stack([group.columns(scales) @ group.weights for group in groups])
 
 
 def _taken(scales: Array | float, rows: NDArray[np.intp]) -> Array | float:
