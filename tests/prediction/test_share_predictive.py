@@ -280,8 +280,9 @@ def test_quantiles_invert_the_distribution_function_and_stay_inside() -> None:
         assert (reached[:, 1:] >= q - 1e-9).all()
         before = observed.cdf(found - 1.0 / np.maximum(counts, 1.0))
         assert (before[1:-1, 1:] < q[1:-1] + 1e-9).all()
-        # A count of 0 is not known: that row's distribution is of its underlying share.
-        assert_allclose(found[:, 0], smooth.ppf(q)[:, 0], rtol=1e-9)
+        # A count of 0 is not known: that row's distribution is of its underlying share. (Beyond 1 - 1e-9 rounding of
+        # the probability leaves no more digits.)
+        assert_allclose(found[:, 0], smooth.ppf(q)[:, 0], rtol=1e-7)
         assert_allclose(observed.var()[0], smooth.var()[0], rtol=1e-12)
 
 
