@@ -106,8 +106,8 @@ def _following(
     more = rows_say(problem, given, noise.values) if problem.noise.has_scale else 1.0
     placed = following_prior(problem, given, u[: layout.sampled], more, prior_scale)
     # Products with whole rows: a part of them would be copied each time.
-    misfit = pt.dot(pt.concatenate([placed.own, -pt.ones_like(placed.own[..., :1])], axis=-1), rows.T)
-    of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=-1) / variance
+    misfit = pt.dot(rows, pt.concatenate([placed.own, -pt.ones_like(placed.own[..., :1])], axis=-1).T)
+    of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=0) / variance
     return [*terms, over_geometries(of_geometry)]
 
 
@@ -315,7 +315,8 @@ def _interpolated(
             unit = np.hypot(scatter, smallest)
             factor, log_error = factor * unit, log_error - problem.total_weight * np.log(unit)
         # The two are of like size, and as accurate as the log density has to be.
-        return np.append(_smooth(_in_coordinates(problem, arrays, factor)), log_error / root_weight)
+        rows = _in_coordinates(problem, arrays, factor)
+        return np.append(_smooth(rows, "basis" in arrays), log_error / root_weight)
 
     used = slice(None) if problem.rows.frequency is None else problem.rows.frequency > 0.0
     error = np.asarray(problem.standard_error, dtype=np.float64)
@@ -336,12 +337,13 @@ def _interpolated(
     return CompressedData(arrays, replace(series, coefficients=values), (lower, upper))
 
 
-def _smooth(rows: Array) -> Array:
+def _smooth(rows: Array, alike: bool) -> Array:
     """Return rows with the same sums of squares and products that are smooth in whatever they depend on.
 
-    The polar factor, symmetric, has no rows whose signs or order could change.
+    The polar factor, symmetric, has no rows whose signs or order could change. Where columns are not in units that
+    are alike, each is put in its own; of those that are, the smallest may be rounding errors.
     """
-    sizes = np.linalg.norm(rows, axis=0)
+    sizes = np.ones(rows.shape[1]) if alike else np.linalg.norm(rows, axis=0)
     sizes = np.append(np.where(sizes > 0.0, sizes, 1.0)[:-1], 1.0)
     _, singular, right = np.linalg.svd(rows / sizes)
     return np.asarray((right.T * singular) @ right * sizes)

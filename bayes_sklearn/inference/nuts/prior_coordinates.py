@@ -87,7 +87,8 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dic
     triangle = np.asarray(np.linalg.qr(np.vstack([rows, of_intercept]), mode="r"))
     own, target = triangle[first:, first:-1], triangle[first:, -1]
     target = target - own @ mean
-    lean, information, pull, fixed, fixed_pull = np.zeros((first, p)), *np.zeros((4, p + first))
+    lean = np.zeros((first, p))
+    information, pull, fixed, fixed_pull = np.zeros((4, p + first))
     if first:
         # The intercept is what rows and prior say of it, less what follows from the coefficients.
         of_rows, known = rows[:, 0] @ rows, of_intercept[:, 0] @ of_intercept
@@ -121,6 +122,8 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dic
                 "volume": -0.5 * np.log(unit).sum(),
             }
         )
+        if not fixed.any():  # a flat prior's
+            del found[-1]["fixed"], found[-1]["fixed_pull"]
     arrays: dict[str, Array | float] = {"start": start + np.append(-lean @ mean, mean)}
     if len(found) == 1:
         return arrays | found[0]
@@ -148,8 +151,8 @@ def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -
         Of rows, or of a quadratic in the place of a log density.
     """
     logs = np.zeros(1) if prior.scale_prior is None else np.linspace(-9.0, 9.0, 181)
-    information, hold, fixed = (np.atleast_2d(arrays[name]) for name in ("information", "hold", "fixed"))
-    pull = np.atleast_2d(arrays["pull"]) + arrays["fixed_pull"]
+    information, hold = (np.atleast_2d(arrays[name]) for name in ("information", "hold"))
+    fixed, pull = arrays.get("fixed", 0.0), np.atleast_2d(arrays["pull"]) + arrays.get("fixed_pull", 0.0)
     precision = (information + fixed)[:, None, :] + hold[:, None, :] * np.exp(-2.0 * logs)[:, None]
     density = 0.5 * (np.square(pull)[:, None, :] / precision - np.log(precision)).sum(axis=2)
     density = density + np.atleast_1d(arrays["volume"])[:, None] - len(prior.mean) * logs

@@ -206,7 +206,7 @@ def following_prior(
     if "turn" in given:
         own = (given["turn"] * along[:, None, :]).sum(axis=2)
         log_density = log_density + given["volume"]
-    B = given["start"] + pt.dot(own, given["basis"].T)
+    B = given["start"] + pt.dot(given["basis"], own.T).T
     first = int(problem.fit_intercept)
     if is_conditional(problem.coef_prior):
         square = (given["hold"] * pt.square(along)).sum(axis=-1) / scale**2
