@@ -105,7 +105,7 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dic
         along = np.zeros(p)
         along[: len(singular)] = (left.T @ target)[: len(singular)]
         information[first:], pull[first:] = np.square(size), size * along
-        # Of features that are alike, a Laplace prior's gradient would be exactly zero, which samplers take for an error.
+        # Of features that are alike, a Laplace prior's gradient would be exactly 0, which samplers take for an error.
         of_coef = (1.0 + 1e-12 * np.arange(p)[:, None]) * (root @ right.T)
         basis = np.block([[np.eye(first), -lean @ of_coef], [np.zeros((p, first)), of_coef]])
         hold = np.append(np.zeros(first), np.full(p, 0.0 if flat else 1.0))
