@@ -6,9 +6,8 @@ from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
 from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
-from .priors.base import Flat
+from .priors.base import Flat, Mixture
 from .priors.coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
-from .priors.features import Mixture
 from .priors.scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma
 from .validation.audit import ErrorAudit, audit_errors
 

@@ -14,7 +14,7 @@ from sklearn.utils import Bunch
 
 from .datasets import load_seeds, make_role_modeling
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
-from .metrics import interval_coverage_scorer, log_predictive_density_scorer
+from .metrics.scorers import interval_coverage_scorer, log_predictive_density_scorer
 
 OURS = "BayesianErrorsInVariablesRegressor"
 

@@ -61,15 +61,8 @@ _PHONE_CORRELATION = (
     (-0.3, -0.2, -0.2, 1.0),
 )
 
-_PHONE_MEAN_SHARE = 0.15
-
 # Far beyond any intercept that gives shares.
 _LARGEST = 1e9
-
-# At that mean share. Two effects that 200 phones show plainly (one standard deviation of the
-# feature moves the share by 0.027 and 0.018), a weak one (0.007), and none for betweenness, which
-# its correlation with degree makes look like one.
-_PHONE_COEF = (0.4, 0.0, -0.025, 0.125)
 
 # Crowder (1978), Table 3: germinated seeds and all seeds of each plate, by cell of the design.
 _SEEDS_CELLS = (
@@ -359,16 +352,21 @@ def _linear_truth(
     coef: ArrayLike | None, intercept: float | None, mean_share: float | None
 ) -> tuple[Array, float]:
     """Return the true coefficients and intercept, or raise where a share could leave (0, 1)."""
+    # At that mean share. Two effects that 200 phones show plainly (one standard deviation of the
+    # feature moves the share by 0.027 and 0.018), a weak one (0.007), and none for betweenness, which
+    # its correlation with degree makes look like one.
+    phone_coef = (0.4, 0.0, -0.025, 0.125)
+    phone_mean_share = 0.15
     if intercept is not None:
         check_scalar(intercept, "intercept", Real, min_val=-_LARGEST, max_val=_LARGEST)
         if mean_share is not None:
             raise ValueError("intercept and mean_share determine each other: give only one.")
     if mean_share is None:
-        mean_share = _PHONE_MEAN_SHARE
+        mean_share = phone_mean_share
     check_scalar(mean_share, "mean_share", Real, min_val=-_LARGEST, max_val=_LARGEST)
 
     if coef is None:
-        slopes = np.array(_PHONE_COEF) * (mean_share / _PHONE_MEAN_SHARE)
+        slopes = np.array(phone_coef) * (mean_share / phone_mean_share)
     else:
         try:
             slopes = as_floats(coef).copy()

@@ -16,6 +16,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 __all__ = ["TRUSTED_TYPES", "OtherVersionWarning", "PersistenceMixin"]
 
 _COEFFICIENT_PRIORS = ("Horseshoe", "Laplace", "Normal", "PoweredCorrelation", "StudentT")
+
 _SCALE_PRIORS = (
     "Beta",
     "Exponential",
@@ -38,7 +39,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.likelihoods.additive.StudentTLikelihood",
     "bayes_sklearn.likelihoods.shares.BetaBinomialLikelihood",
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
-    "bayes_sklearn.priors.features.Mixture",
+    "bayes_sklearn.priors.base.Mixture",
     # What a fit has found.
     "bayes_sklearn.estimators.fitted.FittedModel",
     "bayes_sklearn.measurements.columns.Columns",

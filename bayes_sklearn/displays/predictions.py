@@ -30,8 +30,6 @@ _LABELS = {
     "total": "total",
 }
 
-_MOST_ROWS_APART = 60
-
 
 class PredictionDisplay(Display):
     """Predictions with their intervals against measurements with their error bars.
@@ -380,10 +378,11 @@ class VarianceDisplay(Display):
         -------
         self
         """
+        most_rows_apart = 60
         if kind not in ("auto", "rows", "deciles"):
             raise ValueError(f"kind must be 'auto', 'rows' or 'deciles', got {kind!r}.")
         n = len(self.by)
-        by_rows = kind == "rows" or (kind == "auto" and n <= _MOST_ROWS_APART)
+        by_rows = kind == "rows" or (kind == "auto" and n <= most_rows_apart)
         order = np.argsort(self.by, kind="stable")
         groups = [order[i : i + 1] for i in range(n)] if by_rows else np.array_split(order, min(10, n))
         parts = {

@@ -11,7 +11,7 @@ from scipy import stats
 
 from ..measurements.messages import shown
 from ..validation.calibration import simulation_based_calibration
-from ..validation.uniformity import uniform_band
+from ..validation.ranks import uniform_band
 from .axes import BLUE, GREEN, GREY, LIGHT, ORANGE, Display
 
 __all__ = ["RankDisplay"]
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # Beside those of `axes`, Okabe & Ito's others.
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-
-_STYLES = ("-", "--", ":", "-.")
 
 
 class RankDisplay(Display):
@@ -184,10 +182,11 @@ class RankDisplay(Display):
 
     def _styles(self) -> list[dict[str, Any]]:
         """Return colour, dashes and label of each parameter."""
+        styles = ("-", "--", ":", "-.")
         return [
             {
                 "color": _COLOURS[i % len(_COLOURS)],
-                "linestyle": _STYLES[i // len(_COLOURS) % len(_STYLES)],
+                "linestyle": styles[i // len(_COLOURS) % len(styles)],
                 "label": name,
             }
             for i, name in enumerate(self.names)

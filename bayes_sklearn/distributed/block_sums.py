@@ -28,8 +28,6 @@ from .blocks import BY_ROW, OF_FEATURES, Batch, Table
 
 __all__ = ["Part", "SharesInBlocks", "Weights", "settle_weights", "summarise"]
 
-_SAID_OF_COLUMNS = ("n_features_in_", "feature_names_in_")
-
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -113,6 +111,7 @@ def _read(
     model: BayesianErrorsInVariablesRegressor, before: Before | None, batch: Batch
 ) -> tuple[TrainingData, dict[str, Any]] | None:
     """Return a block, checked, and what an estimator says of its columns; None if it has no rows."""
+    said_of_columns = ("n_features_in_", "feature_names_in_")
     given = dict(batch)
     X = given.pop("X")
     if (X.shape[0] if hasattr(X, "shape") else len(X)) == 0:
@@ -138,7 +137,7 @@ def _read(
         batch=True,
         before=before,
     )
-    return data, {name: getattr(reader, name) for name in _SAID_OF_COLUMNS if hasattr(reader, name)}
+    return data, {name: getattr(reader, name) for name in said_of_columns if hasattr(reader, name)}
 
 
 def summarise(model: BayesianErrorsInVariablesRegressor, weights: Weights, batch: Batch) -> Part | None:

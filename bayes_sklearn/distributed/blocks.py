@@ -16,12 +16,6 @@ BY_ROW = ("y", "sample_weight", "y_err")
 OF_FEATURES = ("X_err", "X_cov", "Xy_cov")
 """Arguments of `fit` that are the same for all rows."""
 
-# A batch that is a tuple has these.
-_IN_TUPLES = ("X", "y", "sample_weight")
-
-# Results of so many blocks are added up in one task.
-_BRANCHES = 8
-
 _NOT_ALIKE = "{} has {} blocks and X {}: they have to lie alike. Repartition or rechunk one like the other."
 
 Batch = Mapping[str, Any]
@@ -109,8 +103,10 @@ class InTurn:
         ------
         TypeError
         """
+        # A batch that is a tuple has these.
+        in_tuples = ("X", "y", "sample_weight")
         if isinstance(item, tuple):
-            own = dict(zip(_IN_TUPLES, item, strict=False)) if len(item) <= len(_IN_TUPLES) else {}
+            own = dict(zip(in_tuples, item, strict=False)) if len(item) <= len(in_tuples) else {}
             kind = f"a tuple of {len(item)}"
         else:
             own = dict(item) if isinstance(item, Mapping) else {"X": item}
@@ -158,13 +154,15 @@ class DaskTable:
         ]
 
     def total(self, visit: Callable[[Batch], _Part | None]) -> _Part | None:
+        # Results of so many blocks are added up in one task.
+        branches = 8
         from dask.base import compute
         from dask.delayed import delayed
 
         task, add, shared = delayed(_noted), delayed(_sum), delayed(visit)
         parts = [task(shared, batch, position) for position, batch in enumerate(self._batches)]
         while len(parts) > 1:
-            parts = [add(parts[i : i + _BRANCHES]) for i in range(0, len(parts), _BRANCHES)]
+            parts = [add(parts[i : i + branches]) for i in range(0, len(parts), branches)]
         return compute(parts[0])[0]
 
     def first(self, visit: Callable[[Batch], _Found | None]) -> _Found | None:

@@ -35,14 +35,6 @@ Array = NDArray[np.float64]
 
 Guess = Callable[[float], CountErrors]
 
-# Reweightings that every fit makes; the root mean square relative change of the errors at which another one is
-# not worth its passes over the data; the number at which it is doubtful that they settle.
-_REWEIGHTINGS = 2
-
-_SETTLED = 1e-3
-
-_MAX_REWEIGHTINGS = 50
-
 # Columns that a pass over the rows has in hand at once.
 _COLUMNS = 16
 
@@ -178,10 +170,13 @@ def settle_errors(
     ConvergenceWarning
         Where the errors keep moving.
     """
+    # Reweightings that every fit makes, and the number at which it is doubtful that errors settle; the root mean
+    # square relative change of the errors at which another one is not worth its passes over the data.
+    reweightings, max_reweightings, settled = 2, 50, 1e-3
     posterior = solve(problem)
     step, change = 1.0, np.inf
     tried: list[tuple[float, float]] = []
-    for reweighting in range(1, _MAX_REWEIGHTINGS + 1):
+    for reweighting in range(1, max_reweightings + 1):
         now, before = errors, change
 
         def guess(found: float, now: CountErrors = now) -> CountErrors:
@@ -194,10 +189,10 @@ def settle_errors(
         problem = shares.problem()
         posterior = solve(problem)
         # Changes shrink by about the same factor each time: the next one can be told.
-        if reweighting >= _REWEIGHTINGS and change * min(change, before) <= _SETTLED * before:
+        if reweighting >= reweightings and change * min(change, before) <= settled * before:
             return Settled(problem, posterior, errors)
     warn(
-        f"Errors at the fitted shares did not settle in {_MAX_REWEIGHTINGS} reweightings: some fitted shares lie at"
+        f"Errors at the fitted shares did not settle in {max_reweightings} reweightings: some fitted shares lie at"
         " 0 or 1, where a line is a poor model of a share. Use likelihood='binomial' or 'beta_binomial', or other"
         " features.",
         ConvergenceWarning,

@@ -30,8 +30,6 @@ Variables = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 
 _SAMPLED = ("chain", "draw")
 
-_PRIOR_ROLES = {"coef_prior": "Normal()", "intercept_prior": "Normal()", "noise_prior": "HalfNormal()"}
-
 
 class ExportMixin:
     """The model in PyMC and the posterior in ArviZ, of an estimator that keeps a `Posterior`."""
@@ -255,15 +253,16 @@ class ExportMixin:
 
     def _of_prior(self, described: Described, names: list[str]) -> dict[str, Variables]:
         """Return the groups of the prior: the parameters of these names, and the target."""
+        prior_roles = {"coef_prior": "Normal()", "intercept_prior": "Normal()", "noise_prior": "HalfNormal()"}
         problem = described.problem
         flat = [
             role
-            for role in _PRIOR_ROLES
+            for role in prior_roles
             if isinstance(getattr(problem, role), Flat)
             and not (role == "noise_prior" and not problem.noise.has_scale)
         ]
         if flat:
-            instead = ", ".join(f"{role}={_PRIOR_ROLES[role]}" for role in flat)
+            instead = ", ".join(f"{role}={prior_roles[role]}" for role in flat)
             raise ValueError(
                 f"prior=True, but Flat() can't be drawn from: use {instead}, or another proper prior; or leave prior"
                 " out."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..inference import choose, solve, solve_in_turn
 from ..inference._compat import quietly
-from ..inference.exact.refinement import refined
+from ..inference.exact.engine import refined
 from ..inference.importance.engine import number_of_components
 from ..inference.posterior import Posterior, line_mean_and_variance
 from ..inference.problem import Problem, SamplerSettings
@@ -30,15 +30,8 @@ Array = NDArray[np.float64]
 # with, as long as they change errors by more than this (root mean square, relative).
 _REFITS, _SETTLED = 3, 0.01
 
-# A line is no model of shares where it lies outside 0 to 1 by more than so many of its standard deviations, and more
-# than this part of the pooled share (or of the failures, if these are fewer). Rows that are looked at for it where
-# nothing else takes a pass over them.
-_SURELY, _NOTABLY = 2.0, 0.05
-
 # Posterior standard deviation of a feature's reliability by its mean, from which errors hide the feature.
 _HIDDEN = 0.3
-
-_LOOKED_AT = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +140,7 @@ def fit(
     if engine == "exact" and model.state is None:  # the rows are there
         posterior = refined(problem, posterior)
     if counts is not None and not model.likelihood.counted:
-        every = -(-len(rows.y) // _LOOKED_AT)
+        every = -(-len(rows.y) // 100_000)  # nothing else takes a pass over all of them
         frequency = None if rows.frequency is None else rows.frequency[::every]
         some = replace(rows, X=rows.X[::every], y=rows.y[::every], frequency=frequency)
         pooled = pooled_share(rows.y, counts, rows.frequency)
@@ -157,12 +150,15 @@ def fit(
 
 def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: float) -> None:
     """Warn where a line is surely and notably below 0 or above 1 at rows of the fit."""
+    # A line is no model of shares where it lies outside 0 to 1 by more than so many of its standard deviations, and
+    # more than this part of the pooled share (or of the failures, if these are fewer).
+    surely, notably = 2.0, 0.05
     if outside.x is None:
         return
     row = Rows(outside.x[None, :], np.zeros(1))
     share, deviation = (float(found[0]) for found in line_mean_and_variance(posterior, row, root=True))
     by = max(-share, share - 1.0)
-    if by > _SURELY * deviation and by > _NOTABLY * min(pooled, 1.0 - pooled):
+    if by > surely * deviation and by > notably * min(pooled, 1.0 - pooled):
         warn(
             f"The line lies outside 0 to 1 at {outside.n_rows} rows of the fit, at worst at {share:.2g} +-"
             f" {deviation:.1g}: a straight line is no good model of these shares. Use likelihood='beta_binomial' or"

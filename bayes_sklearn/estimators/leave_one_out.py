@@ -26,10 +26,6 @@ __all__ = ["LeaveOneOutMixin"]
 
 Array = NDArray[np.float64]
 
-# Posterior means that differ by more than this, in standard deviations, are not of the same rows; nor where few nodes
-# stand for the scales of prior and scatter.
-_SAME, _ABOUT_SAME = 1e-4, 1e-2
-
 # This part of a coefficient, or of the target a standard deviation of the feature, is rounding beside it.
 _ROUNDING = 1e-8
 
@@ -237,6 +233,9 @@ class LeaveOneOutMixin:
 
     def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
         """Refuse rows that do not give the posterior that the model has."""
+        # Posterior means that differ by more than this, in standard deviations, are not of the same rows; nor where
+        # few nodes stand for the scales of prior and scatter.
+        same, about_same = 1e-4, 1e-2
         scaling, fitted = problem.scaling, self._fitted.posterior
         coef = found.location[-len(scaling.x_scale) :] * scaling.y_scale / scaling.x_scale
         mean = np.append(0.0, coef)
@@ -249,7 +248,7 @@ class LeaveOneOutMixin:
         rounding = _ROUNDING * np.maximum(np.abs(fitted.mean), size)
         apart = np.abs(mean - fitted.mean) / (np.linalg.norm(fitted.root, axis=0) + rounding)
         few = fitted.prior_scale is not None or fitted.scatter is not None
-        if not apart.max() < (_ABOUT_SAME if few else _SAME):
+        if not apart.max() < (about_same if few else same):
             raise ValueError(
                 "These are not the rows that the model was fitted to (or its parameters were changed since): give"
                 " the X, y, weights and errors of fit."

@@ -30,9 +30,6 @@ from .fitted import FittedModel
 from .fitting import settle
 from .reading import counted, read, specify
 
-if TYPE_CHECKING:
-    import pymc as pm
-
 __all__ = [
     "Described",
     "check_errors_given",
@@ -42,6 +39,9 @@ __all__ = [
     "settled",
     "training_problem",
 ]
+
+if TYPE_CHECKING:
+    import pymc as pm
 
 Array = NDArray[np.float64]
 

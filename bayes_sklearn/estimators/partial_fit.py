@@ -26,7 +26,7 @@ from ..measurements.grouped import Sufficient
 from ..measurements.messages import shown, warn
 from ..measurements.target_errors import CountErrors, ErrorKind, TargetErrors
 from ..measurements.weights import Before, rules_out_counts
-from ..priors.features import resolve_components
+from ..priors.base import resolve_components
 from .fitted import FittedModel
 from .fitting import Fit, fit
 from .reading import TrainingData, read, sampler_settings, specify, untouched_on_error

@@ -24,16 +24,10 @@ from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows, taken
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.messages import brief, shown
-from ..measurements.target_errors import (
-    TargetErrors,
-    resolve_exposure,
-    resolve_target_errors,
-    resolve_trials,
-)
+from ..measurements.target_errors import TargetErrors, resolve_exposure, resolve_target_errors, resolve_trials
 from ..measurements.weights import Before
-from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior
+from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components
 from ..priors.coefficients import Normal, PoweredCorrelation
-from ..priors.features import resolve_components
 from ..priors.scales import HalfNormal
 from .fitting import Specification
 

@@ -18,11 +18,9 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.messages import brief
 from ..persistence import PersistenceMixin
-from ..priors.base import CoefficientPrior, Parametrized, ScalePrior
-from ..priors.features import Mixture
-from .doubts import warn_of_doubts
+from ..priors.base import CoefficientPrior, Mixture, Parametrized, ScalePrior
 from .export import ExportMixin
-from .fitted import FittedModel
+from .fitted import FittedModel, warn_of_doubts
 from .fitting import Fit, fit
 from .leave_one_out import LeaveOneOutMixin
 from .partial_fit import StreamingMixin
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-
-_ROLES = ("coef_prior", "intercept_prior", "noise_prior")
 
 # Attributes that only some fits have: those of an earlier one go.
 _NOT_OF_ALL_FITS = (
@@ -302,9 +298,10 @@ class BayesianErrorsInVariablesRegressor(
         -------
         self
         """
+        roles = ("coef_prior", "intercept_prior", "noise_prior")
         for key in tuple(params):
             role, _, name = key.partition("__")
-            if name and role in _ROLES and params.get(role, getattr(self, role)) is None:
+            if name and role in roles and params.get(role, getattr(self, role)) is None:
                 likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
                 # Tried first, so that a name it does not have leaves nothing behind.
                 params[role] = clone(settable_prior(role, likelihood)).set_params(**{name: params[key]})

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_PRIORS = ("coef_prior", "intercept_prior", "noise_prior")
-
 
 class _Candidate(NamedTuple):
     """Parameters, and an estimator that has them."""
@@ -43,7 +41,8 @@ class _Candidate(NamedTuple):
     @property
     def of_rows(self) -> dict[str, Any]:
         """Those parameters that change what the rows say, not only what is believed before."""
-        return {name: value for name, value in self.params.items() if name.partition("__")[0] not in _PRIORS}
+        priors = ("coef_prior", "intercept_prior", "noise_prior")
+        return {name: value for name, value in self.params.items() if name.partition("__")[0] not in priors}
 
 
 class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Parametrized):

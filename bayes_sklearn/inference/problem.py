@@ -22,8 +22,7 @@ from ..measurements.feature_errors import FeatureErrors
 from ..priors.base import CoefficientPrior, Flat, Prior, ScalePrior
 from ..priors.coefficients import Normal
 from ..priors.scales import ScatterPrior
-from .conditional_prior import ConditionalPrior
-from .given_scale import GivenScale
+from .given_scale import ConditionalPrior, GivenScale
 from .posterior import Posterior, row_blocks
 from .scaling import PriorUnits, Scaling
 

@@ -15,10 +15,7 @@ from ..priors.scales import Gamma, ScatterPrior
 from .base import Derivatives, Likelihood, Observations
 from .noise import Noise
 from .parameters import Auxiliary, FoldedLog, Log, given_prior
-from .special_functions import (
-    log_rising,
-    rising_derivatives,
-)
+from .special_functions import log_rising, rising_derivatives
 
 __all__ = ["NormalLikelihood", "StudentTLikelihood"]
 

@@ -43,9 +43,6 @@ _LOG_ODDS = Normal(0.0, 5.0)
 # HalfCauchy coefficients would have no mean.
 _SLOPES = PoweredCorrelation(sigma=HalfNormal(2.5))
 
-# Ratios of gamma functions lose all digits, and then overflow, for shares whose log is far below this.
-_LEAST_LOG = -200.0
-
 
 class _OfShares(Likelihood):
     """A likelihood of counts among trials."""
@@ -151,15 +148,17 @@ class BetaBinomialLikelihood(_OfShares):
         return (Auxiliary("dispersion", self._prior(), FoldedOdds(), 0.05),)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        # Ratios of gamma functions lose all digits, and then overflow, for shares whose log is far below this.
+        least_log = -200.0
         successes, failures = counts(data)
         dispersion = np.asarray(values["dispersion"])
         odds = dispersion / (1.0 - dispersion)
         log_share = log_expit(eta)
         log_rest = log_share - eta
         # Of shares as small as these all but the first success is the beta distribution's: the log is linear.
-        below = np.minimum(log_share - _LEAST_LOG, 0.0) * (successes > 0.0)
-        below += np.minimum(log_rest - _LEAST_LOG, 0.0) * (failures > 0.0)
-        log_share, log_rest = np.maximum(log_share, _LEAST_LOG), np.maximum(log_rest, _LEAST_LOG)
+        below = np.minimum(log_share - least_log, 0.0) * (successes > 0.0)
+        below += np.minimum(log_rest - least_log, 0.0) * (failures > 0.0)
+        log_share, log_rest = np.maximum(log_share, least_log), np.maximum(log_rest, least_log)
         value = below + log_rising(odds * np.exp(-log_share), successes)
         value += log_rising(odds * np.exp(-log_rest), failures)
         value -= log_rising(odds, np.asarray(data.trials, dtype=np.float64))

@@ -167,12 +167,6 @@ def _rising_slopes_large(q: Array, m: Array) -> tuple[Array, Array]:
     return a * (m - rise), np.square(a) * (2.0 * rise + fall - m)
 
 
-# Probabilities of counts are summed up until what is left is below this share; looked at every so many.
-_LEFT, _EVERY = 1e-10, 32
-
-_LEAST_TERM = 1e-300
-
-
 def log_below(share: Array, rest: Array, odds: Array, successes: int, failures: int) -> Array:
     """Return the log of the beta-binomial probability of fewer successes and half of so many, over that of so many.
 
@@ -181,7 +175,10 @@ def log_below(share: Array, rest: Array, odds: Array, successes: int, failures: 
     share, rest, odds : ndarray
         The mean share, what it leaves of one, and dispersion / (1 - dispersion).
     """
-    share = np.maximum(share, _LEAST_TERM)
+    least_term = 1e-300
+    # Probabilities of counts are summed up until what is left is below this share; looked at every so many.
+    left, every = 1e-10, 32
+    share = np.maximum(share, least_term)
     term, total = np.ones_like(share), np.full_like(share, 0.5)
     # Towards the nearer end probabilities rise to one peak at most, or to the end: once so small, they stay so.
     # A sum that is too large for a number is that of all but a tail too small for one.
@@ -192,7 +189,7 @@ def log_below(share: Array, rest: Array, odds: Array, successes: int, failures: 
             ratio *= j / (failures + step + 1.0)
             term *= ratio
             total += term
-            if step % _EVERY == 0 and (term * j < _LEFT * total).all():
+            if step % every == 0 and (term * j < left * total).all():
                 break
     return np.log(total)
 

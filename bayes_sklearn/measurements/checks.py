@@ -137,12 +137,10 @@ def read_table(
         )
 
 
-_COLUMN_SETTINGS = ("count_column", "y_err_column")
-
-
 def _where_in_table(estimator: Any, X: Any, said: str) -> str:
     """Say what in a table is refused: which column, in which row, and what to do about it."""
-    settings = {s: getattr(estimator, s, None) for s in _COLUMN_SETTINGS}
+    column_settings = ("count_column", "y_err_column")
+    settings = {s: getattr(estimator, s, None) for s in column_settings}
     lacking = [s for s, column in settings.items() if column is not None]
     if "sparse" in said.lower():
         return " Of a OneHotEncoder: sparse_output=False; of a ColumnTransformer: sparse_threshold=0."

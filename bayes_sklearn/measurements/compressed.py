@@ -70,12 +70,6 @@ Array = NDArray[np.float64]
 # and the triangle carried along are a small part of the work.
 _BLOCK_NUMBERS = 2**17
 
-# Row scales that differ by more than this are factored in descending order, (5).
-_ORDERED_ABOVE = 1e3
-
-# Bins of log error in which ranks are counted.
-_FINE_BINS = 4096
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -337,6 +331,8 @@ def _blocks(
 
 def _descending(rows: Rows, standard_error: Array | float, scatter: float) -> NDArray[np.intp] | None:
     """Return the order of descending row scale, or None where the scales are alike."""
+    # Row scales that differ by more than this are factored in descending order, (5).
+    ordered_above = 1e3
     spread = 1.0
     used = slice(None) if rows.frequency is None or rows.frequency.all() else rows.frequency > 0.0
     if isinstance(standard_error, np.ndarray):
@@ -345,7 +341,7 @@ def _descending(rows: Rows, standard_error: Array | float, scatter: float) -> ND
     if rows.frequency is not None:
         frequency = rows.frequency[used]
         spread *= float(np.sqrt(frequency.max() / frequency.min()))
-    if spread <= _ORDERED_ABOVE:
+    if spread <= ordered_above:
         return None
     scale = 1.0 / np.sqrt(np.square(standard_error) + scatter**2)
     if rows.frequency is not None:
@@ -430,10 +426,12 @@ def distinct(values: Array, most: int) -> Array | None:
 
 def _similar(log_error: Array, most: int) -> NDArray[np.intp]:
     """Return groups of rows, even in rank and in log error together: a few precise rows are a group of their own."""
+    # Bins of log error in which ranks are counted.
+    fine_bins = 4096
     lowest = float(log_error.min())
     place = (log_error - lowest) / (float(log_error.max()) - lowest)
-    fine = np.minimum((place * _FINE_BINS).astype(np.intp), _FINE_BINS - 1)
-    count = np.bincount(fine, minlength=_FINE_BINS)
+    fine = np.minimum((place * fine_bins).astype(np.intp), fine_bins - 1)
+    count = np.bincount(fine, minlength=fine_bins)
     rank = (np.cumsum(count) - 0.5 * count) / len(log_error)
     place += rank[fine]
     return np.minimum(place * (0.5 * most), most - 1).astype(np.intp)

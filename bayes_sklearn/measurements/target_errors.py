@@ -39,12 +39,6 @@ FITTED_PRIOR_COUNT = 10.0
 
 PREDICTED_PRIOR_COUNT = 1.0
 
-# An error of 0 beside a scatter, in units of the others' geometric mean: less no scatter would tell from it.
-_NEXT_TO_NOTHING = 1e-4
-
-# Of small shares as many more as it takes for as many successes (or failures) as with this p (1 - p).
-_PRIOR_VARIANCE = 0.1
-
 
 @dataclass(frozen=True, eq=False)
 class TargetErrors:
@@ -132,15 +126,13 @@ def resolve_target_errors(
         Where "auto" had to guess and the data do not look like the guess; where counts can't be counts.
     """
     n = len(y)
-    weight = None
+    weight = counts = None
     if sample_weight is not None:
         weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
         if not batch:
             _check_enough(weight, "sample_weight is")
-    errors = _one_source(y_err=y_err, y_err_column=y_err_column)
+    errors = _one_source(count_column, y_err=y_err, y_err_column=y_err_column)
     other = errors or ("count_column" if count_column is not None else None)
-    if errors and count_column is not None:
-        raise ValueError(f"Both {errors} and count_column are given: use the one that states y's errors.")
     kind = settle_weight_type(y, weight, weight_type, other, quiet=before is not None)
     if kind != "frequency" and weight is None and other is None:
         kind = _for_want_of_weights(kind, quiet=before is not None)
@@ -151,7 +143,6 @@ def resolve_target_errors(
             f"sample_weight is taken as {'precisions' if kind == 'precision' else kind} (weight_type={kind!r}), but"
             f" {other} states y's errors, too. Use one of them; for frequency weights, set weight_type='frequency'."
         )
-    counts = None
     if count_column is not None:
         counts, name = check_vector(count_column, n, "count_column", scalar=False), "count_column"
         if not batch:
@@ -197,13 +188,15 @@ def _for_want_of_weights(kind: str, *, quiet: bool) -> WeightType:
 
 def _above_zero(standard_error: Array, name: str) -> Array:
     """Return errors of which those of 0 are next to nothing beside the others."""
+    # An error of 0 beside a scatter, in units of the others' geometric mean: less no scatter would tell from it.
+    next_to_nothing = 1e-4
     zero = standard_error == 0.0
     if zero.all():
         raise ValueError(f"{name} must be positive in some row: leave it out where no error of y is known.")
     if not zero.any():
         return check_vector(standard_error, len(standard_error) if zero.ndim else 0, name, positive=True)
     others = check_vector(standard_error[~zero], int(np.count_nonzero(~zero)), name, positive=True)
-    return np.where(zero, _NEXT_TO_NOTHING * np.exp(np.log(others).mean()), standard_error)
+    return np.where(zero, next_to_nothing * np.exp(np.log(others).mean()), standard_error)
 
 
 def _errors_of(precision: Array) -> tuple[Array, Array | None]:
@@ -225,11 +218,13 @@ def _check_enough(weight: Array, subject: str) -> None:
         raise ValueError(f"{subject} zero {left}. At least two rows need a positive one.")
 
 
-def _one_source(**given: object) -> str | None:
-    """Return the name of the one argument that is given, or None."""
+def _one_source(count_column: object, **given: object) -> str | None:
+    """Return the name of the one argument that is given, or None; beside counts there may be none."""
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
         raise ValueError(f"Both {' and '.join(names)} are given: they say the same thing; leave one out.")
+    if names and count_column is not None:
+        raise ValueError(f"Both {names[0]} and count_column are given: use the one that states y's errors.")
     return names[0] if names else None
 
 
@@ -252,11 +247,13 @@ class CountErrors:
 
     def bernoulli_variance(self, share: Array | float, counts: Array) -> Array:
         """Return p (1 - p) at the shares that errors are taken at, (n,)."""
+        # Of small shares as many more as it takes for as many successes (or failures) as with this p (1 - p).
+        prior_variance = 0.1
         if self.pooled is None:
             edge = 0.5 / (counts + 1.0)
             p = np.minimum(np.maximum(share, edge), 1.0 - edge)
         else:
-            more = self.prior_count * max(1.0, _PRIOR_VARIANCE / (self.pooled * (1.0 - self.pooled)))
+            more = self.prior_count * max(1.0, prior_variance / (self.pooled * (1.0 - self.pooled)))
             p = np.clip(share, 0.0, 1.0) * counts
             p += more * self.pooled
             p /= counts + more

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from .checks import FAR_FROM_WHOLE, are_shares, as_shares
 from .messages import warn
 
-__all__ = ["Before", "WeightType", "as_before", "rules_out_counts", "settle_weight_type", "warn_of_no_counts"]
+__all__ = [
+    "Before",
+    "WeightType",
+    "as_before",
+    "rules_out_counts",
+    "settle_weight_type",
+    "warn_of_no_counts",
+]
 
 Array = NDArray[np.float64]
 
@@ -18,14 +25,6 @@ WeightType = Literal["counts", "frequency", "precision"]
 
 # Frequencies are small; a mean weight above this looks like counts.
 _MANY = 10.0
-
-# Rows that are looked at first.
-_FIRST = 1000
-
-# Shares that were rounded, to per cent at worst, miss k / n by no more than this.
-_ROUNDED = 0.005
-
-_SAY = "Set weight_type='counts', 'frequency' or 'precision' to say which"
 
 
 class Before(NamedTuple):
@@ -56,6 +55,7 @@ def settle_weight_type(
     UserWarning
         Where "auto" had to guess.
     """
+    say = "Set weight_type='counts', 'frequency' or 'precision' to say which"
     if setting != "auto":
         return setting  # type: ignore[return-value]
     if weight is None:
@@ -77,7 +77,7 @@ def settle_weight_type(
                 said += ". If y are percentages with counts behind them, divide y by 100"
         if said and not quiet:
             warn(
-                f"sample_weight is taken as frequencies (weight_type='frequency'), but its values {said}. {_SAY}, and"
+                f"sample_weight is taken as frequencies (weight_type='frequency'), but its values {said}. {say}, and"
                 " to silence this.",
                 UserWarning,
             )
@@ -85,7 +85,7 @@ def settle_weight_type(
     if (_from_whole(shares, weight) > FAR_FROM_WHOLE).any() and not quiet:
         warn(
             "sample_weight is taken as the counts behind the shares in y (weight_type='counts'), but y *"
-            f" sample_weight is not whole in some rows. {_SAY}, and to silence this.",
+            f" sample_weight is not whole in some rows. {say}, and to silence this.",
             UserWarning,
         )
     return "counts"
@@ -129,8 +129,10 @@ def as_before(kind: WeightType, before: Before, y: Array, weight: Array | None, 
 
 def rules_out_counts(y: Array, weight: Array | None) -> bool:
     """Return whether weights can't be the counts behind shares: how often a bootstrap drew its rows, say."""
+    # Rows that are looked at first.
+    first = 1000
     seen = y if weight is None or weight.all() else y[weight > 0.0]
-    if not are_shares(seen[:_FIRST]) or not are_shares(seen):
+    if not are_shares(seen[:first]) or not are_shares(seen):
         return True
     return weight is not None and _no_counts(y, weight)
 
@@ -144,10 +146,12 @@ def _no_counts(y: Array, weight: Array) -> bool:
 
 def warn_of_no_counts(y: Array, weight: Array) -> None:
     """Warn of whole weights that can't be the counts behind shares, although a setting says so."""
+    # Shares that were rounded, to per cent at worst, miss k / n by no more than this.
+    rounded = 0.005
     away = _from_whole(y, weight)
     if away.max(initial=0.0) <= FAR_FROM_WHOLE:
         return
-    impossible = (away > FAR_FROM_WHOLE) & (away > _ROUNDED * weight) & (weight == np.rint(weight))
+    impossible = (away > FAR_FROM_WHOLE) & (away > rounded * weight) & (weight == np.rint(weight))
     if impossible.any():
         row = int(np.flatnonzero(impossible)[0])
         warn(

@@ -38,8 +38,6 @@ _SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
     "neg_interval_width": lambda y, d, w, c: -interval_width(*d.interval(c), sample_weight=w),
 }
 
-_INTERVAL_SCORES = ("neg_interval_score", "interval_coverage", "neg_interval_width")
-
 # What scorers ask of metadata routing until told otherwise. A y_err can only be the measurement's
 # own; whether a weight is the row's or the count behind a share only the user knows, and
 # scikit-learn raises on None until told.
@@ -149,15 +147,16 @@ def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> P
     ValueError
         If there is no such score, or `coverage` is not between 0 and 1 or given to another score.
     """
+    interval_scores = ("neg_interval_score", "interval_coverage", "neg_interval_width")
     if score not in _SCORES:
         raise ValueError(f"score must be one of {', '.join(_SCORES)}; got {shown(score)}.")
-    if score in _INTERVAL_SCORES:
+    if score in interval_scores:
         coverage = 0.95 if coverage is None else coverage
         check_coverage(coverage)
     elif coverage is not None:
         raise ValueError(
             f"coverage means nothing to {shown(score)}, which scores the whole distribution; leave it "
-            f"out or take one of {', '.join(_INTERVAL_SCORES)}."
+            f"out or take one of {', '.join(interval_scores)}."
         )
     return ProbabilisticScorer(score, coverage)
 

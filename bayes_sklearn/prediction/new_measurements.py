@@ -12,8 +12,7 @@ from ..inference.posterior import Posterior
 from ..likelihoods.base import Likelihood
 from ..measurements.checks import check_flag
 from .distribution import PredictiveDistribution
-from .line import LinearPredictive
-from .linear_predictor import LinearPredictor
+from .line import LinearPredictive, LinearPredictor
 from .noise import NoiseModel, new_counts
 from .response import ResponsePredictive
 

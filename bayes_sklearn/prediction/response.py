@@ -17,8 +17,7 @@ from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_n_samples
 from ..measurements.messages import warn
 from .distribution import PredictiveDistribution, generator
-from .line import mean_parts, noise_variance
-from .linear_predictor import LinearPredictor
+from .line import LinearPredictor, mean_parts, noise_variance
 from .mixtures.components import Nodes
 from .mixtures.continuous import MeanMixture, ResponseMixture
 from .mixtures.few_points import gaussians, smoothed, spread_out
@@ -29,12 +28,6 @@ from .noise import Parts
 __all__ = ["ResponsePredictive"]
 
 Array = NDArray[np.float64]
-
-# Rows of a block; what is done row by row is then not lost in calls.
-_BLOCK_ROWS = 64
-
-# Of means alone.
-_KERNEL_POINTS = 129
 
 
 class ResponsePredictive(PredictiveDistribution):
@@ -268,7 +261,9 @@ class ResponsePredictive(PredictiveDistribution):
 
     @property
     def _width(self) -> int:
-        return max(1, 2**17 // _BLOCK_ROWS)
+        # Rows of a block; what is done row by row is then not lost in calls.
+        block_rows = 64
+        return max(1, 2**17 // block_rows)
 
     def _mixture(self, rows: slice) -> Mixture:
         means, variances = self._line.at(rows)
@@ -290,11 +285,13 @@ class ResponsePredictive(PredictiveDistribution):
 
     def _of_means(self, means: Array, variances: Array) -> MeanMixture:
         """Return the distributions of means."""
+        # Of means alone.
+        kernel_points = 129
         weights = self._line.weights
         if self._line.is_spread:
-            found = gaussians(means, variances, weights, _KERNEL_POINTS)
+            found = gaussians(means, variances, weights, kernel_points)
         else:
-            found = smoothed(means, weights, _KERNEL_POINTS)
+            found = smoothed(means, weights, kernel_points)
         return MeanMixture(self._likelihood.link, *found)
 
     def _nodes(self, likelihood: Likelihood) -> Nodes:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ..inference.posterior import row_blocks
-from ..inference.structural.line import Line
+from ..inference.structural.true_features import Line
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import SCALED, Noise
 from .draws import Draws

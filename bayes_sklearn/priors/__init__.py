@@ -1,8 +1,7 @@
 """What is believed before the data: coefficients, scales, and how true features are distributed."""
 
-from .base import CoefficientPrior, Flat, MixtureTerms, Prior, ScaleMixture, ScalePrior, UnitPrior
+from .base import CoefficientPrior, Flat, Mixture, MixtureTerms, Prior, ScaleMixture, ScalePrior, UnitPrior
 from .coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
-from .features import Mixture
 from .scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, ScatterPrior
 
 __all__ = [

@@ -34,9 +34,6 @@ Array = NDArray[np.float64]
 
 _FEWEST_ROWS = 10
 
-# Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n), (61).
-_CALIBRATED = 0.3133
-
 _STRENGTHS = {
     MEASURED: "correlation",
     CURVE: "part of variance",
@@ -153,6 +150,8 @@ class ErrorAudit:
         return pd.DataFrame(lines)
 
     def __str__(self) -> str:
+        # Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n), (61).
+        calibrated = 0.3133
         import pandas as pd
 
         source = {
@@ -178,7 +177,7 @@ class ErrorAudit:
             )
         lines += [
             f"predictions  95% intervals hold {100.0 * self.coverage:.1f}% of the rows",
-            f"PIT error    {self.pit_error:.3f}; {_CALIBRATED / np.sqrt(self.n_effective):.3f} expected of calibrated"
+            f"PIT error    {self.pit_error:.3f}; {calibrated / np.sqrt(self.n_effective):.3f} expected of calibrated"
             " predictions",
             *_pattern_lines(self.patterns, levels(self.kind, self.patterns, self.false_alarm_rate)),
         ]

@@ -28,9 +28,8 @@ from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
 from ..measurements.messages import shown
 from ..measurements.target_errors import pooled_share
-from .ranks import LOG_LIKELIHOOD, Outcome, run
+from .ranks import LOG_LIKELIHOOD, Outcome, run, uniformity_p_value
 from .simulation import Simulation
-from .uniformity import uniformity_p_value
 
 __all__ = ["SimulationBasedCalibration", "simulation_based_calibration"]
 
@@ -41,8 +40,6 @@ Array = NDArray[np.float64]
 
 # Simulations are handed out in so many parts, of which `verbose` says how many are done.
 _PARTS = 64
-
-_COVERAGES = (0.5, 0.9)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,12 +88,13 @@ class SimulationBasedCalibration:
         A mean above 0.5 says that posteriors lie too low; intervals that hold the truth less often than they claim,
         that posteriors are too narrow. The columns ``coverage_50%`` and ``coverage_90%`` are shares of simulations.
         """
+        coverages = (0.5, 0.9)
         import pandas as pd
 
         ranks = self.ranks.dropna()
         held = {
             f"coverage_{100.0 * coverage:g}%": ((ranks - 0.5).abs() <= 0.5 * coverage).mean()
-            for coverage in _COVERAGES
+            for coverage in coverages
         }
         return pd.DataFrame({"p_value": self.p_values, "mean_rank": ranks.mean(), **held})
 
@@ -259,16 +257,14 @@ def simulation_based_calibration(
         reason, count = failures.most_common(1)[0]
         raise ValueError(f"Every simulation failed, {count} of {n} so: {reason}")
     first = int(not model.fit_intercept)
-    columns = [*(["intercept"] if model.fit_intercept else []), *names, *simulation.ranked]
+    columns = ["intercept", *names, *simulation.ranked][first:]
     columns += [] if simulation.binomial else [LOG_LIKELIHOOD]
     ranks = _frame([outcome.ranks for outcome in outcomes], columns, first)
     values = _frame([outcome.values for outcome in outcomes], columns, first)
     if simulation.binomial:
         used = sum(outcome.tries for outcome in outcomes)
         notes = (*notes, f"{used - n} of {used} lines were no shares in some row and drawn anew.")
-    p_values = pd.Series(
-        [uniformity_p_value(column) for column in ranks.dropna().to_numpy().T], index=columns, name="p_value"
-    )
+    p_values = pd.Series(map(uniformity_p_value, ranks.dropna().to_numpy().T), index=columns, name="p_value")
     return SimulationBasedCalibration(
         ranks=ranks,
         parameters=values,

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, stats
 
-__all__ = ["CORRELATED", "CURVE", "MEASURED", "UNEVEN", "LineRows", "Pattern", "find_patterns", "orthonormal"]
+__all__ = [
+    "CORRELATED",
+    "CURVE",
+    "MEASURED",
+    "UNEVEN",
+    "LineRows",
+    "Pattern",
+    "find_patterns",
+    "orthonormal",
+]
 
 Array = NDArray[np.float64]
 
@@ -31,20 +40,11 @@ UNEVEN = "uneven noise"
 
 _PREDICTION = "prediction"
 
-# Directions that keep less than this part of their length, when what is known is taken off, are rounding.
-_NEW = 1e-6
-
 # Rows that the line follows more closely than this say little of their noise.
 _LARGEST_LEVERAGE = 0.95
 
 # Residual degrees of freedom that a test has to have.
 _FEWEST = 5
-
-# Groups whose correlation has a p value below this are allowed for in the other tests.
-_SUSPECT = 0.1
-
-# Residuals below this part of the noise are those of a fit without error.
-_NO_ERROR = 1e-10
 
 _TINY = float(np.finfo(float).tiny)
 
@@ -100,8 +100,12 @@ class LineRows(NamedTuple):
 
 def find_patterns(rows: LineRows) -> dict[str, Pattern]:
     """Return what the tests found that the rows allow, by the name of their verdict."""
+    # Residuals below this part of the noise are those of a fit without error.
+    no_error = 1e-10
+    # Groups whose correlation has a p value below this are allowed for in the other tests.
+    suspect = 0.1
     line = _Line(rows.design, _scores(rows))
-    if line.degrees < _FEWEST or np.linalg.norm(line.residual) < _NO_ERROR * len(rows.residual) ** 0.5:
+    if line.degrees < _FEWEST or np.linalg.norm(line.residual) < no_error * len(rows.residual) ** 0.5:
         return {}
     ranks = {_PREDICTION: _rank(rows.prediction)}
     if rows.features.shape[1] > 1:  # of one feature the prediction has the same ranks
@@ -111,7 +115,7 @@ def find_patterns(rows: LineRows) -> dict[str, Pattern]:
     if rows.groups is not None:
         found |= _correlated(line, 1.0 / rows.scale, rows.groups)
         # What groups have in common looks like a curve along what differs between them.
-        if CORRELATED in found and found[CORRELATED].p < _SUSPECT:
+        if CORRELATED in found and found[CORRELATED].p < suspect:
             together = rows.groups
     if rows.stated is not None and np.ptp(np.log(rows.stated)) > 1e-9:
         found |= _from_measured(rows, line, np.log(rows.stated), ranks, together)
@@ -150,10 +154,12 @@ def orthonormal(columns: Array) -> Array:
 
 def _basis(columns: Array) -> Array:
     """Return an orthonormal basis of the span of columns of length 1, or less where they are parts of such."""
+    # Directions that keep less than this part of their length, when what is known is taken off, are rounding.
+    new = 1e-6
     if not columns.shape[1]:
         return columns
     q, r, _ = linalg.qr(columns, mode="economic", pivoting=True, check_finite=False)
-    return np.asarray(q[:, np.abs(np.diag(r)) > _NEW])
+    return np.asarray(q[:, np.abs(np.diag(r)) > new])
 
 
 def _scores(rows: LineRows) -> Array:

@@ -35,9 +35,6 @@ __all__ = ["Parameters", "Simulated", "Simulation"]
 
 Array = NDArray[np.float64]
 
-# Parameters that are tried for a line of shares that are shares in all rows.
-_TRIES = 500
-
 _PROPER = {
     "coef_prior": "Normal(0, 10)",
     "intercept_prior": "Normal(0, 10)",
@@ -274,7 +271,9 @@ class Simulation:
     @property
     def tries(self) -> int:
         """How many parameters `simulate` may need."""
-        return _TRIES if self.binomial else 1
+        # Parameters that are tried for a line of shares that are shares in all rows.
+        tries = 500
+        return tries if self.binomial else 1
 
     def _observations(self) -> Observations:
         return replace(self.problem.observations(), resolution=0.0)

@@ -25,14 +25,7 @@ __all__ = ["StandardizedRows", "standardize_rows"]
 Array = NDArray[np.float64]
 
 
-# Leverages of rows of the fit add up to at most the number of parameters; they are known roughly where errors
-# follow from predicted shares.
-_ROUGHLY = 2.0
-
 _LARGEST_LEVERAGE = 0.95
-
-# Squares of single outcomes that are as likely as not do not vary at all.
-_LEAST_VARIANCE = 1e-3
 
 
 class StandardizedRows(NamedTuple):
@@ -173,6 +166,8 @@ def _of_model(
 
 def _score_variance(rows: JudgedRows, mean: Array, base: Array, tails: Tails) -> Array:
     """Return the variances of the rows' squared residuals, (53)."""
+    # Squares of single outcomes that are as likely as not do not vary at all.
+    least_variance = 1e-3
     variance = np.full(len(mean), 2.0 * tails.response)
     if rows.counts is None:
         return variance
@@ -180,7 +175,7 @@ def _score_variance(rows: JudgedRows, mean: Array, base: Array, tails: Tails) ->
     bernoulli = bernoulli_variance(rows.model, mean, rows.counts)
     excess = 1.0 if rows.model._fitted.likelihood.per == "exposure" else 1.0 - 6.0 * bernoulli
     variance += np.square(bernoulli / trials / base) * excess / (trials * bernoulli)
-    return np.maximum(variance, _LEAST_VARIANCE)
+    return np.maximum(variance, least_variance)
 
 
 def _features(model: BayesianErrorsInVariablesRegressor, table: Array) -> Array:
@@ -206,7 +201,10 @@ def _seen_by_line(design: Array, ratio: Array) -> Array:
 
 def _check_of_fit(leverage: Array, n_parameters: int) -> None:
     """Refuse rows at which the line is more uncertain than at rows of its fit."""
-    if leverage.sum() > _ROUGHLY * max(n_parameters, 1):
+    # Leverages of rows of the fit add up to at most the number of parameters; they are known roughly where errors
+    # follow from predicted shares.
+    roughly = 2.0
+    if leverage.sum() > roughly * max(n_parameters, 1):
         raise ValueError(
             "The line is more uncertain at these rows than at rows that it was fitted to: they are not the rows of"
             " fit, or y_err or sample_weight are not those of fit. Say held_out=True of new rows."

@@ -21,9 +21,6 @@ Array = NDArray[np.float64]
 # 1 / nu that stands for normal residuals, the least nu that is looked for, and how many values in between are tried.
 _NORMAL, _LEAST, _GRID = 1e-6, 0.5, 25
 
-# Scales nearer to each other than this (in their logarithm) do not tell apart by their likelihood.
-_APART = 0.05
-
 _STEPS, _EXACT = 200, 1e-10
 
 
@@ -59,9 +56,11 @@ class Tails(NamedTuple):
 
     def degrees(self, residual: Array, weight: Array, scale: float) -> float:
         """Return how many normal residuals would tell the squared scale from 1 as well as these do, (57)."""
+        # Scales nearer to each other than this (in their logarithm) do not tell apart by their likelihood.
+        apart = 0.05
         away = np.log(scale)
         # A scale as good as 1 is held against one beside it.
-        away = away if abs(away) > _APART else np.copysign(_APART, away)
+        away = away if abs(away) > apart else np.copysign(apart, away)
         null = scale * np.exp(-away)
         square = np.square(residual)
 

@@ -31,12 +31,6 @@ Verdict = Literal[
 # How the rate of false alarms is shared out between the tests that rows allow.
 _SHARES = {"dispersion": 4.0, "trend": 2.0, MEASURED: 1.0, CURVE: 1.0, CORRELATED: 1.0, UNEVEN: 1.0}
 
-# Rows further off than this many errors are blunders rather than chance.
-_FAR_OFF = 4.0
-
-# A part of the variance less than this could be off by half without being seen.
-_SEEN = 0.1
-
 
 def levels(kind: Kind, patterns: Mapping[str, Pattern], rate: float) -> dict[str, float]:
     """Return what of the rate of false alarms each test has, by (60)."""
@@ -209,20 +203,24 @@ def _quoted(pattern: Pattern) -> str:
 
 def _features(rows: StandardizedRows, verdict: Verdict) -> str:
     """Return a word on the errors of features, which rows tell from those of the target by their sum alone."""
+    # A part of the variance less than this could be off by half without being seen.
+    seen = 0.1
     if not rows.feature_error.any():
         return ""
     part = np.square(rows.feature_error)
     share = float(np.average(part / (part + np.square(rows.stated)), weights=rows.frequency))
     if verdict != "about right":
         return f" Errors of features are {share:.0%} of the variance expected: it may be they that are off."
-    if share > _SEEN:
+    if share > seen:
         return ""
     return f" Errors of features are {share:.0%} of the variance expected: of their size this says little."
 
 
 def _outliers(rows: StandardizedRows, dispersion: float) -> str:
     """Return a word on rows that are far off, where most of the excess comes from them."""
-    off = np.abs(rows.residual) > _FAR_OFF
+    # Rows further off than this many errors are blunders rather than chance.
+    far_off = 4.0
+    off = np.abs(rows.residual) > far_off
     if not off.any() or off.all() or np.isfinite(rows.tails.nu):
         return ""
     rest = float(
@@ -234,7 +232,7 @@ def _outliers(rows: StandardizedRows, dispersion: float) -> str:
         return ""
     lie = "1 row lies" if off.sum() == 1 else f"{off.sum()} rows lie"
     return (
-        f" {lie} more than {_FAR_OFF:g} errors off; without them the dispersion is {rest:.2f}. If they are blunders,"
+        f" {lie} more than {far_off:g} errors off; without them the dispersion is {rest:.2f}. If they are blunders,"
         " use likelihood='student_t'."
     )
 

@@ -18,8 +18,7 @@ from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.likelihoods import StudentTLikelihood
 from bayes_sklearn.likelihoods.noise import AUTO
 from bayes_sklearn.measurements.target_errors import CountErrors
-from bayes_sklearn.prediction.line import LinearPredictive
-from bayes_sklearn.prediction.linear_predictor import LinearPredictor
+from bayes_sklearn.prediction.line import LinearPredictive, LinearPredictor
 from bayes_sklearn.prediction.noise import NoiseModel, Part
 from bayes_sklearn.prediction.response import ResponsePredictive
 from bayes_sklearn.priors import ScatterPrior

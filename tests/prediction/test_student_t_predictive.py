@@ -16,8 +16,7 @@ from scipy import integrate, stats
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.likelihoods import StudentTLikelihood
 from bayes_sklearn.measurements.compressed import Rows
-from bayes_sklearn.prediction.line import LinearPredictive
-from bayes_sklearn.prediction.linear_predictor import LinearPredictor
+from bayes_sklearn.prediction.line import LinearPredictive, LinearPredictor
 from bayes_sklearn.prediction.mixtures import normal as mixtures
 from bayes_sklearn.prediction.mixtures.components import Components
 from bayes_sklearn.prediction.mixtures.continuous import ResponseMixture

@@ -31,9 +31,8 @@ from bayes_sklearn.priors import (
     StudentT,
 )
 from bayes_sklearn.validation import simulation_based_calibration
-from bayes_sklearn.validation.ranks import independent
+from bayes_sklearn.validation.ranks import independent, uniformity_p_value
 from bayes_sklearn.validation.simulation import Simulation
-from bayes_sklearn.validation.uniformity import uniformity_p_value
 
 from calibration import COUNTS, FALSE_ALARM, N_ROWS, SEED, SHARES, X_COV, Y_ERR, Case, X
 from plain import Regressor

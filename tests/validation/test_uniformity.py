@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayes_sklearn.validation.uniformity import _Places, uniform_band, uniformity_p_value
+from bayes_sklearn.validation.ranks import _Places, uniform_band, uniformity_p_value
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

@@ -12,14 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conditional_prior import ConditionalPrior
+from ..given_scale import ConditionalPrior
 from ..numerics.quadrature import DROP, even_lattices, gauss_rule, peak_intervals
 from ..posterior import ScaleMasses
 from ..problem import Problem
-from .interpolated_rows import Beyond, InterpolatedRows
-from .learned_scale import LEVEL_MASSES, masses_below, masses_between
+from .interpolated_rows import Beyond, InterpolatedRows, ScatteredRows
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
-from .scattered_rows import ScatteredRows
+from .scale_lattice import LEVEL_MASSES, masses_below, masses_between
 from .weightings import Found, Learned, Solved, Weighting, solve
 
 __all__ = ["Integrated", "over_scatter", "scatters"]

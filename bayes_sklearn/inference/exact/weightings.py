@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...priors.scales import HalfCauchy
-from ..conditional_prior import ConditionalPrior, spreads
-from ..given_scale import GivenScale
+from ..given_scale import ConditionalPrior, GivenScale, spreads
 from ..posterior import Joined, NodeCovariances, ScaleMasses, SharedBasis
 from ..problem import Problem
-from .learned_scale import LEVEL_MASSES, Branch, ScaleIntegrand, masses_below
+from .learned_scale import ScaleIntegrand
 from .noise_integrals import ScaledIntegrand
+from .scale_lattice import LEVEL_MASSES, Branch, masses_below
 
 __all__ = ["Found", "Learned", "Solved", "Weighting", "given_geometries", "learned", "solve", "weighting"]
 

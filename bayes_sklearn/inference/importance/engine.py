@@ -16,14 +16,14 @@ from scipy.special import log_softmax
 from ...priors.base import Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
-from ..conditional_prior import powered_roots
+from ..given_scale import powered_roots
 from ..numerics.importance_sampling import Sample
 from ..posterior import Factors, Posterior, SharedBasis
 from ..problem import RESOLUTION, NotTrusted, Problem, SamplerSettings
 from ..propriety import check_proper
 from ..structural.mixture import MixtureProblem
 from ..structural.model import StructuralProblem
-from ..structural.slope_prior import SlopePrior, cauchy_log_density, normal_log_density
+from ..structural.normal_equations import SlopePrior, cauchy_log_density, normal_log_density
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
 from .mixture_nodes import most_likely_number, solve_mixture

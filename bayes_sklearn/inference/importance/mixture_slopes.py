@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..structural.model import StructuralProblem
-from ..structural.slope_prior import SlopePrior
+from ..structural.normal_equations import SlopePrior
 from .structural_nodes import Following
 
 Array = NDArray[np.float64]

@@ -18,7 +18,7 @@ from ...measurements.compressed import Groups
 from ...priors.base import ScaleMixture
 from .._compat import quietly
 from ..exact import engine as exact
-from ..numerics.interpolation import Series, at, position
+from ..numerics.quadrature import Series, at, position
 from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
 from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked

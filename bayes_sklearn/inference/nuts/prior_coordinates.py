@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...priors.base import CoefficientPrior, Flat
 from ...priors.coefficients import Normal, PoweredCorrelation
-from ..conditional_prior import ConditionalPrior
+from ..given_scale import ConditionalPrior
 from ..problem import Problem
 
 Array = NDArray[np.float64]

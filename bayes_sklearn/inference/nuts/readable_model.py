@@ -19,7 +19,7 @@ from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
 from .._compat import quietly
-from ..conditional_prior import powered_roots
+from ..given_scale import powered_roots
 from ..importance.engine import signal_scale, units_of
 from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION

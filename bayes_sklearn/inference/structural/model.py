@@ -26,9 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.noise import SCALED, Noise
-from .normal_equations import HeadPrior, NormalEquations
+from .normal_equations import HeadPrior, LogDensity, NormalEquations, SlopePrior
 from .rows import GatheredRows, Reference, pairs, upper
-from .slope_prior import LogDensity, SlopePrior
 from .true_covariance import coordinates_of, log_prior, true_covariance
 
 Array = NDArray[np.float64]

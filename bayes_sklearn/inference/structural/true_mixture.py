@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .line import Components, Line
 from .rows import negative_inverse, pairs, upper
 from .true_covariance import pooled_covariance
+from .true_features import Components, Line
 
 Array = NDArray[np.float64]
 

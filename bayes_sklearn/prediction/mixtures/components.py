@@ -32,8 +32,6 @@ Array = NDArray[np.float64]
 # predictor's standard deviation over the noise's up to which so many do.
 _GROUPS = (1, 8, 43)
 
-_RULES = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
-
 # So many points stand for themselves.
 _FEW = 129
 
@@ -43,8 +41,6 @@ _GAUSSIANS, _PER_NOISE, _MOST_POINTS, _MANY, _FEWER_GROUPS = (129, 65, 33), 28.0
 
 # Numbers in an array of components, at most.
 _NUMBERS = 2**20
-
-_LEAST_INFORMATION = 1e-3
 
 # Levels at which the noise may be narrowest, in standard deviations of the linear predictor.
 _LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -225,6 +221,7 @@ class Nodes:
             Of added noise.
         trials : ndarray of shape (n, 1)
         """
+        rules = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
         center, sd = moments(means, self.weights)
         is_spread = variances.shape == means.shape
         if is_spread:
@@ -239,7 +236,7 @@ class Nodes:
         # As many points for rows that are about alike, whatever others there are.
         size = np.exp2(0.5 * np.ceil(2.0 * np.log2(np.maximum(_PER_NOISE * ratio, 1.0))))
         size = np.minimum(np.ceil(size), _MOST_POINTS).astype(np.intp)
-        for points, most in reversed(_RULES[self.differ]):
+        for points, most in reversed(rules[self.differ]):
             size[ratio <= most] = -points
         close = ratio * bandwidth(self.weights) <= 1.0
         for kind in np.unique(2 * size + close):
@@ -270,6 +267,7 @@ class Nodes:
 
     def _noise(self, center: Array, sd: Array, scales: Array | float, trials: Array) -> Array:
         """Return about how narrow the noise is on the scale of the linear predictor, (n,)."""
+        least_information = 1e-3
         groups = self.wide
         masses = np.array([group.mass for group in groups])
         values = {name: np.array([group.values[name] for group in groups]) for name in self.values}
@@ -283,7 +281,7 @@ class Nodes:
             )
             narrowest = np.maximum(narrowest, information @ masses)
         # Of means that hardly change there is no telling; a link's own scale is of the order of one.
-        least = 0.0 if self.likelihood.link.is_identity else _LEAST_INFORMATION
+        least = 0.0 if self.likelihood.link.is_identity else least_information
         return 1.0 / np.sqrt(np.maximum(narrowest, least))
 
     def _all(self, means: Array, variances: Array, scales: Array | float) -> Components:

@@ -34,9 +34,6 @@ _MASSES = _MASSES / _MASSES.sum()
 # Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
 _BANDWIDTH = 1.06
 
-# Of Gaussians that are put on a grid: points of each, at least, and of all.
-_POINTS_EACH, _POINTS_OF_ALL = 7, 2048
-
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 
 # A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
@@ -142,6 +139,8 @@ def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tupl
     weights, means : ndarray of shape (n, M)
     sds : ndarray of shape (n, 1) or (n, M)
     """
+    # Of Gaussians that are put on a grid: points of each, at least, and of all.
+    points_each, points_of_all = 7, 2048
     nodes = means.shape[1]
     if nodes <= size:
         return np.broadcast_to(weights, means.shape), means, np.sqrt(variances)
@@ -152,7 +151,7 @@ def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tupl
     points, masses = means, weights
     if variances.any():
         # Quantiles evenly spaced, elsewhere at every node, so that the points of nodes that are alike are not.
-        count = max(_POINTS_EACH, -(-_POINTS_OF_ALL // nodes))
+        count = max(points_each, -(-points_of_all // nodes))
         shift = (_GOLDEN * np.arange(1.0, nodes + 1.0)) % 1.0
         z = ndtri((np.arange(count) + shift[:, None]) / count)
         sds = np.sqrt(np.maximum(variances - kernel[:, None], 0.0))

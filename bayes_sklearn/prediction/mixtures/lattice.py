@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,18 +18,12 @@ __all__ = ["LatticeMixture"]
 
 Array = NDArray[np.float64]
 
-# A share times its count may miss a whole number by rounding of the share.
-_WHOLE_TOLERANCE = 0.25
-
 # Up to so many counts each is looked at; beyond, so many at both ends, and between them steps that are parts of a
 # component's sd, of the whole one and of the distance from the ends, with wider ones beyond some sds. Each step is
 # cut into so many cells.
 _EXACT, _EDGE, _CELL, _GROWTH, _RUNS = 384, 32, 0.25, 0.15, 4
 
 _FAR, _FAR_GROWTH, _TINY = 10.0, 0.5, 1e-300
-
-# Counts without an end are looked at up to so many sds above the mean, and so many more.
-_HIGHEST_SDS, _MORE = 40.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +60,9 @@ class LatticeMixture:
 
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each value; one that misses k / n by rounding is taken as k / n."""
-        successes = np.floor(value * self.trials + _WHOLE_TOLERANCE)
+        # A share times its count may miss a whole number by rounding of the share.
+        whole_tolerance = 0.25
+        successes = np.floor(value * self.trials + whole_tolerance)
         return np.array([cells.cdf(k) for cells, k in zip(self._cells, successes, strict=True)])
 
     def quantile(self, probability: Array) -> Array:
@@ -83,6 +80,8 @@ class LatticeMixture:
 
     def _row_cells(self, row: int) -> _Cells:
         """Return one row's probabilities of every count, or, where these are many, of runs of counts."""
+        # Counts without an end are looked at up to so many sds above the mean, and so many more.
+        highest_sds, more = 40.0, 20.0
         trials, one = float(self.trials[row]), self.few.take(slice(row, row + 1))
         data = one.observed(np.zeros(1), trials)
         mean = self.likelihood.link.mean(one.eta)
@@ -92,7 +91,7 @@ class LatticeMixture:
         sd = float(np.sqrt(one.weights[0] @ (np.square(sds) + np.square(mean - middle))))
         last = trials * self.likelihood.link.upper
         if np.isinf(last):
-            last = np.ceil(middle + _HIGHEST_SDS * sd + _MORE)
+            last = np.ceil(middle + highest_sds * sd + more)
 
         def probability(counts: Array) -> Array:
             # As many columns as components, whatever parameters each has of its own.
@@ -105,7 +104,7 @@ class LatticeMixture:
             masses = probability(edges[:-1])
         else:
             nodes = _nodes(last, mean, sds, one.weights[0], middle, sd)
-            log = CubicSpline(nodes, np.log(np.maximum(probability(nodes), _TINY)))
+            log = _interpolated(nodes, np.log(np.maximum(probability(nodes), _TINY)))
             whole = np.rint(
                 np.interp(np.arange(0.0, len(nodes) - 1.0, 1.0 / _RUNS), np.arange(len(nodes)), nodes)
             )
@@ -117,6 +116,19 @@ class LatticeMixture:
             masses = lengths * np.where(lengths > 1.0, (4.0 * centers + ends[:-1] + ends[1:]) / 6.0, centers)
         below = np.concatenate([[0.0], np.cumsum(masses)])
         return _Cells(edges, below / below[-1], last)
+
+
+def _interpolated(nodes: Array, values: Array) -> Callable[[Array], Array]:
+    """Return log probabilities between counts, by a spline that stays below its neighbours.
+
+    Where steps of very different lengths meet, it would not: a peak between nodes is hardly above them.
+    """
+    spline, most = CubicSpline(nodes, values), np.maximum(values[:-1], values[1:]) + 0.1
+
+    def at(counts: Array) -> Array:
+        return np.minimum(spline(counts), most[np.searchsorted(nodes[1:-1], counts, side="right")])
+
+    return at
 
 
 def _nodes(last: float, mean: Array, sds: Array, weights: Array, middle: float, sd: float) -> Array:

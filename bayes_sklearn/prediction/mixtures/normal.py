@@ -20,9 +20,6 @@ _LOG_ROOT_TWO_PI = 0.5 * np.log(2.0 * np.pi)
 
 _INVERSE_ROOT_PI = 1.0 / np.sqrt(np.pi)
 
-# Newton's steps on the normal scale settle in two to five; the bracket ends the rest.
-_MAX_STEPS = 60
-
 # The error before the last of them, which squares it.
 _SETTLED = 1e-5
 
@@ -202,10 +199,12 @@ def newton_on_normal_scale(
     evaluate : callable
         Of (x, rows): the distribution function at x of the rows named, and sqrt(2 pi) times the density.
     """
+    # Newton's steps on the normal scale settle in two to five; the bracket ends the rest.
+    max_steps = 60
     x = np.clip(start, lower, upper)
     answer = x.copy()
     rows = np.arange(len(x))
-    for _ in range(_MAX_STEPS):
+    for _ in range(max_steps):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             probability, slope = evaluate(x, rows)
             height = ndtri(probability)

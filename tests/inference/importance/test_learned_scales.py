@@ -17,7 +17,7 @@ from scipy.special import expit, gammaln, logsumexp
 from test_regression_nodes import Z, assert_agree, build, evidence_error
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn.inference.conditional_prior import powered_roots
+from bayes_sklearn.inference.given_scale import powered_roots
 from bayes_sklearn.inference.importance.noise_coordinates import Parted, anchored
 from bayes_sklearn.inference.importance.regression_density import RegressionDensity
 from bayes_sklearn.inference.importance.regression_nodes import _densities, find_proposal, solve_regression

@@ -18,7 +18,7 @@ from bayes_sklearn.inference.importance.mixture_slopes import ScaledSlopes
 from bayes_sklearn.inference.importance.structural_nodes import Following, solve_structural
 from bayes_sklearn.inference.structural.mixture import MixtureProblem
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
-from bayes_sklearn.inference.structural.slope_prior import SlopePrior, cauchy_log_density
+from bayes_sklearn.inference.structural.normal_equations import SlopePrior, cauchy_log_density
 from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.priors import Flat, HalfCauchy, HalfNormal, Normal, PoweredCorrelation, ScatterPrior
 

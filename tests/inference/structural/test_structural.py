@@ -14,8 +14,8 @@ from scipy.linalg import block_diag, solve_triangular
 
 from bayes_sklearn.inference.importance.structural_nodes import Following, _starts, solve_structural
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
+from bayes_sklearn.inference.structural.normal_equations import SlopePrior
 from bayes_sklearn.inference.structural.rows import forward
-from bayes_sklearn.inference.structural.slope_prior import SlopePrior
 from bayes_sklearn.inference.structural.true_covariance import LKJ_SHAPE
 from bayes_sklearn.likelihoods.noise import NOISES
 
