@@ -105,9 +105,9 @@ def _following(
     prior_scale, terms = learned_scale(problem, given, u[layout.sampled + layout.noise :])
     more = rows_say(problem, given, noise.values) if problem.noise.has_scale else 1.0
     placed = following_prior(problem, given, u[: layout.sampled], more, prior_scale)
-    own = pt.dot(placed.deviation, given["whiten"]) if problem.noise.scatters else placed.deviation
-    misfit = rows[:, -1] - pt.dot(own, rows[:, :-1].T)
-    of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=-1) / variance
+    # Products with whole rows: a part of them would be copied each time.
+    misfit = pt.dot(rows, pt.concatenate([placed.own, -pt.ones_like(placed.own[..., :1])], axis=-1).T)
+    of_geometry = placed.log_prior - 0.5 * pt.square(misfit).sum(axis=0) / variance
     return [*terms, over_geometries(of_geometry)]
 
 
@@ -242,16 +242,14 @@ def compressed_data(
 def _in_coordinates(problem: Problem, arrays: Mapping[str, Array | float], factor: Array) -> Array:
     """Return the triangle's columns of what is free in B, and the target's.
 
-    Where B is sampled it is taken from its start, and for a series in units in which it spreads by one: whatever the
+    Where B is sampled it is taken from its start, in directions along which it spreads by about one: whatever the
     features are in units of, neither a series nor a sum of squares then loses digits.
     """
     rows = factor if problem.fit_intercept else factor[:, 1:]
     if "basis" not in arrays:
         return rows
-    design, target = rows[:, :-1], rows[:, -1] - rows[:, :-1] @ arrays["start"]
-    if "whiten" in arrays:
-        design = design @ np.linalg.inv(np.transpose(arrays["whiten"]))
-    return np.column_stack([design, target])
+    design = rows[:, :-1]
+    return np.column_stack([design @ arrays["basis"], rows[:, -1] - design @ arrays["start"]])
 
 
 def _places(problem: Problem, start: Posterior) -> dict[str, Array | float]:
@@ -297,13 +295,6 @@ def _coordinates(
     rows = _in_coordinates(problem, {}, factor) / np.hypot(multiple, resolution)
     first = int(not problem.fit_intercept)
     found = prior_coordinates(gaussian_given_scale(problem), rows, start.mean[first:])
-    if problem.noise.scatters:
-        # The inverse of the symmetric root of the correlations; rounding must not make it singular.
-        root = start.root[:, first:]
-        sd = np.linalg.norm(root, axis=0)
-        _, singular, right = np.linalg.svd(root / sd)
-        singular = np.maximum(singular, np.finfo(np.float64).eps * singular[0])
-        found["whiten"] = ((right.T / singular) @ right / sd).T
     found["variance"] = float(problem.noise.variance(values, problem.typical_error, resolution))
     return found
 
@@ -324,7 +315,8 @@ def _interpolated(
             unit = np.hypot(scatter, smallest)
             factor, log_error = factor * unit, log_error - problem.total_weight * np.log(unit)
         # The two are of like size, and as accurate as the log density has to be.
-        return np.append(_smooth(_in_coordinates(problem, arrays, factor)), log_error / root_weight)
+        rows = _in_coordinates(problem, arrays, factor)
+        return np.append(_smooth(rows, "basis" in arrays), log_error / root_weight)
 
     used = slice(None) if problem.rows.frequency is None else problem.rows.frequency > 0.0
     error = np.asarray(problem.standard_error, dtype=np.float64)
@@ -345,12 +337,13 @@ def _interpolated(
     return CompressedData(arrays, replace(series, coefficients=values), (lower, upper))
 
 
-def _smooth(rows: Array) -> Array:
+def _smooth(rows: Array, alike: bool) -> Array:
     """Return rows with the same sums of squares and products that are smooth in whatever they depend on.
 
-    The polar factor, symmetric, has no rows whose signs or order could change.
+    The polar factor, symmetric, has no rows whose signs or order could change. Where columns are not in units that
+    are alike, each is put in its own; of those that are, the smallest may be rounding errors.
     """
-    sizes = np.linalg.norm(rows, axis=0)
+    sizes = np.ones(rows.shape[1]) if alike else np.linalg.norm(rows, axis=0)
     sizes = np.append(np.where(sizes > 0.0, sizes, 1.0)[:-1], 1.0)
     _, singular, right = np.linalg.svd(rows / sizes)
     return np.asarray((right.T * singular) @ right * sizes)

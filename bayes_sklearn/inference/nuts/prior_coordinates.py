@@ -87,9 +87,14 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dic
     triangle = np.asarray(np.linalg.qr(np.vstack([rows, of_intercept]), mode="r"))
     own, target = triangle[first:, first:-1], triangle[first:, -1]
     target = target - own @ mean
-    basis, information, pull = [], [], []
-    # Of features that are alike, a Laplace prior's gradient would be exactly zero, which samplers take for an error.
-    unlike = 1.0 + 1e-12 * np.arange(p)[:, None]
+    lean = np.zeros((first, p))
+    information, pull, fixed, fixed_pull = np.zeros((4, p + first))
+    if first:
+        # The intercept is what rows and prior say of it, less what follows from the coefficients.
+        of_rows, known = rows[:, 0] @ rows, of_intercept[:, 0] @ of_intercept
+        lean = of_rows[None, 1:-1] / (of_rows[0] + known[0])
+        information[0], pull[0], fixed[0], fixed_pull[0] = of_rows[0], of_rows[-1], known[0], known[-1]
+    found = []
     flat = bool(np.isinf(prior.sigma).any())
     # Of a flat prior any root will do: units in which no feature is small beside another.
     size = np.linalg.norm(own, axis=0)
@@ -99,23 +104,33 @@ def prior_coordinates(prior: ConditionalPrior, rows: Array, start: Array) -> dic
         size[: len(singular)] = singular
         along = np.zeros(p)
         along[: len(singular)] = (left.T @ target)[: len(singular)]
-        basis.append(unlike * (root @ right.T))
-        information.append(np.square(size))
-        pull.append(size * along)
-    arrays: dict[str, Array | float] = {
-        "basis": np.array(basis),
-        "information": np.array(information),
-        "information_pull": np.array(pull),
-        "mean": mean,
-        "hold": 0.0 if flat else 1.0,
-        "start": start,
-    }
-    if first:
-        known = of_intercept[:, 0] @ of_intercept
-        of_rows = rows[:, 0] @ rows
-        arrays["lean"] = of_rows[1:-1]
-        arrays["of_intercept"] = np.array([of_rows[0], of_rows[-1], known[0], known[-1]])
-    return arrays
+        information[first:], pull[first:] = np.square(size), size * along
+        # Of features that are alike, a Laplace prior's gradient would be exactly 0, which samplers take for an error.
+        of_coef = (1.0 + 1e-12 * np.arange(p)[:, None]) * (root @ right.T)
+        basis = np.block([[np.eye(first), -lean @ of_coef], [np.zeros((p, first)), of_coef]])
+        hold = np.append(np.zeros(first), np.full(p, 0.0 if flat else 1.0))
+        unit = information + fixed + hold
+        unit[unit == 0.0] = 1.0
+        found.append(
+            {
+                "basis": basis / np.sqrt(unit),
+                "information": information / unit,
+                "pull": pull / np.sqrt(unit),
+                "hold": hold / unit,
+                "fixed": fixed / unit,
+                "fixed_pull": fixed_pull / np.sqrt(unit),
+                "volume": -0.5 * np.log(unit).sum(),
+            }
+        )
+        if not fixed.any():  # a flat prior's
+            del found[-1]["fixed"], found[-1]["fixed_pull"]
+    arrays: dict[str, Array | float] = {"start": start + np.append(-lean @ mean, mean)}
+    if len(found) == 1:
+        return arrays | found[0]
+    arrays |= {name: np.array([one[name] for one in found]) for name in found[0]}
+    # Under every geometry in the first one's directions.
+    basis = np.asarray(arrays.pop("basis"))
+    return arrays | {"basis": basis[0], "turn": np.linalg.solve(basis[0], basis)}
 
 
 class LikelyScale(NamedTuple):
@@ -136,11 +151,11 @@ def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -
         Of rows, or of a quadratic in the place of a log density.
     """
     logs = np.zeros(1) if prior.scale_prior is None else np.linspace(-9.0, 9.0, 181)
-    information, pull = np.asarray(arrays["information"]), np.asarray(arrays["information_pull"])
-    weak = np.asarray(arrays["hold"]) * np.exp(-2.0 * logs)
-    precision = information[:, None, :] + weak[:, None]
+    information, hold = (np.atleast_2d(arrays[name]) for name in ("information", "hold"))
+    fixed, pull = arrays.get("fixed", 0.0), np.atleast_2d(arrays["pull"]) + arrays.get("fixed_pull", 0.0)
+    precision = (information + fixed)[:, None, :] + hold[:, None, :] * np.exp(-2.0 * logs)[:, None]
     density = 0.5 * (np.square(pull)[:, None, :] / precision - np.log(precision)).sum(axis=2)
-    density = density - len(prior.mean) * logs
+    density = density + np.atleast_1d(arrays["volume"])[:, None] - len(prior.mean) * logs
     if prior.scale_prior is not None:
         density = density + prior.scale_prior.log_density(np.exp(logs)) + logs
     geometry, node = np.unravel_index(density.argmax(), density.shape)
@@ -149,15 +164,13 @@ def likely_scale(prior: ConditionalPrior, arrays: Mapping[str, Array | float]) -
     center = float(weights @ logs)
     width = float(np.sqrt(weights @ np.square(logs - center)))
     along = pull[geometry] / precision[geometry, node]
-    B = np.asarray(arrays["mean"]) + np.asarray(arrays["basis"])[geometry] @ along
-    if prior.intercept is not None:
-        own = np.asarray(arrays["of_intercept"])
-        B = np.append((own[1] - B @ np.asarray(arrays["lean"]) + own[3]) / (own[0] + own[2]), B)
-    return LikelyScale(np.array([center, width]), np.asarray(arrays["start"]) + B)
+    if "turn" in arrays:
+        along = np.asarray(arrays["turn"])[geometry] @ along
+    return LikelyScale(np.array([center, width]), arrays["start"] + np.asarray(arrays["basis"]) @ along)
 
 
-def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> tuple[Any, Any, Any]:
-    """Return B under each geometry of the prior, and the log of the volume, with the prior and alone, (18a).
+def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> tuple[Any, Any]:
+    """Return B in the directions of its basis under each geometry of the prior, and the log of the volume, (18a).
 
     Parameters
     ----------
@@ -171,32 +184,14 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
 
     Returns
     -------
-    B : TensorVariable of shape (A, P)
-        Less what `prior_coordinates` starts from. Of one geometry it has no such axis, nor have the others.
-    log_density : TensorVariable of shape (A,)
-        Log of the volume, and, but for a constant, of the density of coefficients that are Gaussian given the scale.
+    along : TensorVariable of shape (A, P)
+        Less what `prior_coordinates` starts from. Of one geometry it has no such axis, nor has the other.
     log_volume : TensorVariable of shape (A,)
-        The first of these alone.
     """
     import pytensor.tensor as pt
 
-    first, one = int("lean" in given), given["basis"].type.shape[0] == 1
-    basis, information, pull = (
-        given[name][0] if one else given[name] for name in ("basis", "information", "information_pull")
-    )
-    precision = more * information + given["hold"] / scale**2
-    along = more * pull / precision + u[first:] / pt.sqrt(precision)
-    through = pt.dot(basis, along) if one else (basis * along[:, None, :]).sum(axis=2)
-    coef = given["mean"] + through
-    log_volume = -0.5 * pt.log(precision).sum(axis=-1)
-    log_density = log_volume - 0.5 * given["hold"] * pt.square(along / scale).sum(axis=-1)
-    log_density = log_density - given["mean"].shape[0] * pt.log(scale)
-    if not first:
-        return coef, log_density, log_volume
-    information, pull, prior_precision, prior_pull = (given["of_intercept"][i] for i in range(4))
-    own = more * information + prior_precision
-    intercept = (more * (pull - pt.dot(coef, given["lean"])) + prior_pull) / own + u[0] / pt.sqrt(own)
-    # The same under every geometry.
-    volume = -0.5 * pt.log(own)
-    B = pt.concatenate([intercept[..., None], coef], axis=-1)
-    return B, log_density + volume, log_volume + volume
+    precision = more * given["information"] + given["hold"] / scale**2
+    pull = more * given["pull"]
+    if "fixed" in given:
+        precision, pull = precision + given["fixed"], pull + given["fixed_pull"]
+    return pull / precision + u / pt.sqrt(precision), -0.5 * pt.log(precision).sum(axis=-1)

@@ -188,8 +188,8 @@ def learned_scale(problem: Problem, given: Mapping[str, Any], u: Any) -> tuple[A
 class PlacedCoefficients(NamedTuple):
     """B under each geometry of the prior, in PyTensor."""
 
-    deviation: Any
-    """(A, P) B less ``start``; of one geometry (P,)."""
+    own: Any
+    """(A, P) B less ``start`` in the directions of ``basis``; of one geometry (P,)."""
     log_prior: Any
     """(A,) log prior density in the coordinates, but for a constant; of one geometry a number."""
 
@@ -199,18 +199,26 @@ def following_prior(
 ) -> PlacedCoefficients:
     """Return B, a variable of the PyMC model in hand, given its prior's scale, (18a)."""
     import pymc as pm
+    import pytensor.tensor as pt
 
-    deviation, log_density, log_volume = coefficients_at(given, u, more, scale)
-    B = given["start"] + deviation
+    along, log_density = coefficients_at(given, u, more, scale)
+    own = along
+    if "turn" in given:
+        own = (given["turn"] * along[:, None, :]).sum(axis=2)
+        log_density = log_density + given["volume"]
+    B = given["start"] + pt.dot(given["basis"], own.T).T
     first = int(problem.fit_intercept)
-    if not is_conditional(problem.coef_prior):
+    if is_conditional(problem.coef_prior):
+        square = (given["hold"] * pt.square(along)).sum(axis=-1) / scale**2
+        log_density = log_density - 0.5 * square - problem.rows.n_features * pt.log(scale)
+    else:
         parameters = of_role(given, "coef_prior")
-        log_density = log_volume + prior_density(problem.coef_prior, parameters, B[first:], scale)
+        log_density = log_density + prior_density(problem.coef_prior, parameters, B[first:], scale)
     if first:
         parameters = of_role(given, "intercept_prior")
         log_density = log_density + each_density(priors_of(problem)["intercept_prior"], parameters, B[..., 0])
     pm.Deterministic("B", B)
-    return PlacedCoefficients(deviation, log_density)
+    return PlacedCoefficients(own, log_density)
 
 
 def over_geometries(log_density: Any) -> Any:

@@ -81,7 +81,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             else:
                 scale, of_scale = learned_scale(problem, given, u[at:])
                 found = following_prior(problem, given, u[:k], more, scale)
-                eta = columns[k] + pt.dot(found.deviation, columns[:k])
+                eta = columns[k] + pt.dot(found.own, columns[:k])
                 of_rows = problem.likelihood.graph(eta, values, seen)
                 terms += [*of_scale, over_geometries(found.log_prior + pt.dot(of_rows, columns[-1]))]
             pm.Potential("log_posterior", sum(terms))
@@ -250,6 +250,7 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
     design = np.concatenate([block for _, block in problem.design_blocks()])
     # What B makes of a row is taken from its start, too.
     line = design @ arrays["start"]
+    design = design if mixture else design @ arrays["basis"]
     columns = np.column_stack([design, line, row_columns(problem.observations()), frequency])
     arrays["factor"] = columns[frequency > 0.0]
     return arrays

@@ -180,10 +180,9 @@ def structural_parameters(
     if scale_is_learned(problem):
         tau, terms = learned_scale(problem, given, u[size:])
         # Coefficients follow their prior's scale, (18a).
-        n = given["mean"].type.shape[0]
-        coef, _, log_volume = coefficients_at(given, own[:n], 1.0, tau)
-        follow = pt.dot(given["coefficients_root"], coef)
-        own = pt.concatenate([follow, own[n:]])
+        n = given["hold"].type.shape[0]
+        along, log_volume = coefficients_at(given, own[:n], 1.0, tau)
+        own = pt.concatenate([along, own[n:]])
         terms.append(log_volume)
     values = given["location"] + pt.dot(given["root"], own)
     if scale_is_learned(problem):
@@ -358,16 +357,17 @@ def _following(
     values, vectors = np.linalg.eigh(np.linalg.inv(whitened @ whitened.T) - weak * np.eye(len(own)))
     information = np.maximum(values, 0.0)
     along = vectors.T @ np.linalg.solve(prior_root, mean - prior_mean)
-    arrays: dict[str, Array | float] = {
-        "basis": (prior_root @ vectors)[None],
-        "information": information[None],
-        "information_pull": ((information + weak) * along)[None],
-        "mean": prior_mean - mean,
-        "hold": 1.0,
-        "coefficients_root": np.asarray(np.linalg.inv(own[:, : len(own)]), dtype=np.float64),
+    # What is sampled for them takes the place of the root's first columns.
+    n = len(own)
+    at_coefficients = root[:, :n] @ np.linalg.inv(own[:, :n])
+    return {
+        "location": location + at_coefficients @ (prior_mean - mean),
+        "root": np.column_stack([at_coefficients @ prior_root @ vectors, root[:, n:]]),
+        "information": information,
+        "pull": (information + weak) * along,
+        "hold": np.ones(n),
         "log_prior_scale": log_scale,
     }
-    return arrays
 
 
 def error_covariance(structural: StructuralProblem, rows: PseudoRows) -> Array:
