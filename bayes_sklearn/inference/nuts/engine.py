@@ -41,10 +41,9 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     ConvergenceWarning
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
-    closed_form = problem.likelihood.is_normal
     if problem.feature_errors is None:
-        of = compressed_rows if closed_form else rows
-    elif not closed_form:
+        of = compressed_rows if problem.likelihood.is_normal else rows
+    elif not problem.likelihood.is_normal:
         of = latent
     else:
         of = structural if problem.n_components == 1 else mixture
