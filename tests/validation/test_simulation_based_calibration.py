@@ -58,8 +58,10 @@ CASES: dict[str, dict[str, Case]] = {
         ),
         "errors of shares taken as known": Case(data={"y": SHARES, "counts": COUNTS}),
         "the default": Case({"coef_prior": PoweredCorrelation(), "intercept_prior": Flat(), "noise": "auto"}),
+        # The default's integral once more, whose errors are alike: fewer simulations of 0.1 s.
         "equal errors, the default": Case(
-            {"coef_prior": PoweredCorrelation(), "intercept_prior": Flat(), "noise": "auto"}, {"y_err": 0.3}
+            {"coef_prior": PoweredCorrelation(), "intercept_prior": Flat(), "noise": "auto"},
+            {"y_err": 0.3, "n_simulations": 400},
         ),
         "a learned scale, additive": Case({"coef_prior": Normal(sigma=HalfNormal()), "noise": "additive"}),
         "more features than rows, a learned scale": Case(
