@@ -16,10 +16,6 @@ from .datasets import load_seeds, make_role_modeling
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
 from .metrics.scorers import interval_coverage_scorer, log_predictive_density_scorer
 
-OURS = "BayesianErrorsInVariablesRegressor"
-
-PROBABILISTIC = {"log score": log_predictive_density_scorer, "coverage": interval_coverage_scorer}
-
 FORMATS = {"messages": ",d", "log score": ".2f", "coverage": ".1%", "mean error": "+.4f"}
 
 FORMATS |= dict.fromkeys(("RMSE", "RMSE to truth"), ".4f")
@@ -122,7 +118,9 @@ def compare(data: Bunch, cv: BaseCrossValidator) -> pd.DataFrame:
     # The counts as a column of X: they reach the scorers with their rows.
     X_counts = X.assign(counts=counts)
     rows = {
-        OURS: scores(BayesianErrorsInVariablesRegressor(count_column="counts"), X_counts, None, data, cv),
+        "BayesianErrorsInVariablesRegressor": scores(
+            BayesianErrorsInVariablesRegressor(count_column="counts"), X_counts, None, data, cv
+        ),
         "BayesianRidge": scores(BayesianRidge(), X, counts / counts.mean(), data, cv),
         "Ridge": scores(Ridge(), X, counts, data, cv),
         "LinearRegression": scores(LinearRegression(), X, counts, data, cv),
@@ -134,14 +132,15 @@ def scores(
     estimator: Any, X: pd.DataFrame, weight: pd.Series[float] | None, data: Bunch, cv: BaseCrossValidator
 ) -> dict[str, float]:
     """Return one model's scores on held-out rows."""
+    probabilistic = {"log score": log_predictive_density_scorer, "coverage": interval_coverage_scorer}
     params = {} if weight is None else {"sample_weight": weight}
     means = cross_val_predict(estimator, X, data.target, cv=cv, params=params)
     row = {"RMSE": rmse(means, data.target)}
     if "true_share" in data:
         row["RMSE to truth"] = rmse(means, data.true_share)
     if "return_std" in signature(estimator.predict).parameters:
-        found = cross_validate(estimator, X, data.target, cv=cv, params=params, scoring=PROBABILISTIC)
-        row |= {name: float(found[f"test_{name}"].mean()) for name in PROBABILISTIC}
+        found = cross_validate(estimator, X, data.target, cv=cv, params=params, scoring=probabilistic)
+        row |= {name: float(found[f"test_{name}"].mean()) for name in probabilistic}
     return row
 
 

@@ -16,8 +16,6 @@ __all__ = ["AuditDisplay"]
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TICKS = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-
 
 class AuditDisplay(Display):
     """Dispersion by decile, with error bars; the verdict is the title.
@@ -113,7 +111,8 @@ class AuditDisplay(Display):
         )
         ax.set_yscale("log")
         low, high = min(0.5, groups.lower.min(), lower), max(2.0, groups.upper.max(), upper)
-        ticks = [tick for tick in _TICKS if low <= tick <= high]
+        places = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+        ticks = [tick for tick in places if low <= tick <= high]
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.set_yticks([], minor=True)
         labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_LABELS = {
-    "parameters": "line (parameters)",
-    "feature_error": "errors of features",
-    "scatter": "scatter about the line",
-    "target_error": "stated errors of target",
-    "finite_count": "finite counts",
-    "total": "total",
-}
-
 
 class PredictionDisplay(Display):
     """Predictions with their intervals against measurements with their error bars.
@@ -378,6 +369,14 @@ class VarianceDisplay(Display):
         -------
         self
         """
+        labels = {
+            "parameters": "line (parameters)",
+            "feature_error": "errors of features",
+            "scatter": "scatter about the line",
+            "target_error": "stated errors of target",
+            "finite_count": "finite counts",
+            "total": "total",
+        }
         most_rows_apart = 60
         if kind not in ("auto", "rows", "deciles"):
             raise ValueError(f"kind must be 'auto', 'rows' or 'deciles', got {kind!r}.")
@@ -404,7 +403,7 @@ class VarianceDisplay(Display):
                 1.0 if by_rows else 0.8,
                 bottom=bottom,
                 color=PARTS.get(name),
-                label=_LABELS.get(name, name),
+                label=labels.get(name, name),
             )
             bottom = bottom + height
         if by_rows:

@@ -19,9 +19,6 @@ __all__ = ["RankDisplay"]
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Beside those of `axes`, Okabe & Ito's others.
-_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-
 
 class RankDisplay(Display):
     """Where true values lie in their posteriors: evenly, where posteriors are calibrated.
@@ -182,11 +179,13 @@ class RankDisplay(Display):
 
     def _styles(self) -> list[dict[str, Any]]:
         """Return colour, dashes and label of each parameter."""
+        # Beside those of `axes`, Okabe & Ito's others.
+        colours = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
         styles = ("-", "--", ":", "-.")
         return [
             {
-                "color": _COLOURS[i % len(_COLOURS)],
-                "linestyle": styles[i // len(_COLOURS) % len(styles)],
+                "color": colours[i % len(colours)],
+                "linestyle": styles[i // len(colours) % len(styles)],
                 "label": name,
             }
             for i, name in enumerate(self.names)

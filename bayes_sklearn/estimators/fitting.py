@@ -30,9 +30,6 @@ Array = NDArray[np.float64]
 # with, as long as they change errors by more than this (root mean square, relative).
 _REFITS, _SETTLED = 3, 0.01
 
-# Posterior standard deviation of a feature's reliability by its mean, from which errors hide the feature.
-_HIDDEN = 0.3
-
 
 @dataclass(frozen=True, eq=False)
 class Specification:
@@ -239,7 +236,7 @@ def _with_feature_errors(
     without = problem.without_feature_errors().gaussian_like()
     with quietly():  # a fit for comparison
         naive = solve(without, choose(without, "auto"), settings)
-    hidden = spread >= _HIDDEN * own
+    hidden = spread >= 0.3 * own  # too little is known of the reliability
     hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
     attenuation = Attenuation(naive.mean[1:].copy(), reliability, own, spread, hidden)
     return Fit(problem, posterior, engine, count_errors, attenuation)

@@ -42,17 +42,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Attributes that only some fits have: those of an earlier one go.
-_NOT_OF_ALL_FITS = (
-    "noise_scale_",
-    "scatter_",
-    "dispersion_",
-    "nu_",
-    "log_marginal_likelihood_",
-    "reliability_",
-    "n_components_",
-)
-
 
 class BayesianErrorsInVariablesRegressor(
     StreamingMixin,
@@ -374,9 +363,19 @@ class BayesianErrorsInVariablesRegressor(
 
     def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
         """Set the fitted attributes; no training rows are kept."""
+        # Attributes that only some fits have: those of an earlier one go.
+        not_of_all_fits = (
+            "noise_scale_",
+            "scatter_",
+            "dispersion_",
+            "nu_",
+            "log_marginal_likelihood_",
+            "reliability_",
+            "n_components_",
+        )
         found = FittedModel.of(fitted, data, noise_of(self, data), settings.seed)
         posterior, mean = found.posterior, found.posterior.mean
-        for name in _NOT_OF_ALL_FITS:
+        for name in not_of_all_fits:
             self.__dict__.pop(name, None)
         self._fitted = found
         self.coef_ = mean[1:].copy()

@@ -21,17 +21,6 @@ from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
-# PyTensor sets the level of its own logger at import, which that of a child overrules.
-_LOGGERS = (
-    "pymc",
-    "pytensor",
-    "pytensor.configdefaults",
-    "pytensor.tensor.blas",
-    "arviz",
-    "arviz.preview",
-    "numba",
-)
-
 # Levels of loggers belong to the process, so that only one thread at a time can change and restore them.
 _quiet = threading.RLock()
 
@@ -71,8 +60,12 @@ def quietly() -> Iterator[None]:
 
     For short work alone: other threads that come here wait.
     """
+    # PyTensor sets the level of its own logger at import, which that of a child overrules.
+    of_pytensor = ("pytensor", "pytensor.configdefaults", "pytensor.tensor.blas")
     with _quiet:
-        loggers = [logging.getLogger(name) for name in _LOGGERS]
+        loggers = [
+            logging.getLogger(name) for name in ("pymc", *of_pytensor, "arviz", "arviz.preview", "numba")
+        ]
         levels = [logger.level for logger in loggers]
         outermost = not _this_thread.quiet
         try:

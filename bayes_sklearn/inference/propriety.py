@@ -23,10 +23,6 @@ Array = NDArray[np.float64]
 Blocks = Callable[[], Iterable[tuple[Array, Array, Array]]]
 
 
-# Rows that the linear program begins with, and gets more of at a time.
-_ROWS = 2000
-
-
 def is_separated(blocks: Blocks, size: int) -> bool:
     """Return whether the likelihood does not fall in some direction of the coefficients.
 
@@ -95,8 +91,8 @@ def _worst(blocks: Iterable[Array], direction: Array, most: float) -> Array:
     worst = np.zeros((0, len(direction)))
     for rows in blocks:
         worst = np.concatenate([worst, rows[rows @ direction < most]])
-        if len(worst) > _ROWS:
-            worst = worst[np.argsort(worst @ direction, kind="stable")[:_ROWS]]
+        if len(worst) > 2000:  # the linear program gets more at a time
+            worst = worst[np.argsort(worst @ direction, kind="stable")[:2000]]
     return worst
 
 

@@ -17,8 +17,6 @@ __all__ = ["warn_of_rounding"]
 # Variation of fewer roundings than this has fewer than three digits.
 _FEW = 1e3
 
-# What varies by less is constant, but for the rounding of its mean.
-_CONSTANT = 0.05
 
 # Errors below so many roundings of what they are errors of.
 _NONE = 1.0
@@ -43,7 +41,8 @@ def warn_of_rounding(state: Compressed, names: Sequence[str], *, errors_known: b
     """
     step = np.finfo(np.float64).eps * np.abs(state.origin + state.mean)
     deviation = state.standard_deviation
-    found = np.flatnonzero((deviation > _CONSTANT * step) & (deviation < _FEW * step))
+    # What varies by less than a twentieth of a rounding is constant, but for the rounding of its mean.
+    found = np.flatnonzero((deviation > 0.05 * step) & (deviation < _FEW * step))
     if len(found):
         labels = [f"feature {name!r}" for name in names] + ["y"]
         listed = ", ".join(labels[i] for i in found[:5]) + (" and others" if len(found) > 5 else "")

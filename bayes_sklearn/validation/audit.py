@@ -32,15 +32,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_FEWEST_ROWS = 10
-
-_STRENGTHS = {
-    MEASURED: "correlation",
-    CURVE: "part of variance",
-    CORRELATED: "correlation",
-    UNEVEN: "ratio of noise",
-}
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ErrorAudit:
@@ -302,8 +293,8 @@ def audit_errors(
     numbers = None if groups is None else _numbered(groups, n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     rows = standardize_rows(estimator, X, target, sample_weight, **errors, groups=numbers, held_out=held_out)
-    if (n := len(rows.residual)) < _FEWEST_ROWS:
-        raise ValueError(f"X has {n} rows that can be judged: an audit needs at least {_FEWEST_ROWS}.")
+    if (n := len(rows.residual)) < 10:
+        raise ValueError(f"X has {n} rows that can be judged: an audit needs at least 10.")
     frequency = np.ones(n) if rows.frequency is None else rows.frequency
     overall = dispersion_of(rows, frequency, np.zeros(n, dtype=np.intp), np.zeros(n))
     value, error = float(overall.value[0]), float(overall.standard_error[0])
@@ -387,6 +378,12 @@ def _numbered(groups: ArrayLike, n: int) -> NDArray[np.intp]:
 
 def _pattern_lines(patterns: dict[str, Pattern], level: dict[str, float]) -> list[str]:
     """Return a line for what each test of the line found."""
+    strengths = {
+        MEASURED: "correlation",
+        CURVE: "part of variance",
+        CORRELATED: "correlation",
+        UNEVEN: "ratio of noise",
+    }
     if not patterns:
         return []
     lines = ["", "tests of the line (p is that of as much where nothing is wrong)"]
@@ -394,7 +391,7 @@ def _pattern_lines(patterns: dict[str, Pattern], level: dict[str, float]) -> lis
         along = "" if pattern.along is None else f" along {pattern.along}"
         effect = "" if pattern.design_effect is None else f", design effect {pattern.design_effect:.1f}"
         mark = " *" if pattern.p < level[name] else ""
-        what = f"{_STRENGTHS[name]} {pattern.strength:.2f}{along}{effect}"
+        what = f"{strengths[name]} {pattern.strength:.2f}{along}{effect}"
         lines.append(f"{name:<28} p {pattern.p:<8.2g} {what}{mark}"[:88])
     return lines
 

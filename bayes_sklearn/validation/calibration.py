@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Simulations are handed out in so many parts, of which `verbose` says how many are done.
-_PARTS = 64
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SimulationBasedCalibration:
@@ -245,7 +242,7 @@ def simulation_based_calibration(
     choose(simulation.problem, model.inference)
     n, tries = int(n_simulations), simulation.tries
     drawn = simulation.parameters(n * tries, np.random.default_rng([seed, n]))
-    parts = np.array_split(np.arange(n), min(n, _PARTS))
+    parts = np.array_split(np.arange(n), min(n, 64))  # `verbose` says how many are done
     of_parts = (drawn.at(slice(part[0] * tries, (part[-1] + 1) * tries)) for part in parts)
     found = Parallel(n_jobs=n_jobs, verbose=verbose)(
         delayed(run)(simulation, part, here, model.inference, settings)

@@ -117,9 +117,6 @@ def uniform_band(n: int, level: float) -> UniformBand:
 
 LOG_LIKELIHOOD = "log_likelihood"
 
-# It is ranked among so many draws where the posterior is no sampler's.
-_DRAWS = 100
-
 
 class Outcome(NamedTuple):
     """One simulation."""
@@ -185,6 +182,7 @@ def _ranks(
     That of the log likelihood comes last, but for shares that the model doesn't state.
     """
     posterior, others = fitted.posterior, simulation.ranked
+    draws = 100  # among which the log likelihood is ranked where the posterior is no sampler's
     at_zero = np.eye(len(posterior.mean))
     at_zero[0, 1:] = -posterior.center
     means, variances = posterior.linear(at_zero)
@@ -194,7 +192,7 @@ def _ranks(
     jitter = rng.random(len(truth))
     log_likelihood, values = np.empty((0, 0)), truth
     if not simulation.binomial:
-        drawn, true = simulation.log_likelihood(rows, fitted, draws_of(posterior, 1, _DRAWS, rng), truth)
+        drawn, true = simulation.log_likelihood(rows, fitted, draws_of(posterior, 1, draws, rng), truth)
         log_likelihood, values = drawn[:, None], np.append(truth, true)
         jitter = np.append(jitter, rng.random())
     if posterior.chains is not None:
@@ -216,7 +214,7 @@ def _ranks(
         # Of weighted draws: so many independent ones are worth as much.
         effective = 1.0 / float(posterior.weights @ posterior.weights)
         ranks = (effective * ranks + jitter[:size]) / (effective + 1.0)
-    of_likelihood = ((log_likelihood < values[size:]).sum(axis=0) + jitter[size:]) / (_DRAWS + 1.0)
+    of_likelihood = ((log_likelihood < values[size:]).sum(axis=0) + jitter[size:]) / (draws + 1.0)
     return np.append(ranks, of_likelihood), values
 
 

@@ -35,11 +35,6 @@ __all__ = ["Parameters", "Simulated", "Simulation"]
 
 Array = NDArray[np.float64]
 
-_PROPER = {
-    "coef_prior": "Normal(0, 10)",
-    "intercept_prior": "Normal(0, 10)",
-    "noise_prior": "HalfNormal(10)",
-}
 """What to take instead of a flat prior."""
 
 
@@ -118,6 +113,11 @@ class Simulation:
         ------
         ValueError
         """
+        proper = {
+            "coef_prior": "Normal(0, 10)",
+            "intercept_prior": "Normal(0, 10)",
+            "noise_prior": "HalfNormal(10)",
+        }
         problem = self.problem
         priors: dict[str, Prior | None] = {
             "coef_prior": problem.coef_prior,
@@ -129,7 +129,7 @@ class Simulation:
             if isinstance(prior, Flat) and not (name == "intercept_prior" and self._shifts):
                 raise ValueError(
                     f"{name}=Flat() can't be drawn from: calibration is about data that the model itself makes."
-                    f" Use a proper prior, such as {name}={_PROPER[name]}."
+                    f" Use a proper prior, such as {name}={proper[name]}."
                 )
 
     def parameters(self, n: int, rng: np.random.Generator) -> Parameters:

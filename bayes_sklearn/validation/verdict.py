@@ -28,15 +28,13 @@ Verdict = Literal[
     "uneven noise",
 ]
 
-# How the rate of false alarms is shared out between the tests that rows allow.
-_SHARES = {"dispersion": 4.0, "trend": 2.0, MEASURED: 1.0, CURVE: 1.0, CORRELATED: 1.0, UNEVEN: 1.0}
-
 
 def levels(kind: Kind, patterns: Mapping[str, Pattern], rate: float) -> dict[str, float]:
     """Return what of the rate of false alarms each test has, by (60)."""
     stated = () if kind == "fitted" else ("dispersion", "trend")
     tests = [*stated, *patterns]
-    return {name: rate * _SHARES[name] / sum(_SHARES[test] for test in tests) for name in tests}
+    shares = {"dispersion": 4.0, "trend": 2.0, MEASURED: 1.0, CURVE: 1.0, CORRELATED: 1.0, UNEVEN: 1.0}
+    return {name: rate * shares[name] / sum(shares[test] for test in tests) for name in tests}
 
 
 def decide(

@@ -39,9 +39,6 @@ _FEW = 129
 # deviations in one of the noise, and at most; beyond so many of them there are fewer groups.
 _GAUSSIANS, _PER_NOISE, _MOST_POINTS, _MANY, _FEWER_GROUPS = (129, 65, 33), 28.0, 4096, 256, (1, 4, 12)
 
-# Numbers in an array of components, at most.
-_NUMBERS = 2**20
-
 # Levels at which the noise may be narrowest, in standard deviations of the linear predictor.
 _LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
@@ -226,6 +223,8 @@ class Nodes:
             Of added noise.
         trials : ndarray of shape (n, 1)
         """
+        # Numbers in an array of components, at most.
+        numbers = 2**20
         rules = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
         center, sd = moments(means, self.weights)
         is_spread = variances.shape == means.shape
@@ -248,7 +247,7 @@ class Nodes:
             alike = np.flatnonzero(2 * size + close == kind)
             points, near = int(size[alike[0]]), bool(close[alike[0]])
             blocks = -(
-                -len(alike) * max(points, 0) * len(self.wide if points > _MANY else self.few) // _NUMBERS
+                -len(alike) * max(points, 0) * len(self.wide if points > _MANY else self.few) // numbers
             )
             for rows in np.array_split(alike, max(blocks, 1)):
                 here = means[rows], variances[rows] if is_spread else variances, _taken(scales, rows)

@@ -31,10 +31,6 @@ _NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
 
 _MASSES = _MASSES / _MASSES.sum()
 
-# Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
-_BANDWIDTH = 1.06
-
-_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 
 # A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
 # the nodes may hold less than the kernel.
@@ -95,7 +91,8 @@ def bandwidth(weights: Array) -> float:
     Where centres are shrunk about their mean to make room for the kernel (West 1993, J. R. Stat. Soc. B 55:409-422),
     so that mean and variance stay, a Gaussian sample stays Gaussian.
     """
-    return min(_BANDWIDTH * effective_size(weights) ** -0.2, 1.0)
+    # Silverman's constant for a Gaussian sample (1986, Density Estimation, section 3.4.1).
+    return min(1.06 * effective_size(weights) ** -0.2, 1.0)
 
 
 def on_grid(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
@@ -139,6 +136,7 @@ def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tupl
     weights, means : ndarray of shape (n, M)
     sds : ndarray of shape (n, 1) or (n, M)
     """
+    golden = 0.5 * (np.sqrt(5.0) - 1.0)
     # Of Gaussians that are put on a grid: points of each, at least, and of all.
     points_each, points_of_all = 7, 2048
     nodes = means.shape[1]
@@ -152,7 +150,7 @@ def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tupl
     if variances.any():
         # Quantiles evenly spaced, elsewhere at every node, so that the points of nodes that are alike are not.
         count = max(points_each, -(-points_of_all // nodes))
-        shift = (_GOLDEN * np.arange(1.0, nodes + 1.0)) % 1.0
+        shift = (golden * np.arange(1.0, nodes + 1.0)) % 1.0
         z = ndtri((np.arange(count) + shift[:, None]) / count)
         sds = np.sqrt(np.maximum(variances - kernel[:, None], 0.0))
         points = (means[:, :, None] + sds[:, :, None] * z).reshape(len(means), -1)
