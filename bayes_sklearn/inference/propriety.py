@@ -20,6 +20,9 @@ __all__ = ["ImproperPosterior", "check_proper", "warn_of_no_noise"]
 
 Array = NDArray[np.float64]
 
+# Rows that the linear program begins with, and gets more of at a time.
+_ROWS = 2000
+
 Blocks = Callable[[], Iterable[tuple[Array, Array, Array]]]
 
 
@@ -91,8 +94,8 @@ def _worst(blocks: Iterable[Array], direction: Array, most: float) -> Array:
     worst = np.zeros((0, len(direction)))
     for rows in blocks:
         worst = np.concatenate([worst, rows[rows @ direction < most]])
-        if len(worst) > 2000:  # the linear program gets more at a time
-            worst = worst[np.argsort(worst @ direction, kind="stable")[:2000]]
+        if len(worst) > _ROWS:
+            worst = worst[np.argsort(worst @ direction, kind="stable")[:_ROWS]]
     return worst
 
 

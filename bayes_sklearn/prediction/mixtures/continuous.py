@@ -22,8 +22,6 @@ __all__ = ["MeanMixture", "ResponseMixture"]
 
 Array = NDArray[np.float64]
 
-_ROOT_TWO_PI = np.sqrt(2.0 * np.pi)
-
 # Brackets of quantiles grow by this factor, so many times, and where they end no float is more.
 _GROWTH, _MOST_STEPS, _END = 4.0, 200, 700.0
 
@@ -206,7 +204,7 @@ class ResponseMixture(_OnLinkScale):
         center, sd, _ = (part[rows] for part in self._spread)
 
         def evaluate(u: Array, here: NDArray[np.intp]) -> tuple[Array, Array]:
-            return self._below(u, rows[here]), _ROOT_TWO_PI * self._density(u, rows[here])
+            return self._below(u, rows[here]), np.sqrt(2.0 * np.pi) * self._density(u, rows[here])
 
         found = newton_on_normal_scale(ndtri(tail), center + ndtri(tail) * sd, lower, upper, evaluate)
         answer[rows] = self.link.mean(found)
