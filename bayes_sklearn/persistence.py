@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Self
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
+
+from .measurements.messages import warn
 
 __all__ = ["TRUSTED_TYPES", "OtherVersionWarning", "PersistenceMixin"]
 
@@ -116,10 +117,7 @@ class PersistenceMixin:
         saved_by = str(state.get(_VERSION, "an unknown version"))
         if saved_by != _version():
             name = type(self).__name__
-            warnings.warn(
-                OtherVersionWarning(estimator_name=name, saved_by=saved_by, loaded_by=_version()),
-                stacklevel=4,
-            )
+            warn(OtherVersionWarning(estimator_name=name, saved_by=saved_by, loaded_by=_version()))
         super().__setstate__(kept)  # type: ignore[misc]
 
 

@@ -90,7 +90,7 @@ def settle_weights(model: BayesianErrorsInVariablesRegressor, table: Table) -> W
             before, said = looked
             counted = counted or before.weight_type == "counts"
             for message in said:
-                warn(message, UserWarning)
+                warn(message)
     in_rows = resolve_likelihood(model.likelihood).is_normal and model.count_error == "fitted"
     return Weights(before, counted and in_rows)
 
@@ -204,7 +204,7 @@ class SharesInBlocks:
         self.pooled = (whole.successes + 0.5) / (whole.trials + 1.0)
         self._table, self._n_rows = table, whole.n_rows
         self._moved_block = partial(_moved, model, weights)
-        errors = replace(CountErrors(float(model.error_floor)), pooled=self.pooled)
+        errors = CountErrors(float(model.error_floor), self.pooled)
         self._start = errors, self.pooled
         self._take(self._after(()), ())
         self.model = specify(model, self.data)

@@ -218,7 +218,7 @@ class ExportMixin:
         if self.fit_intercept:
             intercept = draws.location[:, 0] - coef @ self._fitted.posterior.center
             variables["intercept"] = (_SAMPLED, draws.split(intercept))
-        if self._fitted.noise_model.noise.has_scale and self._fitted.has_noise_scale:
+        if self._fitted.noise_model.noise.has_scale and self._fitted.likelihood.has_noise_scale:
             variables["sigma"] = (_SAMPLED, draws.split(draws.noise_scale.copy()))
         if draws.scatter is not None:
             variables["scatter"] = (_SAMPLED, draws.split(draws.scatter.copy()))

@@ -81,11 +81,6 @@ class FittedModel:
         )
 
     @property
-    def has_noise_scale(self) -> bool:
-        """Whether the noise has a scale; 1 where it is known."""
-        return self.likelihood.has_noise_scale
-
-    @property
     def standardized(self) -> bool:
         """Whether priors are on another scale than the data's."""
         return not self.scaling.is_identity
@@ -183,7 +178,7 @@ class FittedModel:
             self.columns.feature_names.tolist(),
             coverage,
             self.attenuation,
-            noise=self.has_noise_scale,
+            noise=self.likelihood.has_noise_scale,
         )
         if self.chi_square is not None:
             table.attrs["reduced_chi_square"] = self.chi_square.reduced
@@ -302,7 +297,6 @@ def _warn_if_contradicted(fitted: Fit) -> None:
             f" wide explains them better by more than {max(nats, strong):,g} nats, and under this one"
             " coefficients and intervals are not to be trusted. Use coef_prior=None, whose scale is learned, or"
             " Normal(sigma=HalfCauchy()).",
-            UserWarning,
         )
 
 
@@ -316,7 +310,6 @@ def _warn_if_errors_hide_features(found: Attenuation, names: NDArray[np.object_]
             f"The errors of {shown(name)} hide it: {share:.2g} +- {error:.1g} of the variance that it has beside the"
             " exact features is true, and that is too little known for a coefficient and a line that do not rest on"
             " priors. Check the errors' unit; measure it better, oftener or in more rows; or leave it out.",
-            UserWarning,
         )
 
 
@@ -327,14 +320,13 @@ def _warn_if_no_fit(found: ChiSquare) -> None:
             f"noise='known', but the stated errors do not explain how far rows lie from the line: the reduced"
             f" chi-square (MSWD) is {found.reduced:.3g}, about 1 where they do. Intervals are too narrow: check the"
             " errors' unit, or use noise='auto', which finds what they leave out.",
-            UserWarning,
         )
 
 
 def _warn_if_errors_too_small(model: FittedModel) -> None:
     """Warn where known errors had to be multiplied by a lot."""
     noise, posterior = model.noise_model.noise, model.posterior
-    if not noise.multiplies or model.noise_model.kind == "none" or not model.has_noise_scale:
+    if not noise.multiplies or model.noise_model.kind == "none" or not model.likelihood.has_noise_scale:
         return
     multiple = float(posterior.weights @ posterior.noise_scale)
     if multiple > 2.5:
@@ -343,5 +335,4 @@ def _warn_if_errors_too_small(model: FittedModel) -> None:
             f"The stated errors look too small: the noise scale is {multiple:.3g} times them. Check their"
             f" unit, or add what they leave out{left_out}; the prior HalfNormal(1) holds the scale down, so that"
             " intervals may be too narrow.",
-            UserWarning,
         )

@@ -70,7 +70,7 @@ class Specification:
 
     def count_errors(self, pooled: float | None = None) -> CountErrors:
         """Return how counts give errors at first."""
-        return replace(CountErrors(self.error_floor), pooled=pooled)
+        return CountErrors(self.error_floor, pooled)
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
@@ -160,7 +160,6 @@ def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: floa
             f"The line lies outside 0 to 1 at {outside.n_rows} rows of the fit, at worst at {share:.2g} +-"
             f" {deviation:.1g}: a straight line is no good model of these shares. Use likelihood='beta_binomial' or"
             " 'binomial', whose shares stay inside.",
-            UserWarning,
         )
 
 

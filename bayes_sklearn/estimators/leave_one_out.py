@@ -228,7 +228,6 @@ class LeaveOneOutMixin:
                 f"Leave-one-out is not to be trusted: Pareto k is above {good_k:.2f} in {high} rows, which the model"
                 f" predicts badly without them. Look at them (pareto_k of `loo`)"
                 f"{self._fitted.likelihood.takes_more}.",
-                UserWarning,
             )
 
     def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:

@@ -28,7 +28,7 @@ from ..prediction.draws import Draws, draws_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
-from .reading import counted, read, specify
+from .reading import read, specify, trials_and_target
 
 __all__ = [
     "Described",
@@ -135,7 +135,7 @@ def observed_rows(
     )
     stated = errors.standard_error if errors.kind == "standard_error" else None
     feature_error = _feature_error(fitted, table, of_features, stated)
-    trials, target = counted(fitted.likelihood, target, errors)
+    trials, target = trials_and_target(fitted.likelihood, target, errors)
     if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
     rows = Rows(table, target, columns.features, errors.frequency)
@@ -143,8 +143,7 @@ def observed_rows(
     given = {"counts": errors.counts}
     if sample_weight is not None and errors.weight_type == "frequency":
         given["sample_weight"] = errors.frequency
-    every = slice(None)
-    used = every if errors.frequency is None else np.flatnonzero(errors.frequency)
+    used = rows.used
     return Observed(
         np.array(rows.take(used), dtype=np.float64),
         target[used].copy(),

@@ -391,7 +391,6 @@ class StreamingMixin:
         if reason is not None:
             warn(
                 f"Not fitted yet: {reason[:1].lower()}{reason[1:].rstrip('.')}. Go on with partial_fit.",
-                UserWarning,
             )
 
     def _fit_seen(self, seen: Seen) -> None:

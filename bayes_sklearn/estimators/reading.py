@@ -33,7 +33,6 @@ from .fitting import Specification
 
 __all__ = [
     "TrainingData",
-    "counted",
     "default_prior",
     "noise_of",
     "prior_of",
@@ -41,6 +40,7 @@ __all__ = [
     "sampler_settings",
     "settable_prior",
     "specify",
+    "trials_and_target",
     "untouched_on_error",
 ]
 
@@ -141,7 +141,7 @@ def read(
         likelihood=likelihood.name if likelihood.counted else None,
         rates=likelihood.per == "exposure",
     )
-    trials, target = counted(likelihood, target, errors)
+    trials, target = trials_and_target(likelihood, target, errors)
     if errors.weight_type == "precision" and NOISES[model.noise].only_scatters:
         raise ValueError(
             "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
@@ -186,7 +186,9 @@ def specify(model: Any, data: TrainingData) -> Specification:
     )
 
 
-def counted(likelihood: Likelihood, target: Array, errors: TargetErrors) -> tuple[Array | None, Array]:
+def trials_and_target(
+    likelihood: Likelihood, target: Array, errors: TargetErrors
+) -> tuple[Array | None, Array]:
     """Return what counts are by, (n,) or None where that is one each or none, and the target, shares put in order."""
     if likelihood.per == "exposure":
         return resolve_exposure(target, errors, likelihood.name), target

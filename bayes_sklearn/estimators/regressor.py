@@ -382,7 +382,7 @@ class BayesianErrorsInVariablesRegressor(
         self.coef_std_ = np.linalg.norm(posterior.root, axis=0)[1:]
         self.coef_names_ = data.columns.feature_names
         self.intercept_ = float(mean[0] - posterior.center @ mean[1:]) if self.fit_intercept else 0.0
-        if found.has_noise_scale:
+        if found.likelihood.has_noise_scale:
             self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
         if posterior.scatter is not None:
             self.scatter_ = float(posterior.weights @ posterior.scatter)

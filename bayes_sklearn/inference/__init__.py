@@ -87,7 +87,6 @@ def solve_in_turn(problem: Problem, inference: str, settings: SamplerSettings) -
         if other is not None:
             warn(
                 f"{doubt} inference='auto' goes on with {other!r}; inference={other!r} does so without trying.",
-                UserWarning,
             )
             return Solved(solve(problem, other, settings), other)
         posterior = _for_want_of_a_better(doubt)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from ..measurements.compressed import taken
 from ..measurements.feature_errors import FeatureErrors
 from .posterior import Posterior
 from .problem import Problem
@@ -78,20 +79,16 @@ class _MeasuredRows(NamedTuple):
     @classmethod
     def of(cls, posterior: Posterior, problem: Problem, errors: FeatureErrors) -> _MeasuredRows:
         rows, first = problem.rows, int(not problem.fit_intercept)
-        used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
-
-        def of_rows(values: Array, ndim: int) -> Array:
-            return values[used] if values.ndim > ndim else values
-
+        used, errors = rows.used, errors.take(rows.used)
         here = rows.here(np.append(posterior.center, 0.0))
         x = rows.take(used) - here[:-1]
         with_target = np.zeros(len(errors.noisy)) if errors.with_target is None else errors.with_target
         return cls(
             np.column_stack([np.ones(len(used)), x])[:, first:],
             rows.y[used] - here[-1],
-            of_rows(np.square(np.asarray(problem.standard_error, dtype=np.float64)), 0),
-            of_rows(errors.covariance, 2),
-            of_rows(with_target, 1),
+            np.square(taken(np.asarray(problem.standard_error, dtype=np.float64), used)),
+            errors.covariance,
+            with_target,
             errors.noisy + 1 - first,
             np.ones(len(used)) if rows.frequency is None else np.sqrt(rows.frequency[used]),
         )

@@ -166,7 +166,6 @@ def _check_tail(problem: Problem, n_flat: int) -> None:
     warn(
         f"The variance of the noise is infinite: {rows}, its tail is too heavy for one. Quantiles and intervals are"
         f" right, standard deviations are not. {remedy}",
-        UserWarning,
     )
 
 

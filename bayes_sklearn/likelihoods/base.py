@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from ..measurements.compressed import taken
 from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import PoweredCorrelation
 from .links import IDENTITY, Link
@@ -46,13 +47,9 @@ class Observations:
         return replace(
             self,
             y=self.y[index],
-            standard_error=_taken(self.standard_error, index),
-            trials=_taken(self.trials, index),
+            standard_error=taken(self.standard_error, index),
+            trials=taken(self.trials, index),
         )
-
-
-def _taken(values: Array | float, index: slice) -> Array | float:
-    return values[index] if isinstance(values, np.ndarray) and values.ndim else values
 
 
 def counts(data: Observations) -> tuple[Array, Array]:

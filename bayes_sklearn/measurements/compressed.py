@@ -51,7 +51,6 @@ def warn_of_rounding(state: Compressed, names: Sequence[str], *, errors_known: b
             f"Double precision keeps {digits if digits else 'no'} digit{'' if digits == 1 else 's'} of how {listed}"
             " varies, beside the offset: what is found of it is no better. Subtract the offset where the data are"
             " read, before they are rounded.",
-            UserWarning,
         )
     # One over a typical error is the triangle's first entry.
     typical = np.sqrt(state.total_weight) / state.factor[0, 0]
@@ -59,7 +58,6 @@ def warn_of_rounding(state: Compressed, names: Sequence[str], *, errors_known: b
         warn(
             f"y_err is smaller than the rounding of y: errors of {typical:.2g}, where double precision keeps y to"
             f" {step[-1]:.2g}. Check their unit, or subtract an offset from y where it is read.",
-            UserWarning,
         )
 
 
@@ -398,7 +396,7 @@ def group(rows: Rows, standard_error: Array, whole: Compressed, max_groups: int)
     Groups
         With ``exact=False`` a group's error is the geometric mean of its rows'.
     """
-    used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
+    used = rows.used
     error = standard_error[used]
     values = distinct(error, max_groups)
     members = _similar(np.log(error), max_groups) if values is None else np.searchsorted(values, error)

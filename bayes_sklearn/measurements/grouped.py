@@ -82,7 +82,7 @@ class Sufficient:
         if not isinstance(error, np.ndarray):
             one = 1.0 if error is None else error
             return cls(whole, {one: whole.with_error(1.0 / one)}, square)
-        used = np.arange(len(rows.y)) if rows.frequency is None else np.flatnonzero(rows.frequency)
+        used = rows.used
         own = error[used]
         _few(np.unique(own[: 2 * _MAX_KINDS]))  # at once, where most rows have an error of their own
         kinds = {float(kind): compress(rows.subset(used[own == kind]), 1.0) for kind in _few(np.unique(own))}

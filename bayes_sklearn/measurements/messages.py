@@ -85,7 +85,7 @@ def brief() -> Iterator[None]:
         raise again from error
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Warn, naming the line that called this package, be it through scikit-learn or not."""
     level, frame = 1, sys._getframe()
     passed = (__name__.partition(".")[0], "sklearn", "joblib")

@@ -79,14 +79,12 @@ def settle_weight_type(
             warn(
                 f"sample_weight is taken as frequencies (weight_type='frequency'), but its values {said}. {say}, and"
                 " to silence this.",
-                UserWarning,
             )
         return "frequency"
     if (_from_whole(shares, weight) > FAR_FROM_WHOLE).any() and not quiet:
         warn(
             "sample_weight is taken as the counts behind the shares in y (weight_type='counts'), but y *"
             f" sample_weight is not whole in some rows. {say}, and to silence this.",
-            UserWarning,
         )
     return "counts"
 
@@ -158,7 +156,6 @@ def warn_of_no_counts(y: Array, weight: Array) -> None:
             f"weight_type='counts', but y * sample_weight is not whole in {np.count_nonzero(impossible)} of"
             f" {len(y)} rows: {y[row]:.3g} in row {row} is no share of {weight[row]:g}. Are the weights how often a"
             " bootstrap drew each row (BaggingRegressor)? Then put the counts in a column of X, count_column.",
-            UserWarning,
         )
 
 

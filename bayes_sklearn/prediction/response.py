@@ -109,7 +109,6 @@ class ResponsePredictive(PredictiveDistribution):
             warn(
                 "Shares are scored without the counts behind them, as if they were the shares that underlie: keep the"
                 " counts in a column of X (count_column), or give the scorer counts (metadata routing).",
-                UserWarning,
             )
             return self
         other = copy(self)
@@ -264,9 +263,7 @@ class ResponsePredictive(PredictiveDistribution):
 
     @property
     def _width(self) -> int:
-        # Rows of a block; what is done row by row is then not lost in calls.
-        block_rows = 64
-        return max(1, 2**17 // block_rows)
+        return 2**17 // 64  # that many rows a block: what is done row by row is then not lost in calls
 
     def _mixture(self, rows: slice) -> Mixture:
         means, variances = self._line.at(rows)
@@ -288,7 +285,6 @@ class ResponsePredictive(PredictiveDistribution):
 
     def _of_means(self, means: Array, variances: Array) -> MeanMixture:
         """Return the distributions of means."""
-        # Of means alone.
         kernel_points = 129
         weights = self._line.weights
         if self._line.is_spread:

@@ -13,6 +13,9 @@ from scipy import optimize
 from sklearn.base import clone
 from sklearn.ensemble import BaggingRegressor
 from sklearn.feature_selection import SequentialFeatureSelector
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import BetaBinomialLikelihood, BinomialLikelihood, NormalLikelihood, StudentTLikelihood
@@ -276,3 +279,17 @@ def test_a_target_that_lacks_a_value_and_a_table_without_rows_are_told_where_and
 
     with pytest.raises((TypeError, ValueError), match=r"give X\.collect\(\)"):
         Regressor().fit(Lazy(), Y)
+
+
+def test_warnings_name_the_line_that_called_also_through_scikit_learn() -> None:
+    known = {"y_err": 1e-3}
+    model = Regressor(noise="known")
+    searched = GridSearchCV(model, {"standardize": [True]}, cv=2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, Y, **known)
+        Pipeline([("scale", StandardScaler()), ("model", model)]).fit(X, Y, model__y_err=1e-3)
+        searched.fit(X, Y, **known)
+    assert len(caught) >= 5  # one each, two folds, and the best of all rows
+    assert all("do not explain" in str(warning.message) for warning in caught)
+    assert {warning.filename for warning in caught} == {__file__}

@@ -79,6 +79,20 @@ def test_folders_import_downwards() -> None:
             assert above <= {"measurements/messages", "measurements/checks"}, module
 
 
+def test_files_and_functions_can_be_read_at_one_sitting() -> None:
+    """A file has at most 450 lines, a function 60 beside its docstring, a folder 12 files."""
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 450, path
+        assert len(list(path.parent.glob("*.py"))) <= 12, path.parent
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines, first = node.end_lineno - node.lineno + 1, node.body[0]
+                documented = ast.get_docstring(node) is not None
+                lines -= (first.end_lineno - first.lineno + 1) if documented else 0
+                assert lines <= 60, f"{path}: {node.name} has {lines} lines"
+
+
 def test_the_map_of_the_code_has_one_line_for_every_module() -> None:
     text = (DOCS / "contributing.md").read_text(encoding="utf-8")
     mapped = re.findall(r"^- `([\w/]+\.py)`: \S", text.partition("## A map of the code")[2], re.MULTILINE)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from ...measurements.compressed import taken
 from ...priors.base import Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
@@ -125,7 +126,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
     if errors is None:
         raise ValueError("No feature has an error.")
-    used = slice(None) if rows.frequency is None else np.flatnonzero(rows.frequency)
+    used = slice(None) if rows.frequency is None else rows.used
+    errors = errors.take(used)
     p, noisy = rows.n_features, errors.noisy
     exact = np.setdiff1d(np.arange(p), noisy)
     center = rows.here(scaling.mean)
@@ -134,16 +136,13 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     unit = units.noisy
     in_data = unit * scaling.x_scale[noisy]
 
-    def of_rows(values: Array, ndim: int) -> Array:
-        return values[used] if values.ndim > ndim else values
-
-    covariance = of_rows(errors.covariance, 2) / (in_data[:, None] * in_data)
+    covariance = errors.covariance / (in_data[:, None] * in_data)
     with_target = None
     if errors.with_target is not None:
-        with_target = of_rows(errors.with_target, 1) / (in_data * scaling.y_scale)
+        with_target = errors.with_target / (in_data * scaling.y_scale)
     error: Array | float | None = None
     if problem.standard_error is not None:
-        error = of_rows(np.asarray(problem.standard_error, dtype=np.float64), 0) / problem.error_unit
+        error = taken(np.asarray(problem.standard_error, dtype=np.float64), used) / problem.error_unit
     intercept = None
     if problem.intercept_prior is not None:
         found = problem.intercept_prior.gaussian("intercept_prior", 1)

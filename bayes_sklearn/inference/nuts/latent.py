@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from ...likelihoods.additive import NormalLikelihood
 from ...likelihoods.base import Observations
 from ...likelihoods.noise import KNOWN
-from ...measurements.compressed import Rows
+from ...measurements.compressed import Rows, taken
 from .._compat import quietly
 from ..importance.engine import posterior_of, structural_problem
 from ..importance.structural_nodes import solve_structural
@@ -213,18 +213,14 @@ def one_each(problem: Problem) -> Problem:
         rows.frequency, len(rows.y), f"likelihood={problem.likelihood!r} beside errors in X needs"
     )
 
-    def of_rows(values: Array, ndim: int) -> Array:
-        return values[used] if values.ndim > ndim else values
-
-    covariance = of_rows(errors.covariance, 2)
-    check_definite(covariance, problem.scaling.x_scale[errors.noisy])
-    error = problem.standard_error
+    errors, error = errors.take(used), problem.standard_error
+    check_definite(errors.covariance, problem.scaling.x_scale[errors.noisy])
     return replace(
         problem,
         rows=Rows(np.asarray(rows.take(used), dtype=np.float64), rows.y[used]),
-        standard_error=None if error is None else of_rows(np.asarray(error, dtype=np.float64), 0),
-        feature_errors=replace(errors, covariance=covariance),
-        trials=None if problem.trials is None else problem.trials[used],
+        standard_error=None if error is None else taken(np.asarray(error, dtype=np.float64), used),
+        feature_errors=errors,
+        trials=taken(problem.trials, used),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.noise import KNOWN
+from ...measurements.compressed import taken
 from .few_points import (
     as_points,
     bandwidth,
@@ -58,8 +59,7 @@ class Components:
 
     def take(self, rows: NDArray[np.intp] | slice) -> Components:
         """Return some rows."""
-        scale = self.scale[rows] if isinstance(self.scale, np.ndarray) else self.scale
-        return Components(self.weights[rows], self.eta[rows], self.values, scale)
+        return Components(self.weights[rows], self.eta[rows], self.values, taken(self.scale, rows))
 
     def observed(self, value: Array, trials: Array | float = 1.0) -> Observations:
         """Return a target a row, (n,), as likelihoods see it."""
@@ -250,7 +250,7 @@ class Nodes:
                 -len(alike) * max(points, 0) * len(self.wide if points > _MANY else self.few) // numbers
             )
             for rows in np.array_split(alike, max(blocks, 1)):
-                here = means[rows], variances[rows] if is_spread else variances, _taken(scales, rows)
+                here = means[rows], variances[rows] if is_spread else variances, taken(scales, rows)
                 found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
                 dense = points < 0 if is_spread else near
                 yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
@@ -345,7 +345,3 @@ def _of_groups(groups: list[Group], scales: Array | float) -> Array | float:
     if not isinstance(scales, np.ndarray):
         return scales
     return np.column_stack([group.columns(scales) @ group.weights for group in groups])
-
-
-def _taken(scales: Array | float, rows: NDArray[np.intp]) -> Array | float:
-    return scales[rows] if isinstance(scales, np.ndarray) else scales
