@@ -21,7 +21,8 @@ from ..inference._compat import draws_of_distribution
 from ..inference.importance.engine import structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
 from ..inference.problem import Problem, SamplerSettings
-from ..inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, contrasts_of
+from ..inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
+from ..inference.structural.mixture_coordinates import contrasts_of
 from ..inference.structural.model import MEAN_SCALE
 from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations

@@ -7,6 +7,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from ...measurements.compressed import taken
-from ...priors.base import Flat, ScaleMixture
+from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
 from ..given_scale import powered_roots
@@ -24,12 +25,13 @@ from ..problem import RESOLUTION, NotTrusted, Problem, SamplerSettings
 from ..propriety import check_proper
 from ..structural.mixture import MixtureProblem
 from ..structural.model import StructuralProblem
-from ..structural.normal_equations import SlopePrior, cauchy_log_density, normal_log_density
+from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
-from .mixture_nodes import most_likely_number, solve_mixture
+from .mixture_nodes import most_likely_number, solve_rows
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
+from .working_target import working_target
 
 Array = NDArray[np.float64]
 
@@ -39,22 +41,12 @@ NAME = "importance"
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     errors = problem.feature_errors
-    if not problem.likelihood.is_normal:
-        return _why_not_regression(problem)
-    if errors is None:
+    if errors is None and problem.likelihood.is_normal:
         return "with the normal likelihood it is for features measured with error, and none has one"
     if isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
-    exact = len(errors.noisy) < problem.rows.n_features
-    if exact and not isinstance(problem.coef_prior, Flat | Normal | PoweredCorrelation):
-        return (
-            "beside features with errors there are exact ones, whose coefficients need a Normal,"
-            f" PoweredCorrelation or Flat prior, not {problem.coef_prior!r}"
-        )
-    if problem.intercept_prior is not None and problem.intercept_prior.gaussian("intercept_prior", 1) is None:
-        return f"it takes Normal and Flat priors for the intercept, not {problem.intercept_prior!r}"
     return None
 
 
@@ -71,27 +63,28 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     reason = why_not(problem)
     if reason is not None:
         raise ValueError(f"The importance engine can't take this: {reason}.")
+    check_proper(problem.gaussian_like())
     if problem.feature_errors is None:
-        check_proper(problem.gaussian_like())
         posterior, found = solve_regression(problem, seed=settings.seed)
         return _trusted(posterior, found)
-    check_proper(problem)
-    structural, units = structural_problem(problem)
-    if problem.n_components == 1:
+    if _integrates(problem):
+        structural, units = structural_problem(problem)
         nodes = solve_structural(structural, seed=settings.seed)
         return _trusted(posterior_of(problem, nodes, units), nodes.sample)
-    mixture = MixtureProblem(structural, problem.n_components)
-    found = solve_mixture(mixture, settings.seed)
+    mixture, units = row_problem(problem)
+    mixture, found = solve_rows(mixture, settings.seed)
     return _trusted(mixture_posterior(problem, mixture, found.points, found.weights, units), found)
 
 
-def _why_not_regression(problem: Problem) -> str | None:
-    """Return why this engine can't take a problem with another likelihood than the normal one, or None."""
-    if problem.feature_errors is not None:
-        return f"it takes errors in X with the normal likelihood, not with {problem.likelihood!r}"
-    if isinstance(problem.coef_prior, ScaleMixture):
-        return f"it doesn't take the scales of coef_prior={problem.coef_prior!r}"
-    return None
+def _integrates(problem: Problem) -> bool:
+    """Return whether all that is linear integrates out, (21)."""
+    prior, intercept, errors = problem.coef_prior, problem.intercept_prior, problem.feature_errors
+    if not problem.likelihood.is_normal or problem.n_components > 1 or errors is None:
+        return False
+    if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
+        return False
+    none_exact = len(errors.noisy) == problem.rows.n_features
+    return none_exact or isinstance(prior, Flat | Normal | PoweredCorrelation)
 
 
 def _trusted(posterior: Posterior, found: Sample) -> Posterior:
@@ -106,8 +99,20 @@ def number_of_components(problem: Problem) -> int:
     """Return how many components of the true features' distribution the data speak for."""
     learned = isinstance(problem.coef_prior, PoweredCorrelation)
     pilot = problem if learned else problem.gaussian_like()
-    check_proper(pilot)
-    return most_likely_number(structural_problem(pilot)[0])
+    check_proper(pilot.gaussian_like())
+    return most_likely_number(row_problem(pilot)[0])
+
+
+def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
+    """Return the problem in the engine's own terms where no parameter integrates out."""
+    if problem.likelihood.is_normal:
+        structural, units = structural_problem(problem)
+        return MixtureProblem(structural, problem.n_components), units
+    used = slice(None) if problem.rows.frequency is None else problem.rows.used
+    working, target = working_target(problem, used)
+    pilot, units = structural_problem(working)
+    data = structural_problem(problem)[0] if problem.likelihood.has_noise_scale else pilot
+    return MixtureProblem(data, problem.n_components, target, pilot, regressed=True), units
 
 
 class Units(NamedTuple):
@@ -144,9 +149,12 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     if problem.standard_error is not None:
         error = taken(np.asarray(problem.standard_error, dtype=np.float64), used) / problem.error_unit
     intercept = None
+    log_prior_intercept = None
     if problem.intercept_prior is not None:
-        found = problem.intercept_prior.gaussian("intercept_prior", 1)
-        intercept = None if found is None else (float(found[0][0]), float(found[1][0]))
+        mean, sd = problem.intercept_prior.gaussian_like("intercept_prior", 1)
+        intercept = float(mean[0]), float(sd[0])
+        if problem.intercept_prior.gaussian("intercept_prior", 1) is None:
+            log_prior_intercept = _intercept_density(problem.intercept_prior)
     w, z = X[:, noisy] / unit, (X[:, exact] - units.origin) / units.exact
     given = problem.prior_units
     mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
@@ -160,6 +168,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         slopes=_slope_prior(problem, units),
         log_prior_noise=problem.noise_prior.log_density,
         intercept=intercept,
+        log_prior_intercept=log_prior_intercept,
         mu_mean=weight @ w / weight.sum() if mu_mean is None else mu_mean,
         z_mean=weight @ z / weight.sum(),
         frequency=frequency,
@@ -171,6 +180,12 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         ),
         resolution=_resolution(problem),
     ), units
+
+
+def _intercept_density(prior: CoefficientPrior) -> LogDensity:
+    """Return the log density of an intercept's prior, from (G,) to (G,)."""
+    parameters = prior.check("intercept_prior", 1)
+    return lambda values: prior.coefficient_log_density(values[:, None], parameters)[:, 0]
 
 
 def _resolution(problem: Problem) -> float:
@@ -205,15 +220,21 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
             log_scale if len(exact) else None,
             on_signal=True,
         )
-    own = {name: values[noisy] for name, values in parameters.items()}
-    jacobian = -float(np.log(unit).sum())
+
+    def density(of: NDArray[np.intp], unit: Array) -> LogDensity:
+        own = {name: values[of] for name, values in parameters.items()}
+        jacobian = -float(np.log(unit).sum())
+        return lambda slopes: prior.coefficient_log_density(slopes / unit, own).sum(axis=1) + jacobian
+
+    gaussian = prior.gaussian("coef_prior", p) is not None or isinstance(prior, Flat | Normal)
     return SlopePrior(
-        lambda m: prior.coefficient_log_density(m / unit, own).sum(axis=1) + jacobian,
+        density(noisy, unit),
         mean[noisy] * unit,
         sd[noisy] * unit,
         mean[exact] * units.exact,
         np.diag(1.0 / (sd[exact] * units.exact))[None],
         log_scale,
+        None if gaussian or not len(exact) else density(exact, units.exact),
     )
 
 
@@ -304,42 +325,63 @@ def _geometry(problem: Problem, found: Array) -> Array | None:
 def mixture_posterior(
     problem: Problem, mixture: MixtureProblem, points: Array, weights: Array, units: Units
 ) -> Posterior:
-    """Return points of the mixture model as a posterior of B, with the true features' distribution beside it."""
-    errors, p = problem.feature_errors, problem.rows.n_features
-    if errors is None:
-        raise ValueError("No feature has an error.")
+    """Return points of which no parameter integrates out as a posterior of B, with the true features beside it."""
     parts, (z, w, y) = mixture.taken_apart(points), mixture.center
-    by_geometry = np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
-    # From lines about the means to lines at zero, and from (z - origin) / unit to z.
-    away = z + units.origin / units.exact
+    geometry = weights @ np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
+    # From lines about the means to lines at zero.
     beta = parts.line[:, 1:]
-    intercept = y + parts.line[:, 0] - beta @ away - parts.m @ w
+    intercept = y + parts.line[:, 0] - beta @ z - parts.m @ w
     if not problem.fit_intercept:
         intercept[:] = 0.0
-    means = w + parts.means - (parts.slopes @ away)[:, None]
-    unit = units.noisy
+    means = w + parts.means - (parts.slopes @ z)[:, None]
+    further = {} if mixture.target is None else mixture.target.further(parts.auxiliary)
+    if mixture.n_components == 1:
+        of_w = np.concatenate([means.transpose(0, 2, 1), parts.slopes], axis=2).reshape(len(points), -1)
+        theta = np.column_stack([of_w, intercept, beta] if problem.fit_intercept else [of_w, beta])
+        nodes = StructuralNodes(
+            sample=Sample(points, weights, np.nan, np.nan, np.nan),
+            m=parts.m,
+            noise_scale=parts.noise_scale,
+            T=parts.covariances[:, 0],
+            scatter=parts.scatter,
+            tau=parts.tau,
+            theta=theta,
+            theta_root=np.zeros((*theta.shape, 0)),
+            geometry=geometry,
+            n_evaluations=len(points),
+        )
+        posterior = posterior_of(problem, nodes, units)
+        return replace(posterior, covariances=_no_covariance(problem, points), auxiliary=further)
+    # From (z - origin) / unit to z.
+    away, unit = units.origin / units.exact, units.noisy
     true = TrueMixture(
-        noisy=errors.noisy,
-        n_features=p,
+        noisy=problem.feature_errors.noisy,  # type: ignore[union-attr]
+        n_features=problem.rows.n_features,
         coef=parts.m / unit,
-        line_at_zero=np.column_stack([intercept, beta / units.exact]),
-        means=means * unit,
+        line_at_zero=np.column_stack([intercept - beta @ away, beta / units.exact]),
+        means=(means - (parts.slopes @ away)[:, None]) * unit,
         slopes=parts.slopes * (unit[:, None] / units.exact),
         covariances=parts.covariances * (unit[:, None] * unit),
         log_shares=parts.log_shares,
-        x_mean=np.zeros(p),
-        x_scale=np.ones(p),
+        x_mean=np.zeros(problem.rows.n_features),
+        x_scale=np.ones(problem.rows.n_features),
         y_mean=0.0,
         y_scale=1.0,
     )
     return Posterior(
         weights=weights,
         location=true.coefficients()[0],
-        covariances=SharedBasis(np.zeros((p + 1, 0)), np.zeros((len(points), 0))),
+        covariances=_no_covariance(problem, points),
         noise_scale=parts.noise_scale,
-        center=np.zeros(p),
+        center=np.zeros(problem.rows.n_features),
         true_features=true,
         scatter=parts.scatter if problem.noise.combined else None,
         prior_scale=parts.tau if _learns_scale(problem) else None,
-        geometry=_geometry(problem, weights @ by_geometry),
+        geometry=_geometry(problem, geometry),
+        auxiliary=further,
     )
+
+
+def _no_covariance(problem: Problem, points: Array) -> SharedBasis:
+    """Return the covariance of nodes that are points."""
+    return SharedBasis(np.zeros((problem.rows.n_features + 1, 0)), np.zeros((len(points), 0)))

@@ -1,4 +1,4 @@
-"""The posterior of the mixture model: the number of components, where the density is highest, and nodes.
+"""The posterior where no parameter integrates out: the number of components, where the density is highest, and nodes.
 
 Equations (n) are those of ``docs/maths.md``.
 """
@@ -14,9 +14,8 @@ from scipy.special import gamma, gammaln, logsumexp
 
 from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
 from ..structural.mixture import MixtureProblem
-from ..structural.model import StructuralProblem
 from ..structural.rows import pairs
-from ..structural.true_covariance import coordinates_of
+from ..structural.true_covariance import coordinates_of, pooled_covariance
 
 Array = NDArray[np.float64]
 
@@ -38,8 +37,24 @@ _CLOSE, _SEPARATE = 5.0, 8.0
 _NODES, _MANY = 4096, 2**26
 
 
+def solve_rows(
+    problem: MixtureProblem, seed: int = 0, n_nodes: int | None = None
+) -> tuple[MixtureProblem, Sample]:
+    """Return the posterior, and the problem in the coordinates that its points have.
+
+    Where coefficients are bounded by their prior rather than by the data, what data tell is no good coordinate.
+    """
+    found = solve_mixture(problem, seed, n_nodes)
+    if problem.regressed and found.doubts:
+        other = replace(problem, regressed=False)
+        again = solve_mixture(other, seed, n_nodes)
+        if len(again.doubts) < len(found.doubts) or again.effective_size > found.effective_size:
+            return other, again
+    return problem, found
+
+
 def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = None) -> Sample:
-    """Return the posterior of the mixture model.
+    """Return the posterior of a problem of which no parameter integrates out.
 
     Parameters
     ----------
@@ -53,7 +68,10 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
         n_nodes = _NODES
         while n_nodes > _NODES // 4 and n_nodes * len(problem.rows) * problem.n_components > _MANY:
             n_nodes //= 2
-    peak = highest(problem)
+    start = _start(problem)
+    problem = problem.placed(start[0])
+    peak = highest(problem, start)
+    problem = problem.placed(peak.center)
     center, root, _ = find_mode(problem.log_density, peak.center, peak.root)
     mode = Component(center, root)
     flip = problem.signed & (np.abs(center) < _SEPARATE * mode.scale)
@@ -87,14 +105,16 @@ def _near(images: Array, mode: Component) -> NDArray[np.bool_]:
     return np.linalg.norm(away @ np.linalg.inv(mode.root).T, axis=1) < 2.0 * _SEPARATE
 
 
-def most_likely_number(data: StructuralProblem) -> int:
+def most_likely_number(problem: MixtureProblem) -> int:
     """Return how many components the data speak for, by Laplace's approximation of the marginal likelihood.
 
     It is raised as long as that helps.
     """
     before = -np.inf
     for count in range(1, MOST_COMPONENTS + 1):
-        evidence = highest(MixtureProblem(data, count)).log_evidence
+        mixture = replace(problem, n_components=count)
+        start = _start(mixture)
+        evidence = highest(mixture.placed(start[0]), start).log_evidence
         if evidence < before + _STRONG:
             return count - 1
         before = evidence
@@ -110,13 +130,13 @@ class Peak(NamedTuple):
     """Laplace's approximation."""
 
 
-def highest(problem: MixtureProblem) -> Peak:
-    """Return a place near the mode, from the features alone and then uphill.
+def highest(problem: MixtureProblem, start: tuple[Array, Array]) -> Peak:
+    """Return a place near the mode, uphill from a point, with units of its coordinates.
 
     Fisher's scoring with the products of the rows' scores in the place of the information (Berndt, Hall, Hall &
     Hausman 1974, Annals of Economic and Social Measurement 3:653-665).
     """
-    point, unit = _start(problem)
+    point, unit = start
     steps = 1e-4 * unit
     value = float(problem.log_density(point[None])[0])
     lengths = 2.0 ** np.arange(1.0, -9.0, -1.0)
@@ -151,11 +171,11 @@ def _prior_derivatives(problem: MixtureProblem, point: Array, steps: Array) -> t
 
 
 def _start(problem: MixtureProblem) -> tuple[Array, Array]:
-    """Return a point to start from, and the unit of each coordinate."""
-    data, q = problem.data, problem.data.n_noisy
+    """Return a point to start from, from moments and the features alone, and the unit of each coordinate."""
+    data, guide, q = problem.data, problem.guide, problem.data.n_noisy
     mixture = _components(problem)
-    normal, scale = data.guess()
-    m, s = normal[:q], normal[q : data.spread_columns.start]
+    normal, scale = guide.guess()
+    m = normal[:q]
     table, width = problem.rows, data.z.shape[1] + 1
     weight = np.sqrt(problem.frequency)
     first = int(data.intercept is None)
@@ -164,31 +184,65 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         z, w, y = problem.center
         table = table + np.concatenate([[0.0], z, w, [y]])
     target = table[:, -1] - table[:, width : width + q] @ m
+    if guide.standard_error is not None and problem.target is not None:
+        weight = weight / np.broadcast_to(guide.standard_error, problem.used.shape)[problem.used]
     line: Array = np.asarray(
         np.linalg.lstsq(weight[:, None] * table[:, first:width], weight * target)[0], dtype=np.float64
     )
     log_tau = []
-    if problem.scaled is not None:
-        m, line[1 - first :], found = problem.scaled.together(m, line[1 - first :], mixture.slopes)
-        log_tau.append(found)
     of_t, of_zeta = zip(*(coordinates_of(T) for T in mixture.covariances), strict=True)
-    logits = np.log(mixture.shares)
+    if problem.regressed:
+        T = pooled_covariance(mixture.shares, mixture.means, mixture.covariances)
+        b = np.linalg.solve(T + problem.mean_error, T @ m)
+        if problem.scaled is None:
+            line[1 - first :] += (m - b) @ mixture.slopes
+        line[: 1 - first] += (m - b) @ (mixture.shares @ mixture.means)
+    else:
+        b = m
+    if problem.scaled is not None:
+        found, line[1 - first :], more = problem.scaled.together(m, line[1 - first :], mixture.slopes)
+        b = b if problem.scaled.m is None else found
+        log_tau.append(more)
+    noise, scatter = _start_of_noise(problem, normal)
+    auxiliary = np.zeros(0) if problem.target is None else problem.target.start
     point = np.concatenate(
         [
-            m,
-            s,
+            b,
+            noise,
             line,
             mixture.slopes.ravel(),
             mixture.means.ravel(),
             *of_t,
             *of_zeta,
-            problem.contrasts.T @ logits,
-            normal[data.correlation_columns.stop :][: problem.sizes["scatter"]],
+            problem.contrasts.T @ np.log(mixture.shares),
+            scatter,
             log_tau,
+            auxiliary,
         ]
     )
+    return point, _units(problem, noise, scale[q : q + len(noise)])
+
+
+def _start_of_noise(problem: MixtureProblem, normal: Array) -> tuple[Array, Array]:
+    """Return the columns of s and of the scatter."""
+    data, q, target = problem.data, problem.data.n_noisy, problem.target
+    if target is None or not data.noise.has_scale:
+        scatter = normal[data.correlation_columns.stop :][: problem.sizes["scatter"]]
+        return normal[q : q + problem.sizes["s"]], scatter
+    scale, beside = target.noise_start
+    if not data.noise.combined:
+        return np.array([scale]), np.zeros(0)
+    rest = data.typical_error * scale
+    return np.array([np.hypot(rest, beside)]), np.array([np.log(beside / rest)])
+
+
+def _units(problem: MixtureProblem, noise: Array, scale: Array) -> Array:
+    """Return the unit of each coordinate."""
+    data, first = problem.data, int(problem.data.intercept is None)
+    weight = np.sqrt(problem.frequency)
     spread = max(
-        float(np.sqrt(np.square(weight * problem.rows[:, -1]).mean())), np.sqrt(data.residual_variance)
+        float(np.sqrt(np.square(weight * problem.rows[:, -1]).mean())),
+        np.sqrt(problem.guide.residual_variance),
     )
     unit = np.ones(problem.size)
     for name in ("m", "line"):
@@ -196,8 +250,8 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
     if problem.scaled is not None:  # coefficients are in units of their own
         unit[problem.columns["line"]][1 - first :] = 1.0
         unit[problem.columns["m"]] = spread if data.slopes.on_signal else 1.0
-    unit[problem.columns["s"]] = np.maximum(s, scale[q : q + len(s)])
-    return point, unit
+    unit[problem.columns["s"]] = np.maximum(noise, scale) if problem.target is None else noise
+    return unit
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,8 @@ from ..numerics.importance_sampling import mean_and_root
 from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
-from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem, contrasts_of, sizes_of
+from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
+from ..structural.mixture_coordinates import contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
 from ..structural.rows import PseudoRows, Reference, eliminated
 from ..structural.true_covariance import log_prior, true_covariance

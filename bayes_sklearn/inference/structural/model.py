@@ -89,7 +89,9 @@ class StructuralProblem:
     log_prior_noise: LogDensity
     """From (G,) noise scales, not negative, to log densities; not used where the noise is known."""
     intercept: tuple[float, float] | None = (0.0, np.inf)
-    """Prior mean and standard deviation of the intercept; None: there is none."""
+    """Prior mean and standard deviation of the intercept, or of a Gaussian about as wide; None: there is none."""
+    log_prior_intercept: LogDensity | None = None
+    """From (G,) intercepts to log densities, where their prior is not Gaussian."""
     mu_mean: Array | None = None
     """(q,) prior mean of mu + Gamma z_mean; None: 0."""
     z_mean: Array | None = None
@@ -320,13 +322,17 @@ class StructuralProblem:
                 shear[first, first + 1 : first + width] = self.z_mean
         return HeadPrior(mean, sd, shear)
 
-    def omega(self, psi: Psi) -> Array:
-        """Return Omega's coefficients on the groups' errors, (entries of its upper triangle, G, E)."""
+    def omega(self, psi: Psi, *, noise: bool = True) -> Array:
+        """Return Omega's coefficients on the rows' errors, (entries of its upper triangle, G, E).
+
+        Without `noise` it is that of w and the line in true features, less m'w.
+        """
         q = self.n_noisy
         m, s, T, scatter, _ = psi
         entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
-        omega = np.zeros((entry[-1, -1] + 1, len(m), self.gathered.errors.shape[1]))
+        n_errors = n_u + q * (self.cross_covariance is not None) + 2
+        omega = np.zeros((entry[-1, -1] + 1, len(m), n_errors))
         with_target = s if self.multiplies else np.ones_like(s)
         last = omega[entry[q, q]]
         for a in range(q):
@@ -336,9 +342,11 @@ class StructuralProblem:
             for b in range(q):
                 omega[entry[a, q], :, u[a, b]] -= m[:, b]
                 last[:, u[a, b]] += m[:, a] * m[:, b]
-            if self.cross_covariance is not None:
+            if noise and self.cross_covariance is not None:
                 omega[entry[a, q], :, n_u + a] = with_target
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
+        if not noise:
+            return omega
         last[:, -2] = np.square(with_target)
         last[:, -1] = np.square(s if self.noise.only_scatters else scatter)
         if self.noise.has_scale:

@@ -238,6 +238,8 @@ class SlopePrior:
     """(geometries, k, k) Times beta - beta_mean it is Normal(0, tau^2) and independent; rows of zeros: flat."""
     log_scale: LogDensity | None = None
     """From (G,) values of tau to log densities; None: it is one."""
+    beta_log_density: LogDensity | None = None
+    """From (G, k) coefficients beta at scale one to (G,) log densities; None: it is the Gaussian of `whiten`."""
     on_signal: bool = False
     """Whether the prior is on what features explain of the target, (20a): of the true features with errors on their
     signal, without tau, and of the others on what they explain on their own, beta + Gamma'm."""
@@ -274,6 +276,9 @@ class SlopePrior:
 
     def log_beta(self, beta: Array, tau: Array) -> Array:
         """Return the log densities of beta under each geometry, (G, geometries)."""
+        if self.beta_log_density is not None:
+            own = self.beta_mean + (beta - self.beta_mean) / tau[:, None]
+            return np.asarray(self.beta_log_density(own) - beta.shape[1] * np.log(tau))[:, None]
         white = (beta - self.beta_mean) @ self.whiten.transpose(0, 2, 1) / tau[:, None]
         square = np.square(white).sum(axis=2).T
         k = len(self.beta_mean)

@@ -209,6 +209,44 @@ def eliminated(
     return square, determinant, [-value for value in left[first:]]
 
 
+def given_measured(
+    residuals: Sequence[Any], covariance: Mapping[tuple[int, int], Any], first: int
+) -> tuple[Any, Any, list[Any], dict[tuple[int, int], Any]]:
+    """Take variables along all rows apart: the first ones, and the others given them; NumPy's or PyTensor's arrays.
+
+    Parameters
+    ----------
+    residuals : sequence of arrays
+        All variables, less their means.
+    covariance : mapping from (a, b), b <= a, to arrays
+    first : int
+        How many of the variables are given.
+
+    Returns
+    -------
+    square, determinant : array
+        r' Omega^-1 r and Omega's determinant, of the first ones.
+    left : list of arrays
+        The others, less their means given the first.
+    rest : mapping from (a, b), b <= a, to arrays
+        Their covariance given the first, numbered from zero.
+    """
+    left, entry, order = list(residuals), dict(covariance), len(residuals)
+    square, determinant = None, None
+    # L D L' = Omega: D are the pivots, and what is left of the residuals is L^-1 r.
+    for pivot in range(first):
+        diagonal, apart = entry[pivot, pivot], left[pivot]
+        square = square + apart**2 / diagonal if pivot else apart**2 / diagonal
+        determinant = determinant * diagonal if pivot else diagonal
+        for a in range(pivot + 1, order):
+            share = entry[a, pivot] / diagonal
+            left[a] = left[a] - share * apart
+            for b in range(pivot + 1, a + 1):
+                entry[a, b] = entry[a, b] - share * entry[b, pivot]
+    rest = {(a - first, b - first): entry[a, b] for a in range(first, order) for b in range(first, a + 1)}
+    return square, determinant, left[first:], rest
+
+
 def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Return Cholesky factors, (G, D, D), the identity in the place of one that does not exist, and which do."""
     exists: NDArray[np.bool_] = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))

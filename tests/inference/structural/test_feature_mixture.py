@@ -323,7 +323,7 @@ def structural(kind: str, n: int = 500) -> StructuralProblem:
 
 @pytest.mark.parametrize(("kind", "expected"), [("normal", {1}), ("two", {2}), ("skewed", {2, 3, 4})])
 def test_the_number_of_components_is_found(kind: str, expected: set[int]) -> None:
-    assert most_likely_number(structural(kind)) in expected
+    assert most_likely_number(MixtureProblem(structural(kind), 1)) in expected
 
 
 def test_the_marginal_likelihood_decides() -> None:

@@ -1,0 +1,69 @@
+"""A normal target in the place of another likelihood's: where to search, and about what.
+
+Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...likelihoods.additive import NormalLikelihood
+from ...likelihoods.noise import KNOWN
+from ..problem import Problem
+from ..structural.target import Target
+from .regression_density import RegressionDensity
+from .regression_nodes import find_proposal
+
+Array = NDArray[np.float64]
+
+
+def working_target(problem: Problem, used: NDArray[np.intp] | slice) -> tuple[Problem, Target]:
+    """Return the problem with a normal target of known errors, and the rows' own target.
+
+    The normal one has the slope and about the curvature of each row's log density where the fit that takes features
+    for true has its mode, (38).
+
+    Parameters
+    ----------
+    problem : Problem
+    used : ndarray of int or slice
+        The rows that count.
+    """
+    density = RegressionDensity(problem.without_feature_errors().gaussian_like())
+    following, component = find_proposal(density)
+    k, point = density.n_coefficients, component.center
+    if following is not None:
+        point = np.append(following.center, point[k:])
+    B, coordinates = density.coefficients(point[None])[0], point[k : k + len(problem.auxiliary)]
+    data = problem.observations()
+    eta = np.concatenate([design @ B for _, design in problem.design_blocks()])
+    found = problem.likelihood.derivatives(eta, coordinates, data)
+    # Rows that hardly say anything of the line say a little.
+    curvature = np.maximum(found.curvature, 1e-4 * np.median(found.curvature))
+    scaling, further, noise = problem.scaling, [], {"noise_scale": 1.0, "scatter": 0.0}
+    for parameter, c in zip(problem.auxiliary, coordinates, strict=True):
+        if parameter.name in noise:
+            noise[parameter.name] = float(parameter.coordinate.value(c))
+        else:
+            further.append((parameter, float(c)))
+    working = replace(
+        problem,
+        rows=replace(
+            problem.rows, y=scaling.y_mean + scaling.y_scale * (eta + found.gradient[0] / curvature)
+        ),
+        standard_error=scaling.y_scale / np.sqrt(curvature),
+        average_error=None,
+        noise=KNOWN,
+        likelihood=NormalLikelihood(),
+        trials=None,
+    )
+    return working, Target(
+        problem.likelihood,
+        data.take(used),
+        tuple(parameter for parameter, _ in further),
+        np.array([c for _, c in further]),
+        (noise["noise_scale"], noise["scatter"]),
+    )

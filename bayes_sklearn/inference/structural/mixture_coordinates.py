@@ -1,0 +1,281 @@
+"""Coordinates of the regression on features measured with error of which no parameter integrates out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from ..importance.mixture_slopes import ScaledSlopes
+from .model import StructuralProblem
+from .rows import pairs
+from .target import Target
+from .true_covariance import pooled_covariance
+
+Array = NDArray[np.float64]
+
+
+class MixturePoints(NamedTuple):
+    """Points taken apart; the features and the target are about their means."""
+
+    m: Array
+    """(G, q) coefficients of the true features."""
+    noise_scale: Array
+    """(G,) s; 1 where the noise is known."""
+    line: Array
+    """(G, k + 1) intercept, at the mean of all features, and coefficients of the exact ones."""
+    slopes: Array
+    """(G, q, k) Gamma"""
+    means: Array
+    """(G, K, q) mu, at the mean of the exact features."""
+    covariances: Array
+    """(G, K, q, q) T"""
+    log_shares: Array
+    """(G, K) log pi"""
+    scatter: Array
+    """(G,) noise "auto": what is added to s times the known errors; else 0."""
+    tau: Array
+    """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
+    log_volume: Array
+    """(G,) log of what the coefficients take for one of the points' columns."""
+    auxiliary: Array
+    """(G, A) coordinates of the likelihood's parameters beside the noise's."""
+
+
+def sizes_of(q: int, k: int, n_components: int, *, intercept: bool, noise: bool) -> dict[str, int]:
+    """Return how many columns each part of a point has, in their order."""
+    return {
+        "m": q,
+        "s": int(noise),
+        "line": int(intercept) + k,
+        "slopes": q * k,
+        "means": n_components * q,
+        "t": n_components * q,
+        "zeta": n_components * (q * (q - 1) // 2),
+        "shares": n_components - 1,
+    }
+
+
+def contrasts_of(n_components: int) -> Array:
+    """Return orthonormal columns that sum to zero, (K, K - 1)."""
+    root = np.linalg.qr(np.column_stack([np.ones(n_components), np.eye(n_components)[:, 1:]]))[0]
+    return np.asarray(root[:, 1:], dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureCoordinates:
+    """The structural model of `n_components` normal distributions, and of any likelihood. Immutable.
+
+    Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), the line's
+    intercept (none without one) and coefficients (k), Gamma (q k), mu (K q), t (K q) and zeta (K q (q - 1) / 2), of
+    which `StructuralProblem` makes T, K - 1 orthonormal contrasts of the log shares, the log of scatter over the
+    rest (noise "auto" alone), log tau (where it is learned) and the likelihood's further parameters. s, t and some of
+    the last are signed. Where tau is learned the columns of coefficients are in units of what is known of them
+    (`mixture_slopes`).
+    """
+
+    data: StructuralProblem
+    """Under another likelihood than the normal one, with the line in the place of the target if that is counted."""
+    n_components: int
+    target: Target | None = None
+    """None: it is normal, as `data` has it."""
+    pilot: StructuralProblem | None = None
+    """A problem with a normal target, whose moments say where to search; None: `data`."""
+    regressed: bool = False
+    """Whether the columns of m are the regression on the features as they were measured, K'm with K = T (T + U)^-1,
+    and those of the line the rest of that regression: data tell it, whatever the reliability."""
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many columns each part has, in their order."""
+        data = self.data
+        intercept, noise = data.intercept is not None, data.noise.has_scale
+        sizes = sizes_of(data.n_noisy, data.z.shape[1], self.n_components, intercept=intercept, noise=noise)
+        sizes |= {"scatter": int(data.noise.combined), "tau": int(self.scaled is not None)}
+        return sizes | {"auxiliary": 0 if self.target is None else len(self.target.auxiliary)}
+
+    @cached_property
+    def columns(self) -> dict[str, slice]:
+        """Where a point has each part."""
+        ends = np.cumsum(list(self.sizes.values()))
+        return {
+            name: slice(int(end) - size, int(end))
+            for (name, size), end in zip(self.sizes.items(), ends, strict=True)
+        }
+
+    @cached_property
+    def scaled(self) -> ScaledSlopes | None:
+        """What the columns of coefficients are in units of; None: they are the coefficients."""
+        return ScaledSlopes.of(self.guide)
+
+    @property
+    def guide(self) -> StructuralProblem:
+        """The problem whose moments say where to search."""
+        return self.data if self.pilot is None else self.pilot
+
+    @property
+    def size(self) -> int:
+        """d, the number of columns of points."""
+        return sum(self.sizes.values())
+
+    @cached_property
+    def signed(self) -> NDArray[np.bool_]:
+        """(d,) which columns are s, t and further parameters of which c and -c are the same."""
+        found = np.zeros(self.size, dtype=bool)
+        found[self.columns["s"]] = found[self.columns["t"]] = True
+        if self.target is not None:
+            found[self.columns["auxiliary"]] = self.target.folded
+        return found
+
+    @cached_property
+    def contrasts(self) -> Array:
+        """(K, K - 1) orthonormal columns that sum to zero."""
+        return contrasts_of(self.n_components)
+
+    @cached_property
+    def used(self) -> NDArray[np.bool_]:
+        """Which rows count."""
+        frequency = self.data.frequency
+        return np.ones(len(self.data.y), dtype=bool) if frequency is None else frequency > 0.0
+
+    @cached_property
+    def center(self) -> tuple[Array, Array, float]:
+        """What is subtracted from z, w and y: their means."""
+        data, weight = self.data, self.frequency
+        z, w, y = (weight @ values[self.used] / weight.sum() for values in (data.z, data.w, data.y))
+        return z, w, float(y)
+
+    @property
+    def mu_mean(self) -> Array:
+        """(q,) the prior mean of the components' mean, less that of the measured features."""
+        given = self.data.mu_mean
+        return np.zeros(self.data.n_noisy) if given is None else given - self.center[1]
+
+    @cached_property
+    def frequency(self) -> Array:
+        """(n,) how often each row that is used counts."""
+        if self.data.frequency is None:
+            return np.ones(len(self.data.y))
+        return self.data.frequency[self.used]
+
+    @cached_property
+    def rows(self) -> Array:
+        """(n, k + q + 2) [1, z, w, y] about their means."""
+        (z, w, y), data, used = self.center, self.data, self.used
+        ones = np.ones((int(used.sum()), 1))
+        return np.concatenate([ones, data.z[used] - z, data.w[used] - w, data.y[used, None] - y], axis=1)
+
+    @cached_property
+    def errors(self) -> Array:
+        """(n or 1, E) what `StructuralProblem` knows of each row's errors."""
+        errors = self.data.errors()
+        return errors[self.used] if len(errors) > 1 else errors
+
+    def taken_apart(self, points: Array) -> MixturePoints:
+        """Return what points stand for."""
+        part = {name: points[:, columns] for name, columns in self.columns.items()}
+        size, q, count = len(points), self.data.n_noisy, self.n_components
+        psi = [self.data.psi(self.of_component(points, c)) for c in range(count)]
+        logits = part["shares"] @ self.contrasts.T
+        slopes, first = part["slopes"].reshape(size, q, -1), int(self.data.intercept is not None)
+        log_shares = logits - logsumexp(logits, axis=1, keepdims=True)
+        means, covariances = part["means"].reshape(size, count, q), np.stack([one.T for one in psi], axis=1)
+        m, beta, tau, log_volume = part["m"], part["line"][:, first:], np.ones(size), np.zeros(size)
+        at_means = part["line"][:, :first]
+        if self.regressed:
+            shares = np.exp(log_shares)
+            more, log_volume = self._attenuated(m, pooled_covariance(shares, means, covariances))
+            m = m + more
+            if self.scaled is None:
+                beta = beta - np.einsum("gq,gqk->gk", more, slopes)
+            at_means = at_means - np.einsum("gq,gc,gcq->g", more, shares, means)[:, None]
+        if self.scaled is not None:
+            m, beta, tau, of_scaled = self.scaled.apart(m, beta, slopes, part["tau"][:, 0])
+            log_volume = log_volume + of_scaled
+        if self.data.intercept is None:
+            z, w, y = self.center
+            at_means = (beta @ z + m @ w - y)[:, None]
+        return MixturePoints(
+            m,
+            psi[0].noise_scale,
+            np.concatenate([at_means, beta], axis=1),
+            slopes,
+            means,
+            covariances,
+            log_shares,
+            psi[0].scatter,
+            tau,
+            log_volume,
+            part["auxiliary"],
+        )
+
+    def _attenuated(self, regressed: Array, T: Array) -> tuple[Array, Array]:
+        """Return m less its regression on what was measured, T^-1 U K'm, (G, q), and log of m's volume by that's."""
+        error = self.mean_error
+        more = np.linalg.solve(T, error @ regressed[:, :, None])[:, :, 0]
+        log_volume: Array = np.linalg.slogdet(T + error)[1] - np.linalg.slogdet(T)[1]
+        return more, log_volume
+
+    @cached_property
+    def mean_error(self) -> Array:
+        """(q, q) mean of U."""
+        return self.data.moments[1][pairs(self.data.n_noisy)]
+
+    def of_component(self, points: Array, component: int) -> Array:
+        """Return the points of `StructuralProblem` that have this component's T."""
+        of_t, of_zeta = (self._of(name, component) for name in ("t", "zeta"))
+        names = ("m", "s")
+        front = [points[:, self.columns[name]] for name in names]
+        logs = np.zeros((len(points), self.data.n_logs))
+        logs[:, : self.sizes["scatter"]] = points[:, self.columns["scatter"]]
+        return np.concatenate([*front, points[:, of_t], points[:, of_zeta], logs], axis=1)
+
+    def _of(self, name: str, component: int) -> slice:
+        """Return the columns of one component's part."""
+        size = self.sizes[name] // self.n_components
+        start = self.columns[name].start + component * size
+        return slice(start, start + size)
+
+    def images(self, flip: NDArray[np.bool_], permuted: bool) -> Array:
+        """Return the linear maps that take a point to its images of the same density, (I, d, d).
+
+        Parameters
+        ----------
+        flip : ndarray of shape (d,)
+            Which of s and t may change their signs.
+        permuted : bool
+            Whether components may change places.
+        """
+        count, columns, eye = self.n_components, self.columns, np.eye(self.size)
+        choices = [[1.0, -1.0] if flip[column] else [1.0] for column in np.flatnonzero(self.signed)]
+        flips = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, len(choices))
+        signs = self._signs(flips)
+        maps = []
+        for order in permutations(range(count)) if permuted else [tuple(range(count))]:
+            matrix = eye.copy()
+            exchange = np.eye(count)[list(order)]
+            for name in ("means", "t", "zeta"):
+                each = self.sizes[name] // count
+                matrix[columns[name], columns[name]] = np.kron(exchange, np.eye(each))
+            matrix[columns["shares"], columns["shares"]] = self.contrasts.T @ exchange @ self.contrasts
+            maps.append(matrix)
+        return (np.array(maps)[:, None] * signs[:, None, :]).reshape(-1, self.size, self.size)
+
+    def positive(self, points: Array) -> Array:
+        """Return those images of points whose signed columns are not negative."""
+        return points * self._signs(np.where(points[:, self.signed] < 0.0, -1.0, 1.0))
+
+    def _signs(self, of_signed: Array) -> Array:
+        """Return the signs that all columns change with those of s and t, (I, d)."""
+        q, count, columns = self.data.n_noisy, self.n_components, self.columns
+        signs = np.ones((len(of_signed), self.size))
+        signs[:, self.signed] = of_signed
+        of_t = signs[:, columns["t"]].reshape(len(signs), count, q)
+        row, column = np.tril_indices(q, -1)
+        signs[:, columns["zeta"]] = (of_t[:, :, row] * of_t[:, :, column]).reshape(len(signs), -1)
+        return signs

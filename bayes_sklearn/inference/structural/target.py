@@ -1,0 +1,84 @@
+"""What a likelihood says of rows whose features were measured, where the line given these is normal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...likelihoods.base import Likelihood, Observations
+from ...likelihoods.over_line import Places, log_density_over_line
+from ...likelihoods.parameters import Auxiliary
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The target of a structural problem's rows under another likelihood than the normal one."""
+
+    likelihood: Likelihood
+    data: Observations
+    """What the likelihood sees of the rows that count."""
+    auxiliary: tuple[Auxiliary, ...]
+    """Its parameters beside those of noise that is added to the line."""
+    start: Array
+    """(A,) coordinates of these to search from."""
+    noise_start: tuple[float, float]
+    """Noise scale and scatter to search from, where there are any."""
+    places: Places | None = None
+    """Where each row's line is, once that is known about."""
+
+    @cached_property
+    def folded(self) -> NDArray[np.bool_]:
+        """(A,) of which parameters a coordinate and its negative are the same."""
+        return np.array([parameter.coordinate.folded for parameter in self.auxiliary], dtype=bool)
+
+    def values(self, coordinates: Array, noise_scale: Array, scatter: Array) -> dict[str, Array]:
+        """Return all of the likelihood's parameters by name, (G, 1), of (G, A) coordinates and (G,) noise."""
+        found = {"noise_scale": noise_scale, "scatter": scatter} if self.likelihood.has_noise_scale else {}
+        found |= self.further(coordinates)
+        return {name: value[:, None] for name, value in found.items()}
+
+    def further(self, coordinates: Array) -> dict[str, Array]:
+        """Return the parameters beside those of the noise by name, (G,) each."""
+        return {
+            parameter.name: parameter.coordinate.value(coordinates[:, i])
+            for i, parameter in enumerate(self.auxiliary)
+        }
+
+    def log_prior(self, coordinates: Array) -> Array:
+        """Return the log prior density of the further parameters, (G,)."""
+        total = np.zeros(len(coordinates))
+        for i, parameter in enumerate(self.auxiliary):
+            total += parameter.log_prior(coordinates[:, i])
+        return total
+
+    def placed(self, mean: Array, variance: Array, values: dict[str, Array]) -> Target:
+        """Return the target with its rows' lines about where one point, (1, n) and (1, 1) each, has them."""
+        given = {name: value[0] for name, value in values.items()}
+        return replace(self, places=Places.of(self.likelihood, mean[0], variance[0], given, self.data))
+
+    def log_density(
+        self,
+        rows: slice,
+        mean: Array,
+        variance: Array,
+        values: dict[str, Array],
+        shared: tuple[Array, Array, Array] | None,
+    ) -> Array:
+        """Return each row's log density, (G, rows), given mean and variance of its line.
+
+        Parameters
+        ----------
+        shared
+            Where errors of features go with the target's: mean of the noise given what was measured, its covariance
+            with the line, and its variance.
+        """
+        if self.places is None:
+            raise AssertionError  # for the type checker: it is settled first
+        data = self.data.take(rows)
+        places = self.places.take(rows)
+        return log_density_over_line(self.likelihood, mean, variance, values, data, places, shared)
