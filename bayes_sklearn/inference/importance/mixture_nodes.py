@@ -33,8 +33,9 @@ _EM_ROWS, _EM_STEPS, _EM_FLOOR = 5000, 60, 0.01
 _CLOSE, _SEPARATE = 5.0, 8.0
 
 
-# Nodes by default, and rows times components times nodes above which they are halved, but not below a quarter.
-_NODES, _MANY = 4096, 2**26
+# Nodes by default, and rows times components times nodes above which they are halved, but not below a quarter: what a
+# normal target is asked of costs a hundredth of an integral over the line.
+_NODES, _MANY, _MANY_INTEGRALS = 4096, 2**26, 2**19
 
 
 def solve_rows(
@@ -65,8 +66,8 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
         so many are worth too little.
     """
     if n_nodes is None:
-        n_nodes = _NODES
-        while n_nodes > _NODES // 4 and n_nodes * len(problem.rows) * problem.n_components > _MANY:
+        n_nodes, many = _NODES, _MANY if problem.target is None else _MANY_INTEGRALS
+        while n_nodes > _NODES // 4 and n_nodes * len(problem.rows) * problem.n_components > many:
             n_nodes //= 2
     start = _start(problem)
     problem = problem.placed(start[0])
