@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -147,6 +147,13 @@ class Likelihood(BaseEstimator, ABC):
         -------
         ndarray of shape (..., n)
         """
+
+    def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
+        """Return `log_density` as a function of the linear predictor: for many of one shape, that of the values' too.
+
+        What does not depend on it may be found once.
+        """
+        return lambda eta: self.log_density(eta, values, data)
 
     @abstractmethod
     def draw(
