@@ -6,14 +6,14 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Likelihood, Observations
 
-__all__ = ["Places", "log_density_over_line"]
+__all__ = ["Places", "graph_over_line", "log_density_over_line"]
 
 Array = NDArray[np.float64]
 
@@ -38,10 +38,10 @@ class Places(NamedTuple):
     """Of the same, not negative."""
     below: Array
     """How far down the integrand reaches from its mode, in units of its width."""
-    step: Array
-    """From node to node, in units of the same."""
+    span: Array
+    """From end to end, in units of the same."""
     count: Array
-    """So many nodes integrate it."""
+    """So many evenly spaced nodes integrate it."""
     apart: Array
     """From node to node, in the linear predictor."""
     wave: Array
@@ -70,6 +70,11 @@ class Places(NamedTuple):
         """
         with np.errstate(all="ignore"):
             return _Integrand.of(likelihood, np.asarray(mean), np.sqrt(variance), values, data).places()
+
+    @property
+    def step(self) -> Array:
+        """From node to node, in units of the width."""
+        return self.span / (self.count - 1.0)
 
     def take(self, rows: slice | NDArray[np.intp]) -> Places:
         """Return those of some rows."""
@@ -162,7 +167,7 @@ class _Integrand(NamedTuple):
             few = self.only(wrong)
             places = few.places()
             t, width = few.near(places)
-            found.log[wrong] = few.integral(t, width, *places[2:5], few(t)).log
+            found.log[wrong] = few.integral(t, width, places.below, places.step, places.count, few(t)).log
         return found.log
 
     def mode(self) -> tuple[Array, Array, Array]:
@@ -222,7 +227,8 @@ class _Integrand(NamedTuple):
         per = np.where(self.sd > 0.0, 1.0 / self.sd, 0.0)  # where there is no variance it does not matter
         bend = np.square(1.0 / width) - 1.0
         target = self.mean + self.sd * (t + np.where(bend > 0.0, slope / bend, 0.0))
-        return Places(target, bend * np.square(per), below, step, count, self.sd * width * step, found.wave)
+        apart = self.sd * width * step
+        return Places(target, bend * np.square(per), below, whole, count, apart, found.wave)
 
     def integral(
         self, t: Array, width: Array, below: Array, step: Array, count: Array, height: Array
@@ -367,3 +373,65 @@ def _by_parts(
     total += highest
     total -= 0.5 * _LOG_TWO_PI
     return total
+
+
+def graph_over_line(
+    likelihood: Likelihood,
+    mean: Any,
+    variance: Any,
+    values: Mapping[str, Any],
+    data: Observations,
+    places: Places,
+    noise: tuple[Any, Any, Any] | None = None,
+) -> Any:
+    """Return what `log_density_over_line` does but for what depends on the data alone, (n,), in PyTensor.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    mean, variance : TensorVariable of shape (n,)
+    values, data
+        As for `Likelihood.graph`.
+    places : Places
+        Arrays or tensors; of likelihoods whose noise is a mixture of normal distributions not looked at.
+    noise : tuple, default=None
+        As there, broadcasting to (n,).
+    """
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    # So many nodes whatever the rows: what is compiled does not depend on them.
+    count = 24
+    if likelihood.has_noise_scale:
+        if noise is None:
+            noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
+        off, with_line, own = noise
+        residual = data.y - mean
+        square = pt.square(abs(residual) + abs(off))
+        total = variance + 2.0 * with_line + own
+        parts = likelihood.normal_parts_graph(values, square / own, square / total, 2 * count)
+        if parts is not None:
+            log_weight, part = parts
+            root = pt.sqrt(part)
+            spread = variance + 2.0 * root * with_line + part * own
+            each = pt.square(residual - root * off) / spread + pt.log(spread) + _LOG_TWO_PI
+            return pt.logsumexp(log_weight - 0.5 * each, axis=0)
+    # Less is lost in rounding, and the difference to none is nothing.
+    variance = pt.maximum(variance, 1e-12)
+    sd = pt.sqrt(variance)
+    square = 1.0 / (1.0 + places.precision * variance)
+    t = sd * places.precision * (places.target - mean) * square
+    # One step of Newton's method by differences.
+    step = 0.5 * pt.sqrt(square)
+    three = t + step * np.array([[-1.0], [0.0], [1.0]])
+    down, middle, up = (likelihood.graph(mean + sd * three, values, data)[i] for i in range(3))
+    bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
+    width = 1.0 / pt.sqrt(1.0 + bend)
+    t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
+    # Further to either side than at the point of the places.
+    z = 1.15 * (places.span * np.linspace(0.0, 1.0, count)[:, None] - places.below)
+    # Where the nodes are makes no difference to the integral, nor to its derivatives.
+    eta = disconnected_grad(mean + sd * (t + width * z))
+    apart = disconnected_grad(sd * width * places.span * (1.15 / (count - 1.0)))
+    normal = -0.5 * (pt.square(eta - mean) / variance + pt.log(variance) + _LOG_TWO_PI)
+    return pt.logsumexp(likelihood.graph(eta, values, data) + normal, axis=0) + pt.log(apart)

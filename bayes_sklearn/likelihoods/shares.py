@@ -265,10 +265,13 @@ class BetaBinomialLikelihood(_OfShares):
         log_rest = -pt.softplus(eta)
         log_share = log_rest + eta
         # One expression for the three: what it takes to compile goes with the number of operations.
-        q = pt.stack([odds * pt.exp(-log_share), odds * pt.exp(-log_rest), odds + pt.zeros_like(eta)])
-        counts = [count + pt.zeros_like(eta) for count in (successes, failures, data.trials)]
-        rising = log_rising_graph(q, pt.stack(counts))
-        return successes * log_share + failures * log_rest + rising[0] + rising[1] - rising[2]
+        none = pt.zeros_like(pt.atleast_2d(eta))
+        q = [odds * pt.exp(-log_share) + none, odds * pt.exp(-log_rest) + none, odds + none[:1]]
+        counts = [successes + none, failures + none, data.trials + none[:1]]
+        rising = log_rising_graph(pt.concatenate(q), pt.concatenate(counts))
+        k = none.shape[0]
+        up, down, both = (part.reshape(eta.shape) for part in (rising[:k], rising[k : 2 * k], rising[2 * k] + none))
+        return successes * log_share + failures * log_rest + up + down - both
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         correlated = 1.0 + (data.trials - 1.0) * values["dispersion"]
