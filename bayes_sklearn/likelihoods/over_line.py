@@ -29,6 +29,10 @@ _WAVE = 0.003
 _LEFT = 5e-6
 
 
+# Nodes are no further apart in log odds, and in logs: their functions bend on a scale of one.
+_APART = 1.0
+
+
 class Places(NamedTuple):
     """Where each row's integrand is, about, as a function of the linear predictor; each (n,)."""
 
@@ -214,7 +218,8 @@ class _Integrand(NamedTuple):
             exact = found.log
             if (found.wave <= _WAVE).all():
                 break
-        count = np.ceil(whole) + 1.0
+        # They may bend far from the mode alone.
+        count = np.ceil(whole * np.maximum(1.0, 0.0 if self.likelihood.link.is_identity else self.sd * width / _APART)) + 1.0
         for _ in range(12):
             step = whole / (count - 1.0)
             # Where nodes are must not matter either.
@@ -321,9 +326,8 @@ def _by_nodes(
         t, width, height = integrand.improved(*integrand.near(places))
         found = integrand.integral(t, width, places.below, places.step, places.count, height)
         apart = places.step * width * integrand.sd
-        # Closer nodes than this show all that a likelihood with a link of these has.
-        enough = 0.0 if likelihood.link.is_identity else 1.0
-        wrong = ~found.holds(1.5 * places.wave) | (apart > np.maximum(1.2 * places.apart, enough))
+        wide = apart > 1.2 * (places.apart if likelihood.link.is_identity else _APART)
+        wrong = ~found.holds(1.5 * places.wave) | wide
         if wrong.any():
             of_rows = places.take(np.nonzero(wrong)[1])
             found.log[wrong] = integrand.only(wrong).closer(t[wrong], width[wrong], height[wrong], of_rows)
@@ -415,7 +419,7 @@ def graph_over_line(
             root = pt.sqrt(part)
             spread = variance + 2.0 * root * with_line + part * own
             each = pt.square(residual - root * off) / spread + pt.log(spread) + _LOG_TWO_PI
-            return pt.logsumexp(log_weight - 0.5 * each, axis=0)
+            return _log_sum(log_weight - 0.5 * each)
     # Less is lost in rounding, and the difference to none is nothing.
     variance = pt.maximum(variance, 1e-12)
     sd = pt.sqrt(variance)
@@ -434,4 +438,13 @@ def graph_over_line(
     eta = disconnected_grad(mean + sd * (t + width * z))
     apart = disconnected_grad(sd * width * places.span * (1.15 / (count - 1.0)))
     normal = -0.5 * (pt.square(eta - mean) / variance + pt.log(variance) + _LOG_TWO_PI)
-    return pt.logsumexp(likelihood.graph(eta, values, data) + normal, axis=0) + pt.log(apart)
+    return _log_sum(likelihood.graph(eta, values, data) + normal) + pt.log(apart)
+
+
+def _log_sum(terms: Any) -> Any:
+    """Return the log of sums over the first axis of exponentials, in PyTensor."""
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    highest = disconnected_grad(terms.max(axis=0))
+    return highest + pt.log(pt.exp(terms - highest).sum(axis=0))
