@@ -230,8 +230,8 @@ class _Integrand(NamedTuple):
                 break
             count = np.where(wrong, np.ceil(1.25 * count), count)
         per = np.where(self.sd > 0.0, 1.0 / self.sd, 0.0)  # where there is no variance it does not matter
-        bend = np.square(1.0 / width) - 1.0
-        target = self.mean + self.sd * (t + np.where(bend > 0.0, slope / bend, 0.0))
+        bend = np.maximum(np.square(1.0 / width) - 1.0, 1e-6)  # a little, for a slope
+        target = self.mean + self.sd * (t + slope / bend)
         apart = self.sd * width * step
         return Places(target, bend * np.square(per), below, whole, count, apart, found.wave)
 
