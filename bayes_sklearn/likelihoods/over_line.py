@@ -6,14 +6,14 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Likelihood, Observations
 
-__all__ = ["Places", "log_density_over_line"]
+__all__ = ["Places", "graph_over_line", "log_density_over_line"]
 
 Array = NDArray[np.float64]
 
@@ -29,6 +29,10 @@ _WAVE = 0.003
 _LEFT = 5e-6
 
 
+# Nodes are no further apart in log odds, and in logs: their functions bend on a scale of one.
+_APART = 1.0
+
+
 class Places(NamedTuple):
     """Where each row's integrand is, about, as a function of the linear predictor; each (n,)."""
 
@@ -38,10 +42,10 @@ class Places(NamedTuple):
     """Of the same, not negative."""
     below: Array
     """How far down the integrand reaches from its mode, in units of its width."""
-    step: Array
-    """From node to node, in units of the same."""
+    span: Array
+    """From end to end, in units of the same."""
     count: Array
-    """So many nodes integrate it."""
+    """So many evenly spaced nodes integrate it."""
     apart: Array
     """From node to node, in the linear predictor."""
     wave: Array
@@ -70,6 +74,11 @@ class Places(NamedTuple):
         """
         with np.errstate(all="ignore"):
             return _Integrand.of(likelihood, np.asarray(mean), np.sqrt(variance), values, data).places()
+
+    @property
+    def step(self) -> Array:
+        """From node to node, in units of the width."""
+        return self.span / (self.count - 1.0)
 
     def take(self, rows: slice | NDArray[np.intp]) -> Places:
         """Return those of some rows."""
@@ -162,7 +171,7 @@ class _Integrand(NamedTuple):
             few = self.only(wrong)
             places = few.places()
             t, width = few.near(places)
-            found.log[wrong] = few.integral(t, width, *places[2:5], few(t)).log
+            found.log[wrong] = few.integral(t, width, places.below, places.step, places.count, few(t)).log
         return found.log
 
     def mode(self) -> tuple[Array, Array, Array]:
@@ -209,7 +218,8 @@ class _Integrand(NamedTuple):
             exact = found.log
             if (found.wave <= _WAVE).all():
                 break
-        count = np.ceil(whole) + 1.0
+        # They may bend far from the mode alone.
+        count = np.ceil(whole * np.maximum(1.0, 0.0 if self.likelihood.link.is_identity else self.sd * width / _APART)) + 1.0
         for _ in range(12):
             step = whole / (count - 1.0)
             # Where nodes are must not matter either.
@@ -220,9 +230,10 @@ class _Integrand(NamedTuple):
                 break
             count = np.where(wrong, np.ceil(1.25 * count), count)
         per = np.where(self.sd > 0.0, 1.0 / self.sd, 0.0)  # where there is no variance it does not matter
-        bend = np.square(1.0 / width) - 1.0
-        target = self.mean + self.sd * (t + np.where(bend > 0.0, slope / bend, 0.0))
-        return Places(target, bend * np.square(per), below, step, count, self.sd * width * step, found.wave)
+        bend = np.maximum(np.square(1.0 / width) - 1.0, 1e-6)  # a little, for a slope
+        target = self.mean + self.sd * (t + slope / bend)
+        apart = self.sd * width * step
+        return Places(target, bend * np.square(per), below, whole, count, apart, found.wave)
 
     def integral(
         self, t: Array, width: Array, below: Array, step: Array, count: Array, height: Array
@@ -315,9 +326,8 @@ def _by_nodes(
         t, width, height = integrand.improved(*integrand.near(places))
         found = integrand.integral(t, width, places.below, places.step, places.count, height)
         apart = places.step * width * integrand.sd
-        # Closer nodes than this show all that a likelihood with a link of these has.
-        enough = 0.0 if likelihood.link.is_identity else 1.0
-        wrong = ~found.holds(1.5 * places.wave) | (apart > np.maximum(1.2 * places.apart, enough))
+        wide = apart > 1.2 * (places.apart if likelihood.link.is_identity else _APART)
+        wrong = ~found.holds(1.5 * places.wave) | wide
         if wrong.any():
             of_rows = places.take(np.nonzero(wrong)[1])
             found.log[wrong] = integrand.only(wrong).closer(t[wrong], width[wrong], height[wrong], of_rows)
@@ -367,3 +377,74 @@ def _by_parts(
     total += highest
     total -= 0.5 * _LOG_TWO_PI
     return total
+
+
+def graph_over_line(
+    likelihood: Likelihood,
+    mean: Any,
+    variance: Any,
+    values: Mapping[str, Any],
+    data: Observations,
+    places: Places,
+    noise: tuple[Any, Any, Any] | None = None,
+) -> Any:
+    """Return what `log_density_over_line` does but for what depends on the data alone, (n,), in PyTensor.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    mean, variance : TensorVariable of shape (n,)
+    values, data
+        As for `Likelihood.graph`.
+    places : Places
+        Arrays or tensors; of likelihoods whose noise is a mixture of normal distributions not looked at.
+    noise : tuple, default=None
+        As there, broadcasting to (n,).
+    """
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    # So many nodes whatever the rows: what is compiled does not depend on them.
+    count = 24
+    if likelihood.has_noise_scale:
+        if noise is None:
+            noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
+        off, with_line, own = noise
+        residual = data.y - mean
+        square = pt.square(abs(residual) + abs(off))
+        total = variance + 2.0 * with_line + own
+        parts = likelihood.normal_parts_graph(values, square / own, square / total, 2 * count)
+        if parts is not None:
+            log_weight, part = parts
+            root = pt.sqrt(part)
+            spread = variance + 2.0 * root * with_line + part * own
+            each = pt.square(residual - root * off) / spread + pt.log(spread) + _LOG_TWO_PI
+            return _log_sum(log_weight - 0.5 * each)
+    # Less is lost in rounding, and the difference to none is nothing.
+    variance = pt.maximum(variance, 1e-12)
+    sd = pt.sqrt(variance)
+    square = 1.0 / (1.0 + places.precision * variance)
+    t = sd * places.precision * (places.target - mean) * square
+    # One step of Newton's method by differences.
+    step = 0.5 * pt.sqrt(square)
+    three = t + step * np.array([[-1.0], [0.0], [1.0]])
+    down, middle, up = (likelihood.graph(mean + sd * three, values, data)[i] for i in range(3))
+    bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
+    width = 1.0 / pt.sqrt(1.0 + bend)
+    t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
+    # Further to either side than at the point of the places.
+    z = 1.15 * (places.span * np.linspace(0.0, 1.0, count)[:, None] - places.below)
+    # Where the nodes are makes no difference to the integral, nor to its derivatives.
+    eta = disconnected_grad(mean + sd * (t + width * z))
+    apart = disconnected_grad(sd * width * places.span * (1.15 / (count - 1.0)))
+    normal = -0.5 * (pt.square(eta - mean) / variance + pt.log(variance) + _LOG_TWO_PI)
+    return _log_sum(likelihood.graph(eta, values, data) + normal) + pt.log(apart)
+
+
+def _log_sum(terms: Any) -> Any:
+    """Return the log of sums over the first axis of exponentials, in PyTensor."""
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    highest = disconnected_grad(terms.max(axis=0))
+    return highest + pt.log(pt.exp(terms - highest).sum(axis=0))
