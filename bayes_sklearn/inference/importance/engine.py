@@ -47,6 +47,8 @@ def why_not(problem: Problem) -> str | None:
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
+    if errors is not None and errors.with_target is not None and not problem.likelihood.has_noise_scale:
+        return f"Xy_cov goes with noise that is added to the line, and {problem.likelihood!r} has none"
     return None
 
 
