@@ -42,7 +42,7 @@ class Observations:
     visible: float = 1.0
     """Scatter that is about the least that can be told from none, where it is added to errors."""
 
-    def take(self, index: slice) -> Observations:
+    def take(self, index: slice | NDArray[np.intp]) -> Observations:
         """Return these rows alone."""
         return replace(
             self,
