@@ -375,10 +375,7 @@ def _by_parts(
         highest = above
     if highest is None or total is None:
         return None
-    np.log(total, out=total)
-    total += highest
-    total -= 0.5 * _LOG_TWO_PI
-    return total
+    return np.log(total) + highest - 0.5 * _LOG_TWO_PI
 
 
 def graph_over_line(
