@@ -132,8 +132,8 @@ class MeasuredRowsGivenDraws(NamedTuple):
             noise = np.broadcast_to(self._squared_scale(), self.line.mean.T.shape).T
             return self.line.log_density(self.data.y, noise).T
         mean, variance = (np.ascontiguousarray(part.T) for part in (self.line.mean, self.line.feature_error))
-        of_counts = log_density_over_line(self.likelihood, mean, variance, self.values, self.data)
-        return of_counts + np.log(self.data.trials)
+        of_rows = log_density_over_line(self.likelihood, mean, variance, self.values, self.data)
+        return of_rows + np.log(self.data.trials)
 
     def transform(self) -> Array:
         """Return the probability of less than the target, and half of that of a share itself, (G, n)."""

@@ -1,4 +1,4 @@
-"""The integral of a likelihood over a normal linear predictor, against sums over a fine grid with SciPy's densities."""
+"""The integral of a likelihood over a normal linear predictor, against sums of SciPy's densities on a fine grid."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def counted_rows(likelihood: Likelihood, n: int) -> tuple[Observations, dict[str
     "likelihood", [BinomialLikelihood(), BetaBinomialLikelihood()], ids=lambda likelihood: likelihood.name
 )
 @pytest.mark.parametrize("away", [False, True])
-def test_counts_are_integrated_near_their_places_and_away_from_them(likelihood: Likelihood, away: bool) -> None:
+def test_counts_are_integrated_near_their_places_and_away_from_them(
+    likelihood: Likelihood, away: bool
+) -> None:
     data, values, mean, variance = counted_rows(likelihood, 250)
     places = Places.of(likelihood, mean, variance, values, data)
     if away:
@@ -200,7 +202,7 @@ def test_any_log_density_will_do_however_small_it_is(far: float) -> None:
 
 def test_points_and_rows_may_be_taken_together() -> None:
     likelihood = BetaBinomialLikelihood()
-    data, values, mean, variance = counted_rows(likelihood, 60)
+    data, _, mean, variance = counted_rows(likelihood, 60)
     rng = np.random.default_rng(10)
     means = mean + rng.normal(size=(400, 60)) * np.sqrt(variance)
     variances = variance * np.exp(rng.normal(0.0, 0.3, (400, 60)))
