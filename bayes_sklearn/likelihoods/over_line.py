@@ -162,16 +162,33 @@ class _Integrand(NamedTuple):
                 break
         return t, width, height
 
-    def closer(self, t: Array, width: Array, height: Array, places: Places) -> Array:
-        """Return the log of integrals that nodes as far apart as elsewhere don't give, (n,)."""
-        found = self.integral(t, width, 1.3 * places.below, 0.6 * places.step, 2.2 * places.nodes, height)
-        wrong = ~found.holds()
-        if wrong.any():
-            few = self.only(wrong)
-            places = few.places()
-            t, width = few.near(places)
-            found.log[wrong] = few.integral(t, width, places.below, places.step, places.nodes, few(t)).log
-        return found.log
+    def closer(self, t: Array, width: Array) -> Array:
+        """Return the log of integrals that even nodes don't give, (n,): of lines that are wide beside the likelihood.
+
+        Nodes are even in x, t = mode + unit sinh(x): close about the mode and, in proportion, far apart in the tails.
+        """
+        height, middle, turns = self(t), self(np.zeros_like(t)), 12
+        astray = ~(height > middle)
+        t, width, height = np.where(astray, 0.0, t), np.where(astray, 1.0, width), np.fmax(height, middle)
+        for _ in range(turns):
+            slope, bend = self.slopes(t, width, height + 0.5 * np.square(t))
+            width = 1.0 / np.sqrt(1.0 + bend)
+            step = (slope - t) * np.square(width)
+            there = self(t + step)
+            short = ~(there >= height)
+            step[short] = np.clip(step[short], -width[short], width[short])
+            t = t + step
+            height = np.where(short, self(t), there) if short.any() else there
+            if (np.abs(step) <= width).all():
+                break
+        count, reach = 97, 9.0
+        unit = width if self.likelihood.link.is_identity else np.minimum(width, _APART / self.sd)
+        step = 2.0 * np.arcsinh(reach / unit) / (count - 1.0)
+        total = np.full_like(t, -np.inf)
+        for j in range(-(count // 2), count // 2 + 1):
+            x = step * j
+            np.logaddexp(total, self(t + unit * np.sinh(x)) + np.log(np.cosh(x)), out=total)
+        return total + np.log(step * unit) - 0.5 * _LOG_TWO_PI
 
     def mode(self) -> tuple[Array, Array, Array]:
         """Return the mode, the width there and the log likelihood's slope, by Newton's method with halved steps."""
@@ -218,13 +235,9 @@ class _Integrand(NamedTuple):
             if (found.wave <= _WAVE).all():
                 break
         # They may bend far from the mode alone.
-        count = (
-            np.ceil(
-                whole * np.maximum(1.0, 0.0 if self.likelihood.link.is_identity else self.sd * width / _APART)
-            )
-            + 1.0
-        )
-        for _ in range(12):
+        wide = 0.0 if self.likelihood.link.is_identity else self.sd * width / _APART
+        count = np.ceil(whole * np.clip(wide, 1.0, 4.0)) + 1.0
+        for _ in range(8):
             step = whole / (count - 1.0)
             # Where nodes are must not matter either.
             shifted = self.integral(t, width, below + 0.25 * step, step, count + 1.0, height)
@@ -233,11 +246,14 @@ class _Integrand(NamedTuple):
             if not wrong.any():
                 break
             count = np.where(wrong, np.ceil(1.25 * count), count)
+        # Rows that need more are taken by nodes of another kind.
+        most = 48.0
+        wave, count = np.where(count > most, 0.0, found.wave), np.minimum(count, most)
         per = np.where(self.sd > 0.0, 1.0 / self.sd, 0.0)  # where there is no variance it does not matter
         bend = np.maximum(np.square(1.0 / width) - 1.0, 1e-6)  # a little, for a slope
         target = self.mean + self.sd * (t + slope / bend)
         apart = self.sd * width * step
-        return Places(target, bend * np.square(per), below, whole, count, apart, found.wave)
+        return Places(target, bend * np.square(per), below, whole, count, apart, wave)
 
     def integral(
         self, t: Array, width: Array, below: Array, step: Array, count: Array, height: Array
@@ -333,8 +349,7 @@ def _by_nodes(
         wide = apart > 1.2 * (places.apart if likelihood.link.is_identity else _APART)
         wrong = ~found.holds(1.5 * places.wave) | wide
         if wrong.any():
-            of_rows = places.take(np.nonzero(wrong)[1])
-            found.log[wrong] = integrand.only(wrong).closer(t[wrong], width[wrong], height[wrong], of_rows)
+            found.log[wrong] = integrand.only(wrong).closer(t[wrong], width[wrong])
     return found.log
 
 

@@ -192,7 +192,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
     )
     log_tau = []
     of_t, of_zeta = zip(*(coordinates_of(T) for T in mixture.covariances), strict=True)
-    if problem.regressed:
+    if problem.follows:
         T = pooled_covariance(mixture.shares, mixture.means, mixture.covariances)
         b = np.linalg.solve(T + problem.mean_error, T @ m)
         if problem.scaled is None:

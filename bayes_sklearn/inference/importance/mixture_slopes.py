@@ -96,7 +96,9 @@ class ScaledSlopes:
             of_m = Known(precision, precision @ away, prior.mean, np.diag(prior.sd**-2.0))
         return cls(prior, of_m, known)
 
-    def apart(self, of_m: Array, of_beta: Array, Gamma: Array, log_tau: Array) -> Slopes:
+    def apart(
+        self, of_m: Array, of_beta: Array, Gamma: Array, log_tau: Array, flat: Array | None = None
+    ) -> Slopes:
         """Return the coefficients at points.
 
         Parameters
@@ -105,11 +107,16 @@ class ScaledSlopes:
         of_beta : ndarray of shape (G, k)
         Gamma : ndarray of shape (G, q, k)
         log_tau : ndarray of shape (G,)
+        flat : ndarray of shape (G, 1), optional
+            What the slopes on the signal are multiplied by.
         """
         tau = np.exp(np.clip(log_tau, -_MOST, _MOST))
-        beta, log_volume = self.slopes.coefficients(of_beta, tau)
         if self.m is None:
-            return Slopes(of_m, beta - np.einsum("gq,gqk->gk", of_m, Gamma), tau, log_volume)
+            # Known is the slope that the link has flattened.
+            steeper = np.ones((len(tau), 1)) if flat is None else flat
+            beta, log_volume = self.slopes.coefficients(of_beta, tau / steeper[:, 0])
+            return Slopes(of_m, steeper * beta - np.einsum("gq,gqk->gk", of_m, Gamma), tau, log_volume)
+        beta, log_volume = self.slopes.coefficients(of_beta, tau)
         m, more = self.m.coefficients(of_m, tau)
         return Slopes(m, beta, tau, log_volume + more)
 

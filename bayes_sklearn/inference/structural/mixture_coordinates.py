@@ -19,6 +19,9 @@ from .true_covariance import pooled_covariance
 
 Array = NDArray[np.float64]
 
+# Hyperbolic functions of more are too large for numbers.
+_MOST = 300.0
+
 
 class MixturePoints(NamedTuple):
     """Points taken apart; the features and the target are about their means."""
@@ -186,17 +189,17 @@ class MixtureCoordinates:
         log_shares = logits - logsumexp(logits, axis=1, keepdims=True)
         means, covariances = part["means"].reshape(size, count, q), np.stack([one.T for one in psi], axis=1)
         m, beta, tau, log_volume = part["m"], part["line"][:, first:], np.ones(size), np.zeros(size)
-        at_means = part["line"][:, :first]
-        if self.regressed:
-            shares = np.exp(log_shares)
-            more, log_volume = self._attenuated(m, pooled_covariance(shares, means, covariances))
-            m = m + more
-            if self.scaled is None:
-                beta = beta - np.einsum("gq,gqk->gk", more, slopes)
-            at_means = at_means - np.einsum("gq,gc,gcq->g", more, shares, means)[:, None]
+        more, at_means, flat = np.zeros_like(m), part["line"][:, :first], np.ones((size, 1))
+        shares = np.exp(log_shares)
+        if self.follows:
+            m, more, flat, log_volume = self._true_slopes(m, pooled_covariance(shares, means, covariances))
+            at_means = flat * at_means - np.einsum("gq,gc,gcq->g", more, shares, means)[:, None]
+            log_volume += part["line"].shape[1] * np.log(flat[:, 0])
         if self.scaled is not None:
-            m, beta, tau, of_scaled = self.scaled.apart(m, beta, slopes, part["tau"][:, 0])
+            m, beta, tau, of_scaled = self.scaled.apart(m, beta, slopes, part["tau"][:, 0], flat)
             log_volume = log_volume + of_scaled
+        else:
+            beta = flat * beta - np.einsum("gq,gqk->gk", more, slopes)
         if self.data.intercept is None:
             z, w, y = self.center
             at_means = (beta @ z + m @ w - y)[:, None]
@@ -214,12 +217,38 @@ class MixtureCoordinates:
             part["auxiliary"],
         )
 
-    def _attenuated(self, regressed: Array, T: Array) -> tuple[Array, Array]:
-        """Return m less its regression on what was measured, T^-1 U K'm, (G, q), and log of m's volume by that's."""
-        error = self.mean_error
-        more = np.linalg.solve(T, error @ regressed[:, :, None])[:, :, 0]
+    @property
+    def follows(self) -> bool:
+        """Whether the columns of m and the line are `regressed` ones: not where m stands in units of what is known."""
+        return self.regressed and (self.scaled is None or self.scaled.m is None)
+
+    def _true_slopes(self, own: Array, T: Array) -> tuple[Array, Array, Array, Array]:
+        """Return what the columns of m stand for where they are `regressed`, (40a).
+
+        Returns
+        -------
+        m : ndarray of shape (G, q)
+        more : ndarray of shape (G, q)
+            m less its regression on what was measured, T^-1 U K'm.
+        flat : ndarray of shape (G, 1)
+            By how much the line is steeper than the regression that data tell: a link flattens it where errors of
+            features leave the line a variance.
+        log_volume : ndarray of shape (G,)
+            Log of m's volume by the columns'.
+        """
+        error, q = self.mean_error, own.shape[1]
+        pushed = own @ error
+        more = np.linalg.solve(T, pushed[:, :, None])[:, :, 0]
         log_volume: Array = np.linalg.slogdet(T + error)[1] - np.linalg.slogdet(T)[1]
-        return more, log_volume
+        link = None if self.target is None else self.target.likelihood.link
+        if link is None or np.isinf(link.flattening):
+            return own + more, more, np.ones((len(own), 1)), log_volume
+        # The variance that the errors of features leave the line: m'(T - K T) m.
+        variance = (pushed * (own + more)).sum(axis=1)
+        rho = np.sqrt(np.clip(variance / link.flattening, 1e-16, _MOST**2))
+        longer, flat = np.sinh(rho) / rho, np.cosh(rho)
+        log_volume += (q - 1) * np.log(longer) + np.log(flat)
+        return (own + more) * longer[:, None], more * longer[:, None], flat[:, None], log_volume
 
     @cached_property
     def mean_error(self) -> Array:
