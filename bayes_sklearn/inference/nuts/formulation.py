@@ -77,9 +77,8 @@ def structure(problem: Problem) -> tuple[object, ...]:
     errors = problem.feature_errors
     of_features = None if errors is None else (len(errors.noisy), problem.n_components)
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
-    latent = None if errors is None or problem.likelihood.is_normal else problem.total_weight
     powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
-    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds, powers
+    return problem.noise, problem.rows.n_features, of_features, likelihood, kinds, powers
 
 
 def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:

@@ -1,50 +1,53 @@
-"""The model of features measured with error in PyMC, for the sampler, where the true features are a mixture.
+"""The model of features measured with error of which no parameter integrates out, in PyMC for the sampler.
 
-The true features and the components they belong to are summed and integrated out. `mixture` states the model.
+The true features, and the components of a mixture that they belong to, are summed and integrated out, so that the
+model's size does not depend on the number of rows: given what was measured the line is normal, and the likelihood is
+integrated over it. `structural.mixture` states the model. Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...likelihoods.base import Observations
+from ...likelihoods.over_line import Places
+from ...likelihoods.parameters import Auxiliary
+from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation
 from .._compat import quietly
-from ..importance.engine import Units, mixture_posterior, structural_problem
-from ..importance.mixture_nodes import solve_mixture
 from ..importance.mixture_slopes import Known
-from ..numerics.importance_sampling import mean_and_root
-from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
-from ..propriety import check_proper
-from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
+from ..problem import Problem
+from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.mixture_coordinates import contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
-from ..structural.rows import PseudoRows, Reference, eliminated
+from ..structural.rows import given_measured
 from ..structural.true_covariance import log_prior, true_covariance
-from .formulation import Draws, Formulation, unpacked
-from .prior_coordinates import pilot_of, scale_is_learned
+from .formulation import unpacked
+from .line_integral import graph_over_line
+from .prior_coordinates import coefficients_given_scales, scale_is_learned
 from .pymc_priors import (
-    geometries,
     of_role,
     positive_density,
     prior_density,
-    prior_parameters,
     priors_of,
     signed_noise,
     slopes_density,
-    takes_log_noise,
 )
-from .structural import common_part, error_covariance, error_part, parts_of
+from .readable_model import unit_of
+from .rows import observations
+from .structural import common_part, error_part, parts_of
 
 if TYPE_CHECKING:
     import pymc as pm
 
 Array = NDArray[np.float64]
+
+HEAD = ("s", "scatter", "auxiliary")
+"""What the noise is like: no other column of what is sampled goes before."""
 
 
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
@@ -53,39 +56,125 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     Returns
     -------
     pymc.Model
-        One free variable ``u``; `MixtureData` says what follows from it.
+        One free variable ``u``; `mixture_data.MixtureData` says what follows from it.
+
+    Notes
+    -----
+    Each operation costs a tenth of a second of compiling, so that what can be done to the data is done there.
     """
     with quietly():
         import pymc as pm
         import pytensor.tensor as pt
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise.has_scale)
-        sizes |= {"scatter": int(problem.noise.combined), "tau": int(scale_is_learned(problem))}
+        sizes = sizes_for(problem, q, k)
         with pm.Model() as model:
             given = unpacked(data)
-            u = pm.Flat("u", shape=np.size(data["location"]))
-            parts = parts_of(given["location"] + pt.dot(given["root"], u), list(sizes.values()))
-            found, terms = _parameters(problem, given, dict(zip(sizes, parts, strict=True)), (q, k, count))
-            # Rows are [1, z, w, y - m0'w] about their means, the covariance of the errors of the last, and counts.
+            u = pm.Flat("u", shape=sum(sizes.values()) + scale_coordinates(problem))
+            # Rows are [1, z, w, y - m0'w] about their means, without y where the likelihood is integrated over the
+            # line; the covariance of the errors of the last; what the likelihood sees; and counts.
             columns = given["factor"].T
-            ones, w, y = columns[: k + 1], columns[k + 1 : k + 1 + q], columns[k + 1 + q]
-            left = w - pt.dot(found.slopes, ones[1:])
-            of_y = found.line + pt.concatenate([[0.0], pt.dot(found.change, found.slopes)])
-            residuals = [left[j][None, :] - found.means[:, j][:, None] for j in range(q)]
-            residuals.append((y - pt.dot(of_y, ones))[None, :] - pt.dot(found.means, found.change)[:, None])
-            common = pt.stack([common_part(found.change, T, found.scatter) for T in found.covariances])
-            of_errors = error_part(problem, columns[k + q + 2 : -1], q + 1, found.scale)
-            entries = {
-                (a, b): of_errors[a * (q + 1) + b][None, :] + common[:, a * (q + 1) + b][:, None]
-                for a in range(q + 1)
-                for b in range(a + 1)
-            }
-            square, determinant, _ = eliminated(residuals, entries)
-            of_components = found.log_shares[:, None] - 0.5 * (square + pt.log(determinant))
-            of_rows = pt.dot(columns[-1], pt.logsumexp(of_components, axis=0))
-            pm.Potential("log_posterior", sum([of_rows, *terms]))
+            rest = columns[-9:]
+            seen = None if problem.likelihood.is_normal else observations(problem, given, rest)
+            noise = _noise(problem, given, u, sizes)
+            values, of_slopes = _sampled(problem, given, u, sizes, noise, seen, columns[-1])
+            parts = dict(zip(sizes, parts_of(values, list(sizes.values())), strict=True))
+            found = _parameters(problem, given, parts, (q, k, count), of_slopes)
+            left, entries = _lines(problem, given, found, columns, noise, (q, k), seen)
+            square, determinant, after, covariance = given_measured(left, entries, q)
+            of_rows = found.log_shares[:, None] - 0.5 * (square + pt.log(determinant))
+            if seen is None:
+                of_rows -= 0.5 * (pt.square(after[0]) / covariance[0, 0] + pt.log(covariance[0, 0]))
+            else:
+                told = None if len(after) == 1 else (-after[1], covariance[1, 0], covariance[1, 1])
+                variance = pt.maximum(covariance[0, 0], 0.0)
+                places = Places(*(rest[3 + i] for i in range(5)))
+                of_rows += graph_over_line(
+                    problem.likelihood, -after[0], variance, noise.values, seen, places, told
+                )
+            of_rows = of_rows[0] if count == 1 else pt.logsumexp(of_rows, axis=0)
+            pm.Potential("log_posterior", sum([pt.dot(columns[-1], of_rows), *noise.terms, *found.terms]))
     return model
+
+
+def sizes_for(problem: Problem, q: int, k: int) -> dict[str, int]:
+    """Return how many columns each part of what is sampled has, in their order."""
+    noise = problem.noise
+    sizes = sizes_of(q, k, problem.n_components, intercept=problem.fit_intercept, noise=noise.has_scale)
+    sizes |= {"scatter": int(noise.combined), "tau": int(scale_is_learned(problem))}
+    return sizes | {"auxiliary": len(further(problem))}
+
+
+def further(problem: Problem) -> tuple[Auxiliary, ...]:
+    """Return the likelihood's parameters beside those of noise that is added to the line."""
+    return tuple(one for one in problem.auxiliary if one.name not in ("noise_scale", "scatter"))
+
+
+def scale_coordinates(problem: Problem) -> int:
+    """Return how many coordinates the scales of the coefficients' prior have, where that is a mixture."""
+    prior = problem.coef_prior
+    return prior.n_coordinates(problem.rows.n_features) if isinstance(prior, ScaleMixture) else 0
+
+
+class _Noise(NamedTuple):
+    """The likelihood's parameters, in PyTensor."""
+
+    scale: Any
+    scatter: Any
+    values: dict[str, Any]
+    """All of them by name."""
+    terms: list[Any]
+    """Log prior densities in the coordinates."""
+
+
+def _noise(problem: Problem, given: Mapping[str, Any], u: Any, sizes: Mapping[str, int]) -> _Noise:
+    """Return the likelihood's parameters: what is sampled first."""
+    import pytensor.tensor as pt
+
+    width = [sizes[name] for name in HEAD]
+    values: dict[str, Any] = {name: given[f"fixed_{name}"] for name in problem.likelihood.constants}
+    if not sum(width):
+        return _Noise(None, 0.0, values, [])
+    s, ratio, others = parts_of(given["head"] + pt.dot(given["head_root"], u[: sum(width)]), width)
+    scale, scatter, terms = signed_noise(problem, given, s, ratio)
+    values |= {"noise_scale": scale, "scatter": scatter}
+    for i, parameter in enumerate(further(problem)):
+        role = f"{parameter.name}_prior"
+        above, log_slope = parameter.for_sampler.graph(others[i], given["coordinate_unit"][i])
+        terms += [positive_density(parameter.prior, role, of_role(given, role), above), log_slope]
+        values[parameter.name] = above + given["coordinate_lower"][i]
+    return _Noise(scale, scatter, values, terms)
+
+
+def _sampled(
+    problem: Problem,
+    given: Mapping[str, Any],
+    u: Any,
+    sizes: Mapping[str, int],
+    noise: _Noise,
+    seen: Observations | None,
+    frequency: Any,
+) -> tuple[Any, list[Any]]:
+    """Return what stands in a point; where the prior is a mixture the log densities of coefficients and scales."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    size = sum(sizes.values())
+    if not scale_coordinates(problem):
+        return given["location"] + pt.dot(given["root"], u), []
+    if seen is None:
+        unit = pt.sqrt(problem.noise.variance(noise.values, given["typical_error"]) / frequency.sum())
+    else:
+        unit = unit_of(problem.likelihood, noise.values, seen, given["pooled"], frequency)
+    scales = problem.coef_prior.scales(u[size:], of_role(given, "coef_prior"), unit)  # type: ignore[attr-defined]
+    for name, value in scales.named.items():
+        pm.Deterministic(name, value)
+    first = sum(sizes[name] for name in HEAD)
+    last = first + problem.rows.n_features
+    coef, terms = coefficients_given_scales(given, scales.sd, u[first:last])
+    own = pt.concatenate([u[:first], coef, u[last:size]])
+    values = pm.Deterministic("values", given["location"] + pt.dot(given["root"], own))
+    return values, [scales.log_density, *terms]
 
 
 class _Parameters(NamedTuple):
@@ -102,46 +191,80 @@ class _Parameters(NamedTuple):
     covariances: list[Any]
     """K times (q, q)."""
     log_shares: Any
-    scale: Any
-    scatter: Any
+    terms: list[Any]
+    """Log prior densities in the coordinates."""
 
 
 def _parameters(
-    problem: Problem, given: Mapping[str, Any], part: Mapping[str, Any], sizes: tuple[int, int, int]
-) -> tuple[_Parameters, list[Any]]:
-    """Return the parameters of what is sampled, by the names of `sizes_of`, and their log prior densities."""
+    problem: Problem,
+    given: Mapping[str, Any],
+    part: Mapping[str, Any],
+    sizes: tuple[int, int, int],
+    of_slopes: list[Any],
+) -> _Parameters:
+    """Return the parameters of what is sampled, by the names of `sizes_for`, and their log prior densities."""
     import pytensor.tensor as pt
 
     q, k, count = sizes
     slopes, means = part["slopes"].reshape((q, k)), part["means"].reshape((count, q))
-    scale, scatter, terms = signed_noise(problem, given, part["s"], part["scatter"])
-    m, beta, tau = part["m"], part["line"][problem.fit_intercept :], 1.0
-    if scale_is_learned(problem):
-        tau = pt.exp(part["tau"][0])
-        m, beta, more = _log_density_of_slopes(problem, given, m, beta, slopes, tau)
-        terms += [*more, part["tau"][0]]
-    away = pt.dot(beta, given["z"]) + pt.dot(m, given["w"]) - given["y"]
-    at_means = part["line"][:1] if problem.fit_intercept else away.reshape((1,))
-    logits = pt.dot(contrasts_of(count), part["shares"])
-    log_shares = logits - pt.logsumexp(logits)
     t, zeta = part["t"].reshape((count, q)), part["zeta"].reshape((count, -1))
     T = [true_covariance(t[c], zeta[c], q, pt) for c in range(count)]
-    terms += [
-        log_prior(t, zeta, q, pt).sum(),
-        -0.5 * pt.square(slopes / MEAN_SCALE).sum(),
-        -0.5 * pt.square((means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE).sum(),
-        -0.5 * pt.square(pt.dot(contrasts_of(count).T, means) / COMPONENT_SCALE).sum(),
-        SHARE_CONCENTRATION * log_shares.sum(),
-    ]
-    pi = pt.exp(log_shares)
-    from_mean = means - pt.dot(pi, means)
-    whole = sum(pi[c] * T[c] for c in range(count)) + pt.dot(from_mean.T * pi, from_mean)
-    terms.append(slopes_density(problem, given, m, beta, pt.dot(m, slopes), whole, tau))
+    away = (means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE
+    terms = [*of_slopes, log_prior(t, zeta, q, pt).sum(), -0.5 * pt.square(away).sum()]
+    terms += [-0.5 * pt.square(slopes / MEAN_SCALE).sum()] if k else []
+    if count == 1:
+        log_shares, mean, whole = pt.zeros(1), means[0], T[0]
+    else:
+        logits = pt.dot(contrasts_of(count), part["shares"])
+        log_shares = logits - pt.logsumexp(logits)
+        pi = pt.exp(log_shares)
+        mean = pt.dot(pi, means)
+        whole = sum(pi[c] * T[c] for c in range(count)) + pt.dot((means - mean).T * pi, means - mean)
+        terms.append(-0.5 * pt.square(pt.dot(contrasts_of(count).T, means) / COMPONENT_SCALE).sum())
+        terms.append(SHARE_CONCENTRATION * log_shares.sum())
+    m, beta, tau = part["m"], part["line"][problem.fit_intercept :], 1.0
+    at_means = part["line"][:1]
+    learned = scale_is_learned(problem)
+    if is_regressed(problem):
+        more, log_volume = _attenuated(given, m, whole)
+        m, at_means = m + more, at_means - pt.dot(more, mean)
+        beta = beta if learned or not k else beta - pt.dot(more, slopes)
+        terms.append(log_volume)
+    if learned:
+        tau = pt.exp(part["tau"][0])
+        m, beta, of_scale = _log_density_of_slopes(problem, given, m, beta, slopes, tau)
+        terms += [*of_scale, part["tau"][0]]
+    from_means = pt.dot(beta, given["z"]) + pt.dot(m, given["w"]) - given["y"]
+    if not of_slopes:
+        terms.append(slopes_density(problem, given, m, beta, pt.dot(m, slopes), whole, tau))
     if problem.fit_intercept:
         of_intercept = of_role(given, "intercept_prior")
-        terms.append(prior_density(priors_of(problem)["intercept_prior"], of_intercept, at_means - away))
+        prior = priors_of(problem)["intercept_prior"]
+        terms.append(prior_density(prior, of_intercept, at_means - from_means))
+    else:
+        at_means = from_means.reshape((1,))
     line = pt.concatenate([at_means, beta])
-    return _Parameters(m - given["m"], line, slopes, means, T, log_shares, scale, scatter), terms
+    return _Parameters(m - given["m"], line, slopes, means, T, log_shares, terms)
+
+
+def is_regressed(problem: Problem) -> bool:
+    """Return whether coefficients of what was measured stand in the place of the true features'."""
+    return not (problem.likelihood.is_normal or isinstance(problem.coef_prior, ScaleMixture))
+
+
+def _attenuated(given: Mapping[str, Any], regressed: Any, T: Any) -> tuple[Any, Any]:
+    """Return m less its regression on what was measured, and log of m's volume by that's.
+
+    As `MixtureCoordinates` has it; of an error that is given as zero m is what is sampled.
+    """
+    import pytensor.tensor as pt
+
+    error = given["mean_error"]
+    if error.type.shape[0] == 1:
+        ratio = error[0] / T[0]
+        return ratio * regressed, pt.log1p(ratio[0])
+    more = pt.linalg.solve(T, pt.dot(error, regressed))
+    return more, pt.linalg.slogdet(T + error)[1] - pt.linalg.slogdet(T)[1]
 
 
 def _log_density_of_slopes(
@@ -166,89 +289,47 @@ def _log_density_of_slopes(
     return found["m"], found["slopes"], [density, *log_volumes]
 
 
-# --- its data and its draws ----------------------------------------------------------------------
+def _lines(
+    problem: Problem,
+    given: Mapping[str, Any],
+    found: _Parameters,
+    columns: Any,
+    noise: _Noise,
+    sizes: tuple[int, int],
+    seen: Observations | None,
+) -> tuple[list[Any], dict[tuple[int, int], Any]]:
+    """Return w, and y - m0'w or the line less m0'w, about their means, and their covariance, (K, n) or (1, n) each.
 
-
-@dataclass(frozen=True, eq=False)
-class MixtureData:
-    """The rows and the coordinates."""
-
-    arrays: dict[str, Array | float]
-    """Everything, by the names in `sampler_model`."""
-    mixture: MixtureProblem
-    units: Units
-
-    def posterior(self, problem: Problem, draws: Draws) -> Posterior:
-        """Return draws as nodes of equal weight."""
-        u = draws.flat("u")
-        points = self.arrays["location"] + u @ np.transpose(self.arrays["root"])
-        if takes_log_noise(problem):
-            scale = self.mixture.columns["s"]
-            points[:, scale] = np.exp(points[:, scale])
-        weights = np.full(len(u), 1.0 / len(u))
-        posterior = mixture_posterior(problem, self.mixture, points, weights, self.units)
-        return replace(posterior, chains=draws.chains)
-
-
-def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
-    """Yield the problem as a sampler gets it."""
-    data = mixture_data(problem, settings.seed)
-    yield Formulation(problem, data.arrays, sampler_model, lambda draws: data.posterior(problem, draws))
-
-
-def mixture_data(problem: Problem, seed: int) -> MixtureData:
-    """Return the rows and the coordinates of a problem with errors of features and several components.
-
-    Parameters
-    ----------
-    problem : Problem
-    seed : int
-        Of the importance sampling that settles the coordinates.
-
-    Raises
-    ------
-    ValueError
-        Where the posterior is improper.
+    Where errors go with the target's, the noise of unit part is the last variable.
     """
-    pilot = pilot_of(problem)
-    check_proper(pilot)
-    structural, units = structural_problem(pilot)
-    mixture = MixtureProblem(structural, problem.n_components)
-    sample = solve_mixture(mixture, seed, 2048)
-    points = mixture.positive(sample.points)
-    if takes_log_noise(problem):
-        points[:, mixture.columns["s"]] = np.log(points[:, mixture.columns["s"]])
-    location, root = mean_and_root(points, sample.weights)
-    q, rows = structural.n_noisy, mixture.rows
-    m = location[:q]
-    of_y = rows[:, -1] - rows[:, -1 - q : -1] @ m
-    errors = np.broadcast_to(mixture.errors, (len(rows), mixture.errors.shape[1]))
-    reference = Reference(np.zeros((q, 0)), np.zeros(0), m)
-    covariance = error_covariance(structural, PseudoRows(rows, errors, mixture.frequency, reference))
-    z, w, y = mixture.center
-    arrays = prior_parameters(problem) | {
-        "unit": np.append(units.noisy, units.exact),
-        "z": z,
-        "w": w,
-        "y": y,
-        "mu_mean": mixture.mu_mean,
-        "m": m,
-        "location": location,
-        "root": root,
-        "factor": np.column_stack([rows[:, :-1], of_y, covariance, mixture.frequency]),
-    }
-    if problem.noise.combined:
-        arrays["typical_error"] = structural.typical_error
-    return MixtureData(arrays | geometries(structural) | _scaled_slopes(mixture), mixture, units)
+    import pytensor.tensor as pt
 
-
-def _scaled_slopes(mixture: MixtureProblem) -> dict[str, Array | float]:
-    """Return what the coefficients' columns are in units of."""
-    scaled = mixture.scaled
-    parts = {} if scaled is None else {"slopes": scaled.slopes, "m": scaled.m}
-    return {
-        f"{of}_{name}": value
-        for of, known in parts.items()
-        if known is not None and len(known.mean)
-        for name, value in known._asdict().items()
+    (q, k), order = sizes, sizes[0] + 1
+    ones, w, y = columns[: k + 1], columns[k + 1 : k + order], columns[k + order]
+    if k:
+        w = w - pt.dot(found.slopes, ones[1:])
+        of_y = pt.dot(found.line + pt.concatenate([[0.0], pt.dot(found.change, found.slopes)]), ones)
+    else:
+        of_y = found.line[0]
+    left = [w[j][None, :] - found.means[:, j][:, None] for j in range(q)]
+    left.append((y - of_y)[None, :] - pt.dot(found.means, found.change)[:, None])
+    errors = columns[k + order + 1 :]
+    if seen is None:
+        common = [common_part(found.change, T, noise.scatter) for T in found.covariances]
+        errors = error_part(problem, errors[:-1], order, noise.scale)
+    else:
+        common = [common_part(found.change, T) for T in found.covariances]
+    of_components = pt.stack(common)
+    entries = {
+        (a, b): errors[a * order + b][None, :] + of_components[:, a * order + b][:, None]
+        for a in range(order)
+        for b in range(a + 1)
     }
+    if seen is not None and columns.type.shape[0] > k + 1 + order + order**2 + 9:
+        multiple = noise.scale if problem.noise.multiplies else 1.0
+        for j in range(order):
+            entries[order, j] = (multiple * errors[order**2 + j])[None, :]
+        variance = problem.noise.variance(noise.values, seen.standard_error, seen.resolution)
+        entries[order, order] = variance[None, :]
+        left.append(pt.zeros((1, 1)))
+    return left, entries

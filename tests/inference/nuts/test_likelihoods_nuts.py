@@ -18,10 +18,8 @@ from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.numerics import importance_sampling
 from bayes_sklearn.inference.nuts import engine as nuts
-from bayes_sklearn.inference.nuts import latent as pymc_latent
 from bayes_sklearn.inference.nuts import rows as pymc_likelihoods
 from bayes_sklearn.inference.nuts.formulation import Draws, structure
-from bayes_sklearn.inference.nuts.latent import LatentData, latent_data, one_each
 from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
@@ -434,7 +432,6 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", coef="horseshoe"),
         Case("binomial", intercept=False),
         Case("binomial", q=1),
-        Case("binomial", q=1, n=51),
         Case("t", q=1),
     ]
     keys = [structure(case.problem) for case in cases]
@@ -444,82 +441,6 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
 
 
 # --- errors of features --------------------------------------------------------------------------
-
-
-def readable_point(
-    case: Case, data: LatentData, found: Mapping[str, Any], u: Array
-) -> tuple[dict[str, Any], float]:
-    """Values of the readable model's variables, and the log of the volume of its x_root by (t, zeta)."""
-    problem = case.problem
-    drawn = {name: np.asarray(value)[None, None] for name, value in found.items()} | {"u": u[None, None]}
-    posterior = data.posterior(problem, Draws(drawn, {}))
-    true, scaling = posterior.true_features, problem.scaling
-    assert true is not None
-    noisy, q, units = true.noisy, case.q, data.measured.units
-    lines = true.theta[0][: q * (len(true.exact) + 1)].reshape(q, -1) * scaling.x_scale[noisy, None]
-    spread = units.noisy * scaling.x_scale[noisy]
-    T = true.variance[0] * np.outer(scaling.x_scale[noisy], scaling.x_scale[noisy])
-    root = np.linalg.cholesky(T / np.outer(spread, spread))
-    suffix = "" if scaling.is_identity else "_standardized"
-    Z = one_each(problem).rows.X[:, true.exact]
-    mean = ((Z - scaling.x_mean[true.exact]) / scaling.x_scale[true.exact]).mean(axis=0)
-    values = {
-        f"coef{suffix}": posterior.location[0, 1:],
-        f"intercept{suffix}": posterior.location[0, 0],
-        "mu": lines[:, 0] + lines[:, 1:] @ mean + scaling.x_mean[noisy],
-        "Gamma": lines[:, 1:] * units.exact,
-        "x_scale_log__": np.log(np.sqrt(np.diag(T))),
-        "x_true": np.asarray(found["x_true"]) * spread + scaling.x_mean[noisy],
-    }
-    for parameter in problem.auxiliary:
-        value = float(found[parameter.name]) - parameter.coordinate.lower
-        name = {"noise_scale": "sigma", "nu": "nu_above"}.get(parameter.name, parameter.name)
-        values |= {f"{name}_log__": np.log(value), f"{name}_standardized_log__": np.log(value)}
-        if value < 1.0:
-            values[f"{name}_logodds__"] = np.log(value / (1.0 - value))
-    if q == 1:
-        return values, 0.0
-    values["x_root_cholesky-cov-packed__"] = np.array([np.log(root[0, 0]), root[1, 0], np.log(root[1, 1])])
-    return values, float(np.log(root[1, 1]))
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        Case("binomial", q=1, p=1, n=6),
-        Case("binomial", q=1, p=2, n=6, weights="whole", standardize=False),
-        Case("binomial", q=2, p=2, n=6, intercept=False, common=True),
-        Case("beta-binomial", q=1, p=2, n=7, rounded=False, coef="laplace"),
-        Case("t", q=1, p=2, n=8),
-        Case("t, fixed", "additive", q=2, p=3, n=8),
-        Case("t, fixed", "known", q=1, p=1, n=6, common=True),
-    ],
-    ids=str,
-)
-def test_density_with_true_features_is_the_readable_model_s(case: Case) -> None:
-    problem = case.problem
-    data = latent_data(problem, 0)
-    model = pymc_latent.sampler_model(problem, data.arrays)
-    names = ["log_density", *(variable.name for variable in model.deterministics)]
-    outputs = compiled(model, [model.logp(jacobian=False), *model.deterministics])
-    readable = readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
-    density = compiled(readable, [readable.logp(jacobian=False)])
-    n_latent = case.q * len(readable.coords["obs"])
-    rng = np.random.default_rng(6)
-    differences = []
-    for _ in range(5):
-        u = 0.7 * rng.normal(size=int(model["u"].type.shape[0]))
-        found = dict(zip(names, outputs({"u": u}), strict=True))
-
-        def natural(last: Array, u: Array = u) -> Array:
-            at = dict(zip(names, outputs({"u": np.append(u[: len(u) - len(last)], last)}), strict=True))
-            own = [np.ravel(at[parameter.name]) for parameter in problem.auxiliary]
-            return np.concatenate([*own, np.ravel(at["x_true"])])
-
-        point, of_root = readable_point(case, data, found, u)
-        moved = volume(natural, u[len(u) - n_latent - len(problem.auxiliary) :]) + of_root
-        differences.append(float(found["log_density"]) - float(density(point)[0]) - moved)
-    assert_allclose(differences, differences[0], rtol=0.0, atol=2e-5)
 
 
 @pytest.mark.thorough
