@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+SEEN = 3 + len(Places._fields)
+"""Columns of the rows that say what the likelihood sees of them, and where it is integrated."""
+
 HEAD = ("s", "scatter", "auxiliary")
 """What the noise is like: no other column of what is sampled goes before."""
 
@@ -74,25 +77,20 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             # Rows are [1, z, w, y - m0'w] about their means, without y where the likelihood is integrated over the
             # line; the covariance of the errors of the last; what the likelihood sees; and counts.
             columns = given["factor"].T
-            rest = columns[-9:]
-            seen = None if problem.likelihood.is_normal else observations(problem, given, rest)
+            seen = None if problem.likelihood.is_normal else observations(problem, given, columns[-1 - SEEN :])
             noise = _noise(problem, given, u, sizes)
             values, of_slopes = _sampled(problem, given, u, sizes, noise, seen, columns[-1])
             parts = dict(zip(sizes, parts_of(values, list(sizes.values())), strict=True))
             found = _parameters(problem, given, parts, (q, k, count), of_slopes)
-            left, entries = _lines(problem, given, found, columns, noise, (q, k), seen)
+            left, entries = _lines(problem, found, columns, noise, (q, k), seen)
             square, determinant, after, covariance = given_measured(left, entries, q)
-            of_rows = found.log_shares[:, None] - 0.5 * (square + pt.log(determinant))
             if seen is None:
-                of_rows -= 0.5 * (pt.square(after[0]) / covariance[0, 0] + pt.log(covariance[0, 0]))
-            else:
-                told = None if len(after) == 1 else (-after[1], covariance[1, 0], covariance[1, 1])
-                variance = pt.maximum(covariance[0, 0], 0.0)
-                places = Places(*(rest[3 + i] for i in range(5)))
-                of_rows += graph_over_line(
-                    problem.likelihood, -after[0], variance, noise.values, seen, places, told
-                )
-            of_rows = of_rows[0] if count == 1 else pt.logsumexp(of_rows, axis=0)
+                square, determinant = square + pt.square(after[0]) / covariance[0, 0], determinant * covariance[0, 0]
+            of_rows = -0.5 * (square + pt.log(determinant))
+            if seen is not None:
+                of_rows += _over_line(problem, given, columns, noise, after, covariance)
+            if count > 1:
+                of_rows = pt.logsumexp(of_rows + found.log_shares[:, None], axis=0)
             pm.Potential("log_posterior", sum([pt.dot(columns[-1], of_rows), *noise.terms, *found.terms]))
     return model
 
@@ -163,7 +161,7 @@ def _sampled(
     if not scale_coordinates(problem):
         return given["location"] + pt.dot(given["root"], u), []
     if seen is None:
-        unit = pt.sqrt(problem.noise.variance(noise.values, given["typical_error"]) / frequency.sum())
+        unit = pt.sqrt(problem.noise.variance(noise.values, given["mean_error_of_y"]) / frequency.sum())
     else:
         unit = unit_of(problem.likelihood, noise.values, seen, given["pooled"], frequency)
     scales = problem.coef_prior.scales(u[size:], of_role(given, "coef_prior"), unit)  # type: ignore[attr-defined]
@@ -291,45 +289,67 @@ def _log_density_of_slopes(
 
 def _lines(
     problem: Problem,
-    given: Mapping[str, Any],
     found: _Parameters,
     columns: Any,
     noise: _Noise,
     sizes: tuple[int, int],
     seen: Observations | None,
 ) -> tuple[list[Any], dict[tuple[int, int], Any]]:
-    """Return w, and y - m0'w or the line less m0'w, about their means, and their covariance, (K, n) or (1, n) each.
+    """Return w, and y - m0'w or the line less m0'w, about their means, and their covariance.
 
-    Where errors go with the target's, the noise of unit part is the last variable.
+    They are (n,), of several components (K, n). Where errors go with the target's, the noise of unit part is the last.
     """
     import pytensor.tensor as pt
 
-    (q, k), order = sizes, sizes[0] + 1
+    (q, k), order, count = sizes, sizes[0] + 1, problem.n_components
+
+    def each(values: Any) -> Any:
+        return values[0] if count == 1 else values[:, None]
+
     ones, w, y = columns[: k + 1], columns[k + 1 : k + order], columns[k + order]
+    of_y = found.line[0]
     if k:
         w = w - pt.dot(found.slopes, ones[1:])
         of_y = pt.dot(found.line + pt.concatenate([[0.0], pt.dot(found.change, found.slopes)]), ones)
-    else:
-        of_y = found.line[0]
-    left = [w[j][None, :] - found.means[:, j][:, None] for j in range(q)]
-    left.append((y - of_y)[None, :] - pt.dot(found.means, found.change)[:, None])
-    errors = columns[k + order + 1 :]
+    left = [w[j] - each(found.means[:, j]) for j in range(q)]
+    left.append(y - of_y - each(pt.dot(found.means, found.change)))
+    errors, scatter = columns[k + order + 1 :], 0.0
     if seen is None:
-        common = [common_part(found.change, T, noise.scatter) for T in found.covariances]
-        errors = error_part(problem, errors[:-1], order, noise.scale)
-    else:
-        common = [common_part(found.change, T) for T in found.covariances]
-    of_components = pt.stack(common)
+        errors, scatter = error_part(problem, errors[:-1], order, noise.scale), noise.scatter
+    common = pt.stack([common_part(found.change, T, scatter) for T in found.covariances])
     entries = {
-        (a, b): errors[a * order + b][None, :] + of_components[:, a * order + b][:, None]
+        (a, b): errors[a * order + b] + each(common[:, a * order + b])
         for a in range(order)
         for b in range(a + 1)
     }
-    if seen is not None and columns.type.shape[0] > k + 1 + order + order**2 + 9:
+    if seen is not None and columns.type.shape[0] > k + 1 + order + order**2 + SEEN + 1:
         multiple = noise.scale if problem.noise.multiplies else 1.0
-        for j in range(order):
-            entries[order, j] = (multiple * errors[order**2 + j])[None, :]
-        variance = problem.noise.variance(noise.values, seen.standard_error, seen.resolution)
-        entries[order, order] = variance[None, :]
-        left.append(pt.zeros((1, 1)))
+        entries |= {(order, j): multiple * errors[order**2 + j] for j in range(order)}
+        entries[order, order] = problem.noise.variance(noise.values, seen.standard_error, seen.resolution)
+        left.append(0.0)
     return left, entries
+
+
+def _over_line(
+    problem: Problem,
+    given: Mapping[str, Any],
+    columns: Any,
+    noise: _Noise,
+    after: list[Any],
+    covariance: Mapping[tuple[int, int], Any],
+) -> Any:
+    """Return the log density of the target, integrated over what is left open of the line, shaped as that is."""
+    import pytensor.tensor as pt
+
+    mean, variance, count = -after[0], pt.maximum(covariance[0, 0], 0.0), problem.n_components
+    told = None if len(after) == 1 else (-after[1], covariance[1, 0], covariance[1, 1])
+    rest = columns[-1 - SEEN : -1]
+    if count > 1:  # one component after the other
+        rest = pt.tile(rest, (1, count))
+        none = pt.zeros_like(mean)
+        mean, variance = mean.ravel(), (variance + none).ravel()
+        told = None if told is None else tuple((part + none).ravel() for part in told)
+    seen = observations(problem, given, rest)
+    places = Places(*(rest[3 + i] for i in range(SEEN - 3)))
+    found = graph_over_line(problem.likelihood, mean, variance, noise.values, seen, places, told)
+    return found.reshape((count, -1)) if count > 1 else found

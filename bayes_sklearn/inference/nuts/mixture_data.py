@@ -40,13 +40,17 @@ class MixtureData:
     mixture: MixtureProblem
     units: Units
 
-    def posterior(self, problem: Problem, draws: Draws) -> Posterior:
-        """Return draws as nodes of equal weight."""
+    def points(self, problem: Problem, draws: Draws) -> Array:
+        """Return draws as points of `mixture`."""
         if scale_coordinates(problem):
             points = draws.flat("values")
         else:
             points = self.arrays["location"] + draws.flat("u") @ np.transpose(self.arrays["root"])
-        points = _exchanged(problem, self.mixture, points, from_sampler=True)
+        return _exchanged(problem, self.mixture, points, from_sampler=True)
+
+    def posterior(self, problem: Problem, draws: Draws) -> Posterior:
+        """Return draws as nodes of equal weight."""
+        points = self.points(problem, draws)
         weights = np.full(len(points), 1.0 / len(points))
         posterior = mixture_posterior(problem, self.mixture, points, weights, self.units)
         return replace(posterior, chains=replace(draws.chains, scales=draws.without("values", "geometry")))
@@ -97,8 +101,10 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         "mu_mean": mixture.mu_mean,
         "mean_error": mixture.mean_error * mixture.regressed,
     }
-    if problem.noise.combined or scale_coordinates(problem):
+    if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
+    if scale_coordinates(problem):
+        arrays |= {"pooled": pooled_share(problem), "mean_error_of_y": problem.typical_error}
     return MixtureData(arrays | geometries(mixture.data) | _scaled_slopes(mixture), mixture, units)
 
 
@@ -165,7 +171,6 @@ def _coordinates(
         scaled = vectors / sd[:, None]
         curvature = (scaled * np.maximum(values, 0.0)) @ scaled.T
         arrays |= {"curvature": curvature, "rows_pull": (curvature + np.diag(sd**-2.0)) @ mean}
-        arrays["pooled"] = pooled_share(problem)
         along = root[:, : h + p] @ np.linalg.inv(root[first, : h + p])
         location = location - along[:, h:] @ location[coefficients]
         # Of the noise alone, as the coefficients are given by themselves.

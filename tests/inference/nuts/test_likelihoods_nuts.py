@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,8 @@ from bayes_sklearn.inference.numerics import importance_sampling
 from bayes_sklearn.inference.nuts import engine as nuts
 from bayes_sklearn.inference.nuts import rows as pymc_likelihoods
 from bayes_sklearn.inference.nuts.formulation import Draws, structure
+from bayes_sklearn.inference.nuts.mixture import sampler_model
+from bayes_sklearn.inference.nuts.mixture_data import mixture_data
 from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
@@ -27,10 +29,11 @@ from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NormalLikelihood,
     Observations,
     StudentTLikelihood,
 )
-from bayes_sklearn.likelihoods.noise import NOISES, SCALED
+from bayes_sklearn.likelihoods.noise import KNOWN, NOISES, SCALED
 from bayes_sklearn.likelihoods.special_functions import log_rising, log_rising_graph, rising_derivatives
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors
@@ -61,6 +64,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "t, fixed": StudentTLikelihood(nu=4),
     "binomial": BinomialLikelihood(),
     "beta-binomial": BetaBinomialLikelihood(),
+    "normal": NormalLikelihood(),
     "beta-binomial, beta(2, 5)": BetaBinomialLikelihood(Beta(2.0, 5.0)),
 }
 COEF_PRIORS: dict[str, Callable[[int], CoefficientPrior]] = {
@@ -91,6 +95,9 @@ class Case:
     """How many features have errors, the last ones."""
     common: bool = False
     """Whether all rows have the same errors."""
+    components: int = 1
+    with_target: bool = False
+    """Whether errors of features go with the target's."""
 
     def __str__(self) -> str:
         default = Case()
@@ -129,9 +136,10 @@ class Case:
             sd = rng.uniform(0.2, 0.7, (1 if self.common else n, q))
             U = 0.3 * sd[:, :, None] * sd[:, None, :] + 0.7 * np.square(sd)[:, :, None] * np.eye(q)
             X[:, p - q :] += np.einsum("nij,nj->ni", np.linalg.cholesky(U), rng.normal(size=(n, q)))
-            errors = FeatureErrors(np.arange(p - q, p), U[0] if self.common else U)
+            c = 0.4 * y_err[:, None] * sd if self.with_target else None
+            errors = FeatureErrors(np.arange(p - q, p), U[0] if self.common else U, c)
         likelihood = LIKELIHOODS[self.likelihood]
-        return Problem.build(
+        problem = Problem.build(
             Rows(X, y, None, frequency),
             None if self.of_shares else y_err,
             noise=NOISES[self.noise],
@@ -143,6 +151,7 @@ class Case:
             trials=trials,
             feature_errors=errors,
         )
+        return replace(problem, n_components=self.components)
 
     @property
     def frequency(self) -> Array:
@@ -263,11 +272,14 @@ def unit_by_hand(case: Case, values: Mapping[str, Any]) -> float:
     """One over the root of the rows' information of a constant line."""
     problem, f = case.problem, case.frequency
     data = problem.observations()
-    if not case.of_shares:
+    if case.likelihood.startswith("t"):
         nu = values.get("nu", 4.0)
         e, s = data.standard_error, values.get("noise_scale", 1.0)
         variance = {"scaled": s**2 * e**2, "additive": s**2 + e**2, "known": e**2}[case.noise]
         return float((f / variance * (nu + 1.0) / (nu + 3.0)).sum() ** -0.5)
+    if case.likelihood == "normal":
+        variance = problem.noise.variance(values, problem.typical_error)
+        return float(np.sqrt(variance / f.sum()))
     n = np.asarray(data.trials)
     pooled = (f @ (n * data.y) + 0.5) / (f @ n + 1.0)
     correlated = 1.0 + (n - 1.0) * values.get("dispersion", 0.0)
@@ -441,6 +453,68 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
 
 
 # --- errors of features --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("binomial", q=1, p=1, n=12, weights="fractional"),
+        Case("binomial", q=1, p=3, n=12, components=2, common=True),
+        Case("binomial", q=2, p=3, n=12, intercept=False, standardize=False),
+        Case("binomial", coef="horseshoe", q=1, p=3, n=30, weights="whole"),
+        Case("beta-binomial", q=1, p=2, n=12, coef="laplace"),
+        Case("t", q=1, p=2, n=12, weights="fractional"),
+        Case("t", "auto", q=2, p=3, n=12, components=2, with_target=True),
+        Case("t, fixed", "additive", q=1, p=2, n=12, coef="horseshoe", with_target=True),
+        Case("t, fixed", "known", q=1, p=1, n=12, common=True),
+        Case("t, above 1", q=1, p=2, n=12, scale="inverse-gamma"),
+        Case("normal", "scaled", q=1, p=3, n=12, coef="horseshoe", with_target=True),
+        Case("normal", "auto", q=2, p=3, n=12, coef="horseshoe", components=2, weights="fractional"),
+    ],
+    ids=str,
+)
+def test_density_with_errors_of_features_is_that_of_importance_sampling(case: Case) -> None:
+    """Volumes of all coordinates included, but for a constant."""
+    problem, p = case.problem, case.p
+    if case.of_shares:
+        problem = replace(problem, noise=KNOWN)
+    data = mixture_data(problem, 0)
+    mixture = data.mixture
+    if case.coef != "horseshoe":  # with the priors themselves
+        mixture = replace(mixture, data=importance.row_problem(problem)[0].data)
+    model = sampler_model(problem, data.arrays)
+    names = ["log_density", *(variable.name for variable in model.deterministics)]
+    outputs = compiled(model, [model.logp(jacobian=False), *model.deterministics])
+    scales = ("local_scale", "global_scale", "slab_variance")
+
+    def evaluate(u: Array) -> tuple[float, Array, list[Array]]:
+        found = dict(zip(names, (np.asarray(value) for value in outputs({"u": u})), strict=True))
+        drawn = {name: value[None, None] for name, value in found.items()} | {"u": u[None, None]}
+        points = data.points(problem, Draws(drawn, {}))
+        return float(found["log_density"]), points, [found[name] for name in scales if name in found]
+
+    def natural(u: Array) -> Array:
+        _, points, own = evaluate(u)
+        return np.concatenate([points[0], *map(np.ravel, own)])
+
+    rng, differences = np.random.default_rng(3), []
+    for _ in range(4):
+        u = 0.7 * rng.normal(size=int(model["u"].type.shape[0]))
+        density, points, own = evaluate(u)
+        expected = mixture.log_density(points)[0]
+        if own:
+            lam, tau, c2 = own
+            parts, target = mixture.taken_apart(points), mixture.target
+            values = {"noise_scale": parts.noise_scale[0], "scatter": parts.scatter[0]}
+            values |= {} if target is None else {n: v[0] for n, v in target.further(parts.auxiliary).items()}
+            sd = tau * lam / np.sqrt(1.0 + (tau * lam) ** 2 / c2)
+            coef = np.append(parts.m[0], parts.line[0, 1:]) / np.append(data.units.noisy, data.units.exact)
+            tau_0 = 0.3 / 0.7 * unit_by_hand(case, values)
+            expected += stats.halfcauchy().logpdf(lam).sum() + stats.halfcauchy(scale=tau_0).logpdf(tau)
+            expected += stats.invgamma(2.5, scale=2.5 * 1.4**2).logpdf(c2)
+            expected += stats.norm(0.0, sd).logpdf(coef).sum() - mixture.log_slopes(parts)[0, 0]
+        differences.append(density - expected - volume(natural, u))
+    assert_allclose(differences, differences[0], rtol=0.0, atol=1e-5)
 
 
 @pytest.mark.thorough
