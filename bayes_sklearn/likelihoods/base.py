@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -148,6 +148,13 @@ class Likelihood(BaseEstimator, ABC):
         ndarray of shape (..., n)
         """
 
+    def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
+        """Return `log_density` as a function of the linear predictor: for many of one shape, that of the values' too.
+
+        What does not depend on it may be found once.
+        """
+        return lambda eta: self.log_density(eta, values, data)
+
     @abstractmethod
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
@@ -201,6 +208,20 @@ class Likelihood(BaseEstimator, ABC):
         """
         yield from ()
 
+    def normal_parts_graph(
+        self, values: Mapping[str, Any], outlying: Any, explained: Any, count: int
+    ) -> tuple[Any, Any] | None:
+        """Return `normal_parts` in PyTensor, (k, n) or (k, 1) for so many k at most; None: none.
+
+        Parameters
+        ----------
+        values : mapping of str to TensorVariable or float
+        outlying, explained : TensorVariable of shape (n,)
+            Each row's squared distance, as there.
+        count : int
+        """
+        return None
+
     @abstractmethod
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         """Return each row's log density and its first and second derivatives.
@@ -238,18 +259,20 @@ class Likelihood(BaseEstimator, ABC):
         return np.rint(data.y * np.asarray(data.trials)).astype(np.int64) if self.counted else data.y
 
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
-        """Return each row's log density but for what depends on the data alone, (n,), in PyTensor.
+        """Return each row's log density but for what depends on the data alone, shaped as eta, in PyTensor.
 
         Parameters
         ----------
-        eta, values, data
+        eta : TensorVariable of shape (n,) or (k, n)
+        values, data
             As for `distribution`.
         """
         import pymc as pm
+        import pytensor.tensor as pt
 
         name, parameters = self.distribution(eta, values, data)
         value = data.y * data.trials if self.counted else data.y
-        return pm.logp(getattr(pm, name).dist(**parameters), value)
+        return pm.logp(getattr(pm, name).dist(**parameters), value + pt.zeros_like(eta))
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

@@ -6,27 +6,27 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Likelihood, Observations
 
-__all__ = ["Places", "log_density_over_line"]
+__all__ = ["Places", "graph_over_line", "log_density_over_line"]
 
 Array = NDArray[np.float64]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
-# An integrand is left where its log has fallen by this.
-_FALLEN = 18.0
+# The log of an integrand has fallen by this, and the normal one's by about as much, where it is left.
+_FALLEN, _REACH = 13.5, 5.2
 
-# Sums over every other node that differ by no more stand for an error of about half the square of it.
-_HALVES_DIFFER = 1e-3
+# Fourier's integral of an integrand, at a third of the nodes' frequency, by which they are close enough.
+_WAVE = 0.003
 
 # What may be left of an integrand at the ends, beside all of it.
-_LEFT = 2e-6
+_LEFT = 5e-6
 
 
 class Places(NamedTuple):
@@ -38,9 +38,15 @@ class Places(NamedTuple):
     """Of the same, not negative."""
     below: Array
     """How far down the integrand reaches from its mode, in units of its width."""
-    above: Array
+    span: Array
+    """From end to end, in units of the same."""
     count: Array
     """So many evenly spaced nodes integrate it."""
+    apart: Array
+    """From node to node, in the linear predictor."""
+    wave: Array
+    """Size of its Fourier integral at a third of the nodes' frequency, beside the integral: the error is the first
+    term that they don't tell from a constant, the integral at three times that frequency."""
 
     @classmethod
     def of(
@@ -62,56 +68,107 @@ class Places(NamedTuple):
             The likelihood's further parameters, scalars or (n,).
         data : Observations
         """
-        mean = np.asarray(mean, dtype=np.float64)
-        sd = np.sqrt(variance)
         with np.errstate(all="ignore"):
-            integrand = _Integrand(lambda eta: likelihood.log_density(eta, values, data), mean, sd)
-            t, width, slope = integrand.mode()
-            bend = np.square(1.0 / width) - 1.0
-            height = integrand(t)
-            below, above = (integrand.reach(t, width, height, side) for side in (-1.0, 1.0))
-            count = np.ceil((below + above) / 0.8)
-            for _ in range(6):
-                _, wrong = integrand.integral(t, width, below, above, int(np.max(count)) + 1, height)
-                if not wrong.any():
-                    break
-                count = np.where(wrong, 2.0 * count, count)
-            # In the linear predictor; where there is no variance it does not matter.
-            per = np.where(sd > 0.0, 1.0 / sd, 0.0)
-            target = mean + sd * t + np.where(bend > 0.0, slope / bend, 0.0) * sd
-            return cls(target, bend * np.square(per), below, above, count + 1.0)
+            return _Integrand.of(likelihood, np.asarray(mean), np.sqrt(variance), values, data).places()
 
-    def take(self, rows: slice) -> Places:
+    @property
+    def step(self) -> Array:
+        """From node to node, in units of the width."""
+        return self.span / (self.count - 1.0)
+
+    def take(self, rows: slice | NDArray[np.intp]) -> Places:
         """Return those of some rows."""
         return Places(*(of_rows[rows] for of_rows in self))
 
 
+class _Integral(NamedTuple):
+    """By the trapezoid rule."""
+
+    log: Array
+    wave: Array
+    """As in `Places`."""
+    left: Array
+    """The integrand at the ends, beside the sum."""
+
+    def holds(self, wave: Array | float = 0.0) -> NDArray[np.bool_]:
+        """Return where the rule does: wherever the Fourier integral is not above what is given."""
+        return (self.wave <= np.maximum(wave, _WAVE)) & (self.left <= _LEFT)
+
+    
+
 class _Integrand(NamedTuple):
     """The log of a likelihood times a normal density, in the linear predictor's standard deviations from its mean."""
 
-    log_density: Callable[[Array], Array]
-    """Of the target given the linear predictor."""
+    likelihood: Likelihood
     mean: Array
     sd: Array
+    values: Mapping[str, Array]
+    data: Observations
+    log_density: Callable[[Array], Array]
+    """Of the target given the linear predictor."""
 
-    def likelihood(self, t: Array) -> Array:
+    @classmethod
+    def of(
+        cls, likelihood: Likelihood, mean: Array, sd: Array, values: Mapping[str, Array], data: Observations
+    ) -> _Integrand:
+        return cls(likelihood, mean, sd, values, data, likelihood.given(values, data))
+
+    def only(self, these: NDArray[np.bool_]) -> _Integrand:
+        """Return those of some points and rows, one after another."""
+        values = {name: np.broadcast_to(value, these.shape)[these] for name, value in self.values.items()}
+        row = np.nonzero(these)[-1]
+        return _Integrand.of(self.likelihood, self.mean[these], self.sd[these], values, self.data.take(row))
+
+    def of_target(self, t: Array) -> Array:
         eta = self.sd * t
         eta += self.mean
         return self.log_density(eta)
 
     def __call__(self, t: Array) -> Array:
-        value = self.likelihood(t)
+        value = self.of_target(t)
         value -= 0.5 * np.square(t)
         return value
 
-    def slopes(self, t: Array, width: Array, middle: Array | None = None) -> tuple[Array, Array]:
+    def slopes(self, t: Array, width: Array, middle: Array) -> tuple[Array, Array]:
         """Return the log likelihood's slope and minus its second derivative, not negative, by differences."""
         step = 0.5 * width
-        up, down = self.likelihood(t + step), self.likelihood(t - step)
-        middle = self.likelihood(t) if middle is None else middle
-        slope, bend = 0.5 * (up - down) / step, (2.0 * middle - up - down) / np.square(step)
+        up, down = self.of_target(t + step), self.of_target(t - step)
+        slope, bend = (up - down) / width, (2.0 * middle - up - down) / np.square(step)
         np.maximum(bend, 0.0, out=bend)
         return slope, bend
+
+    def near(self, places: Places) -> tuple[Array, Array]:
+        """Return the mode and the width there, about."""
+        square = 1.0 / (1.0 + places.precision * np.square(self.sd))
+        t = self.sd * places.precision * (places.target - self.mean) * square
+        return t, np.sqrt(square)
+
+    def improved(self, t: Array, width: Array) -> tuple[Array, Array, Array]:
+        """Return the mode, the width and about the height there, by Newton's method."""
+        for _ in range(3):
+            height = self.of_target(t)
+            slope, bend = self.slopes(t, width, height)
+            height -= 0.5 * np.square(t)
+            bend += 1.0
+            slope -= t
+            slope /= bend
+            width = 1.0 / np.sqrt(bend)
+            np.clip(slope, -3.0 * width, 3.0 * width, out=slope)
+            t = t + slope
+            if (np.abs(slope) <= 0.5 * width).all():
+                break
+        return t, width, height
+
+    def closer(self, t: Array, width: Array, height: Array, places: Places) -> Array:
+        """Return the log of integrals that nodes as far apart as elsewhere don't give, (n,)."""
+        found = self.integral(t, width, 1.3 * places.below, 0.6 * places.step, 2.2 * places.count, height)
+        wrong = ~found.holds()
+        if wrong.any():
+            few = self.only(wrong)
+            places = few.places()
+            t, width = few.near(places)
+            found.log[wrong] = few.integral(t, width, places.below, places.step, places.count, few(t)).log
+        return found.log
 
     def mode(self) -> tuple[Array, Array, Array]:
         """Return the mode, the width there and the log likelihood's slope, by Newton's method with halved steps."""
@@ -132,47 +189,81 @@ class _Integrand(NamedTuple):
                     break
                 step[worse] *= 0.4
             t, height = np.where(worse, t, t + step), np.where(worse, height, new)
-        slope, bend = self.slopes(t, width)
+        slope, bend = self.slopes(t, width, height + 0.5 * np.square(t))
         return t, 1.0 / np.sqrt(1.0 + bend), slope
 
     def reach(self, t: Array, width: Array, height: Array, side: float) -> Array:
         """Return how many widths to one side the integrand goes."""
-        reach = np.full_like(t, 5.5)
-        for _ in range(30):
+        reach = np.full_like(t, _REACH)
+        for _ in range(40):
             within = self(t + side * reach * width) > height - _FALLEN
             if not within.any():
                 break
             reach[within] *= 1.15
         return reach
 
+    def places(self) -> Places:
+        """Return where each row's integrand is, and the fewest nodes that integrate it to 2e-6."""
+        t, width, slope = self.mode()
+        height = self(t)
+        below, above = (self.reach(t, width, height, side) for side in (-1.0, 1.0))
+        whole, exact = below + above, np.zeros_like(t)
+        for fine in (0.4, 0.2, 0.1, 0.05):
+            step = np.full_like(t, fine)
+            found = self.integral(t, width, 1.3 * below, step, np.ceil(1.3 * whole / step) + 1.0, height)
+            exact = found.log
+            if (found.wave <= _WAVE).all():
+                break
+        count = np.ceil(whole) + 1.0
+        for _ in range(12):
+            step = whole / (count - 1.0)
+            # Where nodes are must not matter either.
+            shifted = self.integral(t, width, below + 0.25 * step, step, count + 1.0, height)
+            found = self.integral(t, width, below, step, count, height)
+            wrong = np.maximum(np.abs(found.log - exact), np.abs(shifted.log - exact)) > 2e-6
+            if not wrong.any():
+                break
+            count = np.where(wrong, np.ceil(1.25 * count), count)
+        per = np.where(self.sd > 0.0, 1.0 / self.sd, 0.0)  # where there is no variance it does not matter
+        bend = np.square(1.0 / width) - 1.0
+        target = self.mean + self.sd * (t + np.where(bend > 0.0, slope / bend, 0.0))
+        apart = self.sd * width * step
+        return Places(target, bend * np.square(per), below, whole, count, apart, found.wave)
+
     def integral(
-        self, t: Array, width: Array, below: Array, above: Array, count: int, height: Array
-    ) -> tuple[Array, Array]:
-        """Return the log of the integral by the trapezoid rule, and whether it does not hold."""
-        step = (below + above) * width / (count - 1.0)
+        self, t: Array, width: Array, below: Array, step: Array, count: Array, height: Array
+    ) -> _Integral:
+        """Return the integral by the trapezoid rule."""
+        step = step * width
         start = t - below * width
-        # Every other node, the others, and the ends.
-        halves, ends = [np.zeros_like(height), np.zeros_like(height)], np.zeros_like(height)
-        for j in range(count):
-            node = step * j
-            node += start
-            value = self.likelihood(node)
-            np.square(node, out=node)
-            node *= 0.5
-            value -= node
-            value -= height
+        eta, apart = self.mean + self.sd * start, self.sd * step
+        # The normal density's log less the height, by its first and second differences from node to node.
+        normal = -0.5 * np.square(start) - height
+        second = -np.square(step)
+        first = 0.5 * second - start * step
+        thirds = [np.zeros_like(height) for _ in range(3)]
+        for j in range(int(np.max(count))):
+            value = self.log_density(eta)
+            value += normal
             np.exp(value, out=value)
-            halves[j % 2] += value
-            if j in (0, count - 1):
-                ends += value
-        total = halves[0] + halves[1]
-        wrong = ~(np.abs(halves[0] - halves[1]) <= _HALVES_DIFFER * total) | ~(ends <= _LEFT * total)
-        wrong |= ~np.isfinite(total)
+            thirds[j % 3] += value
+            if j == 0:
+                left = value
+            eta += apart
+            normal += first
+            first += second
+        a, b, c = thirds
+        total = a + b
+        total += c
+        left += value
+        left /= total
+        wave = np.sqrt(0.5 * (np.square(a - b) + np.square(b - c) + np.square(c - a)))
+        wave /= total
         total *= step
         np.log(total, out=total)
         total += height
         total -= 0.5 * _LOG_TWO_PI
-        return total, wrong
+        return _Integral(total, wave, left)
 
 
 def log_density_over_line(
@@ -209,7 +300,7 @@ def log_density_over_line(
         typical = {name: np.mean(value, axis=0) for name, value in values.items()}
         places = Places.of(likelihood, mean.mean(axis=0), variance.mean(axis=0), typical, data)
     total = np.empty(mean.shape)
-    rows = max(1, 2**14 // mean.shape[1])
+    rows = max(1, 15_000 // mean.shape[1])
     for first in range(0, len(mean), rows):
         some = slice(first, first + rows)
         of = {name: value[some] for name, value in values.items()}
@@ -226,41 +317,17 @@ def _by_nodes(
     places: Places,
 ) -> Array:
     with np.errstate(all="ignore"):
-        sd = np.sqrt(variance)
-        integrand = _Integrand(lambda eta: likelihood.log_density(eta, values, data), mean, sd)
-        bend = places.precision * variance
-        square = 1.0 / (1.0 + bend)
-        t = sd * places.precision * (places.target - mean) * square
-        for _ in range(2):
-            width = np.sqrt(square)
-            height = integrand.likelihood(t)
-            slope, bend = integrand.slopes(t, width, height)
-            height -= 0.5 * np.square(t)
-            square = 1.0 / (1.0 + bend)
-            t = t + np.clip((slope - t) * square, -3.0 * width, 3.0 * width)
-        width = np.sqrt(square)
-        total, wrong = integrand.integral(
-            t, width, places.below, places.above, int(np.max(places.count)), height
-        )
-    if wrong.any():
-        point, row = np.nonzero(wrong)
-        at = {name: value[point, 0] for name, value in values.items()}
-        total[wrong] = _pairs(likelihood, mean[wrong], variance[wrong], at, data.take(row))
-    return total
-
-
-def _pairs(
-    likelihood: Likelihood, mean: Array, variance: Array, values: Mapping[str, Array], data: Observations
-) -> Array:
-    """Return the log densities of rows each of which has a point of its own, looking for each one's place."""
-    with np.errstate(all="ignore"):
-        places = Places.of(likelihood, mean, variance, values, data)
-        sd = np.sqrt(variance)
-        integrand = _Integrand(lambda eta: likelihood.log_density(eta, values, data), mean, sd)
-        square = 1.0 / (1.0 + places.precision * variance)
-        t = sd * places.precision * (places.target - mean) * square
-        count = int(np.max(places.count))
-        return integrand.integral(t, np.sqrt(square), places.below, places.above, count, integrand(t))[0]
+        integrand = _Integrand.of(likelihood, mean, np.sqrt(variance), values, data)
+        t, width, height = integrand.improved(*integrand.near(places))
+        found = integrand.integral(t, width, places.below, places.step, places.count, height)
+        apart = places.step * width * integrand.sd
+        # Closer nodes than this show all that a likelihood with a link of these has.
+        enough = 0.0 if likelihood.link.is_identity else 1.0
+        wrong = ~found.holds(1.5 * places.wave) | (apart > np.maximum(1.2 * places.apart, enough))
+        if wrong.any():
+            of_rows = places.take(np.nonzero(wrong)[1])
+            found.log[wrong] = integrand.only(wrong).closer(t[wrong], width[wrong], height[wrong], of_rows)
+    return found.log
 
 
 def _by_parts(
@@ -306,3 +373,65 @@ def _by_parts(
     total += highest
     total -= 0.5 * _LOG_TWO_PI
     return total
+
+
+def graph_over_line(
+    likelihood: Likelihood,
+    mean: Any,
+    variance: Any,
+    values: Mapping[str, Any],
+    data: Observations,
+    places: Places,
+    noise: tuple[Any, Any, Any] | None = None,
+) -> Any:
+    """Return what `log_density_over_line` does but for what depends on the data alone, (n,), in PyTensor.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    mean, variance : TensorVariable of shape (n,)
+    values, data
+        As for `Likelihood.graph`.
+    places : Places
+        Arrays or tensors; of likelihoods whose noise is a mixture of normal distributions not looked at.
+    noise : tuple, default=None
+        As there, broadcasting to (n,).
+    """
+    import pytensor.tensor as pt
+    from pytensor.gradient import disconnected_grad
+
+    # So many nodes whatever the rows: what is compiled does not depend on them.
+    count = 24
+    if likelihood.has_noise_scale:
+        if noise is None:
+            noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
+        off, with_line, own = noise
+        residual = data.y - mean
+        square = pt.square(abs(residual) + abs(off))
+        total = variance + 2.0 * with_line + own
+        parts = likelihood.normal_parts_graph(values, square / own, square / total, 2 * count)
+        if parts is not None:
+            log_weight, part = parts
+            root = pt.sqrt(part)
+            spread = variance + 2.0 * root * with_line + part * own
+            each = pt.square(residual - root * off) / spread + pt.log(spread) + _LOG_TWO_PI
+            return pt.logsumexp(log_weight - 0.5 * each, axis=0)
+    # Less is lost in rounding, and the difference to none is nothing.
+    variance = pt.maximum(variance, 1e-12)
+    sd = pt.sqrt(variance)
+    square = 1.0 / (1.0 + places.precision * variance)
+    t = sd * places.precision * (places.target - mean) * square
+    # One step of Newton's method by differences.
+    step = 0.5 * pt.sqrt(square)
+    three = t + step * np.array([[-1.0], [0.0], [1.0]])
+    down, middle, up = (likelihood.graph(mean + sd * three, values, data)[i] for i in range(3))
+    bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
+    width = 1.0 / pt.sqrt(1.0 + bend)
+    t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
+    # Further to either side than at the point of the places.
+    z = 1.15 * (places.span * np.linspace(0.0, 1.0, count)[:, None] - places.below)
+    # Where the nodes are makes no difference to the integral, nor to its derivatives.
+    eta = disconnected_grad(mean + sd * (t + width * z))
+    apart = disconnected_grad(sd * width * places.span * (1.15 / (count - 1.0)))
+    normal = -0.5 * (pt.square(eta - mean) / variance + pt.log(variance) + _LOG_TWO_PI)
+    return pt.logsumexp(likelihood.graph(eta, values, data) + normal, axis=0) + pt.log(apart)

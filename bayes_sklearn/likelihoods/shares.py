@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +21,7 @@ from .special_functions import (
     log_below,
     log_expit,
     log_one_plus,
+    log_product,
     log_rising,
     log_rising_graph,
     rising_derivatives,
@@ -52,6 +53,9 @@ class _OfShares(Likelihood):
     intercept_prior = _LOG_ODDS
     coef_prior = _SLOPES
 
+    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        return self.given(values, data)(eta)
+
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return data.trials * share * (1.0 - share)
 
@@ -73,14 +77,22 @@ class BinomialLikelihood(_OfShares):
     ) -> tuple[Auxiliary, ...]:
         return ()
 
-    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+    def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
         successes, failures = counts(data)
-        # The counts of the other outcome stand alone where the line is large: nothing cancels.
-        value = np.maximum(eta, 0.0) * -failures
-        value += np.minimum(eta, 0.0) * successes
-        value -= log_one_plus(eta) * data.trials
-        value += _log_choose(successes, failures)
-        return value
+        trials, constant = data.trials, _log_choose(successes, failures)
+        when_less, when_more = 0.5 * successes, 0.5 * failures
+
+        def log_density(eta: Array) -> Array:
+            # The counts of the other outcome stand alone where the line is large: nothing cancels.
+            size = np.abs(eta)
+            value = (eta - size) * when_less
+            value += constant
+            size += eta
+            value -= size * when_more
+            value -= log_one_plus(eta) * trials
+            return value
+
+        return log_density
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         data = _whole(data)
@@ -147,25 +159,27 @@ class BetaBinomialLikelihood(_OfShares):
     ) -> tuple[Auxiliary, ...]:
         return (Auxiliary("dispersion", self._prior(), FoldedOdds(), 0.05),)
 
-    def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        # Ratios of gamma functions lose all digits, and then overflow, for shares whose log is far below this.
+    def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
+        # Of shares as small as these all but the first success is the beta distribution's: the log is linear.
         least_log = -200.0
         successes, failures = counts(data)
         dispersion = np.asarray(values["dispersion"])
         odds = dispersion / (1.0 - dispersion)
-        log_share = log_expit(eta)
-        log_rest = log_share - eta
-        # Of shares as small as these all but the first success is the beta distribution's: the log is linear.
-        below = np.minimum(log_share - least_log, 0.0) * (successes > 0.0)
-        below += np.minimum(log_rest - least_log, 0.0) * (failures > 0.0)
-        log_share, log_rest = np.maximum(log_share, least_log), np.maximum(log_rest, least_log)
-        value = below + log_rising(odds * np.exp(-log_share), successes)
-        value += log_rising(odds * np.exp(-log_rest), failures)
-        value -= log_rising(odds, np.asarray(data.trials, dtype=np.float64))
-        value += log_share * successes
-        value += log_rest * failures
-        value += _log_choose(successes, failures)
-        return value
+        constant = _log_choose(successes, failures) - log_rising(odds, successes + failures)
+
+        def log_density(eta: Array) -> Array:
+            rest = np.exp(np.clip(eta, least_log, -least_log))
+            share = 1.0 / (1.0 + rest)
+            rest *= share
+            value = log_product(rest, odds, successes)
+            value += log_product(share, odds, failures)
+            value += constant
+            if np.max(np.abs(eta)) > -least_log:
+                value += np.minimum(eta - least_log, 0.0) * (successes > 0.0)
+                value += np.minimum(-eta - least_log, 0.0) * (failures > 0.0)
+            return value
+
+        return log_density
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         data = _whole(data)
@@ -251,10 +265,13 @@ class BetaBinomialLikelihood(_OfShares):
         log_rest = -pt.softplus(eta)
         log_share = log_rest + eta
         # One expression for the three: what it takes to compile goes with the number of operations.
-        q = pt.stack([odds * pt.exp(-log_share), odds * pt.exp(-log_rest), odds + pt.zeros_like(eta)])
-        counts = [count + pt.zeros_like(eta) for count in (successes, failures, data.trials)]
-        rising = log_rising_graph(q, pt.stack(counts))
-        return successes * log_share + failures * log_rest + rising[0] + rising[1] - rising[2]
+        none = pt.zeros_like(pt.atleast_2d(eta))
+        q = [odds * pt.exp(-log_share) + none, odds * pt.exp(-log_rest) + none, odds + none[:1]]
+        counts = [successes + none, failures + none, data.trials + none[:1]]
+        rising = log_rising_graph(pt.concatenate(q), pt.concatenate(counts))
+        k = none.shape[0]
+        up, down, both = (part.reshape(eta.shape) for part in (rising[:k], rising[k : 2 * k], rising[2 * k] + none))
+        return successes * log_share + failures * log_rest + up + down - both
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         correlated = 1.0 + (data.trials - 1.0) * values["dispersion"]

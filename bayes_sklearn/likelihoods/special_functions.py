@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import psi, zeta
 
-__all__ = ["log_below", "log_expit", "log_one_plus"]
+__all__ = ["log_below", "log_expit", "log_one_plus", "log_product"]
 
 Array = NDArray[np.float64]
 
@@ -18,6 +18,15 @@ _SHIFT = 8
 _DIRECT = 1.0 / _SHIFT
 
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+
+# Fewer coefficients as good as those up to t = 1 / 8, where their polynomial errs by 3e-15 t at most.
+_ECONOMISED = (
+    0.08333333333333025,
+    -0.002777777767912452,
+    0.000793645716111539,
+    -0.0005943175908563629,
+    0.0007726514467211638,
+)
 
 # Where q is less, the ratio is one.
 _NONE = 1e-30
@@ -61,13 +70,14 @@ def _log_rising_small(q: Array, m: Array | float) -> Array:
     return value
 
 
-def _stirling(t: Array) -> Array:
+def _stirling(t: Array, series: tuple[float, ...] = _STIRLING) -> Array:
     """Return what Stirling's formula leaves of the log gamma function at 1 / t."""
     square = np.square(t)
-    total = np.full(np.shape(t), _STIRLING[-1])
-    for coefficient in _STIRLING[-2::-1]:
-        total *= square
+    total = series[-1] * square
+    for coefficient in series[-2:0:-1]:
         total += coefficient
+        total *= square
+    total += series[0]
     total *= t
     return total
 
@@ -107,6 +117,51 @@ def _stirling_graph(t: Any) -> Any:
     for coefficient in _STIRLING[-2::-1]:
         total = total * t**2 + coefficient
     return total * t
+
+
+def log_product(share: Array, odds: Array, m: Array) -> Array:
+    """Return the log of prod_{j < m} (share + j odds), for fractional m by gamma functions.
+
+    That is m log(share) and `log_rising` of odds / share, at a third of the cost: there is one expression for all.
+
+    Parameters
+    ----------
+    share, odds, m : ndarray
+        Broadcast with each other; the share is neither zero nor above one, the others not negative.
+    """
+    whole = share + _SHIFT * odds
+    q = odds / whole
+    share = share / whole
+    # Eight factors are taken out of each gamma function, in pairs from either end, (32).
+    square = np.square(q)
+    pairs = [6.0 * square, 10.0 * square, 12.0 * square]
+    span = 7.0 * q
+    q += _NONE
+    z = m * q
+    total = _eight(share, span, pairs) / _eight(share + z, span, pairs)
+    np.log(total, out=total)
+    log = np.log1p(z)
+    total += (m - 0.5) * log
+    log -= z
+    log /= q
+    total += log
+    z += 1.0
+    np.divide(q, z, out=z)
+    total += _stirling(z, _ECONOMISED)
+    total -= _stirling(q, _ECONOMISED)
+    np.log(whole, out=whole)
+    total += whole * m
+    return total
+
+
+def _eight(first: Array, span: Array, pairs: list[Array]) -> Array:
+    """Return the product of eight evenly spaced factors."""
+    outer = first + span
+    outer *= first
+    product = outer.copy()
+    for more in pairs:
+        product *= outer + more
+    return product
 
 
 class Rising(NamedTuple):
