@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
-from ...likelihoods.over_line import Places
+from ...likelihoods.over_line import Places, graph_over_line
 from ...likelihoods.parameters import Auxiliary
 from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation
@@ -27,7 +27,6 @@ from ..structural.model import MEAN_SCALE
 from ..structural.rows import given_measured
 from ..structural.true_covariance import log_prior, true_covariance
 from .formulation import unpacked
-from .line_integral import graph_over_line
 from .prior_coordinates import coefficients_given_scales, scale_is_learned
 from .pymc_priors import (
     of_role,
