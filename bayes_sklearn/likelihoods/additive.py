@@ -291,7 +291,7 @@ class StudentTLikelihood(_Additive):
         from pytensor.gradient import disconnected_grad
 
         # As in `normal_parts`, each row by itself, and with less left at the ends.
-        fallen = 36.0
+        fallen = 24.0
         nu = pt.as_tensor(values.get("nu", self.nu))
         sd = pt.sqrt(2.0 / nu)
         far = pt.minimum(pt.log1p(outlying / nu), (fallen + explained) / nu)

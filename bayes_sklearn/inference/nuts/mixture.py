@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
-from ...likelihoods.over_line import Places, graph_over_line
+from ...likelihoods.over_line import Places, graph_over_line, log_sum_graph
 from ...likelihoods.parameters import Auxiliary
 from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation
@@ -79,7 +79,9 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             seen = None if problem.likelihood.is_normal else observations(problem, given, columns[-1 - SEEN :])
             noise = _noise(problem, given, u, sizes)
             values, of_slopes = _sampled(problem, given, u, sizes, noise, seen, columns[-1])
-            parts = dict(zip(sizes, parts_of(values, list(sizes.values())), strict=True))
+            widths = list(sizes.values())
+            # One operation, and another one for its derivatives.
+            parts = dict(zip(sizes, pt.split(values, splits_size=widths, n_splits=len(widths)), strict=True))
             found = _parameters(problem, given, parts, (q, k, count), of_slopes)
             left, entries = _lines(problem, found, columns, noise, (q, k), seen)
             square, determinant, after, covariance = given_measured(left, entries, q)
@@ -89,7 +91,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             if seen is not None:
                 of_rows += _over_line(problem, given, columns, noise, after, covariance)
             if count > 1:
-                of_rows = pt.logsumexp(of_rows + found.log_shares[:, None], axis=0)
+                of_rows = log_sum_graph(of_rows + found.log_shares[:, None])
             pm.Potential("log_posterior", sum([pt.dot(columns[-1], of_rows), *noise.terms, *found.terms]))
     return model
 
@@ -231,16 +233,17 @@ def _parameters(
         tau = pt.exp(part["tau"][0])
         m, beta, of_scale = _log_density_of_slopes(problem, given, m, beta, slopes, tau)
         terms += [*of_scale, part["tau"][0]]
-    from_means = pt.dot(beta, given["z"]) + pt.dot(m, given["w"]) - given["y"]
+    from_means = pt.dot(m, given["w"]) - given["y"] + (pt.dot(beta, given["z"]) if k else 0.0)
     if not of_slopes:
-        terms.append(slopes_density(problem, given, m, beta, pt.dot(m, slopes), whole, tau))
+        through = pt.dot(m, slopes) if k else beta
+        terms.append(slopes_density(problem, given, m, beta, through, whole, tau))
     if problem.fit_intercept:
         of_intercept = of_role(given, "intercept_prior")
         prior = priors_of(problem)["intercept_prior"]
         terms.append(prior_density(prior, of_intercept, at_means - from_means))
     else:
         at_means = from_means.reshape((1,))
-    line = pt.concatenate([at_means, beta])
+    line = pt.concatenate([at_means, beta]) if k else at_means
     return _Parameters(m - given["m"], line, slopes, means, T, log_shares, terms)
 
 
