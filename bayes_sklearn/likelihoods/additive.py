@@ -291,11 +291,11 @@ class StudentTLikelihood(_Additive):
         from pytensor.gradient import disconnected_grad
 
         # As in `normal_parts`, each row by itself, and with less left at the ends.
-        fallen = 24.0
+        fallen = 28.0
         nu = pt.as_tensor(values.get("nu", self.nu))
         sd = pt.sqrt(2.0 / nu)
         far = pt.minimum(pt.log1p(outlying / nu), (fallen + explained) / nu)
-        lower = -pt.minimum(1.0 + fallen / nu, 8.0 * sd) - far
+        lower = -pt.minimum(1.0 + fallen / nu, 13.0 * sd) - far
         upper = pt.minimum(1.0 + pt.log1p(fallen / nu), 6.0 * sd)
         apart = disconnected_grad((upper - lower) / (count - 1.0))
         log_precision = disconnected_grad(lower) + apart * np.arange(count)[:, None]

@@ -29,6 +29,10 @@ _WAVE = 0.003
 _LEFT = 5e-6
 
 
+# Nodes are no further apart in log odds, and in logs: their functions bend on a scale of one.
+_APART = 1.0
+
+
 class Places(NamedTuple):
     """Where each row's integrand is, about, as a function of the linear predictor; each (n,)."""
 
@@ -40,7 +44,7 @@ class Places(NamedTuple):
     """How far down the integrand reaches from its mode, in units of its width."""
     span: Array
     """From end to end, in units of the same."""
-    count: Array
+    nodes: Array
     """So many evenly spaced nodes integrate it."""
     apart: Array
     """From node to node, in the linear predictor."""
@@ -74,7 +78,7 @@ class Places(NamedTuple):
     @property
     def step(self) -> Array:
         """From node to node, in units of the width."""
-        return self.span / (self.count - 1.0)
+        return self.span / (self.nodes - 1.0)
 
     def take(self, rows: slice | NDArray[np.intp]) -> Places:
         """Return those of some rows."""
@@ -94,7 +98,6 @@ class _Integral(NamedTuple):
         """Return where the rule does: wherever the Fourier integral is not above what is given."""
         return (self.wave <= np.maximum(wave, _WAVE)) & (self.left <= _LEFT)
 
-    
 
 class _Integrand(NamedTuple):
     """The log of a likelihood times a normal density, in the linear predictor's standard deviations from its mean."""
@@ -161,13 +164,13 @@ class _Integrand(NamedTuple):
 
     def closer(self, t: Array, width: Array, height: Array, places: Places) -> Array:
         """Return the log of integrals that nodes as far apart as elsewhere don't give, (n,)."""
-        found = self.integral(t, width, 1.3 * places.below, 0.6 * places.step, 2.2 * places.count, height)
+        found = self.integral(t, width, 1.3 * places.below, 0.6 * places.step, 2.2 * places.nodes, height)
         wrong = ~found.holds()
         if wrong.any():
             few = self.only(wrong)
             places = few.places()
             t, width = few.near(places)
-            found.log[wrong] = few.integral(t, width, places.below, places.step, places.count, few(t)).log
+            found.log[wrong] = few.integral(t, width, places.below, places.step, places.nodes, few(t)).log
         return found.log
 
     def mode(self) -> tuple[Array, Array, Array]:
@@ -214,7 +217,13 @@ class _Integrand(NamedTuple):
             exact = found.log
             if (found.wave <= _WAVE).all():
                 break
-        count = np.ceil(whole) + 1.0
+        # They may bend far from the mode alone.
+        count = (
+            np.ceil(
+                whole * np.maximum(1.0, 0.0 if self.likelihood.link.is_identity else self.sd * width / _APART)
+            )
+            + 1.0
+        )
         for _ in range(12):
             step = whole / (count - 1.0)
             # Where nodes are must not matter either.
@@ -225,8 +234,8 @@ class _Integrand(NamedTuple):
                 break
             count = np.where(wrong, np.ceil(1.25 * count), count)
         per = np.where(self.sd > 0.0, 1.0 / self.sd, 0.0)  # where there is no variance it does not matter
-        bend = np.square(1.0 / width) - 1.0
-        target = self.mean + self.sd * (t + np.where(bend > 0.0, slope / bend, 0.0))
+        bend = np.maximum(np.square(1.0 / width) - 1.0, 1e-6)  # a little, for a slope
+        target = self.mean + self.sd * (t + slope / bend)
         apart = self.sd * width * step
         return Places(target, bend * np.square(per), below, whole, count, apart, found.wave)
 
@@ -319,11 +328,10 @@ def _by_nodes(
     with np.errstate(all="ignore"):
         integrand = _Integrand.of(likelihood, mean, np.sqrt(variance), values, data)
         t, width, height = integrand.improved(*integrand.near(places))
-        found = integrand.integral(t, width, places.below, places.step, places.count, height)
+        found = integrand.integral(t, width, places.below, places.step, places.nodes, height)
         apart = places.step * width * integrand.sd
-        # Closer nodes than this show all that a likelihood with a link of these has.
-        enough = 0.0 if likelihood.link.is_identity else 1.0
-        wrong = ~found.holds(1.5 * places.wave) | (apart > np.maximum(1.2 * places.apart, enough))
+        wide = apart > 1.2 * (places.apart if likelihood.link.is_identity else _APART)
+        wrong = ~found.holds(1.5 * places.wave) | wide
         if wrong.any():
             of_rows = places.take(np.nonzero(wrong)[1])
             found.log[wrong] = integrand.only(wrong).closer(t[wrong], width[wrong], height[wrong], of_rows)
@@ -349,11 +357,9 @@ def _by_parts(
     highest = total = None
     for log_weight, part in likelihood.normal_parts(values, *farthest):
         root = np.sqrt(part)
-        spread = part * own
-        if noise is not None:
-            spread = spread + 2.0 * root * with_line
+        spread = part * own + 2.0 * root * with_line
         spread = spread + variance
-        value = np.square(residual - root * off) if noise is not None else np.square(residual)
+        value = np.square(residual - root * off)
         value /= spread
         value += np.log(spread)
         value *= -0.5
@@ -369,10 +375,7 @@ def _by_parts(
         highest = above
     if highest is None or total is None:
         return None
-    np.log(total, out=total)
-    total += highest
-    total -= 0.5 * _LOG_TWO_PI
-    return total
+    return np.log(total) + highest - 0.5 * _LOG_TWO_PI
 
 
 def graph_over_line(

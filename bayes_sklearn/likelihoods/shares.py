@@ -22,8 +22,8 @@ from .special_functions import (
     log_expit,
     log_one_plus,
     log_product,
+    log_product_graph,
     log_rising,
-    log_rising_graph,
     rising_derivatives,
 )
 
@@ -262,16 +262,13 @@ class BetaBinomialLikelihood(_OfShares):
         successes = data.trials * data.y
         failures = data.trials - successes
         odds = values["dispersion"] / (1.0 - values["dispersion"])
-        log_rest = -pt.softplus(eta)
-        log_share = log_rest + eta
         # One expression for the three: what it takes to compile goes with the number of operations.
         none = pt.zeros_like(pt.atleast_2d(eta))
-        q = [odds * pt.exp(-log_share) + none, odds * pt.exp(-log_rest) + none, odds + none[:1]]
-        counts = [successes + none, failures + none, data.trials + none[:1]]
-        rising = log_rising_graph(pt.concatenate(q), pt.concatenate(counts))
+        share = [pt.sigmoid(eta) + none, pt.sigmoid(-eta) + none, 1.0 + none[:1]]
+        of = [successes + none, failures + none, data.trials + none[:1]]
+        products = log_product_graph(pt.maximum(pt.concatenate(share), _TINY), odds, pt.concatenate(of))
         k = none.shape[0]
-        up, down, both = (part.reshape(eta.shape) for part in (rising[:k], rising[k : 2 * k], rising[2 * k] + none))
-        return successes * log_share + failures * log_rest + up + down - both
+        return (products[:k] + products[k : 2 * k] - products[2 * k]).reshape(eta.shape)
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         correlated = 1.0 + (data.trials - 1.0) * values["dispersion"]

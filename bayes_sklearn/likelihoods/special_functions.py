@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import psi, zeta
 
-__all__ = ["log_below", "log_expit", "log_one_plus", "log_product"]
+__all__ = ["log_below", "log_expit", "log_one_plus", "log_product", "log_product_graph"]
 
 Array = NDArray[np.float64]
 
@@ -93,29 +93,32 @@ def _log_rising_large(q: Array, m: Array) -> Array:
     return _log_rising_small(shifted, m) + np.log(above / below) - m * np.log(shifted * a)
 
 
-def log_rising_graph(q: Any, m: Any) -> Any:
-    """Return what `log_rising` does, in PyTensor; its derivatives lose no more than m times a rounding error.
-
-    The first factors are taken out whatever q is, so that there is one expression for all.
-    """
+def log_product_graph(share: Any, odds: Any, m: Any) -> Any:
+    """Return what `log_product` does, in PyTensor; its derivatives lose no more than m times a rounding error."""
     import pytensor.tensor as pt
 
-    q = pt.maximum(q, _NONE)
-    above: Any = 1.0
-    below: Any = 1.0 + m * q
-    for i in range(1, _SHIFT):
-        above, below = above * (1.0 + i * q), below * (1.0 + (m + i) * q)
-    shifted = q / (1.0 + _SHIFT * q)
-    z = m * shifted
+    whole = share + _SHIFT * odds
+    q = odds / whole
+    first = share / whole
+    square = q * q
+    q = q + _NONE
+    z = m * q
+    ratio = _eight_graph(first, q, square) / _eight_graph(first + z, q, square)
     log = pt.log1p(z)
-    series = _stirling_graph(shifted / (1.0 + z)) - _stirling_graph(shifted)
-    return (log - z) / shifted + (m - 0.5) * log + series + m * pt.log1p(_SHIFT * q) - pt.log(below / above)
+    series = _stirling_graph(q / (1.0 + z)) - _stirling_graph(q)
+    return m * pt.log(whole) + pt.log(ratio) + (log - z) / q + (m - 0.5) * log + series
+
+
+def _eight_graph(first: Any, step: Any, square: Any) -> Any:
+    outer = first * (first + 7.0 * step)
+    return outer * (outer + 6.0 * square) * (outer + 10.0 * square) * (outer + 12.0 * square)
 
 
 def _stirling_graph(t: Any) -> Any:
-    total: Any = _STIRLING[-1]
-    for coefficient in _STIRLING[-2::-1]:
-        total = total * t**2 + coefficient
+    square = t * t
+    total: Any = _ECONOMISED[-1]
+    for coefficient in _ECONOMISED[-2::-1]:
+        total = total * square + coefficient
     return total * t
 
 

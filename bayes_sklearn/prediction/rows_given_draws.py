@@ -17,6 +17,7 @@ from ..inference.posterior import row_blocks
 from ..inference.structural.true_features import Line
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import SCALED, Noise
+from ..likelihoods.over_line import log_density_over_line
 from .draws import Draws
 
 __all__ = ["GivenDraws", "MeasuredRowsGivenDraws", "Observed", "RowsGivenDraws"]
@@ -127,10 +128,12 @@ class MeasuredRowsGivenDraws(NamedTuple):
 
     def log_density(self) -> Array:
         """Return the log density of the target, of a share per unit of share, (G, n)."""
-        total = np.full(self.line.mean.T.shape, -np.inf)
-        for log_weight, part in self._parts():
-            np.logaddexp(total, log_weight + part.log_density(), out=total)
-        return total
+        if self.likelihood.is_normal:  # what readings tell of the noise is in the line
+            noise = np.broadcast_to(self._squared_scale(), self.line.mean.T.shape).T
+            return self.line.log_density(self.data.y, noise).T
+        mean, variance = (np.ascontiguousarray(part.T) for part in (self.line.mean, self.line.feature_error))
+        of_rows = log_density_over_line(self.likelihood, mean, variance, self.values, self.data)
+        return of_rows + np.log(self.data.trials)
 
     def transform(self) -> Array:
         """Return the probability of less than the target, and half of that of a share itself, (G, n)."""
@@ -194,9 +197,6 @@ class _NormalRows(NamedTuple):
     y: Array
     noise: Array
     """(n, G) its variance."""
-
-    def log_density(self) -> Array:
-        return self.line.log_density(self.y, self.noise).T
 
     def transform(self) -> Array:
         return self.line.cdf(self.y, self.noise).T
