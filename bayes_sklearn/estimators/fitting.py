@@ -275,9 +275,4 @@ def _with_components(problem: Problem, model: Specification) -> Problem:
     """Return the problem with as many components of the true features' distribution as the model has."""
     if model.feature_errors is None or model.n_components == 1:
         return problem
-    if model.n_components is None and not model.likelihood.is_normal:
-        raise ValueError(
-            f"x_distribution='mixture' takes the normal likelihood, not {model.likelihood!r}: use"
-            " x_distribution='normal'."
-        )
     return replace(problem, n_components=model.n_components or number_of_components(problem))
