@@ -47,7 +47,18 @@ def why_not(problem: Problem) -> str | None:
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
-    return None
+    return without_noise(problem)
+
+
+def without_noise(problem: Problem) -> str | None:
+    """Return why errors of features can't go with the target's, or None."""
+    errors = problem.feature_errors
+    if errors is None or errors.with_target is None or problem.likelihood.has_noise_scale:
+        return None
+    return (
+        f"Xy_cov is of noise that is added to the line, and likelihood={problem.likelihood!r} has none: leave"
+        " Xy_cov out"
+    )
 
 
 def solve(problem: Problem, settings: SamplerSettings) -> Posterior:

@@ -320,15 +320,20 @@ def _true_features(
 def _sharing_errors(
     problem: Problem, line: Any, values: Mapping[str, Any], data: Observations, true: TrueVariables
 ) -> dict[str, Any]:
-    """Return what a normal target has where its errors go with the features': E[eps | u] = c' U^-1 u."""
+    """Return what a normal target has where its errors go with the features': E[eps | u] = c' U^-1 u.
+
+    Noise that is a mixture of normal distributions is one given its precision, by the root of which c is less, too.
+    """
     import pytensor.tensor as pt
 
     if true.told is None:
         raise ValueError("No error of a feature goes with the target's.")
     share, known = true.told
     multiple, scatter = problem.noise.parts(values.get("noise_scale"), values.get("scatter"))
-    line = line + multiple * (true.error * share).sum(axis=1)
-    return {"mu": line, "sigma": pt.sqrt(multiple**2 * (data.standard_error**2 - known) + scatter**2)}
+    narrower = problem.likelihood.precision(values, "obs") ** -0.5
+    line = line + narrower * multiple * (true.error * share).sum(axis=1)
+    sigma = narrower * pt.sqrt(multiple**2 * (data.standard_error**2 - known) + scatter**2)
+    return {"mu": line, "sigma": sigma}
 
 
 def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
