@@ -430,7 +430,7 @@ def graph_over_line(
     width = 1.0 / pt.sqrt(1.0 + bend)
     t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
     # As many nodes as the row wants that wants most: an error of 1e-5 makes no difference to draws.
-    count = places.count.max() - 1.0
+    count = places.nodes.max() - 1.0
     z = places.span / (count - 1.0) * pt.arange(count)[:, None] - places.below
     # Where the nodes are makes no difference to the integral, nor to its derivatives.
     eta = disconnected_grad(mean + sd * (t + width * z))

@@ -75,7 +75,10 @@ def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
     kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
     errors = problem.feature_errors
-    of_features = None if errors is None else (len(errors.noisy), problem.n_components)
+    of_features = None
+    if errors is not None:  # the normal pair of features and target has room for errors that go together
+        together = errors.with_target is not None and not problem.likelihood.is_normal
+        of_features = len(errors.noisy), problem.n_components, together
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
     powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
     return problem.noise, problem.rows.n_features, of_features, likelihood, kinds, powers

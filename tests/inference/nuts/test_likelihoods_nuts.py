@@ -64,8 +64,8 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "t, fixed": StudentTLikelihood(nu=4),
     "binomial": BinomialLikelihood(),
     "beta-binomial": BetaBinomialLikelihood(),
-    "normal": NormalLikelihood(),
     "beta-binomial, beta(2, 5)": BetaBinomialLikelihood(Beta(2.0, 5.0)),
+    "normal": NormalLikelihood(),
 }
 COEF_PRIORS: dict[str, Callable[[int], CoefficientPrior]] = {
     "normal": lambda p: Normal(),
@@ -433,8 +433,9 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
 
 
 def test_structures_differ_where_models_do_and_nowhere_else() -> None:
-    same = [Case("binomial"), Case("binomial", n=90, rounded=True), Case("binomial", weights="fractional")]
-    assert len({structure(case.problem) for case in same}) == 1
+    for q in (0, 1):
+        changes: list[dict[str, Any]] = [{}, {"n": 90, "rounded": True}, {"weights": "fractional"}]
+        assert len({structure(Case("binomial", q=q, **one).problem) for one in changes}) == 1
     cases = [
         *(Case(likelihood) for likelihood in LIKELIHOODS),
         Case("t", "additive"),
@@ -444,7 +445,9 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", coef="horseshoe"),
         Case("binomial", intercept=False),
         Case("binomial", q=1),
+        Case("binomial", q=1, components=2),
         Case("t", q=1),
+        Case("t", q=1, with_target=True),
     ]
     keys = [structure(case.problem) for case in cases]
     # Numbers in a prior are data.
