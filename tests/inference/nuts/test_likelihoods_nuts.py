@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import metrics
 from bayes_sklearn.inference import choose
@@ -24,7 +25,10 @@ from bayes_sklearn.inference.nuts.mixture import sampler_model
 from bayes_sklearn.inference.nuts.mixture_data import mixture_data
 from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
+from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.structural.model import MEAN_SCALE
+from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
@@ -371,9 +375,17 @@ def parameters(problem: Problem, posterior: Any) -> Array:
         pytest.param(Case("t, fixed", "additive", n=40), marks=pytest.mark.thorough),
         Case("binomial"),
         Case("binomial", n=12, weights="fractional"),
+        Case("binomial", q=1, p=1, n=60),
         *(
             pytest.param(case, marks=pytest.mark.thorough)
-            for case in (Case("beta-binomial", rounded=True), Case("beta-binomial", n=12))
+            for case in (
+                Case("beta-binomial", rounded=True),
+                Case("beta-binomial", n=12),
+                Case("beta-binomial", q=1, p=2, n=100),
+                Case("t", "additive", q=1, p=2, n=100),
+                Case("t", "auto", q=1, p=2, n=100, with_target=True),
+                Case("binomial", q=1, p=2, n=300, components=2),
+            )
         ),
     ],
     ids=str,
@@ -547,30 +559,71 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     assert (left > 0.0).all()
 
 
-@pytest.mark.parametrize(
-    ("changes", "given", "match"),
-    [
-        ({"likelihood": "student_t"}, {"y_err": 0.3, "Xy_cov": [0.01]}, "Xy_cov takes the normal likelihood"),
-        (
-            {"likelihood": "student_t", "x_distribution": "mixture"},
-            {},
-            "mixture' takes the normal likelihood",
-        ),
-        (
-            {"likelihood": "student_t", "weight_type": "frequency"},
-            {"sample_weight": np.linspace(0.5, 1.5, 20)},
-            "StudentTLikelihood.* beside errors in X needs whole frequencies",
-        ),
-        ({"likelihood": "student_t"}, {"X_err": np.r_[np.zeros(3), np.ones(17)]}, "none in some rows"),
-        ({"likelihood": "student_t", "coef_prior": Horseshoe(0.5)}, {}, "beside errors in X .* the scales"),
-    ],
-)
-def test_what_true_features_can_t_be_sampled_for_is_refused(
-    changes: dict[str, Any], given: dict[str, Any], match: str
-) -> None:
-    x = np.random.default_rng(8).normal(size=20)
-    with pytest.raises(ValueError, match=match):
-        plain.Regressor(**changes).fit(x[:, None], x, **{"X_err": 0.5, **given})
+def test_errors_that_go_with_noise_that_there_is_not_are_refused() -> None:
+    problem = Case("binomial", q=1, with_target=True).problem
+    for engine in (nuts, importance):
+        assert "Xy_cov is of noise" in str(engine.why_not(problem))
+        assert engine.why_not(Case("t", q=1, with_target=True).problem) is None
+
+
+def test_one_model_serves_tables_of_any_size() -> None:
+    found = []
+    for n in (60, 90):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            nuts.solve(Case("binomial", q=1, p=1, n=n).problem, SamplerSettings(draws=50))
+        found.append(len(COMPILED))
+    assert found[0] == found[1]
+
+
+def test_readable_errors_of_features_and_student_s_t_noise_go_together() -> None:
+    """Given its precision each row's noise is normal, and with the feature's error of a covariance."""
+    case = Case("t", q=1, p=1, n=5, with_target=True, standardize=False)
+    problem = case.problem
+    errors, n, units = problem.feature_errors, case.n, importance.units_of(problem)
+    assert errors is not None
+    model = readable_model(problem, ["x"], range(n))
+    rng = np.random.default_rng(6)
+    m, alpha, s, above, mu, scale = 0.7, 0.3, 0.8, 3.0, 0.4, 0.9
+    x, precision = rng.normal(size=n), rng.gamma(3.0, 1.0 / 3.0, n)
+    logs = {"sigma": s, "nu_above": above, "x_scale": np.array([scale]), "precision": precision}
+    point = {f"{name}_log__": np.log(value) for name, value in logs.items()}
+    point |= {"coef": np.array([m]), "intercept": alpha, "mu": np.array([mu]), "x_true": x[:, None]}
+    expected = stats.norm().logpdf(m) + stats.norm(0.2, 1.5).logpdf(alpha) + stats.halfnorm().logpdf(s)
+    expected += stats.gamma(2.0, scale=10.0).logpdf(above)
+    unit, nu = units.noisy[0] * problem.scaling.x_scale[0], above + 2.0
+    w, y, e = problem.rows.X[:, 0], problem.rows.y, problem.standard_error
+    expected += stats.norm(w.mean(), MEAN_SCALE * unit).logpdf(mu)
+    expected += np.log(2.0) + stats.t(SPREAD_DEGREES_OF_FREEDOM, scale=SPREAD_SCALE * unit).logpdf(scale)
+    expected += stats.norm(mu, scale).logpdf(x).sum() + stats.gamma(0.5 * nu, scale=2.0 / nu).logpdf(precision).sum()
+    for i in range(n):
+        off = s * errors.with_target[i, 0] / np.sqrt(precision[i])
+        covariance = [[errors.covariance[i, 0, 0], off], [off, np.square(s * e[i]) / precision[i]]]
+        left = [w[i] - x[i], y[i] - alpha - m * (x[i] - 0.0)]
+        expected += stats.multivariate_normal(cov=covariance).logpdf(left)
+    expected += sum(np.sum(np.log(value)) for value in logs.values())
+    assert_allclose(compiled(model, [model.logp()])(point)[0], expected, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("likelihood", ["normal", "binomial"])
+def test_horseshoe_beside_errors_of_features_is_the_readable_model_s(likelihood: str) -> None:
+    """At z < 5, the draws of the model with true features counted as a third of their number."""
+    import nutpie
+
+    case = Case(likelihood, coef="horseshoe", q=1, p=3, n=60, standardize=False)
+    drawn = nuts.solve(case.problem, SamplerSettings(seed=1, draws=1500))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = nutpie.compile_pymc_model(readable_model(case.problem, list("abc"), range(case.n)))
+        kwargs = {"draws": 1500, "tune": 1500, "chains": 4, "progress_bar": False}
+        trace = nutpie.sample(model, seed=3, target_accept=0.99, **kwargs)
+    theirs = np.asarray(trace.posterior["coef"]).reshape(-1, case.p)
+    ours = drawn.location[:, 1:]
+    for power in (1, 2):
+        a, b = (np.abs(values - theirs.mean(axis=0)) ** power if power == 2 else values for values in (ours, theirs))
+        error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / (len(b) / 3.0))
+        assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < Z_BOUND * error).all()
 
 
 def test_a_prior_without_a_distribution_in_pymc_is_named() -> None:
