@@ -41,8 +41,8 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     else:
         linear = problem.likelihood.is_normal and problem.n_components == 1
         of = structural if linear and not isinstance(problem.coef_prior, ScaleMixture) else mixture_data
-    # With errors of features, where the true ones' spread may be small, the posterior is bent: less so where what data
-    # tell is sampled.
+    # With errors of features, where the true ones' spread may be small, the posterior is bent: less so where what
+    # data tell is sampled.
     accept = 0.9 if problem.feature_errors is None or is_regressed(problem) else 0.95
     options = SamplerOptions.of(settings, accept)
     for formulation in of.formulations(problem, settings):

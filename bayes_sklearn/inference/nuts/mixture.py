@@ -76,7 +76,9 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             # Rows are [1, z, w, y - m0'w] about their means, without y where the likelihood is integrated over the
             # line; the covariance of the errors of the last; what the likelihood sees; and counts.
             columns = given["factor"].T
-            seen = None if problem.likelihood.is_normal else observations(problem, given, columns[-1 - SEEN :])
+            seen = (
+                None if problem.likelihood.is_normal else observations(problem, given, columns[-1 - SEEN :])
+            )
             noise = _noise(problem, given, u, sizes)
             values, of_slopes = _sampled(problem, given, u, sizes, noise, seen, columns[-1])
             widths = list(sizes.values())
@@ -86,7 +88,10 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             left, entries = _lines(problem, found, columns, noise, (q, k), seen)
             square, determinant, after, covariance = given_measured(left, entries, q)
             if seen is None:
-                square, determinant = square + pt.square(after[0]) / covariance[0, 0], determinant * covariance[0, 0]
+                square, determinant = (
+                    square + pt.square(after[0]) / covariance[0, 0],
+                    determinant * covariance[0, 0],
+                )
             of_rows = -0.5 * (square + pt.log(determinant))
             if seen is not None:
                 of_rows += _over_line(problem, given, columns, noise, after, covariance)
@@ -165,7 +170,7 @@ def _sampled(
         unit = pt.sqrt(problem.noise.variance(noise.values, given["mean_error_of_y"]) / frequency.sum())
     else:
         unit = unit_of(problem.likelihood, noise.values, seen, given["pooled"], frequency)
-    scales = problem.coef_prior.scales(u[size:], of_role(given, "coef_prior"), unit)  # type: ignore[attr-defined]
+    scales = problem.coef_prior.scales(u[size:], of_role(given, "coef_prior"), unit)
     for name, value in scales.named.items():
         pm.Deterministic(name, value)
     first = sum(sizes[name] for name in HEAD)
@@ -299,7 +304,7 @@ def _lines(
 ) -> tuple[list[Any], dict[tuple[int, int], Any]]:
     """Return w, and y - m0'w or the line less m0'w, about their means, and their covariance.
 
-    They are (n,), of several components (K, n). Where errors go with the target's, the noise of unit part is the last.
+    They are (n,), of several components (K, n). Where errors go with the target's, noise of unit part is the last.
     """
     import pytensor.tensor as pt
 

@@ -20,7 +20,7 @@ from ..structural.rows import PseudoRows, Reference, pairs
 from .formulation import Draws, Formulation
 from .mixture import HEAD, further, is_regressed, sampler_model, scale_coordinates
 from .prior_coordinates import pilot_of
-from .pymc_priors import geometries, prior_parameters, takes_log_noise
+from .pymc_priors import geometries, takes_log_noise
 from .readable_model import pooled_share
 from .rows import of_likelihood, row_columns
 from .structural import error_covariance, pair_covariance

@@ -200,7 +200,7 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
 def coefficients_given_scales(
     given: Mapping[str, Any], sd: Any, u: Any, more: Any = 1.0, first: int = 0
 ) -> tuple[Any, list[Any]]:
-    """Return coefficients given their prior's standard deviations, and the logs of its density and of the volume, (37).
+    """Return coefficients given their prior's standard deviations, and logs of its density and the volume, (37).
 
     Parameters
     ----------

@@ -24,7 +24,12 @@ from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
 from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked
-from .prior_coordinates import coefficients_given_scales, gaussian_given_scale, likely_scale, prior_coordinates
+from .prior_coordinates import (
+    coefficients_given_scales,
+    gaussian_given_scale,
+    likely_scale,
+    prior_coordinates,
+)
 from .pymc_priors import (
     following_prior,
     learned_scale,

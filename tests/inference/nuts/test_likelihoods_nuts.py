@@ -490,7 +490,7 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
 )
 def test_density_with_errors_of_features_is_that_of_importance_sampling(case: Case) -> None:
     """Volumes of all coordinates included, but for a constant."""
-    problem, p = case.problem, case.p
+    problem = case.problem
     if case.of_shares:
         problem = replace(problem, noise=KNOWN)
     data = mixture_data(problem, 0)
@@ -595,7 +595,9 @@ def test_readable_errors_of_features_and_student_s_t_noise_go_together() -> None
     w, y, e = problem.rows.X[:, 0], problem.rows.y, problem.standard_error
     expected += stats.norm(w.mean(), MEAN_SCALE * unit).logpdf(mu)
     expected += np.log(2.0) + stats.t(SPREAD_DEGREES_OF_FREEDOM, scale=SPREAD_SCALE * unit).logpdf(scale)
-    expected += stats.norm(mu, scale).logpdf(x).sum() + stats.gamma(0.5 * nu, scale=2.0 / nu).logpdf(precision).sum()
+    expected += (
+        stats.norm(mu, scale).logpdf(x).sum() + stats.gamma(0.5 * nu, scale=2.0 / nu).logpdf(precision).sum()
+    )
     for i in range(n):
         off = s * errors.with_target[i, 0] / np.sqrt(precision[i])
         covariance = [[errors.covariance[i, 0, 0], off], [off, np.square(s * e[i]) / precision[i]]]
@@ -621,7 +623,10 @@ def test_horseshoe_beside_errors_of_features_is_the_readable_model_s(likelihood:
     theirs = np.asarray(trace.posterior["coef"]).reshape(-1, case.p)
     ours = drawn.location[:, 1:]
     for power in (1, 2):
-        a, b = (np.abs(values - theirs.mean(axis=0)) ** power if power == 2 else values for values in (ours, theirs))
+        a, b = (
+            np.abs(values - theirs.mean(axis=0)) ** power if power == 2 else values
+            for values in (ours, theirs)
+        )
         error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / (len(b) / 3.0))
         assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < Z_BOUND * error).all()
 
