@@ -218,12 +218,9 @@ class _Integrand(NamedTuple):
             if (found.wave <= _WAVE).all():
                 break
         # They may bend far from the mode alone.
-        count = (
-            np.ceil(
-                whole * np.maximum(1.0, 0.0 if self.likelihood.link.is_identity else self.sd * width / _APART)
-            )
-            + 1.0
-        )
+        wider = 0.0 if self.likelihood.link.is_identity else self.sd * width / _APART
+        # Where a line may be anything there is next to no density.
+        count = np.ceil(whole * np.clip(wider, 1.0, 30.0)) + 1.0
         for _ in range(12):
             step = whole / (count - 1.0)
             # Where nodes are must not matter either.

@@ -55,10 +55,7 @@ def without_noise(problem: Problem) -> str | None:
     errors = problem.feature_errors
     if errors is None or errors.with_target is None or problem.likelihood.has_noise_scale:
         return None
-    return (
-        f"Xy_cov is of noise that is added to the line, and likelihood={problem.likelihood!r} has none: leave"
-        " Xy_cov out"
-    )
+    return f"Xy_cov goes with noise that is added to the line, and {problem.likelihood!r} has none"
 
 
 def solve(problem: Problem, settings: SamplerSettings) -> Posterior:

@@ -523,8 +523,9 @@ def test_engines_say_what_they_do_not_take() -> None:
     assert importance.why_not(problem) is None
     assert importance.why_not(replace(problem, coef_prior=StudentT())) is None
     assert "Horseshoe" in str(importance.why_not(replace(problem, coef_prior=Horseshoe())))
-    noisy = FeatureErrors(np.array([0]), np.full((1, 1), 0.01))
-    assert "errors in X" in str(importance.why_not(replace(problem, feature_errors=noisy)))
+    shared = FeatureErrors(np.array([0]), np.full((1, 1), 0.01), np.full(1, 0.001))
+    assert "Xy_cov" in str(importance.why_not(replace(problem, feature_errors=shared)))
+    assert importance.why_not(replace(problem, feature_errors=replace(shared, with_target=None))) is None
     assert "none has one" in str(importance.why_not(replace(problem, likelihood=NormalLikelihood())))
 
 

@@ -562,7 +562,7 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
 def test_errors_that_go_with_noise_that_there_is_not_are_refused() -> None:
     problem = Case("binomial", q=1, with_target=True).problem
     for engine in (nuts, importance):
-        assert "Xy_cov is of noise" in str(engine.why_not(problem))
+        assert "Xy_cov goes with noise" in str(engine.why_not(problem))
         assert engine.why_not(Case("t", q=1, with_target=True).problem) is None
 
 
