@@ -407,7 +407,7 @@ def graph_over_line(
         residual = data.y - mean
         square = pt.square(abs(residual) + abs(off))
         total = variance + 2.0 * with_line + own
-        parts = likelihood.normal_parts_graph(values, square / own, square / total, 20)
+        parts = likelihood.normal_parts_graph(values, square / own, square / total, 30)
         if parts is not None:
             log_weight, part = parts
             root = pt.sqrt(part)

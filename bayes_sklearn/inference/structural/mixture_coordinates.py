@@ -219,7 +219,7 @@ class MixtureCoordinates:
         error = self.mean_error
         # Far away a correlation is one in all digits.
         T = T + (1e-14 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] + 1e-300) * np.eye(T.shape[1])
-        more: Array = np.linalg.solve(T, error @ regressed[:, :, None])[:, :, 0]
+        more: Array = np.asarray(np.linalg.solve(T, error @ regressed[:, :, None])[:, :, 0], dtype=np.float64)
         log_volume: Array = np.linalg.slogdet(T + error)[1] - np.linalg.slogdet(T)[1]
         return more, log_volume
 
