@@ -352,6 +352,12 @@ class StudentTLikelihood(_Additive):
     ) -> tuple[str, dict[str, Any]]:
         return "StudentT", {"nu": values["nu"], "mu": eta, "sigma": self._scale(values, data)}
 
+    def precision(self, values: Mapping[str, Any], dims: str) -> Any:
+        import pymc as pm
+
+        half = 0.5 * values["nu"]
+        return pm.Gamma("precision", alpha=half, beta=half, dims=dims)
+
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         nu = values.get("nu", self.nu)
         return super().information(values, data, share) * (nu + 1.0) / (nu + 3.0)

@@ -254,6 +254,13 @@ class Likelihood(BaseEstimator, ABC):
             With tensors for arrays, or arrays.
         """
 
+    def precision(self, values: Mapping[str, Any], dims: str) -> Any:
+        """Return the precision that each row's noise is normal of, in units of its scale's, a variable of PyMC's.
+
+        Of noise that is a mixture of normal distributions, as `normal_parts` has it.
+        """
+        return 1.0
+
     def outcome(self, data: Observations) -> Any:
         """Return what `distribution` is of: the target, of counted ones whole counts, as PyMC has them."""
         return np.rint(data.y * np.asarray(data.trials)).astype(np.int64) if self.counted else data.y

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .base import Likelihood, Observations
 
-__all__ = ["Places", "graph_over_line", "log_density_over_line"]
+__all__ = ["Places", "graph_over_line", "log_density_over_line", "log_sum_graph"]
 
 Array = NDArray[np.float64]
 
@@ -418,8 +418,6 @@ def graph_over_line(
     import pytensor.tensor as pt
     from pytensor.gradient import disconnected_grad
 
-    # So many nodes whatever the rows: what is compiled does not depend on them.
-    count = 24
     if likelihood.has_noise_scale:
         if noise is None:
             noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
@@ -427,13 +425,13 @@ def graph_over_line(
         residual = data.y - mean
         square = pt.square(abs(residual) + abs(off))
         total = variance + 2.0 * with_line + own
-        parts = likelihood.normal_parts_graph(values, square / own, square / total, 2 * count)
+        parts = likelihood.normal_parts_graph(values, square / own, square / total, 30)
         if parts is not None:
             log_weight, part = parts
             root = pt.sqrt(part)
             spread = variance + 2.0 * root * with_line + part * own
             each = pt.square(residual - root * off) / spread + pt.log(spread) + _LOG_TWO_PI
-            return _log_sum(log_weight - 0.5 * each)
+            return log_sum_graph(log_weight - 0.5 * each)
     # Less is lost in rounding, and the difference to none is nothing.
     variance = pt.maximum(variance, 1e-12)
     sd = pt.sqrt(variance)
@@ -446,19 +444,21 @@ def graph_over_line(
     bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
     width = 1.0 / pt.sqrt(1.0 + bend)
     t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
-    # Further to either side than at the point of the places.
-    z = 1.15 * (places.span * np.linspace(0.0, 1.0, count)[:, None] - places.below)
+    # As many nodes as the row wants that wants most: an error of 1e-5 makes no difference to draws.
+    count = places.nodes.max() - 1.0
+    z = places.span / (count - 1.0) * pt.arange(count)[:, None] - places.below
     # Where the nodes are makes no difference to the integral, nor to its derivatives.
     eta = disconnected_grad(mean + sd * (t + width * z))
-    apart = disconnected_grad(sd * width * places.span * (1.15 / (count - 1.0)))
+    apart = disconnected_grad(sd * width * places.span / (count - 1.0))
     normal = -0.5 * (pt.square(eta - mean) / variance + pt.log(variance) + _LOG_TWO_PI)
-    return _log_sum(likelihood.graph(eta, values, data) + normal) + pt.log(apart)
+    return log_sum_graph(likelihood.graph(eta, values, data) + normal) + pt.log(apart)
 
 
-def _log_sum(terms: Any) -> Any:
-    """Return the log of sums over the first axis of exponentials, in PyTensor."""
+def log_sum_graph(logs: Any) -> Any:
+    """Return the log of the terms' sum along the first axis, in PyTensor; the highest one must be finite."""
     import pytensor.tensor as pt
     from pytensor.gradient import disconnected_grad
 
-    highest = disconnected_grad(terms.max(axis=0))
-    return highest + pt.log(pt.exp(terms - highest).sum(axis=0))
+    highest = disconnected_grad(logs.max(axis=0))
+    # With nothing added it would become an operation that looks for infinities, and another one for its derivatives.
+    return highest + pt.log(pt.exp(logs - highest).sum(axis=0) + 1e-300)

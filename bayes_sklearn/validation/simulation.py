@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..estimators.fitting import Fit, Specification, fit
 from ..estimators.reading import TrainingData
 from ..inference._compat import draws_of_distribution
-from ..inference.importance.engine import structural_problem
+from ..inference.importance.engine import signal_prior, structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
 from ..inference.problem import Problem, SamplerSettings
 from ..inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
@@ -175,7 +175,7 @@ class Simulation:
         slopes, noisy = structural.slopes, problem.feature_errors.noisy
         q, exact = len(noisy), np.setdiff1d(np.arange(p), noisy)
         signal = slopes.sd * standard[:, :q]
-        if problem.coef_prior.scale_prior is not None:  # Cauchy
+        if signal_prior(problem.coef_prior).cauchy:
             signal /= np.abs(rng.standard_normal((n, 1)))
         lower = np.linalg.cholesky(true.covariance)
         m = np.linalg.solve(lower.transpose(0, 2, 1), signal[:, :, None])[:, :, 0]

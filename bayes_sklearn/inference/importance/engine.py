@@ -47,9 +47,15 @@ def why_not(problem: Problem) -> str | None:
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
-    if errors is not None and errors.with_target is not None and not problem.likelihood.has_noise_scale:
-        return f"Xy_cov goes with noise that is added to the line, and {problem.likelihood!r} has none"
-    return None
+    return without_noise(problem)
+
+
+def without_noise(problem: Problem) -> str | None:
+    """Return why errors of features can't go with the target's, or None."""
+    errors = problem.feature_errors
+    if errors is None or errors.with_target is None or problem.likelihood.has_noise_scale:
+        return None
+    return f"Xy_cov goes with noise that is added to the line, and {problem.likelihood!r} has none"
 
 
 def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
@@ -210,13 +216,12 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
         # With one exact feature there is no correlation that the power could be of.
         powers = parameters["power"] if len(exact) > 1 else parameters["power"][:1]
         roots = powered_roots(problem.prior_design[:, exact], powers)
-        size = signal_scale(prior)
+        signal = signal_prior(prior)
+        log_density = cauchy_log_density if signal.cauchy else normal_log_density
         return SlopePrior(
-            (lambda signal: normal_log_density(signal, size))
-            if log_scale is None
-            else (lambda signal: cauchy_log_density(signal, size)),
+            lambda values: log_density(values, signal.scale),
             mean[noisy],
-            np.full(len(noisy), size),
+            np.full(len(noisy), signal.scale),
             mean[exact],
             np.array([np.linalg.inv(units.exact[:, None] * sd[exact, None] * root) for root in roots]),
             log_scale if len(exact) else None,
@@ -240,17 +245,32 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
     )
 
 
-def signal_scale(prior: PoweredCorrelation) -> float:
-    """Return the scale of the prior of the signal of features with errors, (20a): where it is learned, its median."""
+class SignalPrior(NamedTuple):
+    """The prior of what features with errors explain of the target, (20a)."""
+
+    scale: float
+    cauchy: bool
+    """Whether it is Cauchy's distribution; else a normal one."""
+
+
+def signal_prior(prior: PoweredCorrelation) -> SignalPrior:
+    """Return the prior of the signal: where its scale is learned, it is that scale's root mean square, if it has one.
+
+    Else it is the median, of a distribution with a tail as heavy as the scale's.
+    """
     learned = prior.scale_prior
     if learned is None:
-        return float(prior.check("coef_prior", 1)["sigma"][0])
+        return SignalPrior(float(prior.check("coef_prior", 1)["sigma"][0]), cauchy=False)
     # Priors of scales have their medians within a factor of exp of this from one.
     widest = 100.0
     log_scale = np.linspace(-widest, widest, 20001)
-    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
-    mass = np.cumsum(density)
-    return float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
+    mass = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    if learned.tail() > 3.0:
+        square = float(mass @ np.exp(2.0 * np.minimum(log_scale, 50.0)) / mass.sum())
+        return SignalPrior(float(np.sqrt(square)), cauchy=False)
+    total = np.cumsum(mass)
+    median = float(np.exp(np.interp(0.5 * total[-1], total - 0.5 * mass, log_scale)))
+    return SignalPrior(median, cauchy=True)
 
 
 def units_of(problem: Problem) -> Units:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ...priors.base import ScaleMixture
+from ..importance.engine import without_noise
 from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
-from . import compressed_rows, latent, mixture, rows, structural
+from . import compressed_rows, mixture_data, rows, structural
+from .mixture import is_regressed
 from .pymc_priors import missing_distribution
 from .sampler import SamplerOptions, check_convergence, sample
 
@@ -14,16 +16,9 @@ NAME = "nuts"
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if not problem.likelihood.is_normal and problem.feature_errors is not None:
-        if problem.n_components > 1:
-            return f"x_distribution='mixture' takes the normal likelihood, not {problem.likelihood!r}"
-        if problem.feature_errors.with_target is not None:
-            return f"Xy_cov takes the normal likelihood, not {problem.likelihood!r}"
-    if problem.feature_errors is not None and isinstance(problem.coef_prior, ScaleMixture):
-        return (
-            f"beside errors in X it doesn't take the scales of coef_prior={problem.coef_prior!r}: use Laplace(),"
-            " StudentT() or Normal(), or sample the model that to_pymc returns"
-        )
+    reason = without_noise(problem)
+    if reason is not None:
+        return reason
     missing = missing_distribution(problem)
     return None if missing is None else f"PyMC has no distribution for {missing}"
 
@@ -43,12 +38,13 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     """
     if problem.feature_errors is None:
         of = compressed_rows if problem.likelihood.is_normal else rows
-    elif not problem.likelihood.is_normal:
-        of = latent
     else:
-        of = structural if problem.n_components == 1 else mixture
-    # With errors of features, where the true ones' spread may be small, the posterior is bent.
-    options = SamplerOptions.of(settings, 0.9 if problem.feature_errors is None else 0.95)
+        linear = problem.likelihood.is_normal and problem.n_components == 1
+        of = structural if linear and not isinstance(problem.coef_prior, ScaleMixture) else mixture_data
+    # With errors of features, where the true ones' spread may be small, the posterior is bent: less so where what
+    # data tell is sampled.
+    accept = 0.9 if problem.feature_errors is None or is_regressed(problem) else 0.95
+    options = SamplerOptions.of(settings, accept)
     for formulation in of.formulations(problem, settings):
         draws = sample(formulation, settings, options)
         if formulation.holds(draws):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...priors.coefficients import PoweredCorrelation
+from ..importance.engine import signal_prior
 from ..posterior import Chains, Posterior, SharedBasis
 from ..problem import Problem
 from .pymc_priors import priors_of
@@ -75,11 +76,15 @@ def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
     kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
     errors = problem.feature_errors
-    of_features = None if errors is None else (len(errors.noisy), problem.n_components)
+    of_features = None
+    if errors is not None:  # the normal pair of features and target has room for errors that go together
+        together = errors.with_target is not None and not problem.likelihood.is_normal
+        of_features = len(errors.noisy), problem.n_components, together
     likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
-    latent = None if errors is None or problem.likelihood.is_normal else problem.total_weight
-    powers = np.size(problem.coef_prior.power) if isinstance(problem.coef_prior, PoweredCorrelation) else 0
-    return problem.noise, problem.rows.n_features, of_features, likelihood, latent, kinds, powers
+    powers, cauchy = 0, False
+    if isinstance(problem.coef_prior, PoweredCorrelation):
+        powers, cauchy = np.size(problem.coef_prior.power), signal_prior(problem.coef_prior).cauchy
+    return problem.noise, problem.rows.n_features, of_features, likelihood, kinds, powers, cauchy
 
 
 def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:

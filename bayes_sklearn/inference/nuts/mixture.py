@@ -1,50 +1,55 @@
-"""The model of features measured with error in PyMC, for the sampler, where the true features are a mixture.
+"""The model of features measured with error of which no parameter integrates out, in PyMC for the sampler.
 
-The true features and the components they belong to are summed and integrated out. `mixture` states the model.
+The true features, and the components of a mixture that they belong to, are summed and integrated out, so that the
+model's size does not depend on the number of rows: given what was measured the line is normal, and the likelihood is
+integrated over it. `structural.mixture` states the model. Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...likelihoods.base import Observations
+from ...likelihoods.over_line import Places, graph_over_line, log_sum_graph
+from ...likelihoods.parameters import Auxiliary
+from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation
 from .._compat import quietly
-from ..importance.engine import Units, mixture_posterior, structural_problem
-from ..importance.mixture_nodes import solve_mixture
 from ..importance.mixture_slopes import Known
-from ..numerics.importance_sampling import mean_and_root
-from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
-from ..propriety import check_proper
-from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
-from ..structural.mixture_coordinates import contrasts_of, sizes_of
+from ..problem import Problem
+from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
+from ..structural.mixture_coordinates import MOST, contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
-from ..structural.rows import PseudoRows, Reference, eliminated
+from ..structural.rows import given_measured
 from ..structural.true_covariance import log_prior, true_covariance
-from .formulation import Draws, Formulation, unpacked
-from .prior_coordinates import pilot_of, scale_is_learned
+from .formulation import unpacked
+from .prior_coordinates import coefficients_given_scales, scale_is_learned
 from .pymc_priors import (
-    geometries,
     of_role,
     positive_density,
     prior_density,
-    prior_parameters,
     priors_of,
     signed_noise,
     slopes_density,
-    takes_log_noise,
 )
-from .structural import common_part, error_covariance, error_part, parts_of
+from .readable_model import unit_of
+from .rows import observations
+from .structural import common_part, error_part, parts_of
 
 if TYPE_CHECKING:
     import pymc as pm
 
 Array = NDArray[np.float64]
+
+SEEN = 3 + len(Places._fields)
+"""Columns of the rows that say what the likelihood sees of them, and where it is integrated."""
+
+HEAD = ("s", "scatter", "auxiliary")
+"""What the noise is like: no other column of what is sampled goes before."""
 
 
 def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Model:
@@ -53,39 +58,127 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
     Returns
     -------
     pymc.Model
-        One free variable ``u``; `MixtureData` says what follows from it.
+        One free variable ``u``; `mixture_data.MixtureData` says what follows from it.
+
+    Notes
+    -----
+    Each operation costs a tenth of a second of compiling, so that what can be done to the data is done there.
     """
     with quietly():
         import pymc as pm
         import pytensor.tensor as pt
 
         q, k, count = np.size(data["w"]), np.size(data["z"]), problem.n_components
-        sizes = sizes_of(q, k, count, intercept=problem.fit_intercept, noise=problem.noise.has_scale)
-        sizes |= {"scatter": int(problem.noise.combined), "tau": int(scale_is_learned(problem))}
+        sizes = sizes_for(problem, q, k)
         with pm.Model() as model:
             given = unpacked(data)
-            u = pm.Flat("u", shape=np.size(data["location"]))
-            parts = parts_of(given["location"] + pt.dot(given["root"], u), list(sizes.values()))
-            found, terms = _parameters(problem, given, dict(zip(sizes, parts, strict=True)), (q, k, count))
-            # Rows are [1, z, w, y - m0'w] about their means, the covariance of the errors of the last, and counts.
+            u = pm.Flat("u", shape=sum(sizes.values()) + scale_coordinates(problem))
+            # Rows are [1, z, w, y - m0'w] about their means, without y where the likelihood is integrated over the
+            # line; the covariance of the errors of the last; what the likelihood sees; and counts.
             columns = given["factor"].T
-            ones, w, y = columns[: k + 1], columns[k + 1 : k + 1 + q], columns[k + 1 + q]
-            left = w - pt.dot(found.slopes, ones[1:])
-            of_y = found.line + pt.concatenate([[0.0], pt.dot(found.change, found.slopes)])
-            residuals = [left[j][None, :] - found.means[:, j][:, None] for j in range(q)]
-            residuals.append((y - pt.dot(of_y, ones))[None, :] - pt.dot(found.means, found.change)[:, None])
-            common = pt.stack([common_part(found.change, T, found.scatter) for T in found.covariances])
-            of_errors = error_part(problem, columns[k + q + 2 : -1], q + 1, found.scale)
-            entries = {
-                (a, b): of_errors[a * (q + 1) + b][None, :] + common[:, a * (q + 1) + b][:, None]
-                for a in range(q + 1)
-                for b in range(a + 1)
-            }
-            square, determinant, _ = eliminated(residuals, entries)
-            of_components = found.log_shares[:, None] - 0.5 * (square + pt.log(determinant))
-            of_rows = pt.dot(columns[-1], pt.logsumexp(of_components, axis=0))
-            pm.Potential("log_posterior", sum([of_rows, *terms]))
+            seen = (
+                None if problem.likelihood.is_normal else observations(problem, given, columns[-1 - SEEN :])
+            )
+            noise = _noise(problem, given, u, sizes)
+            values, of_slopes = _sampled(problem, given, u, sizes, noise, seen, columns[-1])
+            widths = list(sizes.values())
+            # One operation, and another one for its derivatives.
+            parts = dict(zip(sizes, pt.split(values, splits_size=widths, n_splits=len(widths)), strict=True))
+            found = _parameters(problem, given, parts, (q, k, count), of_slopes)
+            left, entries = _lines(problem, found, columns, noise, (q, k), seen)
+            square, determinant, after, covariance = given_measured(left, entries, q)
+            if seen is None:
+                square, determinant = (
+                    square + pt.square(after[0]) / covariance[0, 0],
+                    determinant * covariance[0, 0],
+                )
+            of_rows = -0.5 * (square + pt.log(determinant))
+            if seen is not None:
+                of_rows += _over_line(problem, given, columns, noise, after, covariance)
+            if count > 1:
+                of_rows = log_sum_graph(of_rows + found.log_shares[:, None])
+            pm.Potential("log_posterior", sum([pt.dot(columns[-1], of_rows), *noise.terms, *found.terms]))
     return model
+
+
+def sizes_for(problem: Problem, q: int, k: int) -> dict[str, int]:
+    """Return how many columns each part of what is sampled has, in their order."""
+    noise = problem.noise
+    sizes = sizes_of(q, k, problem.n_components, intercept=problem.fit_intercept, noise=noise.has_scale)
+    sizes |= {"scatter": int(noise.combined), "tau": int(scale_is_learned(problem))}
+    return sizes | {"auxiliary": len(further(problem))}
+
+
+def further(problem: Problem) -> tuple[Auxiliary, ...]:
+    """Return the likelihood's parameters beside those of noise that is added to the line."""
+    return tuple(one for one in problem.auxiliary if one.name not in ("noise_scale", "scatter"))
+
+
+def scale_coordinates(problem: Problem) -> int:
+    """Return how many coordinates the scales of the coefficients' prior have, where that is a mixture."""
+    prior = problem.coef_prior
+    return prior.n_coordinates(problem.rows.n_features) if isinstance(prior, ScaleMixture) else 0
+
+
+class _Noise(NamedTuple):
+    """The likelihood's parameters, in PyTensor."""
+
+    scale: Any
+    scatter: Any
+    values: dict[str, Any]
+    """All of them by name."""
+    terms: list[Any]
+    """Log prior densities in the coordinates."""
+
+
+def _noise(problem: Problem, given: Mapping[str, Any], u: Any, sizes: Mapping[str, int]) -> _Noise:
+    """Return the likelihood's parameters: what is sampled first."""
+    import pytensor.tensor as pt
+
+    width = [sizes[name] for name in HEAD]
+    values: dict[str, Any] = {name: given[f"fixed_{name}"] for name in problem.likelihood.constants}
+    if not sum(width):
+        return _Noise(None, 0.0, values, [])
+    s, ratio, others = parts_of(given["head"] + pt.dot(given["head_root"], u[: sum(width)]), width)
+    scale, scatter, terms = signed_noise(problem, given, s, ratio)
+    values |= {"noise_scale": scale, "scatter": scatter}
+    for i, parameter in enumerate(further(problem)):
+        role = f"{parameter.name}_prior"
+        above, log_slope = parameter.for_sampler.graph(others[i], given["coordinate_unit"][i])
+        terms += [positive_density(parameter.prior, role, of_role(given, role), above), log_slope]
+        values[parameter.name] = above + given["coordinate_lower"][i]
+    return _Noise(scale, scatter, values, terms)
+
+
+def _sampled(
+    problem: Problem,
+    given: Mapping[str, Any],
+    u: Any,
+    sizes: Mapping[str, int],
+    noise: _Noise,
+    seen: Observations | None,
+    frequency: Any,
+) -> tuple[Any, list[Any]]:
+    """Return what stands in a point; where the prior is a mixture the log densities of coefficients and scales."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    size = sum(sizes.values())
+    if not scale_coordinates(problem):
+        return given["location"] + pt.dot(given["root"], u), []
+    if seen is None:
+        unit = pt.sqrt(problem.noise.variance(noise.values, given["mean_error_of_y"]) / frequency.sum())
+    else:
+        unit = unit_of(problem.likelihood, noise.values, seen, given["pooled"], frequency)
+    scales = problem.coef_prior.scales(u[size:], of_role(given, "coef_prior"), unit)
+    for name, value in scales.named.items():
+        pm.Deterministic(name, value)
+    first = sum(sizes[name] for name in HEAD)
+    last = first + problem.rows.n_features
+    coef, terms = coefficients_given_scales(given, scales.sd, u[first:last])
+    own = pt.concatenate([u[:first], coef, u[last:size]])
+    values = pm.Deterministic("values", given["location"] + pt.dot(given["root"], own))
+    return values, [scales.log_density, *terms]
 
 
 class _Parameters(NamedTuple):
@@ -102,50 +195,98 @@ class _Parameters(NamedTuple):
     covariances: list[Any]
     """K times (q, q)."""
     log_shares: Any
-    scale: Any
-    scatter: Any
+    terms: list[Any]
+    """Log prior densities in the coordinates."""
 
 
 def _parameters(
-    problem: Problem, given: Mapping[str, Any], part: Mapping[str, Any], sizes: tuple[int, int, int]
-) -> tuple[_Parameters, list[Any]]:
-    """Return the parameters of what is sampled, by the names of `sizes_of`, and their log prior densities."""
+    problem: Problem,
+    given: Mapping[str, Any],
+    part: Mapping[str, Any],
+    sizes: tuple[int, int, int],
+    of_slopes: list[Any],
+) -> _Parameters:
+    """Return the parameters of what is sampled, by the names of `sizes_for`, and their log prior densities."""
     import pytensor.tensor as pt
 
     q, k, count = sizes
     slopes, means = part["slopes"].reshape((q, k)), part["means"].reshape((count, q))
-    scale, scatter, terms = signed_noise(problem, given, part["s"], part["scatter"])
-    m, beta, tau = part["m"], part["line"][problem.fit_intercept :], 1.0
-    if scale_is_learned(problem):
-        tau = pt.exp(part["tau"][0])
-        m, beta, more = _log_density_of_slopes(problem, given, m, beta, slopes, tau)
-        terms += [*more, part["tau"][0]]
-    away = pt.dot(beta, given["z"]) + pt.dot(m, given["w"]) - given["y"]
-    at_means = part["line"][:1] if problem.fit_intercept else away.reshape((1,))
-    logits = pt.dot(contrasts_of(count), part["shares"])
-    log_shares = logits - pt.logsumexp(logits)
     t, zeta = part["t"].reshape((count, q)), part["zeta"].reshape((count, -1))
     T = [true_covariance(t[c], zeta[c], q, pt) for c in range(count)]
-    terms += [
-        log_prior(t, zeta, q, pt).sum(),
-        -0.5 * pt.square(slopes / MEAN_SCALE).sum(),
-        -0.5 * pt.square((means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE).sum(),
-        -0.5 * pt.square(pt.dot(contrasts_of(count).T, means) / COMPONENT_SCALE).sum(),
-        SHARE_CONCENTRATION * log_shares.sum(),
-    ]
-    pi = pt.exp(log_shares)
-    from_mean = means - pt.dot(pi, means)
-    whole = sum(pi[c] * T[c] for c in range(count)) + pt.dot(from_mean.T * pi, from_mean)
-    terms.append(slopes_density(problem, given, m, beta, pt.dot(m, slopes), whole, tau))
+    away = (means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE
+    terms = [*of_slopes, log_prior(t, zeta, q, pt).sum(), -0.5 * pt.square(away).sum()]
+    terms += [-0.5 * pt.square(slopes / MEAN_SCALE).sum()] if k else []
+    if count == 1:
+        log_shares, mean, whole = pt.zeros(1), means[0], T[0]
+    else:
+        logits = pt.dot(contrasts_of(count), part["shares"])
+        log_shares = logits - pt.logsumexp(logits)
+        pi = pt.exp(log_shares)
+        mean = pt.dot(pi, means)
+        whole = sum(pi[c] * T[c] for c in range(count)) + pt.dot((means - mean).T * pi, means - mean)
+        terms.append(-0.5 * pt.square(pt.dot(contrasts_of(count).T, means) / COMPONENT_SCALE).sum())
+        terms.append(SHARE_CONCENTRATION * log_shares.sum())
+    m, beta, tau = part["m"], part["line"][problem.fit_intercept :], 1.0
+    at_means = part["line"][:1]
+    learned = scale_is_learned(problem)
+    flat = None
+    if is_regressed(problem):
+        m, more, flat, log_volume = _true_slopes(problem, given, m, whole)
+        steeper = 1.0 if flat is None else flat
+        at_means = steeper * at_means - pt.dot(more, mean)
+        beta = beta if learned or not k else steeper * beta - pt.dot(more, slopes)
+        terms.append(log_volume)
+        terms += [] if flat is None else [(k + problem.fit_intercept) * pt.log(flat)]
+    if learned:
+        tau = pt.exp(part["tau"][0])
+        m, beta, of_scale = _log_density_of_slopes(problem, given, m, beta, slopes, tau, flat)
+        terms += [*of_scale, part["tau"][0]]
+    from_means = pt.dot(m, given["w"]) - given["y"] + (pt.dot(beta, given["z"]) if k else 0.0)
+    if not of_slopes:
+        through = pt.dot(m, slopes) if k else beta
+        terms.append(slopes_density(problem, given, m, beta, through, whole, tau))
     if problem.fit_intercept:
         of_intercept = of_role(given, "intercept_prior")
-        terms.append(prior_density(priors_of(problem)["intercept_prior"], of_intercept, at_means - away))
-    line = pt.concatenate([at_means, beta])
-    return _Parameters(m - given["m"], line, slopes, means, T, log_shares, scale, scatter), terms
+        prior = priors_of(problem)["intercept_prior"]
+        terms.append(prior_density(prior, of_intercept, at_means - from_means))
+    else:
+        at_means = from_means.reshape((1,))
+    line = pt.concatenate([at_means, beta]) if k else at_means
+    return _Parameters(m - given["m"], line, slopes, means, T, log_shares, terms)
+
+
+def is_regressed(problem: Problem) -> bool:
+    """Return whether coefficients of what was measured stand in the place of the true features'."""
+    if problem.likelihood.is_normal or isinstance(problem.coef_prior, ScaleMixture):
+        return False
+    return problem.coef_prior.scale_prior is None or isinstance(problem.coef_prior, PoweredCorrelation)
+
+
+def _true_slopes(problem: Problem, given: Mapping[str, Any], own: Any, T: Any) -> tuple[Any, Any, Any, Any]:
+    """Return what `MixtureCoordinates` does: m, its part that is not regression, what flattens, and a log volume.
+
+    Of an error that is given as zero m is what is sampled.
+    """
+    import pytensor.tensor as pt
+
+    error, q, spread = given["mean_error"], own.type.shape[0], problem.likelihood.link.flattening
+    if q == 1:
+        ratio = error[0] / T[0]
+        more, log_volume = ratio * own, pt.log1p(ratio[0])
+    else:
+        more = pt.linalg.solve(T, pt.dot(error, own))
+        log_volume = pt.linalg.slogdet(T + error)[1] - pt.linalg.slogdet(T)[1]
+    if np.isinf(spread):
+        return own + more, more, None, log_volume
+    variance = pt.dot(pt.dot(error, own), own + more)
+    rho = pt.sqrt(pt.clip(variance / spread, 1e-16, MOST**2))
+    longer, flat = pt.sinh(rho) / rho, pt.cosh(rho)
+    log_volume = log_volume + pt.log(flat) + ((q - 1) * pt.log(longer) if q > 1 else 0.0)
+    return longer * (own + more), longer * more, flat, log_volume
 
 
 def _log_density_of_slopes(
-    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, Gamma: Any, tau: Any
+    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, Gamma: Any, tau: Any, flat: Any
 ) -> tuple[Any, Any, list[Any]]:
     """Return m and beta of what points have in their place, as `mixture_slopes` has them, and log densities."""
     import pytensor.tensor as pt
@@ -154,101 +295,81 @@ def _log_density_of_slopes(
     if learned is None:
         raise ValueError("The scale of this prior is not learned.")
     density = positive_density(learned, "scale_prior", of_role(given, "scale_prior"), tau)
-    log_volumes = []
+    log_volumes, steeper = [], 1.0 if flat is None else flat
     found = {"slopes": beta, "m": m}
     for of, values in found.items():
         if f"{of}_pull" in given:
             known = Known(*(given[f"{of}_{field}"] for field in Known._fields))
-            found[of], log_volume = known.coefficients(values, tau, pt)
+            found[of], log_volume = known.coefficients(values, tau / steeper, pt)
             log_volumes.append(log_volume)
     if isinstance(problem.coef_prior, PoweredCorrelation):
-        return m, found["slopes"] - pt.dot(m, Gamma), [density, *log_volumes]
+        return m, steeper * found["slopes"] - pt.dot(m, Gamma), [density, *log_volumes]
     return found["m"], found["slopes"], [density, *log_volumes]
 
 
-# --- its data and its draws ----------------------------------------------------------------------
+def _lines(
+    problem: Problem,
+    found: _Parameters,
+    columns: Any,
+    noise: _Noise,
+    sizes: tuple[int, int],
+    seen: Observations | None,
+) -> tuple[list[Any], dict[tuple[int, int], Any]]:
+    """Return w, and y - m0'w or the line less m0'w, about their means, and their covariance.
 
-
-@dataclass(frozen=True, eq=False)
-class MixtureData:
-    """The rows and the coordinates."""
-
-    arrays: dict[str, Array | float]
-    """Everything, by the names in `sampler_model`."""
-    mixture: MixtureProblem
-    units: Units
-
-    def posterior(self, problem: Problem, draws: Draws) -> Posterior:
-        """Return draws as nodes of equal weight."""
-        u = draws.flat("u")
-        points = self.arrays["location"] + u @ np.transpose(self.arrays["root"])
-        if takes_log_noise(problem):
-            scale = self.mixture.columns["s"]
-            points[:, scale] = np.exp(points[:, scale])
-        weights = np.full(len(u), 1.0 / len(u))
-        posterior = mixture_posterior(problem, self.mixture, points, weights, self.units)
-        return replace(posterior, chains=draws.chains)
-
-
-def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
-    """Yield the problem as a sampler gets it."""
-    data = mixture_data(problem, settings.seed)
-    yield Formulation(problem, data.arrays, sampler_model, lambda draws: data.posterior(problem, draws))
-
-
-def mixture_data(problem: Problem, seed: int) -> MixtureData:
-    """Return the rows and the coordinates of a problem with errors of features and several components.
-
-    Parameters
-    ----------
-    problem : Problem
-    seed : int
-        Of the importance sampling that settles the coordinates.
-
-    Raises
-    ------
-    ValueError
-        Where the posterior is improper.
+    They are (n,), of several components (K, n). Where errors go with the target's, noise of unit part is the last.
     """
-    pilot = pilot_of(problem)
-    check_proper(pilot)
-    structural, units = structural_problem(pilot)
-    mixture = MixtureProblem(structural, problem.n_components)
-    sample = solve_mixture(mixture, seed, 2048)
-    points = mixture.positive(sample.points)
-    if takes_log_noise(problem):
-        points[:, mixture.columns["s"]] = np.log(points[:, mixture.columns["s"]])
-    location, root = mean_and_root(points, sample.weights)
-    q, rows = structural.n_noisy, mixture.rows
-    m = location[:q]
-    of_y = rows[:, -1] - rows[:, -1 - q : -1] @ m
-    errors = np.broadcast_to(mixture.errors, (len(rows), mixture.errors.shape[1]))
-    reference = Reference(np.zeros((q, 0)), np.zeros(0), m)
-    covariance = error_covariance(structural, PseudoRows(rows, errors, mixture.frequency, reference))
-    z, w, y = mixture.center
-    arrays = prior_parameters(problem) | {
-        "unit": np.append(units.noisy, units.exact),
-        "z": z,
-        "w": w,
-        "y": y,
-        "mu_mean": mixture.mu_mean,
-        "m": m,
-        "location": location,
-        "root": root,
-        "factor": np.column_stack([rows[:, :-1], of_y, covariance, mixture.frequency]),
+    import pytensor.tensor as pt
+
+    (q, k), order, count = sizes, sizes[0] + 1, problem.n_components
+
+    def each(values: Any) -> Any:
+        return values[0] if count == 1 else values[:, None]
+
+    ones, w, y = columns[: k + 1], columns[k + 1 : k + order], columns[k + order]
+    of_y = found.line[0]
+    if k:
+        w = w - pt.dot(found.slopes, ones[1:])
+        of_y = pt.dot(found.line + pt.concatenate([[0.0], pt.dot(found.change, found.slopes)]), ones)
+    left = [w[j] - each(found.means[:, j]) for j in range(q)]
+    left.append(y - of_y - each(pt.dot(found.means, found.change)))
+    errors, scatter = columns[k + order + 1 :], 0.0
+    if seen is None:
+        errors, scatter = error_part(problem, errors[:-1], order, noise.scale), noise.scatter
+    common = pt.stack([common_part(found.change, T, scatter) for T in found.covariances])
+    entries = {
+        (a, b): errors[a * order + b] + each(common[:, a * order + b])
+        for a in range(order)
+        for b in range(a + 1)
     }
-    if problem.noise.combined:
-        arrays["typical_error"] = structural.typical_error
-    return MixtureData(arrays | geometries(structural) | _scaled_slopes(mixture), mixture, units)
+    if seen is not None and columns.type.shape[0] > k + 1 + order + order**2 + SEEN + 1:
+        multiple = noise.scale if problem.noise.multiplies else 1.0
+        entries |= {(order, j): multiple * errors[order**2 + j] for j in range(order)}
+        entries[order, order] = problem.noise.variance(noise.values, seen.standard_error, seen.resolution)
+        left.append(0.0)
+    return left, entries
 
 
-def _scaled_slopes(mixture: MixtureProblem) -> dict[str, Array | float]:
-    """Return what the coefficients' columns are in units of."""
-    scaled = mixture.scaled
-    parts = {} if scaled is None else {"slopes": scaled.slopes, "m": scaled.m}
-    return {
-        f"{of}_{name}": value
-        for of, known in parts.items()
-        if known is not None and len(known.mean)
-        for name, value in known._asdict().items()
-    }
+def _over_line(
+    problem: Problem,
+    given: Mapping[str, Any],
+    columns: Any,
+    noise: _Noise,
+    after: list[Any],
+    covariance: Mapping[tuple[int, int], Any],
+) -> Any:
+    """Return the log density of the target, integrated over what is left open of the line, shaped as that is."""
+    import pytensor.tensor as pt
+
+    mean, variance, count = -after[0], pt.maximum(covariance[0, 0], 0.0), problem.n_components
+    told = None if len(after) == 1 else (-after[1], covariance[1, 0], covariance[1, 1])
+    rest = columns[-1 - SEEN : -1]
+    if count > 1:  # one component after the other
+        rest = pt.tile(rest, (1, count))
+        none = pt.zeros_like(mean)
+        mean, variance = mean.ravel(), (variance + none).ravel()
+        told = None if told is None else tuple((part + none).ravel() for part in told)
+    seen = observations(problem, given, rest)
+    places = Places(*(rest[3 + i] for i in range(SEEN - 3)))
+    found = graph_over_line(problem.likelihood, mean, variance, noise.values, seen, places, told)
+    return found.reshape((count, -1)) if count > 1 else found

@@ -195,3 +195,27 @@ def coefficients_at(given: Mapping[str, Any], u: Any, more: Any, scale: Any) -> 
     if "fixed" in given:
         precision, pull = precision + given["fixed"], pull + given["fixed_pull"]
     return pull / precision + u / pt.sqrt(precision), -0.5 * pt.log(precision).sum(axis=-1)
+
+
+def coefficients_given_scales(
+    given: Mapping[str, Any], sd: Any, u: Any, more: Any = 1.0, first: int = 0
+) -> tuple[Any, list[Any]]:
+    """Return coefficients given their prior's standard deviations, and logs of its density and the volume, (37).
+
+    Parameters
+    ----------
+    given : mapping of str to TensorVariable
+        ``curvature`` of what the rows say, and ``rows_pull``, its product with the place of most.
+    sd, u : TensorVariable of shape (P,)
+    more : TensorVariable or float
+        As for `coefficients_at`.
+    first : int
+        How many of the first have priors of their own.
+    """
+    import pytensor.tensor as pt
+
+    precision = pt.eye(sd.shape[0]) + more * sd[:, None] * given["curvature"] * sd
+    root = pt.linalg.cholesky(precision)
+    whitened = pt.linalg.solve_triangular(root, more * sd * given["rows_pull"], lower=True)
+    scaled = pt.linalg.solve_triangular(root.T, whitened + u, lower=False)
+    return sd * scaled, [-pt.log(pt.diagonal(root)).sum(), -0.5 * pt.square(scaled[first:]).sum()]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
+from ..importance.engine import signal_prior
 from ..problem import Problem
 from ..structural.model import StructuralProblem
 from .prior_coordinates import coefficients_at, is_conditional
@@ -313,9 +314,9 @@ def slopes_density(
         return prior_density(problem.coef_prior, of_role(given, "coef_prior"), coef, tau)
     q = m.type.shape[0]
     square = pt.dot(m, pt.dot(T, m)) / given["signal_scale"] ** 2
-    learned = problem.coef_prior.scale_prior is not None
     of_signal = 0.5 * (pt.log(T[0, 0]) if q == 1 else pt.linalg.slogdet(T)[1])
-    of_signal = of_signal - 0.5 * ((q + 1) * pt.log1p(square) if learned else square)
+    cauchy = signal_prior(problem.coef_prior).cauchy
+    of_signal = of_signal - 0.5 * ((q + 1) * pt.log1p(square) if cauchy else square)
     if "whiten" not in given:
         return of_signal
     white = pt.dot(given["whiten"], beta + through) / tau

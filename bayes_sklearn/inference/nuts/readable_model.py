@@ -20,7 +20,7 @@ from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
 from .._compat import quietly
 from ..given_scale import powered_roots
-from ..importance.engine import signal_scale, units_of
+from ..importance.engine import signal_prior, units_of
 from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
@@ -320,15 +320,20 @@ def _true_features(
 def _sharing_errors(
     problem: Problem, line: Any, values: Mapping[str, Any], data: Observations, true: TrueVariables
 ) -> dict[str, Any]:
-    """Return what a normal target has where its errors go with the features': E[eps | u] = c' U^-1 u."""
+    """Return what a normal target has where its errors go with the features': E[eps | u] = c' U^-1 u.
+
+    Noise that is a mixture of normal distributions is one given its precision, by the root of which c is less, too.
+    """
     import pytensor.tensor as pt
 
     if true.told is None:
         raise ValueError("No error of a feature goes with the target's.")
     share, known = true.told
     multiple, scatter = problem.noise.parts(values.get("noise_scale"), values.get("scatter"))
-    line = line + multiple * (true.error * share).sum(axis=1)
-    return {"mu": line, "sigma": pt.sqrt(multiple**2 * (data.standard_error**2 - known) + scatter**2)}
+    narrower = problem.likelihood.precision(values, "obs") ** -0.5
+    line = line + narrower * multiple * (true.error * share).sum(axis=1)
+    sigma = narrower * pt.sqrt(multiple**2 * (data.standard_error**2 - known) + scatter**2)
+    return {"mu": line, "sigma": sigma}
 
 
 def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
@@ -382,8 +387,8 @@ def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
         raise ValueError("No feature has an error.")
     noisy, p = errors.noisy, problem.rows.n_features
     exact = np.setdiff1d(np.arange(p), noisy)
-    size, q = signal_scale(problem.coef_prior), len(noisy)
-    if problem.coef_prior.scale_prior is None:
+    (size, cauchy), q = signal_prior(problem.coef_prior), len(noisy)
+    if not cauchy:
         signal = pm.Normal("signal", 0.0, size, dims="noisy")
     elif q == 1:
         signal = pm.Cauchy("signal", 0.0, size, dims="noisy")

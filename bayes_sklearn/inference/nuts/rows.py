@@ -24,7 +24,12 @@ from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
 from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked
-from .prior_coordinates import gaussian_given_scale, likely_scale, prior_coordinates
+from .prior_coordinates import (
+    coefficients_given_scales,
+    gaussian_given_scale,
+    likely_scale,
+    prior_coordinates,
+)
 from .pymc_priors import (
     following_prior,
     learned_scale,
@@ -128,12 +133,8 @@ def _given_scales(
     first = int(problem.fit_intercept)
     if first:
         sd = pt.concatenate([given["intercept_scale"].reshape((1,)), sd])
-    precision = pt.eye(sd.shape[0]) + more * sd[:, None] * given["curvature"] * sd
-    root = pt.linalg.cholesky(precision)
-    whitened = pt.linalg.solve_triangular(root, more * sd * given["rows_pull"], lower=True)
-    scaled = pt.linalg.solve_triangular(root.T, whitened + u, lower=False)
-    B = pm.Deterministic("B", given["start"] + sd * scaled)
-    terms = [-pt.log(pt.diagonal(root)).sum(), -0.5 * pt.square(scaled[first:]).sum()]
+    away, terms = coefficients_given_scales(given, sd, u, more, first)
+    B = pm.Deterministic("B", given["start"] + away)
     if first:
         parameters = of_role(given, "intercept_prior")
         terms.append(prior_density(priors_of(problem)["intercept_prior"], parameters, B[:1]))

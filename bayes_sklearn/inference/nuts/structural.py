@@ -24,7 +24,7 @@ from ..posterior import Posterior, SharedBasis
 from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
 from ..structural.model import MEAN_SCALE, StructuralProblem
-from ..structural.rows import PseudoRows, eliminated, pairs
+from ..structural.rows import PseudoRows, given_measured, pairs
 from ..structural.true_covariance import log_prior, true_covariance
 from .compressed_rows import place
 from .formulation import Draws, Formulation, unpacked
@@ -150,7 +150,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
             omega = error_part(problem, columns[width + q + 1 : -1], q + 1, scale) + common
             entries = {(a, b): omega[a * (q + 1) + b] for a in range(q + 1) for b in range(a + 1)}
-            square, determinant, _ = eliminated([own[a] for a in range(q + 1)], entries)
+            square, determinant, _, _ = given_measured([own[a] for a in range(q + 1)], entries, q + 1)
             of_rows = -0.5 * pt.sum(square + columns[-1] * pt.log(determinant))
             pm.Potential("log_posterior", sum([of_rows, *terms]))
     return model

@@ -98,7 +98,9 @@ class MixtureProblem(MixtureCoordinates):
         shares = np.exp(parts.log_shares[0])
         given = [self._lines(parts, residuals, slice(None), c) for c in range(self.n_components)]
         mean = np.tensordot(shares, [lines.mean for lines in given], axes=1)
-        within = np.tensordot(shares, [np.broadcast_to(lines.variance, mean.shape) for lines in given], axes=1)
+        within = np.tensordot(
+            shares, [np.broadcast_to(lines.variance, mean.shape) for lines in given], axes=1
+        )
         between = np.tensordot(shares, [np.square(lines.mean - mean) for lines in given], axes=1)
         return replace(self, target=self.target.placed(mean, within + between, self._values(parts)))
 

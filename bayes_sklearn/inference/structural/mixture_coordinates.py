@@ -19,8 +19,8 @@ from .true_covariance import pooled_covariance
 
 Array = NDArray[np.float64]
 
-# Hyperbolic functions of more are too large for numbers.
-_MOST = 300.0
+MOST = 300.0
+"""Hyperbolic functions of more are too large for numbers."""
 
 
 class MixturePoints(NamedTuple):
@@ -219,7 +219,7 @@ class MixtureCoordinates:
 
     @property
     def follows(self) -> bool:
-        """Whether the columns of m and the line are `regressed` ones: not where m stands in units of what is known."""
+        """Whether columns of m and the line are `regressed` ones: not where m stands in units of what is known."""
         return self.regressed and (self.scaled is None or self.scaled.m is None)
 
     def _true_slopes(self, own: Array, T: Array) -> tuple[Array, Array, Array, Array]:
@@ -238,14 +238,16 @@ class MixtureCoordinates:
         """
         error, q = self.mean_error, own.shape[1]
         pushed = own @ error
-        more = np.linalg.solve(T, pushed[:, :, None])[:, :, 0]
+        # Far away a correlation is one in all digits.
+        T = T + (1e-14 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] + 1e-300) * np.eye(q)
+        more: Array = np.asarray(np.linalg.solve(T, pushed[:, :, None])[:, :, 0], dtype=np.float64)
         log_volume: Array = np.linalg.slogdet(T + error)[1] - np.linalg.slogdet(T)[1]
         link = None if self.target is None else self.target.likelihood.link
         if link is None or np.isinf(link.flattening):
             return own + more, more, np.ones((len(own), 1)), log_volume
         # The variance that the errors of features leave the line: m'(T - K T) m.
         variance = (pushed * (own + more)).sum(axis=1)
-        rho = np.sqrt(np.clip(variance / link.flattening, 1e-16, _MOST**2))
+        rho = np.sqrt(np.clip(variance / link.flattening, 1e-16, MOST**2))
         longer, flat = np.sinh(rho) / rho, np.cosh(rho)
         log_volume += (q - 1) * np.log(longer) + np.log(flat)
         return (own + more) * longer[:, None], more * longer[:, None], flat[:, None], log_volume

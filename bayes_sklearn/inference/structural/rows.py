@@ -166,49 +166,6 @@ def negative_inverse(matrices: Array) -> Array:
     return determinant
 
 
-def eliminated(
-    residuals: Sequence[Any], covariance: Mapping[tuple[int, int], Any], standard: Sequence[Any] = ()
-) -> tuple[Any, Any, list[Any]]:
-    """Eliminate variables along all rows at once: arrays of NumPy or of PyTensor.
-
-    Parameters
-    ----------
-    residuals : sequence of arrays
-        The first variables, less their means.
-    covariance : mapping from (a, b), b <= a, to arrays
-    standard : sequence of arrays
-        Standard normal numbers that the last variables are made of, given the first.
-
-    Returns
-    -------
-    square : array
-        r' Omega^-1 r, of the first variables.
-    determinant : array
-        Omega's.
-    deviations : list of arrays
-        The last variables, less their means.
-    """
-    first, order = len(residuals), len(residuals) + len(standard)
-    left, entry = [*residuals, *[0.0] * len(standard)], dict(covariance)
-    square, determinant = None, None
-    # L D L' = Omega: D are the pivots, and what is left of the residuals is L^-1 r.
-    for pivot in range(order):
-        diagonal = entry[pivot, pivot]
-        if pivot < first:
-            apart = left[pivot]
-            square = square + apart**2 / diagonal if pivot else apart**2 / diagonal
-            determinant = determinant * diagonal if pivot else diagonal
-        else:
-            apart = diagonal**0.5 * standard[pivot - first]
-            left[pivot] = left[pivot] - apart
-        for a in range(pivot + 1, order):
-            share = entry[a, pivot] / diagonal
-            left[a] = left[a] - share * apart
-            for b in range(pivot + 1, a + 1):
-                entry[a, b] = entry[a, b] - share * entry[b, pivot]
-    return square, determinant, [-value for value in left[first:]]
-
-
 def given_measured(
     residuals: Sequence[Any], covariance: Mapping[tuple[int, int], Any], first: int
 ) -> tuple[Any, Any, list[Any], dict[tuple[int, int], Any]]:

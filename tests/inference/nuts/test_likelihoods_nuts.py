@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import metrics
 from bayes_sklearn.inference import choose
@@ -18,21 +19,25 @@ from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.numerics import importance_sampling
 from bayes_sklearn.inference.nuts import engine as nuts
-from bayes_sklearn.inference.nuts import latent as pymc_latent
 from bayes_sklearn.inference.nuts import rows as pymc_likelihoods
 from bayes_sklearn.inference.nuts.formulation import Draws, structure
-from bayes_sklearn.inference.nuts.latent import LatentData, latent_data, one_each
+from bayes_sklearn.inference.nuts.mixture import sampler_model
+from bayes_sklearn.inference.nuts.mixture_data import mixture_data
 from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
+from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.structural.model import MEAN_SCALE
+from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NormalLikelihood,
     Observations,
     StudentTLikelihood,
 )
-from bayes_sklearn.likelihoods.noise import NOISES, SCALED
+from bayes_sklearn.likelihoods.noise import KNOWN, NOISES, SCALED
 from bayes_sklearn.likelihoods.special_functions import log_product_graph, log_rising, rising_derivatives
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors
@@ -64,6 +69,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "binomial": BinomialLikelihood(),
     "beta-binomial": BetaBinomialLikelihood(),
     "beta-binomial, beta(2, 5)": BetaBinomialLikelihood(Beta(2.0, 5.0)),
+    "normal": NormalLikelihood(),
 }
 COEF_PRIORS: dict[str, Callable[[int], CoefficientPrior]] = {
     "normal": lambda p: Normal(),
@@ -93,6 +99,9 @@ class Case:
     """How many features have errors, the last ones."""
     common: bool = False
     """Whether all rows have the same errors."""
+    components: int = 1
+    with_target: bool = False
+    """Whether errors of features go with the target's."""
 
     def __str__(self) -> str:
         default = Case()
@@ -131,9 +140,10 @@ class Case:
             sd = rng.uniform(0.2, 0.7, (1 if self.common else n, q))
             U = 0.3 * sd[:, :, None] * sd[:, None, :] + 0.7 * np.square(sd)[:, :, None] * np.eye(q)
             X[:, p - q :] += np.einsum("nij,nj->ni", np.linalg.cholesky(U), rng.normal(size=(n, q)))
-            errors = FeatureErrors(np.arange(p - q, p), U[0] if self.common else U)
+            c = 0.4 * y_err[:, None] * sd if self.with_target else None
+            errors = FeatureErrors(np.arange(p - q, p), U[0] if self.common else U, c)
         likelihood = LIKELIHOODS[self.likelihood]
-        return Problem.build(
+        problem = Problem.build(
             Rows(X, y, None, frequency),
             None if self.of_shares else y_err,
             noise=NOISES[self.noise],
@@ -145,6 +155,7 @@ class Case:
             trials=trials,
             feature_errors=errors,
         )
+        return replace(problem, n_components=self.components)
 
     @property
     def frequency(self) -> Array:
@@ -265,11 +276,14 @@ def unit_by_hand(case: Case, values: Mapping[str, Any]) -> float:
     """One over the root of the rows' information of a constant line."""
     problem, f = case.problem, case.frequency
     data = problem.observations()
-    if not case.of_shares:
+    if case.likelihood.startswith("t"):
         nu = values.get("nu", 4.0)
         e, s = data.standard_error, values.get("noise_scale", 1.0)
         variance = {"scaled": s**2 * e**2, "additive": s**2 + e**2, "known": e**2}[case.noise]
         return float((f / variance * (nu + 1.0) / (nu + 3.0)).sum() ** -0.5)
+    if case.likelihood == "normal":
+        variance = problem.noise.variance(values, problem.typical_error)
+        return float(np.sqrt(variance / f.sum()))
     n = np.asarray(data.trials)
     pooled = (f @ (n * data.y) + 0.5) / (f @ n + 1.0)
     correlated = 1.0 + (n - 1.0) * values.get("dispersion", 0.0)
@@ -361,9 +375,17 @@ def parameters(problem: Problem, posterior: Any) -> Array:
         pytest.param(Case("t, fixed", "additive", n=40), marks=pytest.mark.thorough),
         Case("binomial"),
         Case("binomial", n=12, weights="fractional"),
+        Case("binomial", q=1, p=1, n=60),
         *(
             pytest.param(case, marks=pytest.mark.thorough)
-            for case in (Case("beta-binomial", rounded=True), Case("beta-binomial", n=12))
+            for case in (
+                Case("beta-binomial", rounded=True),
+                Case("beta-binomial", n=12),
+                Case("beta-binomial", q=1, p=2, n=100),
+                Case("t", "additive", q=1, p=2, n=100),
+                Case("t", "auto", q=1, p=2, n=100, with_target=True),
+                Case("binomial", q=1, p=2, n=300, components=2),
+            )
         ),
     ],
     ids=str,
@@ -423,8 +445,9 @@ def test_horseshoe_finds_the_few_that_matter_among_log_odds() -> None:
 
 
 def test_structures_differ_where_models_do_and_nowhere_else() -> None:
-    same = [Case("binomial"), Case("binomial", n=90, rounded=True), Case("binomial", weights="fractional")]
-    assert len({structure(case.problem) for case in same}) == 1
+    for q in (0, 1):
+        changes: list[dict[str, Any]] = [{}, {"n": 90, "rounded": True}, {"weights": "fractional"}]
+        assert len({structure(Case("binomial", q=q, **one).problem) for one in changes}) == 1
     cases = [
         *(Case(likelihood) for likelihood in LIKELIHOODS),
         Case("t", "additive"),
@@ -434,8 +457,9 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", coef="horseshoe"),
         Case("binomial", intercept=False),
         Case("binomial", q=1),
-        Case("binomial", q=1, n=51),
+        Case("binomial", q=1, components=2),
         Case("t", q=1),
+        Case("t", q=1, with_target=True),
     ]
     keys = [structure(case.problem) for case in cases]
     # Numbers in a prior are data.
@@ -446,80 +470,66 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
 # --- errors of features --------------------------------------------------------------------------
 
 
-def readable_point(
-    case: Case, data: LatentData, found: Mapping[str, Any], u: Array
-) -> tuple[dict[str, Any], float]:
-    """Values of the readable model's variables, and the log of the volume of its x_root by (t, zeta)."""
-    problem = case.problem
-    drawn = {name: np.asarray(value)[None, None] for name, value in found.items()} | {"u": u[None, None]}
-    posterior = data.posterior(problem, Draws(drawn, {}))
-    true, scaling = posterior.true_features, problem.scaling
-    assert true is not None
-    noisy, q, units = true.noisy, case.q, data.measured.units
-    lines = true.theta[0][: q * (len(true.exact) + 1)].reshape(q, -1) * scaling.x_scale[noisy, None]
-    spread = units.noisy * scaling.x_scale[noisy]
-    T = true.variance[0] * np.outer(scaling.x_scale[noisy], scaling.x_scale[noisy])
-    root = np.linalg.cholesky(T / np.outer(spread, spread))
-    suffix = "" if scaling.is_identity else "_standardized"
-    Z = one_each(problem).rows.X[:, true.exact]
-    mean = ((Z - scaling.x_mean[true.exact]) / scaling.x_scale[true.exact]).mean(axis=0)
-    values = {
-        f"coef{suffix}": posterior.location[0, 1:],
-        f"intercept{suffix}": posterior.location[0, 0],
-        "mu": lines[:, 0] + lines[:, 1:] @ mean + scaling.x_mean[noisy],
-        "Gamma": lines[:, 1:] * units.exact,
-        "x_scale_log__": np.log(np.sqrt(np.diag(T))),
-        "x_true": np.asarray(found["x_true"]) * spread + scaling.x_mean[noisy],
-    }
-    for parameter in problem.auxiliary:
-        value = float(found[parameter.name]) - parameter.coordinate.lower
-        name = {"noise_scale": "sigma", "nu": "nu_above"}.get(parameter.name, parameter.name)
-        values |= {f"{name}_log__": np.log(value), f"{name}_standardized_log__": np.log(value)}
-        if value < 1.0:
-            values[f"{name}_logodds__"] = np.log(value / (1.0 - value))
-    if q == 1:
-        return values, 0.0
-    values["x_root_cholesky-cov-packed__"] = np.array([np.log(root[0, 0]), root[1, 0], np.log(root[1, 1])])
-    return values, float(np.log(root[1, 1]))
-
-
 @pytest.mark.parametrize(
     "case",
     [
-        Case("binomial", q=1, p=1, n=6),
-        Case("binomial", q=1, p=2, n=6, weights="whole", standardize=False),
-        Case("binomial", q=2, p=2, n=6, intercept=False, common=True),
-        Case("beta-binomial", q=1, p=2, n=7, rounded=False, coef="laplace"),
-        Case("t", q=1, p=2, n=8),
-        Case("t, fixed", "additive", q=2, p=3, n=8),
-        Case("t, fixed", "known", q=1, p=1, n=6, common=True),
+        Case("binomial", q=1, p=1, n=12, weights="fractional"),
+        Case("binomial", q=1, p=3, n=12, components=2, common=True),
+        Case("binomial", q=2, p=3, n=12, intercept=False, standardize=False),
+        Case("binomial", coef="horseshoe", q=1, p=3, n=30, weights="whole"),
+        Case("beta-binomial", q=1, p=2, n=12, coef="laplace"),
+        Case("t", q=1, p=2, n=12, weights="fractional"),
+        Case("t", "auto", q=2, p=3, n=12, components=2, with_target=True),
+        Case("t, fixed", "additive", q=1, p=2, n=12, coef="horseshoe", with_target=True),
+        Case("t, fixed", "known", q=1, p=1, n=12, common=True),
+        Case("t, above 1", q=1, p=2, n=12, scale="inverse-gamma"),
+        Case("normal", "scaled", q=1, p=3, n=12, coef="horseshoe", with_target=True),
+        Case("normal", "auto", q=2, p=3, n=12, coef="horseshoe", components=2, weights="fractional"),
     ],
     ids=str,
 )
-def test_density_with_true_features_is_the_readable_model_s(case: Case) -> None:
+def test_density_with_errors_of_features_is_that_of_importance_sampling(case: Case) -> None:
+    """Volumes of all coordinates included, but for a constant."""
     problem = case.problem
-    data = latent_data(problem, 0)
-    model = pymc_latent.sampler_model(problem, data.arrays)
+    if case.of_shares:
+        problem = replace(problem, noise=KNOWN)
+    data = mixture_data(problem, 0)
+    mixture = data.mixture
+    if case.coef != "horseshoe":  # with the priors themselves
+        mixture = replace(mixture, data=importance.row_problem(problem)[0].data)
+    model = sampler_model(problem, data.arrays)
     names = ["log_density", *(variable.name for variable in model.deterministics)]
     outputs = compiled(model, [model.logp(jacobian=False), *model.deterministics])
-    readable = readable_model(problem, [f"x{j}" for j in range(case.p)], range(case.n))
-    density = compiled(readable, [readable.logp(jacobian=False)])
-    n_latent = case.q * len(readable.coords["obs"])
-    rng = np.random.default_rng(6)
-    differences = []
-    for _ in range(5):
+    scales = ("local_scale", "global_scale", "slab_variance")
+
+    def evaluate(u: Array) -> tuple[float, Array, list[Array]]:
+        found = dict(zip(names, (np.asarray(value) for value in outputs({"u": u})), strict=True))
+        drawn = {name: value[None, None] for name, value in found.items()} | {"u": u[None, None]}
+        points = data.points(problem, Draws(drawn, {}))
+        return float(found["log_density"]), points, [found[name] for name in scales if name in found]
+
+    def natural(u: Array) -> Array:
+        _, points, own = evaluate(u)
+        return np.concatenate([points[0], *map(np.ravel, own)])
+
+    rng, differences = np.random.default_rng(3), []
+    for _ in range(4):
         u = 0.7 * rng.normal(size=int(model["u"].type.shape[0]))
-        found = dict(zip(names, outputs({"u": u}), strict=True))
-
-        def natural(last: Array, u: Array = u) -> Array:
-            at = dict(zip(names, outputs({"u": np.append(u[: len(u) - len(last)], last)}), strict=True))
-            own = [np.ravel(at[parameter.name]) for parameter in problem.auxiliary]
-            return np.concatenate([*own, np.ravel(at["x_true"])])
-
-        point, of_root = readable_point(case, data, found, u)
-        moved = volume(natural, u[len(u) - n_latent - len(problem.auxiliary) :]) + of_root
-        differences.append(float(found["log_density"]) - float(density(point)[0]) - moved)
-    assert_allclose(differences, differences[0], rtol=0.0, atol=2e-5)
+        density, points, own = evaluate(u)
+        expected = mixture.log_density(points)[0]
+        if own:
+            lam, tau, c2 = own
+            parts, target = mixture.taken_apart(points), mixture.target
+            values = {"noise_scale": parts.noise_scale[0], "scatter": parts.scatter[0]}
+            values |= {} if target is None else {n: v[0] for n, v in target.further(parts.auxiliary).items()}
+            sd = tau * lam / np.sqrt(1.0 + (tau * lam) ** 2 / c2)
+            coef = np.append(parts.m[0], parts.line[0, 1:]) / np.append(data.units.noisy, data.units.exact)
+            tau_0 = 0.3 / 0.7 * unit_by_hand(case, values)
+            expected += stats.halfcauchy().logpdf(lam).sum() + stats.halfcauchy(scale=tau_0).logpdf(tau)
+            expected += stats.invgamma(2.5, scale=2.5 * 1.4**2).logpdf(c2)
+            expected += stats.norm(0.0, sd).logpdf(coef).sum() - mixture.log_slopes(parts)[0, 0]
+        differences.append(density - expected - volume(natural, u))
+    assert_allclose(differences, differences[0], rtol=0.0, atol=2e-4)
 
 
 @pytest.mark.thorough
@@ -549,30 +559,76 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     assert (left > 0.0).all()
 
 
-@pytest.mark.parametrize(
-    ("changes", "given", "match"),
-    [
-        ({"likelihood": "student_t"}, {"y_err": 0.3, "Xy_cov": [0.01]}, "Xy_cov takes the normal likelihood"),
-        (
-            {"likelihood": "student_t", "x_distribution": "mixture"},
-            {},
-            "mixture' takes the normal likelihood",
-        ),
-        (
-            {"likelihood": "student_t", "weight_type": "frequency"},
-            {"sample_weight": np.linspace(0.5, 1.5, 20)},
-            "StudentTLikelihood.* beside errors in X needs whole frequencies",
-        ),
-        ({"likelihood": "student_t"}, {"X_err": np.r_[np.zeros(3), np.ones(17)]}, "none in some rows"),
-        ({"likelihood": "student_t", "coef_prior": Horseshoe(0.5)}, {}, "beside errors in X .* the scales"),
-    ],
-)
-def test_what_true_features_can_t_be_sampled_for_is_refused(
-    changes: dict[str, Any], given: dict[str, Any], match: str
-) -> None:
-    x = np.random.default_rng(8).normal(size=20)
-    with pytest.raises(ValueError, match=match):
-        plain.Regressor(**changes).fit(x[:, None], x, **{"X_err": 0.5, **given})
+def test_errors_that_go_with_noise_that_there_is_not_are_refused() -> None:
+    problem = Case("binomial", q=1, with_target=True).problem
+    for engine in (nuts, importance):
+        assert "Xy_cov goes with noise" in str(engine.why_not(problem))
+        assert engine.why_not(Case("t", q=1, with_target=True).problem) is None
+
+
+def test_one_model_serves_tables_of_any_size() -> None:
+    found = []
+    for n in (60, 90):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            nuts.solve(Case("binomial", q=1, p=1, n=n).problem, SamplerSettings(draws=50))
+        found.append(len(COMPILED))
+    assert found[0] == found[1]
+
+
+def test_readable_errors_of_features_and_student_s_t_noise_go_together() -> None:
+    """Given its precision each row's noise is normal, and with the feature's error of a covariance."""
+    case = Case("t", q=1, p=1, n=5, with_target=True, standardize=False)
+    problem = case.problem
+    errors, n, units = problem.feature_errors, case.n, importance.units_of(problem)
+    assert errors is not None
+    model = readable_model(problem, ["x"], range(n))
+    rng = np.random.default_rng(6)
+    m, alpha, s, above, mu, scale = 0.7, 0.3, 0.8, 3.0, 0.4, 0.9
+    x, precision = rng.normal(size=n), rng.gamma(3.0, 1.0 / 3.0, n)
+    logs = {"sigma": s, "nu_above": above, "x_scale": np.array([scale]), "precision": precision}
+    point = {f"{name}_log__": np.log(value) for name, value in logs.items()}
+    point |= {"coef": np.array([m]), "intercept": alpha, "mu": np.array([mu]), "x_true": x[:, None]}
+    expected = stats.norm().logpdf(m) + stats.norm(0.2, 1.5).logpdf(alpha) + stats.halfnorm().logpdf(s)
+    expected += stats.gamma(2.0, scale=10.0).logpdf(above)
+    unit, nu = units.noisy[0] * problem.scaling.x_scale[0], above + 2.0
+    w, y, e = problem.rows.X[:, 0], problem.rows.y, problem.standard_error
+    expected += stats.norm(w.mean(), MEAN_SCALE * unit).logpdf(mu)
+    expected += np.log(2.0) + stats.t(SPREAD_DEGREES_OF_FREEDOM, scale=SPREAD_SCALE * unit).logpdf(scale)
+    expected += (
+        stats.norm(mu, scale).logpdf(x).sum() + stats.gamma(0.5 * nu, scale=2.0 / nu).logpdf(precision).sum()
+    )
+    for i in range(n):
+        off = s * errors.with_target[i, 0] / np.sqrt(precision[i])
+        covariance = [[errors.covariance[i, 0, 0], off], [off, np.square(s * e[i]) / precision[i]]]
+        left = [w[i] - x[i], y[i] - alpha - m * (x[i] - 0.0)]
+        expected += stats.multivariate_normal(cov=covariance).logpdf(left)
+    expected += sum(np.sum(np.log(value)) for value in logs.values())
+    assert_allclose(compiled(model, [model.logp()])(point)[0], expected, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("likelihood", ["normal", "binomial"])
+def test_horseshoe_beside_errors_of_features_is_the_readable_model_s(likelihood: str) -> None:
+    """At z < 5, the draws of the model with true features counted as a third of their number."""
+    import nutpie
+
+    case = Case(likelihood, coef="horseshoe", q=1, p=3, n=60, standardize=False)
+    drawn = nuts.solve(case.problem, SamplerSettings(seed=1, draws=1500))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = nutpie.compile_pymc_model(readable_model(case.problem, list("abc"), range(case.n)))
+        kwargs = {"draws": 1500, "tune": 1500, "chains": 4, "progress_bar": False}
+        trace = nutpie.sample(model, seed=3, target_accept=0.99, **kwargs)
+    theirs = np.asarray(trace.posterior["coef"]).reshape(-1, case.p)
+    ours = drawn.location[:, 1:]
+    for power in (1, 2):
+        a, b = (
+            np.abs(values - theirs.mean(axis=0)) ** power if power == 2 else values
+            for values in (ours, theirs)
+        )
+        error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / (len(b) / 3.0))
+        assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < Z_BOUND * error).all()
 
 
 def test_a_prior_without_a_distribution_in_pymc_is_named() -> None:

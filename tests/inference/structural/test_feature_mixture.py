@@ -22,7 +22,7 @@ from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.importance.mixture_nodes import most_likely_number, solve_mixture
 from bayes_sklearn.inference.importance.structural_nodes import solve_structural
 from bayes_sklearn.inference.nuts import mixture as pymc_mixture
-from bayes_sklearn.inference.nuts.mixture import mixture_data
+from bayes_sklearn.inference.nuts.mixture_data import mixture_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem, SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
