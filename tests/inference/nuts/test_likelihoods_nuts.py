@@ -540,7 +540,7 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     trials = rng.integers(10, 200, n).astype(float)
     y = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(0.5 - x + 0.5 * z))) / trials
     X = np.column_stack([x + 0.7 * rng.normal(size=n), z])
-    model = plain.Regressor(likelihood="binomial", weight_type="counts", random_state=0)
+    model = plain.Regressor(likelihood="binomial", weight_type="counts", random_state=0, inference="nuts")
     model.fit(X, y, trials, X_err=[0.7, 0.0])
     assert model.inference_ == "nuts"
     assert model._fitted.posterior.chains.n_divergent == 0
