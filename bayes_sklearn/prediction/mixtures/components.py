@@ -16,6 +16,7 @@ from .few_points import (
     as_points,
     bandwidth,
     gauss_points,
+    gauss_points_of_gaussians,
     gaussians,
     moments,
     on_grid,
@@ -25,7 +26,7 @@ from .few_points import (
 )
 from .normal import average
 
-__all__ = ["Chosen", "Components", "Nodes", "NormalNodes"]
+__all__ = ["Chosen", "Components", "Lines", "Nodes", "NormalNodes"]
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,59 @@ _GAUSSIANS, _PER_NOISE, _MOST_POINTS, _MANY, _FEWER_GROUPS = (129, 65, 33), 28.0
 
 # Levels at which the noise may be narrowest, in standard deviations of the linear predictor.
 _LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+
+class Lines(NamedTuple):
+    """Linear predictors of some rows: at every node a normal distribution, or a mixture of `count` of them."""
+
+    weights: Array
+    """(G,), or of mixtures (n, G K), the components of each node side by side"""
+    means: Array
+    """(n, G K)"""
+    variances: Array
+    """(n, G K), or (1, 1) zero"""
+    count: int = 1
+    """K"""
+
+    @property
+    def are_spread(self) -> bool:
+        return self.variances.shape == self.means.shape
+
+    def take(self, rows: NDArray[np.intp]) -> Lines:
+        """Return some rows."""
+        return Lines(
+            self.weights if self.weights.ndim == 1 else self.weights[rows],
+            self.means[rows],
+            self.variances[rows] if self.are_spread else self.variances,
+            self.count,
+        )
+
+    def of(self, group: Group) -> Lines:
+        """Return a group's nodes alone."""
+        nodes = group.nodes
+        if self.count > 1 and not isinstance(nodes, slice):
+            nodes = (nodes[:, None] * self.count + np.arange(self.count)).ravel()
+        if isinstance(nodes, slice):
+            return self._replace(weights=self.weights / group.mass)
+        # Rows stay together in memory, which indexing alone would not see to.
+        variances = self.variances.take(nodes, axis=1) if self.are_spread else self.variances
+        weights = self.weights.take(nodes, axis=-1) / group.mass
+        return Lines(weights, self.means.take(nodes, axis=1), variances, self.count)
+
+    def moments(self) -> tuple[Array, Array]:
+        """Return mean and standard deviation, (n,) each."""
+        center, sd = moments(self.means, self.weights)
+        if self.are_spread:
+            sd = np.sqrt(np.square(sd) + average(self.variances, self.weights))
+        return center, sd
+
+    def of_nodes(self, values: dict[str, Array], scales: Array | float) -> tuple[dict[str, Array], Array | float]:
+        """Return parameters, (G,) each, and scales, (n, G), of the nodes' components."""
+        if self.count == 1:
+            return values, scales
+        if isinstance(scales, np.ndarray):
+            scales = np.repeat(scales, self.count, axis=1)
+        return {name: np.repeat(value, self.count) for name, value in values.items()}, scales
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,31 +125,27 @@ class NormalNodes:
     """Nodes at which the linear predictor is normal, and noise a mixture of normal distributions."""
 
     likelihood: Likelihood
-    weights: Array
-    """(G,)"""
+    lines: Lines
     values: dict[str, Array]
-    """(G,) the likelihood's parameters."""
-    means: Array
-    """(n, G)"""
-    variances: Array
-    """(n, G)"""
+    """(G K,) the likelihood's parameters."""
     squared_scales: Array
-    """(n, G)"""
+    """(n, G K)"""
 
     def parts(self, square: Array) -> Iterator[tuple[Array, Array]]:
         """Yield log weights and variances, (G,) each, of noise of scale one, targets this far off, (n, G)."""
-        far = [(square / (self.squared_scales + more)).max(axis=0)[:, None] for more in (0.0, self.variances)]
+        noise = self.squared_scales
+        far = [(square / (noise + more)).max(axis=0)[:, None] for more in (0.0, self.lines.variances)]
         values = {name: value[:, None] for name, value in self.values.items()}
         for log_weight, variance in self.likelihood.normal_parts(values, *far):
             yield log_weight.ravel(), variance.ravel()
 
     def log_density(self, value: Array) -> Array:
         """Return the log density of each row's target, (n,)."""
-        squares = np.square(value[:, None] - self.means)
+        squares = np.square(value[:, None] - self.lines.means)
         total = np.full(len(value), -np.inf)
         for log_weight, variance in self.parts(squares):
             variances = self.squared_scales * variance
-            variances += self.variances
+            variances += self.lines.variances
             exponents = squares / variances
             exponents *= -0.5
             highest = exponents.max(axis=1)
@@ -103,7 +153,7 @@ class NormalNodes:
             np.exp(exponents, out=exponents)
             exponents /= np.sqrt(variances, out=variances)
             with np.errstate(divide="ignore"):
-                found = np.log(exponents @ (self.weights * np.exp(log_weight))) + highest
+                found = np.log(average(exponents, self.lines.weights * np.exp(log_weight))) + highest
             np.logaddexp(total, found, out=total)
         return np.asarray(total - 0.5 * np.log(2.0 * np.pi))
 
@@ -147,7 +197,6 @@ class Group(NamedTuple):
 
     def columns(self, values: Array) -> Array:
         """Return the columns of values, (n, G), that are of these nodes."""
-        # Rows stay together in memory, which indexing alone would not see to.
         return values if isinstance(self.nodes, slice) else values.take(self.nodes, axis=1)
 
 
@@ -210,15 +259,13 @@ class Nodes:
         )
         return cls(likelihood, weights, values, few, wide, differ)
 
-    def components(
-        self, means: Array, variances: Array, scales: Array | float, trials: Array
-    ) -> Iterator[Chosen]:
+    def components(self, lines: Lines, scales: Array | float, trials: Array) -> Iterator[Chosen]:
         """Yield components of some rows.
 
         Parameters
         ----------
-        means, variances : ndarray of shape (n, G)
-            Of the linear predictor; variances of shape (1, 1) are zero.
+        lines : Lines
+            Of n rows.
         scales : ndarray of shape (n, G), optional
             Of added noise.
         trials : ndarray of shape (n, 1)
@@ -226,14 +273,11 @@ class Nodes:
         # Numbers in an array of components, at most.
         numbers = 2**20
         rules = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
-        center, sd = moments(means, self.weights)
-        is_spread = variances.shape == means.shape
-        if is_spread:
-            sd = np.sqrt(np.square(sd) + average(variances, self.weights))
+        center, sd = lines.moments()
         noise = self._noise(center, sd, scales, trials)
-        every = np.arange(len(means))
+        every = np.arange(len(center))
         if not self.few:
-            own = self._all(means, variances, scales)
+            own = self._all(lines, scales)
             yield Chosen(every, own, own, noise, False)
             return
         ratio = sd / noise
@@ -250,22 +294,24 @@ class Nodes:
                 -len(alike) * max(points, 0) * len(self.wide if points > _MANY else self.few) // numbers
             )
             for rows in np.array_split(alike, max(blocks, 1)):
-                here = means[rows], variances[rows] if is_spread else variances, taken(scales, rows)
+                here = lines.take(rows), taken(scales, rows)
                 found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
-                dense = points < 0 if is_spread else near
+                dense = points < 0 if lines.are_spread else near
                 yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
 
     def _dense(
-        self, means: Array, variances: Array, scales: Array | float, found: Components, *, dense: bool
+        self, lines: Lines, scales: Array | float, found: Components, *, dense: bool
     ) -> Components | NormalNodes:
         """Return components for densities: all nodes where they lie close, or where noise is a mixture of normals."""
+        points_of_logs = 15
+        if dense and lines.are_spread and not self.likelihood.has_noise_scale:
+            return self._few(lines, scales, points_of_logs)
         if dense:
-            return self._all(means, variances, scales)
-        if variances.shape == means.shape and self.likelihood.has_noise_scale:
-            nodes = NormalNodes(
-                self.likelihood, self.weights, self.values, means, variances, np.square(scales)
-            )
-            if next(nodes.parts(np.zeros_like(means)), None) is not None:
+            return self._all(lines, scales)
+        if lines.are_spread and self.likelihood.has_noise_scale:
+            values, scales = lines.of_nodes(self.values, scales)
+            nodes = NormalNodes(self.likelihood, lines, values, np.square(scales))
+            if next(nodes.parts(np.zeros_like(lines.means)), None) is not None:
                 return nodes
         return found
 
@@ -288,39 +334,39 @@ class Nodes:
         least = 0.0 if self.likelihood.link.is_identity else least_information
         return 1.0 / np.sqrt(np.maximum(narrowest, least))
 
-    def _all(self, means: Array, variances: Array, scales: Array | float) -> Components:
+    def _all(self, lines: Lines, scales: Array | float) -> Components:
         """Return the nodes themselves, each as points where it is spread."""
-        if variances.shape != means.shape:
-            return Components(np.broadcast_to(self.weights, means.shape), means, self.values, scales)
-        points, weights, nodes = spread_out(means, np.sqrt(variances), self.weights)
-        values = {name: value[nodes] for name, value in self.values.items()}
+        weights, means, variances, _ = lines
+        values, scales = lines.of_nodes(self.values, scales)
+        if not lines.are_spread:
+            return Components(np.broadcast_to(weights, means.shape), means, values, scales)
+        points, weights, nodes = spread_out(means, np.sqrt(variances), weights)
+        values = {name: value[nodes] for name, value in values.items()}
         scales = scales[:, nodes] if isinstance(scales, np.ndarray) else scales
         return Components(np.broadcast_to(weights, points.shape), points, values, scales)
 
-    def _few(self, means: Array, variances: Array, scales: Array | float, size: int) -> Components:
+    def _few(self, lines: Lines, scales: Array | float, size: int) -> Components:
         """Return Gauss rules of groups."""
 
         def points(group: Group) -> tuple[Array, Array]:
-            eta, weights = group.columns(means), group.weights
-            if variances.shape == means.shape:
-                eta, weights, _ = spread_out(eta, np.sqrt(group.columns(variances)), weights)
-            return gauss_points(eta, weights, size)
+            weights, means, variances, _ = lines.of(group)
+            if lines.are_spread:
+                return gauss_points_of_gaussians(means, variances, weights, size)
+            return gauss_points(means, weights, size)
 
         return self._joined(self.few, scales, points)
 
-    def _even(
-        self, means: Array, variances: Array, scales: Array | float, n_points: int, *, close: bool
-    ) -> Components:
+    def _even(self, lines: Lines, scales: Array | float, n_points: int, *, close: bool) -> Components:
         """Return even points of groups, smoothed where nodes are not close together beside their noise."""
         size = _GAUSSIANS[self.differ]
 
         def points(group: Group) -> tuple[Array, Array]:
-            eta = group.columns(means)
-            if variances.shape == means.shape:
-                return as_points(*gaussians(eta, group.columns(variances), group.weights, size), n_points)
+            weights, means, variances, _ = lines.of(group)
+            if lines.are_spread:
+                return as_points(*gaussians(means, variances, weights, size), n_points)
             if close:
-                return on_grid(eta, group.weights, n_points)
-            return as_points(*smoothed(eta, group.weights, size), n_points)
+                return on_grid(means, weights, n_points)
+            return as_points(*smoothed(means, weights, size), n_points)
 
         return self._joined(self.wide if n_points > _MANY else self.few, scales, points)
 

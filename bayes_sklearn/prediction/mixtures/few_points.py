@@ -13,6 +13,8 @@ from ...inference.numerics.quadrature import gauss_rule, rule_of_recurrence
 from .normal import average
 
 __all__ = [
+    "NORMAL_MASSES",
+    "NORMAL_POINTS",
     "as_points",
     "bandwidth",
     "gauss_points",
@@ -28,9 +30,9 @@ __all__ = [
 Array = NDArray[np.float64]
 
 # Of a Gaussian that a node holds: its moments are kept up to the 13th.
-_NODES, _MASSES = np.polynomial.hermite_e.hermegauss(7)
+NORMAL_POINTS, NORMAL_MASSES = np.polynomial.hermite_e.hermegauss(7)
 
-_MASSES = _MASSES / _MASSES.sum()
+NORMAL_MASSES = NORMAL_MASSES / NORMAL_MASSES.sum()
 
 
 # A kernel's standard deviation in spacings of the grid: ripples are exp(-2 pi^2 0.75^2), 1e-5. How small a part of
@@ -81,9 +83,9 @@ def spread_out(means: Array, sds: Array, weights: Array) -> tuple[Array, Array, 
 
     Every node becomes the points of a Gauss-Hermite rule.
     """
-    points = means[:, :, None] + sds[:, :, None] * _NODES
-    nodes = np.repeat(np.arange(weights.shape[-1]), len(_NODES))
-    masses = (weights[..., None] * _MASSES).reshape(*weights.shape[:-1], len(nodes))
+    points = means[:, :, None] + sds[:, :, None] * NORMAL_POINTS
+    nodes = np.repeat(np.arange(weights.shape[-1]), len(NORMAL_POINTS))
+    masses = (weights[..., None] * NORMAL_MASSES).reshape(*weights.shape[:-1], len(nodes))
     return points.reshape(len(means), len(nodes)), masses, nodes
 
 
@@ -144,8 +146,8 @@ def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tupl
     weights, means : ndarray of shape (n, M)
     sds : ndarray of shape (n, 1) or (n, M)
     """
-    # Points of a rule, and the share of the variance that each has to have: they lie 1.5 of its deviations apart.
-    in_rule, share = 9, 1.0 / 3.0
+    # Points of a rule, and the share of the variance that each has to have: they lie its deviation apart.
+    in_rule, share = 9, 0.5
     golden = 0.5 * (np.sqrt(5.0) - 1.0)
     # Of Gaussians that are put on a grid: points of each, at least, and of all.
     points_each, points_of_all = 7, 2048
