@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from .few_points import (
 )
 from .normal import average
 
-__all__ = ["Chosen", "Components", "Lines", "Nodes", "NormalNodes"]
+__all__ = ["Chosen", "Components", "Lines", "Nodes", "NormalComponents", "NormalNodes"]
 
 Array = NDArray[np.float64]
 
@@ -121,6 +122,25 @@ class Components:
 
 
 @dataclass(frozen=True, eq=False)
+class NormalComponents:
+    """Normal distributions that make up each row's, where noise is a mixture of such."""
+
+    weights: Array
+    """(n, M)"""
+    means: Array
+    """(n, M)"""
+    sds: Array
+    """(n, M)"""
+    lines: Components
+    """Of the linear predictor, without the noise."""
+
+    def take(self, rows: NDArray[np.intp] | slice) -> NormalComponents:
+        """Return some rows."""
+        parts = self.weights[rows], self.means[rows], self.sds[rows]
+        return NormalComponents(*parts, self.lines.take(rows))
+
+
+@dataclass(frozen=True, eq=False)
 class NormalNodes:
     """Nodes at which the linear predictor is normal, and noise a mixture of normal distributions."""
 
@@ -162,7 +182,7 @@ class Chosen(NamedTuple):
     """Components of some rows."""
 
     rows: NDArray[np.intp]
-    few: Components
+    few: Components | NormalComponents
     """For probabilities."""
     many: Components | NormalNodes
     """For densities."""
@@ -295,6 +315,13 @@ class Nodes:
             )
             for rows in np.array_split(alike, max(blocks, 1)):
                 here = lines.take(rows), taken(scales, rows)
+                if points > 0 and lines.are_spread and self._noise_parts:
+                    for some in np.array_split(np.arange(len(rows)), -(-len(rows) // 16)):
+                        own = here[0].take(some), taken(here[1], some)
+                        normal = self._normal(*own)
+                        dense = self._dense(*own, normal.lines, dense=False)
+                        yield Chosen(rows[some], normal, dense, noise[rows[some]], True)
+                    continue
                 found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
                 dense = points < 0 if lines.are_spread else near
                 yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
@@ -334,6 +361,41 @@ class Nodes:
         least = 0.0 if self.likelihood.link.is_identity else least_information
         return 1.0 / np.sqrt(np.maximum(narrowest, least))
 
+    @cached_property
+    def _noise_parts(self) -> tuple[Array, Array] | None:
+        """Weights and variances, (groups, T) each, of the normal distributions that noise of scale one is made of."""
+        least = 1e-10
+        values = {name: np.array([[group.values[name]] for group in self.wide]) for name in self.values}
+        near = np.zeros((len(self.wide), 1))
+        # Every other point of a rule for densities: probabilities are smoother.
+        found = list(self.likelihood.normal_parts(values, near, near))[::2]
+        if not found or not self.likelihood.has_noise_scale:
+            return None
+        weights = np.exp(np.column_stack([log + near for log, _ in found]))
+        used = weights.max(axis=0) > least
+        weights = weights[:, used] / weights[:, used].sum(axis=1, keepdims=True)
+        return weights, np.column_stack([variance + near for _, variance in found])[:, used]
+
+    def _normal(self, lines: Lines, scales: Array | float) -> NormalComponents:
+        """Return the normal distributions of groups of nodes, each with each part of its noise."""
+        if self._noise_parts is None:  # for the type checker
+            raise AssertionError
+        size, groups = _GAUSSIANS[-1], self.wide
+        squares = np.square(np.broadcast_to(_of_groups(groups, scales), (len(lines.means), len(groups))))
+        weights, means, sds, own = [], [], [], []
+        for i, (group, shares, variances) in enumerate(zip(groups, *self._noise_parts, strict=True)):
+            at_nodes, of_nodes, within, _ = lines.of(group)
+            masses, centres, kernel = gaussians(of_nodes, within, at_nodes, size)
+            own.append((masses, centres))
+            noise = squares[:, i, None, None] * variances
+            width = np.sqrt(np.square(kernel)[:, :, None] + noise)
+            shape = (*centres.shape, len(shares))
+            weights.append(group.mass * masses[:, :, None] * shares)
+            means.append(np.broadcast_to(centres[:, :, None], shape))
+            sds.append(np.broadcast_to(width, shape))
+        joined = (np.concatenate([x.reshape(len(x), -1) for x in part], axis=1) for part in (weights, means, sds))
+        return NormalComponents(*joined, self._joined(groups, scales, own))
+
     def _all(self, lines: Lines, scales: Array | float) -> Components:
         """Return the nodes themselves, each as points where it is spread."""
         weights, means, variances, _ = lines
@@ -354,7 +416,7 @@ class Nodes:
                 return gauss_points_of_gaussians(means, variances, weights, size)
             return gauss_points(means, weights, size)
 
-        return self._joined(self.few, scales, points)
+        return self._joined(self.few, scales, [points(group) for group in self.few])
 
     def _even(self, lines: Lines, scales: Array | float, n_points: int, *, close: bool) -> Components:
         """Return even points of groups, smoothed where nodes are not close together beside their noise."""
@@ -368,13 +430,13 @@ class Nodes:
                 return on_grid(means, weights, n_points)
             return as_points(*smoothed(means, weights, size), n_points)
 
-        return self._joined(self.wide if n_points > _MANY else self.few, scales, points)
+        groups = self.wide if n_points > _MANY else self.few
+        return self._joined(groups, scales, [points(group) for group in groups])
 
     def _joined(
-        self, groups: list[Group], scales: Array | float, points: Callable[[Group], tuple[Array, Array]]
+        self, groups: list[Group], scales: Array | float, found: list[tuple[Array, Array]]
     ) -> Components:
-        """Return components of groups that are typical of each."""
-        found = [points(group) for group in groups]
+        """Return components of groups that are typical of each, of their weights and points."""
         sizes = [eta.shape[1] for _, eta in found]
         scales = _of_groups(groups, scales)
         pairs = zip(groups, found, strict=True)
