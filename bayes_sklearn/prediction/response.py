@@ -23,7 +23,8 @@ from .mixtures.components import Lines, Nodes
 from .mixtures.continuous import MeanMixture, ResponseMixture
 from .mixtures.few_points import NORMAL_MASSES, NORMAL_POINTS, gaussians, smoothed
 from .mixtures.lattice import LatticeMixture
-from .mixtures.normal import Mixture, Stacked, average
+from .mixtures.normal import Mixture, NormalMixture, Stacked, average
+from .mixtures.steps import StepMixture
 from .noise import Parts
 
 __all__ = ["ResponsePredictive"]
@@ -314,8 +315,10 @@ class ResponsePredictive(PredictiveDistribution):
                 continue
             scales, trials = self._scales(among[here]), self._trials[rows][here]
             for found in self._nodes(likelihood).components(own, scales, trials[:, None]):
-                if likelihood.counted:
-                    made: Mixture = LatticeMixture(likelihood, trials[found.rows], found.few, found.many)
+                if isinstance(found.few, NormalMixture):
+                    made: Mixture = StepMixture(likelihood, trials[found.rows], found.few)
+                elif likelihood.counted:
+                    made = LatticeMixture(likelihood, trials[found.rows], found.few, found.many)
                 else:
                     made = ResponseMixture(likelihood, found.few, found.many, found.noise, found.smooth)
                 parts.append((here[found.rows], made))

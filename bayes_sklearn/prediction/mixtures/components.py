@@ -25,7 +25,7 @@ from .few_points import (
     spread_out,
     strata,
 )
-from .normal import average
+from .normal import NormalMixture, average
 
 __all__ = ["Chosen", "Components", "Lines", "Nodes", "NormalComponents", "NormalNodes"]
 
@@ -41,6 +41,9 @@ _FEW = 129
 # Where the linear predictor is spread more widely: the Gaussians that stand for each group; points, by their standard
 # deviations in one of the noise, and at most; beyond so many of them there are fewer groups.
 _GAUSSIANS, _PER_NOISE, _MOST_POINTS, _MANY, _FEWER_GROUPS = (129, 65, 33), 28.0, 4096, 256, (1, 4, 12)
+
+# Up to so many trials counts are looked at one by one.
+_EVERY = 384
 
 # Levels at which the noise may be narrowest, in standard deviations of the linear predictor.
 _LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -182,8 +185,8 @@ class Chosen(NamedTuple):
     """Components of some rows."""
 
     rows: NDArray[np.intp]
-    few: Components | NormalComponents
-    """For probabilities."""
+    few: Components | NormalComponents | NormalMixture
+    """For probabilities; a mixture: of the linear predictor itself, by which those of counts are found."""
     many: Components | NormalNodes
     """For densities."""
     noise: Array
@@ -307,6 +310,8 @@ class Nodes:
         for points, most in reversed(rules[self.differ]):
             size[ratio <= most] = -points
         close = ratio * bandwidth(self.weights) <= 1.0
+        stepped = (size > 0) & (trials[:, 0] > _EVERY) if lines.are_spread and self._has_steps else size < -99
+        size[stepped] = _MOST_POINTS + 1
         for kind in np.unique(2 * size + close):
             alike = np.flatnonzero(2 * size + close == kind)
             points, near = int(size[alike[0]]), bool(close[alike[0]])
@@ -321,6 +326,12 @@ class Nodes:
                         normal = self._normal(*own)
                         dense = self._dense(*own, normal.lines, dense=False)
                         yield Chosen(rows[some], normal, dense, noise[rows[some]], True)
+                    continue
+                if points > _MOST_POINTS:
+                    own = here[0]
+                    masses, centres, sds = gaussians(own.means, own.variances, own.weights, _GAUSSIANS[-1])
+                    mixture = NormalMixture(masses, centres, sds)
+                    yield Chosen(rows, mixture, Components(masses, centres, {}), noise[rows], True)
                     continue
                 found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
                 dense = points < 0 if lines.are_spread else near
@@ -360,6 +371,12 @@ class Nodes:
         # Of means that hardly change there is no telling; a link's own scale is of the order of one.
         least = 0.0 if self.likelihood.link.is_identity else least_information
         return 1.0 / np.sqrt(np.maximum(narrowest, least))
+
+    @cached_property
+    def _has_steps(self) -> bool:
+        """Whether there is a rule for where counts are exceeded."""
+        one = np.ones(1)
+        return self.likelihood.counted and self.likelihood.exceeding(0.0 * one, one, one) is not None
 
     @cached_property
     def _noise_parts(self) -> tuple[Array, Array] | None:

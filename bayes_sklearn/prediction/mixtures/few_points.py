@@ -147,7 +147,7 @@ def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tupl
     sds : ndarray of shape (n, 1) or (n, M)
     """
     # Points of a rule, and the share of the variance that each has to have: they lie its deviation apart.
-    in_rule, share = 9, 0.5
+    in_rule = ((3, 0.9), (5, 0.75), (9, 0.5))
     golden = 0.5 * (np.sqrt(5.0) - 1.0)
     # Of Gaussians that are put on a grid: points of each, at least, and of all.
     points_each, points_of_all = 7, 2048
@@ -158,9 +158,11 @@ def gaussians(means: Array, variances: Array, weights: Array, size: int) -> tupl
     variance = average(np.square(means - mean[:, None]) + variances, weights)
     least = min(int(_LEAST * nodes), nodes - 1)
     kernel = np.partition(variances, least, axis=1)[:, least]
-    if (kernel >= share * variance).all():
-        of_rest = gauss_points_of_gaussians(means, np.maximum(variances - kernel[:, None], 0.0), weights, in_rule)
-        masses, centres = of_rest
+    of_total = np.min(kernel / np.maximum(variance, _TINY))
+    count = next((count for count, share in in_rule if of_total >= share), None)
+    if count is not None:
+        rest = np.maximum(variances - kernel[:, None], 0.0)
+        masses, centres = gauss_points_of_gaussians(means, rest, weights, count)
         return masses, matched(centres, masses, mean, np.sqrt(variance - kernel)), np.sqrt(kernel)[:, None]
     points, masses = means, weights
     if variances.any():

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from ...likelihoods.base import Likelihood, Observations
 from .components import Components, NormalNodes
 
-__all__ = ["LatticeMixture"]
+__all__ = ["Cells", "LatticeMixture"]
 
 Array = NDArray[np.float64]
 
@@ -75,10 +75,10 @@ class LatticeMixture:
         return np.array([cells.crps(k) for cells, k in pairs]) / self.trials
 
     @cached_property
-    def _cells(self) -> list[_Cells]:
+    def _cells(self) -> list[Cells]:
         return [self._row_cells(row) for row in range(len(self.trials))]
 
-    def _row_cells(self, row: int) -> _Cells:
+    def _row_cells(self, row: int) -> Cells:
         """Return one row's probabilities of every count, or, where these are many, of runs of counts."""
         # Counts without an end are looked at up to so many sds above the mean, and so many more.
         highest_sds, more = 40.0, 20.0
@@ -115,7 +115,7 @@ class LatticeMixture:
             centers = np.exp(log(edges[:-1] + 0.5 * (lengths - 1.0)))
             masses = lengths * np.where(lengths > 1.0, (4.0 * centers + ends[:-1] + ends[1:]) / 6.0, centers)
         below = np.concatenate([[0.0], np.cumsum(masses)])
-        return _Cells(edges, below / below[-1], last)
+        return Cells(edges, below / below[-1], last)
 
 
 def _interpolated(nodes: Array, values: Array) -> Callable[[Array], Array]:
@@ -157,7 +157,7 @@ def _nodes(last: float, mean: Array, sds: Array, weights: Array, middle: float, 
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
+class Cells:
     """One row's distribution of the count: even over the counts of a cell, most cells holding a single one."""
 
     edges: Array
