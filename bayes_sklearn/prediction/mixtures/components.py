@@ -305,7 +305,9 @@ class Nodes:
             return
         ratio = sd / noise
         # As many points for rows that are about alike, whatever others there are.
-        size = np.exp2(0.5 * np.ceil(2.0 * np.log2(np.maximum(_PER_NOISE * ratio, 1.0))))
+        # Of smooth lines they lie as far apart as the product of line and noise is narrow, a bell times a step.
+        size = 12.0 * np.hypot(1.0, ratio) if lines.are_spread else np.maximum(_PER_NOISE * ratio, 1.0)
+        size = np.exp2(0.5 * np.ceil(2.0 * np.log2(size)))
         size = np.minimum(np.ceil(size), _MOST_POINTS).astype(np.intp)
         for points, most in reversed(rules[self.differ]):
             size[ratio <= most] = -points
