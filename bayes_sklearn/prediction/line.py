@@ -16,8 +16,8 @@ from ..inference.structural.true_mixture import TrueMixture
 from ..measurements.checks import check_n_samples, check_seed
 from ..measurements.compressed import Rows
 from .distribution import PredictiveDistribution, generator
-from .mixtures.components import Lines
 from .mixtures.normal import Mixture, NormalMixture
+from .mixtures.parts import Lines
 from .noise import Parts
 
 __all__ = ["LinearPredictive", "LinearPredictor", "NormalPredictive"]

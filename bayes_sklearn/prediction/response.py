@@ -19,11 +19,12 @@ from ..measurements.checks import check_n_samples
 from ..measurements.messages import warn
 from .distribution import PredictiveDistribution, generator
 from .line import LinearPredictor, mean_parts, noise_variance
-from .mixtures.components import Lines, Nodes
+from .mixtures.components import Nodes
 from .mixtures.continuous import MeanMixture, ResponseMixture
 from .mixtures.few_points import NORMAL_MASSES, NORMAL_POINTS, gaussians, smoothed
 from .mixtures.lattice import LatticeMixture
 from .mixtures.normal import Mixture, NormalMixture, Stacked, average
+from .mixtures.parts import Components, Lines
 from .mixtures.steps import StepMixture
 from .noise import Parts
 
@@ -141,7 +142,9 @@ class ResponsePredictive(PredictiveDistribution):
             away = np.empty((n, len(weights)))
             for rows in self._line.blocks():
                 lines = self._line.at(rows)
-                first = sum(mass * at_point for mass, at_point in self._points(lines))
+                first = np.zeros_like(lines.means)
+                for mass, at_point in self._points(lines):
+                    first += mass * at_point
                 means = self._node_means(lines, first)[0]
                 away[rows] = means - (means @ weights)[:, None]
             covariance = (away * weights) @ away.T
@@ -217,12 +220,12 @@ class ResponsePredictive(PredictiveDistribution):
         first : ndarray of shape (rows, G K)
             The components' means.
         """
-        if lines.count == 1:
+        if lines.each == 1:
             return first, np.zeros((1, 1))
-        split = (len(first), -1, lines.count)
+        split = (len(first), -1, lines.each)
         at_nodes = self._line.weights
         of_node = (lines.weights * first).reshape(split).sum(axis=2) / np.where(at_nodes > 0.0, at_nodes, 1.0)
-        return of_node, first - np.repeat(of_node, lines.count, axis=1)
+        return of_node, first - np.repeat(of_node, lines.each, axis=1)
 
     @cached_property
     def _moments(self) -> dict[str, Array]:
@@ -317,7 +320,7 @@ class ResponsePredictive(PredictiveDistribution):
             for found in self._nodes(likelihood).components(own, scales, trials[:, None]):
                 if isinstance(found.few, NormalMixture):
                     made: Mixture = StepMixture(likelihood, trials[found.rows], found.few)
-                elif likelihood.counted:
+                elif likelihood.counted and isinstance(found.few, Components):
                     made = LatticeMixture(likelihood, trials[found.rows], found.few, found.many)
                 else:
                     made = ResponseMixture(likelihood, found.few, found.many, found.noise, found.smooth)

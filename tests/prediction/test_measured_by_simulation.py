@@ -1,4 +1,4 @@
-"""New rows whose features have errors, by every likelihood, against draws: of a node, a component, the line, a target."""
+"""New rows whose features have errors, by every likelihood, against draws of node, component, line and target."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def posterior(likelihood: Likelihood, components: int, wide: float) -> Posterior
             line_at_zero=np.array([-0.4, 0.2]) + 0.05 * rng.normal(size=(NODES, 2)),
             means=np.array([[-1.5], [1.5]]) + 0.1 * rng.normal(size=(NODES, 2, 1)),
             slopes=0.3 + 0.05 * rng.normal(size=(NODES, 1, 1)),
-            covariances=np.array([0.1, 0.6]).reshape(2, 1, 1) * np.exp(0.1 * rng.normal(size=(NODES, 2, 1, 1))),
+            covariances=np.array([0.1, 0.6]).reshape(2, 1, 1)
+            * np.exp(0.1 * rng.normal(size=(NODES, 2, 1, 1))),
             log_shares=np.log(rng.dirichlet([30.0, 20.0], NODES)),
             **given,
         )
@@ -86,7 +87,7 @@ def simulated(
 ) -> dict[str, Array]:
     """Return targets, their means given the node's component and eta, and the nodes of the draws."""
     true: Any = nodes.true_features
-    w, z = ((X[row] - true.x_mean) / true.x_scale)
+    w, z = (X[row] - true.x_mean) / true.x_scale
     U = float(ERRORS[row, 0, 0]) / true.x_scale[0] ** 2
     if isinstance(true, TrueMixture):
         shares, T = np.exp(true.log_shares), true.covariances[:, :, 0, 0]
@@ -171,7 +172,10 @@ def test_predictions_are_those_of_draws(
         means = np.bincount(draws["node"], draws["mean"], NODES) / np.maximum(size, 1)
         within = np.square(draws["mean"] - means[draws["node"]])
         scaled = within * (size / np.maximum(size - 1, 1))[draws["node"]]
-        assert abs(scaled.mean() - parts["feature_error"][row]) < FAR * scaled.std() / root + 1e-4 * scaled.mean()
+        assert (
+            abs(scaled.mean() - parts["feature_error"][row])
+            < FAR * scaled.std() / root + 1e-4 * scaled.mean()
+        )
         z = (drawn[row].mean() - found.mean()[row]) / (found.std()[row] / np.sqrt(20_000))
         assert abs(z) < FAR
     k = np.array([0, 2])

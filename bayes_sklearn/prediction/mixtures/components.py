@@ -19,15 +19,15 @@ from .few_points import (
     gauss_points,
     gauss_points_of_gaussians,
     gaussians,
-    moments,
     on_grid,
     smoothed,
     spread_out,
     strata,
 )
-from .normal import NormalMixture, average
+from .normal import NormalMixture
+from .parts import Components, Group, Lines, NormalComponents, NormalNodes
 
-__all__ = ["Chosen", "Components", "Lines", "Nodes", "NormalComponents", "NormalNodes"]
+__all__ = ["Chosen", "Nodes"]
 
 Array = NDArray[np.float64]
 
@@ -49,138 +49,6 @@ _EVERY = 384
 _LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
-class Lines(NamedTuple):
-    """Linear predictors of some rows: at every node a normal distribution, or a mixture of `count` of them."""
-
-    weights: Array
-    """(G,), or of mixtures (n, G K), the components of each node side by side"""
-    means: Array
-    """(n, G K)"""
-    variances: Array
-    """(n, G K), or (1, 1) zero"""
-    count: int = 1
-    """K"""
-
-    @property
-    def are_spread(self) -> bool:
-        return self.variances.shape == self.means.shape
-
-    def take(self, rows: NDArray[np.intp]) -> Lines:
-        """Return some rows."""
-        return Lines(
-            self.weights if self.weights.ndim == 1 else self.weights[rows],
-            self.means[rows],
-            self.variances[rows] if self.are_spread else self.variances,
-            self.count,
-        )
-
-    def of(self, group: Group) -> Lines:
-        """Return a group's nodes alone."""
-        nodes = group.nodes
-        if self.count > 1 and not isinstance(nodes, slice):
-            nodes = (nodes[:, None] * self.count + np.arange(self.count)).ravel()
-        if isinstance(nodes, slice):
-            return self._replace(weights=self.weights / group.mass)
-        # Rows stay together in memory, which indexing alone would not see to.
-        variances = self.variances.take(nodes, axis=1) if self.are_spread else self.variances
-        weights = self.weights.take(nodes, axis=-1) / group.mass
-        return Lines(weights, self.means.take(nodes, axis=1), variances, self.count)
-
-    def moments(self) -> tuple[Array, Array]:
-        """Return mean and standard deviation, (n,) each."""
-        center, sd = moments(self.means, self.weights)
-        if self.are_spread:
-            sd = np.sqrt(np.square(sd) + average(self.variances, self.weights))
-        return center, sd
-
-    def of_nodes(self, values: dict[str, Array], scales: Array | float) -> tuple[dict[str, Array], Array | float]:
-        """Return parameters, (G,) each, and scales, (n, G), of the nodes' components."""
-        if self.count == 1:
-            return values, scales
-        if isinstance(scales, np.ndarray):
-            scales = np.repeat(scales, self.count, axis=1)
-        return {name: np.repeat(value, self.count) for name, value in values.items()}, scales
-
-
-@dataclass(frozen=True, eq=False)
-class Components:
-    """Linear predictors and parameters whose distributions make up each row's."""
-
-    weights: Array
-    """(n, M)"""
-    eta: Array
-    """(n, M)"""
-    values: dict[str, Array]
-    """(M,) the likelihood's parameters."""
-    scale: Array | float = 1.0
-    """(n, M) scale of noise that is added to the linear predictor."""
-
-    def take(self, rows: NDArray[np.intp] | slice) -> Components:
-        """Return some rows."""
-        return Components(self.weights[rows], self.eta[rows], self.values, taken(self.scale, rows))
-
-    def observed(self, value: Array, trials: Array | float = 1.0) -> Observations:
-        """Return a target a row, (n,), as likelihoods see it."""
-        return Observations(value[:, None], self.scale, KNOWN, trials)
-
-
-@dataclass(frozen=True, eq=False)
-class NormalComponents:
-    """Normal distributions that make up each row's, where noise is a mixture of such."""
-
-    weights: Array
-    """(n, M)"""
-    means: Array
-    """(n, M)"""
-    sds: Array
-    """(n, M)"""
-    lines: Components
-    """Of the linear predictor, without the noise."""
-
-    def take(self, rows: NDArray[np.intp] | slice) -> NormalComponents:
-        """Return some rows."""
-        parts = self.weights[rows], self.means[rows], self.sds[rows]
-        return NormalComponents(*parts, self.lines.take(rows))
-
-
-@dataclass(frozen=True, eq=False)
-class NormalNodes:
-    """Nodes at which the linear predictor is normal, and noise a mixture of normal distributions."""
-
-    likelihood: Likelihood
-    lines: Lines
-    values: dict[str, Array]
-    """(G K,) the likelihood's parameters."""
-    squared_scales: Array
-    """(n, G K)"""
-
-    def parts(self, square: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield log weights and variances, (G,) each, of noise of scale one, targets this far off, (n, G)."""
-        noise = self.squared_scales
-        far = [(square / (noise + more)).max(axis=0)[:, None] for more in (0.0, self.lines.variances)]
-        values = {name: value[:, None] for name, value in self.values.items()}
-        for log_weight, variance in self.likelihood.normal_parts(values, *far):
-            yield log_weight.ravel(), variance.ravel()
-
-    def log_density(self, value: Array) -> Array:
-        """Return the log density of each row's target, (n,)."""
-        squares = np.square(value[:, None] - self.lines.means)
-        total = np.full(len(value), -np.inf)
-        for log_weight, variance in self.parts(squares):
-            variances = self.squared_scales * variance
-            variances += self.lines.variances
-            exponents = squares / variances
-            exponents *= -0.5
-            highest = exponents.max(axis=1)
-            exponents -= highest[:, None]
-            np.exp(exponents, out=exponents)
-            exponents /= np.sqrt(variances, out=variances)
-            with np.errstate(divide="ignore"):
-                found = np.log(average(exponents, self.lines.weights * np.exp(log_weight))) + highest
-            np.logaddexp(total, found, out=total)
-        return np.asarray(total - 0.5 * np.log(2.0 * np.pi))
-
-
 class Chosen(NamedTuple):
     """Components of some rows."""
 
@@ -193,34 +61,6 @@ class Chosen(NamedTuple):
     """(n,) a typical width of the noise on the scale of the linear predictor."""
     smooth: bool
     """Whether the components lie closer together than the noise is wide."""
-
-
-class Group(NamedTuple):
-    """Nodes that are alike in their noise."""
-
-    nodes: NDArray[np.intp] | slice
-    mass: float
-    """Their weight."""
-    weights: Array
-    """Theirs, summing to one."""
-    values: dict[str, float]
-    """A typical one of each of the likelihood's parameters."""
-
-    @classmethod
-    def of(cls, nodes: NDArray[np.intp] | slice, weights: Array, values: dict[str, Array]) -> Group:
-        mass = float(weights[nodes].sum())
-        below = np.cumsum(weights[nodes])
-        typical = np.searchsorted(below, 0.5 * below[-1])
-        return cls(
-            nodes,
-            mass,
-            weights[nodes] / mass,
-            {name: float(value[nodes][typical]) for name, value in values.items()},
-        )
-
-    def columns(self, values: Array) -> Array:
-        """Return the columns of values, (n, G), that are of these nodes."""
-        return values if isinstance(self.nodes, slice) else values.take(self.nodes, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +133,6 @@ class Nodes:
             Of added noise.
         trials : ndarray of shape (n, 1)
         """
-        # Numbers in an array of components, at most.
-        numbers = 2**20
         rules = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
         center, sd = lines.moments()
         noise = self._noise(center, sd, scales, trials)
@@ -314,30 +152,35 @@ class Nodes:
         close = ratio * bandwidth(self.weights) <= 1.0
         stepped = (size > 0) & (trials[:, 0] > _EVERY) if lines.are_spread and self._has_steps else size < -99
         size[stepped] = _MOST_POINTS + 1
+        numbers = 2**20  # in an array of components, at most
         for kind in np.unique(2 * size + close):
             alike = np.flatnonzero(2 * size + close == kind)
             points, near = int(size[alike[0]]), bool(close[alike[0]])
-            blocks = -(
-                -len(alike) * max(points, 0) * len(self.wide if points > _MANY else self.few) // numbers
-            )
-            for rows in np.array_split(alike, max(blocks, 1)):
+            many = max(points, 0) * len(self.wide if points > _MANY else self.few)
+            if points > 0 and lines.are_spread and self._noise_parts:
+                many = numbers // 16
+            elif points > _MOST_POINTS:
+                many = 0
+            for rows in np.array_split(alike, max(-(-len(alike) * many // numbers), 1)):
                 here = lines.take(rows), taken(scales, rows)
-                if points > 0 and lines.are_spread and self._noise_parts:
-                    for some in np.array_split(np.arange(len(rows)), -(-len(rows) // 16)):
-                        own = here[0].take(some), taken(here[1], some)
-                        normal = self._normal(*own)
-                        dense = self._dense(*own, normal.lines, dense=False)
-                        yield Chosen(rows[some], normal, dense, noise[rows[some]], True)
-                    continue
-                if points > _MOST_POINTS:
-                    own = here[0]
-                    masses, centres, sds = gaussians(own.means, own.variances, own.weights, _GAUSSIANS[-1])
-                    mixture = NormalMixture(masses, centres, sds)
-                    yield Chosen(rows, mixture, Components(masses, centres, {}), noise[rows], True)
-                    continue
-                found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
-                dense = points < 0 if lines.are_spread else near
-                yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
+                yield Chosen(rows, *self._chosen(*here, points, close=near), noise[rows], True)
+
+    def _chosen(
+        self, lines: Lines, scales: Array | float, points: int, *, close: bool
+    ) -> tuple[Components | NormalComponents | NormalMixture, Components | NormalNodes]:
+        """Return components of rows of so many points, for probabilities and for densities."""
+        if points > _MOST_POINTS:
+            masses, centres, sds = gaussians(lines.means, lines.variances, lines.weights, _GAUSSIANS[-1])
+            return NormalMixture(masses, centres, sds), Components(masses, centres, {})
+        if points > 0 and lines.are_spread and self._noise_parts:
+            normal = self._normal(lines, scales)
+            return normal, self._dense(lines, scales, normal.lines, dense=False)
+        found = (
+            self._few(lines, scales, -points)
+            if points < 0
+            else self._even(lines, scales, points, close=close)
+        )
+        return found, self._dense(lines, scales, found, dense=points < 0 if lines.are_spread else close)
 
     def _dense(
         self, lines: Lines, scales: Array | float, found: Components, *, dense: bool
@@ -412,8 +255,10 @@ class Nodes:
             weights.append(group.mass * masses[:, :, None] * shares)
             means.append(np.broadcast_to(centres[:, :, None], shape))
             sds.append(np.broadcast_to(width, shape))
-        joined = (np.concatenate([x.reshape(len(x), -1) for x in part], axis=1) for part in (weights, means, sds))
-        return NormalComponents(*joined, self._joined(groups, scales, own))
+        weights, means, sds = (
+            [np.concatenate([x.reshape(len(x), -1) for x in part], axis=1)] for part in (weights, means, sds)
+        )
+        return NormalComponents(weights[0], means[0], sds[0], self._joined(groups, scales, own))
 
     def _all(self, lines: Lines, scales: Array | float) -> Components:
         """Return the nodes themselves, each as points where it is spread."""

@@ -15,8 +15,8 @@ from scipy.special import ndtri
 from ...likelihoods.base import Likelihood
 from ...likelihoods.links import Link
 from . import normal as mixtures
-from .components import Components, NormalComponents, NormalNodes
 from .normal import average, newton_on_normal_scale
+from .parts import Components, NormalComponents, NormalNodes
 
 __all__ = ["MeanMixture", "ResponseMixture"]
 
@@ -201,8 +201,8 @@ class ResponseMixture(_OnLinkScale):
         rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
         tail = probability[rows]
         center, sd, _ = (part[rows] for part in self._spread)
-        if isinstance(self.few, NormalComponents):
-            few = self._taken(rows)
+        few = self._taken(rows)
+        if isinstance(few, NormalComponents):
             answer[rows] = self.link.mean(mixtures.quantile(tail, few.weights, few.means, few.sds))
             return answer
 

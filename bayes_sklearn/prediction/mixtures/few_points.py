@@ -233,7 +233,7 @@ def gauss_points_of_gaussians(
 
 
 def _chebyshev(found: Array, size: int) -> tuple[Array, Array]:
-    """Return the recurrence, (n, size) twice, of polynomials orthogonal under expectations of Hermite's, (2 size, n)."""
+    """Return the recurrence, (n, size) twice, of polynomials orthogonal under what Hermite's expect, (2 size, n)."""
     n = found.shape[1]
     diagonal, off = np.zeros((n, size)), np.zeros((n, size))
     diagonal[:, 0] = found[1]

@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 from scipy.special import logsumexp
 
 from ...likelihoods.base import Likelihood, Observations
-from .components import Components, NormalNodes
+from .parts import Components, NormalNodes
 
 __all__ = ["Cells", "LatticeMixture"]
 

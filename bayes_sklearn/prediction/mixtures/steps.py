@@ -48,7 +48,9 @@ class StepMixture:
         center, sd = self._spread
         # Steps to the mode of the product of both, whose logs are concave; how far out nothing is left.
         steps, reach, spacing = 8, 8.0, 0.6
-        eta = np.clip(link.of((value * self.trials + 0.5) / (self.trials + 1.0)), center - 9.0 * sd, center + 9.0 * sd)
+        eta = np.clip(
+            link.of((value * self.trials + 0.5) / (self.trials + 1.0)), center - 9.0 * sd, center + 9.0 * sd
+        )
         eta = np.where(inside, eta, center)
         for _ in range(steps):
             found = self.likelihood.derivatives(eta, np.empty(0), data)
@@ -56,7 +58,9 @@ class StepMixture:
             eta = eta + (found.gradient[0] - (eta - center) / np.square(sd)) / curvature
         own = 1.0 / np.sqrt(curvature)
         successes = data.y * self.trials
-        tails = [np.minimum(16.0 / (count + 0.5), reach * sd) for count in (successes, self.trials - successes)]
+        tails = [
+            np.minimum(16.0 / (count + 0.5), reach * sd) for count in (successes, self.trials - successes)
+        ]
         low, high = reach * own + tails[0], reach * own + tails[1]
         step = spacing * np.minimum(own, self.lines.sds.min(axis=1))
         size = int(np.ceil(np.max((low + high) / step))) + 1
