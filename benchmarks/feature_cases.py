@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def against_latent(rows: int, draws: int, tune: int, repeats: int) -> Result:
 
 
 def intervals(likelihood: str) -> Callable[..., Result]:
-    """Return a case that takes the seconds of means, standard deviations and intervals of new rows with errors by row.
+    """Return a case that takes the seconds of means, standard deviations and intervals of rows with errors by row.
 
     Under a likelihood, of a fit to rows like them: of shares, with counts from 1 to 100,000.
     """
@@ -61,7 +62,7 @@ def intervals(likelihood: str) -> Callable[..., Result]:
         model = BayesianErrorsInVariablesRegressor(
             likelihood=likelihood, weight_type="counts" if counted else "auto", random_state=0
         )
-        given = {}
+        given: dict[str, Any] = {}
         if counted:
             trials = np.rint(10.0 ** rng.uniform(0.0, 5.0, fitted))
             share = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(-table.y))) / trials

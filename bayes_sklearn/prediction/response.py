@@ -38,8 +38,10 @@ class ResponsePredictive(PredictiveDistribution):
 
     Means, variances and, where the noise is wide enough, densities are sums over all nodes, (40). The rest is of
     few points that stand for a row's nodes: nodes are grouped by their noise, and where it is wider than what the
-    posterior leaves open of the linear predictor, a Gauss quadrature stands for each group. Elsewhere these are even
-    points, as close as the noise is narrow, of Gaussians that smooth the nodes and keep their mean and variance.
+    posterior leaves open of the linear predictor, a Gauss quadrature stands for each group. Elsewhere these are few
+    Gaussians that smooth the nodes and keep their mean and variance: with noise that is a mixture of normals they are
+    normal again, of many binomial trials the distribution function of the linear predictor is averaged, and of all
+    else they become even points, as close as the noise is narrow.
 
     Parameters
     ----------
@@ -91,11 +93,7 @@ class ResponsePredictive(PredictiveDistribution):
 
     def pit(self, y: ArrayLike) -> Array:
         """Return the probability of less than y and half of that of y itself, where targets are discrete."""
-        below, known = self.cdf(y), self._trials > 0.0
-        if not known.any():
-            return below
-        of_cell = self.pdf(y) / np.where(known, self._trials, 1.0)
-        return np.where(known, below - 0.5 * of_cell, below)
+        return self._by_row(lambda mixture, value: mixture.cdf(value) - 0.5 * mixture.at(value), y)
 
     def of_measurements(self) -> ResponsePredictive:
         """Return the distribution of what is measured, which scores are of.

@@ -409,7 +409,7 @@ def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
 
 
 def rule_of_recurrence(diagonal: Array, off: Array) -> tuple[Array, Array]:
-    """Return the points and weights, (n, size) each, of the orthonormal polynomials with this recurrence, (n, size)."""
+    """Return points and weights, (n, size) each, by orthonormal polynomials with this recurrence, (n, size) twice."""
     index = np.arange(diagonal.shape[1])
     jacobi = np.zeros((*diagonal.shape, len(index)))
     jacobi[:, index, index] = diagonal

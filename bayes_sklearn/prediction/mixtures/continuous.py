@@ -60,6 +60,9 @@ class _OnLinkScale(ABC):
         answer[rows] = self._below(self.link.of(value[rows]), rows)
         return answer
 
+    def at(self, value: Array) -> Array:
+        return np.zeros_like(value)
+
     def crps(self, value: Array) -> Array:
         """Return the integrals of F^2 below the value and of (1 - F)^2 above it.
 

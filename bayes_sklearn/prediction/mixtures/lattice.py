@@ -58,6 +58,10 @@ class LatticeMixture:
             found = logsumexp(terms, b=many.weights, axis=1)
         return np.where(inside, found + np.log(self.trials), -np.inf)
 
+    def at(self, value: Array) -> Array:
+        """Return the probability of the cell about each value."""
+        return np.exp(self.log_density(value)) / self.trials
+
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each value; one that misses k / n by rounding is taken as k / n."""
         # A share times its count may miss a whole number by rounding of the share.

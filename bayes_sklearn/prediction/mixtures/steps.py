@@ -74,6 +74,10 @@ class StepMixture:
         total = logsumexp(np.array(terms), axis=0) + np.log((low + high) / (size - 1.0) * self.trials)
         return np.where(inside, total, -np.inf)
 
+    def at(self, value: Array) -> Array:
+        """Return the probability of the cell about each value."""
+        return np.exp(self.log_density(value)) / self.trials
+
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each value; one that misses k / n by rounding is taken as k / n."""
         # A share times its count may miss a whole number by rounding of the share.
