@@ -251,6 +251,12 @@ CASES: dict[str, Case] = {
         {"rows": 30, "draws": 20, "tune": 20},
         needs_pymc=True,
     ),
+    **{
+        f"noisy-intervals-{likelihood.replace('_', '-')}": Case(
+            feature_cases.intervals(likelihood), {"rows": 1000, "fitted": 500}, {"rows": 30, "fitted": 60}
+        )
+        for likelihood in ("binomial", "beta_binomial", "student_t")
+    },
     "star98-binomial": Case(share_cases.fit("binomial"), {"rows": 303}, {"rows": 60}),
     "star98-beta-binomial": Case(share_cases.fit("beta_binomial"), {"rows": 303}, {"rows": 60}),
     "star98-sampled": Case(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from .data import NoisyTable, noisy
 from .fresh import run_probe
 from .measure import Result, as_time, seconds, timed
 
-__all__ = ["against_latent", "fit"]
+__all__ = ["against_latent", "fit", "intervals"]
 
 
 def fit(*, common: bool) -> Callable[..., Result]:
@@ -47,6 +48,36 @@ def against_latent(rows: int, draws: int, tune: int, repeats: int) -> Result:
         f"by {found['sampler']}; compiling took {as_time(found['seconds'] - found['sampling'])} of it; posterior"
         f" means agree to {apart:.2f} standard deviations",
     )
+
+
+def intervals(likelihood: str) -> Callable[..., Result]:
+    """Return a case that takes the seconds of means, standard deviations and intervals of rows with errors by row.
+
+    Under a likelihood, of a fit to rows like them: of shares, with counts from 1 to 100,000.
+    """
+
+    def run(rows: int, fitted: int, repeats: int) -> Result:
+        table, new = (noisy(size, 2, 1, common=False, seed=seed) for size, seed in ((fitted, 0), (rows, 1)))
+        rng, counted = np.random.default_rng(2), likelihood != "student_t"
+        model = BayesianErrorsInVariablesRegressor(
+            likelihood=likelihood, weight_type="counts" if counted else "auto", random_state=0
+        )
+        given: dict[str, Any] = {}
+        if counted:
+            trials = np.rint(10.0 ** rng.uniform(0.0, 5.0, fitted))
+            share = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(-table.y))) / trials
+            model.fit(table.X, share, sample_weight=trials, X_err=table.X_err)
+            given = {"counts": np.rint(10.0 ** rng.uniform(0.0, 5.0, rows))}
+        else:
+            model.fit(table.X, table.y, X_err=table.X_err)
+
+        def work() -> None:
+            model.predict(new.X, return_std=True, X_err=new.X_err, **given)
+            model.predict_interval(new.X, X_err=new.X_err, **given)
+
+        return seconds(work, repeats)
+
+    return run
 
 
 def _fit(table: NoisyTable) -> Callable[[], object]:

@@ -91,6 +91,9 @@ TARGETS: dict[str, Target] = {
     "errors-in-x-latent-1000": Target(
         "PyMC with latent true features / fit, errors by row, 1,000 rows", 50.0, at_least=True
     ),
+    "noisy-intervals-binomial": Target("1,000 noisy rows with intervals, binomial", 1.0, "s"),
+    "noisy-intervals-beta-binomial": Target("1,000 noisy rows with intervals, beta-binomial", 1.0, "s"),
+    "noisy-intervals-student-t": Target("1,000 noisy rows with intervals, Student's t", 1.0, "s"),
     "star98-binomial": Target("fit, binomial, star98, 303 x 20", 0.3, "s"),
     "star98-beta-binomial": Target("fit, beta-binomial, star98, 303 x 20", None, "s"),
     "star98-sampled": Target("PyMC / fit, binomial, star98, 303 x 20", None),

@@ -184,6 +184,24 @@ class Likelihood(BaseEstimator, ABC):
         """How the shares or rates scatter that underlie counts; None: they are the mean."""
         return None
 
+    def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array] | None:
+        """Return a rule for the linear predictor beyond which a count has come to exceed these; None: there is none.
+
+        Its distribution function is the probability of more than so many counts, given the linear predictor.
+
+        Parameters
+        ----------
+        counts, trials : ndarray of shape (n,)
+            Whole counts below the trials or, by exposure, any.
+        narrow : ndarray of shape (n,)
+            Functions of the linear predictor are as smooth as normal distributions with these standard deviations.
+
+        Returns
+        -------
+        points, weights : ndarray of shape (n, T)
+        """
+        return None
+
     def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
         """Return the squared scale of each row's noise, broadcasting with the linear predictor, (14).
 

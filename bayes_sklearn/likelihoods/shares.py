@@ -102,6 +102,22 @@ class BinomialLikelihood(_OfShares):
         at_most = np.where(failures == 0.0, 1.0, at_most)
         return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
 
+    def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array]:
+        # Of n uniform numbers more than k are below p: the (k + 1)th is, which is Beta(k + 1, n - k).
+        a, b = counts + 1.0, trials - counts
+        sd = np.sqrt(1.0 / a + 1.0 / b)
+        # As far as its log odds' tails, exp(a u) and exp(-b u), reach; a product of two bells is as narrow as both.
+        low, high = 6.0 + 12.0 / (a * sd), 6.0 + 12.0 / (b * sd)
+        spacing = 1.1 / np.hypot(1.0, sd / narrow)
+        size = int(np.ceil(np.max((low + high) / spacing))) + 1
+        z = -low[:, None] + (low + high)[:, None] * np.linspace(0.0, 1.0, size)
+        middle = np.log(a / b)
+        points = middle[:, None] + sd[:, None] * z
+        log_density = a[:, None] * (points - middle[:, None])
+        log_density -= (a + b)[:, None] * np.log1p((a / (a + b))[:, None] * np.expm1(sd[:, None] * z))
+        weights = np.exp(log_density)
+        return points, weights / weights.sum(axis=1, keepdims=True)
+
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return mean * (1.0 - mean) / data.trials
 

@@ -17,6 +17,7 @@ from ..measurements.checks import check_n_samples, check_seed
 from ..measurements.compressed import Rows
 from .distribution import PredictiveDistribution, generator
 from .mixtures.normal import Mixture, NormalMixture
+from .mixtures.parts import Lines
 from .noise import Parts
 
 __all__ = ["LinearPredictive", "LinearPredictor", "NormalPredictive"]
@@ -93,24 +94,31 @@ class LinearPredictor:
         """Yield slices of rows whose arrays of nodes and rows stay small."""
         return row_blocks(len(self), len(self.weights) if self.by_row is None else self._true.numbers())
 
-    def at(self, rows: slice) -> tuple[Array, Array]:
-        """Return means and variances at every node of some rows, (rows, G) each."""
+    def at(self, rows: slice) -> Lines:
+        """Return the normal distributions that make up those of some rows at every node."""
         if self.by_row is not None:
             line = self._true.line(self._features(rows), self.by_row[rows])
-            return line.mean, line.parameters + line.feature_error
+            if line.components is None:
+                return Lines(self.weights, line.mean, line.parameters + line.feature_error)
+            within, mean, variance = line.components
+            count = mean.shape[1] // len(self.weights)
+            return Lines(within * np.repeat(self.weights, count), mean, variance, count)
         means, variances = self.posterior.linear(self._design(rows))
-        return means, variances if self.feature_error is None else variances + self.feature_error
+        if not self.is_spread:
+            return Lines(self.weights, means, np.zeros((1, 1)))
+        return Lines(
+            self.weights, means, variances if self.feature_error is None else variances + self.feature_error
+        )
 
     def normals(self, rows: slice, noise: Array | float) -> tuple[Array, Array, Array]:
         """Return weights, means and standard deviations of the normal distributions that make up each row's.
 
         With normal noise of these variances added, (rows, G).
         """
-        if self.by_row is not None:
-            line = self._true.line(self._features(rows), self.by_row[rows])
-            return line.mixture(self.weights, noise + np.zeros_like(line.mean))
-        means, variances = self.at(rows)
-        return self.weights, means, np.sqrt(variances + noise)
+        weights, means, variances, count = self.at(rows)
+        if count > 1:
+            noise = np.repeat(np.broadcast_to(noise, (len(means), len(self.weights))), count, axis=1)
+        return weights, means, np.sqrt(variances + noise)
 
     def moments(self, noise: Array | float = 0.0, *, root: bool = False) -> tuple[Array, Array]:
         """Return mean and variance with noise of this mean variance, or the variance's root, (n,) each."""
@@ -138,7 +146,7 @@ class LinearPredictor:
             return np.asarray(design @ self.posterior.covariance @ design.T)
         lines = np.empty((len(self), len(self.weights)))
         for rows in self.blocks():
-            lines[rows] = self.at(rows)[0]
+            lines[rows] = self._true.line(self._features(rows), self.by_row[rows]).mean
         away = lines - (lines @ self.weights)[:, None]
         within = self._true.covariance_within(self._features(slice(None)), self.by_row, self.weights)
         return np.asarray((away * self.weights) @ away.T + within)

@@ -5,6 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -20,9 +21,11 @@ from .distribution import PredictiveDistribution, generator
 from .line import LinearPredictor, mean_parts, noise_variance
 from .mixtures.components import Nodes
 from .mixtures.continuous import MeanMixture, ResponseMixture
-from .mixtures.few_points import gaussians, smoothed, spread_out
+from .mixtures.few_points import NORMAL_MASSES, NORMAL_POINTS, gaussians, smoothed
 from .mixtures.lattice import LatticeMixture
-from .mixtures.normal import Mixture, Stacked
+from .mixtures.normal import Mixture, NormalMixture, Stacked, average
+from .mixtures.parts import Components, Lines
+from .mixtures.steps import StepMixture
 from .noise import Parts
 
 __all__ = ["ResponsePredictive"]
@@ -35,8 +38,10 @@ class ResponsePredictive(PredictiveDistribution):
 
     Means, variances and, where the noise is wide enough, densities are sums over all nodes, (40). The rest is of
     few points that stand for a row's nodes: nodes are grouped by their noise, and where it is wider than what the
-    posterior leaves open of the linear predictor, a Gauss quadrature stands for each group. Elsewhere these are even
-    points, as close as the noise is narrow, of Gaussians that smooth the nodes and keep their mean and variance.
+    posterior leaves open of the linear predictor, a Gauss quadrature stands for each group. Elsewhere these are few
+    Gaussians that smooth the nodes and keep their mean and variance: with noise that is a mixture of normals they are
+    normal again, of many binomial trials the distribution function of the linear predictor is averaged, and of all
+    else they become even points, as close as the noise is narrow.
 
     Parameters
     ----------
@@ -88,11 +93,7 @@ class ResponsePredictive(PredictiveDistribution):
 
     def pit(self, y: ArrayLike) -> Array:
         """Return the probability of less than y and half of that of y itself, where targets are discrete."""
-        below, known = self.cdf(y), self._trials > 0.0
-        if not known.any():
-            return below
-        of_cell = self.pdf(y) / np.where(known, self._trials, 1.0)
-        return np.where(known, below - 0.5 * of_cell, below)
+        return self._by_row(lambda mixture, value: mixture.cdf(value) - 0.5 * mixture.at(value), y)
 
     def of_measurements(self) -> ResponsePredictive:
         """Return the distribution of what is measured, which scores are of.
@@ -138,7 +139,11 @@ class ResponsePredictive(PredictiveDistribution):
             n, weights = len(self), self._line.weights
             away = np.empty((n, len(weights)))
             for rows in self._line.blocks():
-                means = self._node_means(rows)[0]
+                lines = self._line.at(rows)
+                first = np.zeros_like(lines.means)
+                for mass, at_point in self._points(lines):
+                    first += mass * at_point
+                means = self._node_means(lines, first)[0]
                 away[rows] = means - (means @ weights)[:, None]
             covariance = (away * weights) @ away.T
         covariance[np.diag_indices(len(self))] = self.var()
@@ -194,18 +199,31 @@ class ResponsePredictive(PredictiveDistribution):
         found = [(np.flatnonzero(known), own), (np.flatnonzero(~known), own.underlying)]
         return [(here, likelihood) for here, likelihood in found if len(here)]
 
-    def _node_means(self, rows: slice) -> tuple[Array, Array, Array]:
-        """Return means at nodes, (rows, G), the variance within them, and the points, (rows, G, K), of both."""
-        eta, variances = self._line.at(rows)
+    def _points(self, lines: Lines) -> Iterator[tuple[float, Array]]:
+        """Yield masses, and the means that lines have there, (rows, G K): a rule for each of their distributions."""
         link = self._likelihood.link
-        if not self._line.is_spread:
-            means = link.mean(eta)
-            return means, np.zeros((1, 1)), means[:, :, None]
-        points, masses, _ = spread_out(eta, np.sqrt(variances), np.ones(eta.shape[1]))
-        points, rule = points.reshape(*eta.shape, -1), masses.reshape(eta.shape[1], -1)[0]
-        means = link.mean(points)
-        middle = means @ rule
-        return middle, np.square(means - middle[:, :, None]) @ rule, means
+        if not lines.are_spread:
+            yield 1.0, link.mean(lines.means)
+            return
+        sds = np.sqrt(lines.variances)
+        for z, mass in zip(NORMAL_POINTS, NORMAL_MASSES, strict=True):
+            yield mass, link.mean(lines.means + z * sds)
+
+    def _node_means(self, lines: Lines, first: Array) -> tuple[Array, Array]:
+        """Return the nodes' means, (rows, G), and how far their components' are from these, (rows, G K).
+
+        Parameters
+        ----------
+        lines : Lines
+        first : ndarray of shape (rows, G K)
+            The components' means.
+        """
+        if lines.each == 1:
+            return first, np.zeros((1, 1))
+        split = (len(first), -1, lines.each)
+        at_nodes = self._line.weights
+        of_node = (lines.weights * first).reshape(split).sum(axis=2) / np.where(at_nodes > 0.0, at_nodes, 1.0)
+        return of_node, first - np.repeat(of_node, lines.each, axis=1)
 
     @cached_property
     def _moments(self) -> dict[str, Array]:
@@ -215,20 +233,23 @@ class ResponsePredictive(PredictiveDistribution):
         if self._likelihood.link.is_identity and self._likelihood.has_noise_scale:
             return {"mean": line.moments()[0]} | line.variance_parts() | noise
         mean, parameters, feature_error, scatter, total = np.zeros((5, n))
-        weights = line.weights
         for rows in line.blocks():
-            means, within, points = self._node_means(rows)
-            mean[rows] = means @ weights
-            parameters[rows] = np.square(means - mean[rows, None]) @ weights
-            feature_error[rows] = within @ weights if line.is_spread else 0.0
-            for here, likelihood in self._kinds(rows):
-                if likelihood is None:
-                    continue
-                among = np.arange(n)[rows][here]
-                total[among] = self._mean_variance(likelihood, points[here], among)
-                underlying = likelihood if not self._likelihood.counted else self._likelihood.underlying
-                if underlying is not None:
-                    scatter[among] = self._mean_variance(underlying, points[here], among)
+            lines = line.at(rows)
+            # About the mean at the middle, so that nothing cancels.
+            middle = self._likelihood.link.mean(lines.means)
+            first, second = np.zeros((2, *middle.shape))
+            for mass, means in self._points(lines):
+                self._add_variances(scatter, total, rows, lines, mass, means)
+                means -= middle
+                first += mass * means
+                second += mass * np.square(means)
+            second -= np.square(first)
+            first += middle
+            of_node, apart = self._node_means(lines, first)
+            mean[rows] = of_node @ line.weights
+            parameters[rows] = np.square(of_node - mean[rows, None]) @ line.weights
+            second += np.square(apart)
+            feature_error[rows] = average(np.maximum(second, 0.0), lines.weights)
         found = {"mean": mean, "parameters": parameters}
         if line.has_feature_error:
             found["feature_error"] = feature_error
@@ -236,18 +257,37 @@ class ResponsePredictive(PredictiveDistribution):
             found["parameters"] = parameters + feature_error
         return found | {"scatter": scatter, "target_error": zero, "finite_count": total - scatter}
 
-    def _mean_variance(self, likelihood: Likelihood, points: Array, rows: NDArray[np.intp]) -> Array:
-        """Return the mean of the variance given the mean, over nodes and their points, (rows, G, K)."""
-        _, masses, _ = spread_out(np.zeros((0, 1)), np.zeros((0, 1)), np.ones(1))
-        rule = np.ones(1) if points.shape[2] == 1 else masses
-        data = self._data(rows)
-        found = np.zeros(len(points))
-        for k, mass in enumerate(rule):
-            variance = likelihood.variance(points[:, :, k], self._values(), data)
-            mean = variance @ self._line.weights
-            if np.isnan(mean).any():
-                mean = np.where(np.isnan(variance), np.inf, variance) @ self._line.weights
-            found += mass * mean
+    def _add_variances(
+        self, scatter: Array, total: Array, rows: slice, lines: Lines, mass: float, means: Array
+    ) -> None:
+        """Add to each row's mean variance given the mean, and to what underlying shares or rates have of it.
+
+        Those at one point of every component, whose means are (rows, G K).
+        """
+        among = np.arange(len(self))[rows]
+        for here, likelihood in self._kinds(rows):
+            if likelihood is None:
+                continue
+            values, _ = lines.of_nodes(self._values(), 1.0)
+            data, weights = self._data(among[here]), lines.take(here).weights
+            found = self._mean_variance(likelihood, means[here], values, data, weights)
+            total[among[here]] += mass * found
+            underlying = likelihood.underlying if likelihood.counted else likelihood
+            if underlying is not None:
+                own = underlying is likelihood
+                if not own:
+                    found = self._mean_variance(underlying, means[here], values, data, weights)
+                scatter[among[here]] += mass * found
+
+    @staticmethod
+    def _mean_variance(
+        likelihood: Likelihood, means: Array, values: dict[str, Array], data: Observations, weights: Array
+    ) -> Array:
+        """Return the mean of the variance given the mean, over nodes."""
+        variance = likelihood.variance(means, values, data)
+        found = average(variance, weights)
+        if np.isnan(found).any():
+            found = average(np.where(np.isnan(variance), np.inf, variance), weights)
         return found
 
     def _noise_means(self) -> dict[str, Array | float]:
@@ -266,31 +306,32 @@ class ResponsePredictive(PredictiveDistribution):
         return 2**17 // 64  # that many rows a block: what is done row by row is then not lost in calls
 
     def _mixture(self, rows: slice) -> Mixture:
-        means, variances = self._line.at(rows)
+        lines = self._line.at(rows)
         parts: list[tuple[NDArray[np.intp], Mixture]] = []
         among = np.arange(len(self))[rows]
         for here, likelihood in self._kinds(rows):
-            within = variances[here] if self._line.is_spread else np.zeros((1, 1))
+            own = lines.take(here)
             if likelihood is None:
-                parts.append((here, self._of_means(means[here], within)))
+                parts.append((here, self._of_means(own)))
                 continue
             scales, trials = self._scales(among[here]), self._trials[rows][here]
-            for found in self._nodes(likelihood).components(means[here], within, scales, trials[:, None]):
-                if likelihood.counted:
-                    made: Mixture = LatticeMixture(likelihood, trials[found.rows], found.few, found.many)
+            for found in self._nodes(likelihood).components(own, scales, trials[:, None]):
+                if isinstance(found.few, NormalMixture):
+                    made: Mixture = StepMixture(likelihood, trials[found.rows], found.few)
+                elif likelihood.counted and isinstance(found.few, Components):
+                    made = LatticeMixture(likelihood, trials[found.rows], found.few, found.many)
                 else:
                     made = ResponseMixture(likelihood, found.few, found.many, found.noise, found.smooth)
                 parts.append((here[found.rows], made))
         return parts[0][1] if len(parts) == 1 else Stacked(len(among), tuple(parts))
 
-    def _of_means(self, means: Array, variances: Array) -> MeanMixture:
+    def _of_means(self, lines: Lines) -> MeanMixture:
         """Return the distributions of means."""
         kernel_points = 129
-        weights = self._line.weights
-        if self._line.is_spread:
-            found = gaussians(means, variances, weights, kernel_points)
+        if lines.are_spread:
+            found = gaussians(lines.means, lines.variances, lines.weights, kernel_points)
         else:
-            found = smoothed(means, weights, kernel_points)
+            found = smoothed(lines.means, lines.weights, kernel_points)
         return MeanMixture(self._likelihood.link, *found)
 
     def _nodes(self, likelihood: Likelihood) -> Nodes:

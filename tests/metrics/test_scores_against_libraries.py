@@ -13,10 +13,10 @@ from scipy import integrate, special, stats
 from bayes_sklearn import HalfNormal, Normal, metrics
 from bayes_sklearn.inference._compat import diagnostics, quietly
 from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood, StudentTLikelihood
-from bayes_sklearn.prediction.mixtures.components import Components
 from bayes_sklearn.prediction.mixtures.continuous import ResponseMixture
 from bayes_sklearn.prediction.mixtures.lattice import LatticeMixture
 from bayes_sklearn.prediction.mixtures.normal import NormalMixture
+from bayes_sklearn.prediction.mixtures.parts import Components
 
 from data import gentle, measured
 from oracle import half_normal, integrate_posterior

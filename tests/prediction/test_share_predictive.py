@@ -20,10 +20,10 @@ from bayes_sklearn.likelihoods.special_functions import log_rising
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.metrics import crps, log_predictive_density, pit, pit_error
 from bayes_sklearn.prediction.line import LinearPredictor
-from bayes_sklearn.prediction.mixtures.components import Components
 from bayes_sklearn.prediction.mixtures.continuous import ResponseMixture
 from bayes_sklearn.prediction.mixtures.few_points import gaussians, moments, strata
 from bayes_sklearn.prediction.mixtures.lattice import LatticeMixture
+from bayes_sklearn.prediction.mixtures.parts import Components
 from bayes_sklearn.prediction.response import ResponsePredictive
 
 Array = NDArray[np.float64]

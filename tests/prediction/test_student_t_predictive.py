@@ -18,8 +18,8 @@ from bayes_sklearn.likelihoods import StudentTLikelihood
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.prediction.line import LinearPredictive, LinearPredictor
 from bayes_sklearn.prediction.mixtures import normal as mixtures
-from bayes_sklearn.prediction.mixtures.components import Components
 from bayes_sklearn.prediction.mixtures.continuous import ResponseMixture
+from bayes_sklearn.prediction.mixtures.parts import Components
 from bayes_sklearn.prediction.response import ResponsePredictive
 
 Array = NDArray[np.float64]

@@ -404,12 +404,18 @@ def gauss_rule(values: Array, weights: Array, size: int) -> tuple[Array, Array]:
         norm = np.sqrt(_average(np.square(weighted), weights))
         off[:, k + 1] = np.where(norm > 1e-10, norm, 0.0)
         before, here = here, weighted / np.where(norm > 1e-10, norm, np.inf)[:, None]
-    jacobi = np.zeros((n, size, size))
-    index = np.arange(size)
+    points, masses = rule_of_recurrence(diagonal, off)
+    return mean[:, None] + sd[:, None] * points, masses
+
+
+def rule_of_recurrence(diagonal: Array, off: Array) -> tuple[Array, Array]:
+    """Return points and weights, (n, size) each, by orthonormal polynomials with this recurrence, (n, size) twice."""
+    index = np.arange(diagonal.shape[1])
+    jacobi = np.zeros((*diagonal.shape, len(index)))
     jacobi[:, index, index] = diagonal
     jacobi[:, index[1:], index[:-1]] = off[:, 1:]
     points, vectors = np.linalg.eigh(jacobi)
-    return mean[:, None] + sd[:, None] * points, np.square(vectors[:, 0, :])
+    return points, np.square(vectors[:, 0, :])
 
 
 def _average(values: Array, weights: Array) -> Array:

@@ -45,23 +45,6 @@ class Line(NamedTuple):
         variances = components.variance.reshape(split) + np.square(means - mean[:, :, None])
         return cls(mean, np.zeros_like(mean), (weights * variances).sum(axis=2), components)
 
-    def mixture(self, weights: Array, noise: Array) -> tuple[Array, Array, Array]:
-        """Return the weights, means and standard deviations of all normal distributions that make up each row's.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (G,)
-            The nodes'.
-        noise : ndarray of shape (rows, G)
-            Variance that is added at every node.
-        """
-        if self.components is None:
-            return weights, self.mean, np.sqrt(self.parameters + self.feature_error + noise)
-        count = self.components.weights.shape[1] // len(weights)
-        within, mean, variance = self.components
-        sds = np.sqrt(variance + np.repeat(noise, count, axis=1))
-        return within * np.repeat(weights, count), mean, sds
-
     def drawn(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return mean and variance by the features' errors of one component a node, (rows, G) each."""
         if self.components is None:

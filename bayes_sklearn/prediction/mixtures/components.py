@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +17,17 @@ from .few_points import (
     as_points,
     bandwidth,
     gauss_points,
+    gauss_points_of_gaussians,
     gaussians,
-    moments,
     on_grid,
     smoothed,
     spread_out,
     strata,
 )
-from .normal import average
+from .normal import NormalMixture
+from .parts import Components, Group, Lines, NormalComponents, NormalNodes
 
-__all__ = ["Chosen", "Components", "Nodes", "NormalNodes"]
+__all__ = ["Chosen", "Nodes"]
 
 Array = NDArray[np.float64]
 
@@ -40,115 +42,25 @@ _FEW = 129
 # deviations in one of the noise, and at most; beyond so many of them there are fewer groups.
 _GAUSSIANS, _PER_NOISE, _MOST_POINTS, _MANY, _FEWER_GROUPS = (129, 65, 33), 28.0, 4096, 256, (1, 4, 12)
 
+# Up to so many trials counts are looked at one by one.
+_EVERY = 384
+
 # Levels at which the noise may be narrowest, in standard deviations of the linear predictor.
 _LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Components:
-    """Linear predictors and parameters whose distributions make up each row's."""
-
-    weights: Array
-    """(n, M)"""
-    eta: Array
-    """(n, M)"""
-    values: dict[str, Array]
-    """(M,) the likelihood's parameters."""
-    scale: Array | float = 1.0
-    """(n, M) scale of noise that is added to the linear predictor."""
-
-    def take(self, rows: NDArray[np.intp] | slice) -> Components:
-        """Return some rows."""
-        return Components(self.weights[rows], self.eta[rows], self.values, taken(self.scale, rows))
-
-    def observed(self, value: Array, trials: Array | float = 1.0) -> Observations:
-        """Return a target a row, (n,), as likelihoods see it."""
-        return Observations(value[:, None], self.scale, KNOWN, trials)
-
-
-@dataclass(frozen=True, eq=False)
-class NormalNodes:
-    """Nodes at which the linear predictor is normal, and noise a mixture of normal distributions."""
-
-    likelihood: Likelihood
-    weights: Array
-    """(G,)"""
-    values: dict[str, Array]
-    """(G,) the likelihood's parameters."""
-    means: Array
-    """(n, G)"""
-    variances: Array
-    """(n, G)"""
-    squared_scales: Array
-    """(n, G)"""
-
-    def parts(self, square: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield log weights and variances, (G,) each, of noise of scale one, targets this far off, (n, G)."""
-        far = [(square / (self.squared_scales + more)).max(axis=0)[:, None] for more in (0.0, self.variances)]
-        values = {name: value[:, None] for name, value in self.values.items()}
-        for log_weight, variance in self.likelihood.normal_parts(values, *far):
-            yield log_weight.ravel(), variance.ravel()
-
-    def log_density(self, value: Array) -> Array:
-        """Return the log density of each row's target, (n,)."""
-        squares = np.square(value[:, None] - self.means)
-        total = np.full(len(value), -np.inf)
-        for log_weight, variance in self.parts(squares):
-            variances = self.squared_scales * variance
-            variances += self.variances
-            exponents = squares / variances
-            exponents *= -0.5
-            highest = exponents.max(axis=1)
-            exponents -= highest[:, None]
-            np.exp(exponents, out=exponents)
-            exponents /= np.sqrt(variances, out=variances)
-            with np.errstate(divide="ignore"):
-                found = np.log(exponents @ (self.weights * np.exp(log_weight))) + highest
-            np.logaddexp(total, found, out=total)
-        return np.asarray(total - 0.5 * np.log(2.0 * np.pi))
 
 
 class Chosen(NamedTuple):
     """Components of some rows."""
 
     rows: NDArray[np.intp]
-    few: Components
-    """For probabilities."""
+    few: Components | NormalComponents | NormalMixture
+    """For probabilities; a mixture: of the linear predictor itself, by which those of counts are found."""
     many: Components | NormalNodes
     """For densities."""
     noise: Array
     """(n,) a typical width of the noise on the scale of the linear predictor."""
     smooth: bool
     """Whether the components lie closer together than the noise is wide."""
-
-
-class Group(NamedTuple):
-    """Nodes that are alike in their noise."""
-
-    nodes: NDArray[np.intp] | slice
-    mass: float
-    """Their weight."""
-    weights: Array
-    """Theirs, summing to one."""
-    values: dict[str, float]
-    """A typical one of each of the likelihood's parameters."""
-
-    @classmethod
-    def of(cls, nodes: NDArray[np.intp] | slice, weights: Array, values: dict[str, Array]) -> Group:
-        mass = float(weights[nodes].sum())
-        below = np.cumsum(weights[nodes])
-        typical = np.searchsorted(below, 0.5 * below[-1])
-        return cls(
-            nodes,
-            mass,
-            weights[nodes] / mass,
-            {name: float(value[nodes][typical]) for name, value in values.items()},
-        )
-
-    def columns(self, values: Array) -> Array:
-        """Return the columns of values, (n, G), that are of these nodes."""
-        # Rows stay together in memory, which indexing alone would not see to.
-        return values if isinstance(self.nodes, slice) else values.take(self.nodes, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,62 +122,79 @@ class Nodes:
         )
         return cls(likelihood, weights, values, few, wide, differ)
 
-    def components(
-        self, means: Array, variances: Array, scales: Array | float, trials: Array
-    ) -> Iterator[Chosen]:
+    def components(self, lines: Lines, scales: Array | float, trials: Array) -> Iterator[Chosen]:
         """Yield components of some rows.
 
         Parameters
         ----------
-        means, variances : ndarray of shape (n, G)
-            Of the linear predictor; variances of shape (1, 1) are zero.
+        lines : Lines
+            Of n rows.
         scales : ndarray of shape (n, G), optional
             Of added noise.
         trials : ndarray of shape (n, 1)
         """
-        # Numbers in an array of components, at most.
-        numbers = 2**20
         rules = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
-        center, sd = moments(means, self.weights)
-        is_spread = variances.shape == means.shape
-        if is_spread:
-            sd = np.sqrt(np.square(sd) + average(variances, self.weights))
+        center, sd = lines.moments()
         noise = self._noise(center, sd, scales, trials)
-        every = np.arange(len(means))
+        every = np.arange(len(center))
         if not self.few:
-            own = self._all(means, variances, scales)
+            own = self._all(lines, scales)
             yield Chosen(every, own, own, noise, False)
             return
         ratio = sd / noise
         # As many points for rows that are about alike, whatever others there are.
-        size = np.exp2(0.5 * np.ceil(2.0 * np.log2(np.maximum(_PER_NOISE * ratio, 1.0))))
+        # Of smooth lines they lie as far apart as the product of line and noise is narrow, a bell times a step.
+        size = 12.0 * np.hypot(1.0, ratio) if lines.are_spread else np.maximum(_PER_NOISE * ratio, 1.0)
+        size = np.exp2(0.5 * np.ceil(2.0 * np.log2(size)))
         size = np.minimum(np.ceil(size), _MOST_POINTS).astype(np.intp)
         for points, most in reversed(rules[self.differ]):
             size[ratio <= most] = -points
         close = ratio * bandwidth(self.weights) <= 1.0
+        stepped = (size > 0) & (trials[:, 0] > _EVERY) if lines.are_spread and self._has_steps else size < -99
+        size[stepped] = _MOST_POINTS + 1
+        numbers = 2**20  # in an array of components, at most
         for kind in np.unique(2 * size + close):
             alike = np.flatnonzero(2 * size + close == kind)
             points, near = int(size[alike[0]]), bool(close[alike[0]])
-            blocks = -(
-                -len(alike) * max(points, 0) * len(self.wide if points > _MANY else self.few) // numbers
-            )
-            for rows in np.array_split(alike, max(blocks, 1)):
-                here = means[rows], variances[rows] if is_spread else variances, taken(scales, rows)
-                found = self._even(*here, points, close=near) if points > 0 else self._few(*here, -points)
-                dense = points < 0 if is_spread else near
-                yield Chosen(rows, found, self._dense(*here, found, dense=dense), noise[rows], True)
+            many = max(points, 0) * len(self.wide if points > _MANY else self.few)
+            if points > 0 and lines.are_spread and self._noise_parts:
+                many = numbers // 16
+            elif points > _MOST_POINTS:
+                many = 0
+            for rows in np.array_split(alike, max(-(-len(alike) * many // numbers), 1)):
+                here = lines.take(rows), taken(scales, rows)
+                yield Chosen(rows, *self._chosen(*here, points, close=near), noise[rows], True)
+
+    def _chosen(
+        self, lines: Lines, scales: Array | float, points: int, *, close: bool
+    ) -> tuple[Components | NormalComponents | NormalMixture, Components | NormalNodes]:
+        """Return components of rows of so many points, for probabilities and for densities."""
+        if points > _MOST_POINTS:
+            masses, centres, sds = gaussians(lines.means, lines.variances, lines.weights, _GAUSSIANS[-1])
+            return NormalMixture(masses, centres, sds), Components(masses, centres, {})
+        if points > 0 and lines.are_spread and self._noise_parts:
+            normal = self._normal(lines, scales)
+            return normal, self._dense(lines, scales, normal.lines, dense=False)
+        found = (
+            self._few(lines, scales, -points)
+            if points < 0
+            else self._even(lines, scales, points, close=close)
+        )
+        return found, self._dense(lines, scales, found, dense=points < 0 if lines.are_spread else close)
 
     def _dense(
-        self, means: Array, variances: Array, scales: Array | float, found: Components, *, dense: bool
+        self, lines: Lines, scales: Array | float, found: Components, *, dense: bool
     ) -> Components | NormalNodes:
         """Return components for densities: all nodes where they lie close, or where noise is a mixture of normals."""
+        points_of_logs = 15
+        if dense and lines.are_spread and not self.likelihood.has_noise_scale:
+            return self._few(lines, scales, points_of_logs)
         if dense:
-            return self._all(means, variances, scales)
-        if variances.shape == means.shape and self.likelihood.has_noise_scale:
-            nodes = NormalNodes(
-                self.likelihood, self.weights, self.values, means, variances, np.square(scales)
-            )
-            if next(nodes.parts(np.zeros_like(means)), None) is not None:
+            return self._all(lines, scales)
+        if lines.are_spread and self.likelihood.has_noise_scale:
+            values, scales = lines.of_nodes(self.values, scales)
+            nodes = NormalNodes(self.likelihood, lines, values, np.square(scales))
+            if next(nodes.parts(np.zeros_like(lines.means)), None) is not None:
                 return nodes
         return found
 
@@ -288,47 +217,90 @@ class Nodes:
         least = 0.0 if self.likelihood.link.is_identity else least_information
         return 1.0 / np.sqrt(np.maximum(narrowest, least))
 
-    def _all(self, means: Array, variances: Array, scales: Array | float) -> Components:
+    @cached_property
+    def _has_steps(self) -> bool:
+        """Whether there is a rule for where counts are exceeded."""
+        one = np.ones(1)
+        return self.likelihood.counted and self.likelihood.exceeding(0.0 * one, one, one) is not None
+
+    @cached_property
+    def _noise_parts(self) -> tuple[Array, Array] | None:
+        """Weights and variances, (groups, T) each, of the normal distributions that noise of scale one is made of."""
+        least = 1e-10
+        values = {name: np.array([[group.values[name]] for group in self.wide]) for name in self.values}
+        near = np.zeros((len(self.wide), 1))
+        # Every other point of a rule for densities: probabilities are smoother.
+        found = list(self.likelihood.normal_parts(values, near, near))[::2]
+        if not found or not self.likelihood.has_noise_scale:
+            return None
+        weights = np.exp(np.column_stack([log + near for log, _ in found]))
+        used = weights.max(axis=0) > least
+        weights = weights[:, used] / weights[:, used].sum(axis=1, keepdims=True)
+        return weights, np.column_stack([variance + near for _, variance in found])[:, used]
+
+    def _normal(self, lines: Lines, scales: Array | float) -> NormalComponents:
+        """Return the normal distributions of groups of nodes, each with each part of its noise."""
+        if self._noise_parts is None:  # for the type checker
+            raise AssertionError
+        size, groups = _GAUSSIANS[-1], self.wide
+        squares = np.square(np.broadcast_to(_of_groups(groups, scales), (len(lines.means), len(groups))))
+        weights, means, sds, own = [], [], [], []
+        for i, (group, shares, variances) in enumerate(zip(groups, *self._noise_parts, strict=True)):
+            at_nodes, of_nodes, within, _ = lines.of(group)
+            masses, centres, kernel = gaussians(of_nodes, within, at_nodes, size)
+            own.append((masses, centres))
+            noise = squares[:, i, None, None] * variances
+            width = np.sqrt(np.square(kernel)[:, :, None] + noise)
+            shape = (*centres.shape, len(shares))
+            weights.append(group.mass * masses[:, :, None] * shares)
+            means.append(np.broadcast_to(centres[:, :, None], shape))
+            sds.append(np.broadcast_to(width, shape))
+        weights, means, sds = (
+            [np.concatenate([x.reshape(len(x), -1) for x in part], axis=1)] for part in (weights, means, sds)
+        )
+        return NormalComponents(weights[0], means[0], sds[0], self._joined(groups, scales, own))
+
+    def _all(self, lines: Lines, scales: Array | float) -> Components:
         """Return the nodes themselves, each as points where it is spread."""
-        if variances.shape != means.shape:
-            return Components(np.broadcast_to(self.weights, means.shape), means, self.values, scales)
-        points, weights, nodes = spread_out(means, np.sqrt(variances), self.weights)
-        values = {name: value[nodes] for name, value in self.values.items()}
+        weights, means, variances, _ = lines
+        values, scales = lines.of_nodes(self.values, scales)
+        if not lines.are_spread:
+            return Components(np.broadcast_to(weights, means.shape), means, values, scales)
+        points, weights, nodes = spread_out(means, np.sqrt(variances), weights)
+        values = {name: value[nodes] for name, value in values.items()}
         scales = scales[:, nodes] if isinstance(scales, np.ndarray) else scales
         return Components(np.broadcast_to(weights, points.shape), points, values, scales)
 
-    def _few(self, means: Array, variances: Array, scales: Array | float, size: int) -> Components:
+    def _few(self, lines: Lines, scales: Array | float, size: int) -> Components:
         """Return Gauss rules of groups."""
 
         def points(group: Group) -> tuple[Array, Array]:
-            eta, weights = group.columns(means), group.weights
-            if variances.shape == means.shape:
-                eta, weights, _ = spread_out(eta, np.sqrt(group.columns(variances)), weights)
-            return gauss_points(eta, weights, size)
+            weights, means, variances, _ = lines.of(group)
+            if lines.are_spread:
+                return gauss_points_of_gaussians(means, variances, weights, size)
+            return gauss_points(means, weights, size)
 
-        return self._joined(self.few, scales, points)
+        return self._joined(self.few, scales, [points(group) for group in self.few])
 
-    def _even(
-        self, means: Array, variances: Array, scales: Array | float, n_points: int, *, close: bool
-    ) -> Components:
+    def _even(self, lines: Lines, scales: Array | float, n_points: int, *, close: bool) -> Components:
         """Return even points of groups, smoothed where nodes are not close together beside their noise."""
         size = _GAUSSIANS[self.differ]
 
         def points(group: Group) -> tuple[Array, Array]:
-            eta = group.columns(means)
-            if variances.shape == means.shape:
-                return as_points(*gaussians(eta, group.columns(variances), group.weights, size), n_points)
+            weights, means, variances, _ = lines.of(group)
+            if lines.are_spread:
+                return as_points(*gaussians(means, variances, weights, size), n_points)
             if close:
-                return on_grid(eta, group.weights, n_points)
-            return as_points(*smoothed(eta, group.weights, size), n_points)
+                return on_grid(means, weights, n_points)
+            return as_points(*smoothed(means, weights, size), n_points)
 
-        return self._joined(self.wide if n_points > _MANY else self.few, scales, points)
+        groups = self.wide if n_points > _MANY else self.few
+        return self._joined(groups, scales, [points(group) for group in groups])
 
     def _joined(
-        self, groups: list[Group], scales: Array | float, points: Callable[[Group], tuple[Array, Array]]
+        self, groups: list[Group], scales: Array | float, found: list[tuple[Array, Array]]
     ) -> Components:
-        """Return components of groups that are typical of each."""
-        found = [points(group) for group in groups]
+        """Return components of groups that are typical of each, of their weights and points."""
         sizes = [eta.shape[1] for _, eta in found]
         scales = _of_groups(groups, scales)
         pairs = zip(groups, found, strict=True)

@@ -15,8 +15,8 @@ from scipy.special import ndtri
 from ...likelihoods.base import Likelihood
 from ...likelihoods.links import Link
 from . import normal as mixtures
-from .components import Components, NormalNodes
 from .normal import average, newton_on_normal_scale
+from .parts import Components, NormalComponents, NormalNodes
 
 __all__ = ["MeanMixture", "ResponseMixture"]
 
@@ -59,6 +59,9 @@ class _OnLinkScale(ABC):
         rows = np.flatnonzero(inside)
         answer[rows] = self._below(self.link.of(value[rows]), rows)
         return answer
+
+    def at(self, value: Array) -> Array:
+        return np.zeros_like(value)
 
     def crps(self, value: Array) -> Array:
         """Return the integrals of F^2 below the value and of (1 - F)^2 above it.
@@ -141,7 +144,7 @@ class ResponseMixture(_OnLinkScale):
     Parameters
     ----------
     likelihood : Likelihood
-    few : Components
+    few : Components or NormalComponents
         For probabilities.
     many : Components or NormalNodes
         For densities, of which scores take the log.
@@ -152,7 +155,7 @@ class ResponseMixture(_OnLinkScale):
     """
 
     likelihood: Likelihood
-    few: Components
+    few: Components | NormalComponents
     many: Components | NormalNodes
     noise: Array
     smooth: bool
@@ -200,18 +203,22 @@ class ResponseMixture(_OnLinkScale):
         answer = np.where(probability <= 0.0, self.link.lower, self.link.upper)
         rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
         tail = probability[rows]
-        lower, upper = self._bracket(tail, rows)
         center, sd, _ = (part[rows] for part in self._spread)
+        few = self._taken(rows)
+        if isinstance(few, NormalComponents):
+            answer[rows] = self.link.mean(mixtures.quantile(tail, few.weights, few.means, few.sds))
+            return answer
 
         def evaluate(u: Array, here: NDArray[np.intp]) -> tuple[Array, Array]:
             return self._below(u, rows[here]), np.sqrt(2.0 * np.pi) * self._density(u, rows[here])
 
+        lower, upper = self._bracket(tail, rows)
         found = newton_on_normal_scale(ndtri(tail), center + ndtri(tail) * sd, lower, upper, evaluate)
         answer[rows] = self.link.mean(found)
         return answer
 
     def crps(self, value: Array) -> Array:
-        few = self.few
+        few = self._lines
         variance = self.likelihood.variance(self.link.mean(few.eta), few.values, few.observed(value))
         if (np.isnan(variance) & (few.weights > 0.0)).any():
             return np.full(len(value), np.inf)
@@ -219,19 +226,28 @@ class ResponseMixture(_OnLinkScale):
 
     @property
     def _spread(self) -> tuple[Array, Array, Array]:
-        center = average(self.few.eta, self.few.weights)
-        own = average(np.square(self.few.eta - center[:, None]), self.few.weights)
+        lines = self._lines
+        center = average(lines.eta, lines.weights)
+        own = average(np.square(lines.eta - center[:, None]), lines.weights)
         sd = np.sqrt(own + np.square(self.noise))
         return center, sd, sd if self.smooth else self.noise
 
+    @property
+    def _lines(self) -> Components:
+        return self.few.lines if isinstance(self.few, NormalComponents) else self.few
+
     def _below(self, u: Array, rows: NDArray[np.intp]) -> Array:
         few = self._taken(rows)
+        if isinstance(few, NormalComponents):
+            return mixtures.cdf(self.link.mean(u), few.weights, few.means, few.sds)
         below = self.likelihood.probability_of_less(few.eta, few.values, few.observed(self.link.mean(u)))
         return np.minimum(average(below, few.weights), 1.0)
 
     def _density(self, u: Array, rows: NDArray[np.intp]) -> Array:
         few = self._taken(rows)
+        if isinstance(few, NormalComponents):
+            return np.exp(mixtures.log_density(self.link.mean(u), few.weights, few.means, few.sds))
         return np.exp(self._log_density(self.link.mean(u), few) + self.link.log_slope(u))
 
-    def _taken(self, rows: NDArray[np.intp]) -> Components:
+    def _taken(self, rows: NDArray[np.intp]) -> Components | NormalComponents:
         return self.few if len(rows) == len(self.noise) else self.few.take(rows)

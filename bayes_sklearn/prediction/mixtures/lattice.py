@@ -12,9 +12,9 @@ from scipy.interpolate import CubicSpline
 from scipy.special import logsumexp
 
 from ...likelihoods.base import Likelihood, Observations
-from .components import Components, NormalNodes
+from .parts import Components, NormalNodes
 
-__all__ = ["LatticeMixture"]
+__all__ = ["Cells", "LatticeMixture"]
 
 Array = NDArray[np.float64]
 
@@ -58,6 +58,10 @@ class LatticeMixture:
             found = logsumexp(terms, b=many.weights, axis=1)
         return np.where(inside, found + np.log(self.trials), -np.inf)
 
+    def at(self, value: Array) -> Array:
+        """Return the probability of the cell about each value."""
+        return np.exp(self.log_density(value)) / self.trials
+
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each value; one that misses k / n by rounding is taken as k / n."""
         # A share times its count may miss a whole number by rounding of the share.
@@ -75,10 +79,10 @@ class LatticeMixture:
         return np.array([cells.crps(k) for cells, k in pairs]) / self.trials
 
     @cached_property
-    def _cells(self) -> list[_Cells]:
+    def _cells(self) -> list[Cells]:
         return [self._row_cells(row) for row in range(len(self.trials))]
 
-    def _row_cells(self, row: int) -> _Cells:
+    def _row_cells(self, row: int) -> Cells:
         """Return one row's probabilities of every count, or, where these are many, of runs of counts."""
         # Counts without an end are looked at up to so many sds above the mean, and so many more.
         highest_sds, more = 40.0, 20.0
@@ -115,7 +119,7 @@ class LatticeMixture:
             centers = np.exp(log(edges[:-1] + 0.5 * (lengths - 1.0)))
             masses = lengths * np.where(lengths > 1.0, (4.0 * centers + ends[:-1] + ends[1:]) / 6.0, centers)
         below = np.concatenate([[0.0], np.cumsum(masses)])
-        return _Cells(edges, below / below[-1], last)
+        return Cells(edges, below / below[-1], last)
 
 
 def _interpolated(nodes: Array, values: Array) -> Callable[[Array], Array]:
@@ -157,7 +161,7 @@ def _nodes(last: float, mean: Array, sds: Array, weights: Array, middle: float, 
 
 
 @dataclass(frozen=True, eq=False)
-class _Cells:
+class Cells:
     """One row's distribution of the count: even over the counts of a cell, most cells holding a single one."""
 
     edges: Array

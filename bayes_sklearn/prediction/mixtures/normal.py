@@ -44,6 +44,9 @@ class Mixture(Density, Protocol):
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each row's value, (n,)."""
 
+    def at(self, value: Array) -> Array:
+        """Return the probability of each row's value itself, (n,): none but of counts."""
+
     def quantile(self, probability: Array) -> Array:
         """Return the value at which each row's distribution function is its probability, (n,)."""
 
@@ -65,6 +68,9 @@ class NormalMixture:
     def cdf(self, value: Array) -> Array:
         return cdf(value, self.weights, self.means, self.sds)
 
+    def at(self, value: Array) -> Array:
+        return np.zeros_like(value)
+
     def quantile(self, probability: Array) -> Array:
         return quantile(probability, self.weights, self.means, self.sds)
 
@@ -84,6 +90,9 @@ class Stacked:
 
     def cdf(self, value: Array) -> Array:
         return self._join([(rows, part.cdf(value[rows])) for rows, part in self.parts])
+
+    def at(self, value: Array) -> Array:
+        return self._join([(rows, part.at(value[rows])) for rows, part in self.parts])
 
     def quantile(self, probability: Array) -> Array:
         return self._join([(rows, part.quantile(probability[rows])) for rows, part in self.parts])
