@@ -94,7 +94,17 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
         return fitted(everywhere, np.tile(log_weights, len(folds)), component)
 
     rng = np.random.default_rng(seed)
-    found = sample(problem.log_density, [mode], n_nodes, rng, images=images, widen=widen)
+    # As many degrees of freedom as dimensions, within these bounds: in many, heavy tails cost nearly all draws.
+    few, many = 5.0, 30.0
+    found = sample(
+        problem.log_density,
+        [mode],
+        n_nodes,
+        rng,
+        images=images,
+        widen=widen,
+        degrees_of_freedom=float(np.clip(problem.size, few, many)),
+    )
     # There is one image of all for each order of the components.
     orders = float(gammaln(problem.n_components + 1.0))
     return found._replace(log_total=found.log_total + orders)
