@@ -172,7 +172,7 @@ class MeasuredRowsGivenDraws(NamedTuple):
                 yield log_share + log_weight, part
 
     def _normals(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Yield log weights, means and variances of the normal distributions that the line is a mixture of, (G, n)."""
+        """Yield log weights, means and variances of normal distributions that the line is a mixture of, (G, n)."""
         for parts in self.line.normals():
             weight, mean, variance = (np.ascontiguousarray(part.T) for part in parts)
             with np.errstate(divide="ignore"):
