@@ -254,9 +254,9 @@ class SignalPrior(NamedTuple):
 
 
 def signal_prior(prior: PoweredCorrelation) -> SignalPrior:
-    """Return the prior of the signal: where its scale is learned, it is that scale's root mean square, if it has one.
+    """Return the prior of the signal: where its scale is learned, as wide as that's median.
 
-    Else it is the median, of a distribution with a tail as heavy as the scale's.
+    Its tail is heavy where the scale's is: where that has no second moment.
     """
     learned = prior.scale_prior
     if learned is None:
@@ -264,13 +264,10 @@ def signal_prior(prior: PoweredCorrelation) -> SignalPrior:
     # Priors of scales have their medians within a factor of exp of this from one.
     widest = 100.0
     log_scale = np.linspace(-widest, widest, 20001)
-    mass = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
-    if learned.tail() > 3.0:
-        square = float(mass @ np.exp(2.0 * np.minimum(log_scale, 50.0)) / mass.sum())
-        return SignalPrior(float(np.sqrt(square)), cauchy=False)
-    total = np.cumsum(mass)
-    median = float(np.exp(np.interp(0.5 * total[-1], total - 0.5 * mass, log_scale)))
-    return SignalPrior(median, cauchy=True)
+    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    mass = np.cumsum(density)
+    median = float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
+    return SignalPrior(median, cauchy=learned.tail() <= 3.0)
 
 
 def units_of(problem: Problem) -> Units:
