@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,23 @@ def test_a_mixture_of_one_is_normal(likelihood: str) -> None:
         for distribution in (Mixture(n_components=1), "normal")
     ]
     np.testing.assert_allclose(fits[0].coef_, fits[1].coef_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("likelihood", ["binomial", "beta_binomial", "student_t"])
+@pytest.mark.parametrize("case", ["errors that hide the feature", "more features than rows", "two rows"])
+def test_what_data_hardly_tell_is_doubted_and_nothing_overflows(likelihood: str, case: str) -> None:
+    """Other warnings than these, of NumPy's, are errors here."""
+    X, y, given, error = table(likelihood)
+    rows = {"errors that hide the feature": N, "more features than rows": 8, "two rows": 2}[case]
+    if case == "errors that hide the feature":
+        error = 12.0 * error
+    elif case == "more features than rows":
+        X = np.random.default_rng(0).normal(size=(N, 12))
+        error = np.append(0.5, np.zeros(11))
+    given = {name: value[:rows] for name, value in given.items()}
+    model = Regressor(likelihood=likelihood, inference="importance", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is doubted is said, of this kind
+        model.fit(X[:rows], y[:rows], X_err=error, **given)
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.predict_interval(X[:2])).all()
