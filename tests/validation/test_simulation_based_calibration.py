@@ -112,7 +112,8 @@ CASES: dict[str, dict[str, Case]] = {
             {"likelihood": "binomial", **MODERATE}, {"counts": np.ones(N_ROWS), "X_err": [0.5, 4.0]}
         ),
         "beta_binomial, a feature with errors": Case(
-            {"likelihood": "beta_binomial", **MODERATE}, {"counts": COUNTS, "X_err": [0.5, 0.0], "n_simulations": 150}
+            {"likelihood": "beta_binomial", **MODERATE},
+            {"counts": COUNTS, "X_err": [0.5, 0.0], "n_simulations": 150},
         ),
         "student_t, auto, a feature with errors": Case(
             {"likelihood": "student_t", "noise": "auto", **MODERATE}, {"y_err": Y_ERR, "X_err": [0.5, 0.0]}

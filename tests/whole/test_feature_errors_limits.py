@@ -90,7 +90,9 @@ def test_many_degrees_of_freedom_give_the_normal_likelihood() -> None:
 def test_a_mixture_of_one_is_normal(likelihood: str) -> None:
     X, y, given, error = table(likelihood)
     fits = [
-        Regressor(likelihood=likelihood, x_distribution=distribution, **PRIORS).fit(X, y, X_err=error, **given)
+        Regressor(likelihood=likelihood, x_distribution=distribution, **PRIORS).fit(
+            X, y, X_err=error, **given
+        )
         for distribution in (Mixture(n_components=1), "normal")
     ]
     np.testing.assert_allclose(fits[0].coef_, fits[1].coef_, rtol=1e-12)
