@@ -6,14 +6,14 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Likelihood, Observations
 
-__all__ = ["Places", "graph_over_line", "log_density_over_line", "log_sum_graph"]
+__all__ = ["Places", "log_density_over_line"]
 
 Array = NDArray[np.float64]
 
@@ -167,10 +167,14 @@ class _Integrand(NamedTuple):
 
         Nodes are even in x, t = mode + unit sinh(x): close about the mode and, in proportion, far apart in the tails.
         """
-        height, middle, turns = self(t), self(np.zeros_like(t)), 12
-        astray = ~(height > middle)
-        t, width, height = np.where(astray, 0.0, t), np.where(astray, 1.0, width), np.fmax(height, middle)
-        for _ in range(turns):
+        # A target far from its line may have a second mode, by itself.
+        own = np.nan_to_num((self.likelihood.link.of(self.data.y) - self.mean) / self.sd)
+        starts = np.array([t, np.zeros_like(t), np.clip(own, -40.0, 40.0)])
+        heights = np.array([self(start) for start in starts])
+        best = np.nanargmax(np.where(np.isnan(heights), -np.inf, heights), axis=0)
+        width = np.where(best == 0, width, 1.0)
+        t, height = (np.take_along_axis(of, best[None], 0)[0] for of in (starts, heights))
+        for _ in range(12):
             slope, bend = self.slopes(t, width, height + 0.5 * np.square(t))
             width = 1.0 / np.sqrt(1.0 + bend)
             step = (slope - t) * np.square(width)
@@ -391,74 +395,3 @@ def _by_parts(
     if highest is None or total is None:
         return None
     return np.log(total) + highest - 0.5 * _LOG_TWO_PI
-
-
-def graph_over_line(
-    likelihood: Likelihood,
-    mean: Any,
-    variance: Any,
-    values: Mapping[str, Any],
-    data: Observations,
-    places: Places,
-    noise: tuple[Any, Any, Any] | None = None,
-) -> Any:
-    """Return what `log_density_over_line` does but for what depends on the data alone, (n,), in PyTensor.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    mean, variance : TensorVariable of shape (n,)
-    values, data
-        As for `Likelihood.graph`.
-    places : Places
-        Arrays or tensors; of likelihoods whose noise is a mixture of normal distributions not looked at.
-    noise : tuple, default=None
-        As there, broadcasting to (n,).
-    """
-    import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
-
-    if likelihood.has_noise_scale:
-        if noise is None:
-            noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
-        off, with_line, own = noise
-        residual = data.y - mean
-        square = pt.square(abs(residual) + abs(off))
-        total = variance + 2.0 * with_line + own
-        parts = likelihood.normal_parts_graph(values, square / own, square / total, 30)
-        if parts is not None:
-            log_weight, part = parts
-            root = pt.sqrt(part)
-            spread = variance + 2.0 * root * with_line + part * own
-            each = pt.square(residual - root * off) / spread + pt.log(spread) + _LOG_TWO_PI
-            return log_sum_graph(log_weight - 0.5 * each)
-    # Less is lost in rounding, and the difference to none is nothing.
-    variance = pt.maximum(variance, 1e-12)
-    sd = pt.sqrt(variance)
-    square = 1.0 / (1.0 + places.precision * variance)
-    t = sd * places.precision * (places.target - mean) * square
-    # One step of Newton's method by differences.
-    step = 0.5 * pt.sqrt(square)
-    three = t + step * np.array([[-1.0], [0.0], [1.0]])
-    down, middle, up = (likelihood.graph(mean + sd * three, values, data)[i] for i in range(3))
-    bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
-    width = 1.0 / pt.sqrt(1.0 + bend)
-    t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
-    # As many nodes as the row wants that wants most: an error of 1e-5 makes no difference to draws.
-    count = places.nodes.max() - 1.0
-    z = places.span / (count - 1.0) * pt.arange(count)[:, None] - places.below
-    # Where the nodes are makes no difference to the integral, nor to its derivatives.
-    eta = disconnected_grad(mean + sd * (t + width * z))
-    apart = disconnected_grad(sd * width * places.span / (count - 1.0))
-    normal = -0.5 * (pt.square(eta - mean) / variance + pt.log(variance) + _LOG_TWO_PI)
-    return log_sum_graph(likelihood.graph(eta, values, data) + normal) + pt.log(apart)
-
-
-def log_sum_graph(logs: Any) -> Any:
-    """Return the log of the terms' sum along the first axis, in PyTensor; the highest one must be finite."""
-    import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
-
-    highest = disconnected_grad(logs.max(axis=0))
-    # With nothing added it would become an operation that looks for infinities, and another one for its derivatives.
-    return highest + pt.log(pt.exp(logs - highest).sum(axis=0) + 1e-300)

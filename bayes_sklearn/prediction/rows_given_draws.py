@@ -131,9 +131,11 @@ class MeasuredRowsGivenDraws(NamedTuple):
         if self.likelihood.is_normal:  # what readings tell of the noise is in the line
             noise = np.broadcast_to(self._squared_scale(), self.line.mean.T.shape).T
             return self.line.log_density(self.data.y, noise).T
-        mean, variance = (np.ascontiguousarray(part.T) for part in (self.line.mean, self.line.feature_error))
-        of_rows = log_density_over_line(self.likelihood, mean, variance, self.values, self.data)
-        return of_rows + np.log(self.data.trials)
+        total = np.full(self.line.mean.T.shape, -np.inf)
+        for log_weight, mean, variance in self._normals():
+            of_rows = log_density_over_line(self.likelihood, mean, variance, self.values, self.data)
+            np.logaddexp(total, log_weight + of_rows, out=total)
+        return total + np.log(self.data.trials)
 
     def transform(self) -> Array:
         """Return the probability of less than the target, and half of that of a share itself, (G, n)."""
@@ -165,17 +167,25 @@ class MeasuredRowsGivenDraws(NamedTuple):
                 found = True
             if found:
                 return
-        yield from self._at_points()
+        for log_share, mean, variance in self._normals():
+            for log_weight, part in self._at_points(mean, variance):
+                yield log_share + log_weight, part
+
+    def _normals(self) -> Iterator[tuple[Array, Array, Array]]:
+        """Yield log weights, means and variances of normal distributions that the line is a mixture of, (G, n)."""
+        for parts in self.line.normals():
+            weight, mean, variance = (np.ascontiguousarray(part.T) for part in parts)
+            with np.errstate(divide="ignore"):
+                yield np.log(weight), mean, variance
 
     def _squared_scale(self) -> Array:
         return self.likelihood.squared_scale(self.values, self.data)
 
-    def _at_points(self) -> Iterator[tuple[Array, RowsGivenDraws]]:
-        """Yield the rows at points of the line, a rule for its normal distribution.
+    def _at_points(self, mean: Array, variance: Array) -> Iterator[tuple[Array, RowsGivenDraws]]:
+        """Yield the rows at points of a line, a rule for its normal distribution.
 
         Evenly spaced, as closely as the line's distribution given the target may be narrow.
         """
-        mean, variance = self.line.mean.T, self.line.feature_error.T
         sd, link = np.sqrt(variance), self.likelihood.link
         # What a target says most sharply is what it says near itself, or on the way there from the line.
         levels = [link.mean(mean + step * sd) for step in (-2.0, 0.0, 2.0)]

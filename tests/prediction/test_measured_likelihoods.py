@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from bayes_sklearn.estimators import fitting
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
-from bayes_sklearn.inference.structural.true_features import TrueFeatures
+from bayes_sklearn.inference.structural.true_features import Components, Line, TrueFeatures
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
@@ -28,7 +28,7 @@ from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.draws import draws_of
 from bayes_sklearn.prediction.new_measurements import new_rows
 from bayes_sklearn.prediction.noise import NoiseModel
-from bayes_sklearn.prediction.rows_given_draws import GivenDraws, Observed
+from bayes_sklearn.prediction.rows_given_draws import GivenDraws, MeasuredRowsGivenDraws, Observed
 
 import plain
 
@@ -243,3 +243,31 @@ def test_nodes_without_a_covariance_can_be_drawn_from() -> None:
     true: Any = posterior(BinomialLikelihood()).true_features
     drawn = true.drawn(np.array([3, 3, 5]), np.random.default_rng(0))
     assert_allclose(drawn.theta, true.theta[[3, 3, 5]])
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=str)
+def test_rows_are_held_against_every_component(likelihood: Likelihood) -> None:
+    rng = np.random.default_rng(2)
+    rows, nodes, count = 4, 3, 2
+    weights = rng.dirichlet(np.ones(count), size=(rows, nodes)).reshape(rows, -1)
+    mean, variance = rng.normal(size=(rows, nodes * count)), rng.uniform(0.1, 2.0, size=(rows, nodes * count))
+    line = Line.of_components(Components(weights, mean, variance), count)
+    data = Observations(np.array([0.0, 0.3, 0.5, 1.0]), trials=np.full(rows, 10.0))
+    values = {"dispersion": np.full((nodes, 1), 0.1), "nu": np.full((nodes, 1), 4.0)}
+    values["noise_scale"] = np.array([[0.3], [1.0], [2.0]])
+    if not likelihood.counted:
+        data = replace(data, trials=1.0)
+    given = MeasuredRowsGivenDraws(likelihood, data, values, line)
+    z = np.linspace(-10.0, 10.0, 20_001)[:, None]
+    rule = np.exp(-0.5 * z[:, 0] ** 2) / np.exp(-0.5 * z[:, 0] ** 2).sum()
+    density, below = np.zeros((2, nodes, rows))
+    for node, row, c in np.ndindex(nodes, rows, count):
+        at = node * count + c
+        eta = mean[row, at] + np.sqrt(variance[row, at]) * z
+        own = {key: value[node] for key, value in values.items()}
+        one = data.take(slice(row, row + 1))
+        density[node, row] += weights[row, at] * (rule @ np.exp(likelihood.log_density(eta, own, one)[:, 0]))
+        below[node, row] += weights[row, at] * (rule @ likelihood.probability_of_less(eta, own, one)[:, 0])
+    per_unit = np.log(np.asarray(data.trials))
+    assert_allclose(given.log_density(), np.log(density) + per_unit, rtol=0.0, atol=1e-5)
+    assert_allclose(given.transform(), below, rtol=0.0, atol=1e-5)

@@ -28,7 +28,7 @@ from ..structural.model import StructuralProblem
 from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
-from .mixture_nodes import most_likely_number, solve_rows
+from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
 from .working_target import working_target
@@ -73,14 +73,14 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         raise ValueError(f"The importance engine can't take this: {reason}.")
     check_proper(problem.gaussian_like())
     if problem.feature_errors is None:
-        posterior, found = solve_regression(problem, seed=settings.seed)
+        posterior, found = solve_regression(problem, settings.nodes, settings.seed)
         return _trusted(posterior, found)
     if _integrates(problem):
         structural, units = structural_problem(problem)
         nodes = solve_structural(structural, seed=settings.seed)
         return _trusted(posterior_of(problem, nodes, units), nodes.sample)
     mixture, units = row_problem(problem)
-    mixture, found = solve_rows(mixture, settings.seed)
+    found = solve_mixture(mixture, settings.seed)
     return _trusted(mixture_posterior(problem, mixture, found.points, found.weights, units), found)
 
 
@@ -115,7 +115,7 @@ def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
     """Return the problem in the engine's own terms where no parameter integrates out."""
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
-        return MixtureProblem(structural, problem.n_components), units
+        return MixtureProblem(structural, problem.n_components, regressed=problem.n_components == 1), units
     used = slice(None) if problem.rows.frequency is None else problem.rows.used
     working, target = working_target(problem, used)
     pilot, units = structural_problem(working)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...likelihoods.noise import KNOWN
 from ..importance.engine import Units, mixture_posterior, row_problem
-from ..importance.mixture_nodes import solve_rows
+from ..importance.mixture_nodes import solve_mixture
 from ..numerics.importance_sampling import mean_and_root
 from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
@@ -81,11 +81,11 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     pilot = pilot_of(problem)
     check_proper(pilot)
     mixture, units = row_problem(pilot)
-    mixture, sample = solve_rows(mixture, seed, _NODES)
+    sample = solve_mixture(mixture, seed, _NODES)
     points, weights = mixture.positive(sample.points), sample.weights
     parts, center = mixture.taken_apart(points), points[np.argmax(weights)]
     mixture = mixture.placed(center)
-    if mixture.regressed and not is_regressed(problem):
+    if mixture.follows and not is_regressed(problem):
         points[:, mixture.columns["m"]] = parts.m
         first = int(mixture.data.intercept is None)
         points[:, mixture.columns["line"]] = parts.line[:, first:]
@@ -99,8 +99,9 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         "w": w,
         "y": y,
         "mu_mean": mixture.mu_mean,
-        "mean_error": mixture.mean_error * mixture.regressed,
     }
+    if mixture.follows:
+        arrays |= {f"measured_{name}": value for name, value in mixture.measured._asdict().items()}
     if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
     if scale_coordinates(problem):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -44,6 +45,15 @@ class Line(NamedTuple):
         mean = (weights * means).sum(axis=2)
         variances = components.variance.reshape(split) + np.square(means - mean[:, :, None])
         return cls(mean, np.zeros_like(mean), (weights * variances).sum(axis=2), components)
+
+    def normals(self) -> Iterator[tuple[Array, Array, Array]]:
+        """Yield weights, means and variances, (rows, G) each, of the line's normal distributions given each node."""
+        if self.components is None:
+            yield np.ones_like(self.mean), self.mean, self.feature_error
+            return
+        split = (*self.mean.shape, -1)
+        weights, mean, variance = (np.moveaxis(part.reshape(split), 2, 0) for part in self.components)
+        yield from zip(weights, mean, variance, strict=True)
 
     def drawn(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return mean and variance by the features' errors of one component a node, (rows, G) each."""
