@@ -103,7 +103,7 @@ def test_a_mixture_of_one_is_normal(likelihood: str) -> None:
 def test_what_data_hardly_tell_is_doubted_and_nothing_overflows(likelihood: str, case: str) -> None:
     """Other warnings than these, of NumPy's, are errors here."""
     X, y, given, error = table(likelihood)
-    rows = {"errors that hide the feature": N, "more features than rows": 8, "two rows": 2}[case]
+    rows = {"errors that hide the feature": 40, "more features than rows": 8, "two rows": 2}[case]
     if case == "errors that hide the feature":
         error = 12.0 * error
     elif case == "more features than rows":
