@@ -277,9 +277,15 @@ class StudentTLikelihood(_Additive):
         far = np.minimum(np.log1p(outlying / nu), (_FALLEN + explained) / nu)
         lower = -np.minimum(1.0 + _FALLEN / nu, 12.0 * sd) - far
         upper = np.minimum(1.0 + np.log1p(_FALLEN / nu), 8.0 * sd)
-        count = int(np.ceil(np.max((upper - lower) / np.minimum(0.5, 0.75 * sd))))
-        log_precision = lower + np.minimum(0.5, 0.75 * sd) * np.arange(count + 1)
+        step = np.minimum(0.5, 0.75 * sd)
+        wanted = np.ceil((upper - lower) / step)
+        # Where more are wanted, or nobody knows how many, a point is far from everything: it gets no density.
+        most = 2000.0
+        astray = ~(wanted <= most)
+        count = int(np.max(wanted, where=~astray, initial=1.0))
+        log_precision = lower + step * np.arange(count + 1)
         log_weights = 0.5 * nu * (log_precision - np.exp(log_precision))
+        log_weights[astray[:, 0]] = np.nan
         log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
         for log_weight, log_value in zip(log_weights.T, log_precision.T, strict=True):
             yield log_weight[:, None], np.exp(-log_value[:, None])

@@ -253,11 +253,11 @@ class _Integrand(NamedTuple):
         # Rows that need more are taken by nodes of another kind.
         most = 48.0
         wave, count = np.where(count > most, 0.0, found.wave), np.minimum(count, most)
-        per = np.where(self.sd > 0.0, 1.0 / self.sd, 0.0)  # where there is no variance it does not matter
+        sd = np.maximum(self.sd, 1e-5)  # where there is hardly a variance places do not matter
         bend = np.maximum(np.square(1.0 / width) - 1.0, 1e-6)  # a little, for a slope
-        target = self.mean + self.sd * (t + slope / bend)
+        target = self.mean + self.sd * t + sd * slope / bend
         apart = self.sd * width * step
-        return Places(target, bend * np.square(per), below, whole, count, apart, wave)
+        return Places(target, bend / np.square(sd), below, whole, count, apart, wave)
 
     def integral(
         self, t: Array, width: Array, below: Array, step: Array, count: Array, height: Array

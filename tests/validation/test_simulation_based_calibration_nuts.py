@@ -1,4 +1,4 @@
-"""The posteriors that NUTS alone can give are calibrated: of priors with heavy tails, and of true features' log odds.
+"""The posteriors that NUTS alone can give are calibrated: of priors with heavy tails.
 
 Where importance sampling takes a model too, it is calibrated (the file beside this one), and the draws of NUTS are
 held against it (``tests/inference/nuts``). How probable a false alarm is: see `calibration`.
@@ -10,7 +10,7 @@ import pytest
 
 from bayes_sklearn.priors import Exponential, Horseshoe, Laplace, StudentT
 
-from calibration import COUNTS, FALSE_ALARM, Case, X
+from calibration import FALSE_ALARM, Case, X
 
 CASES: dict[str, Case] = {
     "scaled, heavy-tailed priors": Case(
@@ -18,9 +18,6 @@ CASES: dict[str, Case] = {
     ),
     "additive": Case({"noise": "additive", "coef_prior": Laplace()}, X=X[:, :1]),
     "horseshoe": Case({"coef_prior": Horseshoe(n_nonzero=1)}),
-    "binomial, a feature with errors": Case(
-        {"likelihood": "binomial"}, {"counts": COUNTS, "X_err": 0.5}, X[:, :1]
-    ),
 }
 
 

@@ -125,6 +125,7 @@ class Peak(NamedTuple):
     """Laplace's approximation."""
 
 
+@np.errstate(over="ignore")  # of slopes far from everything
 def highest(problem: MixtureProblem, start: tuple[Array, Array]) -> Peak:
     """Return a place near the mode, uphill from a point, with units of its coordinates.
 

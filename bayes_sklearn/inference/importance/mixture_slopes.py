@@ -193,7 +193,10 @@ class ScaledSlopes:
         precision = following.information / max(len(z), 1) * (z.T @ z)
         slopes = (reference.y + reference.m @ reference.w if prior.on_signal else reference.y)[1:]
         whiten = prior.whiten[0]
-        known = Known(precision, precision @ (slopes - prior.beta_mean), prior.beta_mean, whiten.T @ whiten)
+        weak = whiten.T @ whiten
+        # Collinear features leave the data's part singular, and a wide prior makes up for none of it.
+        precision = precision + 1e-10 * np.trace(precision) / np.trace(weak) * weak
+        known = Known(precision, precision @ (slopes - prior.beta_mean), prior.beta_mean, weak)
         if not prior.on_signal:
             # K'T is to m what the spread of exact features is to their slopes.
             T = data.psi(point).T[0]

@@ -240,6 +240,7 @@ def mean_and_root(
     return location, sd[:, None] * root
 
 
+@np.errstate(over="ignore")  # of slopes far from everything
 def find_mode(
     log_density: LogDensity, center: Array, root: Array, known: Callable[[Array], bool] | None = None
 ) -> tuple[Array, Array, int]:
@@ -308,6 +309,7 @@ def find_mode(
     return center, root, n_evaluations
 
 
+@np.errstate(over="ignore")  # of a tail that is not to be trusted
 def pareto_smoothed(log_weights: Array) -> tuple[Array, float]:
     """Return log weights whose largest are replaced by quantiles of a Pareto tail, and the tail's shape.
 

@@ -179,6 +179,7 @@ class MixtureProblem(MixtureCoordinates):
         target = self._target
         entries[q + 1, q + 1] = target.likelihood.squared_scale(self._values(parts), target.data.take(rows))
 
+    @np.errstate(all="ignore")  # as in `row_log_density`
     def log_prior(self, points: Array) -> Array:
         """Return the log prior density of points, s and t not negative."""
         data, count = self.data, self.n_components

@@ -215,9 +215,13 @@ def gauss_points_of_gaussians(
     variance = average(np.square(away), weights) + average(variances, weights)
     sd = np.sqrt(np.maximum(variance, _TINY))
     away /= sd[:, None]
+    # Of nodes that hardly count and lie farther out powers are too large for numbers.
+    farthest = 10.0 ** (125.0 / size)
+    np.clip(away, -farthest, farthest, out=away)
     # He_k(x) under Normal(m, v): m He_k - k (1 - v) He_(k - 1).
     short = variances / -np.square(sd)[:, None]
     short += 1.0
+    np.clip(short, -np.square(farthest), np.square(farthest), out=short)
     found = np.zeros((2 * size, len(means)))
     found[0] = 1.0
     before, here = np.ones_like(away), away.copy()
