@@ -188,11 +188,15 @@ class _Integrand(NamedTuple):
         count, reach = 97, 9.0
         unit = width if self.likelihood.link.is_identity else np.minimum(width, _APART / self.sd)
         step = 2.0 * np.arcsinh(reach / unit) / (count - 1.0)
-        total = np.full_like(t, -np.inf)
+        total = np.zeros_like(t)
         for j in range(-(count // 2), count // 2 + 1):
             x = step * j
-            np.logaddexp(total, self(t + unit * np.sinh(x)) + np.log(np.cosh(x)), out=total)
-        return total + np.log(step * unit) - 0.5 * _LOG_TWO_PI
+            value = self(t + unit * np.sinh(x))
+            value -= height
+            np.exp(np.minimum(value, 600.0, out=value), out=value)
+            value *= np.cosh(x)
+            total += value
+        return np.log(total * step * unit) + height - 0.5 * _LOG_TWO_PI
 
     def mode(self) -> tuple[Array, Array, Array]:
         """Return the mode, the width there and the log likelihood's slope, by Newton's method with halved steps."""

@@ -46,7 +46,13 @@ class Design:
         share = 1.0 / (1.0 + np.exp(-eta))
         if self.likelihood == "beta_binomial":
             share = rng.beta(9.0 * share, 9.0 * (1.0 - share))
-        return {"X": X, "y": rng.binomial(trials, share) / trials, "X_err": X_err, "y_err": None, "trials": trials}
+        return {
+            "X": X,
+            "y": rng.binomial(trials, share) / trials,
+            "X_err": X_err,
+            "y_err": None,
+            "trials": trials,
+        }
 
 
 DESIGNS = [
