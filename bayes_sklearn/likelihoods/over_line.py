@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .base import Likelihood, Observations
 
-__all__ = ["Places", "graph_over_line", "log_density_over_line", "log_sum_graph"]
+__all__ = ["Places", "log_density_over_line", "parts_over_line"]
 
 Array = NDArray[np.float64]
 
@@ -353,6 +353,32 @@ def _by_nodes(
     return found.log
 
 
+def parts_over_line(
+    likelihood: Likelihood,
+    mean: Array,
+    variance: Array,
+    values: Mapping[str, Array],
+    data: Observations,
+    noise: tuple[Array, Array, Array] | None = None,
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield log weights of what each row's target is a mixture of, how far it is from their means, and their variances.
+
+    Parameters are those of `log_density_over_line`. Where noise is no mixture of normal distributions, nothing.
+    """
+    off, with_line, own = (0.0, 0.0, likelihood.squared_scale(values, data)) if noise is None else noise
+    residual = data.y - mean
+    square = np.square(np.abs(residual) + np.abs(off))
+    farthest = [
+        (square / np.maximum(of, np.finfo(np.float64).tiny)).max(axis=1, keepdims=True)
+        for of in (own + np.zeros_like(mean), variance + 2.0 * with_line + own)
+    ]
+    for log_weight, part in likelihood.normal_parts(values, *farthest):
+        root = np.sqrt(part)
+        spread = part * own + 2.0 * root * with_line
+        spread = spread + variance
+        yield log_weight, residual - root * off, spread
+
+
 def _by_parts(
     likelihood: Likelihood,
     mean: Array,
@@ -362,19 +388,9 @@ def _by_parts(
     noise: tuple[Array, Array, Array] | None,
 ) -> Array | None:
     """Return the log density as that of a mixture of normal distributions; None where it is none."""
-    off, with_line, own = (0.0, 0.0, likelihood.squared_scale(values, data)) if noise is None else noise
-    residual = data.y - mean
-    square = np.square(np.abs(residual) + np.abs(off))
-    farthest = [
-        (square / np.maximum(of, np.finfo(np.float64).tiny)).max(axis=1, keepdims=True)
-        for of in (own + np.zeros_like(mean), variance + 2.0 * with_line + own)
-    ]
     highest = total = None
-    for log_weight, part in likelihood.normal_parts(values, *farthest):
-        root = np.sqrt(part)
-        spread = part * own + 2.0 * root * with_line
-        spread = spread + variance
-        value = np.square(residual - root * off)
+    for log_weight, residual, spread in parts_over_line(likelihood, mean, variance, values, data, noise):
+        value = np.square(residual)
         value /= spread
         value += np.log(spread)
         value *= -0.5
@@ -391,74 +407,3 @@ def _by_parts(
     if highest is None or total is None:
         return None
     return np.log(total) + highest - 0.5 * _LOG_TWO_PI
-
-
-def graph_over_line(
-    likelihood: Likelihood,
-    mean: Any,
-    variance: Any,
-    values: Mapping[str, Any],
-    data: Observations,
-    places: Places,
-    noise: tuple[Any, Any, Any] | None = None,
-) -> Any:
-    """Return what `log_density_over_line` does but for what depends on the data alone, (n,), in PyTensor.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    mean, variance : TensorVariable of shape (n,)
-    values, data
-        As for `Likelihood.graph`.
-    places : Places
-        Arrays or tensors; of likelihoods whose noise is a mixture of normal distributions not looked at.
-    noise : tuple, default=None
-        As there, broadcasting to (n,).
-    """
-    import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
-
-    if likelihood.has_noise_scale:
-        if noise is None:
-            noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
-        off, with_line, own = noise
-        residual = data.y - mean
-        square = pt.square(abs(residual) + abs(off))
-        total = variance + 2.0 * with_line + own
-        parts = likelihood.normal_parts_graph(values, square / own, square / total, 30)
-        if parts is not None:
-            log_weight, part = parts
-            root = pt.sqrt(part)
-            spread = variance + 2.0 * root * with_line + part * own
-            each = pt.square(residual - root * off) / spread + pt.log(spread) + _LOG_TWO_PI
-            return log_sum_graph(log_weight - 0.5 * each)
-    # Less is lost in rounding, and the difference to none is nothing.
-    variance = pt.maximum(variance, 1e-12)
-    sd = pt.sqrt(variance)
-    square = 1.0 / (1.0 + places.precision * variance)
-    t = sd * places.precision * (places.target - mean) * square
-    # One step of Newton's method by differences.
-    step = 0.5 * pt.sqrt(square)
-    three = t + step * np.array([[-1.0], [0.0], [1.0]])
-    down, middle, up = (likelihood.graph(mean + sd * three, values, data)[i] for i in range(3))
-    bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
-    width = 1.0 / pt.sqrt(1.0 + bend)
-    t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
-    # As many nodes as the row wants that wants most: an error of 1e-5 makes no difference to draws.
-    count = places.nodes.max() - 1.0
-    z = places.span / (count - 1.0) * pt.arange(count)[:, None] - places.below
-    # Where the nodes are makes no difference to the integral, nor to its derivatives.
-    eta = disconnected_grad(mean + sd * (t + width * z))
-    apart = disconnected_grad(sd * width * places.span / (count - 1.0))
-    normal = -0.5 * (pt.square(eta - mean) / variance + pt.log(variance) + _LOG_TWO_PI)
-    return log_sum_graph(likelihood.graph(eta, values, data) + normal) + pt.log(apart)
-
-
-def log_sum_graph(logs: Any) -> Any:
-    """Return the log of the terms' sum along the first axis, in PyTensor; the highest one must be finite."""
-    import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
-
-    highest = disconnected_grad(logs.max(axis=0))
-    # With nothing added it would become an operation that looks for infinities, and another one for its derivatives.
-    return highest + pt.log(pt.exp(logs - highest).sum(axis=0) + 1e-300)

@@ -21,7 +21,8 @@ from bayes_sklearn.likelihoods import (
     Observations,
     StudentTLikelihood,
 )
-from bayes_sklearn.likelihoods.over_line import Places, graph_over_line, log_density_over_line
+from bayes_sklearn.likelihoods.over_line import Places, log_density_over_line
+from bayes_sklearn.likelihoods.over_line_graph import graph_over_line
 
 Array = NDArray[np.float64]
 

@@ -16,9 +16,10 @@ NAME = "nuts"
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    reason = without_noise(problem)
-    if reason is not None:
-        return reason
+    for method in ("normal_parts", "normal_parts_graph"):
+        reason = without_noise(problem, method)
+        if reason is not None:
+            return reason
     missing = missing_distribution(problem)
     return None if missing is None else f"PyMC has no distribution for {missing}"
 

@@ -58,7 +58,8 @@ class MixtureProblem(MixtureCoordinates):
 
     def log_density(self, points: Array) -> Array:
         """Return the log of the density of points and data together."""
-        total = self.log_prior(points)
+        with np.errstate(all="ignore"):
+            total = self.log_prior(points)
         for block, rows in self._blocks(len(points)):
             total[block] += self.row_log_density(points[block], rows) @ self.frequency[rows]
         total[~np.isfinite(total)] = -np.inf

@@ -119,6 +119,8 @@ class Case:
         n, p, q = self.n, self.p, self.q
         rng = np.random.default_rng([n, p, q, self.of_shares])
         X = rng.normal(size=(n, p)) * np.geomspace(0.5, 2.0, p) + 0.5 * rng.normal(size=(n, 1)) + 0.5
+        if self.components > 1:
+            X[:, p - q :] += 4.0 * (np.arange(n) % 3 > 0)[:, None]
         eta = X @ (np.array([0.8, -0.5, 0.0])[np.arange(p) % 3]) - 0.4
         frequency = {
             "none": None,
