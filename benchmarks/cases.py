@@ -163,6 +163,12 @@ def _errors_in_x(
     return {f"errors-in-x-{label}": Case(feature_cases.fit(common=common), size, {**size, "rows": 30})}
 
 
+def _errors_in_x_under(likelihood: str, rows: int, inference: str = "auto") -> dict[str, Case]:
+    work, size, sampled = feature_cases.fit_under(likelihood, inference), {"rows": rows}, inference == "nuts"
+    name = f"errors-in-x-{'nuts-' * sampled}{likelihood.replace('_', '-')}-{rows}"
+    return {name: Case(work, size, {"rows": 60}, needs_pymc=sampled)}
+
+
 def _streams(rows: int, batches: int) -> dict[str, Case]:
     size = {"batches": batches, "rows": rows, "columns": 10}
     work, tiny = streaming_cases.against_gradients, {**size, "batches": 2}
@@ -251,6 +257,13 @@ CASES: dict[str, Case] = {
         {"rows": 30, "draws": 20, "tune": 20},
         needs_pymc=True,
     ),
+    **_errors_in_x_under("binomial", 500),
+    **_errors_in_x_under("binomial", 5_000),
+    **_errors_in_x_under("binomial", 20_000),
+    **_errors_in_x_under("beta_binomial", 1_000),
+    **_errors_in_x_under("student_t", 1_000),
+    **_errors_in_x_under("binomial", 1_000, "nuts"),
+    **_errors_in_x_under("student_t", 1_000, "nuts"),
     **{
         f"noisy-intervals-{likelihood.replace('_', '-')}": Case(
             feature_cases.intervals(likelihood), {"rows": 1000, "fitted": 500}, {"rows": 30, "fitted": 60}

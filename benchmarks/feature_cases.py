@@ -14,7 +14,7 @@ from .data import NoisyTable, noisy
 from .fresh import run_probe
 from .measure import Result, as_time, seconds, timed
 
-__all__ = ["against_latent", "fit", "intervals"]
+__all__ = ["against_latent", "fit", "fit_under", "intervals"]
 
 
 def fit(*, common: bool) -> Callable[..., Result]:
@@ -50,6 +50,25 @@ def against_latent(rows: int, draws: int, tune: int, repeats: int) -> Result:
     )
 
 
+def fit_under(likelihood: str, inference: str = "auto") -> Callable[..., Result]:
+    """Return a case that takes the seconds of a fit under another likelihood, errors of one feature by row.
+
+    By NUTS of fits to other rows, with a compiled model: the first one is discarded.
+    """
+
+    def run(rows: int, repeats: int) -> Result:
+        tables = [_under(likelihood, rows, seed) for seed in range(repeats + 1)]
+        turn = iter(tables)
+
+        def work() -> None:
+            X, y, given = next(turn)
+            _model(likelihood, inference).fit(X, y, **given)
+
+        return seconds(work, repeats)
+
+    return run
+
+
 def intervals(likelihood: str) -> Callable[..., Result]:
     """Return a case that takes the seconds of means, standard deviations and intervals of rows with errors by row.
 
@@ -57,27 +76,36 @@ def intervals(likelihood: str) -> Callable[..., Result]:
     """
 
     def run(rows: int, fitted: int, repeats: int) -> Result:
-        table, new = (noisy(size, 2, 1, common=False, seed=seed) for size, seed in ((fitted, 0), (rows, 1)))
-        rng, counted = np.random.default_rng(2), likelihood != "student_t"
-        model = BayesianErrorsInVariablesRegressor(
-            likelihood=likelihood, weight_type="counts" if counted else "auto", random_state=0
-        )
-        given: dict[str, Any] = {}
-        if counted:
-            trials = np.rint(10.0 ** rng.uniform(0.0, 5.0, fitted))
-            share = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(-table.y))) / trials
-            model.fit(table.X, share, sample_weight=trials, X_err=table.X_err)
-            given = {"counts": np.rint(10.0 ** rng.uniform(0.0, 5.0, rows))}
-        else:
-            model.fit(table.X, table.y, X_err=table.X_err)
+        X, y, given = _under(likelihood, fitted, 0)
+        model = _model(likelihood).fit(X, y, **given)
+        new, _, of_new = _under(likelihood, rows, 1)
+        if "sample_weight" in of_new:
+            of_new["counts"] = of_new.pop("sample_weight")
 
         def work() -> None:
-            model.predict(new.X, return_std=True, X_err=new.X_err, **given)
-            model.predict_interval(new.X, X_err=new.X_err, **given)
+            model.predict(new, return_std=True, **of_new)
+            model.predict_interval(new, **of_new)
 
         return seconds(work, repeats)
 
     return run
+
+
+def _model(likelihood: str, inference: str = "auto") -> BayesianErrorsInVariablesRegressor:
+    weight_type = "auto" if likelihood == "student_t" else "counts"
+    return BayesianErrorsInVariablesRegressor(
+        likelihood=likelihood, weight_type=weight_type, inference=inference, random_state=0
+    )
+
+
+def _under(likelihood: str, rows: int, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Return features, a target and what is known of both: of shares counts from 1 to 100,000."""
+    table, rng = noisy(rows, 2, 1, common=False, seed=seed), np.random.default_rng(seed + 100)
+    if likelihood == "student_t":
+        return table.X, table.y, {"X_err": table.X_err}
+    trials = np.rint(10.0 ** rng.uniform(0.0, 5.0, rows))
+    share = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(-table.y))) / trials
+    return table.X, share, {"X_err": table.X_err, "sample_weight": trials}
 
 
 def _fit(table: NoisyTable) -> Callable[[], object]:

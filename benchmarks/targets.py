@@ -91,6 +91,27 @@ TARGETS: dict[str, Target] = {
     "errors-in-x-latent-1000": Target(
         "PyMC with latent true features / fit, errors by row, 1,000 rows", 50.0, at_least=True
     ),
+    "errors-in-x-binomial-500": Target(
+        "fit, binomial, one of two features with errors by row, 500 rows", 0.25, "s"
+    ),
+    "errors-in-x-binomial-5000": Target(
+        "fit, binomial, one of two features with errors by row, 5,000 rows", 1.6, "s"
+    ),
+    "errors-in-x-binomial-20000": Target(
+        "fit, binomial, one of two features with errors by row, 20,000 rows", 5.0, "s"
+    ),
+    "errors-in-x-beta-binomial-1000": Target(
+        "fit, beta-binomial, one of two features with errors by row, 1,000 rows", 1.3, "s"
+    ),
+    "errors-in-x-student-t-1000": Target(
+        "fit, Student's t, one of two features with errors by row, 1,000 rows", 1.3, "s"
+    ),
+    "errors-in-x-nuts-binomial-1000": Target(
+        "NUTS refit, binomial, one of two features with errors by row, 1,000 rows", 5.0, "s"
+    ),
+    "errors-in-x-nuts-student-t-1000": Target(
+        "NUTS refit, Student's t, one of two features with errors by row, 1,000 rows", 5.0, "s"
+    ),
     "noisy-intervals-binomial": Target("1,000 noisy rows with intervals, binomial", 1.0, "s"),
     "noisy-intervals-beta-binomial": Target("1,000 noisy rows with intervals, beta-binomial", 1.0, "s"),
     "noisy-intervals-student-t": Target("1,000 noisy rows with intervals, Student's t", 1.0, "s"),

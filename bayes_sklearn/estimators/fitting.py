@@ -234,7 +234,7 @@ def _with_feature_errors(
     spread[true.noisy] = np.sqrt(weights @ np.square(left - own[true.noisy]))
     without = problem.without_feature_errors().gaussian_like()
     with quietly():  # a fit for comparison
-        naive = solve(without, choose(without, "auto"), settings)
+        naive = solve(without, choose(without, "auto"), replace(settings, nodes=1024))
     hidden = spread >= 0.3 * own  # too little is known of the reliability
     hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
     attenuation = Attenuation(naive.mean[1:].copy(), reliability, own, spread, hidden)

@@ -401,7 +401,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """What engines that sample are told."""
+    """What engines that sample are told, and those that draw nodes."""
 
     draws: int = 1000
     """Of each chain, those of tuning not counted."""
@@ -409,6 +409,8 @@ class SamplerSettings:
     nuts_kwargs: Mapping[str, Any] | None = None
     seed: int = 0
     verbose: bool = False
+    nodes: int | None = None
+    """Of importance sampling without errors of features; None: as many as it takes."""
 
 
 class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller to go on, or to warn

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -41,6 +42,11 @@ class Observations:
     """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
     visible: float = 1.0
     """Scatter that is about the least that can be told from none, where it is added to errors."""
+
+    @cached_property
+    def found(self) -> dict[str, Any]:
+        """What a likelihood has found of these data alone, by its name: rows are looked at many times."""
+        return {}
 
     def take(self, index: slice | NDArray[np.intp]) -> Observations:
         """Return these rows alone."""

@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,10 +167,14 @@ class _Integrand(NamedTuple):
 
         Nodes are even in x, t = mode + unit sinh(x): close about the mode and, in proportion, far apart in the tails.
         """
-        height, middle, turns = self(t), self(np.zeros_like(t)), 12
-        astray = ~(height > middle)
-        t, width, height = np.where(astray, 0.0, t), np.where(astray, 1.0, width), np.fmax(height, middle)
-        for _ in range(turns):
+        # A target far from its line may have a second mode, by itself.
+        own = np.nan_to_num((self.likelihood.link.of(self.data.y) - self.mean) / self.sd)
+        starts = np.array([t, np.zeros_like(t), np.clip(own, -40.0, 40.0)])
+        heights = np.array([self(start) for start in starts])
+        best = np.nanargmax(np.where(np.isnan(heights), -np.inf, heights), axis=0)
+        width = np.where(best == 0, width, 1.0)
+        t, height = (np.take_along_axis(of, best[None], 0)[0] for of in (starts, heights))
+        for _ in range(12):
             slope, bend = self.slopes(t, width, height + 0.5 * np.square(t))
             width = 1.0 / np.sqrt(1.0 + bend)
             step = (slope - t) * np.square(width)

@@ -1,4 +1,4 @@
-"""What a likelihood says of rows whose linear predictor is itself normal, in PyTensor, for samplers.
+"""What a likelihood says of rows whose linear predictor is itself normal, in PyTensor: the integral over it.
 
 Equations (n) are those of ``docs/maths.md``.
 """

@@ -78,8 +78,7 @@ class BinomialLikelihood(_OfShares):
         return ()
 
     def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
-        successes, failures = counts(data)
-        trials, constant = data.trials, _log_choose(successes, failures)
+        (successes, failures, constant), trials = _counted(data), data.trials
         when_less, when_more = 0.5 * successes, 0.5 * failures
 
         def log_density(eta: Array) -> Array:
@@ -178,10 +177,10 @@ class BetaBinomialLikelihood(_OfShares):
     def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
         # Of shares as small as these all but the first success is the beta distribution's: the log is linear.
         least_log = -200.0
-        successes, failures = counts(data)
+        successes, failures, constant = _counted(data)
         dispersion = np.asarray(values["dispersion"])
         odds = dispersion / (1.0 - dispersion)
-        constant = _log_choose(successes, failures) - log_rising(odds, successes + failures)
+        constant = constant - log_rising(odds, successes + failures)
 
         def log_density(eta: Array) -> Array:
             rest = np.exp(np.clip(eta, least_log, -least_log))
@@ -330,6 +329,15 @@ def _drawn_shares(probability: Array, data: Observations, rng: np.random.Generat
     """Return shares of successes among the rows' trials."""
     trials = np.maximum(np.rint(data.trials), 1.0)
     return rng.binomial(trials.astype(np.int64), probability) / trials
+
+
+def _counted(data: Observations) -> tuple[Array, Array, Array]:
+    """Return successes, failures and the log of the binomial coefficient, found once."""
+    if "counted" not in data.found:
+        successes, failures = counts(data)
+        data.found["counted"] = successes, failures, _log_choose(successes, failures)
+    found: tuple[Array, Array, Array] = data.found["counted"]
+    return found
 
 
 def _log_choose(successes: Array, failures: Array) -> Array:

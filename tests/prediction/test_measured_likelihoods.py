@@ -29,7 +29,7 @@ from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.draws import draws_of
 from bayes_sklearn.prediction.new_measurements import new_rows
 from bayes_sklearn.prediction.noise import NoiseModel
-from bayes_sklearn.prediction.rows_given_draws import GivenDraws, Observed
+from bayes_sklearn.prediction.rows_given_draws import GivenDraws, MeasuredRowsGivenDraws, Observed
 
 import plain
 
@@ -266,7 +266,9 @@ def mixture_of_two(nodes: Posterior) -> TrueMixture:
     )
 
 
-def components_given(true: TrueMixture, node: int, x: Array, error: float) -> list[tuple[float, float, float]]:
+def components_given(
+    true: TrueMixture, node: int, x: Array, error: float
+) -> list[tuple[float, float, float]]:
     """Return shares, means and variances of the line of each component, given a reading."""
     w, z = (x - true.x_mean) / true.x_scale
     error, m = error / true.x_scale[0] ** 2, true.coef[node, 0]
@@ -275,7 +277,9 @@ def components_given(true: TrueMixture, node: int, x: Array, error: float) -> li
         mu, T = true.means[node, c, 0] + true.slopes[node, 0, 0] * z, true.covariances[node, c, 0, 0]
         share = np.exp(true.log_shares[node, c]) * stats.norm.pdf(w, mu, np.sqrt(T + error))
         expected = mu + T / (T + error) * (w - mu)
-        found.append((share, true.line_at_zero[node] @ [1.0, z] + m * expected, m**2 * T * error / (T + error)))
+        found.append(
+            (share, true.line_at_zero[node] @ [1.0, z] + m * expected, m**2 * T * error / (T + error))
+        )
     total = sum(share for share, *_ in found)
     return [(share / total, *rest) for share, *rest in found]
 
@@ -343,7 +347,13 @@ def test_readings_tell_of_noise_that_they_share_errors_with(likelihood: Likeliho
     y = alpha + beta * z + true.coef[0, 0] * x + s * root * own
     targets = np.quantile(y, [0.02, 0.3, 0.5, 0.9])
     observed = Observed(
-        np.tile(row, (4, 1)), targets, np.arange(4), np.full(4, y_err), np.tile([[error, c]], (4, 1, 1)), {}, 1.0
+        np.tile(row, (4, 1)),
+        targets,
+        np.arange(4),
+        np.full(4, y_err),
+        np.tile([[error, c]], (4, 1, 1)),
+        {},
+        1.0,
     )
     given = GivenDraws(likelihood, SCALED, observed, draws, nodes.center).at(slice(None))
     less = given.transform()[0]

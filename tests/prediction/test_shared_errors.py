@@ -104,9 +104,7 @@ def test_under_student_s_t_observed_rows_know_what_errors_share_and_new_ones_do_
     X, y, given = table(np.random.default_rng(1))
     model = Regressor(likelihood=StudentTLikelihood(nu=4), noise="known", random_state=0, draws=500)
     model.fit(X, y, **given)
-    together, apart = (
-        model.loo(X, y, **given | changes) for changes in ({}, {"Xy_cov": np.zeros((N, 2))})
-    )
+    together, apart = (model.loo(X, y, **given | changes) for changes in ({}, {"Xy_cov": np.zeros((N, 2))}))
     elpd = [getattr(found, "elpd", None) or found["elpd_loo"] for found in (together, apart)]
     assert elpd[0] > elpd[1] + 10.0
     assert stats.kstest(model.loo_pit(X, y, **given), "uniform").pvalue > 0.01

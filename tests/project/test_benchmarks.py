@@ -88,6 +88,16 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "errors-in-x-common-20000": ({"rows": 20_000, "columns": 1, "with_error": 1}, 0.1, False),
     "errors-in-x-q3-1000": ({"rows": 1000, "columns": 5, "with_error": 3}, 2.0, False),
     "errors-in-x-latent-1000": ({"rows": 1000, "draws": 1000, "tune": 1000}, 50.0, True),
+    "errors-in-x-binomial-500": ({"rows": 500}, 0.25, False),
+    "errors-in-x-binomial-5000": ({"rows": 5000}, 1.6, False),
+    "errors-in-x-binomial-20000": ({"rows": 20_000}, 5.0, False),
+    "errors-in-x-beta-binomial-1000": ({"rows": 1000}, 1.3, False),
+    "errors-in-x-student-t-1000": ({"rows": 1000}, 1.3, False),
+    "errors-in-x-nuts-binomial-1000": ({"rows": 1000}, 5.0, False),
+    "errors-in-x-nuts-student-t-1000": ({"rows": 1000}, 5.0, False),
+    "noisy-intervals-binomial": ({"rows": 1000, "fitted": 500}, 1.0, False),
+    "noisy-intervals-beta-binomial": ({"rows": 1000, "fitted": 500}, 1.0, False),
+    "noisy-intervals-student-t": ({"rows": 1000, "fitted": 500}, 1.0, False),
     "star98-binomial": ({"rows": 303}, 0.3, False),
 }
 FOR_INFORMATION = {

@@ -113,9 +113,9 @@ def test_nuts_takes_it_too_with_errors_of_features_and_without(poisson: str) -> 
     x, k, exposure = rates()
     noisy = x + 0.3 * np.random.default_rng(0).normal(size=x.shape)
     integrated, latent = (
-        plain.Regressor(likelihood=poisson, weight_type="counts", random_state=0, draws=500, inference=engine).fit(
-            noisy, k / exposure, sample_weight=exposure, X_err=0.3
-        )
+        plain.Regressor(
+            likelihood=poisson, weight_type="counts", random_state=0, draws=500, inference=engine
+        ).fit(noisy, k / exposure, sample_weight=exposure, X_err=0.3)
         for engine in ("auto", "nuts")
     )
     assert (integrated.inference_, latent.inference_) == ("importance", "nuts")

@@ -85,7 +85,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         raise ValueError(f"The importance engine can't take this: {reason}.")
     check_proper(problem.gaussian_like())
     if problem.feature_errors is None:
-        posterior, found = solve_regression(problem, seed=settings.seed)
+        posterior, found = solve_regression(problem, settings.nodes, settings.seed)
         return _trusted(posterior, found)
     if _integrates(problem):
         structural, units = structural_problem(problem)

@@ -223,7 +223,7 @@ class MixtureCoordinates:
         return self.regressed and (self.scaled is None or self.scaled.m is None)
 
     def _true_slopes(self, own: Array, T: Array) -> tuple[Array, Array, Array, Array]:
-        """Return what the columns of m stand for where they are `regressed`, (40a).
+        """Return what the columns of m stand for where they are `regressed`, (38a).
 
         Returns
         -------

@@ -36,6 +36,11 @@ class Target:
         """(A,) of which parameters a coordinate and its negative are the same."""
         return np.array([parameter.coordinate.folded for parameter in self.auxiliary], dtype=bool)
 
+    @cached_property
+    def _blocks(self) -> dict[tuple[int, int], Observations]:
+        """The data of blocks of rows that were looked at."""
+        return {}
+
     def values(self, coordinates: Array, noise_scale: Array, scatter: Array) -> dict[str, Array]:
         """Return all of the likelihood's parameters by name, (G, 1), of (G, A) coordinates and (G,) noise."""
         found = {"noise_scale": noise_scale, "scatter": scatter} if self.likelihood.has_noise_scale else {}
@@ -79,6 +84,8 @@ class Target:
         """
         if self.places is None:
             raise AssertionError  # for the type checker: it is settled first
-        data = self.data.take(rows)
-        places = self.places.take(rows)
+        places, block = self.places.take(rows), (rows.start, rows.stop)
+        if block not in self._blocks:
+            self._blocks[block] = self.data.take(rows)
+        data = self._blocks[block]
         return log_density_over_line(self.likelihood, mean, variance, values, data, places, shared)

@@ -271,6 +271,6 @@ def test_both_coordinates_have_the_same_integral_and_posterior(case: Case) -> No
     found = [solve_mixture(replace(case.mixture, regressed=way), 1, 4096) for way in (True, False)]
     assert all(not sample.doubts for sample in found)
     # Two sums over 4096 points, of which weights vary by less than their mean.
-    assert abs(found[0].log_total - found[1].log_total) < 4.0 * np.hypot(*[
-        np.sqrt(1.0 / sample.effective_size) for sample in found
-    ])
+    assert abs(found[0].log_total - found[1].log_total) < 4.0 * np.hypot(
+        *[np.sqrt(1.0 / sample.effective_size) for sample in found]
+    )
