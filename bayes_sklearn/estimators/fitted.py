@@ -107,8 +107,8 @@ class FittedModel:
             stated = check_vector(stated, len(table), "y_err")
         if of_features["Xy_cov"] is not None and not self.likelihood.is_normal:
             raise ValueError(
-                f"Xy_cov of rows to be predicted takes the normal likelihood, not {self.likelihood!r}: leave it out, and"
-                " the errors of their features are taken to be none of the target's."
+                f"Xy_cov of rows to be predicted takes the normal likelihood, not {self.likelihood!r}: leave it out,"
+                " and errors of their features are taken to say nothing of the target's."
             )
         nothing_stated = counts is None and stated is None and not held and self.likelihood.is_normal
         distribution = new_rows(

@@ -365,7 +365,7 @@ def parts_over_line(
     data: Observations,
     noise: tuple[Array, Array, Array] | None = None,
 ) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield log weights of what each row's target is a mixture of, how far it is from their means, and their variances.
+    """Yield log weights of what each row's target is a mixture of, its distances from their means, and variances.
 
     Parameters are those of `log_density_over_line`. Where noise is no mixture of normal distributions, nothing.
     """

@@ -29,7 +29,7 @@ from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.draws import draws_of
 from bayes_sklearn.prediction.new_measurements import new_rows
 from bayes_sklearn.prediction.noise import NoiseModel
-from bayes_sklearn.prediction.rows_given_draws import GivenDraws, MeasuredRowsGivenDraws, Observed
+from bayes_sklearn.prediction.rows_given_draws import GivenDraws, Observed
 
 import plain
 
@@ -258,7 +258,7 @@ def mixture_of_two(nodes: Posterior) -> TrueMixture:
         means=np.array([[-0.8], [1.1]]) + 0.1 * rng.normal(size=(count, 2, 1)),
         slopes=true.theta[:, None, 1:2],
         covariances=np.array([0.2, 0.5])[:, None, None] * np.exp(0.1 * rng.normal(size=(count, 2, 1, 1))),
-        log_shares=np.log([[0.3, 0.7]] + np.zeros((count, 1))),
+        log_shares=np.log(np.tile([0.3, 0.7], (count, 1))),
         x_mean=true.x_mean,
         x_scale=true.x_scale,
         y_mean=0.0,

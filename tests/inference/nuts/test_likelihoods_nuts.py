@@ -568,6 +568,24 @@ def test_errors_that_go_with_noise_that_there_is_not_are_refused() -> None:
         assert engine.why_not(Case("t", q=1, with_target=True).problem) is None
 
 
+def test_errors_that_go_with_noise_that_is_no_mixture_of_normal_distributions_are_refused() -> None:
+    class Own(StudentTLikelihood):
+        normal_parts = Likelihood.normal_parts
+
+    class Unwritten(StudentTLikelihood):
+        normal_parts_graph = Likelihood.normal_parts_graph
+
+    case = Case("t", q=1, with_target=True)
+    kinds = ((Own, (importance, nuts), "normal_parts"), (Unwritten, (nuts,), "normal_parts_graph"))
+    for kind, engines, method in kinds:
+        own = replace(case.problem, likelihood=kind())
+        alone = replace(own, feature_errors=Case("t", q=1).problem.feature_errors)
+        for engine in engines:
+            assert str(engine.why_not(own)).endswith(f"{kind()!r} has no {method}")
+            assert engine.why_not(alone) is None
+    assert importance.why_not(replace(case.problem, likelihood=Unwritten())) is None
+
+
 def test_one_model_serves_tables_of_any_size() -> None:
     found = []
     for n in (60, 90):
