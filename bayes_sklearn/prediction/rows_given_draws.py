@@ -239,5 +239,6 @@ class MixedRowsGivenDraws(NamedTuple):
         """Return what `MeasuredRowsGivenDraws` does."""
         found = self.components.drawn(rng).reshape(self.weights.shape)
         below = np.cumsum(self.weights, axis=1)[:, :-1]
-        chosen = (rng.random((len(found), 1, found.shape[2])) > below).sum(axis=1, keepdims=True)
+        nodes, _, n = self.weights.shape
+        chosen = (rng.random((nodes, 1, n)) > below).sum(axis=1, keepdims=True)
         return np.take_along_axis(found, chosen, axis=1)[:, 0]
