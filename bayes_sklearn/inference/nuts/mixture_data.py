@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from ...likelihoods.noise import KNOWN
 from ..importance.engine import Units, mixture_posterior, row_problem
-from ..importance.mixture_nodes import solve_rows
-from ..numerics.importance_sampling import mean_and_root
+from ..importance.mixture_nodes import solve_mixture, solve_rows
+from ..numerics.importance_sampling import Sample, mean_and_root
 from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
 from ..structural.mixture import MixtureProblem
 from ..structural.rows import PseudoRows, Reference, pairs
+from ..structural.true_covariance import pooled_covariance
 from .formulation import Draws, Formulation
 from .mixture import HEAD, further, is_regressed, sampler_model, scale_coordinates
 from .prior_coordinates import pilot_of
@@ -82,6 +83,9 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     check_proper(pilot)
     mixture, units = row_problem(pilot)
     mixture, sample = solve_rows(mixture, seed, _NODES)
+    if mixture.regressed and is_regressed(problem) and _reliability_open(mixture, sample):
+        mixture = replace(mixture, regressed=False)
+        sample = solve_mixture(mixture, seed, _NODES)
     points, weights = mixture.positive(sample.points), sample.weights
     parts, center = mixture.taken_apart(points), points[np.argmax(weights)]
     mixture = mixture.placed(center)
@@ -106,6 +110,15 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     if scale_coordinates(problem):
         arrays |= {"pooled": pooled_share(problem), "mean_error_of_y": problem.typical_error}
     return MixtureData(arrays | geometries(mixture.data) | _scaled_slopes(mixture), mixture, units)
+
+
+def _reliability_open(mixture: MixtureProblem, sample: Sample) -> bool:
+    """Return whether the true features may hardly spread: coefficients of what was measured would be a funnel there."""
+    parts = mixture.taken_apart(mixture.positive(sample.points))
+    T = pooled_covariance(np.exp(parts.log_shares), parts.means, parts.covariances)
+    spread = np.sqrt(np.diagonal(T, axis1=1, axis2=2))
+    mean = sample.weights @ spread
+    return bool((np.sqrt(sample.weights @ np.square(spread - mean)) > 0.2 * mean).any())
 
 
 def _exchanged(
