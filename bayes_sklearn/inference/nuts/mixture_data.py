@@ -113,7 +113,7 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
 
 
 def _reliability_open(mixture: MixtureProblem, sample: Sample) -> bool:
-    """Return whether the true features may hardly spread: coefficients of what was measured would be a funnel there."""
+    """Return whether true features may hardly spread: coefficients of what was measured have a funnel there."""
     parts = mixture.taken_apart(mixture.positive(sample.points))
     T = pooled_covariance(np.exp(parts.log_shares), parts.means, parts.covariances)
     spread = np.sqrt(np.diagonal(T, axis1=1, axis2=2))
