@@ -29,7 +29,7 @@ from ..structural.model import StructuralProblem
 from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
-from .mixture_nodes import most_likely_number, solve_rows
+from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
 from .working_target import working_target
@@ -92,7 +92,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         nodes = solve_structural(structural, seed=settings.seed)
         return _trusted(posterior_of(problem, nodes, units), nodes.sample)
     mixture, units = row_problem(problem)
-    mixture, found = solve_rows(mixture, settings.seed)
+    found = solve_mixture(mixture, settings.seed)
     return _trusted(mixture_posterior(problem, mixture, found.points, found.weights, units), found)
 
 
@@ -127,7 +127,7 @@ def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
     """Return the problem in the engine's own terms where no parameter integrates out."""
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
-        return MixtureProblem(structural, problem.n_components), units
+        return MixtureProblem(structural, problem.n_components, regressed=problem.n_components == 1), units
     used = slice(None) if problem.rows.frequency is None else problem.rows.used
     working, target = working_target(problem, used)
     pilot, units = structural_problem(working)
@@ -266,9 +266,9 @@ class SignalPrior(NamedTuple):
 
 
 def signal_prior(prior: PoweredCorrelation) -> SignalPrior:
-    """Return the prior of the signal: where its scale is learned, it is that scale's root mean square, if it has one.
+    """Return the prior of the signal: where its scale is learned, as wide as that's median.
 
-    Else it is the median, of a distribution with a tail as heavy as the scale's.
+    Its tail is heavy where the scale's is: where that has no second moment.
     """
     learned = prior.scale_prior
     if learned is None:
@@ -276,13 +276,10 @@ def signal_prior(prior: PoweredCorrelation) -> SignalPrior:
     # Priors of scales have their medians within a factor of exp of this from one.
     widest = 100.0
     log_scale = np.linspace(-widest, widest, 20001)
-    mass = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
-    if learned.tail() > 3.0:
-        square = float(mass @ np.exp(2.0 * np.minimum(log_scale, 50.0)) / mass.sum())
-        return SignalPrior(float(np.sqrt(square)), cauchy=False)
-    total = np.cumsum(mass)
-    median = float(np.exp(np.interp(0.5 * total[-1], total - 0.5 * mass, log_scale)))
-    return SignalPrior(median, cauchy=True)
+    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    mass = np.cumsum(density)
+    median = float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
+    return SignalPrior(median, cauchy=learned.tail() <= 3.0)
 
 
 def units_of(problem: Problem) -> Units:

@@ -38,22 +38,6 @@ _CLOSE, _SEPARATE = 5.0, 8.0
 _NODES, _MANY, _MANY_INTEGRALS = 4096, 2**26, 2**19
 
 
-def solve_rows(
-    problem: MixtureProblem, seed: int = 0, n_nodes: int | None = None
-) -> tuple[MixtureProblem, Sample]:
-    """Return the posterior, and the problem in the coordinates that its points have.
-
-    Where coefficients are bounded by their prior rather than by the data, what data tell is no good coordinate.
-    """
-    found = solve_mixture(problem, seed, n_nodes)
-    if problem.regressed and found.doubts:
-        other = replace(problem, regressed=False)
-        again = solve_mixture(other, seed, n_nodes)
-        if len(again.doubts) < len(found.doubts) or again.effective_size > found.effective_size:
-            return other, again
-    return problem, found
-
-
 def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = None) -> Sample:
     """Return the posterior of a problem of which no parameter integrates out.
 
@@ -94,7 +78,17 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
         return fitted(everywhere, np.tile(log_weights, len(folds)), component)
 
     rng = np.random.default_rng(seed)
-    found = sample(problem.log_density, [mode], n_nodes, rng, images=images, widen=widen)
+    # As many degrees of freedom as dimensions, within these bounds: in many, heavy tails cost nearly all draws.
+    bounds = 5.0, 30.0
+    found = sample(
+        problem.log_density,
+        [mode],
+        n_nodes,
+        rng,
+        images=images,
+        widen=widen,
+        degrees_of_freedom=float(np.clip(problem.size, *bounds)),
+    )
     # There is one image of all for each order of the components.
     orders = float(gammaln(problem.n_components + 1.0))
     return found._replace(log_total=found.log_total + orders)
@@ -192,14 +186,14 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
     )
     log_tau = []
     of_t, of_zeta = zip(*(coordinates_of(T) for T in mixture.covariances), strict=True)
-    if problem.follows:
+    b = m
+    if problem.follows:  # at what data and prior tell of m
         T = pooled_covariance(mixture.shares, mixture.means, mixture.covariances)
-        b = np.linalg.solve(T + problem.mean_error, T @ m)
+        away = m - np.linalg.solve(T + problem.mean_error, T @ m)
+        b = np.zeros(q)
         if problem.scaled is None:
-            line[1 - first :] += (m - b) @ mixture.slopes
-        line[: 1 - first] += (m - b) @ (mixture.shares @ mixture.means)
-    else:
-        b = m
+            line[1 - first :] += away @ mixture.slopes
+        line[: 1 - first] += away @ (mixture.shares @ mixture.means)
     if problem.scaled is not None:
         found, line[1 - first :], more = problem.scaled.together(m, line[1 - first :], mixture.slopes)
         b = b if problem.scaled.m is None else found
@@ -251,6 +245,8 @@ def _units(problem: MixtureProblem, noise: Array, scale: Array) -> Array:
     if problem.scaled is not None:  # coefficients are in units of their own
         unit[problem.columns["line"]][1 - first :] = 1.0
         unit[problem.columns["m"]] = spread if data.slopes.on_signal else 1.0
+    if problem.follows:
+        unit[problem.columns["m"]] = 1.0
     unit[problem.columns["s"]] = np.maximum(noise, scale) if problem.target is None else noise
     return unit
 

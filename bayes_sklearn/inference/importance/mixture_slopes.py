@@ -12,11 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..structural.model import StructuralProblem
+from ..structural.model import MEAN_SCALE, StructuralProblem
 from ..structural.normal_equations import SlopePrior
+from ..structural.rows import cholesky
 from .structural_nodes import Following
 
 Array = NDArray[np.float64]
+
+# Hyperbolic functions of more are too large for numbers.
+MOST = 300.0
 
 
 class Slopes(NamedTuple):
@@ -57,6 +61,108 @@ class Known(NamedTuple):
         """Return the coefficients that stand in units of what is known, and the log of the volume that they take."""
         mean, inverse = self.given(tau, xp)
         return mean + _times(values, inverse), xp.linalg.slogdet(inverse)[1]
+
+
+class Measured(NamedTuple):
+    """What is known of the regression on the features as they were measured, and of m by its prior, (38a)."""
+
+    information: Any
+    """Rows by the variance about that regression."""
+    slope: Any
+    """(q,) its coefficients."""
+    error: Any
+    """(q, q) mean of U."""
+    mean: Any
+    """(q,) the prior's, ..."""
+    weak: Any
+    """(q, q) ... and its precision, but for ..."""
+    on_signal: Any
+    """... what it is in units of T, where it is on the signal."""
+
+    @classmethod
+    def of(cls, guide: StructuralProblem, error: Array, flat: float) -> Measured:
+        """Return what moments of a problem with a normal target tell.
+
+        Parameters
+        ----------
+        guide : StructuralProblem
+        error : ndarray of shape (q, q)
+        flat : float
+            The variance of the line about which a link flattens it by a root of two.
+        """
+        slopes, slope, weight = guide.slopes, guide.gathered.reference.m, guide.frequency
+        each = np.full(1, guide.residual_variance)
+        if not guide.noise.has_scale and guide.standard_error is not None:
+            T = guide.psi(guide.guess()[0][None]).T[0]
+            true = np.linalg.solve(T, (T + error) @ slope)
+            # What the errors of features leave the line, no more than a link shows.
+            left = min(max(float(true @ T @ (true - slope)), 0.0), flat)
+            each = np.square(np.asarray(guide.standard_error)) + left
+        each = np.broadcast_to(each, guide.y.shape)
+        used = slice(None) if weight is None else weight > 0.0
+        information = float(((1.0 if weight is None else weight) / each)[used].sum())
+        size = slope @ guide.moments[0][: len(slope), : len(slope)] @ slope + float(np.median(each[used]))
+        # Above the first, more makes no other coordinates; the second is as good as a flat prior's.
+        most, widest = 1e12, MEAN_SCALE * float(np.sqrt(size))
+        T, one = np.eye(len(slope))[None], np.ones(1)
+        precision = slopes.precision(T, one, widest)[0]
+        return cls(
+            min(information, most),
+            slope,
+            error,
+            slopes.mean,
+            np.zeros_like(precision) if slopes.on_signal else precision,
+            float(precision[0, 0]) if slopes.on_signal else 0.0,
+        )
+
+    def true(self, own: Any, T: Any, q: int, flattening: float, xp: Any = np) -> tuple[Any, Any, Any, Any]:
+        """Return what the columns of m stand for, for arrays of `xp`, which is `numpy` or `pytensor.tensor`.
+
+        Parameters
+        ----------
+        own : array of shape (..., q)
+        T : array of shape (..., q, q)
+        q : int
+        flattening : float
+            The variance of the line about which a link flattens it by a root of two.
+
+        Returns
+        -------
+        m : array of shape (..., q)
+        more : array of shape (..., q)
+            m less its regression on what was measured.
+        flat : array of shape (...)
+            By how much the line is steeper than the regression that data tell.
+        log_volume : array of shape (...)
+            Log of m's volume by the columns'.
+        """
+        if q == 1:
+            t, u = T[..., 0, 0], self.error[0, 0]
+            of_prior = self.weak[0, 0] + self.on_signal * t
+            precision = self.information * t**2 / (t + u) + of_prior
+            mean = (self.information * t * self.slope[0] + of_prior * self.mean[0]) / precision
+            m = mean + own[..., 0] / xp.sqrt(precision)
+            more = m * u / (t + u)
+            log_volume, variance = -0.5 * xp.log(precision), t * m * more
+            m, more = m[..., None], more[..., None]
+        else:
+            through = xp.linalg.solve(T + self.error, T)  # K'
+            of_prior = self.weak + self.on_signal * T
+            precision = self.information * T @ through + of_prior
+            precision = 0.5 * (precision + xp.swapaxes(precision, -1, -2))
+            lower = cholesky(precision)[0] if xp is np else xp.linalg.cholesky(precision)
+            inverse = xp.linalg.inv(lower)
+            right = self.information * _times(self.slope, T) + _times(self.mean, of_prior)
+            m = _times(_times(right, xp.swapaxes(inverse, -1, -2)) + own, inverse)
+            more = m - _times(m, xp.swapaxes(through, -1, -2))
+            log_volume = xp.log(xp.diagonal(inverse, 0, -2, -1)).sum(axis=-1)
+            variance = (m * _times(more, T)).sum(axis=-1)
+        if np.isinf(flattening):
+            return m, more, 0.0 * log_volume + 1.0, log_volume
+        rho = xp.sqrt(xp.clip(variance / flattening, 1e-16, MOST**2))
+        longer, flat = xp.sinh(rho) / rho, xp.cosh(rho)
+        log_volume = log_volume + (q - 1.0) * xp.log(longer) + xp.log(flat)
+        return m * longer[..., None], more * longer[..., None], flat, log_volume
 
 
 def _times(vectors: Any, matrices: Any) -> Any:

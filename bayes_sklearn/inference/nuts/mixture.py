@@ -20,10 +20,10 @@ from ...likelihoods.parameters import Auxiliary
 from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation
 from .._compat import quietly
-from ..importance.mixture_slopes import Known
+from ..importance.mixture_slopes import Known, Measured
 from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
-from ..structural.mixture_coordinates import MOST, contrasts_of, sizes_of
+from ..structural.mixture_coordinates import contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
 from ..structural.rows import given_measured
 from ..structural.true_covariance import log_prior, true_covariance
@@ -230,14 +230,13 @@ def _parameters(
     m, beta, tau = part["m"], part["line"][problem.fit_intercept :], 1.0
     at_means = part["line"][:1]
     learned = scale_is_learned(problem)
-    flat = None
+    flat = 1.0
     if is_regressed(problem):
-        m, more, flat, log_volume = _true_slopes(problem, given, m, whole)
-        steeper = 1.0 if flat is None else flat
-        at_means = steeper * at_means - pt.dot(more, mean)
-        beta = beta if learned or not k else steeper * beta - pt.dot(more, slopes)
-        terms.append(log_volume)
-        terms += [] if flat is None else [(k + problem.fit_intercept) * pt.log(flat)]
+        known = Measured(*(given[f"measured_{field}"] for field in Measured._fields))
+        m, more, flat, log_volume = known.true(m, whole, q, problem.likelihood.link.flattening, pt)
+        at_means = flat * at_means - pt.dot(more, mean)
+        beta = beta if learned or not k else flat * beta - pt.dot(more, slopes)
+        terms += [log_volume, (k + problem.fit_intercept) * pt.log(flat)]
     if learned:
         tau = pt.exp(part["tau"][0])
         m, beta, of_scale = _log_density_of_slopes(problem, given, m, beta, slopes, tau, flat)
@@ -263,29 +262,6 @@ def is_regressed(problem: Problem) -> bool:
     return problem.coef_prior.scale_prior is None or isinstance(problem.coef_prior, PoweredCorrelation)
 
 
-def _true_slopes(problem: Problem, given: Mapping[str, Any], own: Any, T: Any) -> tuple[Any, Any, Any, Any]:
-    """Return what `MixtureCoordinates` does: m, its part that is not regression, what flattens, and a log volume.
-
-    Of an error that is given as zero m is what is sampled.
-    """
-    import pytensor.tensor as pt
-
-    error, q, spread = given["mean_error"], own.type.shape[0], problem.likelihood.link.flattening
-    if q == 1:
-        ratio = error[0] / T[0]
-        more, log_volume = ratio * own, pt.log1p(ratio[0])
-    else:
-        more = pt.linalg.solve(T, pt.dot(error, own))
-        log_volume = pt.linalg.slogdet(T + error)[1] - pt.linalg.slogdet(T)[1]
-    if np.isinf(spread):
-        return own + more, more, None, log_volume
-    variance = pt.dot(pt.dot(error, own), own + more)
-    rho = pt.sqrt(pt.clip(variance / spread, 1e-16, MOST**2))
-    longer, flat = pt.sinh(rho) / rho, pt.cosh(rho)
-    log_volume = log_volume + pt.log(flat) + ((q - 1) * pt.log(longer) if q > 1 else 0.0)
-    return longer * (own + more), longer * more, flat, log_volume
-
-
 def _log_density_of_slopes(
     problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, Gamma: Any, tau: Any, flat: Any
 ) -> tuple[Any, Any, list[Any]]:
@@ -296,15 +272,15 @@ def _log_density_of_slopes(
     if learned is None:
         raise ValueError("The scale of this prior is not learned.")
     density = positive_density(learned, "scale_prior", of_role(given, "scale_prior"), tau)
-    log_volumes, steeper = [], 1.0 if flat is None else flat
+    log_volumes = []
     found = {"slopes": beta, "m": m}
     for of, values in found.items():
         if f"{of}_pull" in given:
             known = Known(*(given[f"{of}_{field}"] for field in Known._fields))
-            found[of], log_volume = known.coefficients(values, tau / steeper, pt)
+            found[of], log_volume = known.coefficients(values, tau / flat, pt)
             log_volumes.append(log_volume)
     if isinstance(problem.coef_prior, PoweredCorrelation):
-        return m, steeper * found["slopes"] - pt.dot(m, Gamma), [density, *log_volumes]
+        return m, flat * found["slopes"] - pt.dot(m, Gamma), [density, *log_volumes]
     return found["m"], found["slopes"], [density, *log_volumes]
 
 

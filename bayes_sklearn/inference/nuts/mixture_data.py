@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from ...likelihoods.noise import KNOWN
 from ..importance.engine import Units, mixture_posterior, row_problem
-from ..importance.mixture_nodes import solve_mixture, solve_rows
-from ..numerics.importance_sampling import Sample, mean_and_root
+from ..importance.mixture_nodes import solve_mixture
+from ..numerics.importance_sampling import mean_and_root
 from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
 from ..propriety import check_proper
 from ..structural.mixture import MixtureProblem
 from ..structural.rows import PseudoRows, Reference, pairs
-from ..structural.true_covariance import pooled_covariance
 from .formulation import Draws, Formulation
 from .mixture import HEAD, further, is_regressed, sampler_model, scale_coordinates
 from .prior_coordinates import pilot_of
@@ -82,14 +81,11 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     pilot = pilot_of(problem)
     check_proper(pilot)
     mixture, units = row_problem(pilot)
-    mixture, sample = solve_rows(mixture, seed, _NODES)
-    if mixture.regressed and is_regressed(problem) and _reliability_open(mixture, sample):
-        mixture = replace(mixture, regressed=False)
-        sample = solve_mixture(mixture, seed, _NODES)
+    sample = solve_mixture(mixture, seed, _NODES)
     points, weights = mixture.positive(sample.points), sample.weights
     parts, center = mixture.taken_apart(points), points[np.argmax(weights)]
     mixture = mixture.placed(center)
-    if mixture.regressed and not is_regressed(problem):
+    if mixture.follows and not is_regressed(problem):
         points[:, mixture.columns["m"]] = parts.m
         first = int(mixture.data.intercept is None)
         points[:, mixture.columns["line"]] = parts.line[:, first:]
@@ -103,22 +99,14 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         "w": w,
         "y": y,
         "mu_mean": mixture.mu_mean,
-        "mean_error": mixture.mean_error * mixture.regressed,
     }
+    if mixture.follows:
+        arrays |= {f"measured_{name}": value for name, value in mixture.measured._asdict().items()}
     if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
     if scale_coordinates(problem):
         arrays |= {"pooled": pooled_share(problem), "mean_error_of_y": problem.typical_error}
     return MixtureData(arrays | geometries(mixture.data) | _scaled_slopes(mixture), mixture, units)
-
-
-def _reliability_open(mixture: MixtureProblem, sample: Sample) -> bool:
-    """Return whether true features may hardly spread: coefficients of what was measured have a funnel there."""
-    parts = mixture.taken_apart(mixture.positive(sample.points))
-    T = pooled_covariance(np.exp(parts.log_shares), parts.means, parts.covariances)
-    spread = np.sqrt(np.diagonal(T, axis1=1, axis2=2))
-    mean = sample.weights @ spread
-    return bool((np.sqrt(sample.weights @ np.square(spread - mean)) > 0.2 * mean).any())
 
 
 def _exchanged(

@@ -11,16 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from ..importance.mixture_slopes import ScaledSlopes
+from ..importance.mixture_slopes import Measured, ScaledSlopes
 from .model import StructuralProblem
 from .rows import pairs
 from .target import Target
 from .true_covariance import pooled_covariance
 
 Array = NDArray[np.float64]
-
-MOST = 300.0
-"""Hyperbolic functions of more are too large for numbers."""
 
 
 class MixturePoints(NamedTuple):
@@ -90,8 +87,8 @@ class MixtureCoordinates:
     pilot: StructuralProblem | None = None
     """A problem with a normal target, whose moments say where to search; None: `data`."""
     regressed: bool = False
-    """Whether the columns of m are the regression on the features as they were measured, K'm with K = T (T + U)^-1,
-    and those of the line the rest of that regression: data tell it, whatever the reliability."""
+    """Whether the columns of m are in units of what is known of the regression on the features as they were measured,
+    and those of the line the rest of that regression, (38a): data tell it, whatever the reliability."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -192,7 +189,11 @@ class MixtureCoordinates:
         more, at_means, flat = np.zeros_like(m), part["line"][:, :first], np.ones((size, 1))
         shares = np.exp(log_shares)
         if self.follows:
-            m, more, flat, log_volume = self._true_slopes(m, pooled_covariance(shares, means, covariances))
+            T, q = pooled_covariance(shares, means, covariances), self.data.n_noisy
+            # Far away a correlation is one in all digits.
+            T = T + (1e-14 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] + 1e-300) * np.eye(q)
+            m, more, steeper, log_volume = self.measured.true(m, T, q, self.flattening)
+            flat = steeper[:, None]
             at_means = flat * at_means - np.einsum("gq,gc,gcq->g", more, shares, means)[:, None]
             log_volume += part["line"].shape[1] * np.log(flat[:, 0])
         if self.scaled is not None:
@@ -222,35 +223,15 @@ class MixtureCoordinates:
         """Whether columns of m and the line are `regressed` ones: not where m stands in units of what is known."""
         return self.regressed and (self.scaled is None or self.scaled.m is None)
 
-    def _true_slopes(self, own: Array, T: Array) -> tuple[Array, Array, Array, Array]:
-        """Return what the columns of m stand for where they are `regressed`, (38a).
+    @property
+    def flattening(self) -> float:
+        """The variance of the line about which the target's link flattens it by a root of two."""
+        return np.inf if self.target is None else self.target.likelihood.link.flattening
 
-        Returns
-        -------
-        m : ndarray of shape (G, q)
-        more : ndarray of shape (G, q)
-            m less its regression on what was measured, T^-1 U K'm.
-        flat : ndarray of shape (G, 1)
-            By how much the line is steeper than the regression that data tell: a link flattens it where errors of
-            features leave the line a variance.
-        log_volume : ndarray of shape (G,)
-            Log of m's volume by the columns'.
-        """
-        error, q = self.mean_error, own.shape[1]
-        pushed = own @ error
-        # Far away a correlation is one in all digits.
-        T = T + (1e-14 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] + 1e-300) * np.eye(q)
-        more: Array = np.asarray(np.linalg.solve(T, pushed[:, :, None])[:, :, 0], dtype=np.float64)
-        log_volume: Array = np.linalg.slogdet(T + error)[1] - np.linalg.slogdet(T)[1]
-        link = None if self.target is None else self.target.likelihood.link
-        if link is None or np.isinf(link.flattening):
-            return own + more, more, np.ones((len(own), 1)), log_volume
-        # The variance that the errors of features leave the line: m'(T - K T) m.
-        variance = (pushed * (own + more)).sum(axis=1)
-        rho = np.sqrt(np.clip(variance / link.flattening, 1e-16, MOST**2))
-        longer, flat = np.sinh(rho) / rho, np.cosh(rho)
-        log_volume += (q - 1) * np.log(longer) + np.log(flat)
-        return (own + more) * longer[:, None], more * longer[:, None], flat[:, None], log_volume
+    @cached_property
+    def measured(self) -> Measured:
+        """What is known of the regression on the features as they were measured."""
+        return Measured.of(self.guide, self.mean_error, self.flattening)
 
     @cached_property
     def mean_error(self) -> Array:

@@ -243,8 +243,10 @@ def test_coordinates_change_no_density(case: Case) -> None:
 @pytest.mark.parametrize("prior", [Laplace(0.0, 0.5), StudentT(4.0, 0.2, 0.7)], ids=str)
 def test_any_prior_with_a_density_beside_exact_features(prior: Any) -> None:
     case = Case("normal", coef_prior=prior, k=2)
-    mixture, point = case.mixture, case.point()
-    gaussian = replace(case, coef_prior=Normal()).mixture
+    point = case.point()
+    mixture, gaussian = (
+        replace(of.mixture, regressed=False) for of in (case, replace(case, coef_prior=Normal()))
+    )
     of = [problem.taken_apart(point[None]) for problem in (mixture, gaussian)]
     unit = row_problem(case.problem)[1]
     coefficients = np.append(of[0].m[0] / unit.noisy, of[0].line[0, 1:] / unit.exact)
@@ -256,7 +258,7 @@ def test_any_prior_with_a_density_beside_exact_features(prior: Any) -> None:
 def test_an_intercept_with_any_prior() -> None:
     cases = [Case(intercept_prior=prior) for prior in (Laplace(0.0, 2.0), Normal(0.0, 3.0))]
     point = cases[0].point()
-    placed = [case.mixture.placed(point) for case in cases]
+    placed = [replace(case.mixture, regressed=False).placed(point) for case in cases]
     parts = placed[0].taken_apart(point[None])
     z, w, y = placed[0].center
     intercept = y + parts.line[0, 0] - parts.line[0, 1:] @ z - parts.m[0] @ w
