@@ -386,7 +386,7 @@ def parameters(problem: Problem, posterior: Any) -> Array:
                 Case("beta-binomial", q=1, p=2, n=100),
                 Case("t", "additive", q=1, p=2, n=100),
                 Case("t", "auto", q=1, p=2, n=100, with_target=True),
-                Case("binomial", q=1, p=2, n=80, components=2),
+                Case("binomial", q=1, p=2, n=200, components=2),
             )
         ),
     ],
@@ -562,7 +562,7 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
 
 
 def test_outcomes_of_a_feature_that_may_hardly_vary_do_not_diverge() -> None:
-    """Coefficients of what was measured would have a funnel there, in which 15 to 80 of the draws end."""
+    """Coefficients of what was measured alone have a funnel there, in which 15 to 80 of the draws end."""
     rng, n = np.random.default_rng(0), 50
     x, error = rng.normal(size=(n, 1)), np.sqrt(0.7 / 0.3)
     y = (rng.random(n) < 1.0 / (1.0 + np.exp(-1.5 * x[:, 0]))).astype(float)
