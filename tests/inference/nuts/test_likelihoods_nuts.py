@@ -386,7 +386,7 @@ def parameters(problem: Problem, posterior: Any) -> Array:
                 Case("beta-binomial", q=1, p=2, n=100),
                 Case("t", "additive", q=1, p=2, n=100),
                 Case("t", "auto", q=1, p=2, n=100, with_target=True),
-                Case("binomial", q=1, p=2, n=200, components=2),
+                Case("binomial", q=1, p=1, n=150, components=2),
             )
         ),
     ],
