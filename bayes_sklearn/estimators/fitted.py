@@ -105,7 +105,12 @@ class FittedModel:
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
             stated = check_vector(stated, len(table), "y_err")
-        nothing_stated = counts is None and stated is None and not held
+        if of_features["Xy_cov"] is not None and not self.likelihood.is_normal:
+            raise ValueError(
+                f"Xy_cov of rows to be predicted takes the normal likelihood, not {self.likelihood!r}: leave it out,"
+                " and errors of their features are taken to say nothing of the target's."
+            )
+        nothing_stated = counts is None and stated is None and not held and self.likelihood.is_normal
         distribution = new_rows(
             self.likelihood,
             self.posterior,
@@ -143,8 +148,6 @@ class FittedModel:
         of the training rows' where `as_in_fit` says that no other error of the target is stated.
         """
         names, columns = self.columns.feature_names.tolist(), self.columns.held_errors(table)
-        if Xy_cov is not None and not self.likelihood.is_normal:
-            raise ValueError(f"Xy_cov takes the normal likelihood, not {self.likelihood!r}: leave it out.")
         stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)
         if X_err is None and X_cov is None and columns is None:

@@ -297,7 +297,7 @@ class StudentTLikelihood(_Additive):
         from pytensor.gradient import disconnected_grad
 
         # As in `normal_parts`, each row by itself, and with less left at the ends.
-        fallen = 28.0
+        fallen = 24.0
         nu = pt.as_tensor(values.get("nu", self.nu))
         sd = pt.sqrt(2.0 / nu)
         far = pt.minimum(pt.log1p(outlying / nu), (fallen + explained) / nu)
@@ -305,9 +305,10 @@ class StudentTLikelihood(_Additive):
         upper = pt.minimum(1.0 + pt.log1p(fallen / nu), 6.0 * sd)
         apart = disconnected_grad((upper - lower) / (count - 1.0))
         log_precision = disconnected_grad(lower) + apart * np.arange(count)[:, None]
-        log_weight = 0.5 * nu * (log_precision - pt.exp(log_precision)) + pt.log(apart)
+        precision = disconnected_grad(pt.exp(log_precision))
+        log_weight = 0.5 * nu * (log_precision - precision) + pt.log(apart)
         log_weight += 0.5 * nu * pt.log(0.5 * nu) - pt.gammaln(0.5 * nu)
-        return log_weight, pt.exp(-log_precision)
+        return log_weight, 1.0 / precision
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator

@@ -232,6 +232,17 @@ class Likelihood(BaseEstimator, ABC):
         """
         yield from ()
 
+    def drawn_parts(
+        self, values: Mapping[str, Array], shape: tuple[int, int], rng: np.random.Generator
+    ) -> Array:
+        """Return variances of the normal distributions that rows' noise of scale one is drawn from, (G, n)."""
+        none = np.zeros((shape[0], 1))
+        chosen, below, found = rng.random(shape), np.zeros(shape), np.ones(shape)
+        for log_weight, variance in self.normal_parts(values, none, none):
+            found = np.where(below <= chosen, variance, found)
+            below += np.exp(log_weight)
+        return found
+
     def normal_parts_graph(
         self, values: Mapping[str, Any], outlying: Any, explained: Any, count: int
     ) -> tuple[Any, Any] | None:

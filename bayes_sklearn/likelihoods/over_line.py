@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .base import Likelihood, Observations
 
-__all__ = ["Places", "log_density_over_line"]
+__all__ = ["Places", "log_density_over_line", "parts_over_line"]
 
 Array = NDArray[np.float64]
 
@@ -361,6 +361,32 @@ def _by_nodes(
     return found.log
 
 
+def parts_over_line(
+    likelihood: Likelihood,
+    mean: Array,
+    variance: Array,
+    values: Mapping[str, Array],
+    data: Observations,
+    noise: tuple[Array, Array, Array] | None = None,
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield log weights of what each row's target is a mixture of, its distances from their means, and variances.
+
+    Parameters are those of `log_density_over_line`. Where noise is no mixture of normal distributions, nothing.
+    """
+    off, with_line, own = (0.0, 0.0, likelihood.squared_scale(values, data)) if noise is None else noise
+    residual = data.y - mean
+    square = np.square(np.abs(residual) + np.abs(off))
+    farthest = [
+        (square / np.maximum(of, np.finfo(np.float64).tiny)).max(axis=1, keepdims=True)
+        for of in (own + np.zeros_like(mean), variance + 2.0 * with_line + own)
+    ]
+    for log_weight, part in likelihood.normal_parts(values, *farthest):
+        root = np.sqrt(part)
+        spread = part * own + 2.0 * root * with_line
+        spread = spread + variance
+        yield log_weight, residual - root * off, spread
+
+
 def _by_parts(
     likelihood: Likelihood,
     mean: Array,
@@ -370,19 +396,9 @@ def _by_parts(
     noise: tuple[Array, Array, Array] | None,
 ) -> Array | None:
     """Return the log density as that of a mixture of normal distributions; None where it is none."""
-    off, with_line, own = (0.0, 0.0, likelihood.squared_scale(values, data)) if noise is None else noise
-    residual = data.y - mean
-    square = np.square(np.abs(residual) + np.abs(off))
-    farthest = [
-        (square / np.maximum(of, np.finfo(np.float64).tiny)).max(axis=1, keepdims=True)
-        for of in (own + np.zeros_like(mean), variance + 2.0 * with_line + own)
-    ]
     highest = total = None
-    for log_weight, part in likelihood.normal_parts(values, *farthest):
-        root = np.sqrt(part)
-        spread = part * own + 2.0 * root * with_line
-        spread = spread + variance
-        value = np.square(residual - root * off)
+    for log_weight, residual, spread in parts_over_line(likelihood, mean, variance, values, data, noise):
+        value = np.square(residual)
         value /= spread
         value += np.log(spread)
         value *= -0.5

@@ -6,21 +6,22 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr
 
 from ..inference.posterior import row_blocks
-from ..inference.structural.true_features import Line
+from ..inference.structural.true_features import TrueFeatures
+from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import SCALED, Noise
-from ..likelihoods.over_line import log_density_over_line
+from ..likelihoods.over_line import log_density_over_line, parts_over_line
 from .draws import Draws
 
-__all__ = ["GivenDraws", "MeasuredRowsGivenDraws", "Observed", "RowsGivenDraws"]
+__all__ = ["GivenDraws", "MeasuredRowsGivenDraws", "MixedRowsGivenDraws", "Observed", "RowsGivenDraws"]
 
 Array = NDArray[np.float64]
 
@@ -65,7 +66,7 @@ class GivenDraws:
         true = self.draws.true_features
         return row_blocks(len(self.observed.y), len(self.draws.location) if true is None else true.numbers())
 
-    def at(self, rows: slice) -> RowsGivenDraws | MeasuredRowsGivenDraws:
+    def at(self, rows: slice) -> RowsGivenDraws | MeasuredRowsGivenDraws | MixedRowsGivenDraws:
         """Return some of the rows."""
         observed, draws, error = self.observed, self.draws, self.observed.standard_error
         data = Observations(
@@ -77,12 +78,39 @@ class GivenDraws:
         of_draws = {name: value[:, None] for name, value in draws.values.items()}
         true, feature_error = draws.true_features, observed.feature_error
         if true is not None and feature_error is not None:
-            line = true.line(observed.X[rows], feature_error[rows])
-            return MeasuredRowsGivenDraws(self.likelihood, data, of_draws, line)
+            return self._measured(true, observed.X[rows], feature_error[rows], data, of_draws)
         centred = observed.X[rows] - self.center
         eta = draws.location[:, 1:] @ centred.T
         eta += draws.location[:, :1]
         return RowsGivenDraws(self.likelihood, data, of_draws, eta)
+
+    def _measured(
+        self,
+        true: TrueFeatures | TrueMixture,
+        X: Array,
+        error: Array,
+        data: Observations,
+        values: dict[str, Array],
+    ) -> MeasuredRowsGivenDraws | MixedRowsGivenDraws:
+        """Return rows by what was measured of their features."""
+        # The mean of line and noise is linear in the part that the noise has, and their variance is quadratic.
+        of_noise, shared = true.sharing, error.shape[-1] > error.shape[-2]
+        sharing = [None, -of_noise, of_noise] if shared and of_noise is not None else [None]
+        each = [replace(true, sharing=one).line(X, error).each for one in sharing]
+        count = each[0].mean.shape[1] // len(self.draws.location)
+        if count > 1:
+            values = {name: np.repeat(value, count, axis=0) for name, value in values.items()}
+        mean, variance = (np.ascontiguousarray(part.T) for part in each[0][1:])
+        noise = None
+        if len(each) > 1:
+            less, more = each[1:]
+            scale, bend = self.likelihood.squared_scale(values, data), 0.5 * (less.variance + more.variance).T
+            off, with_line = 0.5 * (more.mean - less.mean).T, 0.25 * (more.variance - less.variance).T
+            noise = off, with_line, scale + bend - variance
+        rows = MeasuredRowsGivenDraws(self.likelihood, data, values, mean, variance, noise)
+        if count == 1:
+            return rows
+        return MixedRowsGivenDraws(rows, each[0].weights.T.reshape(-1, count, len(X)))
 
     def held_against(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return new measurements of all rows and the log density of those observed, (G, n) each."""
@@ -118,75 +146,65 @@ class RowsGivenDraws(NamedTuple):
 
 
 class MeasuredRowsGivenDraws(NamedTuple):
-    """Some rows given each draw and what was measured of their features."""
+    """Some rows given each draw and what was measured of their features: their lines are normal, (47)."""
 
     likelihood: Likelihood
     data: Observations
     values: dict[str, Array]
     """(G, 1) the likelihood's further parameters."""
-    line: Line
+    mean: Array
+    """(G, n) of the line."""
+    variance: Array
+    """(G, n)"""
+    noise: tuple[Array, Array, Array] | None = None
+    """What measurements tell of noise, as `log_density_over_line` takes it; None: nothing."""
 
     def log_density(self) -> Array:
         """Return the log density of the target, of a share per unit of share, (G, n)."""
-        if self.likelihood.is_normal:  # what readings tell of the noise is in the line
-            noise = np.broadcast_to(self._squared_scale(), self.line.mean.T.shape).T
-            return self.line.log_density(self.data.y, noise).T
-        total = np.full(self.line.mean.T.shape, -np.inf)
-        for log_weight, mean, variance in self._normals():
-            of_rows = log_density_over_line(self.likelihood, mean, variance, self.values, self.data)
-            np.logaddexp(total, log_weight + of_rows, out=total)
-        return total + np.log(self.data.trials)
+        of_rows = log_density_over_line(
+            self.likelihood, self.mean, self.variance, self.values, self.data, noise=self.noise
+        )
+        return of_rows + np.log(self.data.trials)
 
     def transform(self) -> Array:
         """Return the probability of less than the target, and half of that of a share itself, (G, n)."""
-        total = np.zeros(self.line.mean.T.shape)
-        for log_weight, part in self._parts():
-            total += np.exp(log_weight) * part.transform()
+        total = np.zeros(self.mean.shape)
+        for log_weight, less in self._parts():
+            total += np.exp(log_weight) * less
         return total
 
     def drawn(self, rng: np.random.Generator) -> Array:
         """Return a new measurement for each draw, (G, n)."""
-        mean, variance = (part.T for part in self.line.drawn(rng))
-        if self.likelihood.is_normal:  # what readings tell of the noise is less variance
-            total = variance + self._squared_scale()
-            return mean + np.sqrt(total) * rng.standard_normal(mean.shape)
-        eta = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
-        return self.likelihood.draw(eta, self.values, self.data, rng)
+        standard = rng.standard_normal(self.mean.shape)
+        if self.noise is None:
+            eta = self.mean + np.sqrt(self.variance) * standard
+            return self.likelihood.draw(eta, self.values, self.data, rng)
+        # Which part the noise is, the features' measurements don't tell.
+        off, with_line, own = self.noise
+        part = self.likelihood.drawn_parts(self.values, self.mean.shape, rng)
+        root = np.sqrt(part)
+        spread = self.variance + 2.0 * root * with_line + part * own
+        return self.mean + root * off + np.sqrt(np.maximum(spread, 0.0)) * standard
 
-    def _parts(self) -> Iterator[tuple[Array, _NormalRows | RowsGivenDraws]]:
-        """Yield what the distribution is a mixture of, and log weights."""
+    def _parts(self) -> Iterator[tuple[Array, Array]]:
+        """Yield log weights of what the distribution is a mixture of, and the probability of less in each."""
+        found = False
         if self.likelihood.has_noise_scale:
-            noise = np.broadcast_to(self._squared_scale(), self.line.mean.T.shape).T
-            square = np.square(self.data.y[:, None] - self.line.mean)
-            farthest = [
-                (square / (noise + more)).max(axis=0)[:, None] for more in (0.0, self.line.feature_error)
-            ]
-            found = False
-            for log_weight, variance in self.likelihood.normal_parts(self.values, *farthest):
-                yield log_weight, _NormalRows(self.line, self.data.y, noise * variance.T)
+            given = self.mean, self.variance, self.values, self.data, self.noise
+            for log_weight, residual, spread in parts_over_line(self.likelihood, *given):
+                yield log_weight, ndtr(residual / np.sqrt(spread))
                 found = True
-            if found:
-                return
-        for log_share, mean, variance in self._normals():
-            for log_weight, part in self._at_points(mean, variance):
-                yield log_share + log_weight, part
+        if not found:
+            for log_weight, rows in self._at_points():
+                yield log_weight, rows.transform()
 
-    def _normals(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Yield log weights, means and variances of normal distributions that the line is a mixture of, (G, n)."""
-        for parts in self.line.normals():
-            weight, mean, variance = (np.ascontiguousarray(part.T) for part in parts)
-            with np.errstate(divide="ignore"):
-                yield np.log(weight), mean, variance
-
-    def _squared_scale(self) -> Array:
-        return self.likelihood.squared_scale(self.values, self.data)
-
-    def _at_points(self, mean: Array, variance: Array) -> Iterator[tuple[Array, RowsGivenDraws]]:
-        """Yield the rows at points of a line, a rule for its normal distribution.
+    def _at_points(self) -> Iterator[tuple[Array, RowsGivenDraws]]:
+        """Yield the rows at points of the line, a rule for its normal distribution.
 
         Evenly spaced, as closely as the line's distribution given the target may be narrow.
         """
-        sd, link = np.sqrt(variance), self.likelihood.link
+        mean, variance, link = self.mean, self.variance, self.likelihood.link
+        sd = np.sqrt(variance)
         # What a target says most sharply is what it says near itself, or on the way there from the line.
         levels = [link.mean(mean + step * sd) for step in (-2.0, 0.0, 2.0)]
         levels.append(np.clip(self.data.y, link.mean(mean - _REACH * sd), link.mean(mean + _REACH * sd)))
@@ -200,13 +218,27 @@ class MeasuredRowsGivenDraws(NamedTuple):
             yield log_weight, RowsGivenDraws(self.likelihood, self.data, self.values, mean + point * sd)
 
 
-class _NormalRows(NamedTuple):
-    """Some rows given each draw, with normal noise."""
+class MixedRowsGivenDraws(NamedTuple):
+    """Some rows given each draw, whose features are of a mixture."""
 
-    line: Line
-    y: Array
-    noise: Array
-    """(n, G) its variance."""
+    components: MeasuredRowsGivenDraws
+    """The draws' K components one after the other, (G K, n)."""
+    weights: Array
+    """(G, K, n)"""
+
+    def log_density(self) -> Array:
+        """Return what `MeasuredRowsGivenDraws` does."""
+        found = self.components.log_density().reshape(self.weights.shape)
+        return np.asarray(logsumexp(found, b=self.weights, axis=1))
 
     def transform(self) -> Array:
-        return self.line.cdf(self.y, self.noise).T
+        """Return what `MeasuredRowsGivenDraws` does."""
+        return np.sum(self.weights * self.components.transform().reshape(self.weights.shape), axis=1)
+
+    def drawn(self, rng: np.random.Generator) -> Array:
+        """Return what `MeasuredRowsGivenDraws` does."""
+        found = self.components.drawn(rng).reshape(self.weights.shape)
+        below = np.cumsum(self.weights, axis=1)[:, :-1]
+        nodes, _, n = self.weights.shape
+        chosen = (rng.random((nodes, 1, n)) > below).sum(axis=1, keepdims=True)
+        return np.take_along_axis(found, chosen, axis=1)[:, 0]

@@ -83,8 +83,8 @@ class PoweredCorrelation(CoefficientPrior):
 
     Where features have errors, the prior is on what features explain of the target: that of exact ones is on what
     these explain on their own, and what the true features behind the others add to it, in units of their own spread,
-    has a Cauchy distribution as wide as the median of sigma's prior. It is Normal where sigma is fixed, or its prior has
-    a second moment, as the ``HalfNormal(2.5)`` of shares' log odds.
+    has a Cauchy distribution as wide as the median of sigma's prior. It is Normal where sigma is fixed, or its prior
+    has a second moment, as the ``HalfNormal(2.5)`` of shares' log odds.
 
     Parameters
     ----------

@@ -368,8 +368,11 @@ class Simulation:
         scale = float(one.auxiliary.get("noise_scale", 1.0))
         multiple, scatter = problem.noise.parts(scale, one.auxiliary.get("scatter"))
         variance = np.maximum(multiple**2 * known, 0.0) + (scaling.y_scale * float(scatter)) ** 2
+        # Noise that is a mixture of normal distributions is one of them, by the root of which c is wider, too.
+        values = {name: np.reshape(value, (1, 1)) for name, value in one.auxiliary.items()}
+        root = np.sqrt(problem.likelihood.drawn_parts(values, (1, n), rng)[0])
         noise = multiple * (told * feature_error).sum(axis=1) + np.sqrt(variance) * rng.standard_normal(n)
-        return scaling.y_mean + scaling.y_scale * line + noise
+        return scaling.y_mean + scaling.y_scale * line + root * noise
 
 
 def _drawn(

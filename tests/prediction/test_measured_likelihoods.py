@@ -14,7 +14,8 @@ from scipy.special import expit
 
 from bayes_sklearn.estimators import fitting
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
-from bayes_sklearn.inference.structural.true_features import Components, Line, TrueFeatures
+from bayes_sklearn.inference.structural.true_features import TrueFeatures
+from bayes_sklearn.inference.structural.true_mixture import TrueMixture
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
@@ -28,7 +29,7 @@ from bayes_sklearn.measurements.target_errors import CountErrors
 from bayes_sklearn.prediction.draws import draws_of
 from bayes_sklearn.prediction.new_measurements import new_rows
 from bayes_sklearn.prediction.noise import NoiseModel
-from bayes_sklearn.prediction.rows_given_draws import GivenDraws, MeasuredRowsGivenDraws, Observed
+from bayes_sklearn.prediction.rows_given_draws import GivenDraws, Observed
 
 import plain
 
@@ -245,29 +246,132 @@ def test_nodes_without_a_covariance_can_be_drawn_from() -> None:
     assert_allclose(drawn.theta, true.theta[[3, 3, 5]])
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=str)
-def test_rows_are_held_against_every_component(likelihood: Likelihood) -> None:
-    rng = np.random.default_rng(2)
-    rows, nodes, count = 4, 3, 2
-    weights = rng.dirichlet(np.ones(count), size=(rows, nodes)).reshape(rows, -1)
-    mean, variance = rng.normal(size=(rows, nodes * count)), rng.uniform(0.1, 2.0, size=(rows, nodes * count))
-    line = Line.of_components(Components(weights, mean, variance), count)
-    data = Observations(np.array([0.0, 0.3, 0.5, 1.0]), trials=np.full(rows, 10.0))
-    values = {"dispersion": np.full((nodes, 1), 0.1), "nu": np.full((nodes, 1), 4.0)}
-    values["noise_scale"] = np.array([[0.3], [1.0], [2.0]])
-    if not likelihood.counted:
-        data = replace(data, trials=1.0)
-    given = MeasuredRowsGivenDraws(likelihood, data, values, line)
-    z = np.linspace(-10.0, 10.0, 20_001)[:, None]
-    rule = np.exp(-0.5 * z[:, 0] ** 2) / np.exp(-0.5 * z[:, 0] ** 2).sum()
-    density, below = np.zeros((2, nodes, rows))
-    for node, row, c in np.ndindex(nodes, rows, count):
-        at = node * count + c
-        eta = mean[row, at] + np.sqrt(variance[row, at]) * z
-        own = {key: value[node] for key, value in values.items()}
-        one = data.take(slice(row, row + 1))
-        density[node, row] += weights[row, at] * (rule @ np.exp(likelihood.log_density(eta, own, one)[:, 0]))
-        below[node, row] += weights[row, at] * (rule @ likelihood.probability_of_less(eta, own, one)[:, 0])
-    per_unit = np.log(np.asarray(data.trials))
-    assert_allclose(given.log_density(), np.log(density) + per_unit, rtol=0.0, atol=1e-5)
-    assert_allclose(given.transform(), below, rtol=0.0, atol=1e-5)
+def mixture_of_two(nodes: Posterior) -> TrueMixture:
+    """Return nodes' true features as two components."""
+    true: Any = nodes.true_features
+    rng, count = np.random.default_rng(7), len(true.coef)
+    return TrueMixture(
+        noisy=true.noisy,
+        n_features=2,
+        coef=true.coef,
+        line_at_zero=true.theta[:, 2:],
+        means=np.array([[-0.8], [1.1]]) + 0.1 * rng.normal(size=(count, 2, 1)),
+        slopes=true.theta[:, None, 1:2],
+        covariances=np.array([0.2, 0.5])[:, None, None] * np.exp(0.1 * rng.normal(size=(count, 2, 1, 1))),
+        log_shares=np.log(np.tile([0.3, 0.7], (count, 1))),
+        x_mean=true.x_mean,
+        x_scale=true.x_scale,
+        y_mean=0.0,
+        y_scale=1.0,
+    )
+
+
+def components_given(
+    true: TrueMixture, node: int, x: Array, error: float
+) -> list[tuple[float, float, float]]:
+    """Return shares, means and variances of the line of each component, given a reading."""
+    w, z = (x - true.x_mean) / true.x_scale
+    error, m = error / true.x_scale[0] ** 2, true.coef[node, 0]
+    found = []
+    for c in (0, 1):
+        mu, T = true.means[node, c, 0] + true.slopes[node, 0, 0] * z, true.covariances[node, c, 0, 0]
+        share = np.exp(true.log_shares[node, c]) * stats.norm.pdf(w, mu, np.sqrt(T + error))
+        expected = mu + T / (T + error) * (w - mu)
+        found.append(
+            (share, true.line_at_zero[node] @ [1.0, z] + m * expected, m**2 * T * error / (T + error))
+        )
+    total = sum(share for share, *_ in found)
+    return [(share / total, *rest) for share, *rest in found]
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
+def test_components_of_true_features_are_integrated_out_one_by_one(likelihood: Likelihood) -> None:
+    nodes = posterior(likelihood)
+    true = mixture_of_two(nodes)
+    nodes = replace(nodes, true_features=true, noise_scale=0.3 * nodes.noise_scale)
+    trials, y = np.array([50.0, 200.0, 90.0, 40.0]), np.array([0.4, 0.55, 30.0 / 90.0, 0.3])
+    errors = np.array([0.36, 0.04, 1.0, 0.25]).reshape(4, 1, 1)
+    observed = Observed(X, y, np.arange(4), None, errors, {}, trials if likelihood.counted else 1.0)
+    draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
+    given = GivenDraws(likelihood, SCALED, observed, draws, nodes.center).at(slice(None))
+    found, transforms, new = given.log_density(), given.transform(), given.drawn(np.random.default_rng(4))
+    at_draws: Any = draws.true_features
+    values = {"noise_scale": draws.noise_scale, **draws.auxiliary}
+    for draw in (0, 123):
+        at = {name: value[draw] for name, value in values.items()}
+        for row in range(4):
+            expected = np.zeros(2)
+            for share, mean, variance in components_given(at_draws, draw, X[row], errors[row, 0, 0]):
+                eta = mean + np.sqrt(variance) * np.linspace(-9.0, 9.0, 4001)
+                one = likelihood, y[row], trials[row], eta, at
+                weight = share * stats.norm.pdf(eta, mean, np.sqrt(variance))
+                expected += [integrate.trapezoid(of(*one) * weight, eta) for of in (density, less)]
+            assert_allclose(found[draw, row], np.log(expected[0]), atol=1e-6)
+            assert_allclose(transforms[draw, row], expected[1], atol=1e-6)
+    assert new.shape == found.shape
+    assert np.isfinite(new).all()
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["normal", "mixture"])
+@pytest.mark.parametrize("likelihood", [NormalLikelihood(), StudentTLikelihood()], ids=["normal", "t"])
+def test_readings_tell_of_noise_that_they_share_errors_with(likelihood: Likelihood, mixed: bool) -> None:
+    """By draws of everything, those kept whose reading is close to the row's: of 4 million about 20,000."""
+    nodes = posterior(likelihood)
+    nodes = replace(nodes, true_features=mixture_of_two(nodes)) if mixed else nodes
+    row, error, y_err, c = np.array([1.4, -1.0]), 0.81, 1.3, 0.8
+    one = np.zeros(4000, dtype=np.intp)
+    draws = draws_of(nodes, 1, SAMPLED, np.random.default_rng(3))
+    true: Any = draws.true_features
+    true = replace(true.drawn(one, np.random.default_rng(0)), sharing=draws.noise_scale[one])
+    draws = draws._replace(
+        location=draws.location[one],
+        noise_scale=draws.noise_scale[one],
+        auxiliary={name: value[one] for name, value in draws.auxiliary.items()},
+        true_features=true,
+    )
+    rng, n = np.random.default_rng(11), 4_000_000
+    z = (row[1] - true.x_mean[1]) / true.x_scale[1]
+    if mixed:
+        of = (rng.random(n) > 0.3).astype(int)
+        mean, sd = true.means[0, of, 0] + true.slopes[0, 0, 0] * z, np.sqrt(true.covariances[0, of, 0, 0])
+        alpha, beta = true.line_at_zero[0]
+    else:
+        mu, Gamma, alpha, beta = true.theta[0]
+        mean, sd = mu + Gamma * z, np.sqrt(true.variance[0, 0, 0])
+    x = mean + sd * rng.standard_normal(n)
+    u, own = rng.multivariate_normal(np.zeros(2), [[error, c], [c, y_err**2]], n).T
+    kept = np.abs(true.x_mean[0] + true.x_scale[0] * x + u - row[0]) < 0.01
+    x, own = x[kept], own[kept]
+    s, nu = draws.noise_scale[0], draws.auxiliary.get("nu", [np.inf])[0]
+    root = 1.0 if np.isinf(nu) else np.sqrt(nu / rng.chisquare(nu, kept.sum()))
+    y = alpha + beta * z + true.coef[0, 0] * x + s * root * own
+    targets = np.quantile(y, [0.02, 0.3, 0.5, 0.9])
+    observed = Observed(
+        np.tile(row, (4, 1)),
+        targets,
+        np.arange(4),
+        np.full(4, y_err),
+        np.tile([[error, c]], (4, 1, 1)),
+        {},
+        1.0,
+    )
+    given = GivenDraws(likelihood, SCALED, observed, draws, nodes.center).at(slice(None))
+    less = given.transform()[0]
+    expected = np.array([0.02, 0.3, 0.5, 0.9])
+    assert_allclose(less, expected, atol=0.016)
+    new = given.drawn(rng)
+    assert_allclose((new[:, :, None] < targets).mean(axis=(0, 1)), less, atol=0.016)
+    # The density is the slope of the probability.
+    step = 1e-4
+    ends = [
+        GivenDraws(likelihood, SCALED, observed._replace(y=targets + sign * step), draws, nodes.center)
+        .at(slice(None))
+        .transform()[0]
+        for sign in (-1.0, 1.0)
+    ]
+    assert_allclose(np.exp(given.log_density()[0]), (ends[1] - ends[0]) / (2.0 * step), rtol=1e-5)
+    # To leave out what errors share would be noticed.
+    apart = GivenDraws(
+        likelihood, SCALED, observed._replace(feature_error=np.full((4, 1, 1), error)), draws, nodes.center
+    )
+    assert np.abs(apart.at(slice(None)).transform()[0] - expected).max() > 0.05

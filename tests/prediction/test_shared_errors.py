@@ -13,6 +13,7 @@ from scipy import stats
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import audit_errors
 from bayes_sklearn.estimators.observed import drawn
+from bayes_sklearn.likelihoods import StudentTLikelihood
 
 N = 60
 
@@ -97,6 +98,30 @@ def test_leave_one_out_knows_what_errors_share() -> None:
         refit = Regressor(noise="known", random_state=0).fit(X[rest], y[rest], **left)
         expected = refit.predict_distribution(X[i : i + 1], **own).cdf(y[i : i + 1])[0]
         assert transforms[i] == pytest.approx(expected, abs=0.02)
+
+
+def test_under_student_s_t_observed_rows_know_what_errors_share_and_new_ones_do_not() -> None:
+    X, y, given = table(np.random.default_rng(1))
+    model = Regressor(likelihood=StudentTLikelihood(nu=4), noise="known", random_state=0, draws=500)
+    model.fit(X, y, **given)
+    together, apart = (model.loo(X, y, **given | changes) for changes in ({}, {"Xy_cov": np.zeros((N, 2))}))
+    elpd = [getattr(found, "elpd", None) or found["elpd_loo"] for found in (together, apart)]
+    assert elpd[0] > elpd[1] + 10.0
+    assert stats.kstest(model.loo_pit(X, y, **given), "uniform").pvalue > 0.01
+    new = np.asarray(model.to_arviz(X, y, **given).posterior_predictive["y"]).reshape(-1, N)
+    # Of a few draws: they are about the line that readings and what they tell of noise give together.
+    near = np.abs(y - np.median(new, axis=0)) < np.quantile(np.abs(new - np.median(new, axis=0)), 0.9, axis=0)
+    assert 0.75 < near.mean() < 1.0
+    with pytest.raises(ValueError, match=r"Xy_cov of rows to be predicted takes the normal likelihood"):
+        model.predict(X, **given)
+    typical = np.sqrt(np.square(given["X_err"]).mean(axis=0))
+    assert_allclose(model.predict(X), model.predict(X, X_err=typical), rtol=1e-12)
+    counts, shares = np.full(N, 20.0), np.random.default_rng(0).binomial(20, 0.4, N) / 20.0
+    of_shares = Regressor(likelihood="binomial", weight_type="counts", random_state=0)
+    of_shares.fit(X, shares, counts, X_err=given["X_err"])
+    features = {name: given[name] for name in ("X_err", "Xy_cov")}
+    with pytest.raises(ValueError, match="Xy_cov goes with noise that is added"):
+        of_shares.loo(X, shares, counts, **features)
 
 
 @pytest.mark.parametrize("noise", ["known", pytest.param("scaled", marks=pytest.mark.thorough)])

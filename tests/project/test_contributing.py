@@ -112,10 +112,16 @@ def test_nuts_takes_it_too_with_errors_of_features_and_without(poisson: str) -> 
     assert_allclose(sampled.coef_std_, model.coef_std_, rtol=0.15)
     x, k, exposure = rates()
     noisy = x + 0.3 * np.random.default_rng(0).normal(size=x.shape)
-    latent = plain.Regressor(likelihood=poisson, weight_type="counts", random_state=0, draws=500)
-    latent.fit(noisy, k / exposure, sample_weight=exposure, X_err=0.3)
-    assert latent.inference_ == "nuts"
+    integrated, latent = (
+        plain.Regressor(
+            likelihood=poisson, weight_type="counts", random_state=0, draws=500, inference=engine
+        ).fit(noisy, k / exposure, sample_weight=exposure, X_err=0.3)
+        for engine in ("auto", "nuts")
+    )
+    assert (integrated.inference_, latent.inference_) == ("importance", "nuts")
     assert abs(latent.coef_[0] - 0.7) < 4.0 * latent.coef_std_[0]
+    assert_allclose(latent.coef_, integrated.coef_, atol=4.0 * integrated.coef_std_[0] / np.sqrt(500))
+    assert_allclose(latent.coef_std_, integrated.coef_std_, rtol=0.15)
     lower, upper = latent.predict_interval(noisy, 0.9, counts=exposure).T
     held = (k / exposure >= lower - 1e-9) & (k / exposure <= upper + 1e-9)
     assert 0.8 < held.mean() < 0.99

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import gammaln
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -160,9 +161,18 @@ def test_simulated_data_are_what_pymc_draws_from_the_model(
             assert stats.ks_2samp(a, b).pvalue > FALSE_ALARM, name
 
 
-def test_errors_of_features_go_with_those_of_the_target_as_stated() -> None:
+@pytest.mark.parametrize("nu", [None, 9.0])
+def test_errors_of_features_go_with_those_of_the_target_as_stated(nu: float | None) -> None:
+    """Under Student's t as the root of a row's own variance has them go together."""
     data = {"X_err": 0.5, "X_cov": None, "Xy_cov": [0.2]}
-    model = Regressor(coef_prior=Normal(sigma=1e-9), standardize=False, noise="known")
+    likelihood = "normal" if nu is None else StudentTLikelihood(nu=nu)
+    model = Regressor(coef_prior=Normal(sigma=1e-9), standardize=False, noise="known", likelihood=likelihood)
+    root, wider = 1.0, 1.0
+    if nu is not None:
+        root, wider = (
+            np.sqrt(0.5 * nu) * np.exp(gammaln(0.5 * (nu - 1.0)) - gammaln(0.5 * nu)),
+            nu / (nu - 2.0),
+        )
     simulation, *_ = _settled(model, X[:, :1], Y, None, None, 0.6, data, "model")
     rng = np.random.default_rng(0)
     parameters = simulation.parameters(1, rng).at(0)
@@ -174,7 +184,9 @@ def test_errors_of_features_go_with_those_of_the_target_as_stated() -> None:
         pairs.append(np.stack([error[:, 0], simulation._target(parameters, line, error, rng) - line]))
     covariance = np.cov(np.concatenate(pairs, axis=1))
     # Standard errors over 8,000 pairs, six of them.
-    assert np.abs(covariance - [[0.25, 0.2], [0.2, 0.36]]).max() < 6.0 * 0.36 * np.sqrt(2.0 / 8000.0)
+    assert np.abs(covariance - [[0.25, 0.2 * root], [0.2 * root, 0.36 * wider]]).max() < 6.0 * 0.36 * np.sqrt(
+        2.0 / 8000.0
+    )
 
 
 def test_counts_and_errors_may_be_columns() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from ...likelihoods.base import Likelihood
 from ...measurements.compressed import taken
 from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
@@ -50,12 +51,23 @@ def why_not(problem: Problem) -> str | None:
     return without_noise(problem)
 
 
-def without_noise(problem: Problem) -> str | None:
-    """Return why errors of features can't go with the target's, or None."""
-    errors = problem.feature_errors
-    if errors is None or errors.with_target is None or problem.likelihood.has_noise_scale:
+def without_noise(problem: Problem, method: str = "normal_parts") -> str | None:
+    """Return why errors of features can't go with the target's, or None.
+
+    Parameters
+    ----------
+    problem : Problem
+    method : str
+        Of the likelihood, which says what normal distributions its noise is a mixture of.
+    """
+    errors, likelihood = problem.feature_errors, problem.likelihood
+    if errors is None or errors.with_target is None:
         return None
-    return f"Xy_cov goes with noise that is added to the line, and {problem.likelihood!r} has none"
+    if not likelihood.has_noise_scale:
+        return f"Xy_cov goes with noise that is added to the line, and {likelihood!r} has none"
+    if getattr(type(likelihood), method) is getattr(Likelihood, method):
+        return f"Xy_cov goes with noise that is a mixture of normal distributions, and {likelihood!r} has no {method}"
+    return None
 
 
 def solve(problem: Problem, settings: SamplerSettings) -> Posterior:

@@ -58,10 +58,14 @@ class MixtureProblem(MixtureCoordinates):
 
     def log_density(self, points: Array) -> Array:
         """Return the log of the density of points and data together."""
-        total = self.log_prior(points)
-        for block, rows in self._blocks(len(points)):
-            total[block] += self.row_log_density(points[block], rows) @ self.frequency[rows]
+        with np.errstate(all="ignore"):
+            total = self.log_prior(points)
         total[~np.isfinite(total)] = -np.inf
+        possible = np.flatnonzero(np.isfinite(total))
+        for block, rows in self._blocks(len(possible)):
+            some = possible[block]
+            total[some] += self.row_log_density(points[some], rows) @ self.frequency[rows]
+        total[np.isnan(total)] = -np.inf
         return total
 
     def scores(self, point: Array, steps: Array) -> tuple[Array, Array]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, ndtr
 
 Array = NDArray[np.float64]
 
@@ -37,6 +35,11 @@ class Line(NamedTuple):
     components: Components | None = None
     """None: normal."""
 
+    @property
+    def each(self) -> Components:
+        """The components, or what is normal as the only one."""
+        return self.components or Components(np.ones_like(self.mean), self.mean, self.feature_error)
+
     @classmethod
     def of_components(cls, components: Components, n_components: int) -> Line:
         """Return a line whose nodes are points."""
@@ -45,15 +48,6 @@ class Line(NamedTuple):
         mean = (weights * means).sum(axis=2)
         variances = components.variance.reshape(split) + np.square(means - mean[:, :, None])
         return cls(mean, np.zeros_like(mean), (weights * variances).sum(axis=2), components)
-
-    def normals(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Yield weights, means and variances, (rows, G) each, of the line's normal distributions given each node."""
-        if self.components is None:
-            yield np.ones_like(self.mean), self.mean, self.feature_error
-            return
-        split = (*self.mean.shape, -1)
-        weights, mean, variance = (np.moveaxis(part.reshape(split), 2, 0) for part in self.components)
-        yield from zip(weights, mean, variance, strict=True)
 
     def drawn(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return mean and variance by the features' errors of one component a node, (rows, G) each."""
@@ -68,26 +62,6 @@ class Line(NamedTuple):
             for values in (self.components.mean, self.components.variance)
         )
         return mean, variance
-
-    def log_density(self, value: Array, noise: Array) -> Array:
-        """Return the log density of measurements, (rows,), with noise of these variances, (rows, G), at each node."""
-        weights, mean, variance = self._given_nodes(noise)
-        terms = -0.5 * (np.square(value[:, None, None] - mean) / variance + np.log(2.0 * np.pi * variance))
-        return np.asarray(logsumexp(terms, b=weights, axis=2), dtype=np.float64)
-
-    def cdf(self, value: Array, noise: Array) -> Array:
-        """Return the probability of less, arguments and shape as those of `log_density`."""
-        weights, mean, variance = self._given_nodes(noise)
-        return np.sum(weights * ndtr((value[:, None, None] - mean) / np.sqrt(variance)), axis=2)
-
-    def _given_nodes(self, noise: Array) -> tuple[Array | float, Array, Array]:
-        """Return weights, means and variances of measurements' components at each node, (rows, G, K)."""
-        weights: Array | float = 1.0
-        mean, variance = self.mean[:, :, None], self.feature_error[:, :, None]
-        if self.components is not None:
-            split = (*self.mean.shape, -1)
-            weights, mean, variance = (part.reshape(split) for part in self.components)
-        return weights, mean, variance + noise[:, :, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,6 +103,7 @@ class Case:
             "normal, learned": Normal(mu=0.3, sigma=HalfCauchy(0.7)),
             "laplace, learned": Laplace(b=HalfNormal()),
             "powers, learned": PoweredCorrelation(),
+            "horseshoe": Horseshoe(),
             "powers": PoweredCorrelation(sigma=1.3, power=(0.0, 0.7)),
         }[self.coef]
         return Problem.build(
@@ -211,15 +212,20 @@ def test_one_model_serves_data_of_any_size_with_errors_in_any_feature() -> None:
     assert structure(exact) not in keys
 
 
-@pytest.mark.parametrize("inference", ["auto", "nuts"])
-def test_mixtures_are_refused_with_reason_and_remedy(inference: str) -> None:
-    model = plain.Regressor(coef_prior=Horseshoe(), inference=inference)
-    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
-    with pytest.raises(
-        ValueError, match=r"beside errors in X it doesn't take the scales.*use Laplace\(\).*to_pymc"
-    ):
-        model.fit(X, y, X_err=0.5)
-    assert "x_true" in model.to_pymc(X, y, X_err=0.5).named_vars
+def test_mixtures_of_scales_are_sampled_whoever_is_asked_and_written_with_true_features() -> None:
+    X, y = table()
+    X = np.column_stack([X, np.arange(20.0) % 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of few draws
+        model = plain.Regressor(coef_prior=Horseshoe(), draws=200, random_state=0)
+        model.fit(X, y, X_err=[0.5, 0.0])
+        assert model.inference_ == "nuts"
+        again = plain.Regressor(coef_prior=Horseshoe(), draws=200, random_state=0, inference="nuts")
+        assert_allclose(again.fit(X, y, X_err=[0.5, 0.0]).coef_, model.coef_, rtol=0.0)
+    assert abs(model.coef_[0] - 1.0) < 4.0 * model.coef_std_[0]
+    with pytest.raises(ValueError, match="doesn't take the scales of coef_prior=Horseshoe"):
+        plain.Regressor(coef_prior=Horseshoe(), inference="importance").fit(X, y, X_err=[0.5, 0.0])
+    assert "x_true" in model.to_pymc(X, y, X_err=[0.5, 0.0]).named_vars
 
 
 # --- what is sampled is the readable model -------------------------------------------------------
@@ -433,8 +439,9 @@ def test_an_engine_s_doubt_is_a_warning_and_not_lost(monkeypatch: pytest.MonkeyP
 def test_auto_takes_nuts_for_priors_that_importance_sampling_does_not() -> None:
     from bayes_sklearn.inference import choose
 
-    assert choose(Case(k=1, coef="laplace").problem, "auto") == "nuts"
-    assert choose(Case(coef="laplace").problem, "auto") == "importance"
+    assert choose(Case(k=1, coef="horseshoe").problem, "auto") == "nuts"
+    for coef in ("laplace", "student-t"):
+        assert choose(Case(k=1, coef=coef).problem, "auto") == "importance"
 
 
 def test_to_pymc_takes_the_errors_that_fit_takes() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import integrate, stats
 from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import metrics
@@ -119,6 +119,8 @@ class Case:
         n, p, q = self.n, self.p, self.q
         rng = np.random.default_rng([n, p, q, self.of_shares])
         X = rng.normal(size=(n, p)) * np.geomspace(0.5, 2.0, p) + 0.5 * rng.normal(size=(n, 1)) + 0.5
+        if self.components > 1:
+            X[:, p - q :] += 4.0 * (np.arange(n) % 3 > 0)[:, None]
         eta = X @ (np.array([0.8, -0.5, 0.0])[np.arange(p) % 3]) - 0.4
         frequency = {
             "none": None,
@@ -384,7 +386,7 @@ def parameters(problem: Problem, posterior: Any) -> Array:
                 Case("beta-binomial", q=1, p=2, n=100),
                 Case("t", "additive", q=1, p=2, n=100),
                 Case("t", "auto", q=1, p=2, n=100, with_target=True),
-                Case("binomial", q=1, p=2, n=300, components=2),
+                Case("binomial", q=1, p=1, n=150, components=2),
             )
         ),
     ],
@@ -559,11 +561,51 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     assert (left > 0.0).all()
 
 
+def test_outcomes_of_a_feature_that_may_hardly_vary_do_not_diverge() -> None:
+    """Coefficients of what was measured alone have a funnel there, in which 15 to 80 of the draws end."""
+    rng, n = np.random.default_rng(0), 50
+    x, error = rng.normal(size=(n, 1)), np.sqrt(0.7 / 0.3)
+    y = (rng.random(n) < 1.0 / (1.0 + np.exp(-1.5 * x[:, 0]))).astype(float)
+    problem = Problem.build(
+        Rows(x + error * rng.normal(size=(n, 1)), y, None, None),
+        None,
+        noise=SCALED,
+        standardize=True,
+        coef_prior=Normal(),
+        intercept_prior=Normal(0.0, 5.0),
+        noise_prior=HalfNormal(),
+        likelihood=BinomialLikelihood(),
+        trials=np.ones(n),
+        feature_errors=FeatureErrors(np.array([0]), np.array([[error**2]])),
+    )
+    drawn = nuts.solve(problem, SamplerSettings(seed=2))
+    assert drawn.chains is not None
+    assert drawn.chains.n_divergent == 0
+
+
 def test_errors_that_go_with_noise_that_there_is_not_are_refused() -> None:
     problem = Case("binomial", q=1, with_target=True).problem
     for engine in (nuts, importance):
         assert "Xy_cov goes with noise" in str(engine.why_not(problem))
         assert engine.why_not(Case("t", q=1, with_target=True).problem) is None
+
+
+def test_errors_that_go_with_noise_that_is_no_mixture_of_normal_distributions_are_refused() -> None:
+    class Own(StudentTLikelihood):
+        normal_parts = Likelihood.normal_parts
+
+    class Unwritten(StudentTLikelihood):
+        normal_parts_graph = Likelihood.normal_parts_graph
+
+    case = Case("t", q=1, with_target=True)
+    kinds = ((Own, (importance, nuts), "normal_parts"), (Unwritten, (nuts,), "normal_parts_graph"))
+    for kind, engines, method in kinds:
+        own = replace(case.problem, likelihood=kind())
+        alone = replace(own, feature_errors=Case("t", q=1).problem.feature_errors)
+        for engine in engines:
+            assert str(engine.why_not(own)).endswith(f"{kind()!r} has no {method}")
+            assert engine.why_not(alone) is None
+    assert importance.why_not(replace(case.problem, likelihood=Unwritten())) is None
 
 
 def test_one_model_serves_tables_of_any_size() -> None:
@@ -605,6 +647,49 @@ def test_readable_errors_of_features_and_student_s_t_noise_go_together() -> None
         expected += stats.multivariate_normal(cov=covariance).logpdf(left)
     expected += sum(np.sum(np.log(value)) for value in logs.values())
     assert_allclose(compiled(model, [model.logp()])(point)[0], expected, rtol=0.0, atol=1e-6)
+
+
+def test_readable_mixtures_of_true_features_and_shares_go_together() -> None:
+    """All constants included: each row's true feature is integrated out of both, on one grid."""
+    import pytensor.tensor as pt
+
+    case = Case("binomial", q=1, p=1, n=4, standardize=False, components=2)
+    problem = case.problem
+    errors, n, unit = problem.feature_errors, case.n, importance.units_of(problem).noisy[0]
+    assert errors is not None
+    model = readable_model(problem, ["x"], range(n))
+    m, alpha, mu, apart = 0.7, 0.3, 1.4, np.array([-1.1, 1.1])
+    scale, shares = np.array([0.6, 1.2]), np.array([0.35, 0.65])
+    point: dict[str, Any] = {
+        "coef": np.array([m]),
+        "intercept": alpha,
+        "mu": np.array([mu]),
+        "x_scale_log__": np.log(scale),
+    }
+    for name, value in {"shares": shares, "mu_apart": apart[None]}.items():
+        variable = model[name]
+        transform, hidden = model.rvs_to_transforms[variable], model.rvs_to_values[variable].name
+        point[hidden] = transform.forward(pt.as_tensor(value), *variable.owner.inputs).eval()
+    w, trials = problem.rows.X[:, 0], np.asarray(problem.trials)
+    grid = np.linspace(-9.0, 12.0, 601)
+    others = [one for one in model.free_RVs if one.name != "x_true"]
+    parts = model.logp([model[name] for name in ("x_true", "X", "y")], jacobian=False, sum=False)
+    density = compiled(model, [model.logp(others, jacobian=False), *parts])
+    values = [density(point | {"x_true": np.full((n, 1), x)}) for x in grid]
+    at_grid = [sum(np.reshape(part, (n, -1)).sum(axis=1) for part in of_rows) for _, *of_rows in values]
+    found = np.log(integrate.trapezoid(np.exp(at_grid), grid, axis=0))
+    of_x = (shares * stats.norm.pdf(grid[:, None], mu + unit * apart, scale)).sum(axis=1)
+    for i in range(n):
+        of_w = stats.norm.pdf(w[i], grid, np.sqrt(errors.covariance[i, 0, 0]))
+        share = 1.0 / (1.0 + np.exp(-alpha - m * grid))
+        of_y = stats.binom.pmf(np.rint(problem.rows.y[i] * trials[i]), trials[i], share)
+        assert_allclose(found[i], np.log(integrate.trapezoid(of_x * of_w * of_y, grid)), rtol=1e-9)
+    prior = stats.norm().logpdf(m) + stats.norm(0.2, 1.5).logpdf(alpha)
+    prior += stats.norm(w.mean(), MEAN_SCALE * unit).logpdf(mu) + stats.dirichlet([2.0, 2.0]).logpdf(shares)
+    prior += np.sum(np.log(2.0) + stats.t(SPREAD_DEGREES_OF_FREEDOM, scale=SPREAD_SCALE * unit).logpdf(scale))
+    # In the one direction in which their mean is none.
+    prior += stats.norm(0.0, 2.0).logpdf(np.sqrt(2.0) * apart[1])
+    assert_allclose(values[0][0], prior, rtol=1e-9)
 
 
 @pytest.mark.thorough

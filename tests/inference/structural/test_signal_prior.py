@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
-from bayes_sklearn.inference.importance.engine import signal_scale
+from bayes_sklearn.inference.importance.engine import signal_prior
 from bayes_sklearn.inference.importance.mixture_nodes import solve_mixture
 from bayes_sklearn.inference.importance.mixture_slopes import ScaledSlopes
 from bayes_sklearn.inference.importance.structural_nodes import Following, solve_structural
@@ -197,11 +197,18 @@ def test_the_prior_of_the_signal_is_cauchy(q: int) -> None:
     ("prior", "scale"), [(PoweredCorrelation(), 1.0), (PoweredCorrelation(HalfCauchy(2.5)), 2.5)]
 )
 def test_the_signal_has_the_median_of_the_scales_prior(prior: PoweredCorrelation, scale: float) -> None:
-    assert_allclose(signal_scale(prior), scale, rtol=1e-4)
-    assert_allclose(
-        signal_scale(PoweredCorrelation(HalfNormal(2.0))), 2.0 * stats.halfnorm.median(), rtol=1e-3
-    )
-    assert signal_scale(PoweredCorrelation(0.3)) == 0.3
+    found = signal_prior(prior)
+    assert found.cauchy
+    assert_allclose(found.scale, scale, rtol=1e-4)
+
+
+def test_the_signal_is_normal_where_its_scale_has_a_light_tail() -> None:
+    """Of the same median, whatever the tail."""
+    for sigma in (0.5, 2.0):
+        found = signal_prior(PoweredCorrelation(HalfNormal(sigma)))
+        assert not found.cauchy
+        assert_allclose(found.scale, stats.halfnorm(scale=sigma).median(), rtol=1e-4)
+    assert signal_prior(PoweredCorrelation(0.3)) == (0.3, False)
 
 
 @pytest.mark.parametrize("noise", ["scaled", "additive", "auto", "known"])
