@@ -196,7 +196,13 @@ def test_transforms_after_importance_sampling_are_those_of_refits(name: str) -> 
 @pytest.mark.thorough
 def test_transforms_after_nuts_are_those_of_refits() -> None:
     """Heavy tails and errors of features at once: one compiled model serves the refits."""
-    settings = {"likelihood": "student_t", "noise": "additive", "draws": 1000, "chains": 2}
+    settings = {
+        "likelihood": "student_t",
+        "noise": "additive",
+        "inference": "nuts",
+        "draws": 1000,
+        "chains": 2,
+    }
     heavy = NOISY.y + np.where(np.arange(ROWS) % 10 == 3, 3.0, 0.0)
     case = Case(settings, NOISY.X, heavy, {"y_err": NOISY.y_err, "X_err": NOISY.X_err})
     model, rows = case.model, np.array([0, 3, 8, 13])

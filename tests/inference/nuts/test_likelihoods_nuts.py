@@ -384,7 +384,6 @@ def parameters(problem: Problem, posterior: Any) -> Array:
                 Case("beta-binomial", rounded=True),
                 Case("beta-binomial", n=12),
                 Case("beta-binomial", q=1, p=2, n=100),
-                Case("t", "additive", q=1, p=2, n=100),
                 Case("t", "auto", q=1, p=2, n=100, with_target=True),
                 Case("binomial", q=1, p=1, n=150, components=2),
             )
@@ -534,7 +533,6 @@ def test_density_with_errors_of_features_is_that_of_importance_sampling(case: Ca
     assert_allclose(differences, differences[0], rtol=0.0, atol=2e-4)
 
 
-@pytest.mark.thorough
 def test_errors_of_a_feature_of_shares_are_undone() -> None:
     rng = np.random.default_rng(7)
     n = 200
@@ -542,10 +540,9 @@ def test_errors_of_a_feature_of_shares_are_undone() -> None:
     trials = rng.integers(10, 200, n).astype(float)
     y = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(0.5 - x + 0.5 * z))) / trials
     X = np.column_stack([x + 0.7 * rng.normal(size=n), z])
-    model = plain.Regressor(likelihood="binomial", weight_type="counts", random_state=0, inference="nuts")
+    model = plain.Regressor(likelihood="binomial", weight_type="counts", random_state=0)
     model.fit(X, y, trials, X_err=[0.7, 0.0])
-    assert model.inference_ == "nuts"
-    assert model._fitted.posterior.chains.n_divergent == 0
+    assert model.inference_ == "importance"
     assert_allclose(model.coef_, [1.0, -0.5], atol=4.0 * model.coef_std_.max())
     naive = plain.Regressor(likelihood="binomial", weight_type="counts").fit(X, y, trials)
     assert naive.coef_[0] < 0.8 < model.coef_[0]
@@ -693,12 +690,11 @@ def test_readable_mixtures_of_true_features_and_shares_go_together() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("likelihood", ["normal", "binomial"])
-def test_horseshoe_beside_errors_of_features_is_the_readable_model_s(likelihood: str) -> None:
+def test_horseshoe_beside_errors_of_features_is_the_readable_model_s() -> None:
     """At z < 5, the draws of the model with true features counted as a third of their number."""
     import nutpie
 
-    case = Case(likelihood, coef="horseshoe", q=1, p=3, n=60, standardize=False)
+    case = Case("normal", coef="horseshoe", q=1, p=3, n=60, standardize=False)
     drawn = nuts.solve(case.problem, SamplerSettings(seed=1, draws=1500))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
