@@ -53,11 +53,13 @@ def against_latent(rows: int, draws: int, tune: int, repeats: int) -> Result:
 def fit_under(likelihood: str, inference: str = "auto") -> Callable[..., Result]:
     """Return a case that takes the seconds of a fit under another likelihood, errors of one feature by row.
 
-    By NUTS of fits to other rows, with a compiled model: the first one is discarded.
+    Of the first of two features; by NUTS of the only one, of fits to other rows with a compiled model: the first fit
+    is discarded.
     """
 
     def run(rows: int, repeats: int) -> Result:
-        tables = [_under(likelihood, rows, seed) for seed in range(repeats + 1)]
+        columns = 1 if inference == "nuts" else 2
+        tables = [_under(likelihood, rows, seed, columns) for seed in range(repeats + 1)]
         turn = iter(tables)
 
         def work() -> None:
@@ -98,9 +100,9 @@ def _model(likelihood: str, inference: str = "auto") -> BayesianErrorsInVariable
     )
 
 
-def _under(likelihood: str, rows: int, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+def _under(likelihood: str, rows: int, seed: int, columns: int = 2) -> tuple[Any, Any, dict[str, Any]]:
     """Return features, a target and what is known of both: of shares counts from 1 to 100,000."""
-    table, rng = noisy(rows, 2, 1, common=False, seed=seed), np.random.default_rng(seed + 100)
+    table, rng = noisy(rows, columns, 1, common=False, seed=seed), np.random.default_rng(seed + 100)
     if likelihood == "student_t":
         return table.X, table.y, {"X_err": table.X_err}
     trials = np.rint(10.0 ** rng.uniform(0.0, 5.0, rows))

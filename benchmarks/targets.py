@@ -107,10 +107,10 @@ TARGETS: dict[str, Target] = {
         "fit, Student's t, one of two features with errors by row, 1,000 rows", 1.3, "s"
     ),
     "errors-in-x-nuts-binomial-1000": Target(
-        "NUTS refit, binomial, one of two features with errors by row, 1,000 rows", 5.0, "s"
+        "NUTS refit, binomial, one feature with errors by row, 1,000 rows", 5.0, "s"
     ),
     "errors-in-x-nuts-student-t-1000": Target(
-        "NUTS refit, Student's t, one of two features with errors by row, 1,000 rows", 5.0, "s"
+        "NUTS refit, Student's t, one feature with errors by row, 1,000 rows", 5.0, "s"
     ),
     "noisy-intervals-binomial": Target("1,000 noisy rows with intervals, binomial", 1.0, "s"),
     "noisy-intervals-beta-binomial": Target("1,000 noisy rows with intervals, beta-binomial", 1.0, "s"),

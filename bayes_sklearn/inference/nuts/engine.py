@@ -8,6 +8,7 @@ from ..posterior import Posterior
 from ..problem import Problem, SamplerSettings
 from . import compressed_rows, mixture_data, rows, structural
 from .mixture import is_regressed
+from .prior_coordinates import scale_is_learned
 from .pymc_priors import missing_distribution
 from .sampler import SamplerOptions, check_convergence, sample
 
@@ -44,7 +45,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         of = structural if linear and not isinstance(problem.coef_prior, ScaleMixture) else mixture_data
     # With errors of features, where the true ones' spread may be small, the posterior is bent: hardly so where what
     # data tell is sampled, and a step passes over all rows.
-    plain = problem.n_components == 1 and is_regressed(problem)
+    plain = problem.n_components == 1 and is_regressed(problem) and not scale_is_learned(problem)
     accept = 0.9 if problem.feature_errors is None else 0.8 if plain else 0.95
     options = SamplerOptions.of(settings, accept)
     for formulation in of.formulations(problem, settings):
