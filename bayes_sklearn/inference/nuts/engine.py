@@ -44,9 +44,9 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         linear = problem.likelihood.is_normal and problem.n_components == 1
         of = structural if linear and not isinstance(problem.coef_prior, ScaleMixture) else mixture_data
     # With errors of features, where the true ones' spread may be small, the posterior is bent: hardly so where what
-    # data tell is sampled, and a step passes over all rows.
+    # data tell is sampled.
     plain = problem.n_components == 1 and is_regressed(problem) and not scale_is_learned(problem)
-    accept = 0.9 if problem.feature_errors is None else 0.8 if plain else 0.95
+    accept = 0.9 if problem.feature_errors is None or plain else 0.95
     options = SamplerOptions.of(settings, accept)
     for formulation in of.formulations(problem, settings):
         draws = sample(formulation, settings, options)
