@@ -46,7 +46,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     # With errors of features, where the true ones' spread may be small, the posterior is bent: hardly so where what
     # data tell is sampled.
     plain = problem.n_components == 1 and is_regressed(problem) and not scale_is_learned(problem)
-    accept = 0.9 if problem.feature_errors is None or plain else 0.95
+    accept = 0.9 if problem.feature_errors is None else 0.9 if plain else 0.95
     options = SamplerOptions.of(settings, accept)
     for formulation in of.formulations(problem, settings):
         draws = sample(formulation, settings, options)
