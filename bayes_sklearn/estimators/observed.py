@@ -28,7 +28,7 @@ from ..prediction.draws import Draws, draws_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
-from .reading import read, specify, trials_and_target
+from .reading import check_shared_errors, read, specify, trials_and_target
 
 __all__ = [
     "Described",
@@ -180,10 +180,7 @@ def _feature_error(
     fitted: FittedModel, table: NDArray[Any], of_features: Mapping[str, Any], y_err: Array | float | None
 ) -> Array | None:
     """Return covariances of the errors of features, (n, q, q), or None; (n, q, q + 1) with the target's."""
-    if of_features.get("Xy_cov") is not None and not fitted.likelihood.has_noise_scale:
-        raise ValueError(
-            f"Xy_cov goes with noise that is added to the line, and {fitted.likelihood!r} has none."
-        )
+    check_shared_errors(fitted.likelihood, of_features)
     error = fitted.new_feature_errors(table, **of_features, y_err=y_err)
     if fitted.posterior.true_features is None:
         return None

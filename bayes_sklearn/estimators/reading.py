@@ -33,6 +33,7 @@ from .fitting import Specification
 
 __all__ = [
     "TrainingData",
+    "check_shared_errors",
     "default_prior",
     "noise_of",
     "prior_of",
@@ -152,6 +153,7 @@ def read(
             "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
             " with weight_type='counts', or count_column); or use noise='scaled'."
         )
+    check_shared_errors(likelihood, feature_errors)
     rows = Rows(table, target, columns.features, errors.frequency)
     of_features = resolve_feature_errors(
         len(target),
@@ -161,6 +163,14 @@ def read(
         **feature_errors,
     )
     return TrainingData(rows, columns, errors, of_features, index, trials)
+
+
+def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:
+    """Refuse `Xy_cov` where the target has no errors of its own that it could be of."""
+    if feature_errors.get("Xy_cov") is not None and not likelihood.has_noise_scale:
+        raise ValueError(
+            f"Xy_cov goes with noise that is added to the line, and {likelihood!r} has none: leave it out."
+        )
 
 
 def specify(model: Any, data: TrainingData) -> Specification:

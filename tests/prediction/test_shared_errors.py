@@ -208,3 +208,9 @@ def test_both_multiples_of_errors_that_explain_rows_are_found_where_errors_go_to
     assert weights[found < 0.65].sum() == pytest.approx(of_s[low].sum(), abs=0.04)
     assert model.noise_scale_ == pytest.approx(of_s @ s.ravel(), abs=0.03)
     assert model.coef_[0] == pytest.approx(np.einsum("smt,m->", mass, m.ravel()), abs=0.02)
+
+
+def test_counts_have_no_errors_that_features_could_share() -> None:
+    model = Regressor(likelihood="binomial", weight_type="counts")
+    with pytest.raises(ValueError, match=r"^Xy_cov goes with noise .* has none: leave it out"):
+        model.fit(np.arange(4.0)[:, None], [0.2, 0.4, 0.6, 0.8], np.full(4, 5.0), X_err=0.1, Xy_cov=[0.01])

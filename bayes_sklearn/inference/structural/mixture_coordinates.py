@@ -75,8 +75,8 @@ class MixtureCoordinates:
     intercept (none without one) and coefficients (k), Gamma (q k), mu (K q), t (K q) and zeta (K q (q - 1) / 2), of
     which `StructuralProblem` makes T, K - 1 orthonormal contrasts of the log shares, the log of scatter over the
     rest (noise "auto" alone), log tau (where it is learned) and the likelihood's further parameters. s, t and some of
-    the last are signed. Where tau is learned the columns of coefficients are in units of what is known of them
-    (`mixture_slopes`).
+    the last are signed. Where tau is learned, or `regressed`, columns of coefficients are in units of what is known
+    of them (`mixture_slopes`).
     """
 
     data: StructuralProblem
@@ -189,7 +189,7 @@ class MixtureCoordinates:
         more, at_means, flat = np.zeros_like(m), part["line"][:, :first], np.ones((size, 1))
         shares = np.exp(log_shares)
         if self.follows:
-            T, q = pooled_covariance(shares, means, covariances), self.data.n_noisy
+            T = pooled_covariance(shares, means, covariances)
             # Far away a correlation is one in all digits.
             T = T + (1e-14 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] + 1e-300) * np.eye(q)
             m, more, steeper, log_volume = self.measured.true(m, T, q, self.flattening)
