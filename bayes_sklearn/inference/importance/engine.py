@@ -357,6 +357,9 @@ def mixture_posterior(
     problem: Problem, mixture: MixtureProblem, points: Array, weights: Array, units: Units
 ) -> Posterior:
     """Return points of which no parameter integrates out as a posterior of B, with the true features beside it."""
+    errors = problem.feature_errors
+    if errors is None:
+        raise ValueError("No feature has an error.")
     parts, (z, w, y) = mixture.taken_apart(points), mixture.center
     geometry = weights @ np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
     # From lines about the means to lines at zero.
@@ -386,7 +389,7 @@ def mixture_posterior(
     # From (z - origin) / unit to z.
     away, unit = units.origin / units.exact, units.noisy
     true = TrueMixture(
-        noisy=problem.feature_errors.noisy,  # type: ignore[union-attr]
+        noisy=errors.noisy,
         n_features=problem.rows.n_features,
         coef=parts.m / unit,
         line_at_zero=np.column_stack([intercept - beta @ away, beta / units.exact]),
