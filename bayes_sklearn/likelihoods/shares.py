@@ -69,17 +69,14 @@ class _OfShares(Likelihood):
         first, last = counts_below(lower, trials) + 1.0, counts_below(upper, trials)
         given = (eta, trials, np.maximum(first, 0.0), np.minimum(last, trials), *values.values())
         eta, trials, first, last, *parameters = np.broadcast_arrays(*given)
-        found = np.full(eta.shape, -np.inf)
-        some = first <= last
-        of = {name: value[some] for name, value in zip(values, parameters, strict=True)}
-        found[some] = self._log_among(eta[some], of, trials[some], first[some], last[some])
-        return np.minimum(found, 0.0)
+        of = dict(zip(values, parameters, strict=True))
+        return np.where(first > last, -np.inf, np.minimum(self._log_among(eta, of, trials, first, last), 0.0))
 
     @abstractmethod
     def _log_among(
         self, eta: Array, values: Mapping[str, Array], trials: Array, first: Array, last: Array
     ) -> Array:
-        """Return the log probability of counts from the first to the last, (N,)."""
+        """Return the log probability of counts from the first to the last, of one shape; anything of none."""
 
 
 class BinomialLikelihood(_OfShares):
@@ -245,35 +242,26 @@ class BetaBinomialLikelihood(_OfShares):
     def _log_among(
         self, eta: Array, values: Mapping[str, Array], trials: Array, first: Array, last: Array
     ) -> Array:
-        none, one = np.zeros(()), np.ones(())
-        found = np.empty(eta.shape)
         # What lies outside, where it is fewer counts, but for what it leaves too few digits of.
         outer = 2.0 * (last - first + 1.0) > trials + 1.0
-        if outer.any():
-            of = {name: value[outer] for name, value in values.items()}
-            line, n, a, b = (part[outer] for part in (eta, trials, first, last))
-            below, above = (
-                np.where(some, self._log_sum(line, of, n, *ends), -np.inf)
-                for some, ends in (
-                    (a > none, (none, np.maximum(a - one, none))),
-                    (b < n, (np.minimum(b + one, n), n)),
-                )
-            )
-            outside = np.logaddexp(below, above)
-            found[outer] = log_one_less(-np.minimum(outside, 0.0))
-            outer[outer] = outside < -0.01
-        inner = ~outer
-        if not inner.any():
-            return found
-        of = {name: value[inner] for name, value in values.items()}
-        found[inner] = self._log_sum(eta[inner], of, trials[inner], first[inner], last[inner])
-        return found
+        below = self._log_sum(eta, values, trials, np.zeros_like(first), np.where(outer, first - 1.0, -1.0))
+        above = self._log_sum(eta, values, trials, np.where(outer, last, trials) + 1.0, trials)
+        outside = np.minimum(np.logaddexp(below, above), 0.0)
+        inner = ~outer | (outside > -0.01)
+        inside = self._log_sum(eta, values, trials, first, np.where(inner, last, first - 1.0))
+        return np.where(inner, inside, log_one_less(-outside))
 
     def _log_sum(
         self, eta: Array, values: Mapping[str, Array], trials: Array, first: Array, last: Array
     ) -> Array:
-        """Return `_log_among`, by a sum from the likelier end to the other."""
+        """Return `_log_among`, -inf of none, by a sum from the likelier end to the other."""
         most = 690.0
+        found = np.full(eta.shape, -np.inf)
+        some = first <= last
+        if not some.any():
+            return found
+        values = {name: value[some] for name, value in values.items()}
+        eta, trials, first, last = (of[some] for of in (eta, trials, first, last))
         ends = [self.log_density(eta, values, Observations(k / trials, trials=trials)) for k in (first, last)]
         up = ends[0] > ends[1]
         line = np.clip(np.where(up, -eta, eta), -most, most)
@@ -288,7 +276,8 @@ class BetaBinomialLikelihood(_OfShares):
             last - first,
             np.exp(-np.abs(ends[0] - ends[1])),
         )
-        return np.minimum(np.maximum(*ends) + log, 0.0)
+        found[some] = np.maximum(*ends) + log
+        return found
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         dispersion = values["dispersion"]
