@@ -105,12 +105,7 @@ class FittedModel:
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
             stated = check_vector(stated, len(table), "y_err")
-        if of_features["Xy_cov"] is not None and not self.likelihood.is_normal:
-            raise ValueError(
-                f"Xy_cov of rows to be predicted takes the normal likelihood, not {self.likelihood!r}: leave it out,"
-                " and errors of their features are taken to say nothing of the target's."
-            )
-        nothing_stated = counts is None and stated is None and not held and self.likelihood.is_normal
+        nothing_stated = counts is None and stated is None and not held and self.likelihood.has_noise_scale
         distribution = new_rows(
             self.likelihood,
             self.posterior,
