@@ -63,9 +63,8 @@ def counts(data: Observations) -> tuple[Array, Array]:
     trials = np.asarray(data.trials, dtype=np.float64)
     successes = data.y * trials
     whole = np.rint(successes)
-    successes = np.where(
-        np.abs(successes - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, successes
-    )
+    rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(trials, successes)
+    successes = np.where(np.abs(successes - whole) <= rounding, whole, successes)
     return successes, trials - successes
 
 
@@ -119,6 +118,10 @@ class Likelihood(BaseEstimator, ABC):
     def counted(self) -> bool:
         """Whether the target is a count by trials or exposure, whose error follows from these."""
         return self.per is not None
+
+    def log_unit(self, data: Observations) -> Array:
+        """Return what makes of a log density that of what was given, per unit of it: a share, or the count itself."""
+        return np.log(data.trials) if self.per == "trials" else np.zeros(1)
 
     @abstractmethod
     def auxiliary(
