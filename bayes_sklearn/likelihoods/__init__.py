@@ -4,7 +4,7 @@ from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Derivatives, Likelihood, Observations, counts
 from .links import IDENTITY, LOG, LOGIT, Link
 from .noise import Noise
-from .rates import PoissonLikelihood
+from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .registry import LIKELIHOODS, resolve_likelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
@@ -18,6 +18,7 @@ __all__ = [
     "Derivatives",
     "Likelihood",
     "Link",
+    "NegativeBinomialLikelihood",
     "Noise",
     "NormalLikelihood",
     "Observations",

@@ -8,7 +8,7 @@ from ..measurements.messages import shown
 from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Likelihood
 from .links import Link
-from .rates import PoissonLikelihood
+from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
 __all__ = ["LIKELIHOODS", "check_takes_exposure", "resolve_likelihood"]
@@ -22,6 +22,7 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
         BinomialLikelihood(),
         BetaBinomialLikelihood(),
         PoissonLikelihood(),
+        NegativeBinomialLikelihood(),
     )
 }
 """The likelihoods with their defaults, by name."""

@@ -161,7 +161,7 @@ class RegressionDensity:
             log_density += parameter.log_prior(points[:, k + i])
         data = problem.observations()
         # Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
-        nodes_at_once = 256
+        nodes_at_once = min(len(points), 256)
         for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // nodes_at_once):
             observed = data.take(block)
             for first in range(0, len(points), nodes_at_once):
