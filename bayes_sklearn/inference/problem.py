@@ -431,7 +431,7 @@ def _pooled_mean(likelihood: Likelihood, rows: Rows, trials: Array | None) -> fl
     """Return the mean of all rows together, half a count away from the ends that it has."""
     weight = np.broadcast_to(1.0 if trials is None else trials, rows.y.shape)
     weight = weight if rows.frequency is None else weight * rows.frequency
-    return likelihood.link.pooled(float(weight @ rows.y), float(weight.sum()))
+    return float(likelihood.link.pooled(weight @ rows.y, weight.sum()))
 
 
 @dataclass(frozen=True)

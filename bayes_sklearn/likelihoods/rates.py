@@ -11,7 +11,7 @@ from scipy.special import betaincc, gammainc, gammaincc, gammaln, xlogy
 
 from ..priors.base import ScalePrior
 from ..priors.coefficients import Normal
-from ..priors.scales import HalfCauchy
+from ..priors.scales import HalfStudentT
 from .base import Derivatives, Likelihood, Observations
 from .links import LOG
 from .noise import Noise
@@ -145,7 +145,7 @@ class NegativeBinomialLikelihood(_OfRates):
     Parameters
     ----------
     dispersion_prior : ScalePrior, default=None
-        Prior of phi; None: ``HalfCauchy(0.5)``, about even below rates that vary by two thirds, with a tail that holds
+        Prior of phi; None: ``HalfStudentT(3, 0.5)``, about even below rates that vary by two thirds, with a tail that holds
         down no overdispersion that rows show.
 
     Examples
@@ -170,8 +170,8 @@ class NegativeBinomialLikelihood(_OfRates):
         self._prior(f"{argument}__dispersion_prior")
 
     def _prior(self, key: str = "dispersion_prior") -> ScalePrior:
-        default = HalfCauchy(0.5)
-        prior: ScalePrior = given_prior(self.dispersion_prior, default, ScalePrior, key, "HalfCauchy(0.5)")
+        default = HalfStudentT(3.0, 0.5)
+        prior: ScalePrior = given_prior(self.dispersion_prior, default, ScalePrior, key, "HalfStudentT(3, 0.5)")
         return prior
 
     def auxiliary(
