@@ -29,8 +29,9 @@ _MOST_EVENTS = 9e18
 # A dispersion of less is none, of up to a billion events.
 _LEAST_DISPERSION = 1e-12
 
-# Logs of numbers that are none, and numbers that are divided by.
-_LARGE, _TINY = 700.0, 1e-300
+# Logs of numbers that are none, and numbers that are divided by; counts that leave few digits, and the log of what
+# no mean is of its count.
+_LARGE, _TINY, _MANY, _NEVER = 700.0, 1e-300, 1e5, 50.0
 
 
 class _OfRates(Likelihood):
@@ -73,16 +74,23 @@ class PoissonLikelihood(_OfRates):
         return ()
 
     def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
-        events, size, log_exposure, constant = _counted(data)
-        place = log_exposure - np.log(size)
+        events, size, place, constant = _counted(data)
+        less_one = np.expm1 if np.max(size, initial=1.0) > _MANY else np.exp
 
         def log_density(eta: Array) -> Array:
-            # By the log of the mean over the count: sums of many events keep their digits.
+            # By the log of the mean over the count: many events keep their digits.
             u = eta + place
             value = u * events
-            with np.errstate(over="ignore"):  # a mean beyond all numbers: the density is zero
-                np.exp(u, out=u)
-                u *= size
+            beyond = u - _NEVER
+            if beyond.max(initial=0.0) > 0.0:
+                # Of means so far above the count a parabola will do: Newton's method comes back in a step.
+                np.minimum(u, _NEVER, out=u)
+                np.maximum(beyond, 0.0, out=beyond)
+                less_one(u, out=u)
+                u *= 1.0 + beyond + 0.5 * np.square(beyond)
+            else:
+                less_one(u, out=u)
+            u *= size
             value -= u
             value += constant
             return value
@@ -327,11 +335,16 @@ def _mean(eta: Array, data: Observations) -> Array:
 
 
 def _counted(data: Observations) -> tuple[Array, Array, Array, Array]:
-    """Return numbers of events, these but one for none, logs of exposures and what depends on these alone."""
+    """Return numbers of events, these but one for none, logs of exposures over these, and what depends on no line."""
     if "events" not in data.found:
         events = _events(data)
         size = np.maximum(events, 1.0)
-        constant = events * np.log(size) - gammaln(events + 1.0)
-        data.found["events"] = events, size, np.log(data.trials), constant
+        if np.max(size, initial=1.0) > _MANY:  # with the mean at the count; Stirling's series for many
+            constant = np.where(events > 0.0, -0.5 * np.log(2.0 * np.pi * size) - 1.0 / (12.0 * size), -1.0)
+            few = size < 100.0
+            constant[few] = (events * np.log(size) - size - gammaln(events + 1.0))[few]
+        else:
+            constant = events * np.log(size) - gammaln(events + 1.0)
+        data.found["events"] = events, size, np.log(data.trials) - np.log(size), constant
     found: tuple[Array, Array, Array, Array] = data.found["events"]
     return found

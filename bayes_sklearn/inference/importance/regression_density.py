@@ -363,6 +363,10 @@ def climb(density: RegressionDensity, point: Array, smoothing: Array, size: int 
     """
     size = density.n_climbed if size is None else size
     here = density.derivatives(point, smoothing)
+    if not here.finite:  # means of a log link may be beyond all numbers
+        k = density.n_coefficients
+        point = np.append(density.start_of_rows[:k], point[k:])
+        here = density.derivatives(point, smoothing)
     root = np.eye(size)
     # Newton's method ends where the density can rise by no more than this, or after so many steps.
     converged = 1e-6
