@@ -3,6 +3,7 @@
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
 from .estimators.search import BayesianErrorsInVariablesRegressorCV
 from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
+from .likelihoods.rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
@@ -30,8 +31,10 @@ __all__ = [
     "InverseGamma",
     "Laplace",
     "Mixture",
+    "NegativeBinomialLikelihood",
     "Normal",
     "NormalLikelihood",
+    "PoissonLikelihood",
     "PoweredCorrelation",
     "PredictiveDistribution",
     "StudentT",

@@ -101,6 +101,7 @@ class RegressionLineDisplay(Display):
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
         x_err: ArrayLike | float | None = None,
+        exposure: ArrayLike | float | None = None,
         coverage: float = 0.95,
         adjust: bool = True,
         grid_resolution: int = 100,
@@ -123,6 +124,8 @@ class RegressionLineDisplay(Display):
             As for predict, for the error bars of y, if no column of X holds them.
         x_err : float or array-like of shape (n,), optional
             Standard errors of this feature, for its error bars, if no column of X holds them.
+        exposure : float or array-like of shape (n,), optional
+            What events were counted over, if no column of X holds it: rates are drawn.
         coverage : float, default=0.95
             Of the band.
         adjust : bool, default=True
@@ -158,6 +161,14 @@ class RegressionLineDisplay(Display):
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")
+        bars = error_bars(
+            estimator, table, counts, y_err, **({} if exposure is None else {"exposure": exposure})
+        )
+        if held.exposure is not None:
+            exposure = _column(table, held.exposure)
+        if exposure is not None:
+            per_unit = 1.0 / np.asarray(exposure, dtype=np.float64)
+            target, bars, label = target * per_unit, bars * per_unit, f"{label} per unit of exposure"
         if adjust and k - len(held.all) > 1:
             of_rows, _ = _line(estimator, held.emptied(table))
             at_means, _ = _line(estimator, _at_means(table, rows, held, place, x))
@@ -167,7 +178,6 @@ class RegressionLineDisplay(Display):
             x_err = _column(table, held.errors[place])
         if x_err is not None:
             x_err = np.broadcast_to(check_vector(x_err, n, "x_err"), (n,))[rows.used]
-        bars = error_bars(estimator, table, counts, y_err)
         return cls(
             seen,
             target[rows.used],
@@ -238,6 +248,7 @@ class _HeldColumns(NamedTuple):
     """Of a feature to that of its error."""
     counts: list[int]
     others: list[int]
+    exposure: int | None = None
 
     @classmethod
     def of(cls, estimator: Any, table: Any, names: list[str] | None) -> _HeldColumns:
@@ -259,6 +270,7 @@ class _HeldColumns(NamedTuple):
             {feature: column for feature, column in pairs if feature is not None and column is not None},
             [place for setting, place in places.items() if setting == "count_column" and place is not None],
             [place for setting, place in places.items() if setting != "count_column" and place is not None],
+            places.get("exposure_column"),
         )
 
     @property
@@ -266,10 +278,10 @@ class _HeldColumns(NamedTuple):
         return {*self.errors.values(), *self.counts, *self.others}
 
     def emptied(self, table: Any) -> Any:
-        """Return rows whose features are true and whose counts are not known: both say so by 0."""
+        """Return rows whose features are true and whose counts are not known: both say so by 0. Exposures are one."""
         for place in (*self.errors.values(), *self.counts):
             table = _replaced(table, place, np.zeros(len(table)))
-        return table
+        return table if self.exposure is None else _replaced(table, self.exposure, np.ones(len(table)))
 
 
 def _table(X: Any) -> Any:

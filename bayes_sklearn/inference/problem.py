@@ -105,8 +105,12 @@ class Problem:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
         scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
+        trials = trials if likelihood.counted else None
         if not likelihood.link.is_identity:
             scaling = scaling.of_features()
+            if standardize and likelihood.per == "exposure" and intercept_prior is not None:
+                mean = prior_units.pooled_mean if prior_units else _pooled_mean(likelihood, rows, trials)
+                scaling = replace(scaling, y_mean=float(np.log(mean)))
         elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
             spread = scaling.y_scale
@@ -127,7 +131,7 @@ class Problem:
             noise_prior,
             feature_errors,
             likelihood=likelihood,
-            trials=trials if likelihood.counted else None,
+            trials=trials,
             prior_units=prior_units,
             average_error=None
             if relative_to is None
@@ -169,14 +173,37 @@ class Problem:
         unit = self.scatter_unit if self.noise.combined else 1.0
         return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
 
+    @cached_property
+    def pooled_mean(self) -> float:
+        """The mean of all rows together, half a count away from the ends that it has."""
+        if self.prior_units is not None:
+            return self.prior_units.pooled_mean
+        return _pooled_mean(self.likelihood, self.rows, self.trials)
+
+    @property
+    def rate_unit(self) -> float:
+        """The rate whose log is zero on the model's scale; one of what is no rate."""
+        return float(np.exp(self.scaling.y_mean)) if self.likelihood.per == "exposure" else 1.0
+
+    def target(self, y: Array) -> Array:
+        """Return targets in the data's unit, of those in the model's."""
+        if self.likelihood.link.is_identity:
+            return self.scaling.y_mean + self.scaling.y_scale * y
+        return y * self.rate_unit
+
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
         error = 1.0 if self.standard_error is None else np.asarray(self.standard_error, dtype=np.float64)
+        y, trials = self.rows.y, 1.0 if self.trials is None else self.trials
+        if self.likelihood.link.is_identity:
+            y = (y - self.rows.here(self.scaling.mean)[-1]) / self.scaling.y_scale
+        elif self.rate_unit != 1.0:
+            y, trials = y / self.rate_unit, trials * self.rate_unit
         return Observations(
-            (self.rows.y - self.rows.here(self.scaling.mean)[-1]) / self.scaling.y_scale,
+            y,
             error / self.error_unit,
             self.noise,
-            1.0 if self.trials is None else self.trials,
+            trials,
             self.resolution(),
             self.visible_scatter,
         )
@@ -213,10 +240,11 @@ class Problem:
 
         The probability of a count becomes a density of the share, so that models of shares are on one scale.
         """
-        if self.trials is not None:
-            frequency = np.ones(len(self.trials)) if self.rows.frequency is None else self.rows.frequency
-            used = frequency > 0.0
-            return float(frequency[used] @ np.log(self.trials[used]))
+        if self.likelihood.counted:
+            rows, trials = self.rows, 1.0 if self.trials is None else self.trials
+            frequency, used = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency, rows.used
+            data = Observations(rows.y, trials=trials).take(used)
+            return float(np.sum(frequency[used] * self.likelihood.log_unit(data)))
         return -self.total_weight * float(np.log(self.scaling.y_scale))
 
     @cached_property
@@ -397,6 +425,13 @@ class Problem:
         spread = np.where(spread > 0.0, spread, per_row)
         magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row
         return np.maximum(RESOLUTION * spread, np.finfo(np.float64).eps * magnitude)
+
+
+def _pooled_mean(likelihood: Likelihood, rows: Rows, trials: Array | None) -> float:
+    """Return the mean of all rows together, half a count away from the ends that it has."""
+    weight = np.broadcast_to(1.0 if trials is None else trials, rows.y.shape)
+    weight = weight if rows.frequency is None else weight * rows.frequency
+    return float(likelihood.link.pooled(weight @ rows.y, weight.sum()))
 
 
 @dataclass(frozen=True)

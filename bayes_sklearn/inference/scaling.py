@@ -24,8 +24,8 @@ class PriorUnits:
     """(p + 1,) of features and target."""
     standard_deviation: Array
     """(p + 1,)"""
-    pooled_share: float = 0.5
-    """Of all rows together, under likelihoods of shares: a horseshoe's unit depends on it."""
+    pooled_mean: float = 0.5
+    """Of all rows together, under likelihoods of counts: a horseshoe's unit depends on it, and the unit of rates."""
     design: Array | None = None
     """(K, p) rows whose products are those of the centred features in these units: the features' correlations."""
 

@@ -4,6 +4,7 @@ from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Derivatives, Likelihood, Observations, counts
 from .links import IDENTITY, LOG, LOGIT, Link
 from .noise import Noise
+from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .registry import LIKELIHOODS, resolve_likelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
@@ -17,9 +18,11 @@ __all__ = [
     "Derivatives",
     "Likelihood",
     "Link",
+    "NegativeBinomialLikelihood",
     "Noise",
     "NormalLikelihood",
     "Observations",
+    "PoissonLikelihood",
     "StudentTLikelihood",
     "counts",
     "resolve_likelihood",

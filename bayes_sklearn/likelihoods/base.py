@@ -73,7 +73,8 @@ def counts_below(limit: Array, trials: Array) -> Array:
 def _without_rounding(counts: Array, trials: Array) -> Array:
     with np.errstate(invalid="ignore"):
         whole = np.rint(counts)
-        return np.where(np.abs(counts - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, counts)
+        rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(trials, counts)
+        return np.where(np.abs(counts - whole) <= rounding, whole, counts)
 
 
 class Derivatives(NamedTuple):
@@ -126,6 +127,10 @@ class Likelihood(BaseEstimator, ABC):
     def counted(self) -> bool:
         """Whether the target is a count by trials or exposure, whose error follows from these."""
         return self.per is not None
+
+    def log_unit(self, data: Observations) -> Array:
+        """Return what makes of a log density that of what was given, per unit of it: a share, or the count itself."""
+        return np.log(data.trials) if self.per == "trials" else np.zeros(1)
 
     @abstractmethod
     def auxiliary(

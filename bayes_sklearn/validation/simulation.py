@@ -285,7 +285,7 @@ class Simulation:
         likelihood, n_rows = problem.likelihood, len(data.y)
         if likelihood.is_normal and problem.noise.scatters:  # the typical error first, then the scatter
             return np.sqrt(problem.noise.variance(auxiliary, problem.typical_error) / n_rows)
-        share = 0.5 if problem.prior_units is None else problem.prior_units.pooled_share
+        share = problem.pooled_mean / problem.rate_unit
         values = {name: v[:, None] for name, v in auxiliary.items()}
         of_rows = likelihood.information(values, data, share) + np.zeros((n, n_rows))
         return 1.0 / np.sqrt(of_rows.sum(axis=1))
@@ -360,7 +360,7 @@ class Simulation:
         errors = problem.feature_errors
         if errors is None or errors.with_target is None or feature_error is None:
             drawn = problem.likelihood.draw(line, one.auxiliary, self._observations(), rng)
-            return scaling.y_mean + scaling.y_scale * drawn
+            return problem.target(drawn)
         # Given the features' errors u the target's has the mean c'U^-1 u and c'U^-1 c less of its variance, (20).
         n, c = len(line), np.asarray(errors.with_target)
         told = (np.linalg.pinv(errors.covariance, hermitian=True) @ c[..., None])[..., 0]

@@ -18,13 +18,22 @@ from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NegativeBinomialLikelihood,
     NormalLikelihood,
     Observations,
+    PoissonLikelihood,
     StudentTLikelihood,
     counts,
 )
 from bayes_sklearn.likelihoods.noise import NOISES
-from bayes_sklearn.likelihoods.parameters import Coordinate, FoldedLog, FoldedOdds, Log, LogOdds
+from bayes_sklearn.likelihoods.parameters import (
+    Coordinate,
+    FoldedLog,
+    FoldedOdds,
+    FoldedRoot,
+    Log,
+    LogOdds,
+)
 from bayes_sklearn.likelihoods.special_functions import log_rising, rising_derivatives
 from bayes_sklearn.priors import Beta, Flat, Gamma, HalfNormal, InverseGamma, Normal
 
@@ -176,6 +185,9 @@ def test_with_many_degrees_of_freedom_student_t_is_normal(nu: float) -> None:
 def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observations]:
     rng = np.random.default_rng(3)
     eta = rng.normal(size=60) * 2.0
+    if likelihood.per == "exposure":
+        exposure = rng.uniform(0.1, 50.0, 60)
+        return eta, Observations(rng.poisson(2.0 * exposure) / exposure, trials=exposure)
     if likelihood.counted:
         trials = rng.integers(1, 200, 60).astype(float)
         trials[:5] = 1.0
@@ -195,6 +207,8 @@ CASES = [
     ),
     (BinomialLikelihood(), "scaled"),
     (BetaBinomialLikelihood(), "scaled"),
+    (PoissonLikelihood(), "scaled"),
+    (NegativeBinomialLikelihood(), "scaled"),
 ]
 
 
@@ -257,7 +271,7 @@ def test_the_dispersion_has_derivatives_where_there_is_none() -> None:
     assert_allclose(found.hessian[1, 1], 2.0 * slope, rtol=1e-10, atol=1e-10)
 
 
-COORDINATES = [Log(), Log(2.0), LogOdds(), FoldedLog(0.3), FoldedOdds()]
+COORDINATES = [Log(), Log(2.0), LogOdds(), FoldedLog(0.3), FoldedOdds(), FoldedRoot()]
 
 
 @pytest.mark.parametrize("coordinate", COORDINATES, ids=str)
@@ -295,6 +309,7 @@ def test_samplers_get_coordinates_without_walls_and_cusps(coordinate: Coordinate
         (StudentTLikelihood(InverseGamma(3.0, 5.0)), InverseGamma()),
         (BetaBinomialLikelihood(), HalfNormal()),
         (BetaBinomialLikelihood(Beta(0.5, 2.0)), HalfNormal()),
+        (NegativeBinomialLikelihood(HalfNormal(0.3)), HalfNormal()),
     ],
 )
 @pytest.mark.parametrize("noise", ["scaled", "additive"])
@@ -331,12 +346,14 @@ def test_the_new_priors_are_scipys() -> None:
 
 
 def test_likelihoods_are_estimators() -> None:
-    assert set(LIKELIHOODS) == {"normal", "student_t", "binomial", "beta_binomial"}
+    counted = {"binomial": "trials", "beta_binomial": "trials"}
+    counted |= {"poisson": "exposure", "negative_binomial": "exposure"}
+    assert set(LIKELIHOODS) == {"normal", "student_t", *counted}
     for name, likelihood in LIKELIHOODS.items():
         assert likelihood.name == name
         likelihood.check("likelihood")
         assert repr(clone(likelihood)) == f"{type(likelihood).__name__}()"
-        assert likelihood.counted == ("binomial" in name)
+        assert likelihood.per == counted.get(name)
     nested = BetaBinomialLikelihood(Beta(1.0, 4.0)).set_params(dispersion_prior__beta=2.0)
     assert nested.dispersion_prior.beta == 2.0
 
@@ -358,6 +375,8 @@ def test_likelihoods_are_estimators() -> None:
             "likelihood__dispersion_prior must be a prior such as",
         ),  # type: ignore[arg-type]
         (BetaBinomialLikelihood(Beta(beta=0.0)), ValueError, "dispersion_prior__beta must be positive"),
+        (NegativeBinomialLikelihood(Beta()), TypeError, "likelihood__dispersion_prior must be a prior such as"),
+        (NegativeBinomialLikelihood(HalfNormal(-1.0)), ValueError, "dispersion_prior__sigma must be positive"),
     ],
 )
 def test_parameters_that_are_none_are_refused(likelihood: Any, error: type[Exception], message: str) -> None:

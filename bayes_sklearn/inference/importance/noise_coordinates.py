@@ -150,10 +150,12 @@ def anchored(coordinates: FollowingNoise, component: Component) -> FollowingNois
             continue
         point = coordinates.points(at[None])[0]
         here = density.derivatives(point, coordinates.smoothing)
-        off = root_of(here, k).T @ here.gradient[:k]
-        if off @ off > off_mode:
-            point = climb(density, point, coordinates.smoothing, k).center
-            parts.append(FollowingNoise.at(density, point, coordinates.smoothing))
+        if here.finite:
+            off = root_of(here, k).T @ here.gradient[:k]
+            if off @ off <= off_mode:
+                continue
+        point = climb(density, point, coordinates.smoothing, k).center
+        parts.append(FollowingNoise.at(density, point, coordinates.smoothing))
     return coordinates if len(parts) == 1 else Anchored(parts)
 
 

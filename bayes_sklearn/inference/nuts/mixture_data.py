@@ -21,7 +21,6 @@ from .formulation import Draws, Formulation
 from .mixture import HEAD, further, is_regressed, sampler_model, scale_coordinates
 from .prior_coordinates import pilot_of
 from .pymc_priors import geometries, takes_log_noise
-from .readable_model import pooled_share
 from .rows import of_likelihood, row_columns
 from .structural import error_covariance, pair_covariance
 
@@ -105,7 +104,7 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
     if scale_coordinates(problem):
-        arrays |= {"pooled": pooled_share(problem), "mean_error_of_y": problem.typical_error}
+        arrays |= {"pooled": problem.pooled_mean / problem.rate_unit, "mean_error_of_y": problem.typical_error}
     return MixtureData(arrays | geometries(mixture.data) | _scaled_slopes(mixture), mixture, units)
 
 

@@ -42,7 +42,7 @@ from .pymc_priors import (
     rows_say,
     scale_and_scatter,
 )
-from .readable_model import pooled_share, unit_of
+from .readable_model import unit_of
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -301,7 +301,7 @@ def _given_mixture(problem: Problem, found: Approximation) -> dict[str, Array | 
     density = found.density
     curvature, pull = _quadratic(problem, found, density.coefficients(found.point[None])[0])
     arrays: dict[str, Array | float] = {"curvature": curvature, "rows_pull": pull, "start": density.offset}
-    arrays["pooled"] = pooled_share(problem)
+    arrays["pooled"] = problem.pooled_mean / problem.rate_unit
     if problem.fit_intercept:
         # It is placed as if its prior were no wider than 30 of its own deviations.
         arrays["intercept_scale"] = min(float(density.wide[1][0]), 30.0 * found.intercept_deviation())
