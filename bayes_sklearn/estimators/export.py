@@ -52,6 +52,8 @@ class ExportMixin:
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
+        y_censored: ArrayLike | None = None,
+        y_upper: ArrayLike | None = None,
     ) -> pm.Model:
         """Return the model in PyMC, as a person would write it, for these data.
 
@@ -67,8 +69,8 @@ class ExportMixin:
             Counts behind shares, frequencies or precisions, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
-        X_err, X_cov, Xy_cov, exposure : optional
-            Known errors of the features, and what events were counted over, as for `fit`.
+        X_err, X_cov, Xy_cov, exposure, y_censored, y_upper : optional
+            Known errors of the features, what events were counted over, and limits, as for `fit`.
 
         Returns
         -------
@@ -108,7 +110,8 @@ class ExportMixin:
         ['coef_standardized', 'intercept_standardized', 'prior_scale', 'sigma_standardized']
         """
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        return self._described(X, y, sample_weight, y_err, of_features, exposure).to_pymc()
+        of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        return self._described(X, y, sample_weight, of_target, of_features).to_pymc()
 
     def to_arviz(
         self,
@@ -121,6 +124,8 @@ class ExportMixin:
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
+        y_censored: ArrayLike | None = None,
+        y_upper: ArrayLike | None = None,
         prior: bool = False,
     ) -> Any:
         """Return draws from the posterior for ArviZ, and what they say of data.
@@ -138,6 +143,8 @@ class ExportMixin:
         X_err, X_cov, Xy_cov, exposure : array-like, optional
             Errors of the features, and what events were counted over, as in fit; a model that was fitted with them
             needs them here.
+        y_censored, y_upper : array-like of shape (n,), optional
+            Limits in the place of values of y, as in fit.
         prior : bool, default=False
             Whether to draw from the prior, too, by PyMC; needs X and y, by which a standardised model is scaled.
 
@@ -181,7 +188,8 @@ class ExportMixin:
         """
         check_is_fitted(self)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        of_rows = {"sample_weight": sample_weight, "y_err": y_err, "exposure": exposure, **of_features}
+        of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        of_rows = {"sample_weight": sample_weight, **of_target, **of_features}
         _check_together(X, y, **of_rows, prior=prior or None)
         draws, noise_rng = drawn(self)
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
@@ -190,11 +198,11 @@ class ExportMixin:
             statistics = self._fitted.posterior.chains.statistics
             groups["sample_stats"] = {name: (_SAMPLED, values.copy()) for name, values in statistics.items()}
         if X is not None and y is not None:
-            observed = observed_rows(self, X, y, sample_weight, y_err, of_features, exposure)
+            observed = observed_rows(self, X, y, sample_weight, of_target, of_features)
             coords["obs"] = observed.labels
             if prior:
                 described = self._described(
-                    X, y, sample_weight, y_err, of_features, exposure, weight_type=self.weight_type_
+                    X, y, sample_weight, of_target, of_features, weight_type=self.weight_type_
                 )
                 groups |= self._of_prior(described, list(groups["posterior"]))
             groups |= self._of_data(given_draws(self, observed, draws), noise_rng)
@@ -205,14 +213,13 @@ class ExportMixin:
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: Any,
-        y_err: Any,
+        of_target: Mapping[str, Any],
         of_features: Mapping[str, Any],
-        exposure: Any,
         **params: Any,
     ) -> Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
         problem, names, labels = settled(
-            self, X, y, sample_weight, y_err, of_features, exposure, **params
+            self, X, y, sample_weight, of_target, of_features, **params
         )
         missing = missing_distribution(problem)
         if missing is not None:

@@ -20,6 +20,7 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors
+from ..measurements.limits import Limits
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 from .count_reweighting import CountedRows, Line, Outside, Settled, Shares, outside_of, settle_errors
@@ -51,6 +52,8 @@ class Specification:
     """Of the rows that those to fit stand for; None: they stand for themselves."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows to fit."""
+    limits: Limits | None = None
+    """What is known of targets that were not measured; None: all were."""
     relative_to: float | None = None
     """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
 
@@ -86,6 +89,7 @@ class Specification:
             state=self.state,
             prior_units=self.prior_units,
             relative_to=self.relative_to,
+            limits=self.limits,
             **self.priors,
         )
 

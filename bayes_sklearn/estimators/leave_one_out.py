@@ -50,12 +50,14 @@ class LeaveOneOutMixin:
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
+        y_censored: ArrayLike | None = None,
+        y_upper: ArrayLike | None = None,
     ) -> Any:
         """Return how well each training row is predicted by the model fitted to the others.
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -101,12 +103,13 @@ class LeaveOneOutMixin:
         >>> model.loo(X, y)["n_data_points"]
         4
         """
-        self._check_available(X, y, sample_weight, y_err, exposure)
+        of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        self._check_available(X, y, sample_weight, of_target)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         if self.inference_ != "exact":
-            data = self.to_arviz(X, y, sample_weight, y_err=y_err, **of_features, exposure=exposure)
+            data = self.to_arviz(X, y, sample_weight, **of_target, **of_features)
             return self._smoothed(data)
-        labels, found = self._exactly(X, y, sample_weight, y_err, of_features)
+        labels, found = self._exactly(X, y, sample_weight, of_target, of_features)
         values = found.frequency * found.log_density
         p = float(found.frequency @ (found.log_density_with - found.log_density))
         return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
@@ -122,6 +125,8 @@ class LeaveOneOutMixin:
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
+        y_censored: ArrayLike | None = None,
+        y_upper: ArrayLike | None = None,
     ) -> Array:
         """Return the probability integral transform of each training row under the model fitted to the others.
 
@@ -129,7 +134,7 @@ class LeaveOneOutMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -164,36 +169,42 @@ class LeaveOneOutMixin:
         >>> model.loo_pit(X, y).round(2)
         array([0.5 , 0.31, 0.77, 0.4 ])
         """
-        self._check_available(X, y, sample_weight, y_err, exposure)
+        of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        self._check_available(X, y, sample_weight, of_target)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         if self.inference_ != "exact":
             draws, _ = drawn(self)
-            observed = observed_rows(self, X, y, sample_weight, y_err, of_features, exposure)
+            observed = observed_rows(self, X, y, sample_weight, of_target, of_features)
             given = given_draws(self, observed, draws)
             values, used = self._reweighted(given), given.observed.used
         else:
-            _, found = self._exactly(X, y, sample_weight, y_err, of_features)
+            _, found = self._exactly(X, y, sample_weight, of_target, of_features)
             values, used = found.pit, found.rows
         answer = np.full(len(np.asarray(y)), np.nan)
         answer[used] = values
         return answer
 
     def _check_available(
-        self, X: Any, y: Any, sample_weight: object, y_err: object, exposure: object
+        self, X: Any, y: Any, sample_weight: object, of_target: Mapping[str, Any]
     ) -> None:
         """Refuse models that have no leave-one-out, and what is not the table that the model was fitted to."""
         check_is_fitted(self)
         table = read_table(self, X)
         weight = self._fitted.columns.held(table).get("count_column", sample_weight)
         read_target(y, self, n=len(table), weight=weight)
-        check_errors_given(self, sample_weight, y_err, exposure)
-        check_takes_exposure(self._fitted.likelihood, exposure, self._fitted.columns.special)
+        check_errors_given(self, sample_weight, of_target)
+        check_takes_exposure(self._fitted.likelihood, of_target.get("exposure"), self._fitted.columns.special)
 
     def _exactly(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: Any,
+        of_target: Mapping[str, Any],
+        of_features: Mapping[str, Any],
     ) -> tuple[NDArray[Any], LeaveOneOut]:
         """Return the labels of the rows that count, and what is known of each without it, after an exact fit."""
-        problem, labels = training_problem(self, X, y, sample_weight, y_err, of_features)
+        problem, labels = training_problem(self, X, y, sample_weight, of_target, of_features)
         found = leave_one_out(problem, self._fitted.posterior.noise_scale / problem.noise_unit)
         self._check_same(problem, found)
         return labels, found

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import line_mean
 from ..inference.problem import Problem, SamplerSettings
+from ..likelihoods.censored import Censored
 from ..measurements.checks import read_table, read_target
 from ..measurements.compressed import Rows
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
@@ -68,7 +69,8 @@ def given_draws(model: Any, observed: Observed, draws: Draws) -> GivenDraws:
     if draws.true_features is not None:
         sharing = fitted.noise_model.sharing(draws.noise_scale)
         draws = draws._replace(true_features=replace(draws.true_features, sharing=sharing))
-    return GivenDraws(fitted.likelihood, fitted.noise_model.noise, observed, draws, fitted.posterior.center)
+    likelihood = fitted.likelihood if observed.limits is None else Censored(fitted.likelihood)
+    return GivenDraws(likelihood, fitted.noise_model.noise, observed, draws, fitted.posterior.center)
 
 
 def settled(
@@ -76,9 +78,8 @@ def settled(
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: Any,
-    y_err: Any,
+    of_target: Mapping[str, Any],
     of_features: Mapping[str, Any],
-    exposure: Any = None,
     **params: Any,
 ) -> Described:
     """Return the problem of these data, with some of the estimator's parameters changed, and labels of its rows."""
@@ -87,7 +88,7 @@ def settled(
     for name, value in params.items():
         setattr(other, name, value)
     other._validate_params()
-    data = read(other, X, y, sample_weight, y_err, of_features, exposure)
+    data = read(other, X, y, sample_weight, of_target, of_features)
     # Whatever engine is asked for: it is the same model.
     problem = settle(data.rows, data.errors, specify(other, data), "auto", SamplerSettings())
     return Described(problem, data.columns.feature_names.tolist(), labels_of(data.index, len(data.rows.y)))
@@ -98,13 +99,13 @@ def training_problem(
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: Any,
-    y_err: Any,
+    of_target: Mapping[str, Any],
     of_features: Mapping[str, Any],
 ) -> tuple[Problem, NDArray[Any]]:
     """Return the problem of the training rows, given again, and the labels of those that count."""
     # As the fit had them: of a stream "auto" noise is another than of the same rows at once.
     given = {"weight_type": model.weight_type_, "noise": model._fitted.noise_model.noise.name}
-    found = settled(model, X, y, sample_weight, y_err, of_features, **given)
+    found = settled(model, X, y, sample_weight, of_target, of_features, **given)
     frequency = found.problem.rows.frequency
     return found.problem, found.labels if frequency is None else found.labels[frequency > 0.0]
 
@@ -114,9 +115,8 @@ def observed_rows(
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: Any,
-    y_err: Any,
+    of_target: Mapping[str, Any],
     of_features: Mapping[str, Any],
-    exposure: Any = None,
 ) -> Observed:
     """Check data against the fitted model, and settle their errors."""
     fitted: FittedModel = model._fitted
@@ -124,12 +124,12 @@ def observed_rows(
     table = read_table(model, X, min_samples=2)
     held = columns.held(table)
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
-    check_errors_given(model, sample_weight, y_err, exposure)
+    check_errors_given(model, sample_weight, of_target)
     errors, target = read_errors(
         fitted.likelihood,
         target,
         held,
-        {"sample_weight": sample_weight, "y_err": y_err, "exposure": exposure},
+        {"sample_weight": sample_weight, **of_target},
         weight_type=model.weight_type_,
         scattered=fitted.noise_model.noise.scatters,
     )
@@ -153,10 +153,11 @@ def observed_rows(
         {name: values[used].copy() for name, values in given.items() if values is not None},
         1.0 if trials is None else trials[used].copy(),
         used,
+        None if errors.limits is None else errors.limits.take(used),
     )
 
 
-def check_errors_given(model: Any, sample_weight: object, y_err: object, exposure: object = None) -> None:
+def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:
     """Refuse data without errors where the model was fitted with them."""
     fitted: FittedModel = model._fitted
     counted = fitted.noise_model.kind == "counts"
@@ -167,10 +168,11 @@ def check_errors_given(model: Any, sample_weight: object, y_err: object, exposur
             "The model was fitted with weights that say how precise y is (weight_type='precision'): give"
             " sample_weight with X and y."
         )
-    if fitted.noise_model.kind == "none" or y_err is not None or in_columns or as_counts:
+    stated = of_target.get("y_err") is not None
+    if fitted.noise_model.kind == "none" or stated or in_columns or as_counts:
         return
     if fitted.likelihood.per == "exposure":
-        fitted.check_exposed(exposure)
+        fitted.check_exposed(of_target.get("exposure"))
         return
     wanted = "sample_weight, the counts behind the shares in y," if counted else "y_err"
     raise ValueError(

@@ -294,7 +294,7 @@ class StreamingMixin:
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
             weights = None if before is None else before.weights
             data = read(
-                self, X, y, sample_weight, y_err, given, batch=True, before=weights, reset=before is None
+                self, X, y, sample_weight, {"y_err": y_err}, given, batch=True, before=weights, reset=before is None
             )
             seen = Seen.of(self, data)
             self._learn(seen if before is None else before.merged(seen))

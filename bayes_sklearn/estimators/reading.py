@@ -23,6 +23,7 @@ from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows, taken
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.limits import resolve_limits
 from ..measurements.messages import brief, shown
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
@@ -46,6 +47,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+# Parameters that name columns of X which hold what is known of rows.
+COLUMNS = ("count_column", "y_err_column", "exposure_column", "y_censored_column")
 
 
 class TrainingData(NamedTuple):
@@ -101,9 +105,8 @@ def read(
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,
-    y_err: ArrayLike | float | None,
+    of_target: Mapping[str, Any],
     feature_errors: Mapping[str, Any],
-    exposure: ArrayLike | float | None = None,
     *,
     batch: bool = False,
     before: Before | None = None,
@@ -111,13 +114,14 @@ def read(
 ) -> TrainingData:
     """Check the arguments of `fit`, and settle what the columns and weights are.
 
+    `of_target` is what else is known of the target, by argument: ``y_err``, ``exposure``, ``y_censored``, ``y_upper``.
     `batch` says that other rows come before or after these; `before`, what the weights of those before were;
     `reset`, whether X says what the columns are, or has to have those of before.
     """
     index = getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, reset=reset, min_samples=1 if batch else 2)
     columns = Columns.of(
-        {name: getattr(model, name) for name in ("count_column", "y_err_column", "exposure_column")},
+        {name: getattr(model, name) for name in COLUMNS},
         getattr(model, "feature_names_in_", None),
         table.shape[1],
         model.error_columns,
@@ -131,7 +135,7 @@ def read(
         likelihood,
         target,
         held,
-        {"sample_weight": sample_weight, "y_err": y_err, "exposure": exposure},
+        {"sample_weight": sample_weight, **of_target},
         weight_type=model.weight_type,
         batch=batch,
         before=before,
@@ -187,6 +191,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
+        limits=data.errors.limits,
     )
 
 
@@ -210,23 +215,29 @@ def read_errors(
     held : mapping of str to ndarray
         Columns of X that are no features, by setting.
     given : mapping of str to object
-        ``sample_weight``, ``y_err`` and ``exposure``, as given.
+        ``sample_weight`` and what else is known of the target, as given.
     weight_type, scattered, batch, before
         As for `resolve_target_errors`.
     """
-    check_takes_exposure(likelihood, given["exposure"], held)
-    y_err, y_err_column, count_column = given["y_err"], held.get("y_err_column"), held.get("count_column")
+    check_takes_exposure(likelihood, given.get("exposure"), held)
+    y_err, y_err_column, count_column = given.get("y_err"), held.get("y_err_column"), held.get("count_column")
+    limits = resolve_limits(
+        target, given.get("y_censored"), given.get("y_upper"), held.get("y_censored_column")
+    )
     if likelihood.per == "exposure":
         errors = resolve_exposure(
             target,
             sample_weight=given["sample_weight"],
             weight_type=weight_type,
             given={"y_err": y_err, "y_err_column": y_err_column, "count_column": count_column},
-            exposure=given["exposure"],
+            exposure=given.get("exposure"),
             exposure_column=held.get("exposure_column"),
             likelihood=likelihood.name,
         )
-        return errors, target if errors.counts is None else target / errors.counts
+        if errors.counts is None:
+            return replace(errors, limits=limits), target
+        of_rates = None if limits is None else limits.divided(errors.counts)
+        return replace(errors, limits=of_rates), target / errors.counts
     errors = resolve_target_errors(
         target,
         sample_weight=given["sample_weight"],
@@ -241,6 +252,14 @@ def read_errors(
     )
     if likelihood.counted:
         check_trials(target, errors, likelihood.name)
+    if limits is not None and (batch or (errors.counts is not None and not likelihood.counted)):
+        instead = (
+            "all rows at once: call fit"
+            if batch
+            else "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
+        )
+        raise ValueError(f"y_censored (or y_upper), by which y is a limit in some rows, goes with {instead}.")
+    errors = replace(errors, limits=limits)
     return errors, as_shares(target) if errors.counts is not None or likelihood.counted else target
 
 

@@ -212,6 +212,7 @@ class BayesianErrorsInVariablesRegressor(
         "count_column": "no_validation",
         "y_err_column": "no_validation",
         "exposure_column": "no_validation",
+        "y_censored_column": "no_validation",
         "error_columns": "no_validation",
         "x_distribution": "no_validation",
         "standardize": ["boolean"],
@@ -225,7 +226,7 @@ class BayesianErrorsInVariablesRegressor(
     }
     # With metadata routing on, errors go where they are given without being asked for.
     __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "X_err", "X_cov", "Xy_cov", "exposure"), True
+        ("y_err", "X_err", "X_cov", "Xy_cov", "exposure", "y_censored", "y_upper"), True
     )
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
@@ -247,6 +248,7 @@ class BayesianErrorsInVariablesRegressor(
         count_column: str | int | None = None,
         y_err_column: str | int | None = None,
         exposure_column: str | int | None = None,
+        y_censored_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
         x_distribution: str | Mixture = "normal",
         standardize: bool = True,
@@ -269,6 +271,7 @@ class BayesianErrorsInVariablesRegressor(
         self.count_column = count_column
         self.y_err_column = y_err_column
         self.exposure_column = exposure_column
+        self.y_censored_column = y_censored_column
         self.error_columns = error_columns
         self.x_distribution = x_distribution
         self.standardize = standardize
@@ -317,6 +320,8 @@ class BayesianErrorsInVariablesRegressor(
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
+        y_censored: ArrayLike | None = None,
+        y_upper: ArrayLike | None = None,
     ) -> Self:
         """Fit the model.
 
@@ -366,7 +371,8 @@ class BayesianErrorsInVariablesRegressor(
         """
         with untouched_on_error(self):
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-            data = read(self, X, y, sample_weight, y_err, given, exposure)
+            of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+            data = read(self, X, y, sample_weight, of_target, given)
             settings = sampler_settings(self)
             fitted = fit(data.rows, data.errors, specify(self, data), self.inference, settings)
             self._expose(fitted, data, settings)

@@ -274,7 +274,7 @@ class _Table:
         sample_weight: ArrayLike | None,
         y_err: ArrayLike | float | None,
     ):
-        self._data = read(model, X, y, sample_weight, y_err, dict.fromkeys(("X_err", "X_cov", "Xy_cov")))
+        self._data = read(model, X, y, sample_weight, {"y_err": y_err}, dict.fromkeys(("X_err", "X_cov", "Xy_cov")))
         self._problem: Problem | None = None
 
     def problem(self, model: BayesianErrorsInVariablesRegressor) -> Problem:

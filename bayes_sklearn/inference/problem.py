@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.censored import Censored
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
 from ..measurements.feature_errors import FeatureErrors
+from ..measurements.limits import Limits
 from ..priors.base import CoefficientPrior, Flat, Prior, ScalePrior
 from ..priors.coefficients import Normal
 from ..priors.scales import ScatterPrior
@@ -62,6 +64,8 @@ class Problem:
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows."""
+    limits: Limits | None = None
+    """What is known of targets that were not measured, in the data's unit; the likelihood takes them."""
     average_error: float | None = None
     """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
     noise scale is in the target's unit. None: they are known outright, or not at all."""
@@ -84,6 +88,7 @@ class Problem:
         state: Compressed | None = None,
         prior_units: PriorUnits | None = None,
         relative_to: float | None = None,
+        limits: Limits | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
@@ -130,9 +135,10 @@ class Problem:
             intercept_prior,
             noise_prior,
             feature_errors,
-            likelihood=likelihood,
+            likelihood=likelihood if limits is None else Censored(likelihood),
             trials=trials,
             prior_units=prior_units,
+            limits=limits,
             average_error=None
             if relative_to is None
             else float(np.sqrt(state.total_weight) / state.factor[0, 0]),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ..measurements.compressed import taken
+from ..measurements.limits import Limits
 from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import PoweredCorrelation
 from .links import IDENTITY, Link
@@ -42,6 +43,8 @@ class Observations:
     """Noise scale that is added in quadrature to one that multiplies errors: below it a residual is rounding."""
     visible: float = 1.0
     """Scatter that is about the least that can be told from none, where it is added to errors."""
+    limits: Limits | None = None
+    """What is known of targets that were not measured, in the model's units; None: all were."""
 
     @cached_property
     def found(self) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class Observations:
             y=self.y[index],
             standard_error=taken(self.standard_error, index),
             trials=taken(self.trials, index),
+            limits=None if self.limits is None else self.limits.take(index),
         )
 
 

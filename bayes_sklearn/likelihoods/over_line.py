@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .additive import NormalLikelihood
 from .base import Likelihood, Observations
 
 __all__ = ["Places", "log_density_over_line", "parts_over_line"]
@@ -402,6 +403,8 @@ def _by_parts(
         value /= spread
         value += np.log(spread)
         value *= -0.5
+        if data.limits is not None:
+            _between_limits(value, residual, spread, data)
         value += log_weight
         if highest is None or total is None:
             highest, total = value, np.ones_like(value)
@@ -415,3 +418,16 @@ def _by_parts(
     if highest is None or total is None:
         return None
     return np.log(total) + highest - 0.5 * _LOG_TWO_PI
+
+
+def _between_limits(value: Array, residual: Array, variance: Array, data: Observations) -> None:
+    """Put the log probability between limits in the place of the log density but for its constant, rows it is of."""
+    if data.limits is None:
+        return
+    rows = np.flatnonzero(data.limits.censored)
+    limits, y = data.limits.take(rows), data.y[rows]
+    sd = np.sqrt(np.broadcast_to(variance, value.shape)[:, rows])
+    normal = NormalLikelihood().log_between(
+        y - residual[:, rows], {"noise_scale": sd}, Observations(y), limits.lower, limits.upper
+    )
+    value[:, rows] = normal + 0.5 * _LOG_TWO_PI

@@ -49,7 +49,9 @@ def as_floats(value: object) -> Array:
         raise TypeError(str(error)) from error
 
 
-def check_vector(value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True) -> Array:
+def check_vector(
+    value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True, signed: bool = False
+) -> Array:
     """Return an argument that has one number a row (or one for all) as a float array.
 
     Parameters
@@ -64,6 +66,8 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
         Whether zero is refused.
     scalar : bool, default=True
         Whether one number for all rows is allowed.
+    signed : bool, default=False
+        Whether numbers below zero are.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def check_vector(value: object, n: int, name: str, *, positive: bool = False, sc
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         row = "" if array.ndim == 0 else f", first in row {int(np.argmin(np.isfinite(array)))}"
         raise ValueError(f"{name} contains NaN or infinity{row}. Drop these rows or fill in their values.")
-    if smallest < 0.0 or (positive and smallest == 0.0):
+    if not signed and smallest < 0.0 or (positive and smallest == 0.0):
         wanted = "positive" if positive else "zero or positive"
         row = "" if array.ndim == 0 else f" in row {int(array.argmin())}"
         cause = ""
@@ -139,7 +143,7 @@ def read_table(
 
 def _where_in_table(estimator: Any, X: Any, said: str) -> str:
     """Say what in a table is refused: which column, in which row, and what to do about it."""
-    column_settings = ("count_column", "y_err_column", "exposure_column")
+    column_settings = ("count_column", "y_err_column", "exposure_column", "y_censored_column")
     settings = {s: getattr(estimator, s, None) for s in column_settings}
     lacking = [s for s, column in settings.items() if column is not None]
     if "sparse" in said.lower():

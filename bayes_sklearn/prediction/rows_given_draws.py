@@ -19,6 +19,7 @@ from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.over_line import log_density_over_line, parts_over_line
+from ..measurements.limits import Limits
 from .draws import Draws
 from .shared_errors import told_of_noise
 
@@ -46,6 +47,8 @@ class Observed(NamedTuple):
     """Behind shares, (n,) or one for all."""
     used: NDArray[np.intp] | slice = slice(None)
     """Their positions among all rows that were given."""
+    limits: Limits | None = None
+    """Of targets that were not measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,7 @@ class GivenDraws:
             1.0 if error is None else error,
             SCALED if error is None else self.noise,
             observed.trials,
+            limits=observed.limits,
         ).take(rows)
         of_draws = {name: value[:, None] for name, value in draws.values.items()}
         true, feature_error = draws.true_features, observed.feature_error

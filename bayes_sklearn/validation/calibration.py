@@ -329,7 +329,7 @@ def _settled(
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
     target = np.arange(n) % 2.0 if y is None else y  # in the place of one: any that is not constant
-    data = read(model, X, target, counts, y_err, feature_errors, exposure)
+    data = read(model, X, target, counts, {"y_err": y_err, "exposure": exposure}, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
     data = data.repeated()

@@ -1,0 +1,128 @@
+"""Limits: targets of which only a side, or two limits between which they lie, was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .checks import check_vector
+from .messages import shown
+
+__all__ = ["Limits", "resolve_limits"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Of rows whose target was not measured: limits between which it lies. Immutable."""
+
+    censored: NDArray[np.bool_]
+    """(n,) which rows these are."""
+    lower: Array
+    """(n,) what their targets lie above, in the target's unit; may be infinite."""
+    upper: Array
+    """(n,) what they are at most."""
+
+    def take(self, index: slice | NDArray[np.intp]) -> Limits:
+        """Return those of some rows."""
+        return Limits(self.censored[index], self.lower[index], self.upper[index])
+
+    def scaled(self, center: float, unit: float) -> Limits:
+        """Return them about a center and in a unit of the target."""
+        return Limits(self.censored, (self.lower - center) / unit, (self.upper - center) / unit)
+
+    def divided(self, by: Array) -> Limits:
+        """Return those of rates, of limits of counts."""
+        return Limits(self.censored, self.lower / by, self.upper / by)
+
+
+def resolve_limits(
+    y: Array, y_censored: ArrayLike | None, y_upper: ArrayLike | None, y_censored_column: Array | None
+) -> Limits | None:
+    """Return what is known of targets that were not measured; None: all were.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Target, of rows that were not measured a limit.
+    y_censored : array-like of shape (n,), optional
+        -1: the target lies at or below y, 0: it is y, 1: it lies above.
+    y_upper : array-like of shape (n,), optional
+        Where it is not NaN, the target lies above y and at most there.
+    y_censored_column : ndarray of shape (n,), optional
+        A column of X in the place of `y_censored`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+    """
+    name, given = "y_censored", y_censored
+    if y_censored_column is not None:
+        if y_censored is not None:
+            raise ValueError(
+                "y_censored is given, but X holds it, too, in its y_censored_column: leave y_censored out."
+            )
+        name, given = "y_censored_column", y_censored_column
+    n = len(y)
+    side = np.zeros(n) if given is None else _sides(given, n, name)
+    upper = np.where(side < 0.0, y, np.inf)
+    censored = side != 0.0
+    if y_upper is not None:
+        end = _upper(y_upper, n)
+        stated = ~np.isnan(end)
+        _refuse(
+            stated & (end < y),
+            f"y_upper is below y, {{}}: of a target between two limits y is the lower one. y_upper[{{}}] is",
+            end,
+        )
+        _refuse(
+            stated & (side < 0.0),
+            f"y_upper is given in a row of which {name} is -1, {{}}: what lies below y has no limit above it. Leave one"
+            " of them out (NaN in y_upper, 0 in {name}); y_upper[{}] is".replace("{name}", name),
+            end,
+        )
+        upper = np.where(stated, end, upper)
+        censored = np.where(stated, end > y, censored)
+    if not censored.any():
+        return None
+    return Limits(censored, np.where(side < 0.0, -np.inf, y), upper)
+
+
+def _sides(given: ArrayLike, n: int, name: str) -> Array:
+    """Return -1, 0 and 1, checked."""
+    if np.asarray(given).dtype.kind == "b":
+        raise TypeError(
+            f"{name} has to be -1 (the target lies below y), 0 (it was measured) or 1 (it lies above), got booleans,"
+            " which don't say on which side."
+        )
+    side = check_vector(given, n, name, scalar=False, signed=True)
+    _refuse(
+        ~np.isin(side, (-1.0, 0.0, 1.0)),
+        f"{name} has to be -1 (the target lies below y), 0 (it was measured) or 1 (it lies above){{}};"
+        f" {name}[{{}}] is",
+        side,
+    )
+    return side
+
+
+def _upper(given: ArrayLike, n: int) -> Array:
+    """Return limits above, NaN where there is none."""
+    try:
+        upper = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"y_upper must be numbers, NaN where there is no such limit, got {shown(given)}.") from None
+    if upper.shape != (n,):
+        raise ValueError(f"y_upper must have one value per row, shape ({n},), got shape {upper.shape}.")
+    return upper
+
+
+def _refuse(broken: NDArray[np.bool_], message: str, values: Array) -> None:
+    """Raise an error where some rows are broken, which names the first."""
+    if broken.any():
+        row, count = int(np.flatnonzero(broken)[0]), int(np.count_nonzero(broken))
+        rows = "" if count == 1 else f" in {count} rows"
+        raise ValueError(f"{message.format(rows, row)} {values[row]:g}.")
