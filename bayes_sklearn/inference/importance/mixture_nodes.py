@@ -195,6 +195,8 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         if problem.scaled is None:
             line[1 - first :] += away @ mixture.slopes
         line[: 1 - first] += away @ (mixture.shares @ mixture.means)
+        if problem.follows_mean:
+            line[: 1 - first] = 0.0
     if problem.scaled is not None:
         found, line[1 - first :], more = problem.scaled.together(m, line[1 - first :], mixture.slopes)
         b = b if problem.scaled.m is None else found
@@ -207,7 +209,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
             noise,
             line,
             mixture.slopes.ravel(),
-            mixture.means.ravel(),
+            np.zeros(q) if problem.follows_mean else mixture.means.ravel(),
             *of_t,
             *of_zeta,
             problem.contrasts.T @ np.log(mixture.shares),
@@ -248,6 +250,8 @@ def _units(problem: MixtureProblem, noise: Array, scale: Array) -> Array:
         unit[problem.columns["m"]] = spread if data.slopes.on_signal else 1.0
     if problem.follows:
         unit[problem.columns["m"]] = 1.0
+    if problem.follows_mean:
+        unit[problem.columns["line"]][: 1 - first] = 1.0
     unit[problem.columns["s"]] = np.maximum(noise, scale) if problem.target is None else noise
     return unit
 

@@ -208,6 +208,7 @@ def test_a_rows_density_is_the_integral_over_its_true_features(case: Case) -> No
             assert_allclose(found[row], by_integration(case, case.point(seed), row), rtol=0.0, atol=2e-5)
 
 
+MOVED = ("m", "line", "means")
 OWN_PRIOR = Case("normal", k=2, coef_prior=Laplace(0.0, 0.5))
 
 
@@ -220,19 +221,21 @@ def test_coordinates_change_no_density(case: Case) -> None:
     other = point.copy()
     other[plain.columns["m"]] = parts.m[0]
     other[plain.columns["line"]] = parts.line[0, int(not case.fit_intercept) :]
+    other[plain.columns["means"]] = parts.means[0].ravel()
     own = plain.taken_apart(other[None])
     for name in set(parts._fields) - {"log_volume"}:
         assert_allclose(getattr(parts, name), getattr(own, name), rtol=1e-9, atol=1e-12, err_msg=name)
     placed = [problem.placed(at) for problem, at in ((regressed, point), (plain, other))]
     densities = [problem.log_density(at[None])[0] for problem, at in zip(placed, (point, other), strict=True)]
     # The volume is that of the map, by differences.
-    step, columns = 1e-5, np.r_[regressed.columns["m"], regressed.columns["line"]]
+    step, columns = 1e-5, np.concatenate([np.arange(point.size)[regressed.columns[name]] for name in MOVED])
 
     def mapped(values: Array) -> Array:
         moved = point.copy()
         moved[columns] = values
         found = regressed.taken_apart(moved[None])
-        return np.append(found.m[0], found.line[0, int(not case.fit_intercept) :])
+        line = found.line[0, int(not case.fit_intercept) :]
+        return np.concatenate([found.m[0], line, found.means[0].ravel()])
 
     jacobian = np.array(
         [
