@@ -237,6 +237,23 @@ def test_outcomes_that_are_all_alike_are_trusted_near_the_intercept_alone(
     assert any("outcomes are all alike" in str(warning.message) for warning in caught) == doubted
 
 
+@pytest.mark.parametrize("seed", [0, 1, 12])
+def test_a_scatter_by_either_peak_of_its_prior_is_drawn_from(seed: int) -> None:
+    """From the mode alone none of these passes the gates, or it warns."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=100)
+    x = 0.5 * z + rng.normal(size=100)
+    y_err = 0.5 * np.exp(0.4 * rng.normal(size=100))
+    y = x - 0.5 * z + np.hypot(y_err, 0.3) * rng.standard_t(4, size=100)
+    x_err = np.exp(0.5 * rng.normal(size=100))
+    X = np.column_stack([x + x_err * rng.normal(size=100), z])
+    model = BayesianErrorsInVariablesRegressor(
+        likelihood="student_t", noise="auto", inference="importance", random_state=0
+    )
+    model.fit(X, y, y_err=y_err, X_err=np.column_stack([x_err, np.zeros(100)]))
+    assert abs(model.coef_[0] - 1.0) < 4.0 * model.coef_std_[0]
+
+
 OWN_PRIOR = Case("normal", k=2, coef_prior=Laplace(0.0, 0.5))
 
 
