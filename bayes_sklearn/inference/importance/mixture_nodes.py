@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gamma, gammaln, logsumexp
 
+from ...priors.scales import NEGLIGIBLE_SCATTER
 from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
 from ..structural.mixture import MixtureProblem
 from ..structural.rows import pairs
@@ -82,7 +83,7 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
     bounds = 5.0, 30.0
     found = sample(
         problem.log_density,
-        [mode],
+        [mode, *_by_the_other_peak(problem, mode)],
         n_nodes,
         rng,
         images=images,
@@ -92,6 +93,19 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
     # There is one image of all for each order of the components.
     orders = float(gammaln(problem.n_components + 1.0))
     return found._replace(log_total=found.log_total + orders)
+
+
+def _by_the_other_peak(problem: MixtureProblem, mode: Component) -> list[Component]:
+    """Return the mode moved to where the scatter is by the other peak of its prior, if there is a scatter.
+
+    The total noise stays: all that the rest is told by.
+    """
+    if not problem.data.noise.combined:
+        return []
+    center, column = mode.center.copy(), problem.columns["scatter"].start
+    negligible = float(np.log(NEGLIGIBLE_SCATTER))
+    center[column] = negligible if center[column] > 0.5 * negligible else 0.0
+    return [mode._replace(center=center)]
 
 
 def _near(images: Array, mode: Component) -> NDArray[np.bool_]:

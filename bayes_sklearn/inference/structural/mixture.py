@@ -65,7 +65,8 @@ class MixtureProblem(MixtureCoordinates):
         for block, rows in self._blocks(len(possible)):
             some = possible[block]
             total[some] += self.row_log_density(points[some], rows) @ self.frequency[rows]
-        total[~np.isfinite(total)] = -np.inf  # also what overflows far away
+        # Of lines wider than numbers are, rows are told anything.
+        total[~(total < np.inf)] = -np.inf
         return total
 
     def scores(self, point: Array, steps: Array) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
     BetaBinomialLikelihood,
     BinomialLikelihood,
     HalfNormal,
@@ -206,6 +208,50 @@ def test_a_rows_density_is_the_integral_over_its_true_features(case: Case) -> No
         found = placed.row_log_density(case.point(seed)[None])[0]
         for row in (0, 11, 23):
             assert_allclose(found[row], by_integration(case, case.point(seed), row), rtol=0.0, atol=2e-5)
+
+
+@pytest.mark.parametrize("told", [np.inf, np.nan])
+def test_a_point_at_which_rows_fail_has_no_density(monkeypatch: pytest.MonkeyPatch, told: float) -> None:
+    """Lines as wide as numbers can say are somewhere on a search's way."""
+    case = Case(n_components=2)
+    monkeypatch.setattr(
+        MixtureProblem, "row_log_density", lambda _, points, rows: np.full((len(points), case.n), told)
+    )
+    assert case.mixture.log_density(case.point()[None]) == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("outcome", "away", "doubted"),
+    [(0.0, 20.0, True), (1.0, 20.0, True), (0.0, 0.0, False), (0.5, 20.0, False)],
+)
+def test_outcomes_that_are_all_alike_are_trusted_near_the_intercept_alone(
+    outcome: float, away: float, doubted: bool
+) -> None:
+    x = np.random.default_rng(0).normal(size=(30, 1)) + away
+    model = BayesianErrorsInVariablesRegressor(
+        likelihood="binomial", standardize=False, weight_type="counts", inference="importance", random_state=0
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(x, np.full(30, outcome), sample_weight=np.full(30, 2.0), X_err=0.5)
+    assert any("outcomes are all alike" in str(warning.message) for warning in caught) == doubted
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12])
+def test_a_scatter_by_either_peak_of_its_prior_is_drawn_from(seed: int) -> None:
+    """From the mode alone none of these passes the gates, or it warns."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=100)
+    x = 0.5 * z + rng.normal(size=100)
+    y_err = 0.5 * np.exp(0.4 * rng.normal(size=100))
+    y = x - 0.5 * z + np.hypot(y_err, 0.3) * rng.standard_t(4, size=100)
+    x_err = np.exp(0.5 * rng.normal(size=100))
+    X = np.column_stack([x + x_err * rng.normal(size=100), z])
+    model = BayesianErrorsInVariablesRegressor(
+        likelihood="student_t", noise="auto", inference="importance", random_state=0
+    )
+    model.fit(X, y, y_err=y_err, X_err=np.column_stack([x_err, np.zeros(100)]))
+    assert abs(model.coef_[0] - 1.0) < 4.0 * model.coef_std_[0]
 
 
 MOVED = ("m", "line", "means")
