@@ -53,6 +53,8 @@ class Specification:
     """What priors are in units of; None: it follows from the rows to fit."""
     relative_to: float | None = None
     """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which the target of every row that is in the table lies."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -86,6 +88,7 @@ class Specification:
             state=self.state,
             prior_units=self.prior_units,
             relative_to=self.relative_to,
+            truncation=self.truncation,
             **self.priors,
         )
 

@@ -19,7 +19,7 @@ from ..inference.problem import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import resolve_likelihood
-from ..measurements.checks import as_shares, read_table, read_target
+from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows, taken
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
@@ -61,6 +61,8 @@ class TrainingData(NamedTuple):
     """Behind shares whose likelihood takes them."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which the targets of rows lie that are in the table."""
 
     def take(self, index: NDArray[np.intp]) -> TrainingData:
         """Return some of the rows; an index may stand there several times."""
@@ -162,7 +164,23 @@ def read(
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
         **feature_errors,
     )
-    return TrainingData(rows, columns, errors, of_features, index, trials)
+    truncation = resolve_truncation(model.truncation, target, rows.used, counted=likelihood.counted)
+    if truncation is not None:
+        _check_selection(errors, of_features, batch=batch)
+    return TrainingData(rows, columns, errors, of_features, index, trials, truncation=truncation)
+
+
+def _check_selection(errors: TargetErrors, of_features: FeatureErrors | None, *, batch: bool) -> None:
+    """Refuse what goes with no selection of rows by their targets."""
+    instead = None
+    if of_features is not None:
+        instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
+    elif errors.kind == "counts":
+        instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
+    elif batch:
+        instead = "all rows at once: call fit"
+    if instead is not None:
+        raise ValueError(f"truncation, by which rows are selected, goes with {instead}.")
 
 
 def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:
@@ -193,6 +211,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.trials,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
+        truncation=data.truncation,
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.limited import Truncated
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
@@ -62,6 +63,8 @@ class Problem:
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows."""
+    truncation: tuple[float, float] | None = None
+    """Limits, in the data's unit, between which targets lie of rows in the table; the likelihood has them."""
     average_error: float | None = None
     """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
     noise scale is in the target's unit. None: they are known outright, or not at all."""
@@ -84,6 +87,7 @@ class Problem:
         state: Compressed | None = None,
         prior_units: PriorUnits | None = None,
         relative_to: float | None = None,
+        truncation: tuple[float, float] | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
@@ -116,6 +120,9 @@ class Problem:
             coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
         if not rows.n_features:
             coef_prior = Normal()  # of no coefficients, so that there is no scale to learn
+        if truncation is not None:
+            center = rows.here(scaling.mean)[-1]
+            likelihood = Truncated(likelihood, *((limit - center) / scaling.y_scale for limit in truncation))
         return cls(
             rows,
             standard_error,
@@ -129,6 +136,7 @@ class Problem:
             likelihood=likelihood,
             trials=trials if likelihood.counted else None,
             prior_units=prior_units,
+            truncation=truncation,
             average_error=None
             if relative_to is None
             else float(np.sqrt(state.total_weight) / state.factor[0, 0]),

@@ -315,6 +315,16 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     @property
+    def population(self) -> Likelihood:
+        """That of a population of which rows were selected by their targets; here of the rows."""
+        return self
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What compiled models of one likelihood have in common."""
+        return type(self), *self.constants
+
+    @property
     def constants(self) -> Mapping[str, float]:
         """Parameters that `distribution` takes and that are fixed, by name."""
         return {}
@@ -360,6 +370,19 @@ class Likelihood(BaseEstimator, ABC):
         name, parameters = self.distribution(eta, values, data)
         value = data.y * data.trials if self.counted else data.y
         return pm.logp(getattr(pm, name).dist(**parameters), value + pt.zeros_like(eta))
+
+    def log_between_graph(
+        self, eta: Any, values: Mapping[str, Any], data: Observations, lower: Any, upper: Any
+    ) -> Any:
+        """Return `log_between` in PyTensor, shaped as eta; None is no limit.
+
+        Parameters
+        ----------
+        eta, values, data
+            As for `distribution`.
+        lower, upper : TensorVariable or float, optional
+        """
+        raise TypeError(f"{self!r} has no probability between limits in PyTensor.")
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

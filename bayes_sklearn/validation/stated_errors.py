@@ -70,6 +70,11 @@ def judged(
     """Read what rows state; refuse what can't be judged."""
     values = np.asarray(table, dtype=np.float64)
     n, fitted = len(values), model._fitted
+    if fitted.truncation is not None:
+        raise ValueError(
+            "The model was fitted to rows that were selected by their targets (truncation): these lie about the line"
+            " of the population as the selection has it, and there is no audit of their errors."
+        )
     frequency, counts = None, None
     if sample_weight is not None:
         weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
