@@ -155,7 +155,7 @@ def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors
             " likelihood='normal'"
         )
     if model.truncation is not None:
-        return "rows were selected by their targets (truncation): each has a density of its own. Call fit with all rows"
+        return "with truncation the density of every row is its own. Call fit with all rows"
     if counted and model.count_error == "fitted":
         return (
             "count_error='fitted' takes errors at the shares that all rows together let one expect. Use"

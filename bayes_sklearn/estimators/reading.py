@@ -166,16 +166,16 @@ def read(
     )
     truncation = resolve_truncation(model.truncation, target, rows.used, counted=likelihood.counted)
     if truncation is not None:
-        _check_selection(errors, of_features, batch=batch)
+        _check_selection(of_features, counts=errors.kind == "counts" and not likelihood.counted, batch=batch)
     return TrainingData(rows, columns, errors, of_features, index, trials, truncation=truncation)
 
 
-def _check_selection(errors: TargetErrors, of_features: FeatureErrors | None, *, batch: bool) -> None:
+def _check_selection(of_features: FeatureErrors | None, *, counts: bool, batch: bool) -> None:
     """Refuse what goes with no selection of rows by their targets."""
     instead = None
     if of_features is not None:
         instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
-    elif errors.kind == "counts":
+    elif counts:
         instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
     elif batch:
         instead = "all rows at once: call fit"

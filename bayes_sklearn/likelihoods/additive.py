@@ -108,6 +108,8 @@ class _Additive(Likelihood):
         # Beyond there logarithms are too large for numbers.
         most = 1e150
         low, high = (np.clip((limit - eta) / scale, -most, most) for limit in (lower, upper))
+        if np.isneginf(lower).all() or np.isposinf(upper).all():
+            return self._log_at_most(high if np.isneginf(lower).all() else -low, values)
         width = np.minimum((upper - lower) / scale, 2.0 * most) + np.zeros_like(low)
         # In the tail that is less: noise is symmetric.
         above = low + high > 0.0

@@ -48,6 +48,9 @@ class Truncated(Likelihood):
         shared = "name", "link", "per", "has_noise_scale", "takes_more", "intercept_prior", "coef_prior"
         self.__dict__.update({name: getattr(of, name) for name in shared})
 
+    def __repr__(self) -> str:
+        return f"{self.of!r} of rows that were selected (truncation)"
+
     @property
     def population(self) -> Likelihood:
         return self.of
@@ -101,13 +104,23 @@ class Truncated(Likelihood):
     ) -> Array:
         # Rejected and drawn again; what is so unlikely that it is hardly ever drawn is found by its probability.
         tries = 30
-        drawn = self.of.draw(eta, values, data, rng)
-        for _ in range(tries):
-            outside = ~((drawn > self.lower) & (drawn <= self.upper))
+        drawn = np.asarray(self.of.draw(eta, values, data, rng))
+        outside = ~self._holds(drawn)
+        values = {name: np.broadcast_to(value, drawn.shape) for name, value in values.items()}
+        for turn in range(tries):
             if not outside.any():
-                return drawn
-            drawn = np.where(outside, self.of.draw(eta, values, data, rng), drawn)
-        return np.where(outside, self._inverse(rng.random(drawn.shape), eta, values, data), drawn)
+                break
+            line, of_rows = np.broadcast_to(eta, drawn.shape)[outside], data.take(np.nonzero(outside)[-1])
+            given = line, {name: value[outside] for name, value in values.items()}, of_rows
+            if turn < tries - 1:
+                drawn[outside] = self.of.draw(*given, rng)
+                outside = ~self._holds(drawn)
+            else:
+                drawn[outside] = self._inverse(rng.random(line.shape), *given)
+        return drawn
+
+    def _holds(self, target: Array) -> NDArray[np.bool_]:
+        return (target > self.lower) & (target <= self.upper)
 
     def _inverse(
         self, probability: Array, eta: Array, values: Mapping[str, Array], data: Observations
