@@ -142,7 +142,7 @@ class _Additive(Likelihood):
         if len(ends) == 1:
             return ends[0]
         low, high = (pt.switch(above, *pair) for pair in (ends[::-1], ends))
-        return high + pm.math.log1mexp(high - low)
+        return high + pt.log1mexp(low - high)
 
     def _log_at_most(self, z: Array, values: Mapping[str, Array]) -> Array:
         log = self._log_below(-np.abs(z), values)
