@@ -76,7 +76,7 @@ class Specification:
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
-        return Problem.build(
+        found = Problem.build(
             rows,
             standard_error,
             noise=self.noise,
@@ -88,9 +88,9 @@ class Specification:
             state=self.state,
             prior_units=self.prior_units,
             relative_to=self.relative_to,
-            truncation=self.truncation,
             **self.priors,
         )
+        return found if self.truncation is None else found.selected(self.truncation)
 
 
 class Attenuation(NamedTuple):

@@ -164,23 +164,25 @@ def read(
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
         **feature_errors,
     )
-    truncation = resolve_truncation(model.truncation, target, rows.used, counted=likelihood.counted)
-    if truncation is not None:
-        _check_selection(of_features, counts=errors.kind == "counts" and not likelihood.counted, batch=batch)
-    return TrainingData(rows, columns, errors, of_features, index, trials, truncation=truncation)
+    data = TrainingData(rows, columns, errors, of_features, index, trials)
+    return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
 
 
-def _check_selection(of_features: FeatureErrors | None, *, counts: bool, batch: bool) -> None:
-    """Refuse what goes with no selection of rows by their targets."""
+def _selection(
+    truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool
+) -> tuple[float, float] | None:
+    """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
+    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     instead = None
-    if of_features is not None:
+    if data.feature_errors is not None:
         instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
-    elif counts:
+    elif data.errors.kind == "counts" and not likelihood.counted:
         instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
     elif batch:
         instead = "all rows at once: call fit"
-    if instead is not None:
+    if limits is not None and instead is not None:
         raise ValueError(f"truncation, by which rows are selected, goes with {instead}.")
+    return limits
 
 
 def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:

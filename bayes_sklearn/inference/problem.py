@@ -87,7 +87,6 @@ class Problem:
         state: Compressed | None = None,
         prior_units: PriorUnits | None = None,
         relative_to: float | None = None,
-        truncation: tuple[float, float] | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
@@ -120,9 +119,6 @@ class Problem:
             coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
         if not rows.n_features:
             coef_prior = Normal()  # of no coefficients, so that there is no scale to learn
-        if truncation is not None:
-            center = rows.here(scaling.mean)[-1]
-            likelihood = Truncated(likelihood, *((limit - center) / scaling.y_scale for limit in truncation))
         return cls(
             rows,
             standard_error,
@@ -136,11 +132,16 @@ class Problem:
             likelihood=likelihood,
             trials=trials if likelihood.counted else None,
             prior_units=prior_units,
-            truncation=truncation,
             average_error=None
             if relative_to is None
             else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
         )
+
+    def selected(self, truncation: tuple[float, float]) -> Problem:
+        """Return the problem of rows that are in the table because their target lies between limits."""
+        center, unit = self.rows.here(self.scaling.mean)[-1], self.scaling.y_scale
+        likelihood = Truncated(self.likelihood, *((limit - center) / unit for limit in truncation))
+        return replace(self, likelihood=likelihood, truncation=truncation)
 
     @property
     def errors_known(self) -> bool:

@@ -43,7 +43,8 @@ ARGUMENTS = (
     "truncation", "x_distribution", "standardize", "fit_intercept", "inference", "draws", "chains", "nuts_kwargs",
     "random_state", "verbose", "estimator", "param_grid", "scoring", "prior", "held_out", "pit", "false_alarm_rate",
     "merge", "y_true", "y_pred", "y_std", "y_lower", "y_upper", "pit_values", "score", "coef", "intercept",
-    "mean_share", "messages", "overdispersion", "as_frame", "return_X_y", "feature", "kind", "others", "features", "audit",
+    "mean_share", "messages", "overdispersion", "as_frame", "return_X_y", "feature", "kind", "others", "features",
+    "audit",
 )  # fmt: skip
 _NAMED = re.compile(rf"(?<![\w])({'|'.join(ARGUMENTS)})(?=$|[^\w]|__)")
 
