@@ -53,6 +53,8 @@ class Specification:
     """What priors are in units of; None: it follows from the rows to fit."""
     relative_to: float | None = None
     """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which the target of every row that is in the table lies."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -74,7 +76,7 @@ class Specification:
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
-        return Problem.build(
+        found = Problem.build(
             rows,
             standard_error,
             noise=self.noise,
@@ -88,6 +90,7 @@ class Specification:
             relative_to=self.relative_to,
             **self.priors,
         )
+        return found if self.truncation is None else found.selected(self.truncation)
 
 
 class Attenuation(NamedTuple):

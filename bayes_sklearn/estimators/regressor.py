@@ -111,6 +111,11 @@ class BayesianErrorsInVariablesRegressor(
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+    truncation : tuple of (float or None, float or None), default=None
+        Limits (lower, upper) of the target, either of which may be None, where rows are in the table because y lies
+        between them: the coefficients are then those of the population that rows were selected from, and so are
+        predictions, which are not cut off at the limits. Counts at the lower limit are not selected, those at the
+        upper one are. Not for features with errors.
     x_distribution : {"normal", "mixture"} or Mixture, default="normal"
         How the true values of features with errors are distributed, given the exact features. "mixture": of normal
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
@@ -208,6 +213,7 @@ class BayesianErrorsInVariablesRegressor(
         "count_column": "no_validation",
         "y_err_column": "no_validation",
         "error_columns": "no_validation",
+        "truncation": "no_validation",
         "x_distribution": "no_validation",
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
@@ -241,6 +247,7 @@ class BayesianErrorsInVariablesRegressor(
         count_column: str | int | None = None,
         y_err_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
+        truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
         standardize: bool = True,
         fit_intercept: bool = True,
@@ -262,6 +269,7 @@ class BayesianErrorsInVariablesRegressor(
         self.count_column = count_column
         self.y_err_column = y_err_column
         self.error_columns = error_columns
+        self.truncation = truncation
         self.x_distribution = x_distribution
         self.standardize = standardize
         self.fit_intercept = fit_intercept

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.limited import Truncated
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
@@ -62,6 +63,8 @@ class Problem:
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows."""
+    truncation: tuple[float, float] | None = None
+    """Limits, in the data's unit, between which targets lie of rows in the table; the likelihood has them."""
     average_error: float | None = None
     """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
     noise scale is in the target's unit. None: they are known outright, or not at all."""
@@ -133,6 +136,12 @@ class Problem:
             if relative_to is None
             else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
         )
+
+    def selected(self, truncation: tuple[float, float]) -> Problem:
+        """Return the problem of rows that are in the table because their target lies between limits."""
+        center, unit = self.rows.here(self.scaling.mean)[-1], self.scaling.y_scale
+        likelihood = Truncated(self.likelihood, *((limit - center) / unit for limit in truncation))
+        return replace(self, likelihood=likelihood, truncation=truncation)
 
     @property
     def errors_known(self) -> bool:
