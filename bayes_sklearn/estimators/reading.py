@@ -239,8 +239,15 @@ def read_errors(
         scattered=scattered,
         likelihood=likelihood.name if likelihood.counted else None,
     )
+    likelihood.check_target(target if errors.frequency is None else target[errors.frequency > 0.0])
     if likelihood.counted:
         check_trials(target, errors, likelihood.name)
+    elif not likelihood.has_noise_scale and errors.kind != "none":
+        stated = "y_err is" if errors.kind == "standard_error" else "counts are"
+        raise ValueError(
+            f"{stated} given, but likelihood={likelihood.name!r} has no place for errors of y: leave them out, or use"
+            " likelihood='normal'."
+        )
     return errors, as_shares(target) if errors.counts is not None or likelihood.counted else target
 
 

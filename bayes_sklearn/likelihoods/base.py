@@ -114,6 +114,15 @@ class Likelihood(BaseEstimator, ABC):
         TypeError, ValueError
         """
 
+    def check_target(self, y: Array) -> None:
+        """Refuse targets that this likelihood says nothing of, (n,).
+
+        Raises
+        ------
+        ValueError
+            Naming y, the rows, and what to do.
+        """
+
     @property
     def counted(self) -> bool:
         """Whether the target is a count by trials or exposure, whose error follows from these."""

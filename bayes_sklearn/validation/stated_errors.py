@@ -122,6 +122,8 @@ def variances_of(rows: JudgedRows) -> Variances:
     if rows.kind == "events":
         finite = parts["finite_count"]
         return Variances(np.sqrt(finite), parts["scatter"] + finite, of_features, left_open)
+    if not (model._fitted.likelihood.counted or model._fitted.likelihood.has_noise_scale):
+        return Variances(np.sqrt(parts["scatter"]), parts["scatter"], of_features, left_open)
     if model._fitted.likelihood.counted:
         trials = np.asarray(counts)
         bernoulli = parts["scatter"] + trials * parts["finite_count"]
