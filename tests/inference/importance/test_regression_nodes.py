@@ -32,7 +32,9 @@ from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NegativeBinomialLikelihood,
     NormalLikelihood,
+    PoissonLikelihood,
     StudentTLikelihood,
 )
 from bayes_sklearn.likelihoods.noise import NOISES
@@ -108,6 +110,13 @@ def evidence_error(sample: Sample) -> float:
     return Z * float(np.sqrt(1.0 / sample.effective_size - 1.0 / len(sample.points)) + 1e-4)
 
 
+def events(likelihood: Any, n: int = 40, **changes: Any) -> Problem:
+    rng = np.random.default_rng(0)
+    X, hours = rng.normal(size=(n, 2)), rng.uniform(0.2, 9.0, n)
+    rate = np.exp(1.0 + X @ [0.5, -0.3]) * rng.gamma(2.0, 0.5, n)
+    return build(X, rng.poisson(rate * hours) / hours, likelihood, hours, **changes)
+
+
 CASES = {
     "binomial": lambda: shares(frequency=np.arange(40.0) % 3),
     "beta_binomial": lambda: shares(dispersion=0.1, intercept_prior=None),
@@ -115,6 +124,8 @@ CASES = {
     "student_t additive": lambda: heavy(noise="additive", standardize=False),
     "student_t known": lambda: heavy(noise="known", intercept_prior=Flat(), coef_prior=Flat()),
     "student_t 4": lambda: heavy(nu=4.0),
+    "poisson": lambda: events(PoissonLikelihood(), frequency=np.arange(40.0) % 3),
+    "negative_binomial": lambda: events(NegativeBinomialLikelihood()),
 }
 
 

@@ -33,8 +33,10 @@ from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NegativeBinomialLikelihood,
     NormalLikelihood,
     Observations,
+    PoissonLikelihood,
     StudentTLikelihood,
 )
 from bayes_sklearn.likelihoods.noise import KNOWN, NOISES, SCALED
@@ -70,6 +72,8 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "beta-binomial": BetaBinomialLikelihood(),
     "beta-binomial, beta(2, 5)": BetaBinomialLikelihood(Beta(2.0, 5.0)),
     "normal": NormalLikelihood(),
+    "poisson": PoissonLikelihood(),
+    "negative binomial": NegativeBinomialLikelihood(),
 }
 COEF_PRIORS: dict[str, Callable[[int], CoefficientPrior]] = {
     "normal": lambda p: Normal(),
@@ -112,7 +116,7 @@ class Case:
 
     @property
     def of_shares(self) -> bool:
-        return "binomial" in self.likelihood
+        return self.likelihood.startswith(("binomial", "beta-binomial"))
 
     @cached_property
     def problem(self) -> Problem:
@@ -135,6 +139,9 @@ class Case:
                 share = rng.beta(12.0 * share, 12.0 * (1.0 - share))
             y = rng.binomial(trials.astype(int), share) / trials
             y = np.round(y, 2) if self.rounded else y
+        elif LIKELIHOODS[self.likelihood].counted:
+            trials = rng.uniform(0.1, 30.0, n)
+            y = rng.poisson(trials * np.exp(eta) * rng.gamma(2.0, 0.5, n)) / trials
         else:
             y = eta + y_err * rng.standard_t(4.0, n)
         errors = None
@@ -147,7 +154,7 @@ class Case:
         likelihood = LIKELIHOODS[self.likelihood]
         problem = Problem.build(
             Rows(X, y, None, frequency),
-            None if self.of_shares else y_err,
+            None if trials is not None else y_err,
             noise=NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=COEF_PRIORS[self.coef](p),
@@ -231,6 +238,10 @@ DENSITIES = [
     Case("beta-binomial", weights="fractional"),
     Case("beta-binomial, beta(2, 5)", coef="flat", rounded=True),
     Case("beta-binomial", coef="horseshoe", n=80, p=5),
+    Case("poisson", weights="fractional"),
+    Case("poisson", coef="horseshoe", intercept=False),
+    Case("negative binomial", coef="laplace"),
+    Case("negative binomial", coef="horseshoe", weights="whole"),
 ]
 
 
@@ -287,6 +298,9 @@ def unit_by_hand(case: Case, values: Mapping[str, Any]) -> float:
         variance = problem.noise.variance(values, problem.typical_error)
         return float(np.sqrt(variance / f.sum()))
     n = np.asarray(data.trials)
+    if problem.likelihood.per == "exposure":
+        mean = n * (f @ (n * data.y) + 0.5) / (f @ n)
+        return float((f * mean / (1.0 + mean * values.get("dispersion", 0.0))).sum() ** -0.5)
     pooled = (f @ (n * data.y) + 0.5) / (f @ n + 1.0)
     correlated = 1.0 + (n - 1.0) * values.get("dispersion", 0.0)
     return float((f * n / correlated * pooled * (1.0 - pooled)).sum() ** -0.5)
@@ -309,6 +323,7 @@ def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
             f"coef{suffix}": B[int(case.intercept) :],
             f"intercept{suffix}": B[0],
             "nu_above_log__": np.log(values["nu"] - lower),
+            "dispersion_log__": np.log(values["dispersion"]),
             "dispersion_logodds__": np.log(values["dispersion"] / (1.0 - values["dispersion"])),
             "sigma_log__": np.log(values["noise_scale"]),
             f"sigma{suffix}_log__": np.log(values["noise_scale"]),
@@ -329,7 +344,7 @@ def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
         expected += log_prior(case, B, known, sd)
         assert_allclose(outputs(point)[0], expected, rtol=1e-9, atol=1e-5)
     assert ("nu_above" in free) == (case.likelihood in ("t", "t, above 1"))
-    assert ("dispersion" in free) == (case.likelihood.startswith("beta"))
+    assert ("dispersion" in free) == (case.likelihood.startswith(("beta", "negative")))
 
 
 def test_readable_counts_of_rounded_shares_are_whole() -> None:
