@@ -41,6 +41,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.likelihoods.rates.NegativeBinomialLikelihood",
     "bayes_sklearn.likelihoods.rates.PoissonLikelihood",
     "bayes_sklearn.likelihoods.shares.BetaBinomialLikelihood",
+    "bayes_sklearn.likelihoods.shares.BetaLikelihood",
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
     "bayes_sklearn.priors.base.Mixture",
     # What a fit has found.

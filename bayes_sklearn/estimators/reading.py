@@ -227,10 +227,12 @@ def read_errors(
             likelihood=likelihood.name,
         )
         return errors, target if errors.counts is None else target / errors.counts
+    # Where there is no place for errors of y no weight states any.
+    frequencies = not likelihood.counted and not likelihood.has_noise_scale
     errors = resolve_target_errors(
         target,
         sample_weight=given["sample_weight"],
-        weight_type=weight_type,
+        weight_type="frequency" if weight_type == "auto" and frequencies else weight_type,
         y_err=y_err,
         batch=batch,
         before=before,
@@ -239,11 +241,11 @@ def read_errors(
         scattered=scattered,
         likelihood=likelihood.name if likelihood.counted else None,
     )
-    likelihood.check_target(target if errors.frequency is None else target[errors.frequency > 0.0])
+    likelihood.check_target(target, slice(None) if errors.frequency is None else errors.frequency > 0.0)
     if likelihood.counted:
         check_trials(target, errors, likelihood.name)
-    elif not likelihood.has_noise_scale and errors.kind != "none":
-        stated = "y_err is" if errors.kind == "standard_error" else "counts are"
+    elif frequencies and (errors.kind != "none" or errors.weight_type == "precision"):
+        stated = {"standard_error": "y_err is", "counts": "counts are", "none": "precisions are"}[errors.kind]
         raise ValueError(
             f"{stated} given, but likelihood={likelihood.name!r} has no place for errors of y: leave them out, or use"
             " likelihood='normal'."

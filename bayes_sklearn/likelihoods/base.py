@@ -114,8 +114,8 @@ class Likelihood(BaseEstimator, ABC):
         TypeError, ValueError
         """
 
-    def check_target(self, y: Array) -> None:
-        """Refuse targets that this likelihood says nothing of, (n,).
+    def check_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> None:
+        """Refuse targets that this likelihood says nothing of, (n,), in rows that count.
 
         Raises
         ------

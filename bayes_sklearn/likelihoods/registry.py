@@ -9,7 +9,7 @@ from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Likelihood
 from .links import Link
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
-from .shares import BetaBinomialLikelihood, BinomialLikelihood
+from .shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
 
 __all__ = ["LIKELIHOODS", "check_takes_exposure", "resolve_likelihood"]
 
@@ -21,6 +21,7 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
         StudentTLikelihood(),
         BinomialLikelihood(),
         BetaBinomialLikelihood(),
+        BetaLikelihood(),
         PoissonLikelihood(),
         NegativeBinomialLikelihood(),
     )

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from bayes_sklearn.likelihoods import (
     LIKELIHOODS,
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
     NegativeBinomialLikelihood,
@@ -195,6 +196,8 @@ def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observation
         share[5:10] = rng.uniform(size=5)  # counts that are not whole
         share[10:12] = 0.0, 1.0
         return eta, Observations(share, trials=trials)
+    if likelihood.name == "beta":
+        return eta, Observations(np.append([1e-9, 0.5, 1.0 - 1e-9], rng.beta(3.0, 2.0, 57)))
     y = rng.normal(size=60) * 3.0
     y[0] = 1e3
     return eta, Observations(y, rng.uniform(0.3, 2.0, 60), NOISES[noise], resolution=0.1, visible=0.6)
@@ -207,6 +210,7 @@ CASES = [
     ),
     (BinomialLikelihood(), "scaled"),
     (BetaBinomialLikelihood(), "scaled"),
+    (BetaLikelihood(), "scaled"),
     (PoissonLikelihood(), "scaled"),
     (NegativeBinomialLikelihood(), "scaled"),
 ]
@@ -348,7 +352,7 @@ def test_the_new_priors_are_scipys() -> None:
 def test_likelihoods_are_estimators() -> None:
     counted = {"binomial": "trials", "beta_binomial": "trials"}
     counted |= {"poisson": "exposure", "negative_binomial": "exposure"}
-    assert set(LIKELIHOODS) == {"normal", "student_t", *counted}
+    assert set(LIKELIHOODS) == {"normal", "student_t", "beta", *counted}
     for name, likelihood in LIKELIHOODS.items():
         assert likelihood.name == name
         likelihood.check("likelihood")
