@@ -229,10 +229,19 @@ def read_errors(
         return errors, target if errors.counts is None else target / errors.counts
     # Where there is no place for errors of y no weight states any.
     frequencies = not likelihood.counted and not likelihood.has_noise_scale
+    stated = {"y_err": y_err, "y_err_column": y_err_column, "count_column": count_column}
+    names = [name for name, value in stated.items() if frequencies and value is not None]
+    if frequencies and weight_type not in ("auto", "frequency"):
+        names.append(f"weight_type={weight_type!r}")
+    if names:
+        raise ValueError(
+            f"{names[0]} is given, but likelihood={likelihood.name!r} has no place for errors of y: leave it out, or use"
+            " likelihood='normal'."
+        )
     errors = resolve_target_errors(
         target,
         sample_weight=given["sample_weight"],
-        weight_type="frequency" if weight_type == "auto" and frequencies else weight_type,
+        weight_type="frequency" if frequencies else weight_type,
         y_err=y_err,
         batch=batch,
         before=before,
@@ -241,15 +250,10 @@ def read_errors(
         scattered=scattered,
         likelihood=likelihood.name if likelihood.counted else None,
     )
-    likelihood.check_target(target, slice(None) if errors.frequency is None else errors.frequency > 0.0)
+    seen = slice(None) if errors.frequency is None else errors.frequency > 0.0
+    target = likelihood.checked_target(target, seen)
     if likelihood.counted:
         check_trials(target, errors, likelihood.name)
-    elif frequencies and (errors.kind != "none" or errors.weight_type == "precision"):
-        stated = {"standard_error": "y_err is", "counts": "counts are", "none": "precisions are"}[errors.kind]
-        raise ValueError(
-            f"{stated} given, but likelihood={likelihood.name!r} has no place for errors of y: leave them out, or use"
-            " likelihood='normal'."
-        )
     return errors, as_shares(target) if errors.counts is not None or likelihood.counted else target
 
 

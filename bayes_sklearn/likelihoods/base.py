@@ -114,14 +114,15 @@ class Likelihood(BaseEstimator, ABC):
         TypeError, ValueError
         """
 
-    def check_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> None:
-        """Refuse targets that this likelihood says nothing of, (n,), in rows that count.
+    def checked_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> Array:
+        """Return targets, (n,), of rows that do not count any that this likelihood has a density of.
 
         Raises
         ------
         ValueError
-            Naming y, the rows, and what to do.
+            Naming y, the rows that count and have none, and what to do.
         """
+        return y
 
     @property
     def counted(self) -> bool:

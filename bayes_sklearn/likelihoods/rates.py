@@ -124,8 +124,11 @@ class PoissonLikelihood(_OfRates):
         return rng.poisson(np.minimum(_mean(eta, data), _MOST_EVENTS)) / data.trials
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
-        expected, value = _mean(eta, data), self.log_density(eta, {}, data)
-        return Derivatives(value, (_events(data) - expected)[None], -expected[None, None], expected)
+        events, size, place, _ = _counted(data)
+        u = eta + place
+        curvature = size * np.exp(np.minimum(u, _NEVER))
+        slope = events - curvature * (1.0 + np.maximum(u - _NEVER, 0.0))
+        return Derivatives(self.log_density(eta, {}, data), slope[None], -curvature[None, None], curvature)
 
     def distribution(
         self, eta: Any, values: Mapping[str, Any], data: Observations

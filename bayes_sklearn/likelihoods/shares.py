@@ -318,11 +318,10 @@ class BetaLikelihood(Likelihood):
     def check(self, argument: str) -> None:
         _dispersion_prior(self.dispersion_prior, f"{argument}__dispersion_prior")
 
-    def check_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> None:
-        outside = np.zeros(len(y), dtype=bool)
-        outside[seen] = ~((y > 0.0) & (y < 1.0))[seen]
-        if outside.any():
-            rows = np.flatnonzero(outside)
+    def checked_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> Array:
+        outside = ~((y > 0.0) & (y < 1.0))
+        if outside[seen].any():
+            rows = np.arange(len(y))[seen][outside[seen]]
             more = f" and {len(rows) - 1} rows more" if len(rows) > 1 else ""
             raise ValueError(
                 f"With likelihood='beta', y must lie strictly between 0 and 1, got {y[rows[0]]:g} in row {rows[0]}{more}."
@@ -330,6 +329,7 @@ class BetaLikelihood(Likelihood):
                 " percentages are to be divided by 100. Else move y inside yourself, as (y * (n - 1) + 0.5) / n of n rows"
                 " does, knowing that zeros then look measured."
             )
+        return np.where(outside, 0.5, y)
 
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0

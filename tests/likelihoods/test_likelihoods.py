@@ -183,6 +183,23 @@ def test_with_many_degrees_of_freedom_student_t_is_normal(nu: float) -> None:
     assert_allclose(ours.hessian, theirs.hessian, rtol=1e-12 + 1e3 / nu, atol=1e-14)
 
 
+@pytest.mark.parametrize("dispersion", [1e-7, 0.01, 0.4, 0.95])
+@pytest.mark.parametrize("y", [1e-12, 0.003, 0.5, 0.98, 1.0 - 1e-12])
+@pytest.mark.parametrize("eta", [-12.0, -0.3, 4.0])
+def test_beta_densities_keep_their_digits(dispersion: float, y: float, eta: float) -> None:
+    total = (1 - real(dispersion)) / real(dispersion)
+    alpha, beta = (total / (1 + PRECISE.exp(-sign * real(eta))) for sign in (1, -1))
+    g = PRECISE.loggamma
+    expected = (alpha - 1) * PRECISE.log(real(y)) + (beta - 1) * PRECISE.log1p(-real(y))
+    expected += g(alpha + beta) - g(alpha) - g(beta)
+    data, values = Observations(np.array([y])), {"dispersion": np.array([dispersion])}
+    found = BetaLikelihood().log_density(np.array([eta]), values, data)
+    # Terms of this size are added.
+    assert_allclose(found, float(expected), rtol=1e-12, atol=1e-14 * float(total) * (20.0 + abs(eta)) + 1e-13)
+    less = BetaLikelihood().probability_of_less(np.array([eta]), values, data)
+    assert_allclose(less, stats.beta.cdf(y, float(alpha), float(beta)), rtol=1e-9, atol=1e-14)
+
+
 def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observations]:
     rng = np.random.default_rng(3)
     eta = rng.normal(size=60) * 2.0
@@ -313,6 +330,7 @@ def test_samplers_get_coordinates_without_walls_and_cusps(coordinate: Coordinate
         (StudentTLikelihood(InverseGamma(3.0, 5.0)), InverseGamma()),
         (BetaBinomialLikelihood(), HalfNormal()),
         (BetaBinomialLikelihood(Beta(0.5, 2.0)), HalfNormal()),
+        (BetaLikelihood(Beta(1.0, 4.0)), HalfNormal()),
         (NegativeBinomialLikelihood(HalfNormal(0.3)), HalfNormal()),
     ],
 )
@@ -379,6 +397,7 @@ def test_likelihoods_are_estimators() -> None:
             "likelihood__dispersion_prior must be a prior such as",
         ),  # type: ignore[arg-type]
         (BetaBinomialLikelihood(Beta(beta=0.0)), ValueError, "dispersion_prior__beta must be positive"),
+        (BetaLikelihood(HalfNormal()), TypeError, "likelihood__dispersion_prior must be a prior such as"),  # type: ignore[arg-type]
         (NegativeBinomialLikelihood(Beta()), TypeError, "likelihood__dispersion_prior must be a prior such as"),
         (NegativeBinomialLikelihood(HalfNormal(-1.0)), ValueError, "dispersion_prior__sigma must be positive"),
     ],

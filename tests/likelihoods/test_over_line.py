@@ -15,6 +15,7 @@ from scipy.special import betaln, expit, gammaln, logit, logsumexp
 
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
     NegativeBinomialLikelihood,
@@ -152,6 +153,23 @@ def test_t_noise_is_integrated() -> None:
         summed(lambda eta, i=i: stats.t.logpdf(-eta, nu[i], scale=scale[i]), mean[i], variance[i])  # type: ignore[misc]
         for i in range(n)
     ]
+    assert_allclose(found, expected, rtol=0.0, atol=1e-5)
+
+
+def test_proportions_are_integrated() -> None:
+    rng = np.random.default_rng(7)
+    n = 120
+    variance, rho = 10.0 ** rng.uniform(-3.0, np.log10(4.0), n), 10.0 ** rng.uniform(-5.0, -0.3, n)
+    mean = rng.normal(0.0, 1.5, n)
+    line = mean + rng.normal(size=n) * np.sqrt(variance)
+    total = 1.0 / rho - 1.0
+    y = np.clip(rng.beta(total * expit(line), total * expit(-line)), 1e-6, 1.0 - 1e-6)
+    found = each_row(BetaLikelihood(), mean, variance, {"dispersion": rho}, Observations(y))
+
+    def of(i: int) -> Callable[[Array], Array]:
+        return lambda eta: stats.beta.logpdf(y[i], total[i] * expit(eta), total[i] * expit(-eta))
+
+    expected = [summed(of(i), mean[i], variance[i]) for i in range(n)]
     assert_allclose(found, expected, rtol=0.0, atol=1e-5)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from bayes_sklearn import BetaBinomialLikelihood, Mixture, StudentTLikelihood
+from bayes_sklearn import BetaBinomialLikelihood, BetaLikelihood, Mixture, StudentTLikelihood
 from bayes_sklearn.estimators.fitting import Fit
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.measurements.compressed import Rows
@@ -98,6 +98,12 @@ CASES: dict[str, dict[str, Case]] = {
         ),
         "student_t, the default": Case(
             {"likelihood": "student_t", "coef_prior": PoweredCorrelation(), "noise": "auto"}
+        ),
+        "beta": Case({"likelihood": BetaLikelihood(Beta(2.0, 10.0)), "coef_prior": Normal()}, {}),
+        "beta, a feature with errors": Case(
+            {"likelihood": BetaLikelihood(Beta(2.0, 10.0)), "coef_prior": Normal(sigma=0.3)},
+            {"X_err": 0.5, "n_simulations": 100},
+            X[:, :1],
         ),
         "poisson": Case({"likelihood": "poisson", **MODERATE}, {"exposure": HOURS}),
         "poisson, a learned scale, raw": Case(

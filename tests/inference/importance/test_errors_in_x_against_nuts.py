@@ -70,7 +70,7 @@ DESIGNS = [
     Design("binomial", 200, 1, 0.5, 1, 100),
     Design("beta_binomial", 150, 0, 0.4, 30, 300),
     Design("student_t", 200, 1, 0.8, 1, 400),
-    Design("poisson", 150, 1, 0.6, 5, 500),
+    Design("poisson", 150, 1, 0.6, 1, 500),
     Design("negative_binomial", 150, 0, 0.6, 20, 600),
 ]
 

@@ -30,6 +30,7 @@ from bayes_sklearn.inference.problem import NotTrusted, Problem, SamplerSettings
 from bayes_sklearn.inference.propriety import check_proper
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
     NegativeBinomialLikelihood,
@@ -124,6 +125,12 @@ CASES = {
     "student_t additive": lambda: heavy(noise="additive", standardize=False),
     "student_t known": lambda: heavy(noise="known", intercept_prior=Flat(), coef_prior=Flat()),
     "student_t 4": lambda: heavy(nu=4.0),
+    "beta": lambda: build(
+        np.random.default_rng(0).normal(size=(40, 2)),
+        np.random.default_rng(1).beta(3.0, 5.0, 40),
+        BetaLikelihood(),
+        frequency=np.arange(40.0) % 3,
+    ),
     "poisson": lambda: events(PoissonLikelihood(), frequency=np.arange(40.0) % 3),
     "negative_binomial": lambda: events(NegativeBinomialLikelihood()),
 }

@@ -31,6 +31,7 @@ from bayes_sklearn.inference.structural.model import MEAN_SCALE
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
     NegativeBinomialLikelihood,
@@ -72,6 +73,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "beta-binomial": BetaBinomialLikelihood(),
     "beta-binomial, beta(2, 5)": BetaBinomialLikelihood(Beta(2.0, 5.0)),
     "normal": NormalLikelihood(),
+    "beta": BetaLikelihood(),
     "poisson": PoissonLikelihood(),
     "negative binomial": NegativeBinomialLikelihood(),
 }
@@ -139,6 +141,8 @@ class Case:
                 share = rng.beta(12.0 * share, 12.0 * (1.0 - share))
             y = rng.binomial(trials.astype(int), share) / trials
             y = np.round(y, 2) if self.rounded else y
+        elif self.likelihood == "beta":
+            y = rng.beta(12.0 / (1.0 + np.exp(-eta)), 12.0 / (1.0 + np.exp(eta)))
         elif LIKELIHOODS[self.likelihood].counted:
             trials = rng.uniform(0.1, 30.0, n)
             y = rng.poisson(trials * np.exp(eta) * rng.gamma(2.0, 0.5, n)) / trials
@@ -154,7 +158,7 @@ class Case:
         likelihood = LIKELIHOODS[self.likelihood]
         problem = Problem.build(
             Rows(X, y, None, frequency),
-            None if trials is not None else y_err,
+            y_err if LIKELIHOODS[self.likelihood].has_noise_scale else None,
             noise=NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=COEF_PRIORS[self.coef](p),
@@ -238,6 +242,7 @@ DENSITIES = [
     Case("beta-binomial", weights="fractional"),
     Case("beta-binomial, beta(2, 5)", coef="flat", rounded=True),
     Case("beta-binomial", coef="horseshoe", n=80, p=5),
+    Case("beta", weights="fractional"),
     Case("poisson", weights="fractional"),
     Case("poisson", coef="horseshoe", intercept=False),
     Case("negative binomial", coef="laplace"),
