@@ -168,7 +168,8 @@ class RegressionLineDisplay(Display):
             exposure = _column(table, held.exposure)
         if exposure is not None:
             per_unit = 1.0 / np.asarray(exposure, dtype=np.float64)
-            target, bars, label = target * per_unit, bars * per_unit, f"{label} per unit of exposure"
+            target, label = target * per_unit, f"{label} per unit of exposure"
+            bars = None if bars is None else bars * per_unit
         if adjust and k - len(held.all) > 1:
             of_rows, _ = _line(estimator, held.emptied(table))
             at_means, _ = _line(estimator, _at_means(table, rows, held, place, x))

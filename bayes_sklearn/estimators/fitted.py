@@ -100,7 +100,9 @@ class FittedModel:
         """
         fitted_with = self.likelihood.per == "exposure" and self.noise_model.kind == "counts"
         if fitted_with and exposure is None and "exposure_column" not in self.columns.special:
-            raise ValueError("The model was fitted with exposures: give exposure, what the events in y were counted over.")
+            raise ValueError(
+                "The model was fitted with exposures: give exposure, what the events in y were counted over."
+            )
 
     def predictive(
         self,

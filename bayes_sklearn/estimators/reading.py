@@ -21,7 +21,7 @@ from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
-from ..measurements.compressed import Compressed, Rows, taken
+from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.messages import brief, shown
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
@@ -235,8 +235,8 @@ def read_errors(
         names.append(f"weight_type={weight_type!r}")
     if names:
         raise ValueError(
-            f"{names[0]} is given, but likelihood={likelihood.name!r} has no place for errors of y: leave it out, or use"
-            " likelihood='normal'."
+            f"{names[0]} is given, but likelihood={likelihood.name!r} has no place for errors of y: leave it out, or"
+            " use likelihood='normal'."
         )
     errors = resolve_target_errors(
         target,

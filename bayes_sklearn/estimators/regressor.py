@@ -63,13 +63,14 @@ class BayesianErrorsInVariablesRegressor(
 
     Parameters
     ----------
-    likelihood : {"normal", "student_t", "binomial", "beta_binomial", "poisson"} or Likelihood, default="normal"
+    likelihood : str or Likelihood, default="normal"
         How the target is distributed about the line. "student_t": with heavy tails, for outliers. "binomial" and
         "beta_binomial": y is a share, the counts behind it (``sample_weight`` or ``count_column``; one each where
         there are none and all y are 0 or 1) are the trials, and the line is that of its log odds; the second lets
-        shares vary by more than their counts explain. "poisson": y is a number of events,
-        counted over an ``exposure`` (a time, an area, a population; one where none is given), and the line is that of
-        the log of their rate. An object has the likelihood's own parameters:
+        shares vary by more than their counts explain. "beta": proportions strictly between 0 and 1, without counts.
+        "poisson" and "negative_binomial": y is a number of events, counted over an ``exposure`` (a time, an area, a
+        population; one where none is given), and the line is that of the log of their rate; the second lets rates
+        vary by more than chance explains. An object has the likelihood's own parameters:
         ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
     coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
@@ -165,8 +166,8 @@ class BayesianErrorsInVariablesRegressor(
         Posterior mean of the scatter t beside known errors, in the target's unit. Absent but under ``noise="auto"``
         with errors of y.
     nu_, dispersion_ : float
-        Posterior means of the degrees of freedom under "student_t", where they are not fixed, and of the intraclass
-        correlation under "beta_binomial".
+        Posterior means of the degrees of freedom under "student_t", where they are not fixed, of the intraclass
+        correlation under "beta_binomial" (and "beta"), and of what rates vary by under "negative_binomial".
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
         probability of k. A flat prior of the intercept counts as one in the model's units, by convention. Absent

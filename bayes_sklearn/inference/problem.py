@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ from ..priors.coefficients import Normal
 from ..priors.scales import ScatterPrior
 from .given_scale import ConditionalPrior, GivenScale
 from .posterior import Posterior, row_blocks
-from .scaling import PriorUnits, Scaling
+from .scaling import PriorUnits, Scaling, pooled_mean
 
-__all__ = ["Engine", "NotTrusted", "Problem", "SamplerSettings"]
+__all__ = ["NotTrusted", "Problem", "SamplerSettings"]
 
 Array = NDArray[np.float64]
 
@@ -105,12 +105,10 @@ class Problem:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
         scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
-        trials = trials if likelihood.counted else None
         if not likelihood.link.is_identity:
             scaling = scaling.of_features()
             if standardize and likelihood.per == "exposure" and intercept_prior is not None:
-                mean = prior_units.pooled_mean if prior_units else _pooled_mean(likelihood, rows, trials)
-                scaling = replace(scaling, y_mean=float(np.log(mean)))
+                scaling = scaling.about_rate(pooled_mean(likelihood, rows, trials, prior_units))
         elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
             spread = scaling.y_scale
@@ -131,7 +129,7 @@ class Problem:
             noise_prior,
             feature_errors,
             likelihood=likelihood,
-            trials=trials,
+            trials=trials if likelihood.counted else None,
             prior_units=prior_units,
             average_error=None
             if relative_to is None
@@ -176,20 +174,12 @@ class Problem:
     @cached_property
     def pooled_mean(self) -> float:
         """The mean of all rows together, half a count away from the ends that it has."""
-        if self.prior_units is not None:
-            return self.prior_units.pooled_mean
-        return _pooled_mean(self.likelihood, self.rows, self.trials)
+        return pooled_mean(self.likelihood, self.rows, self.trials, self.prior_units)
 
     @property
     def rate_unit(self) -> float:
         """The rate whose log is zero on the model's scale; one of what is no rate."""
         return float(np.exp(self.scaling.y_mean)) if self.likelihood.per == "exposure" else 1.0
-
-    def target(self, y: Array) -> Array:
-        """Return targets in the data's unit, of those in the model's."""
-        if self.likelihood.link.is_identity:
-            return self.scaling.y_mean + self.scaling.y_scale * y
-        return y * self.rate_unit
 
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
@@ -427,13 +417,6 @@ class Problem:
         return np.maximum(RESOLUTION * spread, np.finfo(np.float64).eps * magnitude)
 
 
-def _pooled_mean(likelihood: Likelihood, rows: Rows, trials: Array | None) -> float:
-    """Return the mean of all rows together, half a count away from the ends that it has."""
-    weight = np.broadcast_to(1.0 if trials is None else trials, rows.y.shape)
-    weight = weight if rows.frequency is None else weight * rows.frequency
-    return float(likelihood.link.pooled(weight @ rows.y, weight.sum()))
-
-
 @dataclass(frozen=True)
 class SamplerSettings:
     """What engines that sample are told, and those that draw nodes."""
@@ -462,15 +445,3 @@ class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller 
     def __init__(self, reason: str, posterior: Posterior):
         super().__init__(reason)
         self.posterior = posterior
-
-
-class Engine(Protocol):
-    """A way from Problem to Posterior."""
-
-    NAME: str
-
-    def why_not(self, problem: Problem) -> str | None:
-        """Return why this engine can't take the problem, in a clause, or None."""
-
-    def solve(self, problem: Problem, settings: SamplerSettings) -> Posterior:
-        """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""

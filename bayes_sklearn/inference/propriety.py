@@ -217,7 +217,9 @@ def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:
     of_events = problem.likelihood.per == "exposure"
     ends = (0.0,) if of_events else (0.0, 1.0)
     if problem.fit_intercept and flat[0] and (mean == mean[0]).all() and mean[0] in ends:
-        every = "no event was counted" if of_events else f"every trial is a {'success' if mean[0] else 'failure'}"
+        every = (
+            "no event was counted" if of_events else f"every trial is a {'success' if mean[0] else 'failure'}"
+        )
         raise ImproperPosterior(
             f"The posterior is improper: {every}, so that nothing bounds the intercept. Use"
             " intercept_prior=Normal(...), and coef_prior=Normal(...)."

@@ -156,8 +156,8 @@ class NegativeBinomialLikelihood(_OfRates):
     Parameters
     ----------
     dispersion_prior : ScalePrior, default=None
-        Prior of phi; None: ``HalfStudentT(3, 0.5)``, about even below rates that vary by two thirds, with a tail that holds
-        down no overdispersion that rows show.
+        Prior of phi; None: ``HalfStudentT(3, 0.5)``, about even where rates vary by less than a half, with a tail
+        that holds down no overdispersion that rows show.
 
     Examples
     --------
@@ -182,7 +182,9 @@ class NegativeBinomialLikelihood(_OfRates):
 
     def _prior(self, key: str = "dispersion_prior") -> ScalePrior:
         default = HalfStudentT(3.0, 0.5)
-        prior: ScalePrior = given_prior(self.dispersion_prior, default, ScalePrior, key, "HalfStudentT(3, 0.5)")
+        prior: ScalePrior = given_prior(
+            self.dispersion_prior, default, ScalePrior, key, "HalfStudentT(3, 0.5)"
+        )
         return prior
 
     def auxiliary(
@@ -310,7 +312,7 @@ def _drawn_rates(eta: Array, values: Mapping[str, Array], rng: np.random.Generat
 
 
 def _ways(phi: Array, events: Array, data: Observations) -> Array:
-    """Return the log of prod_{j < k} (1 + j phi) / k!, once for all rows of as many events where phi is one number."""
+    """Return the log of prod_{j < k} (1 + j phi) / k!, once for all rows of as many events if phi is one number."""
     if events.ndim > 1 or (phi.ndim and phi.shape[-1] > 1):
         return log_product(np.ones(1), phi, events) - gammaln(events + 1.0)
     distinct, which = _distinct(events, data)

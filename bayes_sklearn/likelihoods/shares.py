@@ -303,7 +303,7 @@ class BetaLikelihood(Likelihood):
     >>> cover = np.array([0.02, 0.05, 0.11, 0.18, 0.35, 0.48])  # of ground by leaves
     >>> model = BayesianErrorsInVariablesRegressor(likelihood="beta", random_state=0)
     >>> model.fit(np.arange(6.0)[:, None], cover).predict([[6.0]]).round(1)
-    array([0.6])
+    array([0.7])
     """
 
     name = "beta"
@@ -324,10 +324,10 @@ class BetaLikelihood(Likelihood):
             rows = np.arange(len(y))[seen][outside[seen]]
             more = f" and {len(rows) - 1} rows more" if len(rows) > 1 else ""
             raise ValueError(
-                f"With likelihood='beta', y must lie strictly between 0 and 1, got {y[rows[0]]:g} in row {rows[0]}{more}."
-                " Shares of counted trials are for likelihood='binomial' or 'beta_binomial', with their counts;"
-                " percentages are to be divided by 100. Else move y inside yourself, as (y * (n - 1) + 0.5) / n of n rows"
-                " does, knowing that zeros then look measured."
+                f"With likelihood='beta', y must lie strictly between 0 and 1, got {y[rows[0]]:g} in row {rows[0]}"
+                f"{more}. Shares of counted trials are for likelihood='binomial' or 'beta_binomial', with their"
+                " counts; percentages are to be divided by 100. Else move y inside yourself, as (y * (n - 1) + 0.5) / n of"
+                " n rows does, knowing that zeros then look measured."
             )
         return np.where(outside, 0.5, y)
 
@@ -384,7 +384,9 @@ class BetaLikelihood(Likelihood):
         return "Beta", _shapes_graph(eta, values)
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
-        return share * (1.0 - share) * (1.0 - values["dispersion"]) / (values["dispersion"] + _LEAST_DISPERSION)
+        return (
+            share * (1.0 - share) * (1.0 - values["dispersion"]) / (values["dispersion"] + _LEAST_DISPERSION)
+        )
 
 
 def _dispersion_prior(prior: UnitPrior | None, key: str) -> UnitPrior:

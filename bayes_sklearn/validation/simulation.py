@@ -360,7 +360,9 @@ class Simulation:
         errors = problem.feature_errors
         if errors is None or errors.with_target is None or feature_error is None:
             drawn = problem.likelihood.draw(line, one.auxiliary, self._observations(), rng)
-            return problem.target(drawn)
+            if problem.likelihood.link.is_identity:
+                return scaling.y_mean + scaling.y_scale * drawn
+            return drawn * problem.rate_unit
         # Given the features' errors u the target's has the mean c'U^-1 u and c'U^-1 c less of its variance, (20).
         n, c = len(line), np.asarray(errors.with_target)
         told = (np.linalg.pinv(errors.covariance, hermitian=True) @ c[..., None])[..., 0]

@@ -398,8 +398,16 @@ def test_likelihoods_are_estimators() -> None:
         ),  # type: ignore[arg-type]
         (BetaBinomialLikelihood(Beta(beta=0.0)), ValueError, "dispersion_prior__beta must be positive"),
         (BetaLikelihood(HalfNormal()), TypeError, "likelihood__dispersion_prior must be a prior such as"),  # type: ignore[arg-type]
-        (NegativeBinomialLikelihood(Beta()), TypeError, "likelihood__dispersion_prior must be a prior such as"),
-        (NegativeBinomialLikelihood(HalfNormal(-1.0)), ValueError, "dispersion_prior__sigma must be positive"),
+        (
+            NegativeBinomialLikelihood(Beta()),
+            TypeError,
+            "likelihood__dispersion_prior must be a prior such as",
+        ),
+        (
+            NegativeBinomialLikelihood(HalfNormal(-1.0)),
+            ValueError,
+            "dispersion_prior__sigma must be positive",
+        ),
     ],
 )
 def test_parameters_that_are_none_are_refused(likelihood: Any, error: type[Exception], message: str) -> None:

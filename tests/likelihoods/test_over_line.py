@@ -99,7 +99,10 @@ def counted_rows(likelihood: Likelihood, n: int) -> tuple[Observations, dict[str
     rng = np.random.default_rng(5)
     trials, variance = np.rint(10.0 ** rng.uniform(0.0, 5.0, n)), 10.0 ** rng.uniform(-3.0, np.log10(4.0), n)
     if likelihood.per == "exposure":
-        k, hours = np.where(rng.random(n) < 0.2, 0.0, np.rint(10.0 ** rng.uniform(0.0, 6.0, n))), trials / 30.0
+        k, hours = (
+            np.where(rng.random(n) < 0.2, 0.0, np.rint(10.0 ** rng.uniform(0.0, 6.0, n))),
+            trials / 30.0,
+        )
         width = np.where(rng.random(n) < 0.5, np.sqrt(variance), 1.0 / np.sqrt(k + 0.5))
         mean = np.log((k + 0.5) / hours) + rng.uniform(-8.0, 8.0, n) * width
         values = {"dispersion": 10.0 ** rng.uniform(-6.0, 1.0, n)} if likelihood.name != "poisson" else {}

@@ -67,7 +67,9 @@ def test_a_likelihood_that_is_added_by_the_page_predicts(exponential: str) -> No
     lower, upper = distribution.interval(0.9)
     assert_allclose(distribution.cdf(upper) - distribution.cdf(lower), 0.9, atol=1e-6)
     one = model.predict_distribution(new[:1])
-    score = integrate.quad(lambda t: float(one.cdf(t)[0] - (t >= 0.8)) ** 2, 0.0, 30.0, points=[0.8], limit=200)
+    score = integrate.quad(
+        lambda t: float(one.cdf(t)[0] - (t >= 0.8)) ** 2, 0.0, 30.0, points=[0.8], limit=200
+    )
     assert_allclose(one.crps(0.8), score[0], rtol=1e-4)
 
 

@@ -104,7 +104,10 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
     if scale_coordinates(problem):
-        arrays |= {"pooled": problem.pooled_mean / problem.rate_unit, "mean_error_of_y": problem.typical_error}
+        arrays |= {
+            "pooled": problem.pooled_mean / problem.rate_unit,
+            "mean_error_of_y": problem.typical_error,
+        }
     return MixtureData(arrays | geometries(mixture.data) | _scaled_slopes(mixture), mixture, units)
 
 
