@@ -326,8 +326,8 @@ class BetaLikelihood(Likelihood):
             raise ValueError(
                 f"With likelihood='beta', y must lie strictly between 0 and 1, got {y[rows[0]]:g} in row {rows[0]}"
                 f"{more}. Shares of counted trials are for likelihood='binomial' or 'beta_binomial', with their"
-                " counts; percentages are to be divided by 100. Else move y inside yourself, as (y * (n - 1) + 0.5) / n of"
-                " n rows does, knowing that zeros then look measured."
+                " counts; percentages are to be divided by 100. Else move y inside yourself, as"
+                " (y * (n - 1) + 0.5) / n of n rows does, knowing that zeros then look measured."
             )
         return np.where(outside, 0.5, y)
 
