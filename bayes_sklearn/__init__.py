@@ -3,7 +3,8 @@
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
 from .estimators.search import BayesianErrorsInVariablesRegressorCV
 from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
-from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
+from .likelihoods.rates import NegativeBinomialLikelihood, PoissonLikelihood
+from .likelihoods.shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
 from .priors.base import Flat, Mixture
@@ -18,6 +19,7 @@ __all__ = [
     "BayesianErrorsInVariablesRegressorCV",
     "Beta",
     "BetaBinomialLikelihood",
+    "BetaLikelihood",
     "BinomialLikelihood",
     "ErrorAudit",
     "Exponential",
@@ -30,8 +32,10 @@ __all__ = [
     "InverseGamma",
     "Laplace",
     "Mixture",
+    "NegativeBinomialLikelihood",
     "Normal",
     "NormalLikelihood",
+    "PoissonLikelihood",
     "PoweredCorrelation",
     "PredictiveDistribution",
     "StudentT",

@@ -93,7 +93,7 @@ class _OfPIT(Display):
             How often each row counts. The counts behind shares are ``counts``.
         ax : matplotlib Axes, optional
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, as for `predictive_distribution`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
         """
         distribution = predictive_distribution(estimator, X, **predict_params)
         return cls.from_predictions(y, distribution.of_measurements(), sample_weight=sample_weight, ax=ax)

@@ -101,7 +101,7 @@ class PredictionDisplay(Display):
             Of the rows drawn.
         ax : matplotlib Axes, optional
         **predict_params
-            ``X_err``, ``X_cov``, as for `predictive_distribution`.
+            ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
         """
         stated = {name: given for name, given in (("counts", counts), ("y_err", y_err)) if given is not None}
         distribution = predictive_distribution(estimator, X, **stated, **predict_params).of_measurements()
@@ -311,7 +311,7 @@ class VarianceDisplay(Display):
             As for `plot`.
         ax : matplotlib Axes, optional
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, as for `predictive_distribution`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
         """
         distribution = predictive_distribution(estimator, X, **predict_params)
         return cls.from_predictions(

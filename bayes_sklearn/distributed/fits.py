@@ -152,6 +152,7 @@ def predict(
     *,
     counts: Any = None,
     y_err: Any = None,
+    exposure: Any = None,
     X_err: Any = None,
     X_cov: Any = None,
     include_noise: bool = True,
@@ -164,7 +165,7 @@ def predict(
     X : dask Array or DataFrame
     return_std : bool, default=False
         Whether standard deviations are wanted, too.
-    counts, y_err : float, dask Array or Series, or str, optional
+    counts, y_err, exposure : float, dask Array or Series, or str, optional
         As for the estimator's `predict`. A str names a column of X, where that is a frame.
     X_err, X_cov : array-like, optional
         As for the estimator's `predict`, the same for all rows.
@@ -195,7 +196,8 @@ def predict(
     columns = ["y_pred", "std"] if return_std else ["y_pred"]
     if return_std:
         given["return_std"] = True
-    found = _mapped(estimator, "predict", columns, X, {"counts": counts, "y_err": y_err}, given)
+    by_row = {"counts": counts, "y_err": y_err, "exposure": exposure}
+    found = _mapped(estimator, "predict", columns, X, by_row, given)
     parts = tuple(found[name] if hasattr(found, "columns") else found[:, i] for i, name in enumerate(columns))
     return parts if return_std else parts[0]
 
@@ -207,6 +209,7 @@ def predict_interval(
     *,
     counts: Any = None,
     y_err: Any = None,
+    exposure: Any = None,
     X_err: Any = None,
     X_cov: Any = None,
     include_noise: bool = True,
@@ -216,7 +219,7 @@ def predict_interval(
     Parameters
     ----------
     estimator : fitted BayesianErrorsInVariablesRegressor
-    X, counts, y_err, X_err, X_cov, include_noise
+    X, counts, y_err, exposure, X_err, X_cov, include_noise
         As for `predict`.
     coverage : float, default=0.95
 
@@ -231,7 +234,7 @@ def predict_interval(
         As `predict`.
     """
     given = {"coverage": coverage, "X_err": X_err, "X_cov": X_cov, "include_noise": include_noise}
-    by_row = {"counts": counts, "y_err": y_err}
+    by_row = {"counts": counts, "y_err": y_err, "exposure": exposure}
     return _mapped(estimator, "predict_interval", ["lower", "upper"], X, by_row, given)
 
 
@@ -242,6 +245,7 @@ def predict_quantiles(
     *,
     counts: Any = None,
     y_err: Any = None,
+    exposure: Any = None,
     X_err: Any = None,
     X_cov: Any = None,
     include_noise: bool = True,
@@ -251,7 +255,7 @@ def predict_quantiles(
     Parameters
     ----------
     estimator : fitted BayesianErrorsInVariablesRegressor
-    X, counts, y_err, X_err, X_cov, include_noise
+    X, counts, y_err, exposure, X_err, X_cov, include_noise
         As for `predict`.
     quantiles : array-like of shape (q,), default=(0.05, 0.5, 0.95)
 
@@ -267,7 +271,7 @@ def predict_quantiles(
     """
     given = {"quantiles": quantiles, "X_err": X_err, "X_cov": X_cov, "include_noise": include_noise}
     columns = [f"{quantile:g}" for quantile in np.ravel(quantiles)]
-    by_row = {"counts": counts, "y_err": y_err}
+    by_row = {"counts": counts, "y_err": y_err, "exposure": exposure}
     return _mapped(estimator, "predict_quantiles", columns, X, by_row, given)
 
 

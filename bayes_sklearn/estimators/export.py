@@ -51,6 +51,7 @@ class ExportMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
     ) -> pm.Model:
         """Return the model in PyMC, as a person would write it, for these data.
 
@@ -66,8 +67,8 @@ class ExportMixin:
             Counts behind shares, frequencies or precisions, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
-        X_err, X_cov, Xy_cov : optional
-            Known errors of the features, as for `fit`.
+        X_err, X_cov, Xy_cov, exposure : optional
+            Known errors of the features, and what events were counted over, as for `fit`.
 
         Returns
         -------
@@ -80,7 +81,8 @@ class ExportMixin:
 
             Other likelihoods have their parameters beside these: ``nu`` (what it exceeds its least value by is
             ``nu_above``) or ``dispersion``. Under binomial ones ``y`` are counts, of ``trials``: rounded to whole
-            numbers, as PyMC has no others; there is no ``sigma``.
+            numbers, as PyMC has no others; under those of events they are over the data ``exposure``. There is no
+            ``sigma`` then.
 
             A prior's scale that is learned is ``prior_scale``, in the units of the priors; noise "auto" has its
             ``scatter``. Several geometries of a prior are a `pymc.Mixture`.
@@ -106,7 +108,7 @@ class ExportMixin:
         ['coef_standardized', 'intercept_standardized', 'prior_scale', 'sigma_standardized']
         """
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        return self._described(X, y, sample_weight, y_err, of_features).to_pymc()
+        return self._described(X, y, sample_weight, y_err, of_features, exposure).to_pymc()
 
     def to_arviz(
         self,
@@ -118,6 +120,7 @@ class ExportMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
         prior: bool = False,
     ) -> Any:
         """Return draws from the posterior for ArviZ, and what they say of data.
@@ -132,8 +135,9 @@ class ExportMixin:
             Counts, frequencies or precisions, as in fit (``weight_type_``).
         y_err : float or array-like of shape (n,), optional
             Standard errors of y, in its unit. A model that was fitted with errors needs y_err or counts here.
-        X_err, X_cov, Xy_cov : array-like, optional
-            Errors of the features, as in fit; a model that was fitted with them needs them here.
+        X_err, X_cov, Xy_cov, exposure : array-like, optional
+            Errors of the features, and what events were counted over, as in fit; a model that was fitted with them
+            needs them here.
         prior : bool, default=False
             Whether to draw from the prior, too, by PyMC; needs X and y, by which a standardised model is scaled.
 
@@ -143,7 +147,7 @@ class ExportMixin:
             The first with ArviZ 0.x, the second with ArviZ 1.x. Groups, all on the data's own scale:
 
             - ``posterior``: ``coef`` (chain, draw, feature), ``intercept`` (chain, draw; at x = 0), ``sigma``
-              (chain, draw; the noise scale, absent under ``noise="known"`` and where y is a share of trials),
+              (chain, draw; the noise scale, absent under ``noise="known"`` and where y is a share or a count),
               ``nu`` or ``dispersion`` where the likelihood has them, and the scales of a mixture prior. After
               NUTS they are its draws; an exact posterior is drawn from, independently, ``chains`` times ``draws``
               times, with the seed that fit settled: the same draws every time.
@@ -152,8 +156,8 @@ class ExportMixin:
               latter of one copy of each row, and, where features have errors, given what was measured of them, the
               true ones integrated out (of a share k / n: the log of its probability times n, a density per unit of
               share, so that models of shares can be compared); ``observed_data`` (``y``); ``constant_data`` (``X``;
-              ``y_err``, the standard errors that were used; ``counts``; ``sample_weight``, the frequencies). Rows of
-              weight zero are left out.
+              ``y_err``, the standard errors that were used; ``counts``; ``exposure``; ``sample_weight``, the
+              frequencies). Rows of weight zero are left out.
             - With `prior`: ``prior`` and ``prior_predictive``, ``draws`` draws from `to_pymc`, of one copy of each
               row.
 
@@ -177,7 +181,8 @@ class ExportMixin:
         """
         check_is_fitted(self)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        _check_together(X, y, sample_weight=sample_weight, y_err=y_err, **of_features, prior=prior or None)
+        of_rows = {"sample_weight": sample_weight, "y_err": y_err, "exposure": exposure, **of_features}
+        _check_together(X, y, **of_rows, prior=prior or None)
         draws, noise_rng = drawn(self)
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
         groups: dict[str, Variables] = {"posterior": self._parameters(draws)}
@@ -185,11 +190,11 @@ class ExportMixin:
             statistics = self._fitted.posterior.chains.statistics
             groups["sample_stats"] = {name: (_SAMPLED, values.copy()) for name, values in statistics.items()}
         if X is not None and y is not None:
-            observed = observed_rows(self, X, y, sample_weight, y_err, of_features)
+            observed = observed_rows(self, X, y, sample_weight, y_err, of_features, exposure)
             coords["obs"] = observed.labels
             if prior:
                 described = self._described(
-                    X, y, sample_weight, y_err, of_features, weight_type=self.weight_type_
+                    X, y, sample_weight, y_err, of_features, exposure, weight_type=self.weight_type_
                 )
                 groups |= self._of_prior(described, list(groups["posterior"]))
             groups |= self._of_data(given_draws(self, observed, draws), noise_rng)
@@ -202,10 +207,11 @@ class ExportMixin:
         sample_weight: Any,
         y_err: Any,
         of_features: Mapping[str, Any],
+        exposure: Any,
         **params: Any,
     ) -> Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
-        problem, names, labels = settled(self, X, y, sample_weight, y_err, of_features, **params)
+        problem, names, labels = settled(self, X, y, sample_weight, y_err, of_features, exposure, **params)
         missing = missing_distribution(problem)
         if missing is not None:
             raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")
@@ -239,15 +245,17 @@ class ExportMixin:
         """Return the groups that are about data."""
         observed, draws = given.observed, given.draws
         predicted, log_likelihood = given.held_against(rng)
+        # Rates are given, and returned, as numbers of events.
+        unit = observed.trials if given.likelihood.per == "exposure" else 1.0
         dims = (*_SAMPLED, "obs")
         constant: Variables = {"X": (("obs", "feature"), observed.X)}
         if observed.standard_error is not None:
             constant["y_err"] = (("obs",), observed.standard_error)
         constant |= {name: (("obs",), values) for name, values in observed.constant.items()}
         return {
-            "posterior_predictive": {"y": (dims, draws.split(predicted))},
+            "posterior_predictive": {"y": (dims, draws.split(predicted * unit))},
             "log_likelihood": {"y": (dims, draws.split(log_likelihood))},
-            "observed_data": {"y": (("obs",), observed.y)},
+            "observed_data": {"y": (("obs",), observed.y * unit)},
             "constant_data": constant,
         }
 
@@ -273,7 +281,7 @@ class ExportMixin:
             # Copies of a row have true features of their own: the first stands for it.
             times = frequency[frequency > 0.0].astype(np.intp)
             target = target[:, np.cumsum(times) - times]
-        if problem.likelihood.counted:
+        if problem.likelihood.per == "trials":
             # PyMC's are counts.
             trials = np.ones(len(problem.rows.y)) if problem.trials is None else problem.trials
             used = slice(None) if frequency is None else np.flatnonzero(frequency)

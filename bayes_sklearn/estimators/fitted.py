@@ -20,6 +20,7 @@ from ..inference.scaling import Scaling
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.limited import Truncated, selected
 from ..likelihoods.noise import Noise
+from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import check_coverage, check_vector
 from ..measurements.columns import Columns
 from ..measurements.compressed import warn_of_rounding
@@ -100,6 +101,19 @@ class FittedModel:
         """Whether features share their errors with the target."""
         return self.typical_errors is not None and self.typical_errors.with_target is not None
 
+    def check_exposed(self, exposure: object) -> None:
+        """Refuse numbers of events that come without what they were counted over, where those of fit had it.
+
+        Raises
+        ------
+        ValueError
+        """
+        fitted_with = self.likelihood.per == "exposure" and self.noise_model.kind == "counts"
+        if fitted_with and exposure is None and "exposure_column" not in self.columns.special:
+            raise ValueError(
+                "The model was fitted with exposures: give exposure, what the events in y were counted over."
+            )
+
     def predictive(
         self,
         table: NDArray[Any],
@@ -109,9 +123,11 @@ class FittedModel:
         *,
         include_noise: bool,
         index: Any,
+        exposure: Any = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
         held = self.columns.held(table)
+        check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
             stated = check_vector(stated, len(table), "y_err")
@@ -124,6 +140,7 @@ class FittedModel:
             self.columns.features,
             counts=counts,
             y_err=y_err,
+            exposure=exposure,
             columns=held,
             feature_error=self.new_feature_errors(
                 table, **of_features, y_err=stated, as_in_fit=nothing_stated

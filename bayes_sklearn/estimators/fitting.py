@@ -13,8 +13,9 @@ from ..inference._compat import quietly
 from ..inference.exact.engine import refined
 from ..inference.importance.engine import number_of_components
 from ..inference.posterior import Posterior, line_mean_and_variance
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
 from ..inference.scaling import PriorUnits
+from ..inference.settings import SamplerSettings
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise

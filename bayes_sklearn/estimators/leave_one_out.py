@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..inference._compat import elpd_data, good_pareto_k, psis_loo, psis_weights, relative_efficiency
 from ..inference.exact.leave_one_out import LeaveOneOut, leave_one_out
 from ..inference.problem import Problem
+from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import read_table, read_target
 from ..measurements.messages import warn
 from ..prediction.draws import Draws
@@ -48,12 +49,13 @@ class LeaveOneOutMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
     ) -> Any:
         """Return how well each training row is predicted by the model fitted to the others.
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -99,10 +101,11 @@ class LeaveOneOutMixin:
         >>> model.loo(X, y)["n_data_points"]
         4
         """
-        self._check_available(X, y, sample_weight, y_err)
+        self._check_available(X, y, sample_weight, y_err, exposure)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         if self.inference_ != "exact":
-            return self._smoothed(self.to_arviz(X, y, sample_weight, y_err=y_err, **of_features))
+            data = self.to_arviz(X, y, sample_weight, y_err=y_err, **of_features, exposure=exposure)
+            return self._smoothed(data)
         labels, found = self._exactly(X, y, sample_weight, y_err, of_features)
         values = found.frequency * found.log_density
         p = float(found.frequency @ (found.log_density_with - found.log_density))
@@ -118,6 +121,7 @@ class LeaveOneOutMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
     ) -> Array:
         """Return the probability integral transform of each training row under the model fitted to the others.
 
@@ -125,7 +129,7 @@ class LeaveOneOutMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -160,11 +164,12 @@ class LeaveOneOutMixin:
         >>> model.loo_pit(X, y).round(2)
         array([0.5 , 0.31, 0.77, 0.4 ])
         """
-        self._check_available(X, y, sample_weight, y_err)
+        self._check_available(X, y, sample_weight, y_err, exposure)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         if self.inference_ != "exact":
             draws, _ = drawn(self)
-            given = given_draws(self, observed_rows(self, X, y, sample_weight, y_err, of_features), draws)
+            observed = observed_rows(self, X, y, sample_weight, y_err, of_features, exposure)
+            given = given_draws(self, observed, draws)
             values, used = self._reweighted(given), given.observed.used
         else:
             _, found = self._exactly(X, y, sample_weight, y_err, of_features)
@@ -173,13 +178,16 @@ class LeaveOneOutMixin:
         answer[used] = values
         return answer
 
-    def _check_available(self, X: Any, y: Any, sample_weight: object, y_err: object) -> None:
+    def _check_available(
+        self, X: Any, y: Any, sample_weight: object, y_err: object, exposure: object
+    ) -> None:
         """Refuse models that have no leave-one-out, and what is not the table that the model was fitted to."""
         check_is_fitted(self)
         table = read_table(self, X)
         weight = self._fitted.columns.held(table).get("count_column", sample_weight)
         read_target(y, self, n=len(table), weight=weight)
-        check_errors_given(self, sample_weight, y_err)
+        check_errors_given(self, sample_weight, y_err, exposure)
+        check_takes_exposure(self._fitted.likelihood, exposure, self._fitted.columns.special)
 
     def _exactly(
         self, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]

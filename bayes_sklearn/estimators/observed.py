@@ -15,20 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import line_mean
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
+from ..inference.settings import SamplerSettings
 from ..measurements.checks import read_table, read_target, resolve_truncation
 from ..measurements.compressed import Rows
-from ..measurements.target_errors import (
-    FITTED_PRIOR_COUNT,
-    TargetErrors,
-    observed_share,
-    resolve_target_errors,
-)
+from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
-from .reading import check_shared_errors, read, specify, trials_and_target
+from .reading import check_shared_errors, read, read_errors, specify
 
 __all__ = [
     "Described",
@@ -85,6 +81,7 @@ def settled(
     sample_weight: Any,
     y_err: Any,
     of_features: Mapping[str, Any],
+    exposure: Any = None,
     **params: Any,
 ) -> Described:
     """Return the problem of these data, with some of the estimator's parameters changed, and labels of its rows."""
@@ -93,7 +90,7 @@ def settled(
     for name, value in params.items():
         setattr(other, name, value)
     other._validate_params()
-    data = read(other, X, y, sample_weight, y_err, of_features)
+    data = read(other, X, y, sample_weight, y_err, of_features, exposure)
     # Whatever engine is asked for: it is the same model.
     problem = settle(data.rows, data.errors, specify(other, data), "auto", SamplerSettings())
     return Described(problem, data.columns.feature_names.tolist(), labels_of(data.index, len(data.rows.y)))
@@ -116,7 +113,13 @@ def training_problem(
 
 
 def observed_rows(
-    model: Any, X: ArrayLike, y: ArrayLike, sample_weight: Any, y_err: Any, of_features: Mapping[str, Any]
+    model: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: Any,
+    y_err: Any,
+    of_features: Mapping[str, Any],
+    exposure: Any = None,
 ) -> Observed:
     """Check data against the fitted model, and settle their errors."""
     fitted: FittedModel = model._fitted
@@ -124,26 +127,24 @@ def observed_rows(
     table = read_table(model, X, min_samples=2)
     held = columns.held(table)
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
-    check_errors_given(model, sample_weight, y_err)
-    errors = resolve_target_errors(
+    check_errors_given(model, sample_weight, y_err, exposure)
+    errors, target = read_errors(
+        fitted.likelihood,
         target,
-        sample_weight=sample_weight,
+        held,
+        {"sample_weight": sample_weight, "y_err": y_err, "exposure": exposure},
         weight_type=model.weight_type_,
-        y_err=y_err,
-        y_err_column=held.get("y_err_column"),
-        count_column=held.get("count_column"),
         scattered=fitted.noise_model.noise.scatters,
-        rates=fitted.likelihood.per == "exposure",
     )
     stated = errors.standard_error if errors.kind == "standard_error" else None
     feature_error = _feature_error(fitted, table, of_features, stated)
-    trials, target = trials_and_target(fitted.likelihood, target, errors)
+    trials = errors.counts if fitted.likelihood.counted else None
     if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
     rows = Rows(table, target, columns.features, errors.frequency)
     resolve_truncation(fitted.truncation, target, rows.used, counted=fitted.likelihood.counted)
     standard_error = _standard_error(fitted, rows, errors)
-    given = {"counts": errors.counts}
+    given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
     if sample_weight is not None and errors.weight_type == "frequency":
         given["sample_weight"] = errors.frequency
     used = rows.used
@@ -159,11 +160,11 @@ def observed_rows(
     )
 
 
-def check_errors_given(model: Any, sample_weight: object, y_err: object) -> None:
+def check_errors_given(model: Any, sample_weight: object, y_err: object, exposure: object = None) -> None:
     """Refuse data without errors where the model was fitted with them."""
     fitted: FittedModel = model._fitted
     counted = fitted.noise_model.kind == "counts"
-    in_columns = {"count_column", "y_err_column"} & set(fitted.columns.special)
+    in_columns = set(fitted.columns.special)
     as_counts = sample_weight is not None and model.weight_type_ == "counts"
     if model.weight_type_ == "precision" and sample_weight is None:
         raise ValueError(
@@ -171,6 +172,9 @@ def check_errors_given(model: Any, sample_weight: object, y_err: object) -> None
             " sample_weight with X and y."
         )
     if fitted.noise_model.kind == "none" or y_err is not None or in_columns or as_counts:
+        return
+    if fitted.likelihood.per == "exposure":
+        fitted.check_exposed(exposure)
         return
     wanted = "sample_weight, the counts behind the shares in y," if counted else "y_err"
     raise ValueError(

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
 from ..inference.propriety import ImproperPosterior
+from ..inference.settings import SamplerSettings
 from ..likelihoods.noise import NOISES
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.columns import Columns

@@ -32,6 +32,7 @@ class PredictionMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
         include_noise: bool = True,
     ) -> Array | tuple[Array, Array]:
         """Predict the target of new measurements.
@@ -61,6 +62,9 @@ class PredictionMixin:
             Covariances of these errors instead.
         Xy_cov : array-like of shape (p,) or (n, p), optional
             Covariance of each feature's error with that of y, as in fit; with y_err, and X_err or X_cov.
+        exposure : float or array-like of shape (n,), optional
+            What events are to be counted over, of a model of events: the answer is then of their number, without it
+            of their rate, in events per unit of exposure. Where fit had no exposures they are one here, too.
         include_noise : bool, default=True
             Whether the answer is of a new measurement; False: of the regression line alone, at the true features
             behind those measured.
@@ -88,6 +92,7 @@ class PredictionMixin:
             X_err=X_err,
             X_cov=X_cov,
             Xy_cov=Xy_cov,
+            exposure=exposure,
             # The mean needs it where the target's error goes with the features'.
             include_noise=include_noise
             and (return_std or return_cov or self._fitted.errors_go_together or Xy_cov is not None),
@@ -107,13 +112,14 @@ class PredictionMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
         include_noise: bool = True,
     ) -> PredictiveDistribution:
         """Return the predictive distribution, from which all else derives.
 
         Parameters
         ----------
-        X, counts, y_err, X_err, X_cov, Xy_cov, include_noise
+        X, counts, y_err, X_err, X_cov, Xy_cov, exposure, include_noise
             As for `predict`.
 
         Returns
@@ -125,7 +131,13 @@ class PredictionMixin:
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
         return self._fitted.predictive(
-            read_table(self, X), counts, y_err, of_features, include_noise=include_noise, index=index
+            read_table(self, X),
+            counts,
+            y_err,
+            of_features,
+            include_noise=include_noise,
+            index=index,
+            exposure=exposure,
         )
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:
@@ -137,7 +149,8 @@ class PredictionMixin:
         coverage : float, default=0.95
             Probability that a new measurement lies inside.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``exposure``, ``include_noise`` as for
+            `predict`.
 
         Returns
         -------
@@ -157,7 +170,8 @@ class PredictionMixin:
         quantiles : float or array-like of shape (q,), default=(0.05, 0.5, 0.95)
             Probabilities.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``exposure``, ``include_noise`` as for
+            `predict`.
 
         Returns
         -------
@@ -171,8 +185,17 @@ class PredictionMixin:
         probabilities = np.atleast_1d(probabilities)
         return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
 
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        exposure: ArrayLike | float | None = None,
+    ) -> float:
         """Return the coefficient of determination R^2 of the predicted means.
+
+        Numbers of events are held against expected numbers, over the exposures given, never rates against rates.
 
         Parameters
         ----------
@@ -183,6 +206,8 @@ class PredictionMixin:
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in the sums; no counts or errors follow from them. Rows whose ``count_column`` is 0
             are left out, their y may be NaN.
+        exposure : float or array-like of shape (n,), optional
+            What the events in y were counted over, if no column of X holds it.
 
         Returns
         -------
@@ -195,7 +220,10 @@ class PredictionMixin:
             For bad input, naming the argument.
         """
         check_is_fitted(self)
-        distribution = self.predict_distribution(X, include_noise=self._fitted.errors_go_together)
+        self._fitted.check_exposed(exposure)
+        distribution = self.predict_distribution(
+            X, exposure=exposure, include_noise=self._fitted.errors_go_together
+        )
         predicted, measured = distribution.mean(), distribution.measured
         target = read_target(y, self, n=len(predicted), weight=measured)
         weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")
@@ -222,7 +250,8 @@ class PredictionMixin:
         random_state : int, RandomState instance or None, default=None
             None: the seed that fit settled, so that the draws are the same every time.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``include_noise`` as for `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``exposure``, ``include_noise`` as for
+            `predict`.
 
         Returns
         -------

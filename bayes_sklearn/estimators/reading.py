@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..inference.problem import SamplerSettings
+from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
-from ..likelihoods.registry import resolve_likelihood
+from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
 from ..measurements.columns import Columns
-from ..measurements.compressed import Compressed, Rows, taken
+from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.messages import brief, shown
-from ..measurements.target_errors import TargetErrors, resolve_exposure, resolve_target_errors, resolve_trials
+from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components
 from ..priors.coefficients import Normal, PoweredCorrelation
@@ -38,10 +38,10 @@ __all__ = [
     "noise_of",
     "prior_of",
     "read",
+    "read_errors",
     "sampler_settings",
     "settable_prior",
     "specify",
-    "trials_and_target",
     "untouched_on_error",
 ]
 
@@ -57,8 +57,6 @@ class TrainingData(NamedTuple):
     feature_errors: FeatureErrors | None
     index: Any = None
     """Row labels, or None."""
-    trials: Array | None = None
-    """Behind shares whose likelihood takes them."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
     truncation: tuple[float, float] | None = None
@@ -72,7 +70,6 @@ class TrainingData(NamedTuple):
             errors=self.errors.take(index),
             feature_errors=of_features,
             index=None if self.index is None else self.index[index],
-            trials=taken(self.trials, index),
         )
 
     def weighted(self, frequency: Array | None) -> TrainingData:
@@ -108,6 +105,7 @@ def read(
     sample_weight: ArrayLike | None,
     y_err: ArrayLike | float | None,
     feature_errors: Mapping[str, Any],
+    exposure: ArrayLike | float | None = None,
     *,
     batch: bool = False,
     before: Before | None = None,
@@ -121,7 +119,7 @@ def read(
     index = getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, reset=reset, min_samples=1 if batch else 2)
     columns = Columns.of(
-        {"count_column": model.count_column, "y_err_column": model.y_err_column},
+        {name: getattr(model, name) for name in ("count_column", "y_err_column", "exposure_column")},
         getattr(model, "feature_names_in_", None),
         table.shape[1],
         model.error_columns,
@@ -131,20 +129,16 @@ def read(
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
-    errors = resolve_target_errors(
+    errors, target = read_errors(
+        likelihood,
         target,
-        sample_weight=sample_weight,
+        held,
+        {"sample_weight": sample_weight, "y_err": y_err, "exposure": exposure},
         weight_type=model.weight_type,
-        y_err=y_err,
         batch=batch,
         before=before,
-        y_err_column=held.get("y_err_column"),
-        count_column=held.get("count_column"),
         scattered=NOISES[model.noise].scatters and not batch,
-        likelihood=likelihood.name if likelihood.counted else None,
-        rates=likelihood.per == "exposure",
     )
-    trials, target = trials_and_target(likelihood, target, errors)
     if errors.weight_type == "precision" and NOISES[model.noise].only_scatters:
         raise ValueError(
             "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
@@ -164,7 +158,7 @@ def read(
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
         **feature_errors,
     )
-    data = TrainingData(rows, columns, errors, of_features, index, trials)
+    data = TrainingData(rows, columns, errors, of_features, index)
     return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
 
 
@@ -176,6 +170,8 @@ def _selection(
     instead = None
     if data.feature_errors is not None:
         instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
+    elif likelihood.per == "exposure" and data.errors.counts is not None:
+        instead = "events that were all counted over one: leave exposure (exposure_column) out"
     elif data.errors.kind == "counts" and not likelihood.counted:
         instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
     elif batch:
@@ -210,21 +206,78 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.feature_errors,
         resolve_components(model.x_distribution),
         resolve_likelihood(model.likelihood),
-        data.trials,
+        data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
         truncation=data.truncation,
     )
 
 
-def trials_and_target(
-    likelihood: Likelihood, target: Array, errors: TargetErrors
-) -> tuple[Array | None, Array]:
-    """Return what counts are by, (n,) or None where that is one each or none, and the target, shares put in order."""
+def read_errors(
+    likelihood: Likelihood,
+    target: Array,
+    held: Mapping[str, Array],
+    given: Mapping[str, Any],
+    *,
+    weight_type: str,
+    scattered: bool,
+    batch: bool = False,
+    before: Before | None = None,
+) -> tuple[TargetErrors, Array]:
+    """Return the errors of a target, or what it was counted by, and the target as likelihoods see it.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    target : ndarray of shape (n,)
+    held : mapping of str to ndarray
+        Columns of X that are no features, by setting.
+    given : mapping of str to object
+        ``sample_weight``, ``y_err`` and ``exposure``, as given.
+    weight_type, scattered, batch, before
+        As for `resolve_target_errors`.
+    """
+    check_takes_exposure(likelihood, given["exposure"], held)
+    y_err, y_err_column, count_column = given["y_err"], held.get("y_err_column"), held.get("count_column")
     if likelihood.per == "exposure":
-        return resolve_exposure(target, errors, likelihood.name), target
-    trials = resolve_trials(target, errors, likelihood.name) if likelihood.counted else None
-    return trials, as_shares(target) if errors.counts is not None or likelihood.counted else target
+        errors = resolve_exposure(
+            target,
+            sample_weight=given["sample_weight"],
+            weight_type=weight_type,
+            given={"y_err": y_err, "y_err_column": y_err_column, "count_column": count_column},
+            exposure=given["exposure"],
+            exposure_column=held.get("exposure_column"),
+            likelihood=likelihood.name,
+        )
+        return errors, target if errors.counts is None else target / errors.counts
+    # Where there is no place for errors of y no weight states any.
+    frequencies = not likelihood.counted and not likelihood.has_noise_scale
+    stated = {"y_err": y_err, "y_err_column": y_err_column, "count_column": count_column}
+    names = [name for name, value in stated.items() if frequencies and value is not None]
+    if frequencies and weight_type not in ("auto", "frequency"):
+        names.append(f"weight_type={weight_type!r}")
+    if names:
+        raise ValueError(
+            f"{names[0]} is given, but likelihood={likelihood.name!r} has no place for errors of y: leave it out, or"
+            " use likelihood='normal'."
+        )
+    errors = resolve_target_errors(
+        target,
+        sample_weight=given["sample_weight"],
+        weight_type="frequency" if frequencies else weight_type,
+        y_err=y_err,
+        batch=batch,
+        before=before,
+        y_err_column=y_err_column,
+        count_column=count_column,
+        scattered=scattered,
+        likelihood=likelihood.name if likelihood.counted else None,
+    )
+    seen = slice(None) if errors.frequency is None else errors.frequency > 0.0
+    target = likelihood.checked_target(target, seen)
+    if likelihood.counted:
+        check_trials(target, errors, likelihood.name)
+    return errors, as_shares(target) if errors.counts is not None or likelihood.counted else target
 
 
 def noise_of(model: Any, data: TrainingData) -> Noise:
@@ -246,7 +299,10 @@ def prior_of(model: Any, role: str, kind: type[Prior], size: int) -> Any:
     """Return a role's prior, its default where it is None, checked."""
     prior = getattr(model, role)
     if prior is None:
-        return default_prior(role, resolve_likelihood(model.likelihood))
+        likelihood = resolve_likelihood(model.likelihood)
+        if role == "intercept_prior" and likelihood.per == "exposure" and not model.standardize:
+            return Flat()  # rates have a unit, and features an origin, that no prior knows
+        return default_prior(role, likelihood)
     if not isinstance(prior, kind):
         wanted = "the noise scale" if kind is ScalePrior else "coefficients"
         fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference import ENGINES
-from ..inference.problem import SamplerSettings
+from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.messages import brief
@@ -63,11 +63,14 @@ class BayesianErrorsInVariablesRegressor(
 
     Parameters
     ----------
-    likelihood : {"normal", "student_t", "binomial", "beta_binomial"} or Likelihood, default="normal"
+    likelihood : str or Likelihood, default="normal"
         How the target is distributed about the line. "student_t": with heavy tails, for outliers. "binomial" and
         "beta_binomial": y is a share, the counts behind it (``sample_weight`` or ``count_column``; one each where
         there are none and all y are 0 or 1) are the trials, and the line is that of its log odds; the second lets
-        shares vary by more than their counts explain. An object has the likelihood's own parameters:
+        shares vary by more than their counts explain. "beta": proportions strictly between 0 and 1, without counts.
+        "poisson" and "negative_binomial": y is a number of events, counted over an ``exposure`` (a time, an area, a
+        population; one where none is given), and the line is that of the log of their rate; the second lets rates
+        vary by more than chance explains. An object has the likelihood's own parameters:
         ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
     coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
@@ -77,8 +80,8 @@ class BayesianErrorsInVariablesRegressor(
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
         Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
         ``standardize=True`` it is about the target's mean, at the features' means, in units of the target's
-        standard deviation. Of log odds None is
-        ``Normal(0, 5)``, at the features' means.
+        standard deviation. Of log odds None is ``Normal(0, 5)``, at the features' means; of log rates
+        ``Normal(0, 2.5)`` about the log of all events over all exposure, or with ``standardize=False`` ``Flat()``.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
         a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
@@ -108,6 +111,8 @@ class BayesianErrorsInVariablesRegressor(
         feature. A count of 0 leaves a row out of the fit; in new rows it says that the count is not known.
     y_err_column : str or int, default=None
         Column of X that holds the target's standard errors, likewise.
+    exposure_column : str or int, default=None
+        Column of X that holds what events were counted over, likewise.
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
@@ -166,8 +171,8 @@ class BayesianErrorsInVariablesRegressor(
         Posterior mean of the scatter t beside known errors, in the target's unit. Absent but under ``noise="auto"``
         with errors of y.
     nu_, dispersion_ : float
-        Posterior means of the degrees of freedom under "student_t", where they are not fixed, and of the intraclass
-        correlation under "beta_binomial".
+        Posterior means of the degrees of freedom under "student_t", where they are not fixed, of the intraclass
+        correlation under "beta_binomial" (and "beta"), and of what rates vary by under "negative_binomial".
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
         probability of k. A flat prior of the intercept counts as one in the model's units, by convention. Absent
@@ -212,6 +217,7 @@ class BayesianErrorsInVariablesRegressor(
         "error_floor": [Interval(Real, 0.0, None, closed="left")],
         "count_column": "no_validation",
         "y_err_column": "no_validation",
+        "exposure_column": "no_validation",
         "error_columns": "no_validation",
         "truncation": "no_validation",
         "x_distribution": "no_validation",
@@ -226,12 +232,13 @@ class BayesianErrorsInVariablesRegressor(
     }
     # With metadata routing on, errors go where they are given without being asked for.
     __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "X_err", "X_cov", "Xy_cov"), True
+        ("y_err", "X_err", "X_cov", "Xy_cov", "exposure"), True
     )
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "counts", "X_err", "X_cov", "Xy_cov"), True
+        ("y_err", "counts", "X_err", "X_cov", "Xy_cov", "exposure"), True
     )
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"exposure": True}
 
     def __init__(
         self,
@@ -246,6 +253,7 @@ class BayesianErrorsInVariablesRegressor(
         error_floor: float = 0.0,
         count_column: str | int | None = None,
         y_err_column: str | int | None = None,
+        exposure_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
         truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
@@ -268,6 +276,7 @@ class BayesianErrorsInVariablesRegressor(
         self.error_floor = error_floor
         self.count_column = count_column
         self.y_err_column = y_err_column
+        self.exposure_column = exposure_column
         self.error_columns = error_columns
         self.truncation = truncation
         self.x_distribution = x_distribution
@@ -316,13 +325,15 @@ class BayesianErrorsInVariablesRegressor(
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
     ) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         X : array-like of shape (n, k)
-            Features, and the columns named by ``count_column``, ``y_err_column`` and ``error_columns``.
+            Features, and the columns named by ``count_column``, ``y_err_column``, ``exposure_column`` and
+            ``error_columns``.
         y : array-like of shape (n,)
             Target.
         sample_weight : array-like of shape (n,), optional
@@ -337,6 +348,8 @@ class BayesianErrorsInVariablesRegressor(
             Covariances of the features' errors instead, for all rows or one a row.
         Xy_cov : array-like of shape (p,) or (n, p), optional
             Covariance of each feature's error with y's. Under ``noise="scaled"`` it is multiplied by the noise scale.
+        exposure : float or array-like of shape (n,), optional
+            What the events in y were counted over, where ``likelihood`` is of events: positive, in any unit.
 
         Returns
         -------
@@ -362,7 +375,7 @@ class BayesianErrorsInVariablesRegressor(
         """
         with untouched_on_error(self):
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-            data = read(self, X, y, sample_weight, y_err, given)
+            data = read(self, X, y, sample_weight, y_err, given, exposure)
             settings = sampler_settings(self)
             fitted = fit(data.rows, data.errors, specify(self, data), self.inference, settings)
             self._expose(fitted, data, settings)

@@ -5,10 +5,10 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,10 @@ from ..priors.base import CoefficientPrior, Flat, Prior, ScalePrior
 from ..priors.coefficients import Normal
 from ..priors.scales import ScatterPrior
 from .given_scale import ConditionalPrior, GivenScale
-from .posterior import Posterior, row_blocks
-from .scaling import PriorUnits, Scaling
+from .posterior import row_blocks
+from .scaling import PriorUnits, Scaling, pooled_mean
 
-__all__ = ["Engine", "NotTrusted", "Problem", "SamplerSettings"]
+__all__ = ["Problem"]
 
 Array = NDArray[np.float64]
 
@@ -110,6 +110,8 @@ class Problem:
         scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
         if not likelihood.link.is_identity:
             scaling = scaling.of_features()
+            if standardize and likelihood.per == "exposure" and intercept_prior is not None:
+                scaling = scaling.about_rate(pooled_mean(likelihood, rows, trials, prior_units))
         elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
             spread = scaling.y_scale
@@ -139,7 +141,9 @@ class Problem:
 
     def selected(self, truncation: tuple[float, float]) -> Problem:
         """Return the problem of rows that are in the table because their target lies between limits."""
-        center, unit = self.rows.here(self.scaling.mean)[-1], self.scaling.y_scale
+        center, unit = 0.0, self.rate_unit
+        if self.likelihood.link.is_identity:
+            center, unit = float(self.rows.here(self.scaling.mean)[-1]), self.scaling.y_scale
         likelihood = Truncated(self.likelihood, *((limit - center) / unit for limit in truncation))
         return replace(self, likelihood=likelihood, truncation=truncation)
 
@@ -178,14 +182,29 @@ class Problem:
         unit = self.scatter_unit if self.noise.combined else 1.0
         return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
 
+    @cached_property
+    def pooled_mean(self) -> float:
+        """The mean of all rows together, half a count away from the ends that it has."""
+        return pooled_mean(self.likelihood, self.rows, self.trials, self.prior_units)
+
+    @property
+    def rate_unit(self) -> float:
+        """The rate whose log is zero on the model's scale; one of what is no rate."""
+        return float(np.exp(self.scaling.y_mean)) if self.likelihood.per == "exposure" else 1.0
+
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
         error = 1.0 if self.standard_error is None else np.asarray(self.standard_error, dtype=np.float64)
+        y, trials = self.rows.y, 1.0 if self.trials is None else self.trials
+        if self.likelihood.link.is_identity:
+            y = (y - self.rows.here(self.scaling.mean)[-1]) / self.scaling.y_scale
+        elif self.rate_unit != 1.0:
+            y, trials = y / self.rate_unit, trials * self.rate_unit
         return Observations(
-            (self.rows.y - self.rows.here(self.scaling.mean)[-1]) / self.scaling.y_scale,
+            y,
             error / self.error_unit,
             self.noise,
-            1.0 if self.trials is None else self.trials,
+            trials,
             self.resolution(),
             self.visible_scatter,
         )
@@ -222,10 +241,11 @@ class Problem:
 
         The probability of a count becomes a density of the share, so that models of shares are on one scale.
         """
-        if self.trials is not None:
-            frequency = np.ones(len(self.trials)) if self.rows.frequency is None else self.rows.frequency
-            used = frequency > 0.0
-            return float(frequency[used] @ np.log(self.trials[used]))
+        if self.likelihood.counted:
+            rows, trials = self.rows, 1.0 if self.trials is None else self.trials
+            frequency, used = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency, rows.used
+            data = Observations(rows.y, trials=trials).take(used)
+            return float(np.sum(frequency[used] * self.likelihood.log_unit(data)))
         return -self.total_weight * float(np.log(self.scaling.y_scale))
 
     @cached_property
@@ -406,45 +426,3 @@ class Problem:
         spread = np.where(spread > 0.0, spread, per_row)
         magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row
         return np.maximum(RESOLUTION * spread, np.finfo(np.float64).eps * magnitude)
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """What engines that sample are told, and those that draw nodes."""
-
-    draws: int = 1000
-    """Of each chain, those of tuning not counted."""
-    chains: int = 4
-    nuts_kwargs: Mapping[str, Any] | None = None
-    seed: int = 0
-    verbose: bool = False
-    nodes: int | None = None
-    """Of importance sampling without errors of features; None: as many as it takes."""
-
-
-class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller to go on, or to warn
-    """An engine's own checks refuse its solution.
-
-    Parameters
-    ----------
-    reason : str
-        A sentence that names the figures.
-    posterior : Posterior
-        The solution, in the model's units.
-    """
-
-    def __init__(self, reason: str, posterior: Posterior):
-        super().__init__(reason)
-        self.posterior = posterior
-
-
-class Engine(Protocol):
-    """A way from Problem to Posterior."""
-
-    NAME: str
-
-    def why_not(self, problem: Problem) -> str | None:
-        """Return why this engine can't take the problem, in a clause, or None."""
-
-    def solve(self, problem: Problem, settings: SamplerSettings) -> Posterior:
-        """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""

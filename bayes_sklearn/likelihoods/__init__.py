@@ -4,8 +4,9 @@ from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Derivatives, Likelihood, Observations, counts
 from .links import IDENTITY, LOG, LOGIT, Link
 from .noise import Noise
+from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .registry import LIKELIHOODS, resolve_likelihood
-from .shares import BetaBinomialLikelihood, BinomialLikelihood
+from .shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
 
 __all__ = [
     "IDENTITY",
@@ -13,13 +14,16 @@ __all__ = [
     "LOG",
     "LOGIT",
     "BetaBinomialLikelihood",
+    "BetaLikelihood",
     "BinomialLikelihood",
     "Derivatives",
     "Likelihood",
     "Link",
+    "NegativeBinomialLikelihood",
     "Noise",
     "NormalLikelihood",
     "Observations",
+    "PoissonLikelihood",
     "StudentTLikelihood",
     "counts",
     "resolve_likelihood",

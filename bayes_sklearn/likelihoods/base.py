@@ -73,7 +73,8 @@ def counts_below(limit: Array, trials: Array) -> Array:
 def _without_rounding(counts: Array, trials: Array) -> Array:
     with np.errstate(invalid="ignore"):
         whole = np.rint(counts)
-        return np.where(np.abs(counts - whole) <= 4.0 * np.finfo(np.float64).eps * trials, whole, counts)
+        rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(trials, counts)
+        return np.where(np.abs(counts - whole) <= rounding, whole, counts)
 
 
 class Derivatives(NamedTuple):
@@ -122,10 +123,24 @@ class Likelihood(BaseEstimator, ABC):
         TypeError, ValueError
         """
 
+    def checked_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> Array:
+        """Return targets, (n,), of rows that do not count any that this likelihood has a density of.
+
+        Raises
+        ------
+        ValueError
+            Naming y, the rows that count and have none, and what to do.
+        """
+        return y
+
     @property
     def counted(self) -> bool:
         """Whether the target is a count by trials or exposure, whose error follows from these."""
         return self.per is not None
+
+    def log_unit(self, data: Observations) -> Array:
+        """Return what makes of a log density that of what was given, per unit of it: a share, or the count itself."""
+        return np.log(data.trials) if self.per == "trials" else np.zeros(1)
 
     @abstractmethod
     def auxiliary(

@@ -31,7 +31,7 @@ def selected(of: Likelihood, truncation: tuple[float, float] | None) -> Likeliho
 
 
 class Truncated(Likelihood):
-    """Another likelihood, given that targets lie above one limit and at most at another, (33b).
+    """Another likelihood, given that targets lie above one limit and at most at another, (33c).
 
     Parameters
     ----------

@@ -50,8 +50,8 @@ class Link(ABC):
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.slope(self.mean(eta))))
 
-    def pooled(self, total: float, weight: float) -> float:
-        """Return the mean of all rows, half a count away from every end that it has."""
+    def pooled(self, total: Array, weight: Array) -> Array:
+        """Return means of totals by weights, half a count away from every end that they have."""
         if np.isinf(self.lower):
             return total / weight
         return (total + 0.5) / (weight + float(np.isfinite(self.upper)))
@@ -90,7 +90,9 @@ class _Log(Link):
     name, unit, lower = "log", "log", 0.0
 
     def mean(self, eta: Array) -> Array:
-        return np.exp(eta)
+        # Whatever is larger is no mean; its square, and that of its multiples, is a number.
+        largest = 276.0
+        return np.exp(np.minimum(eta, largest))
 
     def of(self, mean: Array) -> Array:
         with np.errstate(divide="ignore"):

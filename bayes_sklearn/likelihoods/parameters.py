@@ -23,6 +23,7 @@ __all__ = [
     "Coordinate",
     "FoldedLog",
     "FoldedOdds",
+    "FoldedRoot",
     "Log",
     "LogOdds",
     "SamplerCoordinate",
@@ -178,6 +179,25 @@ class FoldedOdds(Coordinate):
 
     def for_sampler(self, *, vanishes_at_zero: bool) -> SamplerCoordinate:
         return LogOdds()
+
+
+@dataclass(frozen=True)
+class FoldedRoot(Coordinate):
+    """The value is c^2."""
+
+    folded = True
+
+    def value(self, coordinate: Array) -> Array:
+        return np.square(np.maximum(np.abs(coordinate), _TINY))
+
+    def of(self, value: Array) -> Array:
+        return np.sqrt(value)
+
+    def log_slope(self, coordinate: Array) -> Array:
+        return np.log(2.0 * np.maximum(np.abs(coordinate), _TINY))
+
+    def for_sampler(self, *, vanishes_at_zero: bool) -> SamplerCoordinate:
+        return Log()
 
 
 class Auxiliary(NamedTuple):

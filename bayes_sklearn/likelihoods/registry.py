@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..measurements.messages import shown
 from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Likelihood
 from .links import Link
-from .shares import BetaBinomialLikelihood, BinomialLikelihood
+from .rates import NegativeBinomialLikelihood, PoissonLikelihood
+from .shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
 
-__all__ = ["LIKELIHOODS", "resolve_likelihood"]
+__all__ = ["LIKELIHOODS", "check_takes_exposure", "resolve_likelihood"]
 
 
 LIKELIHOODS: Mapping[str, Likelihood] = {
@@ -20,6 +21,9 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
         StudentTLikelihood(),
         BinomialLikelihood(),
         BetaBinomialLikelihood(),
+        BetaLikelihood(),
+        PoissonLikelihood(),
+        NegativeBinomialLikelihood(),
     )
 }
 """The likelihoods with their defaults, by name."""
@@ -50,3 +54,19 @@ def resolve_likelihood(likelihood: object) -> Likelihood:
         )
     likelihood.check("likelihood")
     return likelihood
+
+
+def check_takes_exposure(likelihood: Likelihood, exposure: object, columns: Collection[str]) -> None:
+    """Refuse an exposure, of an argument or a column of X, under a likelihood whose target is no number of events.
+
+    Raises
+    ------
+    ValueError
+    """
+    name = "exposure_column" if "exposure_column" in columns else "exposure"
+    if likelihood.per != "exposure" and (exposure is not None or name in columns):
+        taking = " and ".join(repr(known) for known, one in LIKELIHOODS.items() if one.per == "exposure")
+        raise ValueError(
+            f"{name} is given, but likelihood={likelihood.name!r} takes none: those of events counted over an"
+            f" exposure are {taking}. Leave {name} out, or use one of them."
+        )

@@ -10,12 +10,15 @@ from scipy.special import betainc, betaincc, betaln, psi, zeta
 
 __all__ = [
     "log_beta_below",
+    "log_excess",
     "log_expit",
     "log_one_less",
     "log_one_plus",
     "log_product",
     "log_product_graph",
+    "log_rising",
     "log_sum_of_counts",
+    "rising_derivatives",
 ]
 
 Array = NDArray[np.float64]
@@ -203,7 +206,16 @@ def rising_derivatives(q: Array, m: Array) -> Rising:
 def _rising_slopes_small(q: Array, m: Array) -> tuple[Array, Array]:
     z = m * q
     rest = 1.0 / (1.0 + z)
-    # w = (log(1 + z) - z) / z^2 and its derivative.
+    w, dw = log_excess(z)
+    first, last = _stirling_slopes(q), _stirling_slopes(q * rest)
+    slope = m**2 * (-rest - w) + (m - 0.5) * m * rest + last[0] * rest**2 - first[0]
+    bend = m**3 * (rest**2 - dw) - (m - 0.5) * m**2 * rest**2
+    bend += last[1] * rest**4 - 2.0 * m * last[0] * rest**3 - first[1]
+    return slope, bend
+
+
+def log_excess(z: Array) -> tuple[Array, Array]:
+    """Return (log(1 + z) - z) / z^2 and its derivative."""
     small = np.abs(z) < _SMALL
     near, far = np.where(small, z, 0.0), np.where(small, 1.0, z)
     w, dw = np.zeros_like(z), np.zeros_like(z)
@@ -211,12 +223,7 @@ def _rising_slopes_small(q: Array, m: Array) -> tuple[Array, Array]:
         dw = dw * near + w
         w = w * near + (-1.0) ** (i + 1) / (i + 2)
     w = np.where(small, w, (np.log1p(far) - far) / np.square(far))
-    dw = np.where(small, dw, (-1.0 / (1.0 + far) - 2.0 * w) / far)
-    first, last = _stirling_slopes(q), _stirling_slopes(q * rest)
-    slope = m**2 * (-rest - w) + (m - 0.5) * m * rest + last[0] * rest**2 - first[0]
-    bend = m**3 * (rest**2 - dw) - (m - 0.5) * m**2 * rest**2
-    bend += last[1] * rest**4 - 2.0 * m * last[0] * rest**3 - first[1]
-    return slope, bend
+    return w, np.where(small, dw, (-1.0 / (1.0 + far) - 2.0 * w) / far)
 
 
 def _stirling_slopes(t: Array) -> tuple[Array, Array]:

@@ -139,7 +139,7 @@ def read_table(
 
 def _where_in_table(estimator: Any, X: Any, said: str) -> str:
     """Say what in a table is refused: which column, in which row, and what to do about it."""
-    column_settings = ("count_column", "y_err_column")
+    column_settings = ("count_column", "y_err_column", "exposure_column")
     settings = {s: getattr(estimator, s, None) for s in column_settings}
     lacking = [s for s, column in settings.items() if column is not None]
     if "sparse" in said.lower():

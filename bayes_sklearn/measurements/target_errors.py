@@ -5,6 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,11 +22,12 @@ __all__ = [
     "CountErrors",
     "ErrorKind",
     "TargetErrors",
+    "check_exposure",
+    "check_trials",
     "observed_share",
     "pooled_share",
     "resolve_exposure",
     "resolve_target_errors",
-    "resolve_trials",
     "root_mean_square",
 ]
 
@@ -49,7 +51,7 @@ class TargetErrors:
     standard_error: Array | float | None
     """Standard errors as given, or up to a factor, as precisions give them; None if there are none, or counts."""
     counts: Array | None
-    """(n,) the number behind each share; None if there are none."""
+    """(n,) the number behind each share, or what events were counted over; None if there are none."""
     weight_type: WeightType
     """What sample_weight was taken to be."""
     kind: ErrorKind
@@ -84,7 +86,6 @@ def resolve_target_errors(
     before: Before | None = None,
     scattered: bool = False,
     likelihood: str | None = None,
-    rates: bool = False,
 ) -> TargetErrors:
     """Settle what weights, counts and standard errors mean, and check them.
 
@@ -108,8 +109,6 @@ def resolve_target_errors(
         Whether there is a scatter beside standard errors, so that they may be 0 in some rows.
     likelihood : str, optional
         Of shares, by its name: what weights mean is no matter then.
-    rates : bool, default=False
-        Whether what stands for counts is the exposure behind rates: any positive number.
 
     Returns
     -------
@@ -150,11 +149,10 @@ def resolve_target_errors(
     elif kind == "counts" and weight is not None:
         counts, name, weight = weight, "weight_type='counts'", None
     if counts is not None:
-        if not rates:
-            check_counts(counts, name, whole=False)
-            check_shares(y, name if likelihood is None else f"likelihood={likelihood!r}", counts)
-            if weight_type == "counts" and count_column is None and before is None:
-                warn_of_no_counts(y, counts)
+        check_counts(counts, name, whole=False)
+        check_shares(y, name if likelihood is None else f"likelihood={likelihood!r}", counts)
+        if weight_type == "counts" and count_column is None and before is None:
+            warn_of_no_counts(y, counts)
         if not counts.all():  # a count of 0 is a row left out
             seen = (counts > 0.0).astype(np.float64)
             weight = seen if weight is None else weight * seen
@@ -278,8 +276,8 @@ class CountErrors:
         return error
 
 
-def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | None:
-    """Return the trials behind shares, (n,); None: one each.
+def check_trials(y: Array, errors: TargetErrors, likelihood: str) -> None:
+    """Refuse targets that are no shares of known trials; where none are stated they are one each.
 
     Parameters
     ----------
@@ -295,32 +293,6 @@ def resolve_trials(y: Array, errors: TargetErrors, likelihood: str) -> Array | N
         Where the target is no share of known trials.
     """
     setting = f"likelihood={likelihood!r}"
-    _check_no_errors(errors, setting)
-    check_shares(y, setting, errors.counts)
-    if errors.counts is not None:
-        check_counts(errors.counts, f"The counts of {setting}")
-        return errors.counts
-    used = as_shares(y if errors.frequency is None else y[errors.frequency > 0.0])
-    if ((used > 0.0) & (used < 1.0)).any():
-        raise ValueError(
-            f"{setting} needs the counts behind shares that are not 0 or 1: give them as sample_weight with"
-            " weight_type='counts', or in count_column."
-        )
-    return None
-
-
-def resolve_exposure(y: Array, errors: TargetErrors, likelihood: str) -> Array | None:
-    """Return the exposures behind rates, (n,); None: one each. Arguments and errors are those of `resolve_trials`."""
-    setting = f"likelihood={likelihood!r}"
-    _check_no_errors(errors, setting)
-    if (y < 0.0).any():
-        row = int(np.flatnonzero(y < 0.0)[0])
-        raise ValueError(f"With {setting}, y must be rates from 0, got {y[row]:g} in row {row}.")
-    return errors.counts
-
-
-def _check_no_errors(errors: TargetErrors, setting: str) -> None:
-    """Refuse errors of a target whose error follows from its count."""
     if errors.kind == "standard_error":
         raise ValueError(
             f"y_err is given, but under {setting} the error of a share follows from its count: leave y_err (or"
@@ -331,6 +303,96 @@ def _check_no_errors(errors: TargetErrors, setting: str) -> None:
             f"sample_weight is taken as precisions (weight_type='precision'), but under {setting} the error of a"
             " share follows from its count: give the counts, weight_type='counts', or frequencies."
         )
+    check_shares(y, setting, errors.counts)
+    if errors.counts is not None:
+        check_counts(errors.counts, f"The counts of {setting}")
+        return
+    used = as_shares(y if errors.frequency is None else y[errors.frequency > 0.0])
+    if ((used > 0.0) & (used < 1.0)).any():
+        raise ValueError(
+            f"{setting} needs the counts behind shares that are not 0 or 1: give them as sample_weight with"
+            " weight_type='counts', or in count_column."
+        )
+
+
+def resolve_exposure(
+    y: Array,
+    *,
+    sample_weight: object,
+    weight_type: str,
+    given: Mapping[str, object],
+    exposure: object,
+    exposure_column: Array | None,
+    likelihood: str,
+) -> TargetErrors:
+    """Settle the exposures over which events were counted, in the place of counts, and how often rows count.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Numbers of events.
+    sample_weight, weight_type
+        As for `resolve_target_errors`.
+    given : mapping of str to object
+        What else may state errors of a target, by argument.
+    exposure : array-like of shape (n,) or scalar, optional
+        As given to fit; None: one each.
+    exposure_column : ndarray of shape (n,), optional
+        Column of X that holds them.
+    likelihood : str
+        Its name, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument that is wrong and the remedy.
+    """
+    setting, n = f"likelihood={likelihood!r}", len(y)
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} is given, but under {setting} the error of a count of events follows from the count: leave"
+                f" {name} out. What events were counted over goes into exposure (or exposure_column)."
+            )
+    if weight_type not in ("auto", "frequency"):
+        raise ValueError(
+            f"weight_type={weight_type!r}, but under {setting} sample_weight is how often rows count: leave it at"
+            " 'auto' or 'frequency', and give what events were counted over as exposure (or exposure_column)."
+        )
+    weight = None
+    if sample_weight is not None:
+        weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
+        _check_enough(weight, "sample_weight is")
+        if weight_type == "auto" and (weight != np.rint(weight)).any():
+            warn(
+                f"sample_weight is taken as frequencies, as always under {setting}, but its values are not whole. If"
+                " events were counted over them, give them as exposure; set weight_type='frequency' to silence this.",
+            )
+    broken = (y < 0.0) | (y != np.rint(y))
+    if broken.any():
+        row = int(np.flatnonzero(broken)[0])
+        raise ValueError(
+            f"With {setting}, y must be whole numbers of events from 0, got {y[row]:g} in row {row}. Of rates give"
+            " the events, and what they were counted over as exposure."
+        )
+    over = check_exposure(n, exposure, exposure_column)
+    return TargetErrors(weight, None, over, "frequency", "none" if over is None else "counts")
+
+
+def check_exposure(n: int, exposure: object, exposure_column: Array | None) -> Array | None:
+    """Return exposures, (n,), of an argument or a column of X; None: none are stated.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+    """
+    if exposure is not None and exposure_column is not None:
+        raise ValueError(
+            "exposure is given, but X holds it, too, in its exposure_column: leave exposure out."
+        )
+    name, value = ("exposure", exposure) if exposure_column is None else ("exposure_column", exposure_column)
+    return None if value is None else np.broadcast_to(check_vector(value, n, name, positive=True), (n,))
 
 
 def pooled_share(y: Array, counts: Array, frequency: Array | None) -> float:

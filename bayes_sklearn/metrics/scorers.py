@@ -38,10 +38,15 @@ _SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
     "neg_interval_width": lambda y, d, w, c: -interval_width(*d.interval(c), sample_weight=w),
 }
 
-# What scorers ask of metadata routing until told otherwise. A y_err can only be the measurement's
-# own; whether a weight is the row's or the count behind a share only the user knows, and
+# What scorers ask of metadata routing until told otherwise. y_err and exposure can only be the
+# measurement's own; whether a weight is the row's or the count behind a share only the user knows, and
 # scikit-learn raises on None until told.
-_REQUESTS: dict[str, bool | str | None] = {"sample_weight": None, "counts": None, "y_err": True}
+_REQUESTS: dict[str, bool | str | None] = {
+    "sample_weight": None,
+    "counts": None,
+    "y_err": True,
+    "exposure": True,
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,7 +96,8 @@ class ProbabilisticScorer:
         **requests : {True, False, None} or str
             For `sample_weight` or any parameter of prediction: pass it on, ignore it, raise if it
             is given, or pass on what is given under this name; ValueError if it is none of these.
-            The rest stays as it was: at first `y_err` True, `sample_weight` and `counts` None.
+            The rest stays as it was: at first `y_err` and `exposure` True, `sample_weight` and
+            `counts` None.
 
         Raises
         ------

@@ -12,6 +12,7 @@ from ..inference.posterior import Posterior
 from ..likelihoods.base import Likelihood
 from ..measurements.checks import check_flag
 from .distribution import PredictiveDistribution
+from .events import EventsPredictive
 from .line import LinearPredictive, LinearPredictor
 from .noise import NoiseModel, new_counts
 from .response import ResponsePredictive
@@ -31,6 +32,7 @@ def new_rows(
     *,
     counts: object = None,
     y_err: object = None,
+    exposure: object = None,
     columns: Mapping[str, Array],
     feature_error: Array | None,
     include_noise: bool,
@@ -49,7 +51,7 @@ def new_rows(
     X : ndarray of shape (n, k)
     features : ndarray of intp or None
         Columns of X that are features; None: all.
-    counts, y_err : optional
+    counts, y_err, exposure : optional
         As given to predict.
     columns : mapping of str to ndarray
         Columns of X that hold them, by the estimator's arguments.
@@ -70,8 +72,10 @@ def new_rows(
         posterior = posterior.sharing(noise_model.sharing(posterior.noise_scale))
     line = LinearPredictor.of(posterior, X, features, feature_error)
     if likelihood.counted:
-        known = new_counts(len(X), likelihood, counts, y_err, columns)
-        return ResponsePredictive(
+        known = new_counts(len(X), likelihood, counts, y_err, exposure, columns)
+        if known is None and likelihood.per == "exposure" and noise_model.kind == "none":
+            known = np.ones(len(X))  # as in fit
+        found = ResponsePredictive(
             likelihood,
             line,
             seed,
@@ -80,6 +84,7 @@ def new_rows(
             trials_in_fit=1.0 if noise_model.kind == "none" else None,
             include_noise=include_noise,
         )
+        return EventsPredictive(found, known) if known is not None and likelihood.per == "exposure" else found
     stated = noise_model.check(len(X), counts, y_err, columns)
     of_line = LinearPredictive(line, {}, seed, index)
     if likelihood.link.is_identity and not include_noise:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..measurements.checks import check_counts, check_vector
-from ..measurements.target_errors import CountErrors
+from ..measurements.target_errors import CountErrors, check_exposure
 
 __all__ = ["NoiseModel", "Part", "Parts", "new_counts"]
 
@@ -21,22 +21,35 @@ Array = NDArray[np.float64]
 
 
 def new_counts(
-    n: int, likelihood: Likelihood, counts: object, y_err: object, columns: Mapping[str, Array]
+    n: int,
+    likelihood: Likelihood,
+    counts: object,
+    y_err: object,
+    exposure: object,
+    columns: Mapping[str, Array],
 ) -> Array | None:
-    """Return the counts behind new shares, (n,) or one for all, 0 where not known; None: none are stated.
+    """Return the counts behind new shares, (n,) or one for all, 0 where not known, or exposures; None: none stated.
 
     Raises
     ------
     TypeError, ValueError
         Naming the argument.
     """
+    if likelihood.per == "exposure":
+        for name, value in (("counts", counts), ("y_err", y_err)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} is given, but under likelihood={likelihood.name!r} the error of a count of events"
+                    " follows from the count: give exposure instead, or leave it out for rates."
+                )
+        return check_exposure(n, exposure, columns.get("exposure_column"))
     if y_err is not None or "y_err_column" in columns:
         raise ValueError(
             f"y_err is given, but under likelihood={likelihood.name!r} the error of a new share follows from its"
             " count: give counts instead, or leave it out for the share that underlies."
         )
     stated = _stated(n, {"counts": (counts, "count_column")}, columns)
-    if "counts" in stated and likelihood.per == "trials":
+    if "counts" in stated:
         check_counts(stated["counts"], "counts")
     return stated.get("counts")
 

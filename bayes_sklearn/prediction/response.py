@@ -106,6 +106,11 @@ class ResponsePredictive(PredictiveDistribution):
         known = self._trials > 0.0
         if not self._likelihood.counted or (known if self.measured is None else known | ~self.measured).all():
             return self
+        if self._trials_in_fit is None and self._likelihood.per == "exposure":
+            raise ValueError(
+                "Events are scored without what they were counted over: keep it in a column of X (exposure_column),"
+                " or give the scorer exposure (metadata routing)."
+            )
         if self._trials_in_fit is None:
             warn(
                 "Shares are scored without the counts behind them, as if they were the shares that underlie: keep the"

@@ -18,7 +18,7 @@ from ..inference.structural.true_features import TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import SCALED, Noise
-from ..likelihoods.over_line import log_density_over_line, parts_over_line
+from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
 from .draws import Draws
 from .shared_errors import told_of_noise
 
@@ -131,8 +131,9 @@ class RowsGivenDraws(NamedTuple):
     """(G, n) the line."""
 
     def log_density(self) -> Array:
-        """Return the log density of the target, of a share per unit of share, (G, n)."""
-        return self.likelihood.log_density(self.eta, self.values, self.data) + np.log(self.data.trials)
+        """Return the log density of the target as it was given, of a share per unit of share, (G, n)."""
+        of_rows = self.likelihood.log_density(self.eta, self.values, self.data)
+        return of_rows + self.likelihood.log_unit(self.data)
 
     def transform(self) -> Array:
         """Return the probability of less than the target, and half of that of a share itself, (G, n)."""
@@ -158,11 +159,11 @@ class MeasuredRowsGivenDraws(NamedTuple):
     """What measurements tell of noise, as `log_density_over_line` takes it; None: nothing."""
 
     def log_density(self) -> Array:
-        """Return the log density of the target, of a share per unit of share, (G, n)."""
+        """Return the log density of the target as it was given, of a share per unit of share, (G, n)."""
         of_rows = log_density_over_line(
             self.likelihood, self.mean, self.variance, self.values, self.data, noise=self.noise
         )
-        return of_rows + np.log(self.data.trials)
+        return of_rows + self.likelihood.log_unit(self.data)
 
     def transform(self) -> Array:
         """Return the probability of less than the target, and half of that of a share itself, (G, n)."""

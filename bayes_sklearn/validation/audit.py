@@ -72,7 +72,7 @@ class ErrorAudit:
         Its distance from uniform, see `metrics.pit_error`.
     residuals : ndarray of shape (n,)
         Standardised by the stated errors and the line's uncertainty.
-    kind : {"counts", "standard_error", "predicted", "fitted"}
+    kind : {"counts", "events", "standard_error", "predicted", "fitted"}
         What states the errors; "predicted": nothing, the predictions' standard deviations are judged; "fitted":
         nothing, only the line is judged, and the noise that was fitted stands for errors.
     n_rows : int
@@ -147,6 +147,7 @@ class ErrorAudit:
 
         source = {
             "counts": "counts",
+            "events": "counts of events",
             "standard_error": "y_err",
             "predicted": "predictions",
             "fitted": "the noise as fitted",
@@ -196,6 +197,7 @@ def audit_errors(
     X_err: ArrayLike | float | None = None,
     X_cov: ArrayLike | None = None,
     Xy_cov: ArrayLike | None = None,
+    exposure: ArrayLike | float | None = None,
     groups: ArrayLike | None = None,
     held_out: bool = False,
     pit: ArrayLike | None = None,
@@ -211,7 +213,8 @@ def audit_errors(
     chi-squared distribution (matched in mean and variance to binomial errors, where there are counts). Outside its
     central part, the errors are "too small" or "too large". Where the dispersion is above 1 and grows with the
     logarithm of the count, the verdict is "extra-binomial variation"; where it falls with that of ``y_err``, "extra
-    scatter": the rows vary by something that the errors leave out, and no factor would mend them. Errors of rows are
+    scatter": the rows vary by something that the errors leave out, and no factor would mend them. Counts of events
+    state the square root of their mean; "extra-Poisson variation" grows with that. Errors of rows are
     taken to be normal (Student's, under ``likelihood="student_t"``) and independent. Degrees of freedom that a fit
     was to find are found from the residuals, with allowance for scale and tails that are hard to tell apart.
 
@@ -251,6 +254,8 @@ def audit_errors(
         Standard errors of y, if no column of X holds them.
     X_err, X_cov, Xy_cov : array-like, optional
         Errors of the features, as in fit; new rows that state none are taken to be measured as those of fit.
+    exposure : float or array-like of shape (n,), optional
+        What the events in y were counted over, if no column of X holds it.
     groups : array-like of shape (n,), optional
         What rows are of (a patient, a batch, a site), where those of one may have something in common: numbers,
         names, or whatever can be a key. Rows whose group is missing (None, NaN) stand alone.
@@ -292,6 +297,7 @@ def audit_errors(
     target = _target(regressor, table, y, sample_weight, n)
     numbers = None if groups is None else _numbered(groups, n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+    errors["exposure"] = exposure
     rows = standardize_rows(estimator, X, target, sample_weight, **errors, groups=numbers, held_out=held_out)
     if (n := len(rows.residual)) < 10:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least 10.")

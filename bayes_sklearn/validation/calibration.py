@@ -27,7 +27,6 @@ from ..inference.scaling import PriorUnits
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
 from ..measurements.messages import shown
-from ..measurements.target_errors import pooled_share
 from .ranks import LOG_LIKELIHOOD, Outcome, run, uniformity_p_value
 from .simulation import Simulation
 
@@ -125,6 +124,7 @@ def simulation_based_calibration(
     X_err: ArrayLike | float | None = None,
     X_cov: ArrayLike | None = None,
     Xy_cov: ArrayLike | None = None,
+    exposure: ArrayLike | float | None = None,
     targets: Literal["model", "binomial"] = "model",
     n_simulations: int = 200,
     random_state: int | np.random.RandomState | None = None,
@@ -174,7 +174,7 @@ def simulation_based_calibration(
     sample_weight : array-like of shape (n,), optional
         How often each row counts, whole numbers: such a row is simulated, and fitted, as so many rows with the same
         features, errors and counts.
-    y_err, X_err, X_cov, Xy_cov : optional
+    y_err, X_err, X_cov, Xy_cov, exposure : optional
         Known errors, as for `fit`.
     targets : {"model", "binomial"}, default="model"
         What shares with counts are drawn from under the normal likelihood, see above. Of no other meaning.
@@ -236,7 +236,7 @@ def simulation_based_calibration(
     _check(estimator, targets, n_simulations)
     given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     model = clone(estimator)
-    simulation, names, notes = _settled(model, X, y, counts, sample_weight, y_err, given, targets)
+    simulation, names, notes = _settled(model, X, y, counts, sample_weight, y_err, given, targets, exposure)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     settings = replace(sampler_settings(model), seed=seed)
     choose(simulation.problem, model.inference)
@@ -316,6 +316,7 @@ def _settled(
     y_err: ArrayLike | float | None,
     feature_errors: Mapping[str, Any],
     targets: str,
+    exposure: ArrayLike | float | None,
 ) -> tuple[Simulation, list[str], tuple[str, ...]]:
     """Return the model with all that a fit would take from its data settled, the features' names, and notes."""
     n = _num_samples(X)
@@ -328,7 +329,7 @@ def _settled(
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
     target = np.arange(n) % 2.0 if y is None else y  # in the place of one: any that is not constant
-    data = read(model, X, target, counts, y_err, feature_errors)
+    data = read(model, X, target, counts, y_err, feature_errors, exposure)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
     data = data.repeated()
@@ -377,9 +378,9 @@ def _prior_units(data: TrainingData, specification: Specification, target: bool)
     if not target:
         mean[-1], spread[-1] = 0.0, 1.0
     units = PriorUnits(mean, spread)
-    if target and resolve_likelihood(specification.likelihood).counted:
-        trials = np.ones(len(data.rows.y)) if data.trials is None else data.trials
-        units = replace(units, pooled_share=pooled_share(data.rows.y, trials, None))
+    # Rates have a unit, whether there is a target or not.
+    if specification.likelihood.counted and (target or specification.likelihood.per == "exposure"):
+        units = replace(units, pooled_mean=specification.problem(data.rows, None, None).pooled_mean)
     # The features' correlations, too, are those of this table, in these units.
     settled = replace(specification, prior_units=units).problem(data.rows, error, None)
     return replace(units, design=settled.prior_design)

@@ -20,7 +20,8 @@ from ..estimators.reading import TrainingData
 from ..inference._compat import draws_of_distribution
 from ..inference.importance.engine import signal_prior, structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
+from ..inference.settings import SamplerSettings
 from ..inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..inference.structural.mixture_coordinates import contrasts_of
 from ..inference.structural.model import MEAN_SCALE
@@ -287,7 +288,7 @@ class Simulation:
         likelihood, n_rows = problem.likelihood, len(data.y)
         if likelihood.is_normal and problem.noise.scatters:  # the typical error first, then the scatter
             return np.sqrt(problem.noise.variance(auxiliary, problem.typical_error) / n_rows)
-        share = 0.5 if problem.prior_units is None else problem.prior_units.pooled_share
+        share = problem.pooled_mean / problem.rate_unit
         values = {name: v[:, None] for name, v in auxiliary.items()}
         of_rows = likelihood.information(values, data, share) + np.zeros((n, n_rows))
         return 1.0 / np.sqrt(of_rows.sum(axis=1))
@@ -362,7 +363,9 @@ class Simulation:
         errors = problem.feature_errors
         if errors is None or errors.with_target is None or feature_error is None:
             drawn = problem.likelihood.draw(line, one.auxiliary, self._observations(), rng)
-            return scaling.y_mean + scaling.y_scale * drawn
+            if problem.likelihood.link.is_identity:
+                return scaling.y_mean + scaling.y_scale * drawn
+            return drawn * problem.rate_unit
         # Given the features' errors u the target's has the mean c'U^-1 u and c'U^-1 c less of its variance, (20).
         n, c = len(line), np.asarray(errors.with_target)
         told = (np.linalg.pinv(errors.covariance, hermitian=True) @ c[..., None])[..., 0]

@@ -17,7 +17,7 @@ from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from .patterns import LineRows, orthonormal
-from .stated_errors import JudgedRows, Kind, bernoulli_variance, judged, noise_in_fit, variances_of
+from .stated_errors import JudgedRows, Kind, finite_counts, judged, noise_in_fit, variances_of
 from .tails import Tails
 
 __all__ = ["StandardizedRows", "standardize_rows"]
@@ -71,6 +71,7 @@ def standardize_rows(
     X_err: Any = None,
     X_cov: Any = None,
     Xy_cov: Any = None,
+    exposure: Any = None,
     groups: NDArray[np.intp] | None = None,
     held_out: bool = False,
 ) -> StandardizedRows:
@@ -85,7 +86,7 @@ def standardize_rows(
 
     Parameters
     ----------
-    estimator, X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, held_out
+    estimator, X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure, held_out
         As for `audit_errors`, y checked.
     groups : ndarray of shape (n,), optional
         Numbers of the groups that rows are of.
@@ -97,11 +98,13 @@ def standardize_rows(
     """
     regressor, table = final_regressor(estimator, X)
     if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
-        given = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "groups": groups}
+        given = {
+            "y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "exposure": exposure, "groups": groups,
+        }  # fmt: skip
         return _of_predictions(regressor, table, y, sample_weight, given, held_out)
     features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     errors = {name: given for name, given in features.items() if given is not None}
-    rows = judged(regressor, table, sample_weight, y_err, errors, held_out)
+    rows = judged(regressor, table, sample_weight, y_err, errors, exposure, held_out)
     return _of_model(rows, y, None if groups is None else groups[rows.used], held_out)
 
 
@@ -138,7 +141,7 @@ def _of_model(
         used,
         residual[used],
         tails,
-        _score_variance(rows, mean, base, tails)[used],
+        _score_variance(rows, base, tails)[used],
         leverage[used],
         (np.ones(len(y)) if held_out else 1.0 - leverage)[used],
         _common_variance(leverage[used], n_parameters) if held_out else 0.0,
@@ -164,17 +167,15 @@ def _of_model(
     )
 
 
-def _score_variance(rows: JudgedRows, mean: Array, base: Array, tails: Tails) -> Array:
+def _score_variance(rows: JudgedRows, base: Array, tails: Tails) -> Array:
     """Return the variances of the rows' squared residuals, (53)."""
     # Squares of single outcomes that are as likely as not do not vary at all.
     least_variance = 1e-3
-    variance = np.full(len(mean), 2.0 * tails.response)
+    variance = np.full(len(base), 2.0 * tails.response)
     if rows.counts is None:
         return variance
-    trials = np.where(rows.counts > 0.0, rows.counts, 1.0)
-    bernoulli = bernoulli_variance(rows.model, mean, rows.counts)
-    excess = 1.0 if rows.model._fitted.likelihood.per == "exposure" else 1.0 - 6.0 * bernoulli
-    variance += np.square(bernoulli / trials / base) * excess / (trials * bernoulli)
+    finite, excess = finite_counts(rows)
+    variance += np.square(finite / base) * excess
     return np.maximum(variance, least_variance)
 
 

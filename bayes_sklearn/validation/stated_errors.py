@@ -27,8 +27,8 @@ __all__ = [
     "JudgedRows",
     "Kind",
     "Variances",
-    "bernoulli_variance",
     "error_bars",
+    "finite_counts",
     "judged",
     "noise_in_fit",
     "stated_error",
@@ -37,7 +37,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-Kind = Literal["counts", "standard_error", "predicted", "fitted"]
+Kind = Literal["counts", "events", "standard_error", "predicted", "fitted"]
 
 
 class JudgedRows(NamedTuple):
@@ -50,6 +50,7 @@ class JudgedRows(NamedTuple):
     """... and as numbers."""
     frequency: Array | None
     counts: Array | None
+    """The numbers behind shares; of events those expected."""
     y_err: Any
     errors: Mapping[str, Any]
     """Of features, where stated."""
@@ -65,6 +66,7 @@ def judged(
     sample_weight: Any,
     y_err: Any,
     errors: Mapping[str, Any],
+    exposure: Any,
     held_out: bool,
 ) -> JudgedRows:
     """Read what rows state; refuse what can't be judged."""
@@ -82,16 +84,21 @@ def judged(
             counts = weight
         else:
             frequency = weight
-    of_outcomes = fitted.likelihood.counted and fitted.noise_model.kind == "none"
+    fitted.check_exposed(exposure)
+    of_outcomes = fitted.likelihood.per == "trials" and fitted.noise_model.kind == "none"
     if counts is None and of_outcomes and "count_column" not in fitted.columns.special:
         counts = np.ones(n)
-    distribution = predictive_distribution(model, table, counts=counts, y_err=y_err, **errors)
+    distribution = predictive_distribution(
+        model, table, counts=counts, y_err=y_err, exposure=exposure, **errors
+    )
     held = fitted.columns.held(values)
     counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
-    _check_stated(model, counts, y_err, errors, held_out)
     kind: Kind = "standard_error" if counts is None else "counts"
-    if y_err is None and (counts is None or (fitted.likelihood.counted and np.all(counts <= 1.0))):
+    if fitted.likelihood.per == "exposure":
+        counts, kind = distribution.mean(), "events"
+    elif y_err is None and (counts is None or (fitted.likelihood.counted and np.all(counts <= 1.0))):
         kind = "fitted"  # nothing is stated, or single outcomes, whose errors can't be wrong
+    _check_stated(model, counts, y_err, errors, held_out)
     used = np.ones(n, dtype=bool) if frequency is None else frequency > 0.0
     if counts is not None:
         used &= counts > 0.0
@@ -118,6 +125,11 @@ def variances_of(rows: JudgedRows) -> Variances:
     model, counts, parts = rows.model, rows.counts, rows.distribution.variance_parts
     n, mean = len(rows.used), rows.distribution.mean()
     of_features = left_open = parts.get("feature_error", np.zeros(n))
+    if rows.kind == "events":
+        finite = parts["finite_count"]
+        return Variances(np.sqrt(finite), parts["scatter"] + finite, of_features, left_open)
+    if not (model._fitted.likelihood.counted or model._fitted.likelihood.has_noise_scale):
+        return Variances(np.sqrt(parts["scatter"]), parts["scatter"], of_features, left_open)
     if model._fitted.likelihood.counted:
         trials = np.asarray(counts)
         bernoulli = parts["scatter"] + trials * parts["finite_count"]
@@ -189,12 +201,18 @@ def noise_in_fit(
     return np.sum([np.broadcast_to(mean, len(share)) for mean in means.values()], axis=0)
 
 
-def bernoulli_variance(model: BayesianErrorsInVariablesRegressor, share: Array, counts: Array) -> Array:
-    """Return p (1 - p) at predicted shares, of rates what one unit of exposure varies by, (n,)."""
-    likelihood = model._fitted.likelihood
-    if likelihood.counted:
-        return likelihood.link.slope(np.clip(share, 1e-12, likelihood.link.upper - 1e-12))
-    return model._fitted.noise_model.count_errors.bernoulli_variance(share, counts)
+def finite_counts(rows: JudgedRows) -> tuple[Array, Array]:
+    """Return rows' variances by the finite number of what was counted, (n,), and the excess of their kurtosis."""
+    mean, counts, fitted = rows.distribution.mean(), np.asarray(rows.counts), rows.model._fitted
+    if rows.kind == "events":
+        return mean, 1.0 / np.maximum(mean, 1e-12)
+    trials = np.where(counts > 0.0, counts, 1.0)
+    if fitted.likelihood.counted:
+        share = np.clip(mean, 1e-12, 1.0 - 1e-12)
+        bernoulli = share * (1.0 - share)
+    else:
+        bernoulli = fitted.noise_model.count_errors.bernoulli_variance(mean, counts)
+    return bernoulli / trials, (1.0 - 6.0 * bernoulli) / (trials * bernoulli)
 
 
 def _check_stated(
@@ -224,7 +242,12 @@ def _check_stated(
 
 
 def error_bars(
-    estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: Any, **of_features: Any
+    estimator: Any,
+    X: Any,
+    counts: ArrayLike | float | None,
+    y_err: Any,
+    exposure: Any = None,
+    **of_features: Any,
 ) -> Array | None:
     """Return the standard errors of measurements at these rows, (n,); None where nothing states them.
 
@@ -234,6 +257,8 @@ def error_bars(
         As for `predictive_distribution`.
     counts, y_err : optional
         As for predict; columns of X may hold them, too.
+    exposure : optional
+        Likewise: numbers of events have the roots of those predicted.
     **of_features
         ``X_err``, ``X_cov``, likewise: counts give errors at the shares predicted.
     """
@@ -242,6 +267,8 @@ def error_bars(
     if isinstance(regressor, BayesianErrorsInVariablesRegressor):
         held = regressor._fitted.columns.held(np.asarray(table, dtype=np.float64))
         counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
+        if regressor._fitted.likelihood.per == "exposure":
+            return np.sqrt(regressor.predict_distribution(table, exposure=exposure, **of_features).mean())
         if counts is not None:
             behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
             share = regressor.predict_distribution(table, **of_features).mean()

@@ -21,12 +21,20 @@ Verdict = Literal[
     "too small",
     "too large",
     "extra-binomial variation",
+    "extra-Poisson variation",
     "extra scatter",
     "errors from measured values",
     "missed curve",
     "correlated rows",
     "uneven noise",
 ]
+
+# What errors leave out that depends on how large they are, by what states them.
+_EXTRA: dict[str, Verdict] = {
+    "counts": "extra-binomial variation",
+    "events": "extra-Poisson variation",
+    "standard_error": "extra scatter",
+}
 
 
 def levels(kind: Kind, patterns: Mapping[str, Pattern], rate: float) -> dict[str, float]:
@@ -49,7 +57,7 @@ def decide(
 
     Parameters
     ----------
-    kind : {"counts", "standard_error", "predicted", "fitted"}
+    kind : {"counts", "events", "standard_error", "predicted", "fitted"}
         What states the errors.
     dispersion : float
     p_dispersion, p_trend : float
@@ -66,8 +74,8 @@ def decide(
         return cast("Verdict", min(first, key=lambda name: patterns[name].p)), found
     if CORRELATED in found:
         return "correlated rows", found
-    if kind in ("counts", "standard_error") and p_trend < level["trend"] and dispersion > 1.0:
-        return ("extra-binomial variation" if kind == "counts" else "extra scatter"), found
+    if kind in _EXTRA and p_trend < level["trend"] and dispersion > 1.0:
+        return _EXTRA[kind], found
     if UNEVEN in found:
         return "uneven noise", found
     if kind == "fitted" or p_dispersion >= level["dispersion"]:
@@ -119,6 +127,7 @@ def _of_size(verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersio
     if verdict == "too large":
         remedy = {
             "counts": "Are the counts larger than stated, or error_floor too large?",
+            "events": "Do events come more regularly than by chance, or were counts averaged or capped?",
             "standard_error": "Check their unit, and whether they are standard errors and not limits of intervals.",
             "predicted": "Predicted intervals are wider than they need to be.",
         }
@@ -126,6 +135,9 @@ def _of_size(verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersio
     if verdict == "extra-binomial variation":
         more = "and the more so the larger the count: shares vary by more than their counts explain."
         return f"{seen}, {more}{_extra(regressor)}"
+    if verdict == "extra-Poisson variation":
+        more = "and the more so the more events are expected: counts vary by more than chance explains."
+        return f"{seen}, {more}{_extra_of_events(regressor)}"
     if verdict == "extra scatter":
         noise, added = regressor._fitted.noise_model.noise, " noise='auto' estimates it."
         if noise.scatters:
@@ -136,6 +148,7 @@ def _of_size(verdict: Verdict, rows: StandardizedRows, regressor: Any, dispersio
         )
     remedy = {
         "counts": "Are the counts smaller than stated, or trials of one share not independent?",
+        "events": f"Do events come in clusters, or is something missing?{_extra_of_events(regressor)}",
         "standard_error": "Check their unit, what they leave out, and whether the line is curved.",
         "predicted": "Predicted intervals are too narrow.",
     }
@@ -233,6 +246,14 @@ def _outliers(rows: StandardizedRows, dispersion: float) -> str:
         f" {lie} more than {far_off:g} errors off; without them the dispersion is {rest:.2f}. If they are blunders,"
         " use likelihood='student_t'."
     )
+
+
+def _extra_of_events(regressor: Any) -> str:
+    """Return what the fit does about extra-Poisson variation, or what to do."""
+    dispersion = getattr(regressor, "dispersion_", 0.0)
+    if dispersion > 0.0:
+        return f" The fit allows for it: by chance aside rates vary by {np.sqrt(dispersion):.0%}."
+    return " The fit does not allow for it: use likelihood='negative_binomial'."
 
 
 def _extra(regressor: Any) -> str:

@@ -377,7 +377,7 @@ def test_likelihoods_print_what_they_were_given() -> None:
 
 
 BAD = {
-    "a name": ({"likelihood": "poisson"}, {}, "likelihood must be one of"),
+    "a name": ({"likelihood": "tweedie"}, {}, "likelihood must be one of"),
     "a class": ({"likelihood": BinomialLikelihood}, {}, "likelihood must be one of"),
     "a distribution": ({"likelihood": stats.norm}, {}, "likelihood must be one of"),
     "nu of zero": ({"likelihood": StudentTLikelihood(0.0)}, {}, "likelihood__nu"),

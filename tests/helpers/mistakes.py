@@ -256,7 +256,7 @@ def spoilt_parameters(name: str) -> st.SearchStrategy[Any]:
         return st.one_of(spoilt_priors(), spoilt_priors(), things)
     if name == "likelihood":
         return st.one_of(
-            st.sampled_from(["normal", "student_t", "binomial", "beta_binomial", "poisson"]),
+            st.sampled_from(["normal", "student_t", "binomial", "beta_binomial", "tweedie"]),
             st.builds(StudentTLikelihood, nu=st.one_of(spoilt_priors(), st.sampled_from(NUMBERS))),
             st.builds(StudentTLikelihood, lower=st.sampled_from(NUMBERS)),
             st.builds(

@@ -23,8 +23,9 @@ from ...priors.scales import ScatterPrior
 from ..given_scale import powered_roots
 from ..numerics.importance_sampling import Sample
 from ..posterior import Factors, Posterior, SharedBasis
-from ..problem import RESOLUTION, NotTrusted, Problem, SamplerSettings
+from ..problem import RESOLUTION, Problem
 from ..propriety import check_proper
+from ..settings import NotTrusted, SamplerSettings
 from ..structural.mixture import MixtureProblem
 from ..structural.model import StructuralProblem
 from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density

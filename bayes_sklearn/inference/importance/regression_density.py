@@ -161,7 +161,7 @@ class RegressionDensity:
             log_density += parameter.log_prior(points[:, k + i])
         data = problem.observations()
         # Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
-        nodes_at_once = 256
+        nodes_at_once = min(len(points), 256)
         for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // nodes_at_once):
             observed = data.take(block)
             for first in range(0, len(points), nodes_at_once):
@@ -246,12 +246,6 @@ class RegressionDensity:
         both = self._turned(np.vstack([self.offset, self.basis.T]), back=True)
         return both[0], np.ascontiguousarray(both[1:].T)
 
-    def _pooled_mean(self) -> float:
-        """Return the mean of all rows together, by trials or exposure."""
-        y, trials = self.problem.rows.y, self.problem.trials
-        weight = self._frequency(slice(None), len(y)) * (1.0 if trials is None else trials)
-        return self.problem.likelihood.link.pooled(float(weight @ y), float(weight.sum()))
-
     def _frequency(self, block: slice, size: int) -> Array:
         frequency = self.problem.rows.frequency
         return np.ones(size) if frequency is None else frequency[block]
@@ -323,7 +317,7 @@ class RegressionDensity:
                 scale = problem.typical_error * np.sqrt(max(scale**2 - 1.0, 0.1))
         elif problem.fit_intercept:
             line = self.offset.copy()
-            line[0] = problem.likelihood.link.of(np.array(self._pooled_mean()))
+            line[0] = problem.likelihood.link.of(np.array(problem.pooled_mean / problem.rate_unit))
             point[:k] = np.linalg.solve(self.basis, line - self.offset)
         for i, parameter in enumerate(problem.auxiliary, start=k):
             value = scale if parameter.name == "noise_scale" else parameter.start
@@ -369,6 +363,10 @@ def climb(density: RegressionDensity, point: Array, smoothing: Array, size: int 
     """
     size = density.n_climbed if size is None else size
     here = density.derivatives(point, smoothing)
+    if not here.finite:  # means of a log link may be beyond all numbers
+        k = density.n_coefficients
+        point = np.append(density.start_of_rows[:k], point[k:])
+        here = density.derivatives(point, smoothing)
     root = np.eye(size)
     # Newton's method ends where the density can rise by no more than this, or after so many steps.
     converged = 1e-6

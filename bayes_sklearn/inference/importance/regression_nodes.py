@@ -80,7 +80,8 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
     log_totals = np.array([sample.log_total for sample in found]) - np.log(len(found))
     log_totals += [density.log_volume for density in densities]
     log_total = float(logsumexp(log_totals))
-    geometry = np.exp(log_totals - log_total)
+    geometry = np.exp(log_totals - log_totals.max())
+    geometry /= geometry.sum()
     posterior = _posterior(problem, densities, found, geometry)
     if problem.priors_proper:
         posterior = replace(posterior, log_evidence=log_total + problem.log_jacobian)

@@ -106,7 +106,8 @@ def sample(
         if len(points) >= n_points:
             log_weights, k_hat = pareto_smoothed(raw)
             log_total = float(logsumexp(log_weights))
-            weights = np.exp(log_weights - log_total)
+            weights = np.exp(log_weights - np.max(log_weights))
+            weights /= weights.sum()  # of logs that are large the digits above are few
             effective_size = float(1.0 / np.square(weights).sum())
             if effective_size >= min(worth, 0.5 * n_points) and k_hat <= _K_HAT:
                 break

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...priors.base import ScaleMixture
 from ..importance.engine import without_noise
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
+from ..settings import SamplerSettings
 from . import compressed_rows, mixture_data, rows, structural
 from .mixture import is_regressed
 from .pymc_priors import missing_distribution

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
-from ...likelihoods.over_line import Places
-from ...likelihoods.over_line_graph import graph_over_line, log_sum_graph
+from ...likelihoods.over_line.graph import graph_over_line, log_sum_graph
+from ...likelihoods.over_line.integral import Places
 from ...likelihoods.parameters import Auxiliary
 from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation

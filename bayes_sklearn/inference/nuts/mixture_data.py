@@ -13,8 +13,9 @@ from ..importance.engine import Units, mixture_posterior, row_problem
 from ..importance.mixture_nodes import solve_mixture
 from ..numerics.importance_sampling import mean_and_root
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
 from ..propriety import check_proper
+from ..settings import SamplerSettings
 from ..structural.mixture import MixtureProblem
 from ..structural.rows import PseudoRows, Reference, pairs
 from .formulation import Draws, Formulation
@@ -29,7 +30,6 @@ from .mixture import (
 )
 from .prior_coordinates import pilot_of
 from .pymc_priors import geometries, takes_log_noise
-from .readable_model import pooled_share
 from .rows import of_likelihood, row_columns
 from .structural import error_covariance, pair_covariance
 
@@ -113,7 +113,10 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
     if scale_coordinates(problem):
-        arrays |= {"pooled": pooled_share(problem), "mean_error_of_y": problem.typical_error}
+        arrays |= {
+            "pooled": problem.pooled_mean / problem.rate_unit,
+            "mean_error_of_y": problem.typical_error,
+        }
     return MixtureData(arrays | geometries(mixture.data) | _scaled_slopes(mixture), mixture, units)
 
 

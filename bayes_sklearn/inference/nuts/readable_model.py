@@ -205,18 +205,8 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
         frequency = problem.rows.frequency
         weight = 1.0 if frequency is None else frequency[frequency > 0.0]
         in_model = replace(data, standard_error=data.standard_error / problem.error_unit)
-        unit = unit_of(problem.likelihood, values, in_model, pooled_share(problem), weight)
+        unit = unit_of(problem.likelihood, values, in_model, problem.pooled_mean, weight)
     return prior.variables(name, prior.check("coef_prior", p), unit, "feature")
-
-
-def pooled_share(problem: Problem) -> float:
-    """Return the mean of all rows together, half a count away from the ends that it has."""
-    if problem.prior_units is not None:
-        return problem.prior_units.pooled_share
-    weight = np.broadcast_to(1.0 if problem.trials is None else problem.trials, problem.rows.y.shape)
-    if problem.rows.frequency is not None:
-        weight = weight * problem.rows.frequency
-    return problem.likelihood.link.pooled(float(weight @ problem.rows.y), float(weight.sum()))
 
 
 def unit_of(

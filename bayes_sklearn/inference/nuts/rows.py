@@ -21,8 +21,9 @@ from ..importance.noise_coordinates import FollowingNoise
 from ..importance.regression_density import RegressionDensity, root_of
 from ..importance.regression_nodes import find_proposal
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
 from ..propriety import check_proper
+from ..settings import SamplerSettings
 from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked
 from .prior_coordinates import (
     coefficients_given_scales,
@@ -42,7 +43,7 @@ from .pymc_priors import (
     rows_say,
     scale_and_scatter,
 )
-from .readable_model import pooled_share, unit_of
+from .readable_model import unit_of
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -301,7 +302,7 @@ def _given_mixture(problem: Problem, found: Approximation) -> dict[str, Array | 
     density = found.density
     curvature, pull = _quadratic(problem, found, density.coefficients(found.point[None])[0])
     arrays: dict[str, Array | float] = {"curvature": curvature, "rows_pull": pull, "start": density.offset}
-    arrays["pooled"] = pooled_share(problem)
+    arrays["pooled"] = problem.pooled_mean / problem.rate_unit
     if problem.fit_intercept:
         # It is placed as if its prior were no wider than 30 of its own deviations.
         arrays["intercept_scale"] = min(float(density.wide[1][0]), 30.0 * found.intercept_deviation())

@@ -150,8 +150,11 @@ class Nodes:
         for points, most in reversed(rules[self.differ]):
             size[ratio <= most] = -points
         close = ratio * bandwidth(self.weights) <= 1.0
-        stepped = (size > 0) & (trials[:, 0] > _EVERY) if lines.are_spread and self._has_steps else size < -99
-        size[stepped] = _MOST_POINTS + 1
+        if self._has_steps and (lines.are_spread or self.likelihood.per == "exposure"):
+            link, highest = self.likelihood.link, trials[:, 0]
+            if np.isinf(link.upper):
+                highest = highest * link.mean(center + 3.0 * sd)
+            size[(size > 0) & (highest > _EVERY)] = _MOST_POINTS + 1
         numbers = 2**20  # in an array of components, at most
         for kind in np.unique(2 * size + close):
             alike = np.flatnonzero(2 * size + close == kind)
@@ -170,7 +173,12 @@ class Nodes:
     ) -> tuple[Components | NormalComponents | NormalMixture, Components | NormalNodes]:
         """Return components of rows of so many points, for probabilities and for densities."""
         if points > _MOST_POINTS:
-            masses, centres, sds = gaussians(lines.means, lines.variances, lines.weights, _GAUSSIANS[-1])
+            if lines.are_spread:
+                # Logs of rates may have tails far beyond the rest.
+                size = 257 if np.isinf(self.likelihood.link.upper) else _GAUSSIANS[-1]
+                masses, centres, sds = gaussians(lines.means, lines.variances, lines.weights, size)
+            else:
+                masses, centres, sds = smoothed(lines.means, lines.weights, _GAUSSIANS[0])
             return NormalMixture(masses, centres, sds), Components(masses, centres, {})
         if points > 0 and lines.are_spread and self._noise_parts:
             normal = self._normal(lines, scales)

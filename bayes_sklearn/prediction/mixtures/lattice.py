@@ -84,18 +84,20 @@ class LatticeMixture:
 
     def _row_cells(self, row: int) -> Cells:
         """Return one row's probabilities of every count, or, where these are many, of runs of counts."""
-        # Counts without an end are looked at up to so many sds above the mean, and so many more.
-        highest_sds, more = 40.0, 20.0
+        # Counts without an end are looked at up to so many sds, or lengths of their tail, and so many more; of what
+        # is beyond doubles have no whole numbers.
+        far, more, most, rare = 40.0, 20.0, 1e15, 1e-10
         trials, one = float(self.trials[row]), self.few.take(slice(row, row + 1))
         data = one.observed(np.zeros(1), trials)
         mean = self.likelihood.link.mean(one.eta)
         sds = np.sqrt(self.likelihood.variance(mean, one.values, data))[0] * trials
-        mean = mean[0] * trials
+        mean, sds = np.minimum(mean[0] * trials, most), np.minimum(sds, most)
         middle = float(one.weights[0] @ mean)
         sd = float(np.sqrt(one.weights[0] @ (np.square(sds) + np.square(mean - middle))))
         last = trials * self.likelihood.link.upper
         if np.isinf(last):
-            last = np.ceil(middle + highest_sds * sd + more)
+            tails = far * np.maximum(sds, np.square(sds) / np.maximum(mean, _TINY)) + more
+            last = np.ceil(min(float((mean + tails)[one.weights[0] > rare].max()), most))
 
         def probability(counts: Array) -> Array:
             # As many columns as components, whatever parameters each has of its own.

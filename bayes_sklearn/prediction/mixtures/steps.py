@@ -48,9 +48,8 @@ class StepMixture:
         center, sd = self._spread
         # Steps to the mode of the product of both, whose logs are concave; how far out nothing is left.
         steps, reach, spacing = 8, 8.0, 0.6
-        eta = np.clip(
-            link.of((value * self.trials + 0.5) / (self.trials + 1.0)), center - 9.0 * sd, center + 9.0 * sd
-        )
+        near = link.of(link.pooled(value * self.trials, self.trials))
+        eta = np.clip(near, center - 9.0 * sd, center + 9.0 * sd)
         eta = np.where(inside, eta, center)
         for _ in range(steps):
             found = self.likelihood.derivatives(eta, np.empty(0), data)
@@ -59,7 +58,7 @@ class StepMixture:
         own = 1.0 / np.sqrt(curvature)
         successes = data.y * self.trials
         tails = [
-            np.minimum(16.0 / (count + 0.5), reach * sd) for count in (successes, self.trials - successes)
+            np.minimum(16.0 / (count + 0.5), reach * sd) for count in (successes, self._last - successes)
         ]
         low, high = reach * own + tails[0], reach * own + tails[1]
         step = spacing * np.minimum(own, self.lines.sds.min(axis=1))
@@ -88,7 +87,7 @@ class StepMixture:
         """Return the least k / n with at least each probability at or below it."""
         # A probability that the distribution function reaches but for rounding counts as reached.
         target = np.broadcast_to(probability, len(self.trials)) * (1.0 - 1e-13)
-        last, level = self.trials * self.likelihood.link.upper, ndtri(target)
+        last, level = self._last, ndtri(target)
         lower, upper = np.full(len(last), -1.0), last.copy()
         low, high = np.full((2, len(last)), np.nan)
         center, sd = self._wide
@@ -119,7 +118,7 @@ class StepMixture:
         # Levels of the linear predictor, between which the distribution function is interpolated, and cells.
         levels, cells, reach = 57, 321, 9.5
         (center, sd), every = self._wide, np.arange(len(value))
-        last = self.trials * self.likelihood.link.upper
+        last = self._last
         z = np.linspace(-reach, reach, levels)
         counts = np.array([self.likelihood.link.mean(center + x * sd) * self.trials - 0.5 for x in z])
         found = np.array([self._below(count, every) for count in counts])
@@ -127,7 +126,7 @@ class StepMixture:
         ends = self.likelihood.link.mean(center[:, None] + np.linspace(-reach, reach, cells) * sd[:, None])
         answer = np.empty(len(value))
         for row in every:
-            edges = np.unique(np.clip(np.rint(ends[row] * last[row]), 1.0, last[row]))
+            edges = np.unique(np.clip(np.rint(ends[row] * self.trials[row]), 1.0, last[row]))
             at = (self.likelihood.link.of((edges - 0.5) / self.trials[row]) - center[row]) / sd[row]
             probability = np.maximum.accumulate(np.clip(below[row](np.clip(at, -reach, reach)), 0.0, 1.0))
             edges, probability = np.concatenate([[0.0], edges]), np.concatenate([[0.0], probability])
@@ -137,11 +136,19 @@ class StepMixture:
 
     def _log_odds(self, counts: Array) -> Array:
         """Return the linear predictor of a count and a half, which the distribution function is about that of."""
-        return self.likelihood.link.of(np.clip((counts + 0.5) / self.trials, 0.0, 1.0))
+        return self.likelihood.link.of(np.clip(counts + 0.5, 0.0, self._last) / self.trials)
 
     def _counts(self, u: Array, lower: Array, upper: Array) -> Array:
         """Return the counts below, inside of brackets."""
         return np.clip(np.floor(self.likelihood.link.mean(u) * self.trials - 0.5), lower + 1.0, upper - 1.0)
+
+    @cached_property
+    def _last(self) -> Array:
+        """The highest count, of counts without an end one that is hardly reached, (n,)."""
+        last, (center, sd), most = self.trials * self.likelihood.link.upper, self._wide, 1e15
+        if np.isfinite(last).all():
+            return last
+        return np.ceil(np.minimum(self.trials * self.likelihood.link.mean(center + 10.0 * sd) + 40.0, most))
 
     @cached_property
     def _wide(self) -> tuple[Array, Array]:
@@ -160,8 +167,8 @@ class StepMixture:
 
     def _below(self, counts: Array, rows: NDArray[np.intp]) -> Array:
         """Return the probability of at most so many counts in the rows named."""
-        trials = self.trials[rows]
-        some = np.clip(counts, -0.999, trials - 1e-3)
+        trials, last = self.trials[rows], self._last[rows]
+        some = np.clip(counts, -0.999, last - 1e-3)
         weights, means, sds = (part[rows] for part in (self.lines.weights, self.lines.means, self.lines.sds))
         rule = self.likelihood.exceeding(some, trials, sds.min(axis=1))
         if rule is None:  # for the type checker
@@ -169,4 +176,4 @@ class StepMixture:
         total = np.zeros(len(rows))
         for point, mass in zip(rule[0].T, rule[1].T, strict=True):
             total += mass * average(ndtr((point[:, None] - means) / sds), weights)
-        return np.where(counts <= -1.0, 0.0, np.where(counts >= trials, 1.0, np.minimum(total, 1.0)))
+        return np.where(counts <= -1.0, 0.0, np.where(counts >= last, 1.0, np.minimum(total, 1.0)))

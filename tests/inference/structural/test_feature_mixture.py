@@ -24,7 +24,8 @@ from bayes_sklearn.inference.importance.structural_nodes import solve_structural
 from bayes_sklearn.inference.nuts import mixture as pymc_mixture
 from bayes_sklearn.inference.nuts.mixture_data import mixture_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
-from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM

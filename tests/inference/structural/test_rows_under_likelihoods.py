@@ -19,8 +19,10 @@ from bayes_sklearn import (
     BinomialLikelihood,
     HalfNormal,
     Laplace,
+    NegativeBinomialLikelihood,
     Normal,
     NormalLikelihood,
+    PoissonLikelihood,
     StudentT,
     StudentTLikelihood,
 )
@@ -39,6 +41,8 @@ LIKELIHOODS: dict[str, Any] = {
     "binomial": BinomialLikelihood(),
     "beta_binomial": BetaBinomialLikelihood(),
     "student_t": StudentTLikelihood(),
+    "poisson": PoissonLikelihood(),
+    "negative_binomial": NegativeBinomialLikelihood(),
 }
 
 
@@ -73,7 +77,10 @@ class Case:
         measured = 3.0 + 1.7 * (X + error * rng.normal(size=(n, p)))
         line = -0.4 + X @ np.linspace(1.0, -0.5, p)
         likelihood, trials, y_err = LIKELIHOODS[self.likelihood], None, None
-        if likelihood.counted:
+        if likelihood.per == "exposure":
+            trials = rng.uniform(0.2, float(self.trials), n)
+            y = rng.poisson(trials * np.exp(line)) / trials
+        elif likelihood.counted:
             trials = np.full(n, float(self.trials))
             y = rng.binomial(self.trials, 1.0 / (1.0 + np.exp(-line))) / trials
         else:
@@ -123,6 +130,9 @@ CASES = [
     Case("binomial", fit_intercept=False, reliability=0.3),
     Case("beta_binomial"),
     Case("beta_binomial", q=2, k=0, trials=500),
+    Case("poisson"),
+    Case("poisson", q=2, k=0, trials=100_000),
+    Case("negative_binomial", n_components=2),
     Case("student_t"),
     Case("student_t", noise="additive", q=2),
     Case("student_t", noise="auto", k=0),
@@ -258,7 +268,7 @@ MOVED = ("m", "line", "means")
 OWN_PRIOR = Case("normal", k=2, coef_prior=Laplace(0.0, 0.5))
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[7], CASES[9], OWN_PRIOR], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[7], CASES[10], CASES[12], OWN_PRIOR], ids=str)
 def test_coordinates_change_no_density(case: Case) -> None:
     regressed = case.mixture
     plain = replace(regressed, regressed=False)
