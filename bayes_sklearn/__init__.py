@@ -4,7 +4,7 @@ from .estimators.regressor import BayesianErrorsInVariablesRegressor
 from .estimators.search import BayesianErrorsInVariablesRegressorCV
 from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
 from .likelihoods.rates import NegativeBinomialLikelihood, PoissonLikelihood
-from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
+from .likelihoods.shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
 from .priors.base import Flat, Mixture
@@ -19,6 +19,7 @@ __all__ = [
     "BayesianErrorsInVariablesRegressorCV",
     "Beta",
     "BetaBinomialLikelihood",
+    "BetaLikelihood",
     "BinomialLikelihood",
     "ErrorAudit",
     "Exponential",

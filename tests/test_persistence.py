@@ -30,6 +30,7 @@ from bayes_sklearn import (
     BayesianErrorsInVariablesRegressor,
     Beta,
     BetaBinomialLikelihood,
+    BetaLikelihood,
     Exponential,
     Flat,
     Gamma,
@@ -40,7 +41,9 @@ from bayes_sklearn import (
     InverseGamma,
     Laplace,
     Mixture,
+    NegativeBinomialLikelihood,
     Normal,
+    PoissonLikelihood,
     StudentT,
     StudentTLikelihood,
 )
@@ -119,6 +122,21 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         Regressor(likelihood=BetaBinomialLikelihood(dispersion_prior=Beta(1.0, 9.0)), random_state=0),
         {"X": S.X, "y": S.y, "sample_weight": S.counts},
         {"counts": S.counts},
+    ),
+    "proportions": (
+        Regressor(likelihood=BetaLikelihood(), random_state=0),
+        {"X": S.X, "y": 0.1 + 0.8 * S.y},
+        {},
+    ),
+    "events": (
+        Regressor(likelihood=PoissonLikelihood(), random_state=0),
+        {"X": S.X, "y": np.rint(S.y * S.counts), "exposure": S.counts},
+        {"exposure": 2.0},
+    ),
+    "events that vary": (
+        Regressor(likelihood=NegativeBinomialLikelihood(), exposure_column=0, random_state=0),
+        {"X": np.column_stack([S.counts, S.X]), "y": np.rint(S.y * S.counts)},
+        {},
     ),
     "defaults": (
         BayesianErrorsInVariablesRegressor(),

@@ -156,35 +156,27 @@ class RegressionLineDisplay(Display):
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x, input_name="X")
-            seen = x[rows.used]
-            grid = np.linspace(seen.min(), seen.max(), grid_resolution)
+            grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")
-        bars = error_bars(
-            estimator, table, counts, y_err, **({} if exposure is None else {"exposure": exposure})
-        )
-        if held.exposure is not None:
-            exposure = _column(table, held.exposure)
-        if exposure is not None:
-            per_unit = 1.0 / np.asarray(exposure, dtype=np.float64)
-            target, bars, label = target * per_unit, bars * per_unit, f"{label} per unit of exposure"
+        bars = error_bars(estimator, table, counts, y_err, exposure=exposure)
+        over = held.exposures(table, exposure)
+        if over is not None and bars is not None:
+            target, bars, label = target / over, bars / over, f"{label} per unit of exposure"
         if adjust and k - len(held.all) > 1:
             of_rows, _ = _line(estimator, held.emptied(table))
             at_means, _ = _line(estimator, _at_means(table, rows, held, place, x))
             target = target - of_rows.mean() + at_means.mean()
             label += " (other features at their means)"
-        if x_err is None and place in held.errors:
-            x_err = _column(table, held.errors[place])
-        if x_err is not None:
-            x_err = np.broadcast_to(check_vector(x_err, n, "x_err"), (n,))[rows.used]
+        x_err = held.error_of(table, place, x_err)
         return cls(
-            seen,
+            x[rows.used],
             target[rows.used],
             grid,
             line.mean(),
             np.column_stack(line.interval(coverage)),
-            x_err=x_err,
+            x_err=None if x_err is None else x_err[rows.used],
             y_err=None if bars is None else bars[rows.used],
             coverage=coverage,
             feature=names[place] if names else f"x{place}",
@@ -276,6 +268,17 @@ class _HeldColumns(NamedTuple):
     @property
     def all(self) -> set[int]:
         return {*self.errors.values(), *self.counts, *self.others}
+
+    def exposures(self, table: Any, given: Any) -> Array | None:
+        """Return what events were counted over, of a column or as given."""
+        given = given if self.exposure is None else _column(table, self.exposure)
+        return None if given is None else np.asarray(given, dtype=np.float64)
+
+    def error_of(self, table: Any, place: int, given: Any) -> Array | None:
+        """Return the standard errors of a feature, (n,), as given or of a column."""
+        n = len(table)
+        given = _column(table, self.errors[place]) if given is None and place in self.errors else given
+        return None if given is None else np.broadcast_to(check_vector(given, n, "x_err"), (n,))
 
     def emptied(self, table: Any) -> Any:
         """Return rows whose features are true and whose counts are not known: both say so by 0. Exposures are one."""

@@ -132,7 +132,7 @@ def _read(
         X,
         given["y"],
         given.get("sample_weight"),
-        given.get("y_err"),
+        {"y_err": given.get("y_err")},
         of_features,
         batch=True,
         before=before,

@@ -218,9 +218,7 @@ class ExportMixin:
         **params: Any,
     ) -> Described:
         """Return the model of these data, with some of the estimator's parameters changed."""
-        problem, names, labels = settled(
-            self, X, y, sample_weight, of_target, of_features, **params
-        )
+        problem, names, labels = settled(self, X, y, sample_weight, of_target, of_features, **params)
         missing = missing_distribution(problem)
         if missing is not None:
             raise ValueError(f"PyMC has no distribution for {missing}: use one of bayes_sklearn's priors.")

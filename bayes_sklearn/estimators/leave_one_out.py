@@ -184,9 +184,7 @@ class LeaveOneOutMixin:
         answer[used] = values
         return answer
 
-    def _check_available(
-        self, X: Any, y: Any, sample_weight: object, of_target: Mapping[str, Any]
-    ) -> None:
+    def _check_available(self, X: Any, y: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:
         """Refuse models that have no leave-one-out, and what is not the table that the model was fitted to."""
         check_is_fitted(self)
         table = read_table(self, X)

@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import line_mean
-from ..inference.problem import Problem, SamplerSettings
-from ..likelihoods.censored import Censored
-from ..measurements.checks import read_table, read_target
+from ..inference.problem import Problem
+from ..inference.settings import SamplerSettings
+from ..likelihoods.limited import Censored
+from ..measurements.checks import read_table, read_target, resolve_truncation
 from ..measurements.compressed import Rows
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
@@ -69,7 +70,9 @@ def given_draws(model: Any, observed: Observed, draws: Draws) -> GivenDraws:
     if draws.true_features is not None:
         sharing = fitted.noise_model.sharing(draws.noise_scale)
         draws = draws._replace(true_features=replace(draws.true_features, sharing=sharing))
-    likelihood = fitted.likelihood if observed.limits is None else Censored(fitted.likelihood)
+    likelihood = fitted.likelihood_of_rows
+    if observed.limits is not None:
+        likelihood = Censored(likelihood)
     return GivenDraws(likelihood, fitted.noise_model.noise, observed, draws, fitted.posterior.center)
 
 
@@ -139,6 +142,7 @@ def observed_rows(
     if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
     rows = Rows(table, target, columns.features, errors.frequency)
+    resolve_truncation(fitted.truncation, target, rows.used, counted=fitted.likelihood.counted)
     standard_error = _standard_error(fitted, rows, errors)
     given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
     if sample_weight is not None and errors.weight_type == "frequency":

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..inference.problem import SamplerSettings
+from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
-from ..measurements.checks import as_shares, read_table, read_target
+from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
 from ..measurements.columns import Columns
-from ..measurements.compressed import Compressed, Rows, taken
+from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.limits import resolve_limits
 from ..measurements.messages import brief, shown
@@ -63,6 +63,8 @@ class TrainingData(NamedTuple):
     """Row labels, or None."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which the targets of rows lie that are in the table."""
 
     def take(self, index: NDArray[np.intp]) -> TrainingData:
         """Return some of the rows; an index may stand there several times."""
@@ -114,7 +116,7 @@ def read(
 ) -> TrainingData:
     """Check the arguments of `fit`, and settle what the columns and weights are.
 
-    `of_target` is what else is known of the target, by argument: ``y_err``, ``exposure``, ``y_censored``, ``y_upper``.
+    `of_target` is what else is known of it, by argument: ``y_err``, ``exposure``, ``y_censored``, ``y_upper``.
     `batch` says that other rows come before or after these; `before`, what the weights of those before were;
     `reset`, whether X says what the columns are, or has to have those of before.
     """
@@ -160,7 +162,27 @@ def read(
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
         **feature_errors,
     )
-    return TrainingData(rows, columns, errors, of_features, index)
+    data = TrainingData(rows, columns, errors, of_features, index)
+    return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
+
+
+def _selection(
+    truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool
+) -> tuple[float, float] | None:
+    """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
+    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
+    instead = None
+    if data.feature_errors is not None:
+        instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
+    elif likelihood.per == "exposure" and data.errors.counts is not None:
+        instead = "events that were all counted over one: leave exposure (exposure_column) out"
+    elif data.errors.kind == "counts" and not likelihood.counted:
+        instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
+    elif batch:
+        instead = "all rows at once: call fit"
+    if limits is not None and instead is not None:
+        raise ValueError(f"truncation, by which rows are selected, goes with {instead}.")
+    return limits
 
 
 def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:
@@ -192,6 +214,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
         limits=data.errors.limits,
+        truncation=data.truncation,
     )
 
 
@@ -238,10 +261,21 @@ def read_errors(
             return replace(errors, limits=limits), target
         of_rates = None if limits is None else limits.divided(errors.counts)
         return replace(errors, limits=of_rates), target / errors.counts
+    # Where there is no place for errors of y no weight states any.
+    frequencies = not likelihood.counted and not likelihood.has_noise_scale
+    stated = {"y_err": y_err, "y_err_column": y_err_column, "count_column": count_column}
+    names = [name for name, value in stated.items() if frequencies and value is not None]
+    if frequencies and weight_type not in ("auto", "frequency"):
+        names.append(f"weight_type={weight_type!r}")
+    if names:
+        raise ValueError(
+            f"{names[0]} is given, but likelihood={likelihood.name!r} has no place for errors of y: leave it out, or"
+            " use likelihood='normal'."
+        )
     errors = resolve_target_errors(
         target,
         sample_weight=given["sample_weight"],
-        weight_type=weight_type,
+        weight_type="frequency" if frequencies else weight_type,
         y_err=y_err,
         batch=batch,
         before=before,
@@ -250,6 +284,8 @@ def read_errors(
         scattered=scattered,
         likelihood=likelihood.name if likelihood.counted else None,
     )
+    seen = slice(None) if errors.frequency is None else errors.frequency > 0.0
+    target = likelihood.checked_target(target, seen)
     if likelihood.counted:
         check_trials(target, errors, likelihood.name)
     if limits is not None and (batch or (errors.counts is not None and not likelihood.counted)):

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference import ENGINES
-from ..inference.problem import SamplerSettings
+from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.messages import brief
@@ -63,13 +63,14 @@ class BayesianErrorsInVariablesRegressor(
 
     Parameters
     ----------
-    likelihood : {"normal", "student_t", "binomial", "beta_binomial", "poisson"} or Likelihood, default="normal"
+    likelihood : str or Likelihood, default="normal"
         How the target is distributed about the line. "student_t": with heavy tails, for outliers. "binomial" and
         "beta_binomial": y is a share, the counts behind it (``sample_weight`` or ``count_column``; one each where
         there are none and all y are 0 or 1) are the trials, and the line is that of its log odds; the second lets
-        shares vary by more than their counts explain. "poisson": y is a number of events,
-        counted over an ``exposure`` (a time, an area, a population; one where none is given), and the line is that of
-        the log of their rate. An object has the likelihood's own parameters:
+        shares vary by more than their counts explain. "beta": proportions strictly between 0 and 1, without counts.
+        "poisson" and "negative_binomial": y is a number of events, counted over an ``exposure`` (a time, an area, a
+        population; one where none is given), and the line is that of the log of their rate; the second lets rates
+        vary by more than chance explains. An object has the likelihood's own parameters:
         ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
     coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
@@ -115,6 +116,11 @@ class BayesianErrorsInVariablesRegressor(
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+    truncation : tuple of (float or None, float or None), default=None
+        Limits (lower, upper) of the target, either of which may be None, where rows are in the table because y lies
+        between them: the coefficients are then those of the population that rows were selected from, and so are
+        predictions, which are not cut off at the limits. Counts at the lower limit are not selected, those at the
+        upper one are. Not for features with errors.
     x_distribution : {"normal", "mixture"} or Mixture, default="normal"
         How the true values of features with errors are distributed, given the exact features. "mixture": of normal
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
@@ -165,8 +171,8 @@ class BayesianErrorsInVariablesRegressor(
         Posterior mean of the scatter t beside known errors, in the target's unit. Absent but under ``noise="auto"``
         with errors of y.
     nu_, dispersion_ : float
-        Posterior means of the degrees of freedom under "student_t", where they are not fixed, and of the intraclass
-        correlation under "beta_binomial".
+        Posterior means of the degrees of freedom under "student_t", where they are not fixed, of the intraclass
+        correlation under "beta_binomial" (and "beta"), and of what rates vary by under "negative_binomial".
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
         probability of k. A flat prior of the intercept counts as one in the model's units, by convention. Absent
@@ -214,6 +220,7 @@ class BayesianErrorsInVariablesRegressor(
         "exposure_column": "no_validation",
         "y_censored_column": "no_validation",
         "error_columns": "no_validation",
+        "truncation": "no_validation",
         "x_distribution": "no_validation",
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
@@ -250,6 +257,7 @@ class BayesianErrorsInVariablesRegressor(
         exposure_column: str | int | None = None,
         y_censored_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
+        truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
         standardize: bool = True,
         fit_intercept: bool = True,
@@ -273,6 +281,7 @@ class BayesianErrorsInVariablesRegressor(
         self.exposure_column = exposure_column
         self.y_censored_column = y_censored_column
         self.error_columns = error_columns
+        self.truncation = truncation
         self.x_distribution = x_distribution
         self.standardize = standardize
         self.fit_intercept = fit_intercept

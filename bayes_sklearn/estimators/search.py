@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..inference.exact import engine as exact
 from ..inference.exact.leave_one_out import leave_one_out
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
+from ..inference.settings import SamplerSettings
 from ..persistence import PersistenceMixin
 from ..prediction.distribution import PredictiveDistribution
 from ..priors.base import Parametrized
@@ -274,7 +275,9 @@ class _Table:
         sample_weight: ArrayLike | None,
         y_err: ArrayLike | float | None,
     ):
-        self._data = read(model, X, y, sample_weight, {"y_err": y_err}, dict.fromkeys(("X_err", "X_cov", "Xy_cov")))
+        self._data = read(
+            model, X, y, sample_weight, {"y_err": y_err}, dict.fromkeys(("X_err", "X_cov", "Xy_cov"))
+        )
         self._problem: Problem | None = None
 
     def problem(self, model: BayesianErrorsInVariablesRegressor) -> Problem:

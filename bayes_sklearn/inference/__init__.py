@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -11,9 +11,23 @@ from .exact import engine as exact
 from .importance import engine as importance
 from .nuts import engine as nuts
 from .posterior import Posterior
-from .problem import Engine, NotTrusted, Problem, SamplerSettings
+from .problem import Problem
+from .settings import NotTrusted, SamplerSettings
 
 __all__ = ["ENGINES", "choose", "solve", "solve_in_turn"]
+
+
+class Engine(Protocol):
+    """A way from Problem to Posterior."""
+
+    NAME: str
+
+    def why_not(self, problem: Problem) -> str | None:
+        """Return why this engine can't take the problem, in a clause, or None."""
+
+    def solve(self, problem: Problem, settings: SamplerSettings) -> Posterior:
+        """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""
+
 
 ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, importance, nuts)}
 """Every engine, the cheapest first: "auto" takes the first that can."""

@@ -5,17 +5,17 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood, Observations
-from ..likelihoods.censored import Censored
+from ..likelihoods.limited import Censored, Truncated
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
@@ -25,10 +25,10 @@ from ..priors.base import CoefficientPrior, Flat, Prior, ScalePrior
 from ..priors.coefficients import Normal
 from ..priors.scales import ScatterPrior
 from .given_scale import ConditionalPrior, GivenScale
-from .posterior import Posterior, row_blocks
-from .scaling import PriorUnits, Scaling
+from .posterior import row_blocks
+from .scaling import PriorUnits, Scaling, pooled_mean
 
-__all__ = ["Engine", "NotTrusted", "Problem", "SamplerSettings"]
+__all__ = ["Problem"]
 
 Array = NDArray[np.float64]
 
@@ -66,6 +66,8 @@ class Problem:
     """What priors are in units of; None: it follows from the rows."""
     limits: Limits | None = None
     """What is known of targets that were not measured, in the data's unit; the likelihood takes them."""
+    truncation: tuple[float, float] | None = None
+    """Limits, in the data's unit, between which targets lie of rows in the table; the likelihood has them."""
     average_error: float | None = None
     """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
     noise scale is in the target's unit. None: they are known outright, or not at all."""
@@ -88,7 +90,6 @@ class Problem:
         state: Compressed | None = None,
         prior_units: PriorUnits | None = None,
         relative_to: float | None = None,
-        limits: Limits | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
@@ -110,12 +111,10 @@ class Problem:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
         scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
-        trials = trials if likelihood.counted else None
         if not likelihood.link.is_identity:
             scaling = scaling.of_features()
             if standardize and likelihood.per == "exposure" and intercept_prior is not None:
-                mean = prior_units.pooled_mean if prior_units else _pooled_mean(likelihood, rows, trials)
-                scaling = replace(scaling, y_mean=float(np.log(mean)))
+                scaling = scaling.about_rate(pooled_mean(likelihood, rows, trials, prior_units))
         elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
             spread = scaling.y_scale
@@ -135,14 +134,30 @@ class Problem:
             intercept_prior,
             noise_prior,
             feature_errors,
-            likelihood=likelihood if limits is None else Censored(likelihood),
-            trials=trials,
+            likelihood=likelihood,
+            trials=trials if likelihood.counted else None,
             prior_units=prior_units,
-            limits=limits,
             average_error=None
             if relative_to is None
             else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
         )
+
+    def selected(self, truncation: tuple[float, float]) -> Problem:
+        """Return the problem of rows that are in the table because their target lies between limits."""
+        center, unit = self.center_and_unit
+        likelihood = Truncated(self.likelihood, *((limit - center) / unit for limit in truncation))
+        return replace(self, likelihood=likelihood, truncation=truncation)
+
+    def censored(self, limits: Limits) -> Problem:
+        """Return the problem of rows some of whose targets are limits."""
+        return replace(self, likelihood=Censored(self.likelihood), limits=limits)
+
+    @property
+    def center_and_unit(self) -> tuple[float, float]:
+        """What the model subtracts from targets, and then divides them by."""
+        if not self.likelihood.link.is_identity:
+            return 0.0, self.rate_unit
+        return float(self.rows.here(self.scaling.mean)[-1]), self.scaling.y_scale
 
     @property
     def errors_known(self) -> bool:
@@ -182,36 +197,27 @@ class Problem:
     @cached_property
     def pooled_mean(self) -> float:
         """The mean of all rows together, half a count away from the ends that it has."""
-        if self.prior_units is not None:
-            return self.prior_units.pooled_mean
-        return _pooled_mean(self.likelihood, self.rows, self.trials)
+        return pooled_mean(self.likelihood, self.rows, self.trials, self.prior_units)
 
     @property
     def rate_unit(self) -> float:
         """The rate whose log is zero on the model's scale; one of what is no rate."""
         return float(np.exp(self.scaling.y_mean)) if self.likelihood.per == "exposure" else 1.0
 
-    def target(self, y: Array) -> Array:
-        """Return targets in the data's unit, of those in the model's."""
-        if self.likelihood.link.is_identity:
-            return self.scaling.y_mean + self.scaling.y_scale * y
-        return y * self.rate_unit
-
     def observations(self) -> Observations:
         """Return what the likelihood sees of the rows, in the model's units."""
         error = 1.0 if self.standard_error is None else np.asarray(self.standard_error, dtype=np.float64)
-        y, trials = self.rows.y, 1.0 if self.trials is None else self.trials
-        if self.likelihood.link.is_identity:
-            y = (y - self.rows.here(self.scaling.mean)[-1]) / self.scaling.y_scale
-        elif self.rate_unit != 1.0:
-            y, trials = y / self.rate_unit, trials * self.rate_unit
+        trials, (center, unit) = 1.0 if self.trials is None else self.trials, self.center_and_unit
+        if self.likelihood.counted and unit != 1.0:
+            trials = trials * unit
         return Observations(
-            y,
+            (self.rows.y - center) / unit,
             error / self.error_unit,
             self.noise,
             trials,
             self.resolution(),
             self.visible_scatter,
+            None if self.limits is None else self.limits.scaled(center, unit),
         )
 
     @property
@@ -249,9 +255,13 @@ class Problem:
         if self.likelihood.counted:
             rows, trials = self.rows, 1.0 if self.trials is None else self.trials
             frequency, used = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency, rows.used
-            data = Observations(rows.y, trials=trials).take(used)
+            data = Observations(rows.y, trials=trials, limits=self.limits).take(used)
             return float(np.sum(frequency[used] * self.likelihood.log_unit(data)))
-        return -self.total_weight * float(np.log(self.scaling.y_scale))
+        weight = self.total_weight
+        if self.limits is not None:  # of which probabilities are told
+            every = np.ones(len(self.rows.y)) if self.rows.frequency is None else self.rows.frequency
+            weight -= float(every @ self.limits.censored)
+        return -weight * float(np.log(self.scaling.y_scale))
 
     @cached_property
     def factor(self) -> tuple[Array, float]:
@@ -431,52 +441,3 @@ class Problem:
         spread = np.where(spread > 0.0, spread, per_row)
         magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row
         return np.maximum(RESOLUTION * spread, np.finfo(np.float64).eps * magnitude)
-
-
-def _pooled_mean(likelihood: Likelihood, rows: Rows, trials: Array | None) -> float:
-    """Return the mean of all rows together, half a count away from the ends that it has."""
-    weight = np.broadcast_to(1.0 if trials is None else trials, rows.y.shape)
-    weight = weight if rows.frequency is None else weight * rows.frequency
-    return float(likelihood.link.pooled(weight @ rows.y, weight.sum()))
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """What engines that sample are told, and those that draw nodes."""
-
-    draws: int = 1000
-    """Of each chain, those of tuning not counted."""
-    chains: int = 4
-    nuts_kwargs: Mapping[str, Any] | None = None
-    seed: int = 0
-    verbose: bool = False
-    nodes: int | None = None
-    """Of importance sampling without errors of features; None: as many as it takes."""
-
-
-class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller to go on, or to warn
-    """An engine's own checks refuse its solution.
-
-    Parameters
-    ----------
-    reason : str
-        A sentence that names the figures.
-    posterior : Posterior
-        The solution, in the model's units.
-    """
-
-    def __init__(self, reason: str, posterior: Posterior):
-        super().__init__(reason)
-        self.posterior = posterior
-
-
-class Engine(Protocol):
-    """A way from Problem to Posterior."""
-
-    NAME: str
-
-    def why_not(self, problem: Problem) -> str | None:
-        """Return why this engine can't take the problem, in a clause, or None."""
-
-    def solve(self, problem: Problem, settings: SamplerSettings) -> Posterior:
-        """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""

@@ -144,7 +144,7 @@ def check_proper(problem: Problem) -> None:
     flat = np.isinf(prior[1])
     if flat.any():
         _check_determined(problem, flat)
-        if problem.likelihood.per == "trials":
+        if problem.likelihood.counted:
             _check_overlap(problem, flat)
     if "noise_scale" not in [parameter.name for parameter in problem.auxiliary]:
         return
@@ -212,27 +212,36 @@ def _own_shares(factor: Array, fit_intercept: bool, flat: NDArray[np.bool_]) -> 
 
 
 def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:
-    """Refuse flat coefficients along which the likelihood of shares does not fall."""
-    shares = (
-        problem.rows.y if problem.rows.frequency is None else problem.rows.y[problem.rows.frequency > 0.0]
-    )
-    if problem.fit_intercept and flat[0] and (shares == shares[0]).all() and shares[0] in (0.0, 1.0):
+    """Refuse flat coefficients along which the likelihood of shares, or of events, does not fall."""
+    mean = problem.rows.y if problem.rows.frequency is None else problem.rows.y[problem.rows.frequency > 0.0]
+    of_events = problem.likelihood.per == "exposure"
+    ends = (0.0,) if of_events else (0.0, 1.0)
+    if problem.fit_intercept and flat[0] and (mean == mean[0]).all() and mean[0] in ends:
+        every = (
+            "no event was counted" if of_events else f"every trial is a {'success' if mean[0] else 'failure'}"
+        )
         raise ImproperPosterior(
-            f"The posterior is improper: every trial is a {'success' if shares[0] else 'failure'}, so that nothing"
-            " bounds the intercept. Use intercept_prior=Normal(...), and coef_prior=Normal(...)."
+            f"The posterior is improper: {every}, so that nothing bounds the intercept. Use"
+            " intercept_prior=Normal(...), and coef_prior=Normal(...)."
         )
     if is_separated(lambda: _flat_blocks(problem, flat), int(np.count_nonzero(flat))):
+        kinds = "rows without events from the others" if of_events else "successes from failures"
         raise ImproperPosterior(
-            "The posterior is improper: the columns with a flat prior separate successes from failures, so that"
+            f"The posterior is improper: the columns with a flat prior separate {kinds}, so that"
             " nothing bounds their coefficients. Use coef_prior=Normal(...) (and for the intercept"
             " intercept_prior=Normal(...)), or drop the columns that separate."
         )
 
 
 def _flat_blocks(problem: Problem, flat: NDArray[np.bool_]) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield the columns of [1, x] that have a flat prior, in the model's units, successes and failures."""
+    """Yield the columns of [1, x] that have a flat prior, in the model's units, successes and failures.
+
+    Rates without an end are bounded from above by every row, as by a failure.
+    """
     data = problem.observations()
     for block, design in problem.design_blocks():
         successes, failures = counts(data.take(block))
+        if problem.likelihood.per == "exposure":
+            failures = np.ones_like(successes)
         used = slice(None) if problem.rows.frequency is None else problem.rows.frequency[block] > 0.0
         yield design[used][:, flat], successes[used], failures[used]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measurements.compressed import Compressed
+from ..likelihoods.base import Likelihood
+from ..measurements.compressed import Compressed, Rows
 from .posterior import Posterior, in_unit
 
-__all__ = ["PriorUnits", "Scaling"]
+__all__ = ["PriorUnits", "Scaling", "pooled_mean"]
 
 
 Array = NDArray[np.float64]
@@ -65,6 +66,10 @@ class Scaling:
         """Return the scaling of the features alone: where the target has a link, it has its own scale."""
         return replace(self, y_mean=0.0, y_scale=1.0)
 
+    def about_rate(self, rate: float) -> Scaling:
+        """Return the scaling where the logs of rates are about that of this one."""
+        return replace(self, y_mean=float(np.log(rate)))
+
     @property
     def mean(self) -> Array:
         """(p + 1,) what is subtracted from features and target."""
@@ -102,3 +107,14 @@ class Scaling:
         mapped = posterior.mapped(matrix, shift, noise_unit, self.x_mean)
         masses = in_unit(mapped.scale_masses, "scatter", self.y_scale)
         return replace(mapped, true_features=true, scatter=scatter, scale_masses=masses)
+
+
+def pooled_mean(
+    likelihood: Likelihood, rows: Rows, trials: Array | None, given: PriorUnits | None = None
+) -> float:
+    """Return the mean of all rows together, half a count away from the ends that it has, or the one that is given."""
+    if given is not None:
+        return given.pooled_mean
+    weight = np.broadcast_to(1.0 if trials is None else trials, rows.y.shape)
+    weight = weight if rows.frequency is None else weight * rows.frequency
+    return float(likelihood.link.pooled(weight @ rows.y, weight.sum()))

@@ -6,7 +6,7 @@ from .links import IDENTITY, LOG, LOGIT, Link
 from .noise import Noise
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .registry import LIKELIHOODS, resolve_likelihood
-from .shares import BetaBinomialLikelihood, BinomialLikelihood
+from .shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
 
 __all__ = [
     "IDENTITY",
@@ -14,6 +14,7 @@ __all__ = [
     "LOG",
     "LOGIT",
     "BetaBinomialLikelihood",
+    "BetaLikelihood",
     "BinomialLikelihood",
     "Derivatives",
     "Likelihood",

@@ -108,6 +108,8 @@ class _Additive(Likelihood):
         # Beyond there logarithms are too large for numbers.
         most = 1e150
         low, high = (np.clip((limit - eta) / scale, -most, most) for limit in (lower, upper))
+        if np.isneginf(lower).all() or np.isposinf(upper).all():
+            return self._log_at_most(high if np.isneginf(lower).all() else -low, values)
         width = np.minimum((upper - lower) / scale, 2.0 * most) + np.zeros_like(low)
         # In the tail that is less: noise is symmetric.
         above = low + high > 0.0
@@ -122,6 +124,25 @@ class _Additive(Likelihood):
             half, values = 0.5 * width[near], {name: value[near] for name, value in values.items()}
             found[near] = self._log_near(low[near] + half, half, values)
         return found
+
+    def log_between_graph(
+        self, eta: Any, values: Mapping[str, Any], data: Observations, lower: Any, upper: Any
+    ) -> Any:
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        # As in `log_between`, in the tail that is less.
+        above = 0.0 if lower is None or upper is None else lower + upper > 2.0 * eta
+        sign = -1.0 if upper is None else 1.0 - 2.0 * above
+        name, parameters = self.distribution(sign * eta, values, data)
+        noise = getattr(pm, name).dist(**parameters)
+        ends = [
+            pm.logcdf(noise, sign * end + pt.zeros_like(eta)) for end in (lower, upper) if end is not None
+        ]
+        if len(ends) == 1:
+            return ends[0]
+        low, high = (pt.switch(above, *pair) for pair in (ends[::-1], ends))
+        return high + pt.log1mexp(low - high)
 
     def _log_at_most(self, z: Array, values: Mapping[str, Array]) -> Array:
         log = self._log_below(-np.abs(z), values)

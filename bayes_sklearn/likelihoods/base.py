@@ -127,6 +127,16 @@ class Likelihood(BaseEstimator, ABC):
         TypeError, ValueError
         """
 
+    def checked_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> Array:
+        """Return targets, (n,), of rows that do not count any that this likelihood has a density of.
+
+        Raises
+        ------
+        ValueError
+            Naming y, the rows that count and have none, and what to do.
+        """
+        return y
+
     @property
     def counted(self) -> bool:
         """Whether the target is a count by trials or exposure, whose error follows from these."""
@@ -324,6 +334,16 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     @property
+    def population(self) -> Likelihood:
+        """That of a population of which rows were selected by their targets; here of the rows."""
+        return self
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What compiled models of one likelihood have in common."""
+        return type(self), *self.constants
+
+    @property
     def constants(self) -> Mapping[str, float]:
         """Parameters that `distribution` takes and that are fixed, by name."""
         return {}
@@ -369,6 +389,19 @@ class Likelihood(BaseEstimator, ABC):
         name, parameters = self.distribution(eta, values, data)
         value = data.y * data.trials if self.counted else data.y
         return pm.logp(getattr(pm, name).dist(**parameters), value + pt.zeros_like(eta))
+
+    def log_between_graph(
+        self, eta: Any, values: Mapping[str, Any], data: Observations, lower: Any, upper: Any
+    ) -> Any:
+        """Return `log_between` in PyTensor, shaped as eta; None is no limit.
+
+        Parameters
+        ----------
+        eta, values, data
+            As for `distribution`.
+        lower, upper : TensorVariable or float, optional
+        """
+        raise TypeError(f"{self!r} has no probability between limits in PyTensor.")
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

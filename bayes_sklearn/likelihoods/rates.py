@@ -60,7 +60,7 @@ class PoissonLikelihood(_OfRates):
     >>> X, events, hours = [[0.0], [1.0], [2.0], [3.0]], [3, 8, 9, 44], [1.0, 1.5, 1.0, 2.0]
     >>> model = BayesianErrorsInVariablesRegressor(likelihood="poisson").fit(X, events, exposure=hours)
     >>> model.predict_interval([[2.0]], exposure=10.0).ravel().round()
-    array([ 80., 168.])
+    array([ 73., 144.])
     """
 
     name = "poisson"
@@ -124,8 +124,11 @@ class PoissonLikelihood(_OfRates):
         return rng.poisson(np.minimum(_mean(eta, data), _MOST_EVENTS)) / data.trials
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
-        expected, value = _mean(eta, data), self.log_density(eta, {}, data)
-        return Derivatives(value, (_events(data) - expected)[None], -expected[None, None], expected)
+        events, size, place, _ = _counted(data)
+        u = eta + place
+        curvature = size * np.exp(np.minimum(u, _NEVER))
+        slope = events - curvature * (1.0 + np.maximum(u - _NEVER, 0.0))
+        return Derivatives(self.log_density(eta, {}, data), slope[None], -curvature[None, None], curvature)
 
     def distribution(
         self, eta: Any, values: Mapping[str, Any], data: Observations
@@ -153,8 +156,8 @@ class NegativeBinomialLikelihood(_OfRates):
     Parameters
     ----------
     dispersion_prior : ScalePrior, default=None
-        Prior of phi; None: ``HalfStudentT(3, 0.5)``, about even below rates that vary by two thirds, with a tail that holds
-        down no overdispersion that rows show.
+        Prior of phi; None: ``HalfStudentT(3, 0.5)``, about even where rates vary by less than a half, with a tail
+        that holds down no overdispersion that rows show.
 
     Examples
     --------
@@ -179,7 +182,9 @@ class NegativeBinomialLikelihood(_OfRates):
 
     def _prior(self, key: str = "dispersion_prior") -> ScalePrior:
         default = HalfStudentT(3.0, 0.5)
-        prior: ScalePrior = given_prior(self.dispersion_prior, default, ScalePrior, key, "HalfStudentT(3, 0.5)")
+        prior: ScalePrior = given_prior(
+            self.dispersion_prior, default, ScalePrior, key, "HalfStudentT(3, 0.5)"
+        )
         return prior
 
     def auxiliary(
@@ -307,7 +312,7 @@ def _drawn_rates(eta: Array, values: Mapping[str, Array], rng: np.random.Generat
 
 
 def _ways(phi: Array, events: Array, data: Observations) -> Array:
-    """Return the log of prod_{j < k} (1 + j phi) / k!, once for all rows of as many events where phi is one number."""
+    """Return the log of prod_{j < k} (1 + j phi) / k!, once for all rows of as many events if phi is one number."""
     if events.ndim > 1 or (phi.ndim and phi.shape[-1] > 1):
         return log_product(np.ones(1), phi, events) - gammaln(events + 1.0)
     distinct, which = _distinct(events, data)

@@ -9,7 +9,7 @@ from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Likelihood
 from .links import Link
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
-from .shares import BetaBinomialLikelihood, BinomialLikelihood
+from .shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
 
 __all__ = ["LIKELIHOODS", "check_takes_exposure", "resolve_likelihood"]
 
@@ -21,6 +21,7 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
         StudentTLikelihood(),
         BinomialLikelihood(),
         BetaBinomialLikelihood(),
+        BetaLikelihood(),
         PoissonLikelihood(),
         NegativeBinomialLikelihood(),
     )
@@ -66,6 +67,6 @@ def check_takes_exposure(likelihood: Likelihood, exposure: object, columns: Coll
     if likelihood.per != "exposure" and (exposure is not None or name in columns):
         taking = " and ".join(repr(known) for known, one in LIKELIHOODS.items() if one.per == "exposure")
         raise ValueError(
-            f"{name} is given, but likelihood={likelihood.name!r} takes none: those of events counted over an exposure"
-            f" are {taking}. Leave {name} out, or use one of them."
+            f"{name} is given, but likelihood={likelihood.name!r} takes none: those of events counted over an"
+            f" exposure are {taking}. Leave {name} out, or use one of them."
         )

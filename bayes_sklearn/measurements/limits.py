@@ -76,13 +76,13 @@ def resolve_limits(
         stated = ~np.isnan(end)
         _refuse(
             stated & (end < y),
-            f"y_upper is below y, {{}}: of a target between two limits y is the lower one. y_upper[{{}}] is",
+            "y_upper is below y, {}: of a target between two limits y is the lower one. y_upper[{}] is",
             end,
         )
         _refuse(
             stated & (side < 0.0),
-            f"y_upper is given in a row of which {name} is -1, {{}}: what lies below y has no limit above it. Leave one"
-            " of them out (NaN in y_upper, 0 in {name}); y_upper[{}] is".replace("{name}", name),
+            f"y_upper is given where {name} is -1, {{}}: what lies below y has no limit above it. Leave one of them"
+            " out (NaN in y_upper, or 0); y_upper[{}] is",
             end,
         )
         upper = np.where(stated, end, upper)
@@ -114,7 +114,9 @@ def _upper(given: ArrayLike, n: int) -> Array:
     try:
         upper = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(f"y_upper must be numbers, NaN where there is no such limit, got {shown(given)}.") from None
+        raise TypeError(
+            f"y_upper must be numbers, NaN where there is no such limit, got {shown(given)}."
+        ) from None
     if upper.shape != (n,):
         raise ValueError(f"y_upper must have one value per row, shape ({n},), got shape {upper.shape}.")
     return upper

@@ -375,8 +375,8 @@ def resolve_exposure(
     if broken.any():
         row = int(np.flatnonzero(broken)[0])
         raise ValueError(
-            f"With {setting}, y must be whole numbers of events from 0, got {y[row]:g} in row {row}. Of rates give the"
-            " events, and what they were counted over as exposure."
+            f"With {setting}, y must be whole numbers of events from 0, got {y[row]:g} in row {row}. Of rates give"
+            " the events, and what they were counted over as exposure."
         )
     over = check_exposure(n, exposure, exposure_column)
     return TargetErrors(weight, None, over, "frequency", "none" if over is None else "counts")
@@ -391,7 +391,9 @@ def check_exposure(n: int, exposure: object, exposure_column: Array | None) -> A
         Naming the argument.
     """
     if exposure is not None and exposure_column is not None:
-        raise ValueError("exposure is given, but X holds it, too, in its exposure_column: leave exposure out.")
+        raise ValueError(
+            "exposure is given, but X holds it, too, in its exposure_column: leave exposure out."
+        )
     name, value = ("exposure", exposure) if exposure_column is None else ("exposure_column", exposure_column)
     return None if value is None else np.broadcast_to(check_vector(value, n, name, positive=True), (n,))
 

@@ -28,7 +28,7 @@ def new_counts(
     exposure: object,
     columns: Mapping[str, Array],
 ) -> Array | None:
-    """Return the counts behind new shares, (n,) or one for all, 0 where not known, or exposures; None: none are stated.
+    """Return the counts behind new shares, (n,) or one for all, 0 where not known, or exposures; None: none stated.
 
     Raises
     ------
@@ -39,8 +39,8 @@ def new_counts(
         for name, value in (("counts", counts), ("y_err", y_err)):
             if value is not None:
                 raise ValueError(
-                    f"{name} is given, but under likelihood={likelihood.name!r} the error of a count of events follows"
-                    " from the count: give exposure instead, or leave it out for rates."
+                    f"{name} is given, but under likelihood={likelihood.name!r} the error of a count of events"
+                    " follows from the count: give exposure instead, or leave it out for rates."
                 )
         return check_exposure(n, exposure, columns.get("exposure_column"))
     if y_err is not None or "y_err_column" in columns:

@@ -108,8 +108,8 @@ class ResponsePredictive(PredictiveDistribution):
             return self
         if self._trials_in_fit is None and self._likelihood.per == "exposure":
             raise ValueError(
-                "Events are scored without what they were counted over: keep it in a column of X (exposure_column), or"
-                " give the scorer exposure (metadata routing)."
+                "Events are scored without what they were counted over: keep it in a column of X (exposure_column),"
+                " or give the scorer exposure (metadata routing)."
             )
         if self._trials_in_fit is None:
             warn(

@@ -18,7 +18,7 @@ from ..inference.structural.true_features import TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import SCALED, Noise
-from ..likelihoods.over_line import log_density_over_line, parts_over_line
+from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
 from ..measurements.limits import Limits
 from .draws import Draws
 from .shared_errors import told_of_noise

@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 from ..inference.posterior import Posterior
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import KNOWN
-from ..likelihoods.over_line import log_density_over_line, parts_over_line
+from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
 from ..measurements.checks import check_n_samples
 from .distribution import generator
 from .line import LinearPredictor

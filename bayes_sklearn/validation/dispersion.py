@@ -90,7 +90,7 @@ def by_decile(rows: StandardizedRows, frequency: Array) -> dict[str, Dispersion]
     """Return the dispersion by tenths of the rows, for everything in which rows differ."""
     error = "predicted std" if rows.kind == "predicted" else "stated error"
     variables = {error: rows.stated, "feature error": rows.feature_error, "prediction": rows.prediction}
-    if rows.kind == "counts":
+    if rows.counts is not None and rows.kind == "counts":
         variables = {"count": rows.counts, **variables}
     found = {}
     for name, variable in variables.items():

@@ -72,6 +72,11 @@ def judged(
     """Read what rows state; refuse what can't be judged."""
     values = np.asarray(table, dtype=np.float64)
     n, fitted = len(values), model._fitted
+    if fitted.truncation is not None:
+        raise ValueError(
+            "The model was fitted to rows that were selected by their targets (truncation): these lie about the line"
+            " of the population as the selection has it, and there is no audit of their errors."
+        )
     frequency, counts = None, None
     if sample_weight is not None:
         weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
@@ -123,6 +128,8 @@ def variances_of(rows: JudgedRows) -> Variances:
     if rows.kind == "events":
         finite = parts["finite_count"]
         return Variances(np.sqrt(finite), parts["scatter"] + finite, of_features, left_open)
+    if not (model._fitted.likelihood.counted or model._fitted.likelihood.has_noise_scale):
+        return Variances(np.sqrt(parts["scatter"]), parts["scatter"], of_features, left_open)
     if model._fitted.likelihood.counted:
         trials = np.asarray(counts)
         bernoulli = parts["scatter"] + trials * parts["finite_count"]
@@ -235,7 +242,12 @@ def _check_stated(
 
 
 def error_bars(
-    estimator: Any, X: Any, counts: ArrayLike | float | None, y_err: Any, **of_rows: Any
+    estimator: Any,
+    X: Any,
+    counts: ArrayLike | float | None,
+    y_err: Any,
+    exposure: Any = None,
+    **of_features: Any,
 ) -> Array | None:
     """Return the standard errors of measurements at these rows, (n,); None where nothing states them.
 
@@ -245,8 +257,10 @@ def error_bars(
         As for `predictive_distribution`.
     counts, y_err : optional
         As for predict; columns of X may hold them, too.
-    **of_rows
-        ``X_err``, ``X_cov``, ``exposure``, likewise: counts give errors at the shares, or numbers, predicted.
+    exposure : optional
+        Likewise: numbers of events have the roots of those predicted.
+    **of_features
+        ``X_err``, ``X_cov``, likewise: counts give errors at the shares predicted.
     """
     regressor, table = final_regressor(estimator, X)
     n = len(table)
@@ -254,10 +268,10 @@ def error_bars(
         held = regressor._fitted.columns.held(np.asarray(table, dtype=np.float64))
         counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
         if regressor._fitted.likelihood.per == "exposure":
-            return np.sqrt(regressor.predict_distribution(table, **of_rows).mean())
+            return np.sqrt(regressor.predict_distribution(table, exposure=exposure, **of_features).mean())
         if counts is not None:
             behind = np.broadcast_to(check_vector(counts, n, "counts"), (n,))
-            share = regressor.predict_distribution(table, **of_rows).mean()
+            share = regressor.predict_distribution(table, **of_features).mean()
             if not regressor._fitted.likelihood.counted:
                 return stated_error(regressor, share, behind, None)
             unit = regressor._fitted.likelihood.link.slope(share)

@@ -1,7 +1,7 @@
 """Small designs for simulation-based calibration, and how probable a false alarm is.
 
 A case passes where the p value of uniform ranks, all of its parameters together, is above 1e-4. A right package
-fails in at most one of 10,000 cases; over the 31 of both files, in at most one of 320 sets of seeds (Bonferroni).
+fails in at most one of 10,000 cases; over the 38 of both files, in at most one of 260 sets of seeds (Bonferroni).
 What is seen: with 1,000 simulations (the exact engine) intervals that should hold 90% and hold 86%, or a bias of 0.2
 posterior standard deviations; with 300 (importance sampling) 83% and 0.35; with 100 (NUTS) 75% and 0.6.
 """

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from bayes_sklearn.likelihoods import (
     LIKELIHOODS,
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
     NegativeBinomialLikelihood,
@@ -182,6 +183,23 @@ def test_with_many_degrees_of_freedom_student_t_is_normal(nu: float) -> None:
     assert_allclose(ours.hessian, theirs.hessian, rtol=1e-12 + 1e3 / nu, atol=1e-14)
 
 
+@pytest.mark.parametrize("dispersion", [1e-7, 0.01, 0.4, 0.95])
+@pytest.mark.parametrize("y", [1e-12, 0.003, 0.5, 0.98, 1.0 - 1e-12])
+@pytest.mark.parametrize("eta", [-12.0, -0.3, 4.0])
+def test_beta_densities_keep_their_digits(dispersion: float, y: float, eta: float) -> None:
+    total = (1 - real(dispersion)) / real(dispersion)
+    alpha, beta = (total / (1 + PRECISE.exp(-sign * real(eta))) for sign in (1, -1))
+    g = PRECISE.loggamma
+    expected = (alpha - 1) * PRECISE.log(real(y)) + (beta - 1) * PRECISE.log1p(-real(y))
+    expected += g(alpha + beta) - g(alpha) - g(beta)
+    data, values = Observations(np.array([y])), {"dispersion": np.array([dispersion])}
+    found = BetaLikelihood().log_density(np.array([eta]), values, data)
+    # Terms of this size are added.
+    assert_allclose(found, float(expected), rtol=1e-12, atol=1e-14 * float(total) * (20.0 + abs(eta)) + 1e-13)
+    less = BetaLikelihood().probability_of_less(np.array([eta]), values, data)
+    assert_allclose(less, stats.beta.cdf(y, float(alpha), float(beta)), rtol=1e-9, atol=1e-14)
+
+
 def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observations]:
     rng = np.random.default_rng(3)
     eta = rng.normal(size=60) * 2.0
@@ -195,6 +213,8 @@ def observations(likelihood: Likelihood, noise: Any) -> tuple[Array, Observation
         share[5:10] = rng.uniform(size=5)  # counts that are not whole
         share[10:12] = 0.0, 1.0
         return eta, Observations(share, trials=trials)
+    if likelihood.name == "beta":
+        return eta, Observations(np.append([1e-9, 0.5, 1.0 - 1e-9], rng.beta(3.0, 2.0, 57)))
     y = rng.normal(size=60) * 3.0
     y[0] = 1e3
     return eta, Observations(y, rng.uniform(0.3, 2.0, 60), NOISES[noise], resolution=0.1, visible=0.6)
@@ -207,6 +227,7 @@ CASES = [
     ),
     (BinomialLikelihood(), "scaled"),
     (BetaBinomialLikelihood(), "scaled"),
+    (BetaLikelihood(), "scaled"),
     (PoissonLikelihood(), "scaled"),
     (NegativeBinomialLikelihood(), "scaled"),
 ]
@@ -309,6 +330,7 @@ def test_samplers_get_coordinates_without_walls_and_cusps(coordinate: Coordinate
         (StudentTLikelihood(InverseGamma(3.0, 5.0)), InverseGamma()),
         (BetaBinomialLikelihood(), HalfNormal()),
         (BetaBinomialLikelihood(Beta(0.5, 2.0)), HalfNormal()),
+        (BetaLikelihood(Beta(1.0, 4.0)), HalfNormal()),
         (NegativeBinomialLikelihood(HalfNormal(0.3)), HalfNormal()),
     ],
 )
@@ -348,7 +370,7 @@ def test_the_new_priors_are_scipys() -> None:
 def test_likelihoods_are_estimators() -> None:
     counted = {"binomial": "trials", "beta_binomial": "trials"}
     counted |= {"poisson": "exposure", "negative_binomial": "exposure"}
-    assert set(LIKELIHOODS) == {"normal", "student_t", *counted}
+    assert set(LIKELIHOODS) == {"normal", "student_t", "beta", *counted}
     for name, likelihood in LIKELIHOODS.items():
         assert likelihood.name == name
         likelihood.check("likelihood")
@@ -375,8 +397,17 @@ def test_likelihoods_are_estimators() -> None:
             "likelihood__dispersion_prior must be a prior such as",
         ),  # type: ignore[arg-type]
         (BetaBinomialLikelihood(Beta(beta=0.0)), ValueError, "dispersion_prior__beta must be positive"),
-        (NegativeBinomialLikelihood(Beta()), TypeError, "likelihood__dispersion_prior must be a prior such as"),
-        (NegativeBinomialLikelihood(HalfNormal(-1.0)), ValueError, "dispersion_prior__sigma must be positive"),
+        (BetaLikelihood(HalfNormal()), TypeError, "likelihood__dispersion_prior must be a prior such as"),  # type: ignore[arg-type]
+        (
+            NegativeBinomialLikelihood(Beta()),
+            TypeError,
+            "likelihood__dispersion_prior must be a prior such as",
+        ),
+        (
+            NegativeBinomialLikelihood(HalfNormal(-1.0)),
+            ValueError,
+            "dispersion_prior__sigma must be positive",
+        ),
     ],
 )
 def test_parameters_that_are_none_are_refused(likelihood: Any, error: type[Exception], message: str) -> None:

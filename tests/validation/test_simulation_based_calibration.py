@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from bayes_sklearn import BetaBinomialLikelihood, Mixture, StudentTLikelihood
+from bayes_sklearn import BetaBinomialLikelihood, BetaLikelihood, Mixture, StudentTLikelihood
 from bayes_sklearn.estimators.fitting import Fit
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.measurements.compressed import Rows
@@ -38,6 +38,8 @@ from calibration import COUNTS, FALSE_ALARM, N_ROWS, SEED, SHARES, X_COV, Y_ERR,
 from plain import Regressor
 
 MODERATE: dict[str, Any] = {"coef_prior": Normal(), "intercept_prior": Normal()}
+
+HOURS = np.geomspace(0.3, 12.0, N_ROWS)
 
 CASES: dict[str, dict[str, Case]] = {
     "exact": {
@@ -97,6 +99,28 @@ CASES: dict[str, dict[str, Case]] = {
         "student_t, the default": Case(
             {"likelihood": "student_t", "coef_prior": PoweredCorrelation(), "noise": "auto"}
         ),
+        "beta": Case({"likelihood": BetaLikelihood(Beta(2.0, 10.0)), "coef_prior": Normal()}, {}),
+        "beta, a feature with errors": Case(
+            {"likelihood": BetaLikelihood(Beta(2.0, 10.0)), "coef_prior": Normal(sigma=0.3)},
+            {"X_err": 0.5, "n_simulations": 100},
+            X[:, :1],
+        ),
+        "poisson": Case({"likelihood": "poisson", **MODERATE}, {"exposure": HOURS}),
+        "poisson, a learned scale, raw": Case(
+            {"likelihood": "poisson", "coef_prior": Normal(sigma=HalfNormal(0.3)), "exposure_column": 2},
+            {},
+            np.column_stack([X, HOURS]),
+        ),
+        "negative_binomial": Case({"likelihood": "negative_binomial", **MODERATE}, {"exposure": HOURS}),
+        "poisson, a feature with errors beside an exact one": Case(
+            {"likelihood": "poisson", "coef_prior": Normal(sigma=0.3)},
+            {"exposure": HOURS, "X_err": [0.5, 0.0], "n_simulations": 100},
+        ),
+        "negative_binomial, a feature with errors": Case(
+            {"likelihood": "negative_binomial", "coef_prior": Normal(sigma=0.3)},
+            {"exposure": HOURS, "X_err": 0.5, "n_simulations": 100},
+            X[:, :1],
+        ),
         "binomial, a learned scale": Case(
             {"likelihood": "binomial", "coef_prior": Laplace(b=HalfNormal())}, {"counts": COUNTS}
         ),
@@ -107,32 +131,27 @@ CASES: dict[str, dict[str, Case]] = {
         # Priors that leave most log odds where counts tell something; what is not trusted, NUTS would take over.
         "binomial, a feature with errors beside an exact one": Case(
             {"likelihood": "binomial", **MODERATE},
-            {"counts": COUNTS, "X_err": [0.5, 0.0], "n_simulations": 150},
+            {"counts": COUNTS, "X_err": [0.5, 0.0]},
         ),
         "binary, two features with errors": Case(
             {"likelihood": "binomial", **MODERATE},
-            {"counts": np.ones(N_ROWS), "X_err": [0.5, 4.0], "n_simulations": 150},
+            {"counts": np.ones(N_ROWS), "X_err": [0.5, 4.0]},
         ),
         "beta_binomial, a feature with errors": Case(
             {"likelihood": "beta_binomial", **MODERATE},
-            {"counts": COUNTS, "X_err": [0.5, 0.0], "n_simulations": 100},
+            {"counts": COUNTS, "X_err": [0.5, 0.0]},
         ),
         "student_t, auto, errors of a feature that go with the target's": Case(
             {"likelihood": "student_t", "noise": "auto", **MODERATE},
-            {
-                "y_err": Y_ERR,
-                "X_err": [0.5, 0.0],
-                "Xy_cov": np.outer(Y_ERR, [0.25, 0.0]),
-                "n_simulations": 100,
-            },
+            {"y_err": Y_ERR, "X_err": [0.5, 0.0], "Xy_cov": np.outer(Y_ERR, [0.25, 0.0])},
         ),
         "binomial, a feature that is a mixture": Case(
             {"likelihood": "binomial", "x_distribution": Mixture(n_components=2), **MODERATE},
-            {"counts": COUNTS, "X_err": 0.5, "n_simulations": 100},
+            {"counts": COUNTS, "X_err": 0.5},
             X[:, :1],
         ),
         "Laplace's prior beside an exact feature": Case(
-            {"coef_prior": Laplace()}, {"y_err": Y_ERR, "X_err": [0.5, 0.0], "n_simulations": 150}
+            {"coef_prior": Laplace()}, {"y_err": Y_ERR, "X_err": [0.5, 0.0]}
         ),
         "a feature that is a mixture": Case(
             {"x_distribution": Mixture(n_components=2), "noise": "known"},
@@ -230,6 +249,7 @@ def test_a_posterior_that_ignores_the_data_is_seen_by_the_likelihood_alone(
         ("exact", "raw, no intercept, errors in a column"),
         ("importance", "student_t, additive"),
         ("importance", "beta_binomial"),
+        ("importance", "poisson"),
         ("importance", "a feature with errors"),
     ],
 )
@@ -252,8 +272,10 @@ def test_the_log_likelihood_is_that_of_the_model(
         error, noise = simulation.data.errors.standard_error, simulation.problem.noise
         scale = true.get("noise_scale", 1.0)
         scatter = np.hypot(error, scale) if noise.only_scatters else scale * (1.0 if error is None else error)
-        if "dispersion" in true:
-            trials, share = simulation.data.trials, special.expit(line)
+        if name == "poisson":
+            terms = stats.poisson.logpmf(np.rint(rows.y * HOURS), HOURS * np.exp(line))
+        elif "dispersion" in true:
+            trials, share = simulation.data.errors.counts, special.expit(line)
             assert trials is not None
             a, b = (part * (1.0 / true["dispersion"] - 1.0) for part in (share, 1.0 - share))
             terms = stats.betabinom.logpmf(np.rint(rows.y * trials), trials, a, b) + np.log(trials)

@@ -108,6 +108,10 @@ class Anchored:
     """Coordinates that follow the prior's scale from the nearest of several places."""
 
     parts: list[FollowingNoise]
+    places: Array
+    """(m,) values of the coordinate of the prior's scale, ..."""
+    of_places: NDArray[np.intp]
+    """... and the part that fits at each of them, (m,)."""
 
     def points(self, points: Array) -> Array:
         """Return (gamma, coordinates of the others), (G, d)."""
@@ -123,10 +127,8 @@ class Anchored:
         return self.parts[0].density(self.points(points)) + volume
 
     def _nearest(self, points: Array) -> Iterator[tuple[FollowingNoise, NDArray[np.bool_]]]:
-        scales = np.log([part.prior_scale for part in self.parts])
-        with np.errstate(all="ignore"):
-            own = np.log(self.parts[0].density.prior_scale(points))
-        nearest = np.abs(own[:, None] - scales).argmin(axis=1)
+        own = np.abs(points[:, -1]) if self.parts[0].density.folded[-1] else points[:, -1]
+        nearest = self.of_places[np.abs(own[:, None] - self.places).argmin(axis=1)]
         for i, part in enumerate(self.parts):
             yield part, nearest == i
 
@@ -140,6 +142,7 @@ def anchored(coordinates: FollowingNoise, component: Component) -> FollowingNois
     if density.learned is None:
         return coordinates
     parts, width = [coordinates], component.scale[-1]
+    found = [(float(np.abs(component.center[-1]) if density.folded[-1] else component.center[-1]), 0)]
     # Where it is looked whether coordinates follow the prior's scale, in its coordinate's standard deviations; no
     # nearer to zero than this; and the squared distance of the mode, in its own, that takes a place of its own.
     places, least_place, off_mode = (-3.0, -1.5, 1.5, 3.0, 4.5), 0.1, 0.05
@@ -148,6 +151,7 @@ def anchored(coordinates: FollowingNoise, component: Component) -> FollowingNois
         at[-1] = abs(at[-1]) + away * width
         if not at[-1] > least_place * width:
             continue
+        found.append((float(at[-1]), 0))
         point = coordinates.points(at[None])[0]
         here = density.derivatives(point, coordinates.smoothing)
         if here.finite:
@@ -155,8 +159,10 @@ def anchored(coordinates: FollowingNoise, component: Component) -> FollowingNois
             if off @ off <= off_mode:
                 continue
         point = climb(density, point, coordinates.smoothing, k).center
+        found[-1] = (float(at[-1]), len(parts))
         parts.append(FollowingNoise.at(density, point, coordinates.smoothing))
-    return coordinates if len(parts) == 1 else Anchored(parts)
+    at_places, of_places = (np.array(part) for part in zip(*found, strict=True))
+    return coordinates if len(parts) == 1 else Anchored(parts, at_places, of_places)
 
 
 @dataclass(frozen=True, eq=False)

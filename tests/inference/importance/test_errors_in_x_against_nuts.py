@@ -43,6 +43,17 @@ class Design:
             y = eta + y_err * rng.standard_normal(self.n) + 0.5 * rng.standard_t(4, self.n)
             return {"X": X, "y": y, "X_err": X_err, "y_err": y_err, "trials": None}
         trials = np.full(self.n, self.trials) if self.trials == 1 else rng.poisson(self.trials, self.n) + 1
+        if self.likelihood in ("poisson", "negative_binomial"):
+            hours = rng.uniform(0.1, float(self.trials), self.n)
+            varied = 1.0 if self.likelihood == "poisson" else rng.gamma(2.0, 0.5, self.n)
+            return {
+                "X": X,
+                "y": rng.poisson(hours * np.exp(eta) * varied),
+                "X_err": X_err,
+                "y_err": None,
+                "trials": None,
+                "exposure": hours,
+            }
         share = 1.0 / (1.0 + np.exp(-eta))
         if self.likelihood == "beta_binomial":
             share = rng.beta(9.0 * share, 9.0 * (1.0 - share))
@@ -59,6 +70,8 @@ DESIGNS = [
     Design("binomial", 200, 1, 0.5, 1, 100),
     Design("beta_binomial", 150, 0, 0.4, 30, 300),
     Design("student_t", 200, 1, 0.8, 1, 400),
+    Design("poisson", 150, 1, 0.6, 1, 500),
+    Design("negative_binomial", 150, 0, 0.6, 20, 600),
 ]
 
 
@@ -70,7 +83,10 @@ def sampled(table: dict[str, Any], likelihood: str) -> dict[str, Array]:
     X, y, trials = table["X"], table["y"], table["trials"]
     mean, sd = X.mean(axis=0), X.std(axis=0)
     w, z, u = (X[:, 0] - mean[0]) / sd[0], (X[:, 1:] - mean[1:]) / sd[1:], table["X_err"][:, 0] / sd[0]
-    center, unit = (y.mean(), y.std()) if trials is None else (0.0, 1.0)
+    center, unit = (y.mean(), y.std()) if likelihood == "student_t" else (0.0, 1.0)
+    hours = table.get("exposure")
+    if hours is not None:
+        center = np.log((y.sum() + 0.5) / hours.sum())
     with pm.Model():
         t = pm.HalfStudentT("t", nu=4, sigma=1)
         expected = pm.Normal("mu", 0, 10)
@@ -86,6 +102,13 @@ def sampled(table: dict[str, Any], likelihood: str) -> dict[str, Array]:
             nu = pm.Deterministic("nu", 2.0 + pm.Gamma("above", 2, 0.1))
             sigma = pt.sqrt(scatter**2 + (table["y_err"] / unit) ** 2)
             pm.StudentT("y", nu=nu, mu=eta, sigma=sigma, observed=(y - center) / unit)
+        elif hours is not None:
+            mu = hours * pt.exp(center + eta)
+            if likelihood == "poisson":
+                pm.Poisson("y", mu=mu, observed=y)
+            else:
+                phi = pm.HalfStudentT("dispersion", nu=3, sigma=0.5)
+                pm.NegativeBinomial("y", mu=mu, alpha=1.0 / phi, observed=y)
         else:
             k, p = np.rint(y * trials).astype(int), pm.math.sigmoid(eta)
             if likelihood == "binomial":
@@ -124,7 +147,8 @@ def test_moments_are_those_of_the_model_with_true_features(design: Design) -> No
         noise_prior=HalfNormal(),
         random_state=0,
     )
-    model.fit(table["X"], table["y"], table["trials"], y_err=table["y_err"], X_err=table["X_err"])
+    given = {name: table[name] for name in ("y_err", "X_err", "exposure") if name in table}
+    model.fit(table["X"], table["y"], table["trials"], **given)
     assert model.inference_ == "importance"
     posterior = model._fitted.posterior
     B, weights = posterior.location, posterior.weights

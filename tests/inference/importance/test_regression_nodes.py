@@ -26,13 +26,17 @@ from bayes_sklearn.inference.importance.regression_density import RegressionDens
 from bayes_sklearn.inference.importance.regression_nodes import find_proposal, solve_regression
 from bayes_sklearn.inference.numerics.importance_sampling import Sample
 from bayes_sklearn.inference.posterior import Posterior
-from bayes_sklearn.inference.problem import NotTrusted, Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.inference.propriety import check_proper
+from bayes_sklearn.inference.settings import NotTrusted, SamplerSettings
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NegativeBinomialLikelihood,
     NormalLikelihood,
+    PoissonLikelihood,
     StudentTLikelihood,
 )
 from bayes_sklearn.likelihoods.noise import NOISES
@@ -108,6 +112,13 @@ def evidence_error(sample: Sample) -> float:
     return Z * float(np.sqrt(1.0 / sample.effective_size - 1.0 / len(sample.points)) + 1e-4)
 
 
+def events(likelihood: Any, n: int = 40, **changes: Any) -> Problem:
+    rng = np.random.default_rng(0)
+    X, hours = rng.normal(size=(n, 2)), rng.uniform(0.2, 9.0, n)
+    rate = np.exp(1.0 + X @ [0.5, -0.3]) * rng.gamma(2.0, 0.5, n)
+    return build(X, rng.poisson(rate * hours) / hours, likelihood, hours, **changes)
+
+
 CASES = {
     "binomial": lambda: shares(frequency=np.arange(40.0) % 3),
     "beta_binomial": lambda: shares(dispersion=0.1, intercept_prior=None),
@@ -115,6 +126,14 @@ CASES = {
     "student_t additive": lambda: heavy(noise="additive", standardize=False),
     "student_t known": lambda: heavy(noise="known", intercept_prior=Flat(), coef_prior=Flat()),
     "student_t 4": lambda: heavy(nu=4.0),
+    "beta": lambda: build(
+        np.random.default_rng(0).normal(size=(40, 2)),
+        np.random.default_rng(1).beta(3.0, 5.0, 40),
+        BetaLikelihood(),
+        frequency=np.arange(40.0) % 3,
+    ),
+    "poisson": lambda: events(PoissonLikelihood(), frequency=np.arange(40.0) % 3),
+    "negative_binomial": lambda: events(NegativeBinomialLikelihood()),
 }
 
 

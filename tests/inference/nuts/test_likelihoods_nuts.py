@@ -26,15 +26,19 @@ from bayes_sklearn.inference.nuts.mixture_data import mixture_data
 from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
-from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.inference.structural.model import MEAN_SCALE
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NegativeBinomialLikelihood,
     NormalLikelihood,
     Observations,
+    PoissonLikelihood,
     StudentTLikelihood,
 )
 from bayes_sklearn.likelihoods.noise import KNOWN, NOISES, SCALED
@@ -70,6 +74,9 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "beta-binomial": BetaBinomialLikelihood(),
     "beta-binomial, beta(2, 5)": BetaBinomialLikelihood(Beta(2.0, 5.0)),
     "normal": NormalLikelihood(),
+    "beta": BetaLikelihood(),
+    "poisson": PoissonLikelihood(),
+    "negative binomial": NegativeBinomialLikelihood(),
 }
 COEF_PRIORS: dict[str, Callable[[int], CoefficientPrior]] = {
     "normal": lambda p: Normal(),
@@ -112,7 +119,7 @@ class Case:
 
     @property
     def of_shares(self) -> bool:
-        return "binomial" in self.likelihood
+        return self.likelihood.startswith(("binomial", "beta-binomial"))
 
     @cached_property
     def problem(self) -> Problem:
@@ -135,6 +142,11 @@ class Case:
                 share = rng.beta(12.0 * share, 12.0 * (1.0 - share))
             y = rng.binomial(trials.astype(int), share) / trials
             y = np.round(y, 2) if self.rounded else y
+        elif self.likelihood == "beta":
+            y = rng.beta(12.0 / (1.0 + np.exp(-eta)), 12.0 / (1.0 + np.exp(eta)))
+        elif LIKELIHOODS[self.likelihood].counted:
+            trials = rng.uniform(0.1, 30.0, n)
+            y = rng.poisson(trials * np.exp(eta) * rng.gamma(2.0, 0.5, n)) / trials
         else:
             y = eta + y_err * rng.standard_t(4.0, n)
         errors = None
@@ -147,7 +159,7 @@ class Case:
         likelihood = LIKELIHOODS[self.likelihood]
         problem = Problem.build(
             Rows(X, y, None, frequency),
-            None if self.of_shares else y_err,
+            y_err if LIKELIHOODS[self.likelihood].has_noise_scale else None,
             noise=NOISES[self.noise],
             standardize=self.standardize,
             coef_prior=COEF_PRIORS[self.coef](p),
@@ -231,6 +243,11 @@ DENSITIES = [
     Case("beta-binomial", weights="fractional"),
     Case("beta-binomial, beta(2, 5)", coef="flat", rounded=True),
     Case("beta-binomial", coef="horseshoe", n=80, p=5),
+    Case("beta", weights="fractional"),
+    Case("poisson", weights="fractional"),
+    Case("poisson", coef="horseshoe", intercept=False),
+    Case("negative binomial", coef="laplace"),
+    Case("negative binomial", coef="horseshoe", weights="whole"),
 ]
 
 
@@ -287,6 +304,9 @@ def unit_by_hand(case: Case, values: Mapping[str, Any]) -> float:
         variance = problem.noise.variance(values, problem.typical_error)
         return float(np.sqrt(variance / f.sum()))
     n = np.asarray(data.trials)
+    if problem.likelihood.per == "exposure":
+        mean = n * (f @ (n * data.y) + 0.5) / (f @ n)
+        return float((f * mean / (1.0 + mean * values.get("dispersion", 0.0))).sum() ** -0.5)
     pooled = (f @ (n * data.y) + 0.5) / (f @ n + 1.0)
     correlated = 1.0 + (n - 1.0) * values.get("dispersion", 0.0)
     return float((f * n / correlated * pooled * (1.0 - pooled)).sum() ** -0.5)
@@ -309,6 +329,7 @@ def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
             f"coef{suffix}": B[int(case.intercept) :],
             f"intercept{suffix}": B[0],
             "nu_above_log__": np.log(values["nu"] - lower),
+            "dispersion_log__": np.log(values["dispersion"]),
             "dispersion_logodds__": np.log(values["dispersion"] / (1.0 - values["dispersion"])),
             "sigma_log__": np.log(values["noise_scale"]),
             f"sigma{suffix}_log__": np.log(values["noise_scale"]),
@@ -329,7 +350,7 @@ def test_readable_density_is_likelihood_times_priors(case: Case) -> None:
         expected += log_prior(case, B, known, sd)
         assert_allclose(outputs(point)[0], expected, rtol=1e-9, atol=1e-5)
     assert ("nu_above" in free) == (case.likelihood in ("t", "t, above 1"))
-    assert ("dispersion" in free) == (case.likelihood.startswith("beta"))
+    assert ("dispersion" in free) == (case.likelihood.startswith(("beta", "negative")))
 
 
 def test_readable_counts_of_rounded_shares_are_whole() -> None:

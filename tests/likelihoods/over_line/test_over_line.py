@@ -15,14 +15,17 @@ from scipy.special import betaln, expit, gammaln, logit, logsumexp
 
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
+    BetaLikelihood,
     BinomialLikelihood,
     Likelihood,
+    NegativeBinomialLikelihood,
     NormalLikelihood,
     Observations,
+    PoissonLikelihood,
     StudentTLikelihood,
 )
-from bayes_sklearn.likelihoods.over_line import Places, log_density_over_line
-from bayes_sklearn.likelihoods.over_line_graph import graph_over_line
+from bayes_sklearn.likelihoods.over_line.graph import graph_over_line
+from bayes_sklearn.likelihoods.over_line.integral import Places, log_density_over_line
 
 Array = NDArray[np.float64]
 
@@ -61,6 +64,16 @@ def of_count(k: float, n: float, dispersion: float | None) -> Callable[[Array], 
     return binomial if dispersion is None else beta_binomial
 
 
+def of_events(k: float, exposure: float, dispersion: float | None) -> Callable[[Array], Array]:
+    def log_density(eta: Array) -> Array:
+        mean = exposure * np.exp(eta)
+        if dispersion is None:
+            return stats.poisson.logpmf(k, mean)
+        return stats.nbinom.logpmf(k, 1.0 / dispersion, 1.0 / (1.0 + dispersion * mean))
+
+    return log_density
+
+
 def each_row(
     likelihood: Likelihood,
     mean: Array,
@@ -85,6 +98,15 @@ def counted_rows(likelihood: Likelihood, n: int) -> tuple[Observations, dict[str
     """Return rows of 1 to 100,000 trials, some without successes or failures, that their line's mean is off from."""
     rng = np.random.default_rng(5)
     trials, variance = np.rint(10.0 ** rng.uniform(0.0, 5.0, n)), 10.0 ** rng.uniform(-3.0, np.log10(4.0), n)
+    if likelihood.per == "exposure":
+        k, hours = (
+            np.where(rng.random(n) < 0.2, 0.0, np.rint(10.0 ** rng.uniform(0.0, 6.0, n))),
+            trials / 30.0,
+        )
+        width = np.where(rng.random(n) < 0.5, np.sqrt(variance), 1.0 / np.sqrt(k + 0.5))
+        mean = np.log((k + 0.5) / hours) + rng.uniform(-8.0, 8.0, n) * width
+        values = {"dispersion": 10.0 ** rng.uniform(-6.0, 1.0, n)} if likelihood.name != "poisson" else {}
+        return Observations(k / hours, trials=hours), values, mean, variance
     share = np.where(rng.random(n) < 0.6, expit(rng.normal(0.0, 2.0, n)), rng.integers(0, 2, n))
     successes = np.rint(share * trials)
     up, down = successes + 0.5, trials - successes + 0.5
@@ -97,7 +119,9 @@ def counted_rows(likelihood: Likelihood, n: int) -> tuple[Observations, dict[str
 
 
 @pytest.mark.parametrize(
-    "likelihood", [BinomialLikelihood(), BetaBinomialLikelihood()], ids=lambda likelihood: likelihood.name
+    "likelihood",
+    [BinomialLikelihood(), BetaBinomialLikelihood(), PoissonLikelihood(), NegativeBinomialLikelihood()],
+    ids=lambda likelihood: likelihood.name,
 )
 @pytest.mark.parametrize("away", [False, True])
 def test_counts_are_integrated_near_their_places_and_away_from_them(
@@ -112,8 +136,9 @@ def test_counts_are_integrated_near_their_places_and_away_from_them(
     found = each_row(likelihood, mean, variance, values, data, places)
     trials = np.asarray(data.trials)
     dispersion = values.get("dispersion", np.full(len(mean), None))
+    of = of_events if likelihood.per == "exposure" else of_count
     expected = [
-        summed(of_count(*of_row), a, v)
+        summed(of(*of_row), a, v)
         for *of_row, a, v in zip(np.rint(data.y * trials), trials, dispersion, mean, variance, strict=True)
     ]
     assert_allclose(found, expected, rtol=0.0, atol=1e-4 if away else 1e-5)
@@ -131,6 +156,23 @@ def test_t_noise_is_integrated() -> None:
         summed(lambda eta, i=i: stats.t.logpdf(-eta, nu[i], scale=scale[i]), mean[i], variance[i])  # type: ignore[misc]
         for i in range(n)
     ]
+    assert_allclose(found, expected, rtol=0.0, atol=1e-5)
+
+
+def test_proportions_are_integrated() -> None:
+    rng = np.random.default_rng(7)
+    n = 120
+    variance, rho = 10.0 ** rng.uniform(-3.0, np.log10(4.0), n), 10.0 ** rng.uniform(-5.0, -0.3, n)
+    mean = rng.normal(0.0, 1.5, n)
+    line = mean + rng.normal(size=n) * np.sqrt(variance)
+    total = 1.0 / rho - 1.0
+    y = np.clip(rng.beta(total * expit(line), total * expit(-line)), 1e-6, 1.0 - 1e-6)
+    found = each_row(BetaLikelihood(), mean, variance, {"dispersion": rho}, Observations(y))
+
+    def of(i: int) -> Callable[[Array], Array]:
+        return lambda eta: stats.beta.logpdf(y[i], total[i] * expit(eta), total[i] * expit(-eta))
+
+    expected = [summed(of(i), mean[i], variance[i]) for i in range(n)]
     assert_allclose(found, expected, rtol=0.0, atol=1e-5)
 
 
@@ -221,6 +263,8 @@ def test_points_and_rows_may_be_taken_together() -> None:
     [
         (BinomialLikelihood(), {}),
         (BetaBinomialLikelihood(), {"dispersion": 0.03}),
+        (PoissonLikelihood(), {}),
+        (NegativeBinomialLikelihood(), {"dispersion": 0.3}),
         (StudentTLikelihood(), {"noise_scale": 0.4, "nu": 2.5}),
         (StudentTLikelihood(nu=30), {"noise_scale": 0.1}),
         (NormalLikelihood(), {"noise_scale": 0.4}),
@@ -233,7 +277,7 @@ def test_in_pytensor_it_has_the_same_values_and_slopes(likelihood: Likelihood, a
 
     rng = np.random.default_rng(11)
     n = 30
-    data, _, mean, variance = counted_rows(BinomialLikelihood(), n)
+    data, _, mean, variance = counted_rows(likelihood if likelihood.counted else BinomialLikelihood(), n)
     if not likelihood.counted:
         data = Observations(mean + rng.standard_t(3, n))
     start = {name: np.float64(value) for name, value in at.items()}

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .additive import NormalLikelihood
-from .base import Likelihood, Observations
+from ..additive import NormalLikelihood
+from ..base import Likelihood, Observations
 
 __all__ = ["Places", "log_density_over_line", "parts_over_line"]
 
