@@ -154,9 +154,9 @@ def test_observed_rows_are_of_the_table_and_predictions_of_the_population() -> N
     # As the rows are: standard error of the observed mean 0.04.
     assert new.mean() == pytest.approx(y.mean(), abs=0.2)
     of_rows = np.asarray(found.log_likelihood["y"]).reshape(-1, len(y))
-    posterior = found.posterior.stack(sample=("chain", "draw"))
-    line = np.asarray(posterior["intercept"])[:, None] + np.asarray(posterior["coef"]).T @ X.T
-    scale = np.asarray(posterior["sigma"])[:, None]
+    posterior = {name: np.asarray(found.posterior[name]) for name in ("intercept", "coef", "sigma")}
+    line = posterior["intercept"].reshape(-1, 1) + posterior["coef"].reshape(-1, 2) @ X.T
+    scale = posterior["sigma"].reshape(-1, 1)
     expected = stats.norm.logpdf(y, line, scale) - stats.norm.logsf(1.0, line, scale)
     assert_allclose(of_rows, expected, rtol=1e-8, atol=1e-8)
     again = pickle.loads(pickle.dumps(model))
