@@ -364,6 +364,11 @@ def test_the_sampler_has_the_density(case: Case) -> None:
             scale = data.mixture.columns["s"]
             volume = points[0, scale][0]
             points[:, scale] = np.exp(points[:, scale])
+        if isinstance(problem.coef_prior.scale_prior, HalfNormal):  # above one it stands for itself
+            scale = data.mixture.columns["tau"]
+            c, tau = points[0, scale][0], np.logaddexp(0.0, points[0, scale][0])
+            volume += -np.logaddexp(0.0, -c) - np.log(tau)
+            points[:, scale] = np.log(tau)
         found.append(float(log_density({"u": u})) - data.mixture.log_density(points)[0] - volume)
     assert_allclose(found, found[0], rtol=0.0, atol=1e-8)
 
