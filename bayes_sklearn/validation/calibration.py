@@ -328,7 +328,10 @@ def _settled(
     # What weights are is said here, not guessed from the target.
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
-    target = np.arange(n) % 2.0 if y is None else y  # in the place of one: any that is not constant
+    likelihood = resolve_likelihood(model.likelihood)
+    # In the place of a target: any that is not constant, of counts whole, of proportions inside.
+    inside = not likelihood.counted and not likelihood.has_noise_scale
+    target = np.arange(n) % 2.0 * (0.5 if inside else 1.0) + 0.25 * inside if y is None else y
     data = read(model, X, target, counts, y_err, feature_errors, exposure)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
@@ -339,7 +342,6 @@ def _settled(
             "x_distribution='mixture' chooses its number of components by the data, which is no model to draw data"
             " from: use x_distribution=Mixture(n_components=2), say."
         )
-    likelihood = resolve_likelihood(model.likelihood)
     counted = errors.counts is not None and not likelihood.counted
     if targets == "binomial" and not (counted and likelihood.is_normal):
         raise ValueError(
