@@ -316,7 +316,7 @@ def _settled(
     y_err: ArrayLike | float | None,
     feature_errors: Mapping[str, Any],
     targets: str,
-    exposure: ArrayLike | float | None,
+    exposure: ArrayLike | float | None = None,
 ) -> tuple[Simulation, list[str], tuple[str, ...]]:
     """Return the model with all that a fit would take from its data settled, the features' names, and notes."""
     n = _num_samples(X)
