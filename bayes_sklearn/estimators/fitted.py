@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from ..inference._compat import diagnostics
 from ..inference.chi_square import ChiSquare
 from ..inference.exact.engine import contradicted
-from ..inference.posterior import Posterior
+from ..inference.posterior import Posterior, line_mean
 from ..inference.scaling import Scaling
-from ..likelihoods.base import Likelihood
+from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.limited import Truncated, selected
 from ..likelihoods.noise import Noise
 from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import check_coverage, check_vector
@@ -48,6 +49,7 @@ class FittedModel:
     posterior: Posterior
     """On the data's scale."""
     likelihood: Likelihood
+    """Of the population that rows are of."""
     noise_model: NoiseModel
     """What the noise of new measurements is like."""
     columns: Columns
@@ -60,6 +62,8 @@ class FittedModel:
     """Of the training rows' features: those of new rows that state none."""
     chi_square: ChiSquare | None = None
     """Where the target's errors are known outright."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which targets lie of rows that are in the table."""
 
     @classmethod
     def of(cls, fitted: Fit, data: TrainingData, noise: Noise, seed: int) -> FittedModel:
@@ -71,7 +75,7 @@ class FittedModel:
         known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
         return cls(
             fitted.posterior,
-            problem.likelihood,
+            problem.likelihood.population,
             NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted),
             data.columns,
             problem.scaling,
@@ -79,12 +83,18 @@ class FittedModel:
             fitted.attenuation,
             None if of_features is None else of_features.typical(errors.frequency),
             ChiSquare.of(fitted.posterior, problem) if known else None,
+            problem.truncation,
         )
 
     @property
     def standardized(self) -> bool:
         """Whether priors are on another scale than the data's."""
         return not self.scaling.is_identity
+
+    @property
+    def likelihood_of_rows(self) -> Likelihood:
+        """Of rows that are in the table, on the data's scale."""
+        return selected(self.likelihood, self.truncation)
 
     @property
     def errors_go_together(self) -> bool:
@@ -121,12 +131,7 @@ class FittedModel:
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
             stated = check_vector(stated, len(table), "y_err")
-        if of_features["Xy_cov"] is not None and not self.likelihood.is_normal:
-            raise ValueError(
-                f"Xy_cov of rows to be predicted takes the normal likelihood, not {self.likelihood!r}: leave it out,"
-                " and errors of their features are taken to say nothing of the target's."
-            )
-        nothing_stated = counts is None and stated is None and not held and self.likelihood.is_normal
+        nothing_stated = counts is None and stated is None and not held and self.likelihood.has_noise_scale
         distribution = new_rows(
             self.likelihood,
             self.posterior,
@@ -297,6 +302,7 @@ def warn_of_doubts(fitted: Fit, model: FittedModel) -> None:
     if model.chi_square is not None:
         _warn_if_no_fit(model.chi_square)
     _warn_if_contradicted(fitted)
+    _warn_if_limits_say_nothing(fitted)
     names = model.columns.feature_names
     if model.attenuation is not None:
         _warn_if_errors_hide_features(model.attenuation, names)
@@ -317,6 +323,33 @@ def _warn_if_contradicted(fitted: Fit) -> None:
             f" wide explains them better by more than {max(nats, strong):,g} nats, and under this one"
             " coefficients and intervals are not to be trusted. Use coef_prior=None, whose scale is learned, or"
             " Normal(sigma=HalfCauchy()).",
+        )
+
+
+def _warn_if_limits_say_nothing(fitted: Fit) -> None:
+    """Warn of limits so far away that every row of the population would have been selected."""
+    problem, posterior = fitted.problem, fitted.posterior
+    if problem.truncation is None:
+        return
+    # That many rows were not selected, where the parameters are what they are in the mean.
+    rows, of_population = problem.rows, selected(problem.likelihood, problem.truncation)
+    if not isinstance(of_population, Truncated):  # for the type checker
+        raise AssertionError
+    line = line_mean(posterior, rows)
+    weights, means = posterior.weights, {"noise_scale": posterior.noise_scale, **posterior.auxiliary}
+    if posterior.scatter is not None:
+        means["scatter"] = posterior.scatter
+    values = {name: np.asarray(weights @ drawn) for name, drawn in means.items()}
+    error = 1.0 if problem.standard_error is None else problem.standard_error
+    trials = 1.0 if problem.trials is None else problem.trials
+    data = Observations(rows.y, error, problem.noise, trials)
+    found = of_population.log_selected(line, values, data)
+    if -np.expm1(found).sum() < 0.01:
+        lower, upper = problem.truncation
+        limit = " and ".join(f"{end:g}" for end in (lower, upper) if np.isfinite(end))
+        warn(
+            f"truncation says nothing: of the population that these rows are of, next to none lies beyond {limit}."
+            " Check the limit's unit, or leave it out.",
         )
 
 

@@ -13,8 +13,9 @@ from ..inference._compat import quietly
 from ..inference.exact.engine import refined
 from ..inference.importance.engine import number_of_components
 from ..inference.posterior import Posterior, line_mean_and_variance
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
 from ..inference.scaling import PriorUnits
+from ..inference.settings import SamplerSettings
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
@@ -53,6 +54,8 @@ class Specification:
     """What priors are in units of; None: it follows from the rows to fit."""
     relative_to: float | None = None
     """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which the target of every row that is in the table lies."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -74,7 +77,7 @@ class Specification:
 
     def problem(self, rows: Rows, standard_error: Array | float | None, like: Problem | None) -> Problem:
         """Return the problem of the rows with these errors; `like` is one of the same rows under others."""
-        return Problem.build(
+        found = Problem.build(
             rows,
             standard_error,
             noise=self.noise,
@@ -88,6 +91,7 @@ class Specification:
             relative_to=self.relative_to,
             **self.priors,
         )
+        return found if self.truncation is None else found.selected(self.truncation)
 
 
 class Attenuation(NamedTuple):

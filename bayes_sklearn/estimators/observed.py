@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import line_mean
-from ..inference.problem import Problem, SamplerSettings
-from ..measurements.checks import read_table, read_target
+from ..inference.problem import Problem
+from ..inference.settings import SamplerSettings
+from ..measurements.checks import read_table, read_target, resolve_truncation
 from ..measurements.compressed import Rows
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
@@ -68,7 +69,9 @@ def given_draws(model: Any, observed: Observed, draws: Draws) -> GivenDraws:
     if draws.true_features is not None:
         sharing = fitted.noise_model.sharing(draws.noise_scale)
         draws = draws._replace(true_features=replace(draws.true_features, sharing=sharing))
-    return GivenDraws(fitted.likelihood, fitted.noise_model.noise, observed, draws, fitted.posterior.center)
+    return GivenDraws(
+        fitted.likelihood_of_rows, fitted.noise_model.noise, observed, draws, fitted.posterior.center
+    )
 
 
 def settled(
@@ -139,6 +142,7 @@ def observed_rows(
     if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
     rows = Rows(table, target, columns.features, errors.frequency)
+    resolve_truncation(fitted.truncation, target, rows.used, counted=fitted.likelihood.counted)
     standard_error = _standard_error(fitted, rows, errors)
     given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
     if sample_weight is not None and errors.weight_type == "frequency":

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
 from ..inference.propriety import ImproperPosterior
+from ..inference.settings import SamplerSettings
 from ..likelihoods.noise import NOISES
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.columns import Columns
@@ -154,6 +155,8 @@ def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors
             f"under {likelihood!r} the density of every row is its own. Call fit with all rows, or use"
             " likelihood='normal'"
         )
+    if model.truncation is not None:
+        return "with truncation the density of every row is its own. Call fit with all rows"
     if counted and model.count_error == "fitted":
         return (
             "count_error='fitted' takes errors at the shares that all rows together let one expect. Use"

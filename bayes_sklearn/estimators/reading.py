@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..inference.problem import SamplerSettings
+from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
-from ..measurements.checks import as_shares, read_table, read_target
+from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
@@ -59,6 +59,8 @@ class TrainingData(NamedTuple):
     """Row labels, or None."""
     state: Compressed | None = None
     """Where the rows stand for others: the state of those."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which the targets of rows lie that are in the table."""
 
     def take(self, index: NDArray[np.intp]) -> TrainingData:
         """Return some of the rows; an index may stand there several times."""
@@ -156,7 +158,27 @@ def read(
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
         **feature_errors,
     )
-    return TrainingData(rows, columns, errors, of_features, index)
+    data = TrainingData(rows, columns, errors, of_features, index)
+    return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
+
+
+def _selection(
+    truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool
+) -> tuple[float, float] | None:
+    """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
+    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
+    instead = None
+    if data.feature_errors is not None:
+        instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
+    elif likelihood.per == "exposure" and data.errors.counts is not None:
+        instead = "events that were all counted over one: leave exposure (exposure_column) out"
+    elif data.errors.kind == "counts" and not likelihood.counted:
+        instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
+    elif batch:
+        instead = "all rows at once: call fit"
+    if limits is not None and instead is not None:
+        raise ValueError(f"truncation, by which rows are selected, goes with {instead}.")
+    return limits
 
 
 def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:
@@ -187,6 +209,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
+        truncation=data.truncation,
     )
 
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference import ENGINES
-from ..inference.problem import SamplerSettings
+from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.messages import brief
@@ -116,6 +116,11 @@ class BayesianErrorsInVariablesRegressor(
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+    truncation : tuple of (float or None, float or None), default=None
+        Limits (lower, upper) of the target, either of which may be None, where rows are in the table because y lies
+        between them: the coefficients are then those of the population that rows were selected from, and so are
+        predictions, which are not cut off at the limits. Counts at the lower limit are not selected, those at the
+        upper one are. Not for features with errors.
     x_distribution : {"normal", "mixture"} or Mixture, default="normal"
         How the true values of features with errors are distributed, given the exact features. "mixture": of normal
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
@@ -214,6 +219,7 @@ class BayesianErrorsInVariablesRegressor(
         "y_err_column": "no_validation",
         "exposure_column": "no_validation",
         "error_columns": "no_validation",
+        "truncation": "no_validation",
         "x_distribution": "no_validation",
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
@@ -249,6 +255,7 @@ class BayesianErrorsInVariablesRegressor(
         y_err_column: str | int | None = None,
         exposure_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
+        truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
         standardize: bool = True,
         fit_intercept: bool = True,
@@ -271,6 +278,7 @@ class BayesianErrorsInVariablesRegressor(
         self.y_err_column = y_err_column
         self.exposure_column = exposure_column
         self.error_columns = error_columns
+        self.truncation = truncation
         self.x_distribution = x_distribution
         self.standardize = standardize
         self.fit_intercept = fit_intercept

@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..inference.exact import engine as exact
 from ..inference.exact.leave_one_out import leave_one_out
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
+from ..inference.settings import SamplerSettings
 from ..persistence import PersistenceMixin
 from ..prediction.distribution import PredictiveDistribution
 from ..priors.base import Parametrized

@@ -11,7 +11,8 @@ from .exact import engine as exact
 from .importance import engine as importance
 from .nuts import engine as nuts
 from .posterior import Posterior
-from .problem import NotTrusted, Problem, SamplerSettings
+from .problem import Problem
+from .settings import NotTrusted, SamplerSettings
 
 __all__ = ["ENGINES", "choose", "solve", "solve_in_turn"]
 

@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.limited import Truncated
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
@@ -23,10 +24,10 @@ from ..priors.base import CoefficientPrior, Flat, Prior, ScalePrior
 from ..priors.coefficients import Normal
 from ..priors.scales import ScatterPrior
 from .given_scale import ConditionalPrior, GivenScale
-from .posterior import Posterior, row_blocks
+from .posterior import row_blocks
 from .scaling import PriorUnits, Scaling, pooled_mean
 
-__all__ = ["NotTrusted", "Problem", "SamplerSettings"]
+__all__ = ["Problem"]
 
 Array = NDArray[np.float64]
 
@@ -62,6 +63,8 @@ class Problem:
     """Of problems that differ in their priors: what `factor_at` returned; None: nothing is."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows."""
+    truncation: tuple[float, float] | None = None
+    """Limits, in the data's unit, between which targets lie of rows in the table; the likelihood has them."""
     average_error: float | None = None
     """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
     noise scale is in the target's unit. None: they are known outright, or not at all."""
@@ -135,6 +138,14 @@ class Problem:
             if relative_to is None
             else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
         )
+
+    def selected(self, truncation: tuple[float, float]) -> Problem:
+        """Return the problem of rows that are in the table because their target lies between limits."""
+        center, unit = 0.0, self.rate_unit
+        if self.likelihood.link.is_identity:
+            center, unit = float(self.rows.here(self.scaling.mean)[-1]), self.scaling.y_scale
+        likelihood = Truncated(self.likelihood, *((limit - center) / unit for limit in truncation))
+        return replace(self, likelihood=likelihood, truncation=truncation)
 
     @property
     def errors_known(self) -> bool:
@@ -415,33 +426,3 @@ class Problem:
         spread = np.where(spread > 0.0, spread, per_row)
         magnitude = abs(self.state.origin[-1]) / self.scaling.y_scale * per_row
         return np.maximum(RESOLUTION * spread, np.finfo(np.float64).eps * magnitude)
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """What engines that sample are told, and those that draw nodes."""
-
-    draws: int = 1000
-    """Of each chain, those of tuning not counted."""
-    chains: int = 4
-    nuts_kwargs: Mapping[str, Any] | None = None
-    seed: int = 0
-    verbose: bool = False
-    nodes: int | None = None
-    """Of importance sampling without errors of features; None: as many as it takes."""
-
-
-class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller to go on, or to warn
-    """An engine's own checks refuse its solution.
-
-    Parameters
-    ----------
-    reason : str
-        A sentence that names the figures.
-    posterior : Posterior
-        The solution, in the model's units.
-    """
-
-    def __init__(self, reason: str, posterior: Posterior):
-        super().__init__(reason)
-        self.posterior = posterior

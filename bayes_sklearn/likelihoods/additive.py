@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, ndtr, stdtr
+from scipy.special import log_ndtr, logsumexp, ndtr, stdtr
 
 from ..measurements.messages import shown
 from ..priors.base import Prior, ScalePrior
 from ..priors.scales import Gamma, ScatterPrior
 from .base import Derivatives, Likelihood, Observations
-from .noise import Noise
+from .noise import KNOWN, Noise
 from .parameters import Auxiliary, FoldedLog, Log, given_prior
-from .special_functions import log_rising, rising_derivatives
+from .special_functions import log_beta_below, log_one_less, log_rising, rising_derivatives
 
 __all__ = ["NormalLikelihood", "StudentTLikelihood"]
 
@@ -96,6 +97,64 @@ class _Additive(Likelihood):
     def squared_scale(self, values: Mapping[str, Array], data: Observations) -> Array:
         return np.asarray(data.noise.variance(values, np.asarray(data.standard_error), data.resolution))
 
+    @abstractmethod
+    def _log_below(self, z: Array, values: Mapping[str, Array]) -> Array:
+        """Return the log probability of noise of scale one below negative z, (...,)."""
+
+    def log_between(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, lower: Array, upper: Array
+    ) -> Array:
+        scale = np.sqrt(self.squared_scale(values, data))
+        # Beyond there logarithms are too large for numbers.
+        most = 1e150
+        low, high = (np.clip((limit - eta) / scale, -most, most) for limit in (lower, upper))
+        if np.isneginf(lower).all() or np.isposinf(upper).all():
+            return self._log_at_most(high if np.isneginf(lower).all() else -low, values)
+        width = np.minimum((upper - lower) / scale, 2.0 * most) + np.zeros_like(low)
+        # In the tail that is less: noise is symmetric.
+        above = low + high > 0.0
+        low, high = np.where(above, -high, low), np.where(above, -low, high)
+        values = {name: np.broadcast_to(value, high.shape) for name, value in values.items()}
+        top = self._log_at_most(high, values)
+        gap = top - self._log_at_most(low, values)
+        found = top + log_one_less(gap)
+        # Between limits that close differences would lose digits.
+        near = (gap < 0.3) & (width > 0.0)
+        if near.any():
+            half, values = 0.5 * width[near], {name: value[near] for name, value in values.items()}
+            found[near] = self._log_near(low[near] + half, half, values)
+        return found
+
+    def log_between_graph(
+        self, eta: Any, values: Mapping[str, Any], data: Observations, lower: Any, upper: Any
+    ) -> Any:
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        # As in `log_between`, in the tail that is less.
+        above = 0.0 if lower is None or upper is None else lower + upper > 2.0 * eta
+        sign = -1.0 if upper is None else 1.0 - 2.0 * above
+        name, parameters = self.distribution(sign * eta, values, data)
+        noise = getattr(pm, name).dist(**parameters)
+        ends = [
+            pm.logcdf(noise, sign * end + pt.zeros_like(eta)) for end in (lower, upper) if end is not None
+        ]
+        if len(ends) == 1:
+            return ends[0]
+        low, high = (pt.switch(above, *pair) for pair in (ends[::-1], ends))
+        return high + pt.log1mexp(low - high)
+
+    def _log_at_most(self, z: Array, values: Mapping[str, Array]) -> Array:
+        log = self._log_below(-np.abs(z), values)
+        return np.where(z < 0.0, log, np.log1p(-np.exp(log)))
+
+    def _log_near(self, middle: Array, half: Array, values: Mapping[str, Array]) -> Array:
+        """Return the log probability of noise of scale one about there, by Gauss and Legendre's rule."""
+        points, weights = np.polynomial.legendre.leggauss(8)
+        at = Observations(np.vstack([middle, middle + half * points[:, None]]), noise=KNOWN)
+        log_density = self.log_density(np.zeros(()), values, at)
+        return log_density[0] + np.log(half * (weights @ np.exp(log_density[1:] - log_density[0])))
+
     def _log_variance(self, coordinates: Array, data: Observations) -> tuple[Array, Array, Array]:
         """Return the log of the rows' squared scales, and its derivatives in the coordinates of the noise.
 
@@ -139,6 +198,9 @@ class NormalLikelihood(_Additive):
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return np.asarray(ndtr((data.y - eta) / np.sqrt(self.squared_scale(values, data))))
+
+    def _log_below(self, z: Array, values: Mapping[str, Array]) -> Array:
+        return np.asarray(log_ndtr(z))
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return self.squared_scale(values, data) + np.zeros_like(mean)
@@ -254,6 +316,13 @@ class StudentTLikelihood(_Additive):
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         z = (data.y - eta) / np.sqrt(self.squared_scale(values, data))
         return np.asarray(stdtr(self.degrees_of_freedom(values), z))
+
+    def _log_below(self, z: Array, values: Mapping[str, Array]) -> Array:
+        nu = self.degrees_of_freedom(values)
+        with np.errstate(divide="ignore", over="ignore"):
+            ratio = np.square(z / np.sqrt(nu))
+            tails = log_beta_below(0.5 * nu, 0.5, -np.log1p(ratio), -np.log1p(1.0 / ratio))
+        return tails - np.log(2.0)
 
     def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
         """Return nu, shaped as the parameters are."""

@@ -22,7 +22,7 @@ from .links import IDENTITY, Link
 from .noise import SCALED, Noise
 from .parameters import Auxiliary
 
-__all__ = ["Derivatives", "Likelihood", "Observations", "counts"]
+__all__ = ["Derivatives", "Likelihood", "Observations", "counts", "counts_below"]
 
 Array = NDArray[np.float64]
 
@@ -61,11 +61,20 @@ class Observations:
 def counts(data: Observations) -> tuple[Array, Array]:
     """Return successes and failures of shares (of rates, counts alone), whole but for what is not rounding."""
     trials = np.asarray(data.trials, dtype=np.float64)
-    successes = data.y * trials
-    whole = np.rint(successes)
-    rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(trials, successes)
-    successes = np.where(np.abs(successes - whole) <= rounding, whole, successes)
+    successes = _without_rounding(data.y * trials, trials)
     return successes, trials - successes
+
+
+def counts_below(limit: Array, trials: Array) -> Array:
+    """Return the most whole counts whose share or rate is not above a limit."""
+    return np.floor(_without_rounding(limit * trials, trials))
+
+
+def _without_rounding(counts: Array, trials: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(counts)
+        rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(trials, counts)
+        return np.where(np.abs(counts - whole) <= rounding, whole, counts)
 
 
 class Derivatives(NamedTuple):
@@ -191,6 +200,44 @@ class Likelihood(BaseEstimator, ABC):
         that rounded shares don't give whole are rounded.
         """
 
+    def log_between(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, lower: Array, upper: Array
+    ) -> Array:
+        """Return the log probability that each row's target lies above `lower` and at most at `upper`.
+
+        Here it is that of a difference, whose digits end where probabilities are not told from none or from one.
+
+        Parameters
+        ----------
+        eta, values, data
+            As for `log_density`; the target is not looked at.
+        lower, upper : ndarray of shape (n,)
+            In the target's unit; either may be infinite.
+
+        Returns
+        -------
+        ndarray of shape (..., n)
+        """
+        least = 1e-300
+        with np.errstate(under="ignore"):
+            below = self._at_most(eta, values, data, upper) - self._at_most(eta, values, data, lower)
+            return np.log(np.maximum(below, least))
+
+    def _at_most(self, eta: Array, values: Mapping[str, Array], data: Observations, limit: Array) -> Array:
+        """Return the probability of a target of no more than this, (..., n)."""
+        ends = self.link.lower, self.link.upper if self.per != "exposure" else np.inf
+        # Counts may be none, or all; what is measured lies between the ends.
+        none = limit < ends[0] if self.counted else limit <= ends[0]
+        every = limit >= ends[1]
+        limit = np.where(none | every, np.broadcast_to(data.y, np.shape(limit)), limit)
+        if self.counted:
+            limit = counts_below(limit, np.asarray(data.trials)) / data.trials
+        at = replace(data, y=limit)
+        found = self.probability_of_less(eta, values, at)
+        if self.counted:
+            found = found + 0.5 * np.exp(self.log_density(eta, values, at))
+        return np.where(none, 0.0, np.where(every, 1.0, found))
+
     @abstractmethod
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         """Return each row's variance given its mean (or location); NaN where the distribution has no mean.
@@ -283,6 +330,16 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     @property
+    def population(self) -> Likelihood:
+        """That of a population of which rows were selected by their targets; here of the rows."""
+        return self
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What compiled models of one likelihood have in common."""
+        return type(self), *self.constants
+
+    @property
     def constants(self) -> Mapping[str, float]:
         """Parameters that `distribution` takes and that are fixed, by name."""
         return {}
@@ -328,6 +385,19 @@ class Likelihood(BaseEstimator, ABC):
         name, parameters = self.distribution(eta, values, data)
         value = data.y * data.trials if self.counted else data.y
         return pm.logp(getattr(pm, name).dist(**parameters), value + pt.zeros_like(eta))
+
+    def log_between_graph(
+        self, eta: Any, values: Mapping[str, Any], data: Observations, lower: Any, upper: Any
+    ) -> Any:
+        """Return `log_between` in PyTensor, shaped as eta; None is no limit.
+
+        Parameters
+        ----------
+        eta, values, data
+            As for `distribution`.
+        lower, upper : TensorVariable or float, optional
+        """
+        raise TypeError(f"{self!r} has no probability between limits in PyTensor.")
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

@@ -24,8 +24,6 @@ class Link(ABC):
     """What means exceed."""
     upper: ClassVar[float] = np.inf
     """What they stay below."""
-    flattening: ClassVar[float] = np.inf
-    """The variance of the linear predictor about which the mean's slope in its center is less by a root of two."""
 
     def __repr__(self) -> str:
         return self.name
@@ -74,8 +72,6 @@ class _Identity(Link):
 
 class _Logit(Link):
     name, unit, lower, upper = "logit", "log odds", 0.0, 1.0
-    # Zeger, Liang & Albert 1988, Biometrics 44:1049-1060.
-    flattening = (15.0 * np.pi / 16.0) ** 2 / 3.0
 
     def mean(self, eta: Array) -> Array:
         return np.asarray(expit(eta))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -13,17 +14,19 @@ from scipy.special import betainc, betaln, expit, psi, xlog1py, xlogy, zeta
 from ..priors.base import ScalePrior, UnitPrior
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import Beta, HalfNormal
-from .base import Derivatives, Likelihood, Observations, counts
+from .base import Derivatives, Likelihood, Observations, counts, counts_below
 from .links import LOGIT
 from .noise import Noise
 from .parameters import Auxiliary, FoldedOdds, LogOdds, given_prior
 from .special_functions import (
-    log_below,
+    log_beta_below,
     log_expit,
+    log_one_less,
     log_one_plus,
     log_product,
     log_product_graph,
     log_rising,
+    log_sum_of_counts,
     rising_derivatives,
 )
 
@@ -58,6 +61,22 @@ class _OfShares(Likelihood):
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return data.trials * share * (1.0 - share)
+
+    def log_between(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, lower: Array, upper: Array
+    ) -> Array:
+        trials = np.rint(data.trials)
+        first, last = counts_below(lower, trials) + 1.0, counts_below(upper, trials)
+        given = (eta, trials, np.maximum(first, 0.0), np.minimum(last, trials), *values.values())
+        eta, trials, first, last, *parameters = np.broadcast_arrays(*given)
+        of = dict(zip(values, parameters, strict=True))
+        return np.where(first > last, -np.inf, np.minimum(self._log_among(eta, of, trials, first, last), 0.0))
+
+    @abstractmethod
+    def _log_among(
+        self, eta: Array, values: Mapping[str, Array], trials: Array, first: Array, last: Array
+    ) -> Array:
+        """Return the log probability of counts from the first to the last, of one shape; anything of none."""
 
 
 class BinomialLikelihood(_OfShares):
@@ -100,6 +119,23 @@ class BinomialLikelihood(_OfShares):
         at_most = betainc(np.maximum(failures, 1.0), successes + 1.0, expit(-eta))
         at_most = np.where(failures == 0.0, 1.0, at_most)
         return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
+
+    def _log_among(
+        self, eta: Array, values: Mapping[str, Array], trials: Array, first: Array, last: Array
+    ) -> Array:
+        # By the tail that is less.
+        below = 0.5 * (first + last) < trials * expit(eta)
+        first, last = np.where(below, trials - last, first), np.where(below, trials - first, last)
+        eta = np.where(below, -eta, eta)
+        log_x, log_rest = log_expit(eta), log_expit(-eta)
+
+        def at_least(count: Array) -> Array:
+            inside = np.clip(count, 1.0, trials)
+            log = log_beta_below(inside, trials - inside + 1.0, log_x, log_rest)
+            return np.where(count > trials, -np.inf, np.where(count <= 0.0, 0.0, log))
+
+        top = at_least(first)
+        return top + log_one_less(np.maximum(top - at_least(last + 1.0), np.finfo(np.float64).tiny))
 
     def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array]:
         # Of n uniform numbers more than k are below p: the (k + 1)th is, which is Beta(k + 1, n - k).
@@ -197,22 +233,48 @@ class BetaBinomialLikelihood(_OfShares):
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         data = _whole(data)
-        successes, failures = counts(data)
-        log_density = self.log_density(eta, values, data)
-        dispersion = np.broadcast_to(values["dispersion"], eta.shape)
-        answer = np.empty(eta.shape)
-        for row in range(len(data.y)):
-            share, rest = expit(eta[..., row]), expit(-eta[..., row])
-            odds = dispersion[..., row] / (1.0 - dispersion[..., row])
-            # From the end that is nearer, by counts.
-            k, others = int(successes[row]), int(failures[row])
-            if others < k:
-                below = log_below(rest, share, odds, others, k)
-                answer[..., row] = 1.0 - np.exp(np.minimum(below + log_density[..., row], 0.0))
-            else:
-                below = log_below(share, rest, odds, k, others)
-                answer[..., row] = np.exp(np.minimum(below + log_density[..., row], 0.0))
-        return answer
+        at_most = np.exp(self.log_between(eta, values, data, np.full_like(data.y, -1.0), data.y))
+        return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
+
+    def _log_among(
+        self, eta: Array, values: Mapping[str, Array], trials: Array, first: Array, last: Array
+    ) -> Array:
+        # What lies outside, where it is fewer counts, but for what it leaves too few digits of.
+        outer = 2.0 * (last - first + 1.0) > trials + 1.0
+        below = self._log_sum(eta, values, trials, np.zeros_like(first), np.where(outer, first - 1.0, -1.0))
+        above = self._log_sum(eta, values, trials, np.where(outer, last, trials) + 1.0, trials)
+        outside = np.minimum(np.logaddexp(below, above), 0.0)
+        inner = ~outer | (outside > -0.01)
+        inside = self._log_sum(eta, values, trials, first, np.where(inner, last, first - 1.0))
+        return np.where(inner, inside, log_one_less(-outside))
+
+    def _log_sum(
+        self, eta: Array, values: Mapping[str, Array], trials: Array, first: Array, last: Array
+    ) -> Array:
+        """Return `_log_among`, -inf of none, by a sum from the likelier end to the other."""
+        most = 690.0
+        found = np.full(eta.shape, -np.inf)
+        some = first <= last
+        if not some.any():
+            return found
+        values = {name: value[some] for name, value in values.items()}
+        eta, trials, first, last = (of[some] for of in (eta, trials, first, last))
+        ends = [self.log_density(eta, values, Observations(k / trials, trials=trials)) for k in (first, last)]
+        up = ends[0] > ends[1]
+        line = np.clip(np.where(up, -eta, eta), -most, most)
+        successes = np.where(up, trials - first, last)
+        odds = values["dispersion"] / (1.0 - values["dispersion"])
+        log = log_sum_of_counts(
+            expit(line),
+            expit(-line),
+            odds,
+            successes,
+            trials - successes,
+            last - first,
+            np.exp(-np.abs(ends[0] - ends[1])),
+        )
+        found[some] = np.maximum(*ends) + log
+        return found
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         dispersion = values["dispersion"]
@@ -348,6 +410,11 @@ class BetaLikelihood(Likelihood):
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return np.asarray(betainc(*self._shapes(eta, values), data.y))
+
+    def log_between(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, lower: Array, upper: Array
+    ) -> Array:
+        return Likelihood.log_between(self, eta, values, data, lower, upper)
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return mean * (1.0 - mean) * values["dispersion"]

@@ -1,4 +1,4 @@
-"""Ratios of gamma functions, sums of beta-binomial probabilities and logarithms of shares that keep their digits."""
+"""Ratios of gamma functions, tails of distributions and logarithms of shares that keep their digits."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import psi, zeta
+from scipy.special import betainc, betaincc, betaln, psi, zeta
 
 __all__ = [
-    "log_below",
+    "log_beta_below",
     "log_excess",
     "log_expit",
+    "log_one_less",
     "log_one_plus",
     "log_product",
     "log_product_graph",
     "log_rising",
+    "log_sum_of_counts",
     "rising_derivatives",
 ]
 
@@ -238,31 +240,102 @@ def _rising_slopes_large(q: Array, m: Array) -> tuple[Array, Array]:
     return a * (m - rise), np.square(a) * (2.0 * rise + fall - m)
 
 
-def log_below(share: Array, rest: Array, odds: Array, successes: int, failures: int) -> Array:
-    """Return the log of the beta-binomial probability of fewer successes and half of so many, over that of so many.
+def log_sum_of_counts(
+    share: Array,
+    rest: Array,
+    odds: Array,
+    successes: Array,
+    failures: Array,
+    steps: Array,
+    last: Array,
+) -> Array:
+    """Return the log of the beta-binomial probability of so many successes and fewer, over that of so many.
 
     Parameters
     ----------
-    share, rest, odds : ndarray
+    share, rest, odds : ndarray of shape (N,)
         The mean share, what it leaves of one, and dispersion / (1 - dispersion).
+    successes, failures : ndarray of shape (N,)
+    steps : ndarray of shape (N,)
+        How many fewer at most.
+    last : ndarray of shape (N,)
+        The probability of the fewest, over that of so many: about one at most.
     """
-    least_term = 1e-300
     # Probabilities of counts are summed up until what is left is below this share; looked at every so many.
-    left, every = 1e-10, 32
-    share = np.maximum(share, least_term)
-    term, total = np.ones_like(share), np.full_like(share, 0.5)
-    # Towards the nearer end probabilities rise to one peak at most, or to the end: once so small, they stay so.
+    left, every = 1e-12, 16
+    where: NDArray[np.intp] = np.arange(len(share), dtype=np.intp)
+    answer, term, total = (np.ones_like(share) for _ in range(3))
+    first = 0
     # A sum that is too large for a number is that of all but a tail too small for one.
-    with np.errstate(over="ignore"):
-        for step in range(successes):
-            j = successes - step
-            ratio = (rest + odds * (failures + step)) / (share + odds * (j - 1.0))
-            ratio *= j / (failures + step + 1.0)
-            term *= ratio
-            total += term
-            if step % every == 0 and (term * j < left * total).all():
-                break
-    return np.log(total)
+    with np.errstate(over="ignore", invalid="ignore"):
+        while len(where):
+            for step in range(first, first + every):
+                j = np.maximum(successes - step, 1.0)
+                ratio = (rest + odds * (failures + step)) / (share + odds * (j - 1.0))
+                ratio *= j / (failures + step + 1.0)
+                term = np.where(step < steps, term * ratio, 0.0)
+                total += term
+            first += every
+            # They rise to one peak at most, and then fall; or they fall first, and rise to the last.
+            more = np.maximum(term, last) * (steps - first) > left * total
+            answer[where] = total
+            where = where[more]
+            share, rest, odds, successes, failures, steps, last, term, total = (
+                of[more] for of in (share, rest, odds, successes, failures, steps, last, term, total)
+            )
+    return np.log(answer)
+
+
+def log_beta_below(a: Array, b: Array | float, log_x: Array, log_rest: Array) -> Array:
+    """Return the log of the regularised incomplete beta function I_x(a, b), also where it is too small for a number.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        Positive; all broadcast with each other.
+    log_x, log_rest : ndarray
+        Logarithms of x and of 1 - x.
+    """
+    a, b, log_x, log_rest = np.broadcast_arrays(a, b, log_x, log_rest)
+    x = np.exp(log_x)
+    found = np.empty(x.shape)
+    # From the end that x is nearer to, which it is known by, and what is left of one where digits are left there.
+    upper = x > 0.5
+    found[upper] = 1.0 - betainc(b[upper], a[upper], np.exp(log_rest[upper]))
+    few = upper & (found < 0.1)
+    # Rounding of x is multiplied by a; SciPy's own complement takes ten times as long.
+    slow = few & (a > 1e3)
+    here = ~upper | (few & ~slow)
+    found[here] = betainc(a[here], b[here], x[here])
+    found[slow] = betaincc(b[slow], a[slow], np.exp(log_rest[slow]))
+    least = 1e-290
+    far = found < least
+    answer = np.log(np.maximum(found, least))
+    if far.any():
+        a, b, x, log_x, log_rest = (of[far] for of in (a, b, x, log_x, log_rest))
+        log = a * log_x + b * log_rest - np.log(a) - betaln(a, b)
+        answer[far] = log - np.log(_beta_fraction(a, b, x))
+    return answer
+
+
+def _beta_fraction(a: Array, b: Array, x: Array) -> Array:
+    """Return the continued fraction of the incomplete beta function (DLMF 8.17.22), from left to right."""
+    value = np.ones_like(x)
+    above, below = np.ones_like(x), np.zeros_like(x)
+    # Far in a tail, where it is wanted, few terms are enough.
+    for m in range(200):
+        for even in (False, True):
+            if even:
+                factor = (m + 1.0) * (b - m - 1.0) / ((a + 2.0 * m + 1.0) * (a + 2.0 * m + 2.0))
+            else:
+                factor = -(a + m) * (a + b + m) / ((a + 2.0 * m) * (a + 2.0 * m + 1.0))
+            below = 1.0 / (1.0 + factor * x * below)
+            above = 1.0 + factor * x / above
+            change = above * below
+            value = value * change
+        if (np.abs(change - 1.0) < 1e-14).all():
+            break
+    return value
 
 
 def log_expit(eta: Array) -> Array:
@@ -277,3 +350,12 @@ def log_one_plus(eta: Array) -> Array:
     np.exp(size, out=size)
     np.log1p(size, out=size)
     return size.reshape(np.shape(eta))
+
+
+def log_one_less(gap: Array) -> Array:
+    """Return log(1 - exp(-gap))."""
+    gap = np.asarray(gap)
+    small = gap < np.log(2.0)
+    with np.errstate(divide="ignore"):
+        near = np.log(-np.expm1(-np.where(small, gap, 1.0)))
+    return np.where(small, near, np.log1p(-np.exp(-np.where(small, 1.0, gap))))

@@ -392,3 +392,46 @@ def check_shares(y: Array, name: str, counts: Array | None = None) -> None:
         raise ValueError(
             f"With {name}, y must be shares in [0, 1], got {y[row]:g} in row {row}. {remedy}{other}."
         )
+
+
+def resolve_truncation(
+    truncation: object, y: Array, used: NDArray[np.intp] | slice, *, counted: bool
+) -> tuple[float, float] | None:
+    """Return the limits between which targets lie, or None where there are none.
+
+    Parameters
+    ----------
+    truncation : object
+        The estimator's parameter: a pair (lower, upper), either None or infinite.
+    y : ndarray of shape (n,)
+    used : ndarray of intp or slice
+        The rows that count.
+    counted : bool
+        Whether targets are counts, which may not be at the lower limit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter.
+    """
+    if truncation is None:
+        return None
+    said = f"truncation={shown(truncation)}"
+    if not isinstance(truncation, tuple | list | np.ndarray) or len(truncation) != 2:
+        raise TypeError(f"{said}: it has to be a pair (lower, upper), either of which may be None.")
+    ends = [end if given is None else given for end, given in zip((-np.inf, np.inf), truncation, strict=True)]
+    if any(isinstance(end, bool | np.bool_) or not isinstance(end, Real) for end in ends):
+        raise TypeError(f"{said}: limits have to be numbers, or None.")
+    lower, upper = (float(end) for end in ends)
+    if not lower < upper:  # NaN, too
+        raise ValueError(f"{said}: the lower limit has to be below the upper one.")
+    if np.isinf(lower) and np.isinf(upper):
+        return None
+    outside = (y[used] <= lower) if counted else (y[used] < lower)
+    outside |= y[used] > upper
+    if outside.any():
+        raise ValueError(
+            f"{said}: y of {outside.sum()} rows is not between the limits, such as"
+            f" {shown(float(y[used][outside][0]))}. Rows can be in the table only if their y is."
+        )
+    return lower, upper

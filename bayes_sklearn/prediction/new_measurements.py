@@ -16,6 +16,7 @@ from .events import EventsPredictive
 from .line import LinearPredictive, LinearPredictor
 from .noise import NoiseModel, new_counts
 from .response import ResponsePredictive
+from .shared_errors import SharedErrorPredictive
 
 __all__ = ["new_rows"]
 
@@ -91,4 +92,11 @@ def new_rows(
     noise = noise_model.parts(of_line.mean() if "counts" in stated else None, **stated)
     if likelihood.is_normal:
         return LinearPredictive(line, noise, seed, index)
+    if (
+        feature_error is not None
+        and feature_error.shape[-1] > feature_error.shape[-2]
+        and feature_error.any()
+    ):
+        # Errors of its features tell of the target's.
+        return SharedErrorPredictive(likelihood, posterior, X, features, feature_error, noise, seed, index)
     return ResponsePredictive(likelihood, line, seed, index, noise=noise, include_noise=include_noise)

@@ -18,8 +18,9 @@ from ..inference.structural.true_features import TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import SCALED, Noise
-from ..likelihoods.over_line import log_density_over_line, parts_over_line
+from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
 from .draws import Draws
+from .shared_errors import told_of_noise
 
 __all__ = ["GivenDraws", "MeasuredRowsGivenDraws", "MixedRowsGivenDraws", "Observed", "RowsGivenDraws"]
 
@@ -93,7 +94,6 @@ class GivenDraws:
         values: dict[str, Array],
     ) -> MeasuredRowsGivenDraws | MixedRowsGivenDraws:
         """Return rows by what was measured of their features."""
-        # The mean of line and noise is linear in the part that the noise has, and their variance is quadratic.
         of_noise, shared = true.sharing, error.shape[-1] > error.shape[-2]
         sharing = [None, -of_noise, of_noise] if shared and of_noise is not None else [None]
         each = [replace(true, sharing=one).line(X, error).each for one in sharing]
@@ -103,10 +103,8 @@ class GivenDraws:
         mean, variance = (np.ascontiguousarray(part.T) for part in each[0][1:])
         noise = None
         if len(each) > 1:
-            less, more = each[1:]
-            scale, bend = self.likelihood.squared_scale(values, data), 0.5 * (less.variance + more.variance).T
-            off, with_line = 0.5 * (more.mean - less.mean).T, 0.25 * (more.variance - less.variance).T
-            noise = off, with_line, scale + bend - variance
+            off, with_line, bend = told_of_noise([of.mean.T for of in each], [of.variance.T for of in each])
+            noise = off, with_line, self.likelihood.squared_scale(values, data) + bend
         rows = MeasuredRowsGivenDraws(self.likelihood, data, values, mean, variance, noise)
         if count == 1:
             return rows

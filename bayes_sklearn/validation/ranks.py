@@ -14,7 +14,7 @@ from scipy import stats
 
 from ..estimators.fitting import Fit
 from ..inference._compat import diagnostics
-from ..inference.problem import SamplerSettings
+from ..inference.settings import SamplerSettings
 from ..measurements.compressed import Rows
 from ..prediction.draws import draws_of
 from ..prediction.mixtures import normal as mixtures

@@ -20,12 +20,14 @@ from ..estimators.reading import TrainingData
 from ..inference._compat import draws_of_distribution
 from ..inference.importance.engine import signal_prior, structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
-from ..inference.problem import Problem, SamplerSettings
+from ..inference.problem import Problem
+from ..inference.settings import SamplerSettings
 from ..inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..inference.structural.mixture_coordinates import contrasts_of
 from ..inference.structural.model import MEAN_SCALE
 from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations
+from ..likelihoods.limited import selected
 from ..measurements.compressed import Rows
 from ..prediction.draws import Draws
 from ..prediction.rows_given_draws import GivenDraws, Observed
@@ -161,7 +163,7 @@ class Simulation:
     @property
     def _shifts(self) -> bool:
         """Whether adding a number to the target does no more than to add it to the intercept."""
-        return self.problem.likelihood.link.is_identity
+        return self.problem.likelihood.link.is_identity and self.problem.truncation is None
 
     def _of_geometries(self, scale: Array, true: TrueDistribution | None, rng: np.random.Generator) -> Array:
         """Return coefficients under `PoweredCorrelation` of given scales, (n, p), each of one power, (20a)."""
@@ -265,7 +267,8 @@ class Simulation:
             {},
             1.0 if problem.trials is None else problem.trials,
         )
-        given = GivenDraws(problem.likelihood, problem.noise, observed, both, center)
+        likelihood = selected(problem.likelihood, problem.truncation)
+        given = GivenDraws(likelihood, problem.noise, observed, both, center)
         total = np.sum([given.at(block).log_density().sum(axis=1) for block in given.blocks()], axis=0)
         return total[:-1], float(total[-1])
 

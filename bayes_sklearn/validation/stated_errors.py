@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
+from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Observations
-from ..likelihoods.noise import KNOWN
+from ..likelihoods.noise import KNOWN, Noise
 from ..measurements.checks import check_vector
 from ..measurements.target_errors import FITTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
@@ -71,6 +72,11 @@ def judged(
     """Read what rows state; refuse what can't be judged."""
     values = np.asarray(table, dtype=np.float64)
     n, fitted = len(values), model._fitted
+    if fitted.truncation is not None:
+        raise ValueError(
+            "The model was fitted to rows that were selected by their targets (truncation): these lie about the line"
+            " of the population as the selection has it, and there is no audit of their errors."
+        )
     frequency, counts = None, None
     if sample_weight is not None:
         weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))
@@ -132,14 +138,23 @@ def variances_of(rows: JudgedRows) -> Variances:
     stated = np.broadcast_to(stated_error(model, mean, counts, rows.y_err), (n,))
     noise = noise_in_fit(model, mean, counts, rows.y_err)
     if "Xy_cov" in rows.errors:
-        # Features may leave less than the target's own error, and no multiple of them is stated.
-        as_stated = copy(model)
-        noise_model = replace(model._fitted.noise_model, noise=KNOWN)
-        as_stated._fitted = replace(model._fitted, noise_model=noise_model)
-        alone = predictive_distribution(as_stated, rows.table, y_err=rows.y_err, **rows.errors)
-        left_open = alone.var() - alone.variance_parts["parameters"] - np.square(stated)
-        of_features = rows.distribution.var() - parts["parameters"] - noise
+        # Features may leave less than the target's own error, and no multiple of them is stated; of noise with tails
+        # what is stated is its scale.
+        left_open, of_features = (
+            _left_beside(rows, kind, error)
+            for kind, error in ((KNOWN, stated), (model._fitted.noise_model.noise, None))
+        )
     return Variances(stated, noise, of_features, left_open)
+
+
+def _left_beside(rows: JudgedRows, noise: Noise, stated: Array | None) -> Array:
+    """Return what errors of features leave of variance beside normal noise, as stated or as in the fit, (n,)."""
+    model, fitted = copy(rows.model), rows.model._fitted
+    noise_model = replace(fitted.noise_model, noise=noise)
+    model._fitted = replace(fitted, likelihood=NormalLikelihood(), noise_model=noise_model)
+    found = predictive_distribution(model, rows.table, y_err=rows.y_err, **rows.errors)
+    own = noise_in_fit(model, found.mean(), None, rows.y_err) if stated is None else np.square(stated)
+    return np.asarray(found.var() - found.variance_parts["parameters"] - own)
 
 
 def stated_error(

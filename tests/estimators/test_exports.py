@@ -21,7 +21,7 @@ from bayes_sklearn import Flat, Horseshoe, Normal
 from bayes_sklearn.estimators.fitting import fit as fit_problem
 from bayes_sklearn.estimators.reading import read, specify
 from bayes_sklearn.inference._compat import quietly
-from bayes_sklearn.inference.problem import SamplerSettings
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.priors import CoefficientPrior
 
 from data import Measured, measured, shares

@@ -19,7 +19,8 @@ from bayes_sklearn.inference._compat import diagnostics, quietly
 from bayes_sklearn.inference.exact import engine as exact
 from bayes_sklearn.inference.exact import scatter_integrals
 from bayes_sklearn.inference.exact.leave_one_out import leave_one_out
-from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows, compress
 from bayes_sklearn.priors import HalfNormal, PoweredCorrelation

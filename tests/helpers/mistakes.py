@@ -268,6 +268,8 @@ def spoilt_parameters(name: str) -> st.SearchStrategy[Any]:
         return st.one_of(
             st.builds(Mixture, n_components=st.sampled_from(NUMBERS)), st.just("mixture"), things
         )
+    if name == "truncation":
+        return st.one_of(st.tuples(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)), things)
     if name.endswith("_column"):
         return st.one_of(
             st.sampled_from(

@@ -40,10 +40,11 @@ ARGUMENTS = (
     "X", "y", "sample_weight", "y_err", "X_err", "X_cov", "Xy_cov", "counts", "coverage", "quantiles", "n_samples",
     "return_std", "return_cov", "include_noise", "error_floor", "count_column", "y_err_column", "error_columns",
     "likelihood", "coef_prior", "intercept_prior", "noise_prior", "noise", "weight_type", "count_error",
-    "x_distribution", "standardize", "fit_intercept", "inference", "draws", "chains", "nuts_kwargs", "random_state",
-    "verbose", "estimator", "param_grid", "scoring", "prior", "held_out", "pit", "false_alarm_rate", "merge",
-    "y_true", "y_pred", "y_std", "y_lower", "y_upper", "pit_values", "score", "coef", "intercept", "mean_share",
-    "messages", "overdispersion", "as_frame", "return_X_y", "feature", "kind", "others", "features", "audit",
+    "truncation", "x_distribution", "standardize", "fit_intercept", "inference", "draws", "chains", "nuts_kwargs",
+    "random_state", "verbose", "estimator", "param_grid", "scoring", "prior", "held_out", "pit", "false_alarm_rate",
+    "merge", "y_true", "y_pred", "y_std", "y_lower", "y_upper", "pit_values", "score", "coef", "intercept",
+    "mean_share", "messages", "overdispersion", "as_frame", "return_X_y", "feature", "kind", "others", "features",
+    "audit",
 )  # fmt: skip
 _NAMED = re.compile(rf"(?<![\w])({'|'.join(ARGUMENTS)})(?=$|[^\w]|__)")
 

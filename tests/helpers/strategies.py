@@ -157,7 +157,7 @@ SCALE_PRIORS = st.sampled_from(
 
 SETTINGS = (
     "likelihood", "coef_prior", "intercept_prior", "noise_prior", "noise", "weight_type", "count_error",
-    "error_floor", "count_column", "y_err_column", "error_columns", "x_distribution", "standardize",
+    "error_floor", "count_column", "y_err_column", "error_columns", "truncation", "x_distribution", "standardize",
     "fit_intercept", "inference", "draws", "chains", "nuts_kwargs", "random_state", "verbose",
 )  # fmt: skip
 

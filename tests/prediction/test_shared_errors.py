@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn import audit_errors
+from bayes_sklearn import Mixture, audit_errors
 from bayes_sklearn.estimators.observed import drawn
 from bayes_sklearn.likelihoods import StudentTLikelihood
 
@@ -100,7 +102,7 @@ def test_leave_one_out_knows_what_errors_share() -> None:
         assert transforms[i] == pytest.approx(expected, abs=0.02)
 
 
-def test_under_student_s_t_observed_rows_know_what_errors_share_and_new_ones_do_not() -> None:
+def test_under_student_s_t_observed_rows_know_what_errors_share() -> None:
     X, y, given = table(np.random.default_rng(1))
     model = Regressor(likelihood=StudentTLikelihood(nu=4), noise="known", random_state=0, draws=500)
     model.fit(X, y, **given)
@@ -112,10 +114,6 @@ def test_under_student_s_t_observed_rows_know_what_errors_share_and_new_ones_do_
     # Of a few draws: they are about the line that readings and what they tell of noise give together.
     near = np.abs(y - np.median(new, axis=0)) < np.quantile(np.abs(new - np.median(new, axis=0)), 0.9, axis=0)
     assert 0.75 < near.mean() < 1.0
-    with pytest.raises(ValueError, match=r"Xy_cov of rows to be predicted takes the normal likelihood"):
-        model.predict(X, **given)
-    typical = np.sqrt(np.square(given["X_err"]).mean(axis=0))
-    assert_allclose(model.predict(X), model.predict(X, X_err=typical), rtol=1e-12)
     counts, shares = np.full(N, 20.0), np.random.default_rng(0).binomial(20, 0.4, N) / 20.0
     of_shares = Regressor(likelihood="binomial", weight_type="counts", random_state=0)
     of_shares.fit(X, shares, counts, X_err=given["X_err"])
@@ -124,8 +122,133 @@ def test_under_student_s_t_observed_rows_know_what_errors_share_and_new_ones_do_
         of_shares.loo(X, shares, counts, **features)
 
 
-@pytest.mark.parametrize("noise", ["known", pytest.param("scaled", marks=pytest.mark.thorough)])
-def test_an_audit_takes_errors_that_are_shared(noise: str) -> None:
+def measurements(model: Regressor, X: Any, given: dict[str, Any], size: int) -> Any:
+    """Return measurements of rows, (n, size), from true features given readings and errors together, one by one."""
+    found = model._fitted.posterior
+    true, rng = found.true_features, np.random.default_rng(5)
+    unit = true.x_scale[0]
+    answer = np.empty((len(X), size))
+    for i, x in enumerate(X):
+        g = rng.choice(len(found.weights), size, p=found.weights)
+        z = (x[1] - true.x_mean[1]) / true.x_scale[1]
+        e, u, c = given["y_err"][i], given["X_err"][i, 0], given["Xy_cov"][i, 0]
+        if hasattr(true, "means"):
+            spread = true.covariances[g, :, 0, 0] * unit**2
+            at = true.x_mean[0] + unit * (true.means[g, :, 0] + true.slopes[g, :, 0] * z)
+            shares = np.exp(true.log_shares[g]) * stats.norm.pdf(x[0], at, np.sqrt(spread + u * u))
+            below = np.cumsum(shares, axis=1) / shares.sum(axis=1, keepdims=True)
+            of = (rng.random((size, 1)) > below[:, :-1]).sum(axis=1)
+            at, spread = at[np.arange(size), of], spread[np.arange(size), of]
+            alpha, beta = true.line_at_zero[g].T
+        else:
+            mu, gamma, alpha, beta = true.theta[g].T
+            at, spread = true.x_mean[0] + unit * (mu + gamma * z), true.variance[g, 0, 0] * unit**2
+        gain = spread / (spread + u * u)
+        features = at + gain * (x[0] - at) + np.sqrt(spread * (1.0 - gain)) * rng.standard_normal(size)
+        # The error of the reading is known with the feature; what it tells of the normal part of t noise is scaled.
+        s = 1.0 if model.noise == "known" else found.noise_scale[g]
+        t = 0.0 if found.scatter is None else found.scatter[g]
+        part = 1.0 / np.sqrt(rng.gamma(2.0, 0.5, size))
+        own = np.sqrt((s * e) ** 2 + t**2 - (s * c / u) ** 2) * rng.standard_normal(size)
+        line = true.y_mean + true.y_scale * (
+            alpha + beta * z + true.coef[g, 0] * (features - true.x_mean[0]) / unit
+        )
+        answer[i] = line + part * (s * c / u**2 * (x[0] - features) + own)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("noise", "x_distribution"), [("known", "normal"), ("scaled", "mixture"), ("auto", "normal")]
+)
+def test_new_rows_under_student_s_t_are_what_their_errors_together_give(
+    noise: str, x_distribution: Any
+) -> None:
+    rng = np.random.default_rng(1)
+    X, y, given = table(rng)
+    if x_distribution == "mixture":  # of features in two clusters
+        apart = 5.0 * (rng.random(N) < 0.4)
+        X, y, x_distribution = X + apart[:, None] * [1.0, 0.0], y + 2.0 * apart, Mixture(n_components=2)
+    model = Regressor(
+        likelihood=StudentTLikelihood(nu=4), noise=noise, x_distribution=x_distribution, random_state=0
+    ).fit(X, y, **given)
+    assert model.inference_ == "importance"
+    rows, size = slice(0, 4), 200_000
+    own = {name: value[rows] for name, value in given.items()}
+    distribution = model.predict_distribution(X[rows], **own)
+    drawn = measurements(model, X[rows], own, size)
+    for probability in (0.01, 0.05, 0.5, 0.95, 0.99):
+        found = (drawn < distribution.ppf(probability)[:, None]).mean(axis=1)
+        error = np.sqrt(probability * (1.0 - probability) / size)
+        # 20 of them: the largest is beyond 4.5 once in 7,000.
+        assert (np.abs(found - probability) < 4.5 * error).all()
+    assert_allclose(model.predict(X[rows], **own), distribution.mean())
+    error = drawn.std(axis=1) / np.sqrt(size)
+    assert (np.abs(drawn.mean(axis=1) - distribution.mean()) < 4.5 * error).all()
+    # Squares of t with four degrees of freedom have no variance: the spread within the middle instead.
+    assert (model.predict(X[rows], return_std=True, **own)[1] == distribution.std()).all()
+    near = np.abs(drawn - distribution.mean()[:, None]) < 3.0 * distribution.std()[:, None]
+    again = distribution.sample(size)
+    also = np.abs(again - distribution.mean()[:, None]) < 3.0 * distribution.std()[:, None]
+    assert (np.abs(near.mean(axis=1) - also.mean(axis=1)) < 0.0015).all()
+    assert_allclose(np.std(drawn, axis=1, where=near), np.std(again, axis=1, where=also), rtol=0.02)
+    # Densities from probabilities.
+    step = 0.02 * distribution.std()
+    for value in (y[rows], distribution.mean()):
+        slope = (distribution.cdf(value + step) - distribution.cdf(value - step)) / (2.0 * step)
+        assert_allclose(distribution.pdf(value), slope, rtol=0.02)
+        score = np.abs(drawn - value[:, None]).mean(axis=1)
+        score -= 0.5 * np.abs(drawn - np.roll(drawn, 1, axis=1)).mean(axis=1)
+        assert_allclose(distribution.crps(value), score, rtol=0.02, atol=0.003)
+
+
+def test_with_many_degrees_of_freedom_new_rows_are_those_of_normal_noise() -> None:
+    X, y, given = table(np.random.default_rng(1))
+    model = Regressor(noise="known", random_state=0).fit(X, y, **given)
+    other = copy(model)
+    other._fitted = replace(model._fitted, likelihood=StudentTLikelihood(nu=1e9))
+    ours, theirs = (each.predict_distribution(X, **given) for each in (other, model))
+    assert_allclose(ours.mean(), theirs.mean(), rtol=1e-6, atol=1e-6)
+    assert_allclose(ours.std(), theirs.std(), rtol=1e-5)
+    assert_allclose(ours.covariance(), theirs.covariance(), rtol=2e-3, atol=1e-4)
+    assert_allclose(ours.ppf(0.1), theirs.ppf(0.1), atol=1e-3)
+    assert_allclose(ours.logpdf(y), theirs.logpdf(y), atol=5e-3)
+    assert_allclose(sum(ours.variance_parts.values()), ours.var())
+
+
+def test_new_rows_under_student_s_t_have_errors_as_in_fit() -> None:
+    rng = np.random.default_rng(3)
+    common, x = rng.normal(size=N), rng.normal(size=N)
+    X, y = (x + 0.4 * common)[:, None], 2.0 * x + 0.5 * common + 0.2 * rng.normal(size=N)
+    errors = {"X_err": 0.4, "y_err": np.hypot(0.5, 0.2), "Xy_cov": [0.2]}
+    model = Regressor(likelihood=StudentTLikelihood(nu=3), noise="scaled", random_state=0).fit(X, y, **errors)
+    new = np.array([[-1.0], [0.5]])
+    stated = model.predict(new, True, **errors)
+    assert_allclose(stated, model.predict(new, True), rtol=1e-9)
+    apart = model.predict(new, X_err=0.4)
+    assert (np.abs(stated[0] - apart) > 0.01).all()
+    assert_allclose(model.predict(new, include_noise=False, **errors), apart)
+    # Row by row it is the same, and where nothing is shared it is what there is without.
+    by_row = errors | {"X_err": [[0.4], [0.4]], "Xy_cov": [[0.2], [0.2]]}
+    assert_allclose(model.predict(new, True, **by_row), stated, rtol=1e-9)
+    nothing = model.predict_distribution(new, **errors | {"Xy_cov": [0.0]})
+    without = model.predict_distribution(new, X_err=0.4, y_err=errors["y_err"])
+    assert_allclose(nothing.std(), without.std(), rtol=1e-6)
+    assert_allclose(nothing.ppf(0.05), without.ppf(0.05), atol=2e-3)
+    heavy = copy(model)
+    heavy._fitted = replace(model._fitted, likelihood=StudentTLikelihood(nu=1.8))
+    assert np.isinf(heavy.predict(new, True)[1]).all()
+    assert np.isfinite(heavy.predict(new)).all()
+
+
+@pytest.mark.parametrize(
+    ("noise", "likelihood"),
+    [
+        ("known", "normal"),
+        pytest.param("scaled", "normal", marks=pytest.mark.thorough),
+        pytest.param("known", StudentTLikelihood(nu=30), marks=pytest.mark.thorough),
+    ],
+)
+def test_an_audit_takes_errors_that_are_shared(noise: str, likelihood: Any) -> None:
     rng = np.random.default_rng(2)
     right, wrong, dispersions = [], [], []
     for _ in range(8):
@@ -133,7 +256,7 @@ def test_an_audit_takes_errors_that_are_shared(noise: str) -> None:
             X, y, given = table(rng, 100, factor)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of errors that are too small
-                model = Regressor(noise=noise, random_state=0).fit(X, y, **given)
+                model = Regressor(likelihood=likelihood, noise=noise, random_state=0).fit(X, y, **given)
             found = audit_errors(model, X, y, **given)
             verdicts.append(found.verdict)
             if factor == 1.0:

@@ -131,32 +131,27 @@ CASES: dict[str, dict[str, Case]] = {
         # Priors that leave most log odds where counts tell something; what is not trusted, NUTS would take over.
         "binomial, a feature with errors beside an exact one": Case(
             {"likelihood": "binomial", **MODERATE},
-            {"counts": COUNTS, "X_err": [0.5, 0.0], "n_simulations": 150},
+            {"counts": COUNTS, "X_err": [0.5, 0.0]},
         ),
         "binary, two features with errors": Case(
             {"likelihood": "binomial", **MODERATE},
-            {"counts": np.ones(N_ROWS), "X_err": [0.5, 4.0], "n_simulations": 150},
+            {"counts": np.ones(N_ROWS), "X_err": [0.5, 4.0]},
         ),
         "beta_binomial, a feature with errors": Case(
             {"likelihood": "beta_binomial", **MODERATE},
-            {"counts": COUNTS, "X_err": [0.5, 0.0], "n_simulations": 100},
+            {"counts": COUNTS, "X_err": [0.5, 0.0]},
         ),
         "student_t, auto, errors of a feature that go with the target's": Case(
             {"likelihood": "student_t", "noise": "auto", **MODERATE},
-            {
-                "y_err": Y_ERR,
-                "X_err": [0.5, 0.0],
-                "Xy_cov": np.outer(Y_ERR, [0.25, 0.0]),
-                "n_simulations": 100,
-            },
+            {"y_err": Y_ERR, "X_err": [0.5, 0.0], "Xy_cov": np.outer(Y_ERR, [0.25, 0.0])},
         ),
         "binomial, a feature that is a mixture": Case(
             {"likelihood": "binomial", "x_distribution": Mixture(n_components=2), **MODERATE},
-            {"counts": COUNTS, "X_err": 0.5, "n_simulations": 100},
+            {"counts": COUNTS, "X_err": 0.5},
             X[:, :1],
         ),
         "Laplace's prior beside an exact feature": Case(
-            {"coef_prior": Laplace()}, {"y_err": Y_ERR, "X_err": [0.5, 0.0], "n_simulations": 150}
+            {"coef_prior": Laplace()}, {"y_err": Y_ERR, "X_err": [0.5, 0.0]}
         ),
         "a feature that is a mixture": Case(
             {"x_distribution": Mixture(n_components=2), "noise": "known"},

@@ -18,8 +18,9 @@ from ...priors.base import Flat
 from ..given_scale import ConditionalPrior, GivenScale
 from ..numerics.quadrature import on_lattice, peak_intervals, trapezoid
 from ..posterior import Factors, NodeCovariances, Posterior, ScaleMasses, SharedBasis
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
 from ..propriety import check_proper, warn_of_no_noise
+from ..settings import SamplerSettings
 from . import weightings
 from .noise_integrals import LOWEST, AdditiveIntegrand, Nodes, ScaledIntegrand, Solved, scatter_at
 from .scatter_integrals import over_scatter

@@ -14,7 +14,8 @@ from scipy.special import logsumexp, ndtr
 
 from ...measurements.compressed import compress
 from ..posterior import Factors, row_blocks
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
+from ..settings import SamplerSettings
 from . import engine as exact
 from .leave_one_out_nodes import Component, LeftOutNodes, components
 

@@ -7,6 +7,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ from ...priors.scales import ScatterPrior
 from ..given_scale import powered_roots
 from ..numerics.importance_sampling import Sample
 from ..posterior import Factors, Posterior, SharedBasis
-from ..problem import RESOLUTION, NotTrusted, Problem, SamplerSettings
+from ..problem import RESOLUTION, Problem
 from ..propriety import check_proper
+from ..settings import NotTrusted, SamplerSettings
 from ..structural.mixture import MixtureProblem
 from ..structural.model import StructuralProblem
 from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density
@@ -93,7 +95,8 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         return _trusted(posterior_of(problem, nodes, units), nodes.sample)
     mixture, units = row_problem(problem)
     found = solve_mixture(mixture, settings.seed)
-    return _trusted(mixture_posterior(problem, mixture, found.points, found.weights, units), found)
+    posterior = mixture_posterior(problem, mixture, found.points, found.weights, units)
+    return _trusted(posterior, found, _unseen_bend(mixture))
 
 
 def _integrates(problem: Problem) -> bool:
@@ -107,9 +110,28 @@ def _integrates(problem: Problem) -> bool:
     return none_exact or isinstance(prior, Flat | Normal | PoweredCorrelation)
 
 
-def _trusted(posterior: Posterior, found: Sample) -> Posterior:
+def _unseen_bend(mixture: MixtureProblem) -> list[str]:
+    """Return what the weights of nodes do not tell where outcomes are all 0 or all 1.
+
+    Slopes may then be any where the features' true spread is small, if their prior is on the signal alone. With the
+    intercept's prior far away, the line where features are is as wide: along a bend that no node may have seen.
+    """
+    target, data = mixture.target, mixture.data
+    if target is None or not data.slopes.on_signal or data.intercept is None or np.isinf(data.intercept[1]):
+        return []
+    outcomes = np.unique(target.data.y)
+    alike = target.likelihood.counted and len(outcomes) == 1 and float(outcomes[0]) in (0.0, 1.0)
+    away = (np.abs(mixture.center[1]) > 1.0).any()  # in units of the measured features' spread
+    return (
+        ["outcomes are all alike, and far from where intercept_prior holds the line"]
+        if alike and away
+        else []
+    )
+
+
+def _trusted(posterior: Posterior, found: Sample, further: Sequence[str] = ()) -> Posterior:
     """Return a posterior whose nodes pass the gates; raise `NotTrusted` for another."""
-    doubts = found.doubts
+    doubts = [*found.doubts, *further]
     if doubts:
         raise NotTrusted(f"Importance sampling is not to be trusted here: {' and '.join(doubts)}.", posterior)
     return posterior

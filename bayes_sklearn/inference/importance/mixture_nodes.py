@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gamma, gammaln, logsumexp
 
+from ...priors.scales import NEGLIGIBLE_SCATTER
 from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
 from ..structural.mixture import MixtureProblem
 from ..structural.rows import pairs
@@ -82,7 +83,7 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
     bounds = 5.0, 30.0
     found = sample(
         problem.log_density,
-        [mode],
+        [mode, *_by_the_other_peak(problem, mode)],
         n_nodes,
         rng,
         images=images,
@@ -92,6 +93,19 @@ def solve_mixture(problem: MixtureProblem, seed: int = 0, n_nodes: int | None = 
     # There is one image of all for each order of the components.
     orders = float(gammaln(problem.n_components + 1.0))
     return found._replace(log_total=found.log_total + orders)
+
+
+def _by_the_other_peak(problem: MixtureProblem, mode: Component) -> list[Component]:
+    """Return the mode moved to where the scatter is by the other peak of its prior, if there is a scatter.
+
+    The total noise stays: all that the rest is told by.
+    """
+    if not problem.data.noise.combined:
+        return []
+    center, column = mode.center.copy(), problem.columns["scatter"].start
+    negligible = float(np.log(NEGLIGIBLE_SCATTER))
+    center[column] = negligible if center[column] > 0.5 * negligible else 0.0
+    return [mode._replace(center=center)]
 
 
 def _near(images: Array, mode: Component) -> NDArray[np.bool_]:
@@ -195,6 +209,8 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         if problem.scaled is None:
             line[1 - first :] += away @ mixture.slopes
         line[: 1 - first] += away @ (mixture.shares @ mixture.means)
+        if problem.follows_mean:
+            line[: 1 - first] = 0.0
     if problem.scaled is not None:
         found, line[1 - first :], more = problem.scaled.together(m, line[1 - first :], mixture.slopes)
         b = b if problem.scaled.m is None else found
@@ -207,7 +223,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
             noise,
             line,
             mixture.slopes.ravel(),
-            mixture.means.ravel(),
+            np.zeros(q) if problem.follows_mean else mixture.means.ravel(),
             *of_t,
             *of_zeta,
             problem.contrasts.T @ np.log(mixture.shares),
@@ -248,6 +264,8 @@ def _units(problem: MixtureProblem, noise: Array, scale: Array) -> Array:
         unit[problem.columns["m"]] = spread if data.slopes.on_signal else 1.0
     if problem.follows:
         unit[problem.columns["m"]] = 1.0
+    if problem.follows_mean:
+        unit[problem.columns["line"]][: 1 - first] = 1.0
     unit[problem.columns["s"]] = np.maximum(noise, scale) if problem.target is None else noise
     return unit
 

@@ -19,9 +19,6 @@ from .structural_nodes import Following
 
 Array = NDArray[np.float64]
 
-# Hyperbolic functions of more are too large for numbers.
-MOST = 300.0
-
 
 class Slopes(NamedTuple):
     """What points have in the place of coefficients, taken apart."""
@@ -78,34 +75,43 @@ class Measured(NamedTuple):
     """(q, q) ... and its precision, but for ..."""
     on_signal: Any
     """... what it is in units of T, where it is on the signal."""
+    count: Any
+    """How many rows there are."""
+    intercept: Any
+    """The mean of the intercept's prior ..."""
+    of_intercept: Any
+    """... and its precision."""
+    at_means: Any
+    """The target about the mean of the rows that count, where rows say more of it count more."""
 
     @classmethod
-    def of(cls, guide: StructuralProblem, error: Array, flat: float) -> Measured:
+    def of(cls, guide: StructuralProblem, error: Array, y: float) -> Measured:
         """Return what moments of a problem with a normal target tell.
 
         Parameters
         ----------
         guide : StructuralProblem
         error : ndarray of shape (q, q)
-        flat : float
-            The variance of the line about which a link flattens it by a root of two.
+        y : float
+            The target's mean.
         """
         slopes, slope, weight = guide.slopes, guide.gathered.reference.m, guide.frequency
         each = np.full(1, guide.residual_variance)
         if not guide.noise.has_scale and guide.standard_error is not None:
             T = guide.psi(guide.guess()[0][None]).T[0]
             true = np.linalg.solve(T, (T + error) @ slope)
-            # What the errors of features leave the line, no more than a link shows.
-            left = min(max(float(true @ T @ (true - slope)), 0.0), flat)
+            left = max(float(true @ T @ (true - slope)), 0.0)  # what the errors of features leave the line
             each = np.square(np.asarray(guide.standard_error)) + left
         each = np.broadcast_to(each, guide.y.shape)
         used = slice(None) if weight is None else weight > 0.0
-        information = float(((1.0 if weight is None else weight) / each)[used].sum())
+        by_row = ((1.0 if weight is None else weight) / each)[used]
+        information = float(by_row.sum())
         size = slope @ guide.moments[0][: len(slope), : len(slope)] @ slope + float(np.median(each[used]))
         # Above the first, more makes no other coordinates; the second is as good as a flat prior's.
         most, widest = 1e12, MEAN_SCALE * float(np.sqrt(size))
         T, one = np.eye(len(slope))[None], np.ones(1)
         precision = slopes.precision(T, one, widest)[0]
+        center, sd = (0.0, np.inf) if guide.intercept is None else guide.intercept
         return cls(
             min(information, most),
             slope,
@@ -113,9 +119,13 @@ class Measured(NamedTuple):
             slopes.mean,
             np.zeros_like(precision) if slopes.on_signal else precision,
             float(precision[0, 0]) if slopes.on_signal else 0.0,
+            float(len(guide.y) if weight is None else weight.sum()),
+            center,
+            1.0 / sd**2,
+            float(by_row @ guide.y[used]) / information - y,
         )
 
-    def true(self, own: Any, T: Any, q: int, flattening: float, xp: Any = np) -> tuple[Any, Any, Any, Any]:
+    def true(self, own: Any, T: Any, q: int, xp: Any = np) -> tuple[Any, Any, Any]:
         """Return what the columns of m stand for, for arrays of `xp`, which is `numpy` or `pytensor.tensor`.
 
         Parameters
@@ -123,16 +133,12 @@ class Measured(NamedTuple):
         own : array of shape (..., q)
         T : array of shape (..., q, q)
         q : int
-        flattening : float
-            The variance of the line about which a link flattens it by a root of two.
 
         Returns
         -------
         m : array of shape (..., q)
         more : array of shape (..., q)
             m less its regression on what was measured.
-        flat : array of shape (...)
-            By how much the line is steeper than the regression that data tell.
         log_volume : array of shape (...)
             Log of m's volume by the columns'.
         """
@@ -142,27 +148,49 @@ class Measured(NamedTuple):
             precision = self.information * t**2 / (t + u) + of_prior
             mean = (self.information * t * self.slope[0] + of_prior * self.mean[0]) / precision
             m = mean + own[..., 0] / xp.sqrt(precision)
-            more = m * u / (t + u)
-            log_volume, variance = -0.5 * xp.log(precision), t * m * more
-            m, more = m[..., None], more[..., None]
-        else:
-            through = xp.linalg.solve(T + self.error, T)  # K'
-            of_prior = self.weak + self.on_signal * T
-            precision = self.information * T @ through + of_prior
-            precision = 0.5 * (precision + xp.swapaxes(precision, -1, -2))
-            lower = cholesky(precision)[0] if xp is np else xp.linalg.cholesky(precision)
-            inverse = xp.linalg.inv(lower)
-            right = self.information * _times(self.slope, T) + _times(self.mean, of_prior)
-            m = _times(_times(right, xp.swapaxes(inverse, -1, -2)) + own, inverse)
-            more = m - _times(m, xp.swapaxes(through, -1, -2))
-            log_volume = xp.log(xp.diagonal(inverse, 0, -2, -1)).sum(axis=-1)
-            variance = (m * _times(more, T)).sum(axis=-1)
-        if np.isinf(flattening):
-            return m, more, 0.0 * log_volume + 1.0, log_volume
-        rho = xp.sqrt(xp.clip(variance / flattening, 1e-16, MOST**2))
-        longer, flat = xp.sinh(rho) / rho, xp.cosh(rho)
-        log_volume = log_volume + (q - 1.0) * xp.log(longer) + xp.log(flat)
-        return m * longer[..., None], more * longer[..., None], flat, log_volume
+            return m[..., None], (m * u / (t + u))[..., None], -0.5 * xp.log(precision)
+        through = xp.linalg.solve(T + self.error, T)  # K'
+        of_prior = self.weak + self.on_signal * T
+        right = self.information * _times(self.slope, T) + _times(self.mean, of_prior)
+        m, log_volume = _given(self.information * T @ through + of_prior, right, own, xp)
+        return m, m - _times(m, xp.swapaxes(through, -1, -2)), log_volume
+
+    def middle(
+        self, own: tuple[Any, Any], T: Any, more: Any, from_means: Any, q: int, xp: Any = np
+    ) -> tuple[Any, Any, Any]:
+        """Return what columns of the line at the means and of mu stand for, and the log of their volume.
+
+        Rows tell both, and where m is large the intercept's prior tells the one by the other, (38b).
+
+        Parameters
+        ----------
+        own : tuple of array of shape (...) or None and array of shape (..., q)
+            The columns; None without an intercept.
+        T, more, q, xp
+            As in `true`, and what it returns.
+        from_means : array of shape (...)
+            What the line at the means exceeds the intercept by.
+        """
+        precision = self.count * xp.linalg.inv(T + self.error) + MEAN_SCALE**-2 * np.eye(q)
+        at_means, log_volume = from_means, 0.0
+        if own[0] is not None:
+            spread = (_times(more, xp.linalg.inv(precision)) * more).sum(axis=-1)
+            prior = self.of_intercept / (1.0 + self.of_intercept * spread)
+            of_line = self.information + prior
+            mean = (self.information * self.at_means + prior * (self.intercept + from_means)) / of_line
+            at_means, log_volume = mean + own[0] / xp.sqrt(of_line), -0.5 * xp.log(of_line)
+        pull = self.of_intercept * (at_means - from_means - self.intercept)
+        precision = precision + self.of_intercept * more[..., :, None] * more[..., None, :]
+        mu, of_mu = _given(precision, pull[..., None] * more, own[1], xp)
+        return at_means, mu, log_volume + of_mu
+
+
+def _given(precision: Any, pull: Any, own: Any, xp: Any) -> tuple[Any, Any]:
+    """Return what stands in units of its own about its mean, and the log of the volume it takes for one of these."""
+    precision = 0.5 * (precision + xp.swapaxes(precision, -1, -2))
+    inverse = xp.linalg.inv(cholesky(precision)[0] if xp is np else xp.linalg.cholesky(precision))
+    values = _times(_times(pull, xp.swapaxes(inverse, -1, -2)) + own, inverse)
+    return values, xp.log(xp.diagonal(inverse, 0, -2, -1)).sum(axis=-1)
 
 
 def _times(vectors: Any, matrices: Any) -> Any:
@@ -205,9 +233,7 @@ class ScaledSlopes:
             of_m = Known(precision, precision @ away, prior.mean, np.diag(prior.sd**-2.0))
         return cls(prior, of_m, known)
 
-    def apart(
-        self, of_m: Array, of_beta: Array, Gamma: Array, log_tau: Array, flat: Array | None = None
-    ) -> Slopes:
+    def apart(self, of_m: Array, of_beta: Array, Gamma: Array, log_tau: Array) -> Slopes:
         """Return the coefficients at points.
 
         Parameters
@@ -216,16 +242,11 @@ class ScaledSlopes:
         of_beta : ndarray of shape (G, k)
         Gamma : ndarray of shape (G, q, k)
         log_tau : ndarray of shape (G,)
-        flat : ndarray of shape (G, 1), optional
-            What the slopes on the signal are multiplied by.
         """
         tau = np.exp(np.clip(log_tau, -_MOST, _MOST))
-        if self.m is None:
-            # Known is the slope that the link has flattened.
-            steeper = np.ones((len(tau), 1)) if flat is None else flat
-            beta, log_volume = self.slopes.coefficients(of_beta, tau / steeper[:, 0])
-            return Slopes(of_m, steeper * beta - np.einsum("gq,gqk->gk", of_m, Gamma), tau, log_volume)
         beta, log_volume = self.slopes.coefficients(of_beta, tau)
+        if self.m is None:
+            return Slopes(of_m, beta - np.einsum("gq,gqk->gk", of_m, Gamma), tau, log_volume)
         m, more = self.m.coefficients(of_m, tau)
         return Slopes(m, beta, tau, log_volume + more)
 

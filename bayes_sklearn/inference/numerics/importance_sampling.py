@@ -46,9 +46,9 @@ class Sample(NamedTuple):
     def doubts(self) -> list[str]:
         """What is wrong with points that are not to be trusted; empty: nothing."""
         wrong = []
-        if self.k_hat > _K_HAT:
+        if not self.k_hat <= _K_HAT:  # where every point fails, neither is a number
             wrong.append(f"the importance weights' Pareto k-hat is {self.k_hat:.2f}, above {_K_HAT}")
-        if self.effective_size < _EFFECTIVE:
+        if not self.effective_size >= _EFFECTIVE:
             wrong.append(f"the effective sample size is {self.effective_size:.0f}, below {_EFFECTIVE:.0f}")
         return wrong
 

@@ -20,7 +20,8 @@ from .._compat import quietly
 from ..exact import engine as exact
 from ..numerics.quadrature import Series, at, position
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
+from ..settings import SamplerSettings
 from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked
 from .prior_coordinates import gaussian_given_scale, pilot_of, prior_coordinates
 from .pymc_priors import (

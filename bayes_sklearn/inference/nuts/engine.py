@@ -5,10 +5,10 @@ from __future__ import annotations
 from ...priors.base import ScaleMixture
 from ..importance.engine import without_noise
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
+from ..settings import SamplerSettings
 from . import compressed_rows, mixture_data, rows, structural
 from .mixture import is_regressed
-from .prior_coordinates import scale_is_learned
 from .pymc_priors import missing_distribution
 from .sampler import SamplerOptions, check_convergence, sample
 
@@ -21,6 +21,9 @@ def why_not(problem: Problem) -> str | None:
         reason = without_noise(problem, method)
         if reason is not None:
             return reason
+    of = problem.likelihood
+    if problem.truncation is not None and not of.has_noise_scale:
+        return f"there is no graph of how likely {of.population!r} lets targets lie between limits"
     missing = missing_distribution(problem)
     return None if missing is None else f"PyMC has no distribution for {missing}"
 
@@ -43,10 +46,12 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     else:
         linear = problem.likelihood.is_normal and problem.n_components == 1
         of = structural if linear and not isinstance(problem.coef_prior, ScaleMixture) else mixture_data
-    # With errors of features, where the true ones' spread may be small, the posterior is bent: hardly so where what
-    # data tell is sampled.
-    plain = problem.n_components == 1 and is_regressed(problem) and not scale_is_learned(problem)
-    accept = 0.9 if problem.feature_errors is None else 0.9 if plain else 0.95
+    # With errors of features, where the true ones' spread may be small, the posterior is bent: not in the coordinates
+    # of what data and priors tell, but for a noise that may be small as well.
+    straight = of is mixture_data and problem.n_components == 1 and is_regressed(problem)
+    accept = 0.95 if problem.feature_errors is not None and not straight else 0.9
+    if straight and not problem.has_noise_scale:
+        accept = 0.8
     options = SamplerOptions.of(settings, accept)
     for formulation in of.formulations(problem, settings):
         draws = sample(formulation, settings, options)

@@ -80,7 +80,7 @@ def structure(problem: Problem) -> tuple[object, ...]:
     if errors is not None:  # the normal pair of features and target has room for errors that go together
         together = errors.with_target is not None and not problem.likelihood.is_normal
         of_features = len(errors.noisy), problem.n_components, together
-    likelihood = type(problem.likelihood), tuple(problem.likelihood.constants)
+    likelihood = problem.likelihood.structure
     powers, cauchy = 0, False
     if isinstance(problem.coef_prior, PoweredCorrelation):
         powers, cauchy = np.size(problem.coef_prior.power), signal_prior(problem.coef_prior).cauchy

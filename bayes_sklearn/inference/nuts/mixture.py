@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
-from ...likelihoods.over_line import Places
-from ...likelihoods.over_line_graph import graph_over_line, log_sum_graph
+from ...likelihoods.over_line.graph import graph_over_line, log_sum_graph
+from ...likelihoods.over_line.integral import Places
 from ...likelihoods.parameters import Auxiliary
 from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation
@@ -213,9 +213,12 @@ def _parameters(
     q, k, count = sizes
     slopes, means = part["slopes"].reshape((q, k)), part["means"].reshape((count, q))
     t, zeta = part["t"].reshape((count, q)), part["zeta"].reshape((count, -1))
+    terms = list(of_slopes)
+    if takes_log_spread(problem):
+        terms.append(t.sum())
+        t = pt.exp(t)
     T = [true_covariance(t[c], zeta[c], q, pt) for c in range(count)]
-    away = (means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE
-    terms = [*of_slopes, log_prior(t, zeta, q, pt).sum(), -0.5 * pt.square(away).sum()]
+    terms.append(log_prior(t, zeta, q, pt).sum())
     terms += [-0.5 * pt.square(slopes / MEAN_SCALE).sum()] if k else []
     if count == 1:
         log_shares, mean, whole = pt.zeros(1), means[0], T[0]
@@ -229,30 +232,61 @@ def _parameters(
         terms.append(SHARE_CONCENTRATION * log_shares.sum())
     m, beta, tau = part["m"], part["line"][problem.fit_intercept :], 1.0
     at_means = part["line"][:1]
-    learned = scale_is_learned(problem)
-    flat = 1.0
-    if is_regressed(problem):
+    learned, regressed = scale_is_learned(problem), is_regressed(problem)
+    if regressed:
         known = Measured(*(given[f"measured_{field}"] for field in Measured._fields))
-        m, more, flat, log_volume = known.true(m, whole, q, problem.likelihood.link.flattening, pt)
-        at_means = flat * at_means - pt.dot(more, mean)
-        beta = beta if learned or not k else flat * beta - pt.dot(more, slopes)
-        terms += [log_volume, (k + problem.fit_intercept) * pt.log(flat)]
+        m, more, log_volume = known.true(m, whole, q, pt)
+        beta = beta if learned or not k else beta - pt.dot(more, slopes)
+        terms.append(log_volume)
     if learned:
-        tau = pt.exp(part["tau"][0])
-        m, beta, of_scale = _log_density_of_slopes(problem, given, m, beta, slopes, tau, flat)
-        terms += [*of_scale, part["tau"][0]]
+        tau, log_slope = _scale(problem, part["tau"][0])
+        m, beta, of_scale = _log_density_of_slopes(problem, given, m, beta, slopes, tau)
+        terms += [*of_scale, log_slope]
     from_means = pt.dot(m, given["w"]) - given["y"] + (pt.dot(beta, given["z"]) if k else 0.0)
+    if regressed:
+        if count == 1:
+            own = (at_means[0] if problem.fit_intercept else None), mean
+            at_means, mean, of_middle = known.middle(own, whole, more, from_means, q, pt)
+            at_means, means = at_means.reshape((1,)), mean[None]
+            terms.append(of_middle)
+        at_means = at_means - pt.dot(more, mean)
+    terms.append(-0.5 * pt.square((means.mean(axis=0) - given["mu_mean"]) / MEAN_SCALE).sum())
     if not of_slopes:
         through = pt.dot(m, slopes) if k else beta
         terms.append(slopes_density(problem, given, m, beta, through, whole, tau))
     if problem.fit_intercept:
-        of_intercept = of_role(given, "intercept_prior")
         prior = priors_of(problem)["intercept_prior"]
-        terms.append(prior_density(prior, of_intercept, at_means - from_means))
+        terms.append(prior_density(prior, of_role(given, "intercept_prior"), at_means - from_means))
     else:
         at_means = from_means.reshape((1,))
     line = pt.concatenate([at_means, beta]) if k else at_means
     return _Parameters(m - given["m"], line, slopes, means, T, log_shares, terms)
+
+
+def takes_log_spread(problem: Problem) -> bool:
+    """Return whether the true features' spread is sampled by its logarithm.
+
+    Without one m is without bound, and what the intercept's prior tells of mu is no smooth function of t.
+    """
+    return problem.n_components == 1 and is_regressed(problem)
+
+
+def _scale(problem: Problem, coordinate: Any) -> tuple[Any, Any]:
+    """Return the scale of the coefficients' prior and the log of its derivative in the coordinate, in PyTensor."""
+    import pytensor.tensor as pt
+
+    if softens_scale(problem):
+        return pt.softplus(coordinate), -pt.softplus(-coordinate)
+    return pt.exp(coordinate), coordinate
+
+
+def softens_scale(problem: Problem) -> bool:
+    """Return whether the scale of the coefficients' prior is sampled in a coordinate that above one is the scale.
+
+    In its logarithm a light tail of its prior would be a wall.
+    """
+    learned = problem.coef_prior.scale_prior
+    return learned is not None and bool(np.isinf(learned.tail()))
 
 
 def is_regressed(problem: Problem) -> bool:
@@ -263,7 +297,7 @@ def is_regressed(problem: Problem) -> bool:
 
 
 def _log_density_of_slopes(
-    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, Gamma: Any, tau: Any, flat: Any
+    problem: Problem, given: Mapping[str, Any], m: Any, beta: Any, Gamma: Any, tau: Any
 ) -> tuple[Any, Any, list[Any]]:
     """Return m and beta of what points have in their place, as `mixture_slopes` has them, and log densities."""
     import pytensor.tensor as pt
@@ -277,10 +311,10 @@ def _log_density_of_slopes(
     for of, values in found.items():
         if f"{of}_pull" in given:
             known = Known(*(given[f"{of}_{field}"] for field in Known._fields))
-            found[of], log_volume = known.coefficients(values, tau / flat, pt)
+            found[of], log_volume = known.coefficients(values, tau, pt)
             log_volumes.append(log_volume)
     if isinstance(problem.coef_prior, PoweredCorrelation):
-        return m, flat * found["slopes"] - pt.dot(m, Gamma), [density, *log_volumes]
+        return m, found["slopes"] - pt.dot(m, Gamma), [density, *log_volumes]
     return found["m"], found["slopes"], [density, *log_volumes]
 
 

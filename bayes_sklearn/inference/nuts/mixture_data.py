@@ -13,12 +13,21 @@ from ..importance.engine import Units, mixture_posterior, row_problem
 from ..importance.mixture_nodes import solve_mixture
 from ..numerics.importance_sampling import mean_and_root
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
 from ..propriety import check_proper
+from ..settings import SamplerSettings
 from ..structural.mixture import MixtureProblem
 from ..structural.rows import PseudoRows, Reference, pairs
 from .formulation import Draws, Formulation
-from .mixture import HEAD, further, is_regressed, sampler_model, scale_coordinates
+from .mixture import (
+    HEAD,
+    further,
+    is_regressed,
+    sampler_model,
+    scale_coordinates,
+    softens_scale,
+    takes_log_spread,
+)
 from .prior_coordinates import pilot_of
 from .pymc_priors import geometries, takes_log_noise
 from .rows import of_likelihood, row_columns
@@ -116,9 +125,17 @@ def _exchanged(
 ) -> Array:
     """Return points with the noise scale and the likelihood's parameters in the sampler's coordinates, or back."""
     points = points.copy()
-    if takes_log_noise(problem):
-        s = mixture.columns["s"]
-        points[:, s] = np.exp(points[:, s]) if from_sampler else np.log(np.abs(points[:, s]))
+    for name, in_logs in (("s", takes_log_noise(problem)), ("t", takes_log_spread(problem))):
+        if in_logs:
+            of = mixture.columns[name]
+            points[:, of] = np.exp(points[:, of]) if from_sampler else np.log(np.abs(points[:, of]))
+    if softens_scale(problem):
+        of = mixture.columns["tau"]
+        if from_sampler:
+            points[:, of] = np.log(np.logaddexp(0.0, points[:, of]))
+        else:
+            tau = np.exp(points[:, of])
+            points[:, of] = tau + np.log(-np.expm1(-tau))
     for i, parameter in enumerate(further(problem)):
         column = mixture.columns["auxiliary"].start + i
         kinds = [parameter.coordinate, parameter.for_sampler]

@@ -93,6 +93,10 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 distribution, parameters = pm.Normal, _sharing_errors(problem, line, seen, data, true)
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
+            if problem.truncation is not None:
+                limits = (limit if np.isfinite(limit) else None for limit in problem.truncation)
+                of_rows = problem.likelihood.population.log_between_graph(line, seen, data, *limits)
+                pm.Potential("selection", -(frequency[used] * of_rows).sum())
             if errors is None and (frequency[used] != 1.0).any():
                 weight = pm.Data("frequency", frequency[used], dims="obs")
                 repeats = (weight - 1.0) * pm.logp(distribution.dist(**parameters), y)

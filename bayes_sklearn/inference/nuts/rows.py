@@ -21,8 +21,9 @@ from ..importance.noise_coordinates import FollowingNoise
 from ..importance.regression_density import RegressionDensity, root_of
 from ..importance.regression_nodes import find_proposal
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
 from ..propriety import check_proper
+from ..settings import SamplerSettings
 from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked
 from .prior_coordinates import (
     coefficients_given_scales,

@@ -20,7 +20,8 @@ from sklearn.exceptions import ConvergenceWarning
 from ...measurements.messages import warn
 from .._compat import diagnostics, one_blas_thread, quietly
 from ..posterior import Posterior
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
+from ..settings import SamplerSettings
 from .formulation import Draws, Formulation, packed
 
 __all__ = ["CompiledModels", "check_convergence"]

@@ -21,8 +21,9 @@ from ..importance.engine import Units, posterior_of, structural_problem
 from ..importance.structural_nodes import StructuralNodes, solve_structural
 from ..numerics.importance_sampling import Sample, mean_and_root
 from ..posterior import Posterior, SharedBasis
-from ..problem import Problem, SamplerSettings
+from ..problem import Problem
 from ..propriety import check_proper
+from ..settings import SamplerSettings
 from ..structural.model import MEAN_SCALE, StructuralProblem
 from ..structural.rows import PseudoRows, given_measured, pairs
 from ..structural.true_covariance import log_prior, true_covariance

@@ -65,7 +65,8 @@ class MixtureProblem(MixtureCoordinates):
         for block, rows in self._blocks(len(possible)):
             some = possible[block]
             total[some] += self.row_log_density(points[some], rows) @ self.frequency[rows]
-        total[np.isnan(total)] = -np.inf
+        # Of lines wider than numbers are, rows are told anything.
+        total[~(total < np.inf)] = -np.inf
         return total
 
     def scores(self, point: Array, steps: Array) -> tuple[Array, Array]:
@@ -206,7 +207,7 @@ class MixtureProblem(MixtureCoordinates):
         if self.target is not None:
             total = total + self.target.log_prior(parts.auxiliary)
         total = total + _normal(part["slopes"], np.asarray(MEAN_SCALE)).sum(axis=1)
-        means = part["means"].reshape(-1, count, q)
+        means = parts.means
         away = means.mean(axis=1) - self.mu_mean
         total = total + _normal(away, np.asarray(MEAN_SCALE)).sum(axis=1)
         apart = np.einsum("cd,gcq->gdq", self.contrasts, means)

@@ -186,24 +186,27 @@ class MixtureCoordinates:
         log_shares = logits - logsumexp(logits, axis=1, keepdims=True)
         means, covariances = part["means"].reshape(size, count, q), np.stack([one.T for one in psi], axis=1)
         m, beta, tau, log_volume = part["m"], part["line"][:, first:], np.ones(size), np.zeros(size)
-        more, at_means, flat = np.zeros_like(m), part["line"][:, :first], np.ones((size, 1))
+        more, at_means = np.zeros_like(m), part["line"][:, :first]
         shares = np.exp(log_shares)
         if self.follows:
             T = pooled_covariance(shares, means, covariances)
             # Far away a correlation is one in all digits.
             T = T + (1e-14 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] + 1e-300) * np.eye(q)
-            m, more, steeper, log_volume = self.measured.true(m, T, q, self.flattening)
-            flat = steeper[:, None]
-            at_means = flat * at_means - np.einsum("gq,gc,gcq->g", more, shares, means)[:, None]
-            log_volume += part["line"].shape[1] * np.log(flat[:, 0])
+            m, more, log_volume = self.measured.true(m, T, q)
         if self.scaled is not None:
-            m, beta, tau, of_scaled = self.scaled.apart(m, beta, slopes, part["tau"][:, 0], flat)
+            m, beta, tau, of_scaled = self.scaled.apart(m, beta, slopes, part["tau"][:, 0])
             log_volume = log_volume + of_scaled
         else:
-            beta = flat * beta - np.einsum("gq,gqk->gk", more, slopes)
-        if self.data.intercept is None:
-            z, w, y = self.center
-            at_means = (beta @ z + m @ w - y)[:, None]
+            beta = beta - np.einsum("gq,gqk->gk", more, slopes)
+        z, w, y = self.center
+        from_means = beta @ z + m @ w - y
+        if self.follows_mean:
+            own = (at_means[:, 0] if first else None), means[:, 0]
+            found, mean, of_middle = self.measured.middle(own, T, more, from_means, q)
+            at_means, means, log_volume = found[:, None], mean[:, None], log_volume + of_middle
+        at_means = at_means - np.einsum("gq,gc,gcq->g", more, shares, means)[:, None]
+        if not first:
+            at_means = from_means[:, None]
         return MixturePoints(
             m,
             psi[0].noise_scale,
@@ -224,14 +227,14 @@ class MixtureCoordinates:
         return self.regressed and (self.scaled is None or self.scaled.m is None)
 
     @property
-    def flattening(self) -> float:
-        """The variance of the line about which the target's link flattens it by a root of two."""
-        return np.inf if self.target is None else self.target.likelihood.link.flattening
+    def follows_mean(self) -> bool:
+        """Whether columns of mu and the line at the means are in units of what is known of them."""
+        return self.follows and self.n_components == 1
 
     @cached_property
     def measured(self) -> Measured:
         """What is known of the regression on the features as they were measured."""
-        return Measured.of(self.guide, self.mean_error, self.flattening)
+        return Measured.of(self.guide, self.mean_error, self.center[2])
 
     @cached_property
     def mean_error(self) -> Array:

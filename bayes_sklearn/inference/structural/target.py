@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
-from ...likelihoods.over_line import Places, log_density_over_line
+from ...likelihoods.over_line.integral import Places, log_density_over_line
 from ...likelihoods.parameters import Auxiliary
 
 Array = NDArray[np.float64]

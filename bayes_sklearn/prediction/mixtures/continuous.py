@@ -15,8 +15,8 @@ from scipy.special import ndtri
 from ...likelihoods.base import Likelihood
 from ...likelihoods.links import Link
 from . import normal as mixtures
-from .normal import average, newton_on_normal_scale
-from .parts import Components, NormalComponents, NormalNodes
+from .normal import Density, average, newton_on_normal_scale
+from .parts import Components, NormalComponents
 
 __all__ = ["MeanMixture", "ResponseMixture"]
 
@@ -146,7 +146,7 @@ class ResponseMixture(_OnLinkScale):
     likelihood : Likelihood
     few : Components or NormalComponents
         For probabilities.
-    many : Components or NormalNodes
+    many : Components or Density
         For densities, of which scores take the log.
     noise : ndarray of shape (n,)
         A typical width of the noise on the scale of the linear predictor.
@@ -156,7 +156,7 @@ class ResponseMixture(_OnLinkScale):
 
     likelihood: Likelihood
     few: Components | NormalComponents
-    many: Components | NormalNodes
+    many: Components | Density
     noise: Array
     smooth: bool
 

@@ -26,8 +26,9 @@ from bayes_sklearn.inference.importance.regression_density import RegressionDens
 from bayes_sklearn.inference.importance.regression_nodes import find_proposal, solve_regression
 from bayes_sklearn.inference.numerics.importance_sampling import Sample
 from bayes_sklearn.inference.posterior import Posterior
-from bayes_sklearn.inference.problem import NotTrusted, Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.inference.propriety import check_proper
+from bayes_sklearn.inference.settings import NotTrusted, SamplerSettings
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BetaLikelihood,

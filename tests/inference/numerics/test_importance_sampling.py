@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from bayes_sklearn.inference.numerics.importance_sampling import find_mode, pareto_smoothed
+from bayes_sklearn.inference.numerics.importance_sampling import Sample, find_mode, pareto_smoothed
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
@@ -22,6 +22,13 @@ def test_even_weights_stay_as_they_are() -> None:
     log_weights = np.zeros(100)
     smoothed, _ = pareto_smoothed(log_weights)
     assert np.array_equal(smoothed, log_weights)
+
+
+@pytest.mark.parametrize(
+    ("k_hat", "effective_size", "doubts"), [(0.7, 400.0, 0), (0.71, 399.0, 2), (np.nan, np.nan, 2)]
+)
+def test_what_is_no_number_passes_no_gate(k_hat: float, effective_size: float, doubts: int) -> None:
+    assert len(Sample(np.zeros((1, 1)), np.ones(1), 0.0, k_hat, effective_size).doubts) == doubts
 
 
 def test_a_search_ends_at_a_mode_that_is_known() -> None:

@@ -21,7 +21,8 @@ from bayes_sklearn.inference.nuts.formulation import Draws, structure
 from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.structural import MeasuredData, measured_data, sampler_model
 from bayes_sklearn.inference.posterior import Posterior
-from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors

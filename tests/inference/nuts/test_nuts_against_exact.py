@@ -20,7 +20,8 @@ from bayes_sklearn.inference import solve
 from bayes_sklearn.inference.nuts.formulation import structure
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.posterior import Posterior
-from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import Flat, HalfNormal, HalfStudentT, Normal

@@ -18,7 +18,8 @@ from bayes_sklearn.inference.exact import engine as exact
 from bayes_sklearn.inference.nuts import engine as nuts
 from bayes_sklearn.inference.nuts.formulation import structure
 from bayes_sklearn.inference.posterior import Posterior
-from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.likelihoods import BinomialLikelihood, Likelihood
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows

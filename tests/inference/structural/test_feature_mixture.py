@@ -24,7 +24,8 @@ from bayes_sklearn.inference.importance.structural_nodes import solve_structural
 from bayes_sklearn.inference.nuts import mixture as pymc_mixture
 from bayes_sklearn.inference.nuts.mixture_data import mixture_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
-from bayes_sklearn.inference.problem import Problem, SamplerSettings
+from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM
@@ -364,6 +365,11 @@ def test_the_sampler_has_the_density(case: Case) -> None:
             scale = data.mixture.columns["s"]
             volume = points[0, scale][0]
             points[:, scale] = np.exp(points[:, scale])
+        if isinstance(problem.coef_prior.scale_prior, HalfNormal):  # above one it stands for itself
+            scale = data.mixture.columns["tau"]
+            c, tau = points[0, scale][0], np.logaddexp(0.0, points[0, scale][0])
+            volume += -np.logaddexp(0.0, -c) - np.log(tau)
+            points[:, scale] = np.log(tau)
         found.append(float(log_density({"u": u})) - data.mixture.log_density(points)[0] - volume)
     assert_allclose(found, found[0], rtol=0.0, atol=1e-8)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
     BetaBinomialLikelihood,
     BinomialLikelihood,
     HalfNormal,
@@ -218,6 +220,51 @@ def test_a_rows_density_is_the_integral_over_its_true_features(case: Case) -> No
             assert_allclose(found[row], by_integration(case, case.point(seed), row), rtol=0.0, atol=2e-5)
 
 
+@pytest.mark.parametrize("told", [np.inf, np.nan])
+def test_a_point_at_which_rows_fail_has_no_density(monkeypatch: pytest.MonkeyPatch, told: float) -> None:
+    """Lines as wide as numbers can say are somewhere on a search's way."""
+    case = Case(n_components=2)
+    monkeypatch.setattr(
+        MixtureProblem, "row_log_density", lambda _, points, rows: np.full((len(points), case.n), told)
+    )
+    assert case.mixture.log_density(case.point()[None]) == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("outcome", "away", "doubted"),
+    [(0.0, 20.0, True), (1.0, 20.0, True), (0.0, 0.0, False), (0.5, 20.0, False)],
+)
+def test_outcomes_that_are_all_alike_are_trusted_near_the_intercept_alone(
+    outcome: float, away: float, doubted: bool
+) -> None:
+    x = np.random.default_rng(0).normal(size=(30, 1)) + away
+    model = BayesianErrorsInVariablesRegressor(
+        likelihood="binomial", standardize=False, weight_type="counts", inference="importance", random_state=0
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(x, np.full(30, outcome), sample_weight=np.full(30, 2.0), X_err=0.5)
+    assert any("outcomes are all alike" in str(warning.message) for warning in caught) == doubted
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12])
+def test_a_scatter_by_either_peak_of_its_prior_is_drawn_from(seed: int) -> None:
+    """From the mode alone none of these passes the gates, or it warns."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=100)
+    x = 0.5 * z + rng.normal(size=100)
+    y_err = 0.5 * np.exp(0.4 * rng.normal(size=100))
+    y = x - 0.5 * z + np.hypot(y_err, 0.3) * rng.standard_t(4, size=100)
+    x_err = np.exp(0.5 * rng.normal(size=100))
+    X = np.column_stack([x + x_err * rng.normal(size=100), z])
+    model = BayesianErrorsInVariablesRegressor(
+        likelihood="student_t", noise="auto", inference="importance", random_state=0
+    )
+    model.fit(X, y, y_err=y_err, X_err=np.column_stack([x_err, np.zeros(100)]))
+    assert abs(model.coef_[0] - 1.0) < 4.0 * model.coef_std_[0]
+
+
+MOVED = ("m", "line", "means")
 OWN_PRIOR = Case("normal", k=2, coef_prior=Laplace(0.0, 0.5))
 
 
@@ -230,19 +277,21 @@ def test_coordinates_change_no_density(case: Case) -> None:
     other = point.copy()
     other[plain.columns["m"]] = parts.m[0]
     other[plain.columns["line"]] = parts.line[0, int(not case.fit_intercept) :]
+    other[plain.columns["means"]] = parts.means[0].ravel()
     own = plain.taken_apart(other[None])
     for name in set(parts._fields) - {"log_volume"}:
         assert_allclose(getattr(parts, name), getattr(own, name), rtol=1e-9, atol=1e-12, err_msg=name)
     placed = [problem.placed(at) for problem, at in ((regressed, point), (plain, other))]
     densities = [problem.log_density(at[None])[0] for problem, at in zip(placed, (point, other), strict=True)]
     # The volume is that of the map, by differences.
-    step, columns = 1e-5, np.r_[regressed.columns["m"], regressed.columns["line"]]
+    step, columns = 1e-5, np.concatenate([np.arange(point.size)[regressed.columns[name]] for name in MOVED])
 
     def mapped(values: Array) -> Array:
         moved = point.copy()
         moved[columns] = values
         found = regressed.taken_apart(moved[None])
-        return np.append(found.m[0], found.line[0, int(not case.fit_intercept) :])
+        line = found.line[0, int(not case.fit_intercept) :]
+        return np.concatenate([found.m[0], line, found.means[0].ravel()])
 
     jacobian = np.array(
         [

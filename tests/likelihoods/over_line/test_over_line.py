@@ -24,8 +24,8 @@ from bayes_sklearn.likelihoods import (
     PoissonLikelihood,
     StudentTLikelihood,
 )
-from bayes_sklearn.likelihoods.over_line import Places, log_density_over_line
-from bayes_sklearn.likelihoods.over_line_graph import graph_over_line
+from bayes_sklearn.likelihoods.over_line.graph import graph_over_line
+from bayes_sklearn.likelihoods.over_line.integral import Places, log_density_over_line
 
 Array = NDArray[np.float64]
 

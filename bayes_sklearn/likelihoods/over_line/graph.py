@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Likelihood, Observations
-from .over_line import Places
+from ..base import Likelihood, Observations
+from .integral import Places
 
 __all__ = ["graph_over_line", "log_sum_graph"]
 

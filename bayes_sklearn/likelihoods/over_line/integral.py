@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Likelihood, Observations
+from ..base import Likelihood, Observations
 
 __all__ = ["Places", "log_density_over_line", "parts_over_line"]
 

@@ -1,0 +1,1 @@
+"""What a likelihood says of rows whose linear predictor is itself normal: the integral over it."""
