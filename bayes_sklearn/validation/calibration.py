@@ -24,6 +24,7 @@ from ..estimators.reading import TrainingData, read, sampler_settings, specify
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..inference import choose
 from ..inference.scaling import PriorUnits
+from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
 from ..measurements.messages import shown
@@ -329,9 +330,7 @@ def _settled(
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
     likelihood = resolve_likelihood(model.likelihood)
-    # In the place of a target: any that is not constant, of counts whole, of proportions inside.
-    inside = not likelihood.counted and not likelihood.has_noise_scale
-    target = np.arange(n) % 2.0 * (0.5 if inside else 1.0) + 0.25 * inside if y is None else y
+    target = _in_place_of_target(likelihood, n) if y is None else y
     data = read(model, X, target, counts, y_err, feature_errors, exposure)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
@@ -370,6 +369,12 @@ def _settled(
     simulation = Simulation(data, specification, binomial=counted and targets == "binomial")
     simulation.check()
     return simulation, data.columns.feature_names.tolist(), notes
+
+
+def _in_place_of_target(likelihood: Likelihood, n: int) -> Array:
+    """Return targets that are not constant, whole numbers but of proportions."""
+    inside = not likelihood.counted and not likelihood.has_noise_scale
+    return 0.25 + 0.5 * (np.arange(n) % 2) if inside else np.arange(n) % 2.0
 
 
 def _prior_units(data: TrainingData, specification: Specification, target: bool) -> PriorUnits:
