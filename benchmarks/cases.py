@@ -272,6 +272,12 @@ CASES: dict[str, Case] = {
     },
     "star98-binomial": Case(share_cases.fit("binomial"), {"rows": 303}, {"rows": 60}),
     "star98-beta-binomial": Case(share_cases.fit("beta_binomial"), {"rows": 303}, {"rows": 60}),
+    **{
+        f"events-{likelihood.replace('_', '-')}": Case(
+            share_cases.events(likelihood), {"rows": 20_000, "columns": 10}, {"rows": 60, "columns": 2}
+        )
+        for likelihood in ("poisson", "negative_binomial")
+    },
     "star98-sampled": Case(
         share_cases.against_pymc,
         {"rows": 303, "draws": 1000, "tune": 1000},

@@ -1,4 +1,4 @@
-"""The cases of other likelihoods: star98's shares by importance sampling, and PyMC on the same model."""
+"""The cases of other likelihoods: star98's shares, and PyMC on the same model; events; by importance sampling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .data import star98
 from .fresh import run_probe
 from .measure import Result, as_time, seconds, timed
 
-__all__ = ["against_pymc", "fit"]
+__all__ = ["against_pymc", "events", "fit"]
 
 
 def fit(likelihood: str) -> Callable[..., Result]:
@@ -21,6 +21,20 @@ def fit(likelihood: str) -> Callable[..., Result]:
 
     def run(rows: int, repeats: int) -> Result:
         return seconds(_fit(likelihood, rows), repeats)
+
+    return run
+
+
+def events(likelihood: str) -> Callable[..., Result]:
+    """Return a case that takes the seconds of a fit to events over an exposure, which vary by more than chance."""
+
+    def run(rows: int, columns: int, repeats: int) -> Result:
+        rng = np.random.default_rng(0)
+        X, hours = rng.normal(size=(rows, columns)), rng.uniform(0.3, 20.0, rows)
+        rate = np.exp(0.5 + X @ rng.normal(0.0, 0.2, columns)) * rng.gamma(2.0, 0.5, rows)
+        counts = rng.poisson(hours * rate)
+        model = BayesianErrorsInVariablesRegressor(likelihood=likelihood, random_state=0)
+        return seconds(lambda: model.fit(X, counts, exposure=hours), repeats)
 
     return run
 

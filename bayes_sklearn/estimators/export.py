@@ -252,17 +252,18 @@ class ExportMixin:
         """Return the groups that are about data."""
         observed, draws = given.observed, given.draws
         predicted, log_likelihood = given.held_against(rng)
-        # Rates are given, and returned, as numbers of events.
-        unit = observed.trials if given.likelihood.per == "exposure" else 1.0
+        target = observed.y
+        if given.likelihood.per == "exposure":  # rates are given, and returned, as numbers of events
+            predicted, target = predicted * observed.trials, target * observed.trials
         dims = (*_SAMPLED, "obs")
         constant: Variables = {"X": (("obs", "feature"), observed.X)}
         if observed.standard_error is not None:
             constant["y_err"] = (("obs",), observed.standard_error)
         constant |= {name: (("obs",), values) for name, values in observed.constant.items()}
         return {
-            "posterior_predictive": {"y": (dims, draws.split(predicted * unit))},
+            "posterior_predictive": {"y": (dims, draws.split(predicted))},
             "log_likelihood": {"y": (dims, draws.split(log_likelihood))},
-            "observed_data": {"y": (("obs",), observed.y * unit)},
+            "observed_data": {"y": (("obs",), target)},
             "constant_data": constant,
         }
 

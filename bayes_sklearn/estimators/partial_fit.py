@@ -139,7 +139,7 @@ class Seen:
         """Return rows to fit that stand for all."""
         rows, standard_error, state, typical = self.sufficient.standing()
         errors = TargetErrors(
-            rows.frequency, standard_error, None, self.weights.weight_type, self.kind, typical
+            rows.frequency, standard_error, None, self.weights.weight_type, self.kind, typical=typical
         )
         return TrainingData(rows, self.columns, errors, self.feature_errors, state=state)
 

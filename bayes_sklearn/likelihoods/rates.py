@@ -197,6 +197,8 @@ class NegativeBinomialLikelihood(_OfRates):
         phi = np.maximum(values["dispersion"], _LEAST_DISPERSION)
         log_phi, more = np.log(phi), 1.0 / phi
         constant, some = _ways(phi, events, data), events + more
+        # A third of the other logarithm's cost, where what it loses is multiplied by little.
+        many_digits = float(more.max()) < 1e5
 
         def log_density(eta: Array) -> Array:
             # With x = phi mu: k log(x) - (k + 1 / phi) log(1 + x), by the log of x where that is large.
@@ -205,7 +207,11 @@ class NegativeBinomialLikelihood(_OfRates):
             value = line * events
             if np.max(t) < _LARGE:
                 np.exp(t, out=t)
-                np.log1p(t, out=t)
+                if many_digits:
+                    t += 1.0
+                    np.log(t, out=t)
+                else:
+                    np.log1p(t, out=t)
             else:
                 t = np.maximum(t, 0.0) + np.log1p(np.exp(-np.abs(t)))
             value -= t * some

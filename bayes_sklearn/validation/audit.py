@@ -291,14 +291,12 @@ def audit_errors(
     'about right'
     """
     rate = _check_rate(false_alarm_rate)
-    with named("X"):
-        n = _num_samples(X)
+    n = _n_rows(X)
     regressor, table = final_regressor(estimator, X)
     target = _target(regressor, table, y, sample_weight, n)
-    numbers = None if groups is None else _numbered(groups, n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-    errors["exposure"] = exposure
-    rows = standardize_rows(estimator, X, target, sample_weight, **errors, groups=numbers, held_out=held_out)
+    given = {**errors, "exposure": exposure, "groups": _numbered(groups, n), "held_out": held_out}
+    rows = standardize_rows(estimator, X, target, sample_weight, **given)
     if (n := len(rows.residual)) < 10:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least 10.")
     frequency = np.ones(n) if rows.frequency is None else rows.frequency
@@ -338,6 +336,11 @@ def audit_errors(
     )
 
 
+def _n_rows(X: Any) -> int:
+    with named("X"):
+        return int(_num_samples(X))
+
+
 def _target(regressor: Any, table: Any, y: ArrayLike, sample_weight: Any, n: int) -> Array:
     """Return y, checked: rows whose count is 0 need none."""
     columns = regressor._fitted.columns if hasattr(regressor, "_fitted") else None
@@ -360,8 +363,10 @@ def _check_rate(false_alarm_rate: float) -> float:
     return float(false_alarm_rate)
 
 
-def _numbered(groups: ArrayLike, n: int) -> NDArray[np.intp]:
-    """Return the number of each row's group; rows without one have a number of their own."""
+def _numbered(groups: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
+    """Return the number of each row's group, None of none; rows without one have a number of their own."""
+    if groups is None:
+        return None
     import pandas as pd
 
     try:

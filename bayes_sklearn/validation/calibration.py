@@ -24,6 +24,7 @@ from ..estimators.reading import TrainingData, read, sampler_settings, specify
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..inference import choose
 from ..inference.scaling import PriorUnits
+from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.checks import check_counts, check_vector
 from ..measurements.messages import shown
@@ -316,7 +317,7 @@ def _settled(
     y_err: ArrayLike | float | None,
     feature_errors: Mapping[str, Any],
     targets: str,
-    exposure: ArrayLike | float | None,
+    exposure: ArrayLike | float | None = None,
 ) -> tuple[Simulation, list[str], tuple[str, ...]]:
     """Return the model with all that a fit would take from its data settled, the features' names, and notes."""
     n = _num_samples(X)
@@ -328,7 +329,8 @@ def _settled(
     # What weights are is said here, not guessed from the target.
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
-    target = np.arange(n) % 2.0 if y is None else y  # in the place of one: any that is not constant
+    likelihood = resolve_likelihood(model.likelihood)
+    target = _in_place_of_target(likelihood, n) if y is None else y
     data = read(model, X, target, counts, {"y_err": y_err, "exposure": exposure}, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
@@ -339,7 +341,6 @@ def _settled(
             "x_distribution='mixture' chooses its number of components by the data, which is no model to draw data"
             " from: use x_distribution=Mixture(n_components=2), say."
         )
-    likelihood = resolve_likelihood(model.likelihood)
     counted = errors.counts is not None and not likelihood.counted
     if targets == "binomial" and not (counted and likelihood.is_normal):
         raise ValueError(
@@ -368,6 +369,14 @@ def _settled(
     simulation = Simulation(data, specification, binomial=counted and targets == "binomial")
     simulation.check()
     return simulation, data.columns.feature_names.tolist(), notes
+
+
+def _in_place_of_target(likelihood: Likelihood, n: int) -> Array:
+    """Return targets that are not constant, whole numbers but of proportions."""
+    inside = not likelihood.counted and not likelihood.has_noise_scale
+    target: Array = np.arange(n, dtype=np.float64)
+    target %= 2.0
+    return 0.25 + 0.5 * target if inside else target
 
 
 def _prior_units(data: TrainingData, specification: Specification, target: bool) -> PriorUnits:

@@ -99,6 +99,8 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "noisy-intervals-beta-binomial": ({"rows": 1000, "fitted": 500}, 1.0, False),
     "noisy-intervals-student-t": ({"rows": 1000, "fitted": 500}, 1.0, False),
     "star98-binomial": ({"rows": 303}, 0.3, False),
+    "events-poisson": ({"rows": 20_000, "columns": 10}, 1.0, False),
+    "events-negative-binomial": ({"rows": 20_000, "columns": 10}, 1.0, False),
 }
 FOR_INFORMATION = {
     "nutpie-200", "nutpie-20000", "nuts-first", "star98-beta-binomial", "star98-sampled",

@@ -99,9 +99,9 @@ CASES: dict[str, dict[str, Case]] = {
         "student_t, the default": Case(
             {"likelihood": "student_t", "coef_prior": PoweredCorrelation(), "noise": "auto"}
         ),
-        "beta": Case({"likelihood": BetaLikelihood(Beta(2.0, 10.0)), "coef_prior": Normal()}, {}),
+        "beta": Case({"likelihood": BetaLikelihood(Beta(2.0, 10.0)), **MODERATE}, {}),
         "beta, a feature with errors": Case(
-            {"likelihood": BetaLikelihood(Beta(2.0, 10.0)), "coef_prior": Normal(sigma=0.3)},
+            {"likelihood": BetaLikelihood(Beta(2.0, 10.0)), **MODERATE, "coef_prior": Normal(sigma=0.3)},
             {"X_err": 0.5, "n_simulations": 100},
             X[:, :1],
         ),
