@@ -3,8 +3,9 @@
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
 from .estimators.search import BayesianErrorsInVariablesRegressorCV
 from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
+from .likelihoods.proportions import BetaLikelihood
 from .likelihoods.rates import NegativeBinomialLikelihood, PoissonLikelihood
-from .likelihoods.shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
+from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
 from .priors.base import Flat, Mixture

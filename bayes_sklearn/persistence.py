@@ -38,10 +38,10 @@ TRUSTED_TYPES: tuple[str, ...] = (
     *(f"bayes_sklearn.priors.scales.{name}" for name in _SCALE_PRIORS),
     "bayes_sklearn.likelihoods.additive.NormalLikelihood",
     "bayes_sklearn.likelihoods.additive.StudentTLikelihood",
+    "bayes_sklearn.likelihoods.proportions.BetaLikelihood",
     "bayes_sklearn.likelihoods.rates.NegativeBinomialLikelihood",
     "bayes_sklearn.likelihoods.rates.PoissonLikelihood",
     "bayes_sklearn.likelihoods.shares.BetaBinomialLikelihood",
-    "bayes_sklearn.likelihoods.shares.BetaLikelihood",
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
     "bayes_sklearn.priors.base.Mixture",
     # What a fit has found.

@@ -4,9 +4,10 @@ from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Derivatives, Likelihood, Observations, counts
 from .links import IDENTITY, LOG, LOGIT, Link
 from .noise import Noise
+from .proportions import BetaLikelihood
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .registry import LIKELIHOODS, resolve_likelihood
-from .shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
+from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
 __all__ = [
     "IDENTITY",

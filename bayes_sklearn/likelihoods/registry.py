@@ -8,8 +8,9 @@ from ..measurements.messages import shown
 from .additive import NormalLikelihood, StudentTLikelihood
 from .base import Likelihood
 from .links import Link
+from .proportions import BetaLikelihood
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
-from .shares import BetaBinomialLikelihood, BetaLikelihood, BinomialLikelihood
+from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
 __all__ = ["LIKELIHOODS", "check_takes_exposure", "resolve_likelihood"]
 
