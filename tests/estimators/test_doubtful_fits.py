@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import optimize
+from scipy import optimize, special
 from sklearn.base import clone
 from sklearn.ensemble import BaggingRegressor
 from sklearn.feature_selection import SequentialFeatureSelector
@@ -293,3 +293,33 @@ def test_warnings_name_the_line_that_called_also_through_scikit_learn() -> None:
     assert len(caught) >= 5  # one each, two folds, and the best of all rows
     assert all("do not explain" in str(warning.message) for warning in caught)
     assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("skewed", "likelihood", "how", "warned"),
+    [
+        (True, "binomial", "normal", True),
+        (True, "binomial", "mixture", False),
+        (True, "student_t", "normal", False),
+        (False, "binomial", "normal", False),
+    ],
+)
+def test_skewed_readings_warn_where_a_link_bends_the_line(
+    skewed: bool, likelihood: str, how: str, warned: bool
+) -> None:
+    """Beside an exact feature, which explains the skewness of another one."""
+    rng = np.random.default_rng(0)
+    z, noise = rng.gamma(1.0, 2.0, 600), rng.gamma(2.0, 1.0, 600) if skewed else rng.normal(size=600)
+    x = z + noise
+    X = np.column_stack([x + 0.8 * rng.normal(size=600), z])
+    share = rng.binomial(20, special.expit(0.5 * (x - z) - 1.0)) / 20
+    model = Regressor(
+        likelihood=likelihood,
+        x_distribution=how,
+        weight_type="counts" if likelihood == "binomial" else "frequency",
+    )
+    weight = np.full(600, 20.0) if likelihood == "binomial" else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, share, sample_weight=weight, X_err=[0.8, 0.0])
+    assert any("are skewed: x0 (" in str(warning.message) for warning in caught) == warned
