@@ -1,4 +1,4 @@
-"""Proportions without counts: a beta distribution, log odds of the line."""
+"""Proportions without counts: beta distributions, log odds of the line."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ from .links import LOGIT
 from .noise import Noise
 from .parameters import Auxiliary, LogOdds, given_prior
 
-__all__ = ["LOG_ODDS", "SLOPES", "BetaLikelihood", "checked_dispersion_prior", "shapes_graph"]
+__all__ = [
+    "LEAST_DISPERSION",
+    "LOG_ODDS",
+    "SLOPES",
+    "TINY",
+    "BetaLikelihood",
+    "resolved_dispersion_prior",
+    "shapes_graph",
+]
 
 Array = NDArray[np.float64]
 
-# Shapes of distributions stay this far from zero.
-_TINY = 1e-100
+# Numbers that are divided by, and shapes of distributions, stay this far from zero.
+TINY = 1e-100
 
-_LEAST_DISPERSION = 1e-10
+LEAST_DISPERSION = 1e-10
 
 # The log odds of a typical row. Down to shares of 1e-5 it adds less than half a success; a wider one takes rows
 # without successes for rarer than their trials can tell.
@@ -67,7 +75,7 @@ class BetaLikelihood(Likelihood):
         self.dispersion_prior = dispersion_prior
 
     def check(self, argument: str) -> None:
-        checked_dispersion_prior(self.dispersion_prior, f"{argument}__dispersion_prior")
+        resolved_dispersion_prior(self.dispersion_prior, f"{argument}__dispersion_prior")
 
     def checked_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> Array:
         outside = ~((y > 0.0) & (y < 1.0))
@@ -85,13 +93,13 @@ class BetaLikelihood(Likelihood):
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
     ) -> tuple[Auxiliary, ...]:
-        prior = checked_dispersion_prior(self.dispersion_prior, "dispersion_prior")
+        prior = resolved_dispersion_prior(self.dispersion_prior, "dispersion_prior")
         return (Auxiliary("dispersion", prior, LogOdds(), 0.05),)
 
     def _shapes(self, eta: Array, values: Mapping[str, Array]) -> tuple[Array, Array]:
-        dispersion = np.maximum(values["dispersion"], _LEAST_DISPERSION)
+        dispersion = np.maximum(values["dispersion"], LEAST_DISPERSION)
         precision = (1.0 - dispersion) / dispersion
-        return np.maximum(expit(eta) * precision, _TINY), np.maximum(expit(-eta) * precision, _TINY)
+        return np.maximum(expit(eta) * precision, TINY), np.maximum(expit(-eta) * precision, TINY)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         alpha, beta = self._shapes(eta, values)
@@ -136,11 +144,11 @@ class BetaLikelihood(Likelihood):
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return (
-            share * (1.0 - share) * (1.0 - values["dispersion"]) / (values["dispersion"] + _LEAST_DISPERSION)
+            share * (1.0 - share) * (1.0 - values["dispersion"]) / (values["dispersion"] + LEAST_DISPERSION)
         )
 
 
-def checked_dispersion_prior(prior: UnitPrior | None, key: str) -> UnitPrior:
+def resolved_dispersion_prior(prior: UnitPrior | None, key: str) -> UnitPrior:
     """Return a prior of the dispersion, or the default, checked."""
     found: UnitPrior = given_prior(prior, Beta(1.0, 9.0), UnitPrior, key, "Beta(1, 9)")
     return found
@@ -152,5 +160,5 @@ def shapes_graph(eta: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
     total = (1.0 - values["dispersion"]) / values["dispersion"]
     # Draws from a wide prior have log odds whose share is zero in double precision.
-    alpha, beta = (pm.math.maximum(pm.math.sigmoid(line) * total, _TINY) for line in (eta, -eta))
+    alpha, beta = (pm.math.maximum(pm.math.sigmoid(line) * total, TINY) for line in (eta, -eta))
     return {"alpha": alpha, "beta": beta}

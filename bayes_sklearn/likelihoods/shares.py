@@ -1,4 +1,4 @@
-"""Shares k/n: binomial and beta-binomial successes, log odds of the line."""
+"""Shares: binomial and beta-binomial successes, proportions without counts; log odds of the line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import Derivatives, Likelihood, Observations, counts, counts_below
 from .links import LOGIT
 from .noise import Noise
 from .parameters import Auxiliary, FoldedOdds
-from .proportions import LOG_ODDS, SLOPES, BetaLikelihood, checked_dispersion_prior, shapes_graph
+from .proportions import LOG_ODDS, SLOPES, TINY, BetaLikelihood, resolved_dispersion_prior, shapes_graph
 from .special_functions import (
     log_beta_below,
     log_expit,
@@ -32,9 +32,6 @@ from .special_functions import (
 __all__ = ["BetaBinomialLikelihood", "BinomialLikelihood"]
 
 Array = NDArray[np.float64]
-
-# Numbers that are divided by, and shapes of distributions, stay this far from zero.
-_TINY = 1e-100
 
 
 class _OfShares(Likelihood):
@@ -190,12 +187,12 @@ class BetaBinomialLikelihood(_OfShares):
         self.dispersion_prior = dispersion_prior
 
     def check(self, argument: str) -> None:
-        checked_dispersion_prior(self.dispersion_prior, f"{argument}__dispersion_prior")
+        resolved_dispersion_prior(self.dispersion_prior, f"{argument}__dispersion_prior")
 
     def auxiliary(
         self, noise: Noise, visible: float, noise_prior: ScalePrior, scatter_unit: float = 1.0
     ) -> tuple[Auxiliary, ...]:
-        prior = checked_dispersion_prior(self.dispersion_prior, "dispersion_prior")
+        prior = resolved_dispersion_prior(self.dispersion_prior, "dispersion_prior")
         return (Auxiliary("dispersion", prior, FoldedOdds(), 0.05),)
 
     def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
@@ -276,9 +273,9 @@ class BetaBinomialLikelihood(_OfShares):
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
     ) -> Array:
-        dispersion = np.maximum(values["dispersion"], _TINY)
+        dispersion = np.maximum(values["dispersion"], TINY)
         precision = (1.0 - dispersion) / dispersion
-        alpha, beta = (np.maximum(expit(line) * precision, _TINY) for line in (eta, -eta))
+        alpha, beta = (np.maximum(expit(line) * precision, TINY) for line in (eta, -eta))
         return _drawn_shares(rng.beta(alpha, beta), data, rng)
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
@@ -326,7 +323,7 @@ class BetaBinomialLikelihood(_OfShares):
         none = pt.zeros_like(pt.atleast_2d(eta))
         share = [pt.sigmoid(eta) + none, pt.sigmoid(-eta) + none, 1.0 + none[:1]]
         of = [successes + none, failures + none, data.trials + none[:1]]
-        products = log_product_graph(pt.maximum(pt.concatenate(share), _TINY), odds, pt.concatenate(of))
+        products = log_product_graph(pt.maximum(pt.concatenate(share), TINY), odds, pt.concatenate(of))
         k = none.shape[0]
         return (products[:k] + products[k : 2 * k] - products[2 * k]).reshape(eta.shape)
 

@@ -374,7 +374,8 @@ def _settled(
 def _in_place_of_target(likelihood: Likelihood, n: int) -> Array:
     """Return targets that are not constant, whole numbers but of proportions."""
     inside = not likelihood.counted and not likelihood.has_noise_scale
-    target = np.asarray(np.arange(n) % 2, dtype=np.float64)
+    target: Array = np.arange(n, dtype=np.float64)
+    target %= 2.0
     return 0.25 + 0.5 * target if inside else target
 
 
