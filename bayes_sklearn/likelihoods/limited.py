@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measurements.limits import Limits
+from ..measurements.limits import Limits, Sides
 from ..priors.base import ScalePrior
 from ..priors.scales import HalfNormal
 from .base import Derivatives, Likelihood, Observations, counts_below
 from .noise import Noise
 from .parameters import Auxiliary
 
-__all__ = ["Censored", "Truncated", "selected"]
+__all__ = ["Censored", "Truncated", "log_between_sides", "selected"]
 
 Array = NDArray[np.float64]
 
@@ -347,9 +347,22 @@ class Censored(_OfOther):
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
         import pytensor.tensor as pt
 
-        limits = _limits(data)
-        between = self.of.log_between_graph(eta, values, data, limits.lower, limits.upper)
-        return pt.switch(limits.censored, between, self.of.graph(eta, values, data))
+        sides: Any = data.limits
+        between = log_between_sides(self.of, eta, values, data, sides)
+        return pt.switch(pt.neq(sides.side, 0.0), between, self.of.graph(eta, values, data))
+
+
+def log_between_sides(
+    likelihood: Likelihood, eta: Any, values: Mapping[str, Any], data: Observations, sides: Sides
+) -> Any:
+    """Return the log probability between limits in PyTensor, shaped as eta; of rows that were measured, anything."""
+    import pytensor.tensor as pt
+
+    both, below, above = (
+        likelihood.log_between_graph(eta, values, data, *pair)
+        for pair in ((sides.lower, sides.upper), (None, sides.upper), (sides.lower, None))
+    )
+    return pt.switch(pt.eq(sides.side, 2.0), both, pt.switch(pt.eq(sides.side, -1.0), below, above))
 
 
 def _of_rows(values: Mapping[str, Array], rows: NDArray[np.intp], n: int) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .checks import check_vector
 from .messages import shown
 
-__all__ = ["Limits", "resolve_limits"]
+__all__ = ["Limits", "Sides", "resolve_limits"]
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,23 @@ class Limits:
     def divided(self, by: Array) -> Limits:
         """Return those of rates, of limits of counts."""
         return Limits(self.censored, self.lower / by, self.upper / by)
+
+
+class Sides(NamedTuple):
+    """Limits as graphs have them: numbers all, that have derivatives."""
+
+    side: Any
+    """(n,) 0: measured, -1: at most `upper`, 1: above `lower`, 2: between both."""
+    lower: Any
+    upper: Any
+
+    @classmethod
+    def of(cls, limits: Limits) -> Sides:
+        """Return them with any numbers in the place of those that are not looked at."""
+        below, above = np.isfinite(limits.upper), np.isfinite(limits.lower)
+        side = np.where(below & above, 2.0, np.where(below, -1.0, 1.0)) * limits.censored
+        lower = np.where(above, limits.lower, np.where(below, limits.upper, 1.0) - 1.0)
+        return cls(side, lower, np.where(below & (side != 0.0), limits.upper, lower + 1.0))
 
 
 def resolve_limits(

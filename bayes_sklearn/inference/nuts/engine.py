@@ -22,7 +22,7 @@ def why_not(problem: Problem) -> str | None:
         if reason is not None:
             return reason
     of = problem.likelihood
-    if problem.truncation is not None and not of.has_noise_scale:
+    if (problem.truncation is not None or problem.limits is not None) and not of.has_noise_scale:
         return f"there is no graph of how likely {of.population!r} lets targets lie between limits"
     missing = missing_distribution(problem)
     return None if missing is None else f"PyMC has no distribution for {missing}"

@@ -38,16 +38,13 @@ from .pymc_priors import (
     slopes_density,
 )
 from .readable_model import unit_of
-from .rows import observations
+from .rows import n_row_columns, observations
 from .structural import common_part, error_part, parts_of
 
 if TYPE_CHECKING:
     import pymc as pm
 
 Array = NDArray[np.float64]
-
-SEEN = 3 + len(Places._fields)
-"""Columns of the rows that say what the likelihood sees of them, and where it is integrated."""
 
 HEAD = ("s", "scatter", "auxiliary")
 """What the noise is like: no other column of what is sampled goes before."""
@@ -78,7 +75,9 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             # line; the covariance of the errors of the last; what the likelihood sees; and counts.
             columns = given["factor"].T
             seen = (
-                None if problem.likelihood.is_normal else observations(problem, given, columns[-1 - SEEN :])
+                None
+                if problem.likelihood.is_normal
+                else observations(problem, given, columns[-1 - _n_seen(problem) :])
             )
             noise = _noise(problem, given, u, sizes)
             values, of_slopes = _sampled(problem, given, u, sizes, noise, seen, columns[-1])
@@ -100,6 +99,11 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 of_rows = log_sum_graph(of_rows + found.log_shares[:, None])
             pm.Potential("log_posterior", sum([pt.dot(columns[-1], of_rows), *noise.terms, *found.terms]))
     return model
+
+
+def _n_seen(problem: Problem) -> int:
+    """Return how many columns of the rows say what the likelihood sees of them, and where it is integrated."""
+    return n_row_columns(problem) + len(Places._fields)
 
 
 def sizes_for(problem: Problem, q: int, k: int) -> dict[str, int]:
@@ -353,7 +357,7 @@ def _lines(
         for a in range(order)
         for b in range(a + 1)
     }
-    if seen is not None and columns.type.shape[0] > k + 1 + order + order**2 + SEEN + 1:
+    if seen is not None and columns.type.shape[0] > k + 1 + order + order**2 + _n_seen(problem) + 1:
         multiple = noise.scale if problem.noise.multiplies else 1.0
         entries |= {(order, j): multiple * errors[order**2 + j] for j in range(order)}
         entries[order, order] = problem.noise.variance(noise.values, seen.standard_error, seen.resolution)
@@ -374,13 +378,14 @@ def _over_line(
 
     mean, variance, count = -after[0], pt.maximum(covariance[0, 0], 0.0), problem.n_components
     told = None if len(after) == 1 else (-after[1], covariance[1, 0], covariance[1, 1])
-    rest = columns[-1 - SEEN : -1]
+    rest = columns[-1 - _n_seen(problem) : -1]
     if count > 1:  # one component after the other
         rest = pt.tile(rest, (1, count))
         none = pt.zeros_like(mean)
         mean, variance = mean.ravel(), (variance + none).ravel()
         told = None if told is None else tuple((part + none).ravel() for part in told)
     seen = observations(problem, given, rest)
-    places = Places(*(rest[3 + i] for i in range(SEEN - 3)))
+    first = n_row_columns(problem)
+    places = Places(*(rest[first + i] for i in range(len(Places._fields))))
     found = graph_over_line(problem.likelihood, mean, variance, noise.values, seen, places, told)
     return found.reshape((count, -1)) if count > 1 else found

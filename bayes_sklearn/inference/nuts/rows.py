@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
 from ...likelihoods.parameters import Log
+from ...measurements.limits import Sides
 from ...priors.base import ScaleMixture
 from .._compat import quietly
 from ..importance.noise_coordinates import FollowingNoise
@@ -121,7 +122,9 @@ def likelihood_values(problem: Problem, given: Mapping[str, Any], u: Any) -> tup
 
 def observations(problem: Problem, given: Mapping[str, Any], columns: Any) -> Observations:
     """Return what the likelihood sees of the rows, as `row_columns` has it, in PyTensor."""
-    return Observations(columns[0], columns[1], problem.noise, columns[2], given.get("resolution", 0.0))
+    sides: Any = None if problem.limits is None else Sides(*(columns[i] for i in range(3, 6)))
+    resolution = given.get("resolution", 0.0)
+    return Observations(columns[0], columns[1], problem.noise, columns[2], resolution, limits=sides)
 
 
 def _given_scales(
@@ -223,11 +226,15 @@ def of_likelihood(problem: Problem) -> dict[str, Array | float]:
 
 
 def row_columns(data: Observations) -> Array:
-    """Return what the likelihood sees of every row, (n, 3): target, standard error and trials."""
-    every = (
-        np.broadcast_to(np.asarray(part), data.y.shape) for part in (data.y, data.standard_error, data.trials)
-    )
-    return np.column_stack(list(every))
+    """Return what the likelihood sees of every row, (n, 3 or 6): target, standard error, trials, and limits."""
+    limits = () if data.limits is None else Sides.of(data.limits)
+    every = (data.y, data.standard_error, data.trials, *limits)
+    return np.column_stack([np.broadcast_to(np.asarray(part), data.y.shape) for part in every])
+
+
+def n_row_columns(problem: Problem) -> int:
+    """Return how many columns `row_columns` has."""
+    return 3 if problem.limits is None else 6
 
 
 def likelihood_data(problem: Problem) -> dict[str, Array | float]:

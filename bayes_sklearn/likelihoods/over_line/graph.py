@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..additive import NormalLikelihood
 from ..base import Likelihood, Observations
+from ..limited import log_between_sides
+from ..noise import SCALED
 from .integral import Places
 
 __all__ = ["graph_over_line", "log_sum_graph"]
@@ -43,6 +46,7 @@ def graph_over_line(
     import pytensor.tensor as pt
     from pytensor.gradient import disconnected_grad
 
+    sides: Any = data.limits
     if likelihood.has_noise_scale:
         if noise is None:
             noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
@@ -57,6 +61,10 @@ def graph_over_line(
             spread = variance + 2.0 * root * with_line + part * own
             # Roots are a third of what logs cost, of which there would be one a row and part.
             logs = log_weight - 0.5 * pt.square(residual - root * off) / spread
+            if data.limits is not None:
+                logs = pt.switch(
+                    pt.neq(sides.side, 0.0), log_weight + _between(mean + root * off, spread, data), logs
+                )
             return log_sum_graph(logs, pt.sqrt(spread)) - 0.5 * _LOG_TWO_PI
     # Less is lost in rounding, and the difference to none is nothing.
     variance = pt.maximum(variance, 1e-12)
@@ -79,6 +87,16 @@ def graph_over_line(
     normal = -0.5 * pt.square(eta - mean) / variance
     total = log_sum_graph(likelihood.graph(eta, values, data) + normal)
     return total + pt.log(apart) - 0.5 * (pt.log(variance) + _LOG_TWO_PI)
+
+
+def _between(mean: Any, variance: Any, data: Observations) -> Any:
+    """Return the log probability between limits of normal targets, but for what densities are divided by."""
+    import pytensor.tensor as pt
+
+    sd, sides = pt.sqrt(variance), data.limits
+    of_unit = Observations(data.y, noise=SCALED)
+    found = log_between_sides(NormalLikelihood(), mean, {"noise_scale": sd}, of_unit, sides)
+    return found + pt.log(sd) + 0.5 * _LOG_TWO_PI
 
 
 def log_sum_graph(logs: Any, divided: Any = 1.0) -> Any:
