@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
+from ...likelihoods.limited import log_between_sides
 from ...measurements.feature_errors import FeatureErrors
+from ...measurements.limits import Sides
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
@@ -93,6 +95,12 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 distribution, parameters = pm.Normal, _sharing_errors(problem, line, seen, data, true)
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
+            if problem.limits is not None:  # in the place of the density of a limit
+                censored = np.flatnonzero(problem.limits.censored[used])
+                sides = Sides.of(problem.limits.take(used))
+                between = log_between_sides(problem.likelihood.population, line, seen, data, sides)
+                instead = between - pm.logp(distribution.dist(**parameters), y)
+                pm.Potential("limits", (frequency[used] * instead)[censored].sum())
             if problem.truncation is not None:
                 limits = (limit if np.isfinite(limit) else None for limit in problem.truncation)
                 of_rows = problem.likelihood.population.log_between_graph(line, seen, data, *limits)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...measurements.limits import Sides
 from ..additive import NormalLikelihood
 from ..base import Likelihood, Observations
 from ..limited import log_between_sides
@@ -62,9 +63,8 @@ def graph_over_line(
             # Roots are a third of what logs cost, of which there would be one a row and part.
             logs = log_weight - 0.5 * pt.square(residual - root * off) / spread
             if data.limits is not None:
-                logs = pt.switch(
-                    pt.neq(sides.side, 0.0), log_weight + _between(mean + root * off, spread, data), logs
-                )
+                between = log_weight + _between(mean + root * off, spread, data, sides)
+                logs = pt.switch(pt.neq(sides.side, 0.0), between, logs)
             return log_sum_graph(logs, pt.sqrt(spread)) - 0.5 * _LOG_TWO_PI
     # Less is lost in rounding, and the difference to none is nothing.
     variance = pt.maximum(variance, 1e-12)
@@ -89,11 +89,11 @@ def graph_over_line(
     return total + pt.log(apart) - 0.5 * (pt.log(variance) + _LOG_TWO_PI)
 
 
-def _between(mean: Any, variance: Any, data: Observations) -> Any:
+def _between(mean: Any, variance: Any, data: Observations, sides: Sides) -> Any:
     """Return the log probability between limits of normal targets, but for what densities are divided by."""
     import pytensor.tensor as pt
 
-    sd, sides = pt.sqrt(variance), data.limits
+    sd = pt.sqrt(variance)
     of_unit = Observations(data.y, noise=SCALED)
     found = log_between_sides(NormalLikelihood(), mean, {"noise_scale": sd}, of_unit, sides)
     return found + pt.log(sd) + 0.5 * _LOG_TWO_PI
