@@ -21,7 +21,6 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors
-from ..measurements.limits import Limits
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 from .count_reweighting import CountedRows, Line, Outside, Settled, Shares, outside_of, settle_errors
@@ -53,8 +52,6 @@ class Specification:
     """Of the rows that those to fit stand for; None: they stand for themselves."""
     prior_units: PriorUnits | None = None
     """What priors are in units of; None: it follows from the rows to fit."""
-    limits: Limits | None = None
-    """What is known of targets that were not measured; None: all were."""
     relative_to: float | None = None
     """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
     truncation: tuple[float, float] | None = None
@@ -94,8 +91,8 @@ class Specification:
             relative_to=self.relative_to,
             **self.priors,
         )
-        if self.limits is not None:
-            found = found.censored(self.limits)
+        if rows.limits is not None:
+            found = found.censored(rows.limits)
         return found if self.truncation is None else found.selected(self.truncation)
 
 

@@ -25,7 +25,7 @@ from ..prediction.draws import Draws, draws_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
-from .reading import check_shared_errors, read, read_errors, specify
+from .reading import check_shared_errors, read, read_errors, read_limits, specify
 
 __all__ = [
     "Described",
@@ -128,11 +128,12 @@ def observed_rows(
     held = columns.held(table)
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     check_errors_given(model, sample_weight, of_target)
+    as_given, of_rows = target, {"sample_weight": sample_weight, **of_target}
     errors, target = read_errors(
         fitted.likelihood,
         target,
         held,
-        {"sample_weight": sample_weight, **of_target},
+        of_rows,
         weight_type=model.weight_type_,
         scattered=fitted.noise_model.noise.scatters,
     )
@@ -141,7 +142,8 @@ def observed_rows(
     trials = errors.counts if fitted.likelihood.counted else None
     if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
-    rows = Rows(table, target, columns.features, errors.frequency)
+    limits = read_limits(fitted.likelihood, as_given, errors, held, of_rows)
+    rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     resolve_truncation(fitted.truncation, target, rows.used, counted=fitted.likelihood.counted)
     standard_error = _standard_error(fitted, rows, errors)
     given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
@@ -157,7 +159,7 @@ def observed_rows(
         {name: values[used].copy() for name, values in given.items() if values is not None},
         1.0 if trials is None else trials[used].copy(),
         used,
-        None if errors.limits is None else errors.limits.take(used),
+        None if rows.limits is None else rows.limits.take(used),
     )
 
 

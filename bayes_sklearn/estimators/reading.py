@@ -23,7 +23,7 @@ from ..measurements.checks import as_shares, read_table, read_target, resolve_tr
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
-from ..measurements.limits import resolve_limits
+from ..measurements.limits import Limits, resolve_limits
 from ..measurements.messages import brief, shown
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
@@ -40,6 +40,7 @@ __all__ = [
     "prior_of",
     "read",
     "read_errors",
+    "read_limits",
     "sampler_settings",
     "settable_prior",
     "specify",
@@ -133,11 +134,12 @@ def read(
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
+    given, as_given = {"sample_weight": sample_weight, **of_target}, target
     errors, target = read_errors(
         likelihood,
         target,
         held,
-        {"sample_weight": sample_weight, **of_target},
+        given,
         weight_type=model.weight_type,
         batch=batch,
         before=before,
@@ -154,7 +156,8 @@ def read(
             " with weight_type='counts', or count_column); or use noise='scaled'."
         )
     check_shared_errors(likelihood, feature_errors)
-    rows = Rows(table, target, columns.features, errors.frequency)
+    limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
+    rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     of_features = resolve_feature_errors(
         len(target),
         columns.feature_names.tolist(),
@@ -213,7 +216,6 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
-        limits=data.errors.limits,
         truncation=data.truncation,
     )
 
@@ -244,9 +246,6 @@ def read_errors(
     """
     check_takes_exposure(likelihood, given.get("exposure"), held)
     y_err, y_err_column, count_column = given.get("y_err"), held.get("y_err_column"), held.get("count_column")
-    limits = resolve_limits(
-        target, given.get("y_censored"), given.get("y_upper"), held.get("y_censored_column")
-    )
     if likelihood.per == "exposure":
         errors = resolve_exposure(
             target,
@@ -257,10 +256,7 @@ def read_errors(
             exposure_column=held.get("exposure_column"),
             likelihood=likelihood.name,
         )
-        if errors.counts is None:
-            return replace(errors, limits=limits), target
-        of_rates = None if limits is None else limits.divided(errors.counts)
-        return replace(errors, limits=of_rates), target / errors.counts
+        return errors, target if errors.counts is None else target / errors.counts
     # Where there is no place for errors of y no weight states any.
     frequencies = not likelihood.counted and not likelihood.has_noise_scale
     stated = {"y_err": y_err, "y_err_column": y_err_column, "count_column": count_column}
@@ -288,15 +284,42 @@ def read_errors(
     target = likelihood.checked_target(target, seen)
     if likelihood.counted:
         check_trials(target, errors, likelihood.name)
-    if limits is not None and (batch or (errors.counts is not None and not likelihood.counted)):
-        instead = (
-            "all rows at once: call fit"
-            if batch
-            else "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
-        )
-        raise ValueError(f"y_censored (or y_upper), by which y is a limit in some rows, goes with {instead}.")
-    errors = replace(errors, limits=limits)
     return errors, as_shares(target) if errors.counts is not None or likelihood.counted else target
+
+
+def read_limits(
+    likelihood: Likelihood,
+    target: Array,
+    errors: TargetErrors,
+    held: Mapping[str, Array],
+    given: Mapping[str, Any],
+    *,
+    batch: bool = False,
+) -> Limits | None:
+    """Return limits in the place of targets, as likelihoods see them; None: all were measured.
+
+    Parameters
+    ----------
+    target : ndarray of shape (n,)
+        As given.
+    errors : TargetErrors
+    likelihood, held, given, batch
+        As for `read_errors`.
+    """
+    limits = resolve_limits(
+        target, given.get("y_censored"), given.get("y_upper"), held.get("y_censored_column")
+    )
+    if limits is None:
+        return None
+    instead = None
+    if batch:
+        instead = "all rows at once: call fit"
+    elif errors.kind == "counts" and not likelihood.counted:
+        instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
+    if instead is not None:
+        raise ValueError(f"y_censored (or y_upper), by which y is a limit in some rows, goes with {instead}.")
+    by_exposure = likelihood.per == "exposure" and errors.counts is not None
+    return limits.divided(errors.counts) if by_exposure and errors.counts is not None else limits
 
 
 def noise_of(model: Any, data: TrainingData) -> Noise:

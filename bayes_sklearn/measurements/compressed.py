@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgeqrf, dtpqrt
 
+from .limits import Limits
 from .messages import warn
 
 __all__ = ["warn_of_rounding"]
@@ -82,6 +83,8 @@ class Rows:
     """(n,) how often each row counts, zeros allowed; None: once each."""
     origin: Array | None = None
     """(p + 1,) what was taken from features and target beforehand, so that they keep their digits; None: nothing."""
+    limits: Limits | None = None
+    """Of targets that were not measured, in the place of which `y` has a limit; None: all were."""
 
     @property
     def n_features(self) -> int:
@@ -103,7 +106,8 @@ class Rows:
 
     def subset(self, index: NDArray[np.intp]) -> Rows:
         """Return these rows alone (copied)."""
-        return Rows(self.take(index), self.y[index], None, taken(self.frequency, index), self.origin)
+        limits = None if self.limits is None else self.limits.take(index)
+        return Rows(self.take(index), self.y[index], None, taken(self.frequency, index), self.origin, limits)
 
 
 def taken(values: Any, index: slice | NDArray[np.intp], ndim: int = 0) -> Any:

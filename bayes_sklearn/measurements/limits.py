@@ -35,6 +35,10 @@ class Limits:
         """Return them about a center and in a unit of the target."""
         return Limits(self.censored, (self.lower - center) / unit, (self.upper - center) / unit)
 
+    def holding(self, y: Array) -> Limits:
+        """Return those of rows that are censored where their targets lie between limits, and else measured."""
+        return Limits(self.censored & (y > self.lower) & (y <= self.upper), self.lower, self.upper)
+
     def divided(self, by: Array) -> Limits:
         """Return those of rates, of limits of counts."""
         return Limits(self.censored, self.lower / by, self.upper / by)

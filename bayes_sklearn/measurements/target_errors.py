@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from .checks import LARGEST, as_shares, check_counts, check_shares, check_vector
 from .compressed import taken
-from .limits import Limits
 from .messages import warn
 from .weights import Before, WeightType, as_before, settle_weight_type, warn_of_no_counts
 
@@ -57,8 +56,6 @@ class TargetErrors:
     """What sample_weight was taken to be."""
     kind: ErrorKind
     """Where errors come from."""
-    limits: Limits | None = None
-    """Of targets that were not measured; None: all were."""
     typical: float | None = None
     """Root mean square of the standard errors, of rows that stand for others; None: it follows from them."""
 
@@ -67,7 +64,7 @@ class TargetErrors:
         of_rows = {
             name: taken(getattr(self, name), index) for name in ("frequency", "standard_error", "counts")
         }
-        return replace(self, **of_rows, limits=None if self.limits is None else self.limits.take(index))
+        return replace(self, **of_rows)
 
     @property
     def root_mean_square(self) -> float:

@@ -126,6 +126,8 @@ def simulation_based_calibration(
     X_cov: ArrayLike | None = None,
     Xy_cov: ArrayLike | None = None,
     exposure: ArrayLike | float | None = None,
+    y_censored: ArrayLike | None = None,
+    y_upper: ArrayLike | None = None,
     targets: Literal["model", "binomial"] = "model",
     n_simulations: int = 200,
     random_state: int | np.random.RandomState | None = None,
@@ -177,6 +179,8 @@ def simulation_based_calibration(
         features, errors and counts.
     y_err, X_err, X_cov, Xy_cov, exposure : optional
         Known errors, as for `fit`.
+    y_censored, y_upper : array-like of shape (n,), optional
+        Limits in y, as for `fit`: simulated targets are seen as limits where these hold, and else as they are.
     targets : {"model", "binomial"}, default="model"
         What shares with counts are drawn from under the normal likelihood, see above. Of no other meaning.
     n_simulations : int, default=200
@@ -237,7 +241,8 @@ def simulation_based_calibration(
     _check(estimator, targets, n_simulations)
     given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     model = clone(estimator)
-    simulation, names, notes = _settled(model, X, y, counts, sample_weight, y_err, given, targets, exposure)
+    of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+    simulation, names, notes = _settled(model, X, y, counts, sample_weight, of_target, given, targets)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     settings = replace(sampler_settings(model), seed=seed)
     choose(simulation.problem, model.inference)
@@ -314,10 +319,9 @@ def _settled(
     y: ArrayLike | None,
     counts: ArrayLike | None,
     sample_weight: ArrayLike | None,
-    y_err: ArrayLike | float | None,
+    of_target: Mapping[str, Any],
     feature_errors: Mapping[str, Any],
     targets: str,
-    exposure: ArrayLike | float | None = None,
 ) -> tuple[Simulation, list[str], tuple[str, ...]]:
     """Return the model with all that a fit would take from its data settled, the features' names, and notes."""
     n = _num_samples(X)
@@ -331,7 +335,10 @@ def _settled(
     model._validate_params()
     likelihood = resolve_likelihood(model.likelihood)
     target = _in_place_of_target(likelihood, n) if y is None else y
-    data = read(model, X, target, counts, {"y_err": y_err, "exposure": exposure}, feature_errors)
+    limits = "y_censored", "y_upper"
+    if y is None and any(of_target[name] is not None for name in limits):
+        raise ValueError("y_censored (or y_upper) says of which rows y has limits: give y, too.")
+    data = read(model, X, target, counts, of_target, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
     data = data.repeated()

@@ -27,7 +27,7 @@ from ..inference.structural.mixture_coordinates import contrasts_of
 from ..inference.structural.model import MEAN_SCALE
 from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations
-from ..likelihoods.limited import selected
+from ..likelihoods.limited import Censored, selected
 from ..measurements.compressed import Rows
 from ..prediction.draws import Draws
 from ..prediction.rows_given_draws import GivenDraws, Observed
@@ -202,8 +202,12 @@ class Simulation:
             line = self._line(one, X)
             measured = self.data.rows.X if feature_error is None else self._measured(X, feature_error)
             if not self.binomial:
-                y = self._target(one, line, feature_error, rng)
-                return Simulated(one, replace(self.data.rows, X=measured, y=y), index + 1)
+                y, limits = self._target(one, line, feature_error, rng), self.data.rows.limits
+                if limits is not None:  # seen of those rows alone whose targets it holds of
+                    limits = limits.holding(y)
+                    y = np.where(limits.censored, self.data.rows.y, y)
+                rows = replace(self.data.rows, X=measured, y=y, limits=limits)
+                return Simulated(one, rows, index + 1)
             scaling, counts = self.problem.scaling, self.data.errors.counts
             share = scaling.y_mean + scaling.y_scale * line
             if counts is not None and share.min() >= 0.0 and share.max() <= 1.0:
@@ -266,8 +270,10 @@ class Simulation:
             None,
             {},
             1.0 if problem.trials is None else problem.trials,
+            limits=rows.limits,
         )
         likelihood = selected(problem.likelihood, problem.truncation)
+        likelihood = likelihood if rows.limits is None else Censored(likelihood)
         given = GivenDraws(likelihood, problem.noise, observed, both, center)
         total = np.sum([given.at(block).log_density().sum(axis=1) for block in given.blocks()], axis=0)
         return total[:-1], float(total[-1])
