@@ -26,6 +26,7 @@ from ..measurements.checks import check_coverage, check_vector
 from ..measurements.columns import Columns
 from ..measurements.compressed import warn_of_rounding
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.limits import sides
 from ..measurements.messages import shown, warn
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
@@ -132,7 +133,10 @@ class FittedModel:
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
             stated = check_vector(stated, len(table), "y_err")
-        nothing_stated = counts is None and stated is None and not held and self.likelihood.has_noise_scale
+        of_errors = held.keys() - {"y_censored_column"}
+        nothing_stated = (
+            counts is None and stated is None and not of_errors and self.likelihood.has_noise_scale
+        )
         distribution = new_rows(
             self.likelihood,
             self.posterior,
@@ -153,6 +157,8 @@ class FittedModel:
         behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
         if behind.ndim and not behind.all():
             distribution.measured = behind.ravel() > 0.0
+        if "y_censored_column" in held:
+            distribution.censored = sides(held["y_censored_column"], len(table), "y_censored_column")
         return distribution
 
     def new_feature_errors(

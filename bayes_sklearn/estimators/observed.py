@@ -167,7 +167,7 @@ def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str
     """Refuse data without errors where the model was fitted with them."""
     fitted: FittedModel = model._fitted
     counted = fitted.noise_model.kind == "counts"
-    in_columns = set(fitted.columns.special)
+    in_columns = set(fitted.columns.special) - {"y_censored_column"}
     as_counts = sample_weight is not None and model.weight_type_ == "counts"
     if model.weight_type_ == "precision" and sample_weight is None:
         raise ValueError(

@@ -205,7 +205,7 @@ class PredictionMixin:
             Measured values.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in the sums; no counts or errors follow from them. Rows whose ``count_column`` is 0
-            are left out, their y may be NaN.
+            are left out, their y may be NaN; so are rows that ``y_censored_column`` says are limits.
         exposure : float or array-like of shape (n,), optional
             What the events in y were counted over, if no column of X holds it.
 
@@ -226,6 +226,9 @@ class PredictionMixin:
         )
         predicted, measured = distribution.mean(), distribution.measured
         target = read_target(y, self, n=len(predicted), weight=measured)
+        if distribution.censored is not None:
+            known = distribution.censored == 0.0
+            measured = known if measured is None else known & measured
         weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")
         if weight is not None:
             weight = np.broadcast_to(weight, target.shape)

@@ -284,7 +284,7 @@ class Censored(_OfOther):
         return found
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        """Return that of less than a target; of a limit that of less and half of that between it and the other."""
+        """Return that of less than a target; of a limit that of less and a part, drawn, of what lies between both."""
         parts, n = _parts(data), len(data.y)
         of_censored = _of_rows(values, parts.censored, n)
         found = np.empty(np.broadcast_shapes(eta.shape, data.y.shape))
@@ -297,7 +297,9 @@ class Censored(_OfOther):
             np.exp(self.of.log_between(eta[..., parts.censored], of_censored, parts.of_censored, *pair))
             for pair in ends
         )
-        found[..., parts.censored] = less + 0.5 * between
+        # Uniform where the model is right; the same every time.
+        place = np.random.default_rng(n).random(len(parts.censored))
+        found[..., parts.censored] = less + place * between
         return found
 
     def normal_parts(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .checks import check_vector
 from .messages import shown
 
-__all__ = ["Limits", "Sides", "resolve_limits"]
+__all__ = ["Limits", "Sides", "resolve_limits", "sides"]
 
 Array = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def resolve_limits(
             )
         name, given = "y_censored_column", y_censored_column
     n = len(y)
-    side = np.zeros(n) if given is None else _sides(given, n, name)
+    side = np.zeros(n) if given is None else sides(given, n, name)
     upper = np.where(side < 0.0, y, np.inf)
     censored = side != 0.0
     if y_upper is not None:
@@ -114,7 +114,7 @@ def resolve_limits(
     return Limits(censored, np.where(side < 0.0, -np.inf, y), upper)
 
 
-def _sides(given: ArrayLike, n: int, name: str) -> Array:
+def sides(given: ArrayLike, n: int, name: str) -> Array:
     """Return -1, 0 and 1, checked."""
     if np.asarray(given).dtype.kind == "b":
         raise TypeError(

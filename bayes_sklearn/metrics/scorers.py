@@ -38,6 +38,9 @@ _SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
     "neg_interval_width": lambda y, d, w, c: -interval_width(*d.interval(c), sample_weight=w),
 }
 
+# Scores that say something of rows of which limits were seen.
+_OF_LIMITS = ("log_predictive_density", "neg_pit_error")
+
 # What scorers ask of metadata routing until told otherwise. y_err and exposure can only be the
 # measurement's own; whether a weight is the row's or the count behind a share only the user knows, and
 # scikit-learn raises on None until told.
@@ -78,7 +81,7 @@ class ProbabilisticScorer:
         distribution = predictive_distribution(estimator, X, **predict_params)
         # Others' distributions know of no such thing.
         distribution = getattr(distribution, "of_measurements", lambda: distribution)()
-        measured = measured_rows(distribution)
+        measured = measured_rows(distribution, values=self.score not in _OF_LIMITS)
         if measured is not None:
             y = column_of("y_true", y, measured)
             sample_weight = row_weights(sample_weight, len(measured), measured)

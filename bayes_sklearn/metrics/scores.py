@@ -90,7 +90,8 @@ def crps(
     y_true, y_pred, y_std, sample_weight
         As in `log_predictive_density`, errors too; a distribution has a method ``crps``.
     """
-    return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight, measured_rows(y_pred))
+    rows = measured_rows(y_pred, values=True)
+    return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight, rows)
 
 
 def pit(
@@ -251,6 +252,9 @@ def _elementwise(
             )
         distribution = NormalPredictive(mean, std)
     values = np.asarray(getattr(distribution, method)(y), dtype=np.float64)
+    censored = getattr(y_pred, "censored", None)
+    if censored is not None and values.shape == y.shape == np.shape(censored):
+        values = _of_limits(method, values, y, distribution, censored)
     if values.shape != y.shape:
         raise ValueError(
             f"y_true has shape {y.shape}, but y_pred's {method} {values.shape}; pass the "
@@ -259,9 +263,30 @@ def _elementwise(
     return values if measured is None else np.where(measured, values, np.nan)
 
 
-def measured_rows(y_pred: object) -> NDArray[np.bool_] | None:
-    """Rows that scores are of, (n,); None: all."""
-    return getattr(y_pred, "measured", None)
+def _of_limits(
+    method: str, values: Array, y: Array, distribution: PredictiveDistribution, censored: Array
+) -> Array:
+    """Return what a score says of rows of which limits were seen, and else the values: NaN where it says nothing."""
+    at_most = np.clip(np.asarray(distribution.cdf(y), dtype=np.float64), 0.0, 1.0)
+    below, above = censored < 0.0, censored > 0.0
+    if method == "logpdf":
+        with np.errstate(divide="ignore"):
+            found = np.log(at_most), np.log1p(-at_most)
+    elif method in ("pit", "cdf"):  # anywhere where they may be, the same every time
+        place = np.random.default_rng(0).random(len(y))
+        found = place * at_most, at_most + place * (1.0 - at_most)
+    else:
+        found = np.full_like(values, np.nan), np.full_like(values, np.nan)
+    return np.where(below, found[0], np.where(above, found[1], values))
+
+
+def measured_rows(y_pred: object, *, values: bool = False) -> NDArray[np.bool_] | None:
+    """Rows that scores are of, (n,), or those alone whose values are known; None: all."""
+    measured, censored = getattr(y_pred, "measured", None), getattr(y_pred, "censored", None)
+    if not values or censored is None or not np.any(censored):
+        return measured
+    known = np.asarray(censored) == 0.0
+    return known if measured is None else known & measured
 
 
 def column_of(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None = None) -> Array:

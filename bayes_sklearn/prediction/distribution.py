@@ -37,6 +37,10 @@ class PredictiveDistribution(ABC):
     """Row labels for `to_frame`."""
     measured: NDArray[np.bool_] | None = None
     """(n,) rows whose count is not 0, where some are; scores leave the others out. None: all rows."""
+    censored: Array | None = None
+    """(n,) -1: the target is known to be what is given or less, 1: above, 0: it was measured; None: all were.
+
+    Log scores are probabilities of that; scores that need a value leave such rows out."""
 
     @abstractmethod
     def __len__(self) -> int:
