@@ -63,9 +63,13 @@ def test_a_grid_has_the_posterior(side: int) -> None:
     """Of a mean alone, known errors: its posterior is an integral in one dimension."""
     y, y_err = np.array([0.2, 0.9, 1.4, 0.5, 0.5]), np.array([0.5, 0.4, 0.6, 0.5, 0.3])
     censored = np.array([0, 0, 0, side, side])
-    model = Regressor(noise="known", intercept_prior=Normal(0.0, 2.0), standardize=False, random_state=0).fit(
-        np.zeros((5, 0)), y, y_err=y_err, y_censored=censored
-    )
+    model = Regressor(
+        noise="known",
+        intercept_prior=Normal(0.0, 2.0),
+        coef_prior=Normal(0.0, 1e-6),
+        standardize=False,
+        random_state=0,
+    ).fit(np.arange(5.0)[:, None], y, y_err=y_err, y_censored=censored)
     mean = np.linspace(-8.0, 8.0, 20_001)
     z = (y[:, None] - mean) / y_err[:, None]
     log = stats.norm.logpdf(mean, 0.0, 2.0) + (stats.norm.logpdf(z[:3]) - np.log(y_err[:3, None])).sum(axis=0)
