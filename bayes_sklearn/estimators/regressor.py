@@ -113,6 +113,8 @@ class BayesianErrorsInVariablesRegressor(
         Column of X that holds the target's standard errors, likewise.
     exposure_column : str or int, default=None
         Column of X that holds what events were counted over, likewise.
+    y_censored_column : str or int, default=None
+        Column of X that says on which side of y its value lies, as ``y_censored`` of `fit` does, likewise.
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
@@ -355,6 +357,10 @@ class BayesianErrorsInVariablesRegressor(
             Covariance of each feature's error with y's. Under ``noise="scaled"`` it is multiplied by the noise scale.
         exposure : float or array-like of shape (n,), optional
             What the events in y were counted over, where ``likelihood`` is of events: positive, in any unit.
+        y_censored : array-like of shape (n,), optional
+            -1 where the value of the target lies at or below y, 1 where it lies above, 0 where it is y.
+        y_upper : array-like of shape (n,), optional
+            Where it is not NaN the target's value lies above y and at most there.
 
         Returns
         -------
