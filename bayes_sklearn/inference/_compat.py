@@ -341,8 +341,15 @@ def elpd_data(
         elpd = float(np.sum(values))
         if old:
             smoothed = {} if k is None else {"pareto_k": k}
-            # The first name says what it is.
-            fields = {"elpd_loo": elpd, "p_loo": p, **common, "loo_i": pointwise, **smoothed}
+            # The first name says what it is; the first three are printed by their places.
+            fields = {
+                "elpd_loo": elpd,
+                "se": common["se"],
+                "p_loo": p,
+                **common,
+                "loo_i": pointwise,
+                **smoothed,
+            }
             return az.ELPDData(data=list(fields.values()), index=list(fields))
         from arviz_stats import utils
 

@@ -437,3 +437,14 @@ def test_leave_one_out_needs_the_covariance_that_fit_had() -> None:
     model.fit(data.X, data.y, y_err=data.y_err, X_err=data.X_err, Xy_cov=[0.05, 0.0])
     with pytest.raises(ValueError, match="give Xy_cov with X and y"):
         model.loo(data.X, data.y, y_err=data.y_err, X_err=data.X_err)
+
+
+def test_what_is_printed_names_its_figures() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    y = X.sum(axis=1) + rng.normal(size=40)
+    found = Regressor().fit(X, y).loo(X, y)
+    lines = str(found).splitlines()
+    of_elpd, of_p = (next(line for line in lines if line.startswith(name)) for name in ("elpd_loo", "p_loo"))
+    assert f"{float(found['se']):.2f}" in of_elpd
+    assert f"{effective(found):.2f}" in of_p
