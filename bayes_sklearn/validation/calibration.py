@@ -239,8 +239,7 @@ def simulation_based_calibration(
     import pandas as pd
 
     _check(estimator, targets, n_simulations)
-    given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-    model = clone(estimator)
+    model, given = clone(estimator), {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
     simulation, names, notes = _settled(model, X, y, counts, sample_weight, of_target, given, targets)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
@@ -255,10 +254,7 @@ def simulation_based_calibration(
         for part, here in zip(parts, of_parts, strict=True)
     )
     outcomes: list[Outcome] = list(chain.from_iterable(found))
-    failures = Counter(outcome.error for outcome in outcomes if outcome.error)
-    if failures.total() == n:
-        reason, count = failures.most_common(1)[0]
-        raise ValueError(f"Every simulation failed, {count} of {n} so: {reason}")
+    failures = _failures(outcomes)
     first = int(not model.fit_intercept)
     columns = ["intercept", *names, *simulation.ranked][first:]
     columns += [] if simulation.binomial else [LOG_LIKELIHOOD]
@@ -279,6 +275,15 @@ def simulation_based_calibration(
         engines=dict(Counter(outcome.engine for outcome in outcomes if outcome.engine).most_common()),
         notes=notes,
     )
+
+
+def _failures(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """Return how many simulations failed, by what was said; refuse where all did."""
+    failures = Counter(outcome.error for outcome in outcomes if outcome.error)
+    if failures.total() == len(outcomes):
+        reason, count = failures.most_common(1)[0]
+        raise ValueError(f"Every simulation failed, {count} of {len(outcomes)} so: {reason}")
+    return failures
 
 
 def _frame(rows: Sequence[Array | None], columns: list[str], first: int) -> pd.DataFrame:
