@@ -339,10 +339,7 @@ def _settled(
     model.weight_type = "frequency" if counts is None else "counts"
     model._validate_params()
     likelihood = resolve_likelihood(model.likelihood)
-    target = _in_place_of_target(likelihood, n) if y is None else y
-    limits = "y_censored", "y_upper"
-    if y is None and any(of_target[name] is not None for name in limits):
-        raise ValueError("y_censored (or y_upper) says of which rows y has limits: give y, too.")
+    target = _in_place_of_target(likelihood, n, of_target) if y is None else y
     data = read(model, X, target, counts, of_target, feature_errors)
     if sample_weight is not None:
         data = _with_frequency(data, check_vector(sample_weight, n, "sample_weight", scalar=False))
@@ -383,8 +380,10 @@ def _settled(
     return simulation, data.columns.feature_names.tolist(), notes
 
 
-def _in_place_of_target(likelihood: Likelihood, n: int) -> Array:
-    """Return targets that are not constant, whole numbers but of proportions."""
+def _in_place_of_target(likelihood: Likelihood, n: int, of_target: Mapping[str, Any]) -> Array:
+    """Return targets that are not constant, whole numbers but of proportions; refuse limits, which are of some."""
+    if of_target["y_censored"] is not None or of_target["y_upper"] is not None:
+        raise ValueError("y_censored (or y_upper) says of which rows y has limits: give y, too.")
     inside = not likelihood.counted and not likelihood.has_noise_scale
     target: Array = np.arange(n, dtype=np.float64)
     target %= 2.0
