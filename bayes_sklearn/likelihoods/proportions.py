@@ -115,7 +115,7 @@ class BetaLikelihood(Likelihood):
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
     ) -> Array:
         # Rounding would put them at the ends.
-        return np.clip(rng.beta(*self._shapes(eta, values)), 1e-100, 1.0 - 1e-16)
+        return np.clip(rng.beta(*self._shapes(eta, values)), TINY, 1.0 - 1e-16)
 
     def derivatives(self, eta: Array, coordinates: Array, data: Observations) -> Derivatives:
         values = {"dispersion": expit(coordinates[0])}

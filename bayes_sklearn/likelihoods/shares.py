@@ -1,4 +1,4 @@
-"""Shares: binomial and beta-binomial successes, proportions without counts; log odds of the line."""
+"""Shares k/n: binomial and beta-binomial successes, log odds of the line."""
 
 from __future__ import annotations
 

@@ -208,9 +208,10 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         b = np.zeros(q)
         if problem.scaled is None:
             line[1 - first :] += away @ mixture.slopes
-        line[: 1 - first] += away @ (mixture.shares @ mixture.means)
         if problem.follows_mean:
             line[: 1 - first] = 0.0
+        else:
+            line[: 1 - first] += away @ (mixture.shares @ mixture.means)
     if problem.scaled is not None:
         found, line[1 - first :], more = problem.scaled.together(m, line[1 - first :], mixture.slopes)
         b = b if problem.scaled.m is None else found

@@ -76,7 +76,7 @@ class MixtureCoordinates:
     which `StructuralProblem` makes T, K - 1 orthonormal contrasts of the log shares, the log of scatter over the
     rest (noise "auto" alone), log tau (where it is learned) and the likelihood's further parameters. s, t and some of
     the last are signed. Where tau is learned, or `regressed`, columns of coefficients are in units of what is known
-    of them (`mixture_slopes`).
+    of them, and where `follows_mean` that of mu (`mixture_slopes`).
     """
 
     data: StructuralProblem

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 from sklearn.exceptions import ConvergenceWarning
 
-from bayes_sklearn import metrics
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, metrics
 from bayes_sklearn.inference import choose
 from bayes_sklearn.inference._compat import diagnostics
 from bayes_sklearn.inference.importance import engine as importance
@@ -552,6 +552,20 @@ def test_density_with_errors_of_features_is_that_of_importance_sampling(case: Ca
             expected += stats.norm(0.0, sd).logpdf(coef).sum() - mixture.log_slopes(parts)[0, 0]
         differences.append(density - expected - volume(natural, u))
     assert_allclose(differences, differences[0], rtol=0.0, atol=2e-4)
+
+
+@pytest.mark.thorough
+def test_chains_meet_no_walls_where_outcomes_tell_little() -> None:
+    """With t and the intercept's prior as they come, or log tau, hundreds of draws diverged."""
+    rng = np.random.default_rng(7003)
+    x = rng.normal(size=50)
+    w = x + np.sqrt(7.0 / 3.0) * rng.normal(size=50)
+    y = rng.binomial(1, 1.0 / (1.0 + np.exp(0.5 - x))).astype(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = BayesianErrorsInVariablesRegressor(likelihood="binomial", inference="nuts", random_state=0)
+        model.fit(w[:, None], y, X_err=np.sqrt(7.0 / 3.0))
+    assert model.summary().attrs["divergences"] <= 10
 
 
 def test_errors_of_a_feature_of_shares_are_undone() -> None:
