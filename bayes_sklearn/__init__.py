@@ -8,7 +8,7 @@ from .likelihoods.rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
-from .priors.base import Flat, Mixture
+from .priors.base import Flat, Mixture, Outliers
 from .priors.coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
 from .priors.scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma
 from .validation.audit import ErrorAudit, audit_errors
@@ -36,6 +36,7 @@ __all__ = [
     "NegativeBinomialLikelihood",
     "Normal",
     "NormalLikelihood",
+    "Outliers",
     "PoissonLikelihood",
     "PoweredCorrelation",
     "PredictiveDistribution",

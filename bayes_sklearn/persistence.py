@@ -44,6 +44,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.likelihoods.shares.BetaBinomialLikelihood",
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
     "bayes_sklearn.priors.base.Mixture",
+    "bayes_sklearn.priors.base.Outliers",
     # What a fit has found.
     "bayes_sklearn.estimators.fitted.FittedModel",
     "bayes_sklearn.measurements.columns.Columns",

@@ -238,7 +238,7 @@ class ExportMixin:
         if draws.prior_scale is not None:
             variables["prior_scale"] = (_SAMPLED, draws.split(draws.prior_scale.copy()))
         variables |= {
-            name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.auxiliary.items()
+            name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.further.items()
         }
         if self._fitted.posterior.chains is not None:
             # As `readable_model` calls them.

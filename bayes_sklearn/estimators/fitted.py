@@ -243,7 +243,7 @@ def _summary(
         for name, values in (
             ("noise_scale", posterior.noise_scale if noise else None),
             ("scatter", posterior.scatter),
-            *posterior.auxiliary.items(),
+            *posterior.further.items(),
             ("prior_scale", posterior.prior_scale),
         )
         if values is not None

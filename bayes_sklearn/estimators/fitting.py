@@ -19,6 +19,7 @@ from ..inference.settings import SamplerSettings
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
+from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.messages import warn
@@ -56,6 +57,8 @@ class Specification:
     """Root mean square of errors that are known up to a factor; None: they are known outright, or not at all."""
     truncation: tuple[float, float] | None = None
     """Limits between which the target of every row that is in the table lies."""
+    outliers: tuple[Auxiliary, ...] = ()
+    """What is learned of wild readings of features; empty: none is wild."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -91,6 +94,8 @@ class Specification:
             relative_to=self.relative_to,
             **self.priors,
         )
+        if self.feature_errors is not None:
+            found = replace(found, outliers=self.outliers)
         if rows.limits is not None:
             found = found.censored(rows.limits)
         return found if self.truncation is None else found.selected(self.truncation)

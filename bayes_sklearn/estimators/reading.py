@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ..inference.settings import SamplerSettings
+from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
@@ -27,7 +28,7 @@ from ..measurements.limits import Limits, resolve_limits
 from ..measurements.messages import brief, shown
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
-from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components
+from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components, resolve_outliers
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import HalfNormal
 from .fitting import Specification
@@ -217,6 +218,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
         truncation=data.truncation,
+        outliers=parameters_of(resolve_outliers(model.x_error_distribution)),
     )
 
 

@@ -18,7 +18,7 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.messages import brief
 from ..persistence import PersistenceMixin
-from ..priors.base import CoefficientPrior, Mixture, Parametrized, ScalePrior
+from ..priors.base import CoefficientPrior, Mixture, Outliers, Parametrized, ScalePrior
 from .export import ExportMixin
 from .fitted import FittedModel, warn_of_doubts
 from .fitting import Fit, fit
@@ -127,6 +127,9 @@ class BayesianErrorsInVariablesRegressor(
         How the true values of features with errors are distributed, given the exact features. "mixture": of normal
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
         ``Mixture(n_components=...)``.
+    x_error_distribution : {"normal", "outliers"} or Outliers, default="normal"
+        How the errors of features scatter. "outliers": each reading may be wild, its error a multiple of the one
+        stated; their share (``outlier_share_``) and the multiple are learned, under the priors of an `Outliers`.
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
         root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the
@@ -182,6 +185,9 @@ class BayesianErrorsInVariablesRegressor(
     reliability_ : ndarray of shape (n_coefficients,)
         Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
         has an error.
+    outlier_share_, outlier_factor_ : float
+        Posterior means of the share of readings that are wild, and of how many times larger than stated their errors
+        are. Absent but under ``x_error_distribution="outliers"``.
     n_components_ : int
         Number of normal distributions whose mixture the true features follow. Absent where no feature has an error.
     weight_type_ : {"counts", "frequency", "precision"}
@@ -224,6 +230,7 @@ class BayesianErrorsInVariablesRegressor(
         "error_columns": "no_validation",
         "truncation": "no_validation",
         "x_distribution": "no_validation",
+        "x_error_distribution": "no_validation",
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
         "inference": [StrOptions({"auto", *ENGINES})],
@@ -261,6 +268,7 @@ class BayesianErrorsInVariablesRegressor(
         error_columns: Mapping[Any, Any] | str | None = None,
         truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
+        x_error_distribution: str | Outliers = "normal",
         standardize: bool = True,
         fit_intercept: bool = True,
         inference: str = "auto",
@@ -285,6 +293,7 @@ class BayesianErrorsInVariablesRegressor(
         self.error_columns = error_columns
         self.truncation = truncation
         self.x_distribution = x_distribution
+        self.x_error_distribution = x_error_distribution
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.inference = inference
@@ -405,6 +414,8 @@ class BayesianErrorsInVariablesRegressor(
             "log_marginal_likelihood_",
             "reliability_",
             "n_components_",
+            "outlier_share_",
+            "outlier_factor_",
         )
         found = FittedModel.of(fitted, data, noise_of(self, data), settings.seed)
         posterior, mean = found.posterior, found.posterior.mean
@@ -419,7 +430,7 @@ class BayesianErrorsInVariablesRegressor(
             self.noise_scale_ = float(posterior.weights @ posterior.noise_scale)
         if posterior.scatter is not None:
             self.scatter_ = float(posterior.weights @ posterior.scatter)
-        for name, values in posterior.auxiliary.items():
+        for name, values in posterior.further.items():
             setattr(self, f"{name}_", float(posterior.weights @ values))
         self.weight_type_ = data.errors.weight_type
         self.overdispersion_ = fitted.count_errors.overdispersion

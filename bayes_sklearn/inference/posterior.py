@@ -225,6 +225,12 @@ class Posterior:
         scatter = np.zeros_like(one) if self.scatter is None else np.square(self.scatter)
         return one, np.square(self.noise_scale), scatter
 
+    @property
+    def further(self) -> dict[str, Array]:
+        """Further parameters by name, (G,) each: the likelihood's, and those of wild readings."""
+        true = self.true_features
+        return {**self.auxiliary, **(true.outliers if isinstance(true, TrueMixture) else {})}
+
     @cached_property
     def mean(self) -> Array:
         """Posterior mean of B, (P,)."""

@@ -57,6 +57,8 @@ class Problem:
     """Known errors of features, in the data's units; None: all features are exact."""
     n_components: int = 1
     """Normal distributions whose mixture the true features behind those with errors follow."""
+    outliers: tuple[Auxiliary, ...] = ()
+    """Share and factor of wild readings of features with errors; empty: none is wild."""
     likelihood: Likelihood = field(default_factory=NormalLikelihood)
     trials: Array | None = None
     """(n,) what counted targets are counted per; None: one each."""
@@ -190,9 +192,10 @@ class Problem:
 
     @cached_property
     def auxiliary(self) -> tuple[Auxiliary, ...]:
-        """The likelihood's parameters beside B."""
+        """The likelihood's parameters beside B, and those of wild readings."""
         unit = self.scatter_unit if self.noise.combined else 1.0
-        return self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
+        own = self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
+        return (*own, *self.outliers)
 
     @cached_property
     def pooled_mean(self) -> float:
@@ -398,7 +401,7 @@ class Problem:
 
     def without_feature_errors(self) -> Problem:
         """Return this problem with its features taken as exact."""
-        return replace(self, feature_errors=None, n_components=1)
+        return replace(self, feature_errors=None, n_components=1, outliers=())
 
     @property
     def n_flat(self) -> int:

@@ -41,6 +41,12 @@ class Draws(NamedTuple):
         scatter = {} if self.scatter is None else {"scatter": self.scatter}
         return {"noise_scale": self.noise_scale, **scatter, **self.auxiliary}
 
+    @property
+    def further(self) -> dict[str, Array]:
+        """Further parameters by name, (G,) each: the likelihood's, and those of wild readings."""
+        true = self.true_features
+        return {**self.auxiliary, **(true.outliers if isinstance(true, TrueMixture) else {})}
+
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return one value a draw, (G, ...), as (chain, draw, ...)."""
         return values.reshape(self.chains, len(values) // self.chains, *values.shape[1:])

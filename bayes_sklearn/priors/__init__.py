@@ -1,6 +1,16 @@
 """What is believed before the data: coefficients, scales, and how true features are distributed."""
 
-from .base import CoefficientPrior, Flat, Mixture, MixtureTerms, Prior, ScaleMixture, ScalePrior, UnitPrior
+from .base import (
+    CoefficientPrior,
+    Flat,
+    Mixture,
+    MixtureTerms,
+    Outliers,
+    Prior,
+    ScaleMixture,
+    ScalePrior,
+    UnitPrior,
+)
 from .coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
 from .scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, ScatterPrior
 
@@ -19,6 +29,7 @@ __all__ = [
     "Mixture",
     "MixtureTerms",
     "Normal",
+    "Outliers",
     "PoweredCorrelation",
     "Prior",
     "ScaleMixture",

@@ -1,4 +1,4 @@
-"""What engines know of a prior, none at all, and how true features are distributed."""
+"""What engines know of a prior, none at all, and how true features and their errors are distributed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ __all__ = [
     "Flat",
     "Mixture",
     "MixtureTerms",
+    "Outliers",
     "Parametrized",
     "Prior",
     "ScaleMixture",
     "ScalePrior",
     "UnitPrior",
     "resolve_components",
+    "resolve_outliers",
 ]
 
 
@@ -326,3 +328,50 @@ def resolve_components(x_distribution: object) -> int | None:
             f"x_distribution: n_components must be a whole number from 1, or None for a choice, got {shown(count)}."
         )
     return int(count)
+
+
+class Outliers(Parametrized):
+    """Errors of features some of which are larger than stated: each reading may be wild, independently of the others.
+
+    A reading is wild with a probability that is learned, and the standard deviation of its error is then the one
+    stated times a factor that is learned, too: both are common to all features with errors.
+
+    Parameters
+    ----------
+    share_prior : UnitPrior, default=None
+        Of the probability; None is ``Beta(1, 10)``, a tenth at the most likely: where most readings are wild, errors
+        are just larger than stated.
+    factor_prior : ScalePrior, default=None
+        Of what the factor exceeds 2 by; None is ``HalfStudentT(nu=3, sigma=6)``: the factor's median is 6.6, and one
+        of a hundred is no wonder.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, Beta, Outliers
+    >>> model = BayesianErrorsInVariablesRegressor(x_error_distribution=Outliers(share_prior=Beta(1, 50)))
+    """
+
+    def __init__(self, share_prior: UnitPrior | None = None, factor_prior: ScalePrior | None = None):
+        self.share_prior = share_prior
+        self.factor_prior = factor_prior
+
+
+def resolve_outliers(x_error_distribution: object) -> Outliers | None:
+    """Return what the estimator's `x_error_distribution` says of wild readings; None: there are none.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the parameter.
+    """
+    if isinstance(x_error_distribution, Outliers):
+        return x_error_distribution
+    said = (
+        "x_error_distribution must be 'normal', 'outliers' or an Outliers(share_prior=..., factor_prior=...), got"
+        f" {shown(x_error_distribution)}."
+    )
+    if not isinstance(x_error_distribution, str):
+        raise TypeError(said)
+    if x_error_distribution not in ("normal", "outliers"):
+        raise ValueError(said)
+    return Outliers() if x_error_distribution == "outliers" else None

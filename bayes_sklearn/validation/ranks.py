@@ -186,7 +186,7 @@ def _ranks(
     at_zero = np.eye(len(posterior.mean))
     at_zero[0, 1:] = -posterior.center
     means, variances = posterior.linear(at_zero)
-    found = {"scatter": posterior.scatter, "prior_scale": posterior.prior_scale, **posterior.auxiliary}
+    found = {"scatter": posterior.scatter, "prior_scale": posterior.prior_scale, **posterior.further}
     given = {name: values for name, values in found.items() if values is not None}
     given["noise_scale"] = posterior.noise_scale
     jitter = rng.random(len(truth))

@@ -102,7 +102,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
 def _integrates(problem: Problem) -> bool:
     """Return whether all that is linear integrates out, (21)."""
     prior, intercept, errors = problem.coef_prior, problem.intercept_prior, problem.feature_errors
-    if not problem.likelihood.is_normal or problem.n_components > 1 or errors is None:
+    if not problem.likelihood.is_normal or problem.n_components > 1 or problem.outliers or errors is None:
         return False
     if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
         return False
@@ -147,14 +147,15 @@ def number_of_components(problem: Problem) -> int:
 
 def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
     """Return the problem in the engine's own terms where no parameter integrates out."""
+    count, outliers = problem.n_components, problem.outliers
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
-        return MixtureProblem(structural, problem.n_components, regressed=problem.n_components == 1), units
+        return MixtureProblem(structural, count, regressed=count == 1, outliers=outliers), units
     used = slice(None) if problem.rows.frequency is None else problem.rows.used
     working, target = working_target(problem, used)
     pilot, units = structural_problem(working)
     data = structural_problem(problem)[0] if problem.likelihood.has_noise_scale else pilot
-    return MixtureProblem(data, problem.n_components, target, pilot, regressed=True), units
+    return MixtureProblem(data, count, target, pilot, regressed=True, outliers=outliers), units
 
 
 class Units(NamedTuple):
@@ -391,7 +392,7 @@ def mixture_posterior(
         intercept[:] = 0.0
     means = w + parts.means - (parts.slopes @ z)[:, None]
     further = {} if mixture.target is None else mixture.target.further(parts.auxiliary)
-    if mixture.n_components == 1:
+    if mixture.n_components == 1 and not mixture.outliers:
         of_w = np.concatenate([means.transpose(0, 2, 1), parts.slopes], axis=2).reshape(len(points), -1)
         theta = np.column_stack([of_w, intercept, beta] if problem.fit_intercept else [of_w, beta])
         nodes = StructuralNodes(
@@ -419,6 +420,7 @@ def mixture_posterior(
         slopes=parts.slopes * (unit[:, None] / units.exact),
         covariances=parts.covariances * (unit[:, None] * unit),
         log_shares=parts.log_shares,
+        outliers=mixture.outliers_at(parts.auxiliary),
         x_mean=np.zeros(problem.rows.n_features),
         x_scale=np.ones(problem.rows.n_features),
         y_mean=0.0,

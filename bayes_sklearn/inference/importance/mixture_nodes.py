@@ -218,6 +218,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         log_tau.append(more)
     noise, scatter = _start_of_noise(problem, normal)
     auxiliary = np.zeros(0) if problem.target is None else problem.target.start
+    of_wild = [one.coordinate.of(np.asarray(one.start)) for one in problem.outliers]
     point = np.concatenate(
         [
             b,
@@ -231,6 +232,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
             scatter,
             log_tau,
             auxiliary,
+            of_wild,
         ]
     )
     return point, _units(problem, noise, scale[q : q + len(noise)])

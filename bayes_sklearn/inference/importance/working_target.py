@@ -32,19 +32,20 @@ def working_target(problem: Problem, used: NDArray[np.intp] | slice) -> tuple[Pr
     used : ndarray of int or slice
         The rows that count.
     """
-    density = RegressionDensity(problem.without_feature_errors().gaussian_like())
+    exact = problem.without_feature_errors()
+    density = RegressionDensity(exact.gaussian_like())
     following, component = find_proposal(density)
     k, point = density.n_coefficients, component.center
     if following is not None:
         point = np.append(following.center, point[k:])
-    B, coordinates = density.coefficients(point[None])[0], point[k : k + len(problem.auxiliary)]
+    B, coordinates = density.coefficients(point[None])[0], point[k : k + len(exact.auxiliary)]
     data = problem.observations()
     eta = np.concatenate([design @ B for _, design in problem.design_blocks()])
     found = problem.likelihood.derivatives(eta, coordinates, data)
     # Rows that hardly say anything of the line say a little.
     curvature = np.maximum(found.curvature, 1e-4 * np.median(found.curvature))
     scaling, further, noise = problem.scaling, [], {"noise_scale": 1.0, "scatter": 0.0}
-    for parameter, c in zip(problem.auxiliary, coordinates, strict=True):
+    for parameter, c in zip(exact.auxiliary, coordinates, strict=True):
         if parameter.name in noise:
             noise[parameter.name] = float(parameter.coordinate.value(c))
         else:

@@ -90,7 +90,7 @@ def check_convergence(
     draws = {"coefficients": chains.split(posterior.location[:, first:])}
     if problem.has_noise_scale:
         draws["noise scale"] = chains.split(posterior.noise_scale)
-    draws |= {name: chains.split(values) for name, values in posterior.auxiliary.items()}
+    draws |= {name: chains.split(values) for name, values in posterior.further.items()}
     if posterior.true_features is not None:
         variances = np.diagonal(posterior.true_features.variance, axis1=1, axis2=2)
         draws["true features' spread"] = chains.split(np.sqrt(variances))

@@ -5,8 +5,8 @@ As `structural`, but row i belongs to component c with probability pi_c, its tru
     x = mu_c + Gamma z + Normal(0, T_c)
 
 and the target may have any likelihood. Given the component, w and the line in x are jointly Gaussian, so that a row's
-density is a sum over components of w's times what the likelihood makes of a line that is normal given w. Equations
-(n) are those of ``docs/maths.md``.
+density is a sum over components of w's times what the likelihood makes of a line that is normal given w. Where readings
+may be wild, each of their configurations is a component, too (`wild`). Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ class MixtureProblem(MixtureCoordinates):
         parts = self.taken_apart(point[None])
         residuals = self._residuals(parts, slice(None))
         shares = np.exp(parts.log_shares[0])
-        given = [self._lines(parts, residuals, slice(None), c) for c in range(self.n_components)]
+        if parts.wild is not None:
+            shares = np.outer(shares, np.exp(parts.wild.log_shares[0])).ravel()
+        given = [self._lines(parts, residuals, slice(None), part) for part in range(parts.n_parts)]
         mean = np.tensordot(shares, [lines.mean for lines in given], axes=1)
         within = np.tensordot(
             shares, [np.broadcast_to(lines.variance, mean.shape) for lines in given], axes=1
@@ -137,8 +139,8 @@ class MixtureProblem(MixtureCoordinates):
     def _of_rows(self, parts: MixturePoints, residuals: list[Array], rows: slice) -> Array:
         total: Array | None = None
         values = None if self.target is None else self._values(parts)
-        for c in range(self.n_components):
-            given = self._lines(parts, residuals, rows, c)
+        for part in range(parts.n_parts):
+            given = self._lines(parts, residuals, rows, part)
             if values is None:
                 found = -0.5 * (np.square(given.mean) / given.variance + np.log(given.variance) + _LOG_TWO_PI)
             else:
@@ -149,20 +151,30 @@ class MixtureProblem(MixtureCoordinates):
             raise AssertionError
         return total
 
-    def _lines(self, parts: MixturePoints, residuals: list[Array], rows: slice, component: int) -> Lines:
-        """Return what is known of the rows' lines where the true features are of one component."""
+    def _lines(self, parts: MixturePoints, residuals: list[Array], rows: slice, part: int) -> Lines:
+        """Return what is known of the rows' lines where the true features are of one component.
+
+        With wild readings `part` counts their configurations within each component.
+        """
+        component, which = divmod(part, parts.n_parts // self.n_components)
         data, q, place = self.data, self.data.n_noisy, pairs(self.data.n_noisy + 1)
         errors = (self.errors[rows] if len(self.errors) > 1 else self.errors).T
         psi = Psi(parts.m, parts.noise_scale, parts.covariances[:, component], parts.scatter, parts.tau)
-        omega = data.omega(psi, noise=self.target is None) @ errors
+        omega = data.omega(psi, noise=self.target is None)
+        log_shares, multiples = parts.log_shares[:, component, None], None
+        if parts.wild is not None:
+            log_shares = log_shares + parts.wild.log_shares[:, which, None]
+            multiples = parts.wild.multiples[:, which]
+            omega *= parts.wild.of_errors(which, omega.shape[2])
+        omega = omega @ errors
         entries = {(a, b): omega[place[a, b]] for a in range(q + 1) for b in range(a + 1)}
         left = [residuals[j] - parts.means[:, component, j, None] for j in range(q)] + [residuals[q]]
         shared = self.target is not None and data.cross_covariance is not None
         if shared:
-            self._with_noise(entries, parts, errors, rows)
+            self._with_noise(entries, parts, errors, rows, multiples)
             left.append(np.zeros(1))
         square, determinant, after, rest = given_measured(left, entries, q)
-        of_w = parts.log_shares[:, component, None] - 0.5 * (square + np.log(determinant) + q * _LOG_TWO_PI)
+        of_w = log_shares - 0.5 * (square + np.log(determinant) + q * _LOG_TWO_PI)
         if self.target is None:
             return Lines(of_w, after[0], rest[0, 0])
         # What was measured is expected to be the line, but for what is left.
@@ -171,13 +183,19 @@ class MixtureProblem(MixtureCoordinates):
         return Lines(of_w, mean, np.maximum(rest[0, 0], 0.0), noise)
 
     def _with_noise(
-        self, entries: dict[tuple[int, int], Array], parts: MixturePoints, errors: Array, rows: slice
+        self,
+        entries: dict[tuple[int, int], Array],
+        parts: MixturePoints,
+        errors: Array,
+        rows: slice,
+        multiples: Array | None,
     ) -> None:
         """Add the covariance of noise of unit part with w, the line less m'w and itself to `entries`."""
         data, q = self.data, self.data.n_noisy
         first = q * (q + 1) // 2
         multiple = parts.noise_scale if data.multiplies else np.ones(len(parts.m))
-        shared = [multiple[:, None] * errors[first + j] for j in range(q)]
+        of_u = np.ones((1, q)) if multiples is None else multiples
+        shared = [(multiple * of_u[:, j])[:, None] * errors[first + j] for j in range(q)]
         for j in range(q):
             entries[q + 1, j] = shared[j]
         entries[q + 1, q] = -sum(parts.m[:, j, None] * shared[j] for j in range(q))
@@ -206,6 +224,8 @@ class MixtureProblem(MixtureCoordinates):
                 total = total + data.log_prior_intercept(intercept)
         if self.target is not None:
             total = total + self.target.log_prior(parts.auxiliary)
+        own = parts.auxiliary.shape[1] - len(self.outliers)
+        total += sum(one.log_prior(parts.auxiliary[:, own + i]) for i, one in enumerate(self.outliers))
         total = total + _normal(part["slopes"], np.asarray(MEAN_SCALE)).sum(axis=1)
         means = parts.means
         away = means.mean(axis=1) - self.mu_mean

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from ...likelihoods.parameters import Auxiliary
 from ..importance.mixture_slopes import Measured, ScaledSlopes
 from .model import StructuralProblem
 from .rows import pairs
 from .target import Target
 from .true_covariance import pooled_covariance
+from .wild import Configurations
 
 Array = NDArray[np.float64]
 
@@ -44,7 +46,14 @@ class MixturePoints(NamedTuple):
     log_volume: Array
     """(G,) log of what the coefficients take for one of the points' columns."""
     auxiliary: Array
-    """(G, A) coordinates of the likelihood's parameters beside the noise's."""
+    """(G, A) coordinates of the likelihood's parameters beside the noise's, and of those of wild readings."""
+    wild: Configurations | None = None
+    """None: no reading is wild."""
+
+    @property
+    def n_parts(self) -> int:
+        """How many normal distributions what was measured is a mixture of: components times configurations."""
+        return self.log_shares.shape[1] * (1 if self.wild is None else self.wild.log_shares.shape[1])
 
 
 def sizes_of(q: int, k: int, n_components: int, *, intercept: bool, noise: bool) -> dict[str, int]:
@@ -74,7 +83,8 @@ class MixtureCoordinates:
     Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), the line's
     intercept (none without one) and coefficients (k), Gamma (q k), mu (K q), t (K q) and zeta (K q (q - 1) / 2), of
     which `StructuralProblem` makes T, K - 1 orthonormal contrasts of the log shares, the log of scatter over the
-    rest (noise "auto" alone), log tau (where it is learned) and the likelihood's further parameters. s, t and some of
+    rest (noise "auto" alone), log tau (where it is learned), the likelihood's further parameters and those of wild
+    readings. s, t and some of
     the last are signed. Where tau is learned, or `regressed`, columns of coefficients are in units of what is known
     of them, and where `follows_mean` that of mu (`mixture_slopes`).
     """
@@ -89,6 +99,8 @@ class MixtureCoordinates:
     regressed: bool = False
     """Whether the columns of m are in units of what is known of the regression on the features as they were measured,
     and those of the line the rest of that regression, (38a): data tell it, whatever the reliability."""
+    outliers: tuple[Auxiliary, ...] = ()
+    """Share and factor of wild readings, where there may be any."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -97,7 +109,17 @@ class MixtureCoordinates:
         intercept, noise = data.intercept is not None, data.noise.has_scale
         sizes = sizes_of(data.n_noisy, data.z.shape[1], self.n_components, intercept=intercept, noise=noise)
         sizes |= {"scatter": int(data.noise.combined), "tau": int(self.scaled is not None)}
-        return sizes | {"auxiliary": 0 if self.target is None else len(self.target.auxiliary)}
+        return sizes | {"auxiliary": len(self.further)}
+
+    @cached_property
+    def further(self) -> tuple[Auxiliary, ...]:
+        """The parameters behind the last columns: the likelihood's, beside those of the noise, and of wild readings."""
+        return (*(() if self.target is None else self.target.auxiliary), *self.outliers)
+
+    def outliers_at(self, auxiliary: Array) -> dict[str, Array]:
+        """Return the parameters of wild readings by name, (G,) each, of (G, A) coordinates."""
+        columns = auxiliary[:, auxiliary.shape[1] - len(self.outliers) :].T
+        return {one.name: one.coordinate.value(of) for one, of in zip(self.outliers, columns, strict=True)}
 
     @cached_property
     def columns(self) -> dict[str, slice]:
@@ -128,8 +150,7 @@ class MixtureCoordinates:
         """(d,) which columns are s, t and further parameters of which c and -c are the same."""
         found = np.zeros(self.size, dtype=bool)
         found[self.columns["s"]] = found[self.columns["t"]] = True
-        if self.target is not None:
-            found[self.columns["auxiliary"]] = self.target.folded
+        found[self.columns["auxiliary"]] = [one.coordinate.folded for one in self.further]
         return found
 
     @cached_property
@@ -219,7 +240,12 @@ class MixtureCoordinates:
             tau,
             log_volume,
             part["auxiliary"],
+            self._wild(part["auxiliary"]),
         )
+
+    def _wild(self, auxiliary: Array) -> Configurations | None:
+        found = [value[:, None] for value in self.outliers_at(auxiliary).values()]
+        return Configurations.of(*found, self.data.n_noisy) if found else None
 
     @property
     def follows(self) -> bool:

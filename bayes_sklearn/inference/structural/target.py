@@ -32,11 +32,6 @@ class Target:
     """Where each row's line is, once that is known about."""
 
     @cached_property
-    def folded(self) -> NDArray[np.bool_]:
-        """(A,) of which parameters a coordinate and its negative are the same."""
-        return np.array([parameter.coordinate.folded for parameter in self.auxiliary], dtype=bool)
-
-    @cached_property
     def _blocks(self) -> dict[tuple[int, int], Observations]:
         """The data of blocks of rows that were looked at."""
         return {}

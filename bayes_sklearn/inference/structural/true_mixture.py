@@ -1,11 +1,14 @@
-"""True features that are a mixture of normal distributions: what a noisy new row says of the target.
+"""True features that are a mixture of normal distributions, or readings some of which may be wild: what a noisy new
+row says of the target.
 
 Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +16,22 @@ from numpy.typing import NDArray
 from .rows import negative_inverse, pairs, upper
 from .true_covariance import pooled_covariance
 from .true_features import Components, Line
+from .wild import Configurations
 
 Array = NDArray[np.float64]
+
+
+class _Parts(NamedTuple):
+    """Of what was measured, K components times the configurations of wild readings, if there may be any."""
+
+    means: Array
+    """(G, K, q)"""
+    covariances: Array
+    """(G, K, q, q) T"""
+    log_shares: Array
+    """(G, K)"""
+    multiples: Array
+    """(G, K, q) of the stated errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +65,13 @@ class TrueMixture:
     sharing: Array | None = None
     """(G,) what covariances of new rows' errors with the target's are multiplied by; None: the line alone is asked
     for, of which they say nothing."""
+    outliers: Mapping[str, Array] = field(default_factory=dict)
+    """(G,) share and factor of wild readings, by name; empty: none is wild."""
 
     @property
     def exact(self) -> NDArray[np.intp]:
         """(k,) positions of the features without error."""
         return np.setdiff1d(np.arange(self.n_features), self.noisy)
-
-    @property
-    def n_components(self) -> int:
-        return self.log_shares.shape[1]
 
     @property
     def variance(self) -> Array:
@@ -74,6 +89,7 @@ class TrueMixture:
             covariances=self.covariances[nodes],
             log_shares=self.log_shares[nodes],
             sharing=None if self.sharing is None else self.sharing[nodes],
+            outliers={name: values[nodes] for name, values in self.outliers.items()},
         )
 
     def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
@@ -101,12 +117,15 @@ class TrueMixture:
         """
         measured = (X - self.x_mean) / self.x_scale
         w, z = measured[:, self.noisy], measured[:, self.exact]
-        nodes, count, q = self.means.shape
+        parts = self._parts
+        nodes, count, q = parts.means.shape
         unit = self.x_scale[self.noisy]
         # What the errors leave open is the same, features by features, as under one normal distribution.
         row, column = upper(q)
-        T = self.covariances[:, :, row, column].reshape(nodes * count, -1).T[:, None]
+        T = parts.covariances[:, :, row, column].reshape(nodes * count, -1).T[:, None]
         U = (error[:, :, :q] / (unit[:, None] * unit))[:, row, column].T[:, :, None]
+        of_u = parts.multiples.reshape(nodes * count, q).T
+        U = U * (of_u[row] * of_u[column])[:, None]
         inverse = T + U  # (entries, rows, G K)
         # Where nothing is uncertain, nothing is left.
         place = pairs(q)
@@ -117,11 +136,11 @@ class TrueMixture:
         away = []
         for j in range(q):
             own = z @ self.slopes[:, j].T  # (rows, G)
-            expected = self.means[None, :, :, j] + own[:, :, None]
+            expected = parts.means[None, :, :, j] + own[:, :, None]
             away.append(w[:, j, None] - expected.reshape(len(X), -1))
         whitened = [-sum(inverse[place[i, j]] * away[j] for j in range(q)) for i in range(q)]
         square = sum(away[j] * whitened[j] for j in range(q))
-        log_weights = (self.log_shares.ravel() - 0.5 * (square + log_determinant)).reshape(
+        log_weights = (parts.log_shares.ravel() - 0.5 * (square + log_determinant)).reshape(
             len(X), nodes, count
         )
         log_weights -= log_weights.max(axis=2, keepdims=True)
@@ -136,6 +155,7 @@ class TrueMixture:
             shared = np.multiply.outer(
                 (error[:, :, q] / (unit * self.y_scale)).T, np.repeat(self.sharing, count)
             )
+            shared = shared * of_u[:, None]
             pushed = [pushed[i] - shared[i] for i in range(q)]
         left = [-sum(inverse[place[i, j]] * pushed[j] for j in range(q)) for i in range(q)]
         through = [sum(T[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # T m
@@ -162,9 +182,28 @@ class TrueMixture:
         own = self.slopes / self.x_scale[self.exact]
         explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
-        return np.asarray(true / (true + error / np.square(self.x_scale[self.noisy])))
+        parts = self._parts
+        wild = np.einsum("gc,gcq->gq", np.exp(parts.log_shares), np.square(parts.multiples))
+        return np.asarray(true / (true + wild * error / np.square(self.x_scale[self.noisy])))
+
+    @property
+    def _parts(self) -> _Parts:
+        """All that what was measured is a mixture of."""
+        means, covariances, log_shares = self.means, self.covariances, self.log_shares
+        if not self.outliers:
+            return _Parts(means, covariances, log_shares, np.ones_like(means))
+        (nodes, count, q), given = means.shape, (values[:, None] for values in self.outliers.values())
+        wild = Configurations.of(*given, q)
+        each = wild.log_shares.shape[1]
+        log_shares = log_shares[:, :, None] + wild.log_shares[:, None]
+        return _Parts(
+            np.repeat(means, each, axis=1),
+            np.repeat(covariances, each, axis=1),
+            log_shares.reshape(nodes, -1),
+            np.tile(wild.multiples, (1, count, 1)),
+        )
 
     def numbers(self) -> int:
         """Return how many numbers `line` has in hand for each row."""
-        nodes, count, q = self.means.shape
+        nodes, count, q = self._parts.means.shape
         return nodes * count * (q * (q + 1) // 2 + 4 * q + 8)
