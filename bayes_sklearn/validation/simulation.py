@@ -200,7 +200,9 @@ class Simulation:
             one = parameters.at(index)
             X, feature_error = self._features(one, rng)
             line = self._line(one, X)
-            measured = self.data.rows.X if feature_error is None else self._measured(X, feature_error)
+            measured = self.data.rows.X
+            if feature_error is not None:
+                measured = self._measured(X, feature_error * self._multiples(one, feature_error.shape, rng))
             if not self.binomial:
                 y, limits = self._target(one, line, feature_error, rng), self.data.rows.limits
                 if limits is not None:  # seen of those rows alone whose targets it holds of
@@ -316,7 +318,7 @@ class Simulation:
         return TrueDistribution(mean, slopes, root, rng.dirichlet(np.full(count, SHARE_CONCENTRATION), n))
 
     def _features(self, one: Parameters, rng: np.random.Generator) -> tuple[Array, Array | None]:
-        """Return the true features, (rows, p), and the errors of those that have any, (rows, q)."""
+        """Return the true features, (rows, p), and the errors of those that have any, as stated, (rows, q)."""
         rows, errors = self.data.rows, self.problem.feature_errors
         X = np.asarray(rows.take(slice(None)), dtype=np.float64)
         if errors is None or one.true is None:
@@ -334,6 +336,13 @@ class Simulation:
         root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
         error = np.broadcast_to(root, (n, q, q)) @ rng.standard_normal((n, q, 1))
         return X, error[..., 0]
+
+    def _multiples(self, one: Parameters, shape: tuple[int, ...], rng: np.random.Generator) -> Array | float:
+        """Return what each reading's error is multiplied by: more than one where it is wild."""
+        if not self.problem.outliers:
+            return 1.0
+        wild = rng.random(shape) < one.auxiliary["outlier_share"]
+        return np.where(wild, one.auxiliary["outlier_factor"], 1.0)
 
     @cached_property
     def _units(self) -> tuple[Array, Array]:

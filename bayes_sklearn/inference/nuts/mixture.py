@@ -27,6 +27,7 @@ from ..structural.mixture_coordinates import contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
 from ..structural.rows import given_measured
 from ..structural.true_covariance import log_prior, true_covariance
+from ..structural.wild import Configurations
 from .formulation import unpacked
 from .prior_coordinates import coefficients_given_scales, scale_is_learned
 from .pymc_priors import (
@@ -84,7 +85,9 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             widths = list(sizes.values())
             # One operation, and another one for its derivatives.
             parts = dict(zip(sizes, pt.split(values, splits_size=widths, n_splits=len(widths)), strict=True))
-            found = _parameters(problem, given, parts, (q, k, count), of_slopes)
+            found = _with_wild_readings(
+                problem, _parameters(problem, given, parts, (q, k, count), of_slopes), noise, q
+            )
             left, entries = _lines(problem, found, columns, noise, (q, k), seen)
             square, determinant, after, covariance = given_measured(left, entries, q)
             if seen is None:
@@ -94,8 +97,10 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 )
             of_rows = -0.5 * (square + pt.log(determinant))
             if seen is not None:
-                of_rows += _over_line(problem, given, columns, noise, after, covariance)
-            if count > 1:
+                of_rows += _over_line(
+                    problem, given, columns, noise, after, covariance, len(found.covariances)
+                )
+            if len(found.covariances) > 1:
                 of_rows = log_sum_graph(of_rows + found.log_shares[:, None])
             pm.Potential("log_posterior", sum([pt.dot(columns[-1], of_rows), *noise.terms, *found.terms]))
     return model
@@ -202,6 +207,8 @@ class _Parameters(NamedTuple):
     log_shares: Any
     terms: list[Any]
     """Log prior densities in the coordinates."""
+    multiples: Any = None
+    """(K, q + 1) of the errors of each component's readings, and of what goes with the target; None: all are one."""
 
 
 def _parameters(
@@ -265,6 +272,22 @@ def _parameters(
         at_means = from_means.reshape((1,))
     line = pt.concatenate([at_means, beta]) if k else at_means
     return _Parameters(m - given["m"], line, slopes, means, T, log_shares, terms)
+
+
+def _with_wild_readings(problem: Problem, found: _Parameters, noise: _Noise, q: int) -> _Parameters:
+    """Return the parameters of every configuration of wild readings within each component."""
+    import pytensor.tensor as pt
+
+    if not problem.outliers:
+        return found
+    wild = Configurations.of(noise.values["outlier_share"], noise.values["outlier_factor"], q, pt)
+    count, each = problem.n_components, 2**q
+    return found._replace(
+        means=pt.repeat(found.means, each, axis=0),
+        covariances=[T for T in found.covariances for _ in range(each)],
+        log_shares=(found.log_shares[:, None] + wild.log_shares).ravel(),
+        multiples=pt.tile(pt.concatenate([wild.multiples, pt.ones((each, 1))], axis=1), (count, 1)),
+    )
 
 
 def takes_log_spread(problem: Problem) -> bool:
@@ -336,7 +359,7 @@ def _lines(
     """
     import pytensor.tensor as pt
 
-    (q, k), order, count = sizes, sizes[0] + 1, problem.n_components
+    (q, k), order, count = sizes, sizes[0] + 1, len(found.covariances)
 
     def each(values: Any) -> Any:
         return values[0] if count == 1 else values[:, None]
@@ -352,14 +375,16 @@ def _lines(
     if seen is None:
         errors, scatter = error_part(problem, errors[:-1], order, noise.scale), noise.scatter
     common = pt.stack([common_part(found.change, T, scatter) for T in found.covariances])
+    # Where readings may be wild rows are not less of m0'w, so that no entry is of several readings.
+    of_u = [1.0 if found.multiples is None else each(found.multiples[:, a]) for a in range(order)]
     entries = {
-        (a, b): errors[a * order + b] + each(common[:, a * order + b])
+        (a, b): of_u[a] * of_u[b] * errors[a * order + b] + each(common[:, a * order + b])
         for a in range(order)
         for b in range(a + 1)
     }
     if seen is not None and columns.type.shape[0] > k + 1 + order + order**2 + _n_seen(problem) + 1:
         multiple = noise.scale if problem.noise.multiplies else 1.0
-        entries |= {(order, j): multiple * errors[order**2 + j] for j in range(order)}
+        entries |= {(order, j): multiple * of_u[j] * errors[order**2 + j] for j in range(order)}
         entries[order, order] = problem.noise.variance(noise.values, seen.standard_error, seen.resolution)
         left.append(0.0)
     return left, entries
@@ -372,11 +397,12 @@ def _over_line(
     noise: _Noise,
     after: list[Any],
     covariance: Mapping[tuple[int, int], Any],
+    count: int,
 ) -> Any:
     """Return the log density of the target, integrated over what is left open of the line, shaped as that is."""
     import pytensor.tensor as pt
 
-    mean, variance, count = -after[0], pt.maximum(covariance[0, 0], 0.0), problem.n_components
+    mean, variance = -after[0], pt.maximum(covariance[0, 0], 0.0)
     told = None if len(after) == 1 else (-after[1], covariance[1, 0], covariance[1, 1])
     rest = columns[-1 - _n_seen(problem) : -1]
     if count > 1:  # one component after the other

@@ -147,6 +147,8 @@ def _exchanged(
 def _rows(problem: Problem, mixture: MixtureProblem, m: Array) -> dict[str, Array | float]:
     """Return the columns of the rows, and m0 that they are less of."""
     q, rows, data, target = mixture.data.n_noisy, mixture.rows, mixture.data, mixture.target
+    if mixture.outliers:
+        m = np.zeros_like(m)
     errors = np.broadcast_to(mixture.errors, (len(rows), mixture.errors.shape[1]))
     less = -rows[:, -1 - q : -1] @ m
     if target is None:

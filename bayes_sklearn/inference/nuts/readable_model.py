@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.limited import log_between_sides
-from ...measurements.feature_errors import FeatureErrors
+from ...measurements.feature_errors import FeatureErrors, check_definite
 from ...measurements.limits import Sides
+from ...measurements.weights import repeated
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
@@ -26,6 +27,7 @@ from ..importance.engine import signal_prior, units_of
 from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
+from ..structural.wild import Configurations
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from .prior_coordinates import gaussian_given_scale
 from .pymc_priors import pymc_name
@@ -79,7 +81,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             data = observed_data(problem, used)
             suffix = "" if scaling.is_identity else "_standardized"
             values, seen = likelihood_variables(problem, suffix)
-            true = None if errors is None else _true_features(problem, errors, measured, used)
+            true = None if errors is None else _true_features(problem, errors, measured, used, values)
             if true is not None and isinstance(problem.coef_prior, PoweredCorrelation):
                 coef = _on_signal(problem, suffix, true)
             else:
@@ -92,7 +94,8 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 name, parameters = problem.likelihood.distribution(line, seen, data)
                 distribution = getattr(pm, name)
             else:
-                distribution, parameters = pm.Normal, _sharing_errors(problem, line, seen, data, true)
+                parameters = _sharing_errors(problem, line, seen, data, true)
+                distribution = pm.NormalMixture if problem.outliers else pm.Normal
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
             if problem.limits is not None:  # in the place of the density of a limit
@@ -272,12 +275,16 @@ class TrueVariables(NamedTuple):
     """(k,) the spread of the exact ones, in the model's units."""
     error: Any
     """(obs, q) what was measured less what is true."""
-    told: tuple[Array, Array] | None
-    """What errors of features say of the target's: (obs, q) U^-1 c and (obs,) c'U^-1 c; None: nothing."""
+    told: tuple[Array, Array, Array] | None
+    """What errors of features say of the target's: (obs, q) U^-1 c, (obs,) c'U^-1 c, U^-1; None: nothing."""
 
 
 def _true_features(
-    problem: Problem, errors: FeatureErrors, measured: Array, used: NDArray[np.intp]
+    problem: Problem,
+    errors: FeatureErrors,
+    measured: Array,
+    used: NDArray[np.intp],
+    values: Mapping[str, Any],
 ) -> TrueVariables:
     """Return the variables of the PyMC model in hand that belong to features with errors.
 
@@ -303,16 +310,29 @@ def _true_features(
         away = measured[:, exact] - measured[:, exact].mean(axis=0)
         expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
     x_true, T = _distributed(expected, spread, len(used), problem.n_components)
-    if (covariance == covariance * np.eye(len(noisy))).all():
-        sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-        pm.Normal("X", x_true, sd, observed=X, dims=("obs", "noisy"))
+    diagonal = bool((covariance == covariance * np.eye(len(noisy))).all())
+    sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    observed: dict[str, Any] = {"observed": X, "dims": ("obs", "noisy")}
+    if problem.outliers:
+        of_wild = values["outlier_share"], values["outlier_factor"]
+        if diagonal:
+            wild, sds = Configurations.of(*of_wild, 1, pt), sd[..., None] * pt.stack([1.0, of_wild[1]])
+            pm.NormalMixture("X", pt.exp(wild.log_shares), x_true[..., None], sds, **observed)
+        else:
+            wild, root = Configurations.of(*of_wild, len(noisy), pt), np.linalg.cholesky(covariance)
+            normals = [
+                pm.MvNormal.dist(x_true, chol=wild.multiples[o][:, None] * root) for o in range(2 ** len(noisy))
+            ]
+            pm.Mixture("X", pt.exp(wild.log_shares), normals, **observed)
+    elif diagonal:
+        pm.Normal("X", x_true, sd, **observed)
     else:
-        pm.MvNormal("X", x_true, covariance, observed=X, dims=("obs", "noisy"))
+        pm.MvNormal("X", x_true, covariance, **observed)
     told = None
     if errors.with_target is not None:
         c = errors.with_target[used] if errors.with_target.ndim == 2 else errors.with_target
         share = np.asarray(np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None]))[:, :, 0]
-        told = np.asarray(share, dtype=np.float64), np.asarray((share * c).sum(axis=1), dtype=np.float64)
+        told = np.asarray(share), np.asarray((share * c).sum(axis=1)), np.linalg.inv(covariance)
     every = x_true
     if len(exact):
         every = pt.concatenate([x_true, Z], axis=1)[:, np.argsort(np.append(noisy, exact))]
@@ -325,17 +345,28 @@ def _sharing_errors(
     """Return what a normal target has where its errors go with the features': E[eps | u] = c' U^-1 u.
 
     Noise that is a mixture of normal distributions is one given its precision, by the root of which c is less, too.
+    Where readings may be wild u and c are multiples of others, and the target is as their configurations are given u.
     """
     import pytensor.tensor as pt
 
     if true.told is None:
         raise ValueError("No error of a feature goes with the target's.")
-    share, known = true.told
+    share, known, precision = true.told
     multiple, scatter = problem.noise.parts(values.get("noise_scale"), values.get("scatter"))
     narrower = problem.likelihood.precision(values, "obs") ** -0.5
-    line = line + narrower * multiple * (true.error * share).sum(axis=1)
     sigma = narrower * pt.sqrt(multiple**2 * (data.standard_error**2 - known) + scatter**2)
-    return {"mu": line, "sigma": sigma}
+    if not problem.outliers:
+        return {"mu": line + narrower * multiple * (true.error * share).sum(axis=1), "sigma": sigma}
+    wild = Configurations.of(values["outlier_share"], values["outlier_factor"], share.shape[1], pt)
+    stated = true.error[:, None] / wild.multiples  # (obs, configurations, q)
+    square = (pt.matmul(stated, precision) * stated).sum(axis=-1)
+    log_weights = wild.log_shares - pt.log(wild.multiples).sum(axis=-1) - 0.5 * square
+    shift = (stated * share[:, None]).sum(axis=-1) * pt.atleast_1d(narrower * multiple)[:, None]
+    return {
+        "w": pt.special.softmax(log_weights, axis=-1),
+        "mu": line[:, None] + shift,
+        "sigma": pt.atleast_1d(sigma)[:, None],
+    }
 
 
 def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
@@ -408,40 +439,3 @@ def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
         coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], true.Gamma) / true.exact_unit])
     coef = coef[np.argsort(np.append(noisy, exact))]
     return pm.Deterministic(f"coef{suffix}", coef, dims="feature")
-
-
-def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:
-    """Return the positions of the rows, each as often as its frequency says.
-
-    Parameters
-    ----------
-    frequency : ndarray of shape (n,) or None
-    n : int
-    whose : str
-        What needs whole frequencies, for the message.
-
-    Raises
-    ------
-    ValueError
-        Where a frequency is not whole.
-    """
-    if frequency is None:
-        return np.arange(n)
-    times = np.rint(frequency)
-    if (times != frequency).any():
-        raise ValueError(
-            f"Each copy of a row has true features of its own, so that {whose} whole frequencies in sample_weight,"
-            f" got {frequency[times != frequency][0]:g}. Round them, or leave sample_weight or prior=True out."
-        )
-    return np.repeat(np.arange(n), times.astype(np.intp))
-
-
-def check_definite(covariance: Array, spread: Array) -> None:
-    """Refuse errors that leave a feature, or a combination of them, exact in some rows."""
-    least = np.linalg.eigvalsh(covariance / (spread[:, None] * spread))[..., 0]
-    if least.min() <= 0.0:
-        raise ValueError(
-            "A feature with errors has none in some rows, or some combination of features has none: PyMC has no"
-            " density for a measurement without error. Give these rows a small error in X_err or X_cov, or leave"
-            " prior=True out."
-        )

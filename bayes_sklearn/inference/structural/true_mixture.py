@@ -178,13 +178,11 @@ class TrueMixture:
         return np.zeros((len(X), len(X)))
 
     def reliability(self, error: Array, exact_covariance: Array) -> Array:
-        """Return the share of each measured feature's variance that is the true one's, as `TrueFeatures` does."""
+        """Return the share of each measured feature's variance that is the true one's, as `TrueFeatures` does, wild readings aside."""
         own = self.slopes / self.x_scale[self.exact]
         explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
-        parts = self._parts
-        wild = np.einsum("gc,gcq->gq", np.exp(parts.log_shares), np.square(parts.multiples))
-        return np.asarray(true / (true + wild * error / np.square(self.x_scale[self.noisy])))
+        return np.asarray(true / (true + error / np.square(self.x_scale[self.noisy])))
 
     @property
     def _parts(self) -> _Parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, HalfNormal, InverseGamma, Mixture, Normal
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, HalfNormal, InverseGamma, Mixture, Normal, Outliers
 from bayes_sklearn.inference import solve
 from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.importance.mixture_nodes import most_likely_number, solve_mixture
@@ -29,6 +30,7 @@ from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION, MixtureProblem
 from bayes_sklearn.inference.structural.model import MEAN_SCALE, StructuralProblem
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM
+from bayes_sklearn.inference.structural.wild import parameters_of
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import resolve_feature_errors
@@ -52,6 +54,7 @@ class Case:
     fit_intercept: bool = True
     standardize: bool = True
     common: bool = False
+    wild: bool = False
     log_noise: bool = False
     coef_prior: Any = None
     """None: Normal()."""
@@ -89,11 +92,13 @@ class Case:
             noise_prior=InverseGamma(3.0, 1.0) if self.log_noise else HalfNormal(),
             feature_errors=errors,
         )
-        return replace(problem, n_components=self.n_components)
+        outliers = parameters_of(Outliers() if self.wild else None)
+        return replace(problem, n_components=self.n_components, outliers=outliers)
 
     @cached_property
     def mixture(self) -> MixtureProblem:
-        return MixtureProblem(importance.structural_problem(self.problem)[0], self.n_components)
+        structural, outliers = importance.structural_problem(self.problem)[0], self.problem.outliers
+        return MixtureProblem(structural, self.n_components, outliers=outliers)
 
     def point(self, seed: int = 0) -> Array:
         """A point at which every part matters."""
@@ -120,7 +125,9 @@ def by_hand(case: Case, point: Array) -> dict[str, Any]:
             correlation[0, 1] = correlation[1, 0] = np.tanh(zeta[c, 0])
         T[c] = correlation * np.outer(t[c], t[c])
     share = np.exp(mixture.contrasts @ part["shares"])
+    wild = (part["auxiliary"][0] ** 2, 2.0 + np.exp(part["auxiliary"][1])) if case.wild else (0.0, 1.0)
     return {
+        "wild": (wild[0] / (1.0 + wild[0]), wild[1]),
         "m": part["m"],
         "s": abs(part["s"][0]) if len(part["s"]) else 1.0,
         "Gamma": part["slopes"].reshape(q, k),
@@ -142,6 +149,9 @@ def by_hand(case: Case, point: Array) -> dict[str, Any]:
         Case(common=True),
         Case(q=2, k=1),
         Case(q=2, noise="additive", with_target=True),
+        Case(wild=True, n_components=1),
+        Case(k=1, with_target=True, wild=True),
+        Case(q=2, noise="additive", n_components=1, with_target=True, wild=True),
     ],
     ids=str,
 )
@@ -175,11 +185,17 @@ def test_a_rows_density_is_the_integral_over_its_true_features(case: Case) -> No
             line = y0 + given["alpha"] + given["beta"] @ z + given["m"] @ (true - w0)
         else:
             line = given["beta"] @ (z + z0) + given["m"] @ true
-        told = np.linalg.solve(U, c)
-        of_y = stats.norm.pdf(y, line + told @ (w - true), np.sqrt(variance[case.noise] - told @ c))
-        return float(belongs * stats.multivariate_normal.pdf(w, true, U) * of_y)
+        share, factor = given["wild"]
+        measured = 0.0
+        for which in product((0, 1), repeat=case.q):
+            D = np.diag(np.where(which, factor, 1.0))
+            told = np.linalg.solve(D @ U @ D, D @ c)
+            of_y = stats.norm.pdf(y, line + told @ (w - true), np.sqrt(variance[case.noise] - told @ D @ c))
+            probability = np.prod(np.where(which, share, 1.0 - share))
+            measured += probability * stats.multivariate_normal.pdf(w, true, D @ U @ D) * of_y
+        return float(belongs * measured)
 
-    reach = 9.0 * np.sqrt(np.diag(U))
+    reach = 9.0 * np.sqrt(np.diag(U)) * (2.0 if case.wild else 1.0)
     if case.q == 1:
         value, _ = integrate.quad(
             density, w[0] - reach[0], w[0] + reach[0], epsabs=0.0, epsrel=1e-9, limit=200
@@ -193,7 +209,7 @@ def test_a_rows_density_is_the_integral_over_its_true_features(case: Case) -> No
         assert_allclose(found[row], np.log(values.sum() * cell), rtol=1e-7)
 
 
-@pytest.mark.parametrize("case", [Case(k=1), Case(n_components=3), Case(q=2), Case(n_components=1)], ids=str)
+@pytest.mark.parametrize("case", [Case(k=1), Case(n_components=3), Case(q=2), Case(n_components=1, wild=True)], ids=str)
 def test_the_prior_is_the_one_documented(case: Case) -> None:
     mixture, point = case.mixture, case.point()
     q, count = case.q, case.n_components
@@ -215,6 +231,11 @@ def test_the_prior_is_the_one_documented(case: Case) -> None:
     if q == 2:  # LKJ(1) of one correlation: uniform on (-1, 1)
         expected -= np.log(2.0) * part["zeta"].size
         expected += np.log(1.0 / np.cosh(part["zeta"]) ** 2).sum()
+    if case.wild:
+        share, factor = given["wild"]
+        root, log_above = part["auxiliary"]
+        expected += stats.beta(1.0, 10.0).logpdf(share) + np.log(2.0 * abs(root) / (1.0 + root**2) ** 2)
+        expected += np.log(2.0) + stats.t(3.0, scale=6.0).logpdf(factor - 2.0) + log_above
     if count > 1:
         step = 1e-6
         shares = []
@@ -228,7 +249,7 @@ def test_the_prior_is_the_one_documented(case: Case) -> None:
     assert_allclose(mixture.log_prior(point[None])[0], expected, rtol=1e-8)
 
 
-@pytest.mark.parametrize("case", [Case(k=1, n_components=3), Case(q=2, with_target=True)], ids=str)
+@pytest.mark.parametrize("case", [Case(k=1, n_components=3), Case(q=2, with_target=True), Case(wild=True)], ids=str)
 def test_images_have_the_same_density(case: Case) -> None:
     mixture, point = case.mixture, case.point()
     images = mixture.images(mixture.signed, permuted=True)
@@ -346,6 +367,8 @@ def test_the_marginal_likelihood_decides() -> None:
         Case(k=2, noise="auto", coef_prior=PoweredCorrelation()),
         Case(q=2, k=1, noise="auto", coef_prior=PoweredCorrelation(1.3, 0.5), fit_intercept=False),
         Case(q=2, k=1, coef_prior=Normal(0.2, HalfNormal())),
+        Case(n_components=1, wild=True),
+        Case(q=2, k=1, noise="auto", n_components=2, with_target=True, wild=True),
     ],
     ids=str,
 )
@@ -360,10 +383,14 @@ def test_the_sampler_has_the_density(case: Case) -> None:
     for _ in range(4):
         u = 0.7 * rng.normal(size=np.size(data.arrays["location"]))
         points = (data.arrays["location"] + data.arrays["root"] @ u)[None]
-        volume = 0.0
+        volume, of_wild = 0.0, data.mixture.columns["auxiliary"]
+        if case.wild:  # log odds stand for their roots
+            odds = points[0, of_wild][0]
+            points[0, of_wild.start] = np.exp(0.5 * odds)
+            volume += 0.5 * odds - np.log(2.0)
         if case.log_noise or case.noise == "auto":
             scale = data.mixture.columns["s"]
-            volume = points[0, scale][0]
+            volume += points[0, scale][0]
             points[:, scale] = np.exp(points[:, scale])
         if isinstance(problem.coef_prior.scale_prior, HalfNormal):  # above one it stands for itself
             scale = data.mixture.columns["tau"]
