@@ -30,6 +30,7 @@ from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.inference.structural.model import MEAN_SCALE
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from bayes_sklearn.inference.structural.wild import parameters_of
 from bayes_sklearn.likelihoods import (
     BetaBinomialLikelihood,
     BetaLikelihood,
@@ -56,6 +57,7 @@ from bayes_sklearn.priors import (
     InverseGamma,
     Laplace,
     Normal,
+    Outliers,
     StudentT,
 )
 
@@ -109,6 +111,8 @@ class Case:
     components: int = 1
     with_target: bool = False
     """Whether errors of features go with the target's."""
+    wild: bool = False
+    """Whether readings of features may be wild."""
 
     def __str__(self) -> str:
         default = Case()
@@ -169,7 +173,8 @@ class Case:
             trials=trials,
             feature_errors=errors,
         )
-        return replace(problem, n_components=self.components)
+        outliers = parameters_of(Outliers() if self.wild else None)
+        return replace(problem, n_components=self.components, outliers=outliers)
 
     @property
     def frequency(self) -> Array:
@@ -500,6 +505,8 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("binomial", q=2, p=3, n=12, intercept=False, standardize=False),
         Case("binomial", coef="horseshoe", q=1, p=3, n=30, weights="whole"),
         Case("beta-binomial", q=1, p=2, n=12, coef="laplace"),
+        Case("beta-binomial", q=1, p=2, n=12, wild=True),
+        Case("t", "auto", q=2, p=3, n=12, components=2, with_target=True, wild=True),
         Case("t", q=1, p=2, n=12, weights="fractional"),
         Case("t", "auto", q=2, p=3, n=12, components=2, with_target=True),
         Case("t, fixed", "additive", q=1, p=2, n=12, coef="horseshoe", with_target=True),
@@ -679,6 +686,38 @@ def test_readable_errors_of_features_and_student_s_t_noise_go_together() -> None
         expected += stats.multivariate_normal(cov=covariance).logpdf(left)
     expected += sum(np.sum(np.log(value)) for value in logs.values())
     assert_allclose(compiled(model, [model.logp()])(point)[0], expected, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("with_target", [False, True])
+def test_readable_readings_that_may_be_wild_are_a_sum_over_which_are(with_target: bool) -> None:
+    """Their errors' covariance with each other's and with the target's is multiplied as their deviations are."""
+    case = Case("normal", q=2, p=2, n=5, with_target=with_target, wild=True, standardize=False)
+    problem, n = case.problem, case.n
+    errors = problem.feature_errors
+    assert errors is not None
+    model = readable_model(problem, ["x0", "x1"], range(n))
+    rng = np.random.default_rng(6)
+    m, alpha, s, share, factor = np.array([0.7, -0.4]), 0.3, 0.8, 0.2, 4.5
+    x = rng.normal(size=(n, 2))
+    point: dict[str, Any] = {"coef": m, "intercept": alpha, "sigma_log__": np.log(s), "x_true": x}
+    point |= {"outlier_share_logodds__": np.log(share / (1.0 - share))}
+    point |= {"outlier_factor_above_log__": np.log(factor - 2.0)}
+    w, y, e = problem.rows.X, problem.rows.y, problem.standard_error
+    expected = 0.0
+    for i in range(n):
+        density = 0.0
+        for which in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            D = np.diag([*np.where(which, factor, 1.0), s])
+            c = np.zeros(2) if errors.with_target is None else errors.with_target[i]
+            covariance = np.block([[errors.covariance[i], c[:, None]], [c, np.square(e[i])]])
+            left = np.append(w[i] - x[i], y[i] - alpha - m @ x[i])
+            probability = share ** sum(which) * (1.0 - share) ** (2 - sum(which))
+            density += probability * stats.multivariate_normal(cov=D @ covariance @ D).pdf(left)
+        expected += np.log(density)
+    rest = [one for one in model.observed_RVs if one.name in ("X", "y")]
+    point |= {"mu": np.zeros(2), "x_root_cholesky-cov-packed__": np.zeros(3)}
+    found = compiled(model, [model.logp(rest)])(point)
+    assert_allclose(found[0], expected, rtol=1e-9)
 
 
 def test_readable_mixtures_of_true_features_and_shares_go_together() -> None:
