@@ -33,7 +33,7 @@ from ..prediction.distribution import PredictiveDistribution
 from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
-from .fitting import Attenuation, Fit
+from .fitting import Attenuation, Fit, warn_of_readings
 from .reading import TrainingData
 
 __all__ = ["FittedModel", "warn_of_doubts"]
@@ -313,35 +313,9 @@ def warn_of_doubts(fitted: Fit, model: FittedModel) -> None:
     names = model.columns.feature_names
     if model.attenuation is not None:
         _warn_if_errors_hide_features(model.attenuation, names)
-        _warn_if_skewed(fitted.problem, names)
+        warn_of_readings(fitted, names)
     known = model.noise_model.kind == "standard_error"
     warn_of_rounding(fitted.problem.state, names.tolist(), errors_known=known)
-
-
-def _warn_if_skewed(problem: Problem, names: NDArray[Any]) -> None:
-    """Warn where readings are plainly skewed and a link bends the line: slopes lean on normal true features then."""
-    errors, rows = problem.feature_errors, problem.rows
-    if errors is None or problem.n_components > 1 or problem.likelihood.link.is_identity:
-        return
-    used = rows.used
-    weight = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
-    X = np.asarray(rows.take(used), dtype=np.float64)
-    # Of what the exact features leave. So many standard errors, and at least so much, is no chance and matters.
-    far, least = 4.0, 0.15
-    exact = np.column_stack([np.ones(len(X)), np.delete(X, errors.noisy, axis=1)])
-    root = np.sqrt(weight)[:, None]
-    w = X[:, errors.noisy]
-    left = w - exact @ np.linalg.lstsq(root * exact, root * w)[0]
-    left /= np.maximum(np.sqrt(weight @ np.square(left) / weight.sum()), np.finfo(np.float64).tiny)
-    skewness = weight @ left**3 / weight.sum()
-    found = np.flatnonzero(np.abs(skewness) > max(far * np.sqrt(6.0 / len(X)), least))
-    if len(found):
-        named = ", ".join(f"{names[errors.noisy[j]]!s} (skewness {skewness[j]:.2f})" for j in found[:3])
-        warn(
-            f"Readings of features with errors are skewed: {named}. True features are taken to be normal, on which"
-            f" slopes under {problem.likelihood.name!r} lean: intervals may cover too little. Use"
-            " x_distribution='mixture'.",
-        )
 
 
 def _warn_if_contradicted(fitted: Fit) -> None:

@@ -16,11 +16,12 @@ from ..inference.posterior import Posterior, line_mean_and_variance
 from ..inference.problem import Problem
 from ..inference.scaling import PriorUnits
 from ..inference.settings import SamplerSettings
+from ..inference.structural.true_features import TrueFeatures
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..likelihoods.parameters import Auxiliary
-from ..measurements.compressed import Compressed, Rows
+from ..measurements.compressed import Compressed, Rows, taken
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
@@ -287,3 +288,87 @@ def _with_components(problem: Problem, model: Specification) -> Problem:
     if model.feature_errors is None or model.n_components == 1:
         return problem
     return replace(problem, n_components=model.n_components or number_of_components(problem))
+
+
+def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
+    """Warn of readings of features that are plainly not as normal true features and normal errors make them.
+
+    Of skewed ones where a link bends the line: slopes lean on normal true features then. And of wild ones, which
+    flatten the line: with the target, which tells what they should be, where its noise is normal.
+    """
+    problem, true = fitted.problem, fitted.posterior.true_features
+    errors, rows, likelihood = problem.feature_errors, problem.rows, problem.likelihood
+    if errors is None or not isinstance(true, TrueFeatures):
+        return
+    used, noisy = rows.used, errors.noisy
+    weight = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
+    X = np.asarray(rows.take(used), dtype=np.float64)
+    # Of what the exact features leave.
+    exact, root = np.column_stack([np.ones(len(X)), np.delete(X, noisy, axis=1)]), np.sqrt(weight)[:, None]
+    left = np.column_stack([X[:, noisy], rows.y[used]])
+    left -= exact @ np.linalg.lstsq(root * exact, root * left)[0]
+
+    def moment(values: Array, power: int) -> Array:
+        unit = np.sqrt(weight @ np.square(values) / weight.sum())
+        found = weight @ (values / np.maximum(unit, np.finfo(np.float64).tiny)) ** power
+        return np.asarray(found / weight.sum(), dtype=np.float64)
+
+    def named(found: NDArray[np.intp], measure: str, values: Array) -> str:
+        return ", ".join(f"{names[noisy[j]]!s} ({measure} {values[j]:.2f})" for j in found[:3])
+
+    # So many standard errors are no chance.
+    far, n = 4.0, len(X)
+    skewness = moment(left[:, : len(noisy)], 3)
+    # At least so much matters.
+    found = np.flatnonzero(np.abs(skewness) > max(far * np.sqrt(6.0 / n), 0.15))
+    if len(found) and not likelihood.link.is_identity:
+        warn(
+            f"Readings of features with errors are skewed: {named(found, 'skewness', skewness)}. True features are"
+            f" taken to be normal, on which slopes under {likelihood.name!r} lean: intervals may cover too little."
+            " Use x_distribution='mixture'.",
+        )
+    kurtosis = moment(_given_the_others(fitted, true, left, used), 4)
+    # Its logarithm is spread about evenly to both sides; where the target's is larger the target is what is wild.
+    of_target = kurtosis[len(noisy) :].max(initial=0.0)
+    least = max(3.0 * np.exp(far * np.sqrt(24.0 / n) / 3.0), of_target)
+    found = np.flatnonzero(kurtosis[: len(noisy)] > least)
+    if len(found):
+        warn(
+            f"Some readings of features with errors are wild: {named(found, 'kurtosis', kurtosis)}, which is 3 where"
+            " errors are as stated. They flatten the line, and its intervals cover too little. Where the readings are"
+            " wrong, use x_error_distribution='outliers'; where the true values are that far apart,"
+            " x_distribution='mixture'.",
+        )
+
+
+def _given_the_others(fitted: Fit, true: TrueFeatures, left: Array, used: NDArray[np.intp]) -> Array:
+    """Return what readings, and a normal target, are less their means given each other, by standard deviations.
+
+    Parameters
+    ----------
+    left : ndarray of shape (n, q + 1)
+        Readings and target less their regression on the exact features.
+    """
+    problem, posterior, errors = fitted.problem, fitted.posterior, fitted.problem.feature_errors
+    if errors is None:  # for the type checker
+        raise AssertionError
+    q, weights, unit = len(errors.noisy), posterior.weights, true.x_scale[true.noisy]
+    errors = errors.take(used)
+    T = unit[:, None] * unit * np.tensordot(weights, true.variance, axes=1)
+    covariance = T + errors.covariance
+    if not problem.likelihood.is_normal:
+        left = left[:, :q]
+    else:
+        m = posterior.mean[1:][true.noisy]
+        values = {"noise_scale": weights @ posterior.noise_scale}
+        if posterior.scatter is not None:
+            values["scatter"] = weights @ posterior.scatter
+        error = np.ones(1) if problem.standard_error is None else np.asarray(problem.standard_error)
+        noise = problem.noise.variance(values, taken(np.broadcast_to(error, problem.rows.y.shape), used))
+        whole = np.empty((len(noise), q + 1, q + 1))
+        whole[:, :q, :q], whole[:, q, q] = covariance, m @ T @ m + noise
+        whole[:, :q, q] = whole[:, q, :q] = T @ m
+        covariance = whole
+    precision = np.linalg.inv(covariance)
+    away = (precision @ left[:, :, None])[..., 0]
+    return np.asarray(away / np.sqrt(np.diagonal(precision, axis1=-2, axis2=-1)), dtype=np.float64)
