@@ -27,7 +27,7 @@ from ..measurements.grouped import Sufficient
 from ..measurements.messages import shown, warn
 from ..measurements.target_errors import CountErrors, ErrorKind, TargetErrors
 from ..measurements.weights import Before, rules_out_counts
-from ..priors.base import resolve_components
+from ..priors.base import resolve_components, resolve_outliers
 from .fitted import FittedModel
 from .fitting import Fit, fit
 from .reading import TrainingData, read, sampler_settings, specify, untouched_on_error
@@ -164,10 +164,10 @@ def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors
         )
     if of_features is None:
         return None
-    if resolve_components(model.x_distribution) != 1:
-        return (
-            "x_distribution='mixture' needs every row. Call fit with all rows, or use x_distribution='normal'"
-        )
+    names = ["x_distribution"] if resolve_components(model.x_distribution) != 1 else []
+    names += ["x_error_distribution"] if resolve_outliers(model.x_error_distribution) is not None else []
+    for name in names:
+        return f"{name}={shown(getattr(model, name))} needs every row. Call fit with all rows, or use {name}='normal'"
     if of_features.common() is None:
         return "the errors of X differ from row to row. Call fit with all rows, or give one X_err for all"
     return None
