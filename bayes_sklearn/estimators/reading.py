@@ -176,9 +176,7 @@ def _selection(
     """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
     limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     instead = None
-    if data.feature_errors is not None:
-        instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
-    elif likelihood.per == "exposure" and data.errors.counts is not None:
+    if likelihood.per == "exposure" and data.errors.counts is not None:
         instead = "events that were all counted over one: leave exposure (exposure_column) out"
     elif data.errors.kind == "counts" and not likelihood.counted:
         instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"

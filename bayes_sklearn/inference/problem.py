@@ -145,7 +145,12 @@ class Problem:
         )
 
     def selected(self, truncation: tuple[float, float]) -> Problem:
-        """Return the problem of rows that are in the table because their target lies between limits."""
+        """Return the problem of rows that are in the table because their target lies between limits.
+
+        Where features have errors rows are selected given the exact ones, and the likelihood is the population's.
+        """
+        if self.feature_errors is not None:
+            return replace(self, truncation=truncation)
         center, unit = self.center_and_unit
         likelihood = Truncated(self.likelihood, *((limit - center) / unit for limit in truncation))
         return replace(self, likelihood=likelihood, truncation=truncation)
@@ -401,7 +406,8 @@ class Problem:
 
     def without_feature_errors(self) -> Problem:
         """Return this problem with its features taken as exact."""
-        return replace(self, feature_errors=None, n_components=1, outliers=())
+        without = replace(self, feature_errors=None, n_components=1, outliers=())
+        return without if self.truncation is None else without.selected(self.truncation)
 
     @property
     def n_flat(self) -> int:

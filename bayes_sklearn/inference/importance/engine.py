@@ -34,7 +34,7 @@ from ..structural.true_mixture import TrueMixture
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
-from .working_target import working_target
+from .working_target import selection_of, working_target
 
 Array = NDArray[np.float64]
 
@@ -104,6 +104,8 @@ def _integrates(problem: Problem) -> bool:
     prior, intercept, errors = problem.coef_prior, problem.intercept_prior, problem.feature_errors
     if not problem.likelihood.is_normal or problem.n_components > 1 or problem.outliers or errors is None:
         return False
+    if problem.truncation is not None:
+        return False
     if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
         return False
     none_exact = len(errors.noisy) == problem.rows.n_features
@@ -148,14 +150,18 @@ def number_of_components(problem: Problem) -> int:
 def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
     """Return the problem in the engine's own terms where no parameter integrates out."""
     count, outliers = problem.n_components, problem.outliers
+    used = slice(None) if problem.rows.frequency is None else problem.rows.used
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
-        return MixtureProblem(structural, count, regressed=count == 1, outliers=outliers), units
-    used = slice(None) if problem.rows.frequency is None else problem.rows.used
+        selection = selection_of(problem, used, ())
+        return MixtureProblem(
+            structural, count, regressed=count == 1, selection=selection, outliers=outliers
+        ), units
     working, target = working_target(problem, used)
+    selection = selection_of(problem, used, target.auxiliary)
     pilot, units = structural_problem(working)
     data = structural_problem(problem)[0] if problem.likelihood.has_noise_scale else pilot
-    return MixtureProblem(data, count, target, pilot, regressed=True, outliers=outliers), units
+    return MixtureProblem(data, count, target, pilot, True, selection, outliers), units
 
 
 class Units(NamedTuple):

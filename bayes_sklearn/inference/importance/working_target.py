@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.additive import NormalLikelihood
+from ...likelihoods.limited import Censored
 from ...likelihoods.noise import KNOWN
+from ...likelihoods.parameters import Auxiliary
+from ...measurements.limits import Limits
 from ..problem import Problem
 from ..structural.target import Target
 from .regression_density import RegressionDensity
@@ -68,3 +71,26 @@ def working_target(problem: Problem, used: NDArray[np.intp] | slice) -> tuple[Pr
         np.array([c for _, c in further]),
         (noise["noise_scale"], noise["scatter"]),
     )
+
+
+def selection_of(
+    problem: Problem, used: NDArray[np.intp] | slice, auxiliary: tuple[Auxiliary, ...]
+) -> Target | None:
+    """Return how probable it is that rows are selected, as a target that lies between the limits, or None.
+
+    Parameters
+    ----------
+    problem : Problem
+    used : ndarray of int or slice
+        The rows that count.
+    auxiliary : tuple of Auxiliary
+        The likelihood's further parameters, as their own target has them.
+    """
+    if problem.truncation is None:
+        return None
+    data, (center, unit) = problem.observations().take(used), problem.center_and_unit
+    ends = [(limit - center) / unit for limit in problem.truncation]
+    lower, upper = (np.full(len(data.y), end) for end in ends)
+    limits = Limits(np.ones(len(data.y), dtype=bool), lower, upper)
+    data = replace(data, y=lower if np.isfinite(ends[0]) else upper, limits=limits)
+    return Target(Censored(problem.likelihood.population), data, auxiliary, np.zeros(0), (1.0, 0.0))

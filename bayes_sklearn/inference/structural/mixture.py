@@ -96,25 +96,51 @@ class MixtureProblem(MixtureCoordinates):
 
     def placed(self, point: Array) -> MixtureProblem:
         """Return the problem whose rows' lines are looked for about where a point, (d,), has them."""
+        parts = self.taken_apart(point[None])
+        if self.selection is not None:
+            given = self._before_measuring(parts, slice(None))
+            self = replace(self, selection=self._pooled(self.selection, parts, given, parts.log_shares))
         if self.target is None:
             return self
-        parts = self.taken_apart(point[None])
         residuals = self._residuals(parts, slice(None))
-        shares = np.exp(parts.log_shares[0])
+        log_shares = parts.log_shares
         if parts.wild is not None:
-            shares = np.outer(shares, np.exp(parts.wild.log_shares[0])).ravel()
-        given = [self._lines(parts, residuals, slice(None), part) for part in range(parts.n_parts)]
-        mean = np.tensordot(shares, [lines.mean for lines in given], axes=1)
-        within = np.tensordot(
-            shares, [np.broadcast_to(lines.variance, mean.shape) for lines in given], axes=1
-        )
-        between = np.tensordot(shares, [np.square(lines.mean - mean) for lines in given], axes=1)
-        return replace(self, target=self.target.placed(mean, within + between, self._values(parts)))
+            log_shares = (log_shares[:, :, None] + parts.wild.log_shares[:, None]).reshape(1, -1)
+        given = [self._lines(parts, residuals, slice(None), part)[1:3] for part in range(parts.n_parts)]
+        return replace(self, target=self._pooled(self.target, parts, given, log_shares))
 
-    def _values(self, parts: MixturePoints) -> dict[str, Array]:
-        """Return the likelihood's parameters, (G, 1) each."""
-        target = self._target
-        return target.values(parts.auxiliary, parts.noise_scale, parts.scatter)
+    @staticmethod
+    def _pooled(
+        target: Target, parts: MixturePoints, given: list[tuple[Array, Array]], log_shares: Array
+    ) -> Target:
+        """Return a target with its rows' lines about where all components together have them."""
+        shares = np.exp(log_shares[0])
+        mean = np.tensordot(shares, [of_lines for of_lines, _ in given], axes=1)
+        within = np.tensordot(shares, [np.broadcast_to(of, mean.shape) for _, of in given], axes=1)
+        between = np.tensordot(shares, [np.square(of_lines - mean) for of_lines, _ in given], axes=1)
+        return target.placed(mean, within + between, target.values_at(parts))
+
+    def _before_measuring(self, parts: MixturePoints, rows: slice) -> list[tuple[Array, Array]]:
+        """Return mean and variance of the rows' lines given the exact features alone, of each component."""
+        width = parts.line.shape[1]
+        line = parts.line.copy()
+        line[:, 1:] += np.einsum("gq,gqk->gk", parts.m, parts.slopes)
+        at_zero = line @ self.rows[rows, :width].T + self.center[2]
+        means = np.einsum("gq,gcq->cg", parts.m, parts.means)
+        variances = np.einsum("gi,gcij,gj->cg", parts.m, parts.covariances, parts.m)
+        return [
+            (at_zero + mean[:, None], np.broadcast_to(variance[:, None], at_zero.shape))
+            for mean, variance in zip(means, variances, strict=True)
+        ]
+
+    def _log_selected(self, parts: MixturePoints, rows: slice) -> Array:
+        """Return the log probability that each row was selected, given its exact features, (33e)."""
+        selection = self.selection
+        if selection is None:
+            raise AssertionError  # for the type checker
+        given = self._before_measuring(parts, rows)
+        found = [selection.log_density(rows, *of, selection.values_at(parts), None) for of in given]
+        return np.asarray(logsumexp(np.array(found) + parts.log_shares.T[:, :, None], axis=0))
 
     @property
     def _target(self) -> Target:
@@ -138,7 +164,7 @@ class MixtureProblem(MixtureCoordinates):
 
     def _of_rows(self, parts: MixturePoints, residuals: list[Array], rows: slice) -> Array:
         total: Array | None = None
-        values = None if self.target is None else self._values(parts)
+        values = None if self.target is None else self.target.values_at(parts)
         for part in range(parts.n_parts):
             given = self._lines(parts, residuals, rows, part)
             if values is None:
@@ -149,7 +175,7 @@ class MixtureProblem(MixtureCoordinates):
             total = found if total is None else np.logaddexp(total, found)
         if total is None:
             raise AssertionError
-        return total
+        return total if self.selection is None else total - self._log_selected(parts, rows)
 
     def _lines(self, parts: MixturePoints, residuals: list[Array], rows: slice, part: int) -> Lines:
         """Return what is known of the rows' lines where the true features are of one component.
@@ -200,7 +226,7 @@ class MixtureProblem(MixtureCoordinates):
             entries[q + 1, j] = shared[j]
         entries[q + 1, q] = -sum(parts.m[:, j, None] * shared[j] for j in range(q))
         target = self._target
-        entries[q + 1, q + 1] = target.likelihood.squared_scale(self._values(parts), target.data.take(rows))
+        entries[q + 1, q + 1] = target.likelihood.squared_scale(target.values_at(parts), target.data.take(rows))
 
     @np.errstate(all="ignore")  # as in `row_log_density`
     def log_prior(self, points: Array) -> Array:

@@ -99,6 +99,8 @@ class MixtureCoordinates:
     regressed: bool = False
     """Whether the columns of m are in units of what is known of the regression on the features as they were measured,
     and those of the line the rest of that regression, (38a): data tell it, whatever the reliability."""
+    selection: Target | None = None
+    """Where rows were selected by their target: how probable that is, given a row's line."""
     outliers: tuple[Auxiliary, ...] = ()
     """Share and factor of wild readings, where there may be any."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,22 @@ from ...likelihoods.over_line.integral import Places, log_density_over_line
 from ...likelihoods.parameters import Auxiliary
 
 Array = NDArray[np.float64]
+
+
+class Parts(Protocol):
+    """What the likelihood's parameters are made of, at G points."""
+
+    @property
+    def noise_scale(self) -> Array:
+        """(G,)"""
+
+    @property
+    def scatter(self) -> Array:
+        """(G,)"""
+
+    @property
+    def auxiliary(self) -> Array:
+        """(G, A) coordinates, those of its further parameters first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +53,12 @@ class Target:
         """The data of blocks of rows that were looked at."""
         return {}
 
-    def values(self, coordinates: Array, noise_scale: Array, scatter: Array) -> dict[str, Array]:
-        """Return all of the likelihood's parameters by name, (G, 1), of (G, A) coordinates and (G,) noise."""
-        found = {"noise_scale": noise_scale, "scatter": scatter} if self.likelihood.has_noise_scale else {}
-        found |= self.further(coordinates)
+    def values_at(self, parts: Parts) -> dict[str, Array]:
+        """Return all of the likelihood's parameters by name, (G, 1), at points taken apart."""
+        found = {}
+        if self.likelihood.has_noise_scale:
+            found = {"noise_scale": parts.noise_scale, "scatter": parts.scatter}
+        found |= self.further(parts.auxiliary)
         return {name: value[:, None] for name, value in found.items()}
 
     def further(self, coordinates: Array) -> dict[str, Array]:
