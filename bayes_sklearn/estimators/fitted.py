@@ -16,7 +16,6 @@ from ..inference._compat import diagnostics
 from ..inference.chi_square import ChiSquare
 from ..inference.exact.engine import contradicted
 from ..inference.posterior import Posterior, line_mean
-from ..inference.problem import Problem
 from ..inference.scaling import Scaling
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.limited import Truncated, selected

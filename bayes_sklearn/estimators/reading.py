@@ -28,7 +28,15 @@ from ..measurements.limits import Limits, resolve_limits
 from ..measurements.messages import brief, shown
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
-from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components, resolve_outliers
+from ..priors.base import (
+    CoefficientPrior,
+    Flat,
+    Prior,
+    ScaleMixture,
+    ScalePrior,
+    resolve_components,
+    resolve_outliers,
+)
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import HalfNormal
 from .fitting import Specification

@@ -45,6 +45,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         of = compressed_rows if problem.likelihood.is_normal else rows
     else:
         linear = problem.likelihood.is_normal and problem.n_components == 1 and not problem.outliers
+        linear = linear and problem.truncation is None
         of = structural if linear and not isinstance(problem.coef_prior, ScaleMixture) else mixture_data
     # With errors of features, where the true ones' spread may be small, the posterior is bent: not in the coordinates
     # of what data and priors tell, but for a noise that may be small as well.

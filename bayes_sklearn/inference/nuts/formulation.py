@@ -84,7 +84,8 @@ def structure(problem: Problem) -> tuple[object, ...]:
     powers, cauchy = 0, False
     if isinstance(problem.coef_prior, PoweredCorrelation):
         powers, cauchy = np.size(problem.coef_prior.power), signal_prior(problem.coef_prior).cauchy
-    return problem.noise, problem.rows.n_features, of_features, likelihood, kinds, powers, cauchy
+    limits = None if problem.truncation is None else tuple(np.isfinite(problem.truncation))
+    return problem.noise, problem.rows.n_features, of_features, likelihood, kinds, powers, cauchy, limits
 
 
 def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
-from ...likelihoods.over_line.graph import graph_over_line, log_sum_graph
+from ...likelihoods.over_line.graph import graph_over_line, log_selected_graph, log_sum_graph
 from ...likelihoods.over_line.integral import Places
 from ...likelihoods.parameters import Auxiliary
 from ...priors.base import ScaleMixture
@@ -102,6 +102,10 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 )
             if len(found.covariances) > 1:
                 of_rows = log_sum_graph(of_rows + found.log_shares[:, None])
+            if problem.truncation is not None:
+                of_rows -= _log_selected(
+                    problem, given, columns[k + 1 + q], noise, found, left, entries, seen
+                )
             pm.Potential("log_posterior", sum([pt.dot(columns[-1], of_rows), *noise.terms, *found.terms]))
     return model
 
@@ -388,6 +392,30 @@ def _lines(
         entries[order, order] = problem.noise.variance(noise.values, seen.standard_error, seen.resolution)
         left.append(0.0)
     return left, entries
+
+
+def _log_selected(
+    problem: Problem,
+    given: Mapping[str, Any],
+    y: Any,
+    noise: _Noise,
+    found: _Parameters,
+    left: list[Any],
+    entries: Mapping[tuple[int, int], Any],
+    seen: Observations | None,
+) -> Any:
+    """Return the log probability that rows were selected, (33e): rows are not less of m0'w then.
+
+    So what `left` has of y, or of the line, is so given the exact features alone.
+    """
+    q, count = found.change.type.shape[0], len(found.covariances)
+    mean, spread = y - left[q] if seen is None else -left[q], entries[q, q] + 0.0 * left[q]
+    each = [(mean, spread)] if count == 1 else [(mean[c], spread[c]) for c in range(count)]
+    limits = given.get("lower_limit"), given.get("upper_limit")
+    # Of a normal target the noise is in the spread.
+    data, own = (Observations(y), (0.0, 0.0, 0.0)) if seen is None else (seen, None)
+    likelihood = problem.likelihood.population
+    return log_selected_graph(likelihood, each, found.log_shares, noise.values, data, limits, own)
 
 
 def _over_line(

@@ -112,6 +112,10 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         arrays |= {f"measured_{name}": value for name, value in mixture.measured._asdict().items()}
     if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
+    if problem.truncation is not None:
+        center, unit = problem.center_and_unit
+        ends = zip(("lower_limit", "upper_limit"), problem.truncation, strict=True)
+        arrays |= {name: (limit - center) / unit for name, limit in ends if np.isfinite(limit)}
     if scale_coordinates(problem):
         arrays |= {
             "pooled": problem.pooled_mean / problem.rate_unit,
@@ -147,7 +151,7 @@ def _exchanged(
 def _rows(problem: Problem, mixture: MixtureProblem, m: Array) -> dict[str, Array | float]:
     """Return the columns of the rows, and m0 that they are less of."""
     q, rows, data, target = mixture.data.n_noisy, mixture.rows, mixture.data, mixture.target
-    if mixture.outliers:
+    if mixture.outliers or mixture.selection is not None:
         m = np.zeros_like(m)
     errors = np.broadcast_to(mixture.errors, (len(rows), mixture.errors.shape[1]))
     less = -rows[:, -1 - q : -1] @ m

@@ -6,7 +6,7 @@ Nothing here is for a single prior: a prior says what its PyMC distribution is. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -333,3 +333,47 @@ def geometries(structural: StructuralProblem) -> dict[str, Array | float]:
     if structural.z.shape[1]:
         arrays |= {"geometry_volume": slopes.log_volume, "whiten": slopes.whiten}
     return arrays
+
+
+# --- as people would write them ---------------------------------------------------------------------
+
+
+def positive_variable(prior: Prior, role: str, name: str) -> Any:
+    """Return a positive variable of the PyMC model in hand with a prior's distribution."""
+    import pymc as pm
+
+    parameters = {key: np.asarray(value).item() for key, value in prior.check(role, 1).items()}
+    if isinstance(prior, ScatterPrior):
+        wide, narrow = (
+            pm.HalfCauchy.dist(beta=size * parameters["beta"]) for size in (1.0, NEGLIGIBLE_SCATTER)
+        )
+        return pm.Mixture(name, w=[0.5, 0.5], comp_dists=[wide, narrow])
+    return getattr(pm, str(pymc_name(prior, role)))(name, **parameters)
+
+
+def of_geometries(name: str, roots: Sequence[Array], scale: Any, dims: str) -> Any:
+    """Return coefficients, scale times a root times Normal(0, 1), each root as probable as the others."""
+    import pymc as pm
+
+    # The triangle with the same product.
+    factors = [np.asarray(np.linalg.qr(root.T, mode="r")).T for root in roots]
+    factors = [factor * np.where(np.diag(factor) < 0.0, -1.0, 1.0) for factor in factors]
+    zero = np.zeros(len(roots[0]))
+    if len(factors) == 1:
+        return pm.MvNormal(name, zero, chol=scale * factors[0], dims=dims)
+    geometries = [pm.MvNormal.dist(zero, chol=scale * factor) for factor in factors]
+    return pm.Mixture(name, np.full(len(factors), 1.0 / len(factors)), geometries, dims=dims)
+
+
+def coefficient_variable(
+    prior: CoefficientPrior, role: str, size: int, name: str, scale: Any = 1.0, **kwargs: Any
+) -> Any:
+    """Return a variable of the PyMC model in hand with a prior's distribution, one number where all are the same."""
+    import pymc as pm
+
+    parameters = prior.check(role, size)
+    plain = {
+        key: value[0] if size and (value == value[0]).all() else value for key, value in parameters.items()
+    }
+    plain = prior.at_learned_scale(plain, scale)
+    return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)

@@ -15,22 +15,22 @@ from numpy.typing import NDArray
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.limited import log_between_sides
+from ...likelihoods.over_line.graph import log_selected_graph
 from ...measurements.feature_errors import FeatureErrors, check_definite
 from ...measurements.limits import Sides
 from ...measurements.weights import repeated
-from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior
+from ...priors.base import ScaleMixture, ScalePrior
 from ...priors.coefficients import PoweredCorrelation
-from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
 from .._compat import quietly
 from ..given_scale import powered_roots
 from ..importance.engine import signal_prior, units_of
 from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
-from ..structural.wild import Configurations
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from ..structural.wild import Configurations
 from .prior_coordinates import gaussian_given_scale
-from .pymc_priors import pymc_name
+from .pymc_priors import coefficient_variable, of_geometries, positive_variable
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -105,8 +105,18 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 instead = between - pm.logp(distribution.dist(**parameters), y)
                 pm.Potential("limits", (frequency[used] * instead)[censored].sum())
             if problem.truncation is not None:
-                limits = (limit if np.isfinite(limit) else None for limit in problem.truncation)
-                of_rows = problem.likelihood.population.log_between_graph(line, seen, data, *limits)
+                lower, upper = (limit if np.isfinite(limit) else None for limit in problem.truncation)
+                population = problem.likelihood.population
+                if true is None:
+                    of_rows = population.log_between_graph(line, seen, data, lower, upper)
+                else:  # given the exact features alone
+                    m, x = coef[true.noisy], true.x
+                    of_lines = [
+                        (line + pt.dot(mean - x.x, m), pt.dot(m, pt.dot(T, m)) + pt.zeros_like(line))
+                        for mean, T in x.components
+                    ]
+                    log_shares = None if x.shares is None else pt.log(x.shares)
+                    of_rows = log_selected_graph(population, of_lines, log_shares, seen, data, (lower, upper))
                 pm.Potential("selection", -(frequency[used] * of_rows).sum())
             if errors is None and (frequency[used] != 1.0).any():
                 weight = pm.Data("frequency", frequency[used], dims="obs")
@@ -154,49 +164,23 @@ def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any],
         scales.append(("scatter", "scatter", problem.scatter_prior, problem.scaling.y_scale))
     for role, name, prior, unit in scales:
         own = suffix if unit != 1.0 else ""
-        values[role] = _positive_variable(prior, f"{name}_prior", f"{name}{own}")
+        values[role] = positive_variable(prior, f"{name}_prior", f"{name}{own}")
         in_data[role] = pm.Deterministic(name, values[role] * unit) if own else values[role]
     for other in problem.auxiliary:
         if other.name in ("noise_scale", "scatter"):
             continue
         lower = other.coordinate.lower
-        above = _positive_variable(
+        above = positive_variable(
             other.prior, f"{other.name}_prior", f"{other.name}{'_above' if lower else ''}"
         )
         values[other.name] = pm.Deterministic(other.name, above + lower) if lower else above
     return values, {**values, **in_data}
 
 
-def _positive_variable(prior: Prior, role: str, name: str) -> Any:
-    import pymc as pm
-
-    parameters = {key: np.asarray(value).item() for key, value in prior.check(role, 1).items()}
-    if isinstance(prior, ScatterPrior):
-        wide, narrow = (
-            pm.HalfCauchy.dist(beta=size * parameters["beta"]) for size in (1.0, NEGLIGIBLE_SCATTER)
-        )
-        return pm.Mixture(name, w=[0.5, 0.5], comp_dists=[wide, narrow])
-    return getattr(pm, str(pymc_name(prior, role)))(name, **parameters)
-
-
 def prior_scale(problem: Problem) -> Any:
     """Return the scale of the coefficients' prior, a variable where it is learned, else one."""
     learned = problem.coef_prior.scale_prior
-    return 1.0 if learned is None else _positive_variable(learned, "scale_prior", "prior_scale")
-
-
-def of_geometries(name: str, roots: Sequence[Array], scale: Any, dims: str) -> Any:
-    """Return coefficients, scale times a root times Normal(0, 1), each root as probable as the others."""
-    import pymc as pm
-
-    # The triangle with the same product.
-    factors = [np.asarray(np.linalg.qr(root.T, mode="r")).T for root in roots]
-    factors = [factor * np.where(np.diag(factor) < 0.0, -1.0, 1.0) for factor in factors]
-    zero = np.zeros(len(roots[0]))
-    if len(factors) == 1:
-        return pm.MvNormal(name, zero, chol=scale * factors[0], dims=dims)
-    geometries = [pm.MvNormal.dist(zero, chol=scale * factor) for factor in factors]
-    return pm.Mixture(name, np.full(len(factors), 1.0 / len(factors)), geometries, dims=dims)
+    return 1.0 if learned is None else positive_variable(learned, "scale_prior", "prior_scale")
 
 
 def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data: Observations) -> Any:
@@ -209,7 +193,7 @@ def coefficients(problem: Problem, suffix: str, values: Mapping[str, Any], data:
             found = gaussian_given_scale(problem)
         return of_geometries(name, found.roots, prior_scale(problem), "feature")
     if not isinstance(prior, ScaleMixture):
-        return _variable(prior, "coef_prior", p, name, scale=prior_scale(problem), dims="feature")
+        return coefficient_variable(prior, "coef_prior", p, name, scale=prior_scale(problem), dims="feature")
     if problem.likelihood.is_normal:  # as the compressed rows have it, which know no single row
         unit = (problem.noise.variance(values, problem.typical_error) / problem.total_weight) ** 0.5
     else:
@@ -238,28 +222,27 @@ def intercept_at_mean(problem: Problem, suffix: str, coef: Any) -> Any:
     prior, scaling = problem.intercept_prior, problem.scaling
     if prior is None:
         return 0.0
-    at_mean = _variable(prior, "intercept_prior", 1, f"intercept{suffix}")
+    at_mean = coefficient_variable(prior, "intercept_prior", 1, f"intercept{suffix}")
     if suffix:
         at_mean = scaling.y_mean + scaling.y_scale * at_mean
         pm.Deterministic("intercept", at_mean - pt.dot(scaling.x_mean, coef))
     return at_mean
 
 
-def _variable(
-    prior: CoefficientPrior, role: str, size: int, name: str, scale: Any = 1.0, **kwargs: Any
-) -> Any:
-    """Return a variable of the PyMC model in hand with a prior's distribution, one number where all are the same."""
-    import pymc as pm
-
-    parameters = prior.check(role, size)
-    plain = {
-        key: value[0] if size and (value == value[0]).all() else value for key, value in parameters.items()
-    }
-    plain = prior.at_learned_scale(plain, scale)
-    return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
-
-
 # --- errors of features --------------------------------------------------------------------------
+
+
+class Distributed(NamedTuple):
+    """True features at fixed exact ones."""
+
+    x: Any
+    """(obs, q)"""
+    T: Any
+    """(q, q) their covariance."""
+    components: list[tuple[Any, Any]]
+    """Mean, (obs, q), and covariance of each component."""
+    shares: Any = None
+    """(K,) of several."""
 
 
 class TrueVariables(NamedTuple):
@@ -267,15 +250,17 @@ class TrueVariables(NamedTuple):
 
     X: Any
     """(obs, feature) true and exact features."""
-    T: Any
-    """(q, q) covariance of the true ones at fixed exact ones."""
+    noisy: NDArray[np.intp]
+    """(q,) positions of the true ones, ..."""
+    x: Distributed
+    """... and how they are distributed."""
     Gamma: Any
     """(q, k) slopes on the exact ones, or None."""
     exact_unit: Array
     """(k,) the spread of the exact ones, in the model's units."""
     error: Any
     """(obs, q) what was measured less what is true."""
-    told: tuple[Array, Array, Array] | None
+    told: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None
     """What errors of features say of the target's: (obs, q) U^-1 c, (obs,) c'U^-1 c, U^-1; None: nothing."""
 
 
@@ -309,7 +294,8 @@ def _true_features(
         Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
         away = measured[:, exact] - measured[:, exact].mean(axis=0)
         expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
-    x_true, T = _distributed(expected, spread, len(used), problem.n_components)
+    true = _distributed(expected, spread, len(used), problem.n_components)
+    x_true = true.x
     diagonal = bool((covariance == covariance * np.eye(len(noisy))).all())
     sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     observed: dict[str, Any] = {"observed": X, "dims": ("obs", "noisy")}
@@ -321,7 +307,8 @@ def _true_features(
         else:
             wild, root = Configurations.of(*of_wild, len(noisy), pt), np.linalg.cholesky(covariance)
             normals = [
-                pm.MvNormal.dist(x_true, chol=wild.multiples[o][:, None] * root) for o in range(2 ** len(noisy))
+                pm.MvNormal.dist(x_true, chol=wild.multiples[o][:, None] * root)
+                for o in range(2 ** len(noisy))
             ]
             pm.Mixture("X", pt.exp(wild.log_shares), normals, **observed)
     elif diagonal:
@@ -336,7 +323,7 @@ def _true_features(
     every = x_true
     if len(exact):
         every = pt.concatenate([x_true, Z], axis=1)[:, np.argsort(np.append(noisy, exact))]
-    return TrueVariables(every, T, Gamma, units.exact, X - x_true, told)
+    return TrueVariables(every, noisy, true, Gamma, units.exact, X - x_true, told)
 
 
 def _sharing_errors(
@@ -369,8 +356,8 @@ def _sharing_errors(
     }
 
 
-def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
-    """Return the variable ``x_true`` of the PyMC model in hand, and its covariance at fixed exact features, (q, q).
+def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> Distributed:
+    """Return the variable ``x_true`` of the PyMC model in hand, and how it is distributed at fixed exact features.
 
     Scales are in units of the measured features'.
     """
@@ -383,10 +370,12 @@ def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tup
     if n_components == 1:
         if q == 1:
             scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
-            return pm.Normal("x_true", expected, scale, dims=dims), scale[:, None] ** 2
+            T = scale[:, None] ** 2
+            return Distributed(pm.Normal("x_true", expected, scale, dims=dims), T, [(expected, T)])
         root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
         root = spread[:, None] * root
-        return pm.MvNormal("x_true", expected, chol=root, dims=dims), pt.dot(root, root.T)
+        T = pt.dot(root, root.T)
+        return Distributed(pm.MvNormal("x_true", expected, chol=root, dims=dims), T, [(expected, T)])
     shares = pm.Dirichlet("shares", np.full(n_components, SHARE_CONCENTRATION), dims="component")
     # About their mean, which is ``mu``.
     apart = pm.ZeroSumNormal("mu_apart", COMPONENT_SCALE, dims=("noisy", "component"))
@@ -396,14 +385,16 @@ def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tup
     if q == 1:
         scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="component")
         x_true = pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
-        return x_true, between + pt.dot(shares, scale**2)
+        of = [(mean, scale[c].reshape((1, 1)) ** 2) for c, mean in enumerate(means)]
+        return Distributed(x_true, between + pt.dot(shares, scale**2), of, shares)
     roots = [
         pm.LKJCholeskyCov(f"x_root_{c}", n=q, eta=LKJ_SHAPE, sd_dist=scales)[0] for c in range(n_components)
     ]
     roots = [spread[:, None] * root for root in roots]
     normals = [pm.MvNormal.dist(mean, chol=root) for mean, root in zip(means, roots, strict=True)]
-    within = sum(shares[c] * pt.dot(root, root.T) for c, root in enumerate(roots))
-    return pm.Mixture("x_true", shares, normals, dims=dims), between + within
+    of = [(mean, pt.dot(root, root.T)) for mean, root in zip(means, roots, strict=True)]
+    within = sum(shares[c] * T for c, (_, T) in enumerate(of))
+    return Distributed(pm.Mixture("x_true", shares, normals, dims=dims), between + within, of, shares)
 
 
 def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
@@ -427,7 +418,7 @@ def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
         signal = pm.Cauchy("signal", 0.0, size, dims="noisy")
     else:
         signal = pm.MvStudentT("signal", nu=1.0, mu=np.zeros(q), scale=size**2 * np.eye(q), dims="noisy")
-    root = pt.sqrt(true.T) if q == 1 else pt.linalg.cholesky(true.T)
+    root = pt.sqrt(true.x.T) if q == 1 else pt.linalg.cholesky(true.x.T)
     m = pt.linalg.solve_triangular(root.T, signal, lower=False) * scaling.x_scale[noisy]
     coef = m
     if len(exact):

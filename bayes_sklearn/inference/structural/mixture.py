@@ -5,8 +5,9 @@ As `structural`, but row i belongs to component c with probability pi_c, its tru
     x = mu_c + Gamma z + Normal(0, T_c)
 
 and the target may have any likelihood. Given the component, w and the line in x are jointly Gaussian, so that a row's
-density is a sum over components of w's times what the likelihood makes of a line that is normal given w. Where readings
-may be wild, each of their configurations is a component, too (`wild`). Equations (n) are those of ``docs/maths.md``.
+density is a sum over components of w's times what the likelihood makes of a line that is normal given w. Where
+readings may be wild each of their configurations is a component, too (`wild`); where rows were selected by their
+target, densities are given that they were. Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
@@ -226,7 +227,9 @@ class MixtureProblem(MixtureCoordinates):
             entries[q + 1, j] = shared[j]
         entries[q + 1, q] = -sum(parts.m[:, j, None] * shared[j] for j in range(q))
         target = self._target
-        entries[q + 1, q + 1] = target.likelihood.squared_scale(target.values_at(parts), target.data.take(rows))
+        entries[q + 1, q + 1] = target.likelihood.squared_scale(
+            target.values_at(parts), target.data.take(rows)
+        )
 
     @np.errstate(all="ignore")  # as in `row_log_density`
     def log_prior(self, points: Array) -> Array:

@@ -115,7 +115,7 @@ class MixtureCoordinates:
 
     @cached_property
     def further(self) -> tuple[Auxiliary, ...]:
-        """The parameters behind the last columns: the likelihood's, beside those of the noise, and of wild readings."""
+        """The parameters behind the last columns: the likelihood's beside the noise, and those of wild readings."""
         return (*(() if self.target is None else self.target.auxiliary), *self.outliers)
 
     def outliers_at(self, auxiliary: Array) -> dict[str, Array]:
@@ -242,12 +242,8 @@ class MixtureCoordinates:
             tau,
             log_volume,
             part["auxiliary"],
-            self._wild(part["auxiliary"]),
+            Configurations.at(self.outliers_at(part["auxiliary"]), q) if self.outliers else None,
         )
-
-    def _wild(self, auxiliary: Array) -> Configurations | None:
-        found = [value[:, None] for value in self.outliers_at(auxiliary).values()]
-        return Configurations.of(*found, self.data.n_noisy) if found else None
 
     @property
     def follows(self) -> bool:

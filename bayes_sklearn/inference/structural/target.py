@@ -17,19 +17,16 @@ Array = NDArray[np.float64]
 
 
 class Parts(Protocol):
-    """What the likelihood's parameters are made of, at G points."""
+    """What the likelihood's parameters are made of at G points: (G,) noise, and coordinates of the others, (G, A)."""
 
     @property
-    def noise_scale(self) -> Array:
-        """(G,)"""
+    def noise_scale(self) -> Array: ...
 
     @property
-    def scatter(self) -> Array:
-        """(G,)"""
+    def scatter(self) -> Array: ...
 
     @property
-    def auxiliary(self) -> Array:
-        """(G, A) coordinates, those of its further parameters first."""
+    def auxiliary(self) -> Array: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,4 @@
-"""True features that are a mixture of normal distributions, or readings some of which may be wild: what a noisy new
-row says of the target.
+"""What noisy new rows say of the target where true features are a mixture of normal distributions, or readings wild.
 
 Equations (n) are those of ``docs/maths.md``.
 """
@@ -178,7 +177,7 @@ class TrueMixture:
         return np.zeros((len(X), len(X)))
 
     def reliability(self, error: Array, exact_covariance: Array) -> Array:
-        """Return the share of each measured feature's variance that is the true one's, as `TrueFeatures` does, wild readings aside."""
+        """Return the share of each measured feature's variance that is the true one's, wild readings aside."""
         own = self.slopes / self.x_scale[self.exact]
         explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
@@ -190,8 +189,8 @@ class TrueMixture:
         means, covariances, log_shares = self.means, self.covariances, self.log_shares
         if not self.outliers:
             return _Parts(means, covariances, log_shares, np.ones_like(means))
-        (nodes, count, q), given = means.shape, (values[:, None] for values in self.outliers.values())
-        wild = Configurations.of(*given, q)
+        nodes, count, q = means.shape
+        wild = Configurations.at(self.outliers, q)
         each = wild.log_shares.shape[1]
         log_shares = log_shares[:, :, None] + wild.log_shares[:, None]
         return _Parts(

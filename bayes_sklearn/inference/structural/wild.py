@@ -6,6 +6,7 @@ whose errors have the covariance D U D, the diagonal of D being the factor where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -41,6 +42,11 @@ class Configurations(NamedTuple):
         log_shares = count * xp.log(share) + (q - count) * xp.log1p(-share)
         return cls(log_shares, 1.0 + wild * (factor - 1.0)[..., None])
 
+    @classmethod
+    def at(cls, outliers: Mapping[str, Array], q: int) -> Configurations:
+        """Return them at nodes with these parameters, (G,) each, by name."""
+        return cls.of(outliers["outlier_share"][:, None], outliers["outlier_factor"][:, None], q)
+
     def of_errors(self, which: int, n_errors: int) -> Array:
         """Return what a row's U, and c where given, are multiplied by in one of them, (G, E)."""
         one, q = self.multiples[:, which], self.multiples.shape[-1]
@@ -67,12 +73,14 @@ def parameters_of(outliers: Outliers | None) -> tuple[Auxiliary, ...]:
         outliers.share_prior, Beta(1.0, 10.0), UnitPrior, key("share"), "Beta(1, 10), of their share"
     )
     factor = given_prior(
-        outliers.factor_prior, HalfStudentT(3.0, 6.0), ScalePrior, key("factor"), "HalfStudentT(nu=3, sigma=6)"
+        outliers.factor_prior,
+        HalfStudentT(3.0, 6.0),
+        ScalePrior,
+        key("factor"),
+        "HalfStudentT(nu=3, sigma=6)",
     )
     if factor.tail() <= 1.0:
-        raise ValueError(
-            f"{key('factor')} needs a prior that integrates to one, got {shown(factor)}."
-        )
+        raise ValueError(f"{key('factor')} needs a prior that integrates to one, got {shown(factor)}.")
     return (
         Auxiliary("outlier_share", share, FoldedOdds(), 0.05),
         Auxiliary("outlier_factor", factor, Log(_LEAST_FACTOR), 5.0),

@@ -5,8 +5,9 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..limited import log_between_sides
 from ..noise import SCALED
 from .integral import Places
 
-__all__ = ["graph_over_line", "log_sum_graph"]
+__all__ = ["graph_over_line", "log_selected_graph", "log_sum_graph"]
 
 _LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
@@ -28,7 +29,7 @@ def graph_over_line(
     variance: Any,
     values: Mapping[str, Any],
     data: Observations,
-    places: Places,
+    places: Places | None,
     noise: tuple[Any, Any, Any] | None = None,
 ) -> Any:
     """Return what `log_density_over_line` does but for what depends on the data alone, (n,), in PyTensor.
@@ -40,7 +41,7 @@ def graph_over_line(
     values, data
         As for `Likelihood.graph`.
     places : Places
-        Arrays or tensors; of likelihoods whose noise is a mixture of normal distributions not looked at.
+        Arrays or tensors; None of likelihoods whose noise is a mixture of normal distributions.
     noise : tuple, default=None
         As there, broadcasting to (n,).
     """
@@ -66,6 +67,8 @@ def graph_over_line(
                 between = log_weight + _between(mean + root * off, spread, data, sides)
                 logs = pt.switch(pt.neq(sides.side, 0.0), between, logs)
             return log_sum_graph(logs, pt.sqrt(spread)) - 0.5 * _LOG_TWO_PI
+    if places is None:
+        raise TypeError(f"{likelihood!r} has no probability between limits in PyTensor.")
     # Less is lost in rounding, and the difference to none is nothing.
     variance = pt.maximum(variance, 1e-12)
     sd = pt.sqrt(variance)
@@ -87,6 +90,43 @@ def graph_over_line(
     normal = -0.5 * pt.square(eta - mean) / variance
     total = log_sum_graph(likelihood.graph(eta, values, data) + normal)
     return total + pt.log(apart) - 0.5 * (pt.log(variance) + _LOG_TWO_PI)
+
+
+def log_selected_graph(
+    likelihood: Likelihood,
+    components: Sequence[tuple[Any, Any]],
+    log_shares: Any,
+    values: Mapping[str, Any],
+    data: Observations,
+    limits: tuple[Any, Any],
+    noise: tuple[Any, Any, Any] | None = None,
+) -> Any:
+    """Return the log probability that targets lie between limits, (n,), in PyTensor.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        With a noise scale.
+    components : sequence of (mean, variance)
+        Of the linear predictor, (n,) each, in each component.
+    log_shares : TensorVariable of shape (K,)
+        Of the components, of which there may be one; not looked at then.
+    values, data, noise
+        As for `graph_over_line`; the target is not looked at.
+    limits : tuple
+        Lower and upper limit, of which one may be None.
+    """
+    import pytensor.tensor as pt
+
+    lower, upper = limits
+    side = 2.0 if lower is not None and upper is not None else -1.0 if lower is None else 1.0
+    given = Sides(side, upper - 1.0 if lower is None else lower, lower + 1.0 if upper is None else upper)
+    data = replace(data, y=upper if lower is None else lower, limits=cast("Any", given))
+    found = [
+        graph_over_line(likelihood, mean, variance, values, data, None, noise)
+        for mean, variance in components
+    ]
+    return found[0] if len(found) == 1 else log_sum_graph(pt.stack(found) + log_shares[:, None])
 
 
 def _between(mean: Any, variance: Any, data: Observations, sides: Sides) -> Any:

@@ -17,7 +17,14 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, HalfNormal, InverseGamma, Mixture, Normal, Outliers
+from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
+    HalfNormal,
+    InverseGamma,
+    Mixture,
+    Normal,
+    Outliers,
+)
 from bayes_sklearn.inference import solve
 from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.importance.mixture_nodes import most_likely_number, solve_mixture
@@ -209,7 +216,9 @@ def test_a_rows_density_is_the_integral_over_its_true_features(case: Case) -> No
         assert_allclose(found[row], np.log(values.sum() * cell), rtol=1e-7)
 
 
-@pytest.mark.parametrize("case", [Case(k=1), Case(n_components=3), Case(q=2), Case(n_components=1, wild=True)], ids=str)
+@pytest.mark.parametrize(
+    "case", [Case(k=1), Case(n_components=3), Case(q=2), Case(n_components=1, wild=True)], ids=str
+)
 def test_the_prior_is_the_one_documented(case: Case) -> None:
     mixture, point = case.mixture, case.point()
     q, count = case.q, case.n_components
@@ -249,7 +258,9 @@ def test_the_prior_is_the_one_documented(case: Case) -> None:
     assert_allclose(mixture.log_prior(point[None])[0], expected, rtol=1e-8)
 
 
-@pytest.mark.parametrize("case", [Case(k=1, n_components=3), Case(q=2, with_target=True), Case(wild=True)], ids=str)
+@pytest.mark.parametrize(
+    "case", [Case(k=1, n_components=3), Case(q=2, with_target=True), Case(wild=True)], ids=str
+)
 def test_images_have_the_same_density(case: Case) -> None:
     mixture, point = case.mixture, case.point()
     images = mixture.images(mixture.signed, permuted=True)
