@@ -70,10 +70,13 @@ def given_draws(model: Any, observed: Observed, draws: Draws) -> GivenDraws:
     if draws.true_features is not None:
         sharing = fitted.noise_model.sharing(draws.noise_scale)
         draws = draws._replace(true_features=replace(draws.true_features, sharing=sharing))
-    likelihood = fitted.likelihood_of_rows
+    likelihood, truncation = fitted.likelihood_of_rows, None
+    if draws.true_features is not None:
+        likelihood, truncation = fitted.likelihood, fitted.truncation
     if observed.limits is not None:
         likelihood = Censored(likelihood)
-    return GivenDraws(likelihood, fitted.noise_model.noise, observed, draws, fitted.posterior.center)
+    noise, center = fitted.noise_model.noise, fitted.posterior.center
+    return GivenDraws(likelihood, noise, observed, draws, center, truncation)
 
 
 def settled(

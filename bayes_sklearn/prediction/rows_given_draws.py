@@ -17,13 +17,21 @@ from ..inference.posterior import row_blocks
 from ..inference.structural.true_features import TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
+from ..likelihoods.limited import Censored
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
 from ..measurements.limits import Limits
 from .draws import Draws
 from .shared_errors import told_of_noise
 
-__all__ = ["GivenDraws", "MeasuredRowsGivenDraws", "MixedRowsGivenDraws", "Observed", "RowsGivenDraws"]
+__all__ = [
+    "GivenDraws",
+    "MeasuredRowsGivenDraws",
+    "MixedRowsGivenDraws",
+    "Observed",
+    "RowsGivenDraws",
+    "SelectedRowsGivenDraws",
+]
 
 Array = NDArray[np.float64]
 
@@ -64,13 +72,16 @@ class GivenDraws:
     draws: Draws
     center: Array
     """(p,) The draws' coefficients are about it."""
+    truncation: tuple[float, float] | None = None
+    """Limits between which targets lie of rows that were selected, where features have errors: of others the
+    likelihood has them."""
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices of rows whose arrays of draws and rows stay small."""
         true = self.draws.true_features
         return row_blocks(len(self.observed.y), len(self.draws.location) if true is None else true.numbers())
 
-    def at(self, rows: slice) -> RowsGivenDraws | MeasuredRowsGivenDraws | MixedRowsGivenDraws:
+    def at(self, rows: slice) -> RowsGivenDraws | Measured | SelectedRowsGivenDraws:
         """Return some of the rows."""
         observed, draws, error = self.observed, self.draws, self.observed.standard_error
         data = Observations(
@@ -83,7 +94,8 @@ class GivenDraws:
         of_draws = {name: value[:, None] for name, value in draws.values.items()}
         true, feature_error = draws.true_features, observed.feature_error
         if true is not None and feature_error is not None:
-            return self._measured(true, observed.X[rows], feature_error[rows], data, of_draws)
+            found = self._measured(true, observed.X[rows], feature_error[rows], data, of_draws)
+            return found if self.truncation is None else SelectedRowsGivenDraws(found, *self.truncation)
         centred = observed.X[rows] - self.center
         eta = draws.location[:, 1:] @ centred.T
         eta += draws.location[:, :1]
@@ -96,7 +108,7 @@ class GivenDraws:
         error: Array,
         data: Observations,
         values: dict[str, Array],
-    ) -> MeasuredRowsGivenDraws | MixedRowsGivenDraws:
+    ) -> Measured:
         """Return rows by what was measured of their features."""
         of_noise, shared = true.sharing, error.shape[-1] > error.shape[-2]
         sharing = [None, -of_noise, of_noise] if shared and of_noise is not None else [None]
@@ -189,6 +201,30 @@ class MeasuredRowsGivenDraws(NamedTuple):
         spread = self.variance + 2.0 * root * with_line + part * own
         return self.mean + root * off + np.sqrt(np.maximum(spread, 0.0)) * standard
 
+    def between(self, lower: float, upper: float) -> MeasuredRowsGivenDraws:
+        """Return the rows as if of their targets no more were seen than that they lie between limits."""
+        n = len(self.data.y)
+        limits = Limits(np.ones(n, dtype=bool), np.full(n, lower), np.full(n, upper))
+        data = replace(self.data, y=limits.lower if np.isfinite(lower) else limits.upper, limits=limits)
+        return self._replace(likelihood=Censored(self.likelihood.population), data=data)
+
+    def only(self, these: NDArray[np.bool_], count: int = 1) -> MeasuredRowsGivenDraws:
+        """Return some rows at some draws, (G, n), side by side: (K, N) where each draw has K components."""
+        draws, n = these.shape
+
+        def of(values: Array) -> Array:
+            every = np.broadcast_to(values, (draws * count, n)).reshape(draws, count, n)
+            return every.transpose(0, 2, 1)[these].T
+
+        return MeasuredRowsGivenDraws(
+            self.likelihood,
+            self.data.take(np.nonzero(these)[1]),
+            {name: of(value) for name, value in self.values.items()},
+            of(self.mean),
+            of(self.variance),
+            None if self.noise is None else (of(self.noise[0]), of(self.noise[1]), of(self.noise[2])),
+        )
+
     def _parts(self) -> Iterator[tuple[Array, Array]]:
         """Yield log weights of what the distribution is a mixture of, and the probability of less in each."""
         found = False
@@ -245,3 +281,49 @@ class MixedRowsGivenDraws(NamedTuple):
         nodes, _, n = self.weights.shape
         chosen = (rng.random((nodes, 1, n)) > below).sum(axis=1, keepdims=True)
         return np.take_along_axis(found, chosen, axis=1)[:, 0]
+
+    def between(self, lower: float, upper: float) -> MixedRowsGivenDraws:
+        """Return what `MeasuredRowsGivenDraws` does."""
+        return self._replace(components=self.components.between(lower, upper))
+
+    def only(self, these: NDArray[np.bool_]) -> MixedRowsGivenDraws:
+        """Return what `MeasuredRowsGivenDraws` does, at one draw."""
+        weights = self.weights.transpose(0, 2, 1)[these].T[None]
+        return MixedRowsGivenDraws(self.components.only(these, self.weights.shape[1]), weights)
+
+
+Measured = MeasuredRowsGivenDraws | MixedRowsGivenDraws
+
+
+class SelectedRowsGivenDraws(NamedTuple):
+    """Some rows given each draw and what was measured, selected because targets lie between limits, (47a)."""
+
+    rows: Measured
+    """Of the population."""
+    lower: float
+    upper: float
+
+    def log_density(self) -> Array:
+        """Return what `MeasuredRowsGivenDraws` does, given that rows were selected."""
+        return self.rows.log_density() - self.rows.between(self.lower, self.upper).log_density()
+
+    def transform(self) -> Array:
+        """Return what `MeasuredRowsGivenDraws` does, given that rows were selected."""
+        selected = np.exp(self.rows.between(self.lower, self.upper).log_density())
+        below: Array | float = 0.0
+        if np.isfinite(self.lower):
+            below = np.exp(self.rows.between(-np.inf, self.lower).log_density())
+        least = np.finfo(np.float64).tiny
+        return np.clip((self.rows.transform() - below) / np.maximum(selected, least), 0.0, 1.0)
+
+    def drawn(self, rng: np.random.Generator) -> Array:
+        """Return new measurements that are selected, (G, n)."""
+        found = self.rows.drawn(rng)
+        # What is not selected in so many tries lies at the limit.
+        tries = 1000
+        for _ in range(tries):
+            outside = ~((found > self.lower) & (found <= self.upper))
+            if not outside.any():
+                break
+            found[outside] = self.rows.only(outside).drawn(rng)[0]
+        return np.clip(found, self.lower, self.upper)

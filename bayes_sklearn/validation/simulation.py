@@ -38,8 +38,6 @@ __all__ = ["Parameters", "Simulated", "Simulation"]
 
 Array = NDArray[np.float64]
 
-"""What to take instead of a flat prior."""
-
 
 class TrueDistribution(NamedTuple):
     """How true features behind measured ones are distributed, in units of the measured features' spread."""
@@ -198,18 +196,14 @@ class Simulation:
         """
         for index in range(len(parameters.B)):
             one = parameters.at(index)
-            X, feature_error = self._features(one, rng)
-            line = self._line(one, X)
-            measured = self.data.rows.X
-            if feature_error is not None:
-                measured = self._measured(X, feature_error * self._multiples(one, feature_error.shape, rng))
             if not self.binomial:
-                y, limits = self._target(one, line, feature_error, rng), self.data.rows.limits
+                (measured, y), limits = self._drawn_rows(one, rng), self.data.rows.limits
                 if limits is not None:  # seen of those rows alone whose targets it holds of
                     limits = limits.holding(y)
                     y = np.where(limits.censored, self.data.rows.y, y)
                 rows = replace(self.data.rows, X=measured, y=y, limits=limits)
                 return Simulated(one, rows, index + 1)
+            measured, line, _ = self._drawn_features(one, rng)
             scaling, counts = self.problem.scaling, self.data.errors.counts
             share = scaling.y_mean + scaling.y_scale * line
             if counts is not None and share.min() >= 0.0 and share.max() <= 1.0:
@@ -219,6 +213,44 @@ class Simulation:
             f"None of {len(parameters.B)} lines drawn from the priors lies in [0, 1] in all rows, as shares do. Use"
             " narrower priors (coef_prior, intercept_prior), or a likelihood of shares ('binomial',"
             " 'beta_binomial'), whose line is of log odds."
+        )
+
+    def _drawn_features(
+        self, one: Parameters, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], Array, Array | None]:
+        """Return the table with measured features, the line, and the features' errors as stated."""
+        X, feature_error = self._features(one, rng)
+        line = self._line(one, X)
+        if feature_error is None:
+            return self.data.rows.X, line, None
+        share, factor = (one.auxiliary.get(f"outlier_{name}", 0.0) for name in ("share", "factor"))
+        multiples = np.where(rng.random(feature_error.shape) < share, factor, 1.0)
+        return self._measured(X, feature_error * multiples), line, feature_error
+
+    def _drawn_rows(self, one: Parameters, rng: np.random.Generator) -> tuple[NDArray[Any], Array]:
+        """Return the table with measured features, and targets; selected rows are drawn until they are, (63b).
+
+        Raises
+        ------
+        ValueError
+            Where a row is hardly ever selected.
+        """
+        table, line, feature_error = self._drawn_features(one, rng)
+        y = self._target(one, line, feature_error, rng)
+        if self.problem.truncation is None or feature_error is None:
+            return table, y
+        lower, upper = self.problem.truncation
+        tries = 5000
+        for _ in range(tries):
+            outside = ~((y > lower) & (y <= upper))
+            if not outside.any():
+                return table, y
+            again, line, feature_error = self._drawn_features(one, rng)
+            table = np.where(outside[:, None], again, table)
+            y = np.where(outside, self._target(one, line, feature_error, rng), y)
+        raise ValueError(
+            f"Rows are not between the limits of truncation in {tries} draws. Use narrower priors (coef_prior,"
+            " intercept_prior), which make such targets as there are."
         )
 
     def fit(self, rows: Rows, inference: str, settings: SamplerSettings) -> Fit:
@@ -336,13 +368,6 @@ class Simulation:
         root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
         error = np.broadcast_to(root, (n, q, q)) @ rng.standard_normal((n, q, 1))
         return X, error[..., 0]
-
-    def _multiples(self, one: Parameters, shape: tuple[int, ...], rng: np.random.Generator) -> Array | float:
-        """Return what each reading's error is multiplied by: more than one where it is wild."""
-        if not self.problem.outliers:
-            return 1.0
-        wild = rng.random(shape) < one.auxiliary["outlier_share"]
-        return np.where(wild, one.auxiliary["outlier_factor"], 1.0)
 
     @cached_property
     def _units(self) -> tuple[Array, Array]:

@@ -102,9 +102,8 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
 def _integrates(problem: Problem) -> bool:
     """Return whether all that is linear integrates out, (21)."""
     prior, intercept, errors = problem.coef_prior, problem.intercept_prior, problem.feature_errors
-    if not problem.likelihood.is_normal or problem.n_components > 1 or problem.outliers or errors is None:
-        return False
-    if problem.truncation is not None:
+    rows_alike = problem.n_components == 1 and not problem.outliers and problem.truncation is None
+    if not problem.likelihood.is_normal or not rows_alike or errors is None:
         return False
     if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
         return False
