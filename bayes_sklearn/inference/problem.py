@@ -145,10 +145,7 @@ class Problem:
         )
 
     def selected(self, truncation: tuple[float, float]) -> Problem:
-        """Return the problem of rows that are in the table because their target lies between limits.
-
-        Where features have errors rows are selected given the exact ones, and the likelihood is the population's.
-        """
+        """Return the problem of rows selected by their target: with errors of features, given exact ones, (33e)."""
         if self.feature_errors is not None:
             return replace(self, truncation=truncation)
         center, unit = self.center_and_unit

@@ -228,13 +228,7 @@ class Simulation:
         return self._measured(X, feature_error * multiples), line, feature_error
 
     def _drawn_rows(self, one: Parameters, rng: np.random.Generator) -> tuple[NDArray[Any], Array]:
-        """Return the table with measured features, and targets; selected rows are drawn until they are, (63b).
-
-        Raises
-        ------
-        ValueError
-            Where a row is hardly ever selected.
-        """
+        """Return the table with measured features, and targets; refuse rows that are hardly ever selected."""
         table, line, feature_error = self._drawn_features(one, rng)
         y = self._target(one, line, feature_error, rng)
         if self.problem.truncation is None or feature_error is None:
