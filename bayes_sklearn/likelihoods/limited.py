@@ -268,7 +268,8 @@ class Censored(_OfOther):
             shape = np.broadcast_shapes(eta.shape, data.y.shape, *(np.shape(one) for one in values.values()))
             found = np.empty(shape)
             eta = np.broadcast_to(eta, (*eta.shape[:-1], n))
-            found[..., parts.measured] = of_measured(eta[..., parts.measured])
+            if len(parts.measured):
+                found[..., parts.measured] = of_measured(eta[..., parts.measured])
             found[..., parts.censored] = self.of.log_between(
                 eta[..., parts.censored], of_censored, parts.of_censored, parts.lower, parts.upper
             )

@@ -62,6 +62,8 @@ class Case:
     coef_prior: Any = None
     intercept_prior: Any = None
     reliability: float = 0.7
+    limits: tuple[float, float] | None = None
+    """Between which targets lie of rows that were selected."""
 
     def __str__(self) -> str:
         shown = {name: value for name, value in vars(self).items() if value != getattr(Case, name)}
@@ -86,6 +88,8 @@ class Case:
         else:
             y_err = rng.uniform(0.3, 0.6, size=n)
             y = 7.0 + line + 0.4 * rng.standard_t(4, size=n)
+        if self.limits is not None:
+            y = np.clip(y, self.limits[0] + 0.05, self.limits[1])
         errors = resolve_feature_errors(
             n,
             [f"x{j}" for j in range(p)],
@@ -105,7 +109,8 @@ class Case:
             likelihood=likelihood,
             trials=trials,
         )
-        return replace(problem, n_components=self.n_components)
+        problem = replace(problem, n_components=self.n_components)
+        return problem if self.limits is None else problem.selected(self.limits)
 
     @cached_property
     def mixture(self) -> MixtureProblem:
@@ -141,6 +146,12 @@ CASES = [
     Case("student_t", noise="additive", with_target=True, q=2, k=0),
     Case("student_t", noise="auto", with_target=True),
     Case("normal", noise="auto", with_target=True, n_components=2),
+    Case("normal", limits=(6.5, np.inf)),
+    Case("normal", noise="auto", q=2, n_components=2, with_target=True, limits=(6.0, 8.0)),
+    Case("student_t", noise="additive", n_components=2, limits=(-np.inf, 7.2)),
+    Case("binomial", limits=(0.0, np.inf)),
+    Case("beta_binomial", n_components=2, limits=(0.0, 0.9)),
+    Case("poisson", k=0, limits=(0.0, np.inf)),
 ]
 
 
@@ -169,14 +180,48 @@ def by_integration(case: Case, point: Array, row: int) -> float:
             integrand = np.exp(of_target[:, 0] - 0.5 * u**2) / np.sqrt(2.0 * np.pi)
             density = float(integrate.trapezoid(integrand, u))
         total += float(np.exp(parts.log_shares[0, c])) * of_w * density
-    return float(np.log(total))
+    selected = 1.0 if case.limits is None else selected_by_integration(case, parts, row)
+    return float(np.log(total) - np.log(selected))
+
+
+def selected_by_integration(case: Case, parts: Any, row: int) -> float:
+    """How probable it is that a target lies between the limits, given the row's exact features alone."""
+    problem, (z0, _, y0), data = case.problem, case.mixture.center, case.mixture.data
+    likelihood, seen = problem.likelihood, problem.observations().take(np.array([row]))
+    values, z, m = _values(case, parts), data.z[row] - z0, parts.m[0]
+    u, (lower, upper) = np.linspace(-12.0, 12.0, 20_001), case.limits or (-np.inf, np.inf)
+    total = 0.0
+    for c in range(case.n_components):
+        mu = parts.means[0, c] + parts.slopes[0] @ z
+        mean = y0 + parts.line[0, 0] + parts.line[0, 1:] @ z + m @ mu
+        eta = mean + float(np.sqrt(m @ parts.covariances[0, c] @ m)) * u
+        if likelihood.counted:
+            trials = np.asarray(seen.trials).item()
+            # Of limits on one side what lies beyond.
+            counts, other = np.arange(trials + 1.0), np.isinf(upper)
+            counts = (
+                counts[counts / trials <= lower]
+                if other
+                else counts[(counts > 0.0) & (counts / trials <= upper)]
+            )
+            of_counts = [replace(seen, y=np.array([count / trials])) for count in counts]
+            inside = sum(np.exp(likelihood.log_density(eta[:, None], values, of)[:, 0]) for of in of_counts)
+            inside = 1.0 - inside if other else inside
+        else:
+            scale = float(np.sqrt(likelihood.squared_scale(values, seen)[0]))
+            of = stats.norm if case.likelihood == "normal" else stats.t(float(values["nu"][0]))
+            ends = [(limit - problem.scaling.y_mean) / problem.scaling.y_scale for limit in (lower, upper)]
+            inside = of.cdf((ends[1] - eta) / scale) - of.cdf((ends[0] - eta) / scale)
+        density = np.exp(-0.5 * u**2) / np.sqrt(2.0 * np.pi)
+        total += float(np.exp(parts.log_shares[0, c])) * float(integrate.trapezoid(inside * density, u))
+    return total
 
 
 def _values(case: Case, parts: Any) -> dict[str, Array]:
     target = case.mixture.target
     if target is None:
         return {"noise_scale": parts.noise_scale, "scatter": parts.scatter}
-    return {name: value[:, 0] for name, value in case.mixture._values(parts).items()}
+    return {name: value[:, 0] for name, value in target.values_at(parts).items()}
 
 
 def _with_shared_noise(case: Case, parts: Any, row: int, given: Any, mean: float, y: float) -> float:
@@ -279,7 +324,7 @@ def test_coordinates_change_no_density(case: Case) -> None:
     other[plain.columns["line"]] = parts.line[0, int(not case.fit_intercept) :]
     other[plain.columns["means"]] = parts.means[0].ravel()
     own = plain.taken_apart(other[None])
-    for name in set(parts._fields) - {"log_volume"}:
+    for name in set(parts._fields) - {"log_volume", "wild"}:
         assert_allclose(getattr(parts, name), getattr(own, name), rtol=1e-9, atol=1e-12, err_msg=name)
     placed = [problem.placed(at) for problem, at in ((regressed, point), (plain, other))]
     densities = [problem.log_density(at[None])[0] for problem, at in zip(placed, (point, other), strict=True)]
