@@ -108,6 +108,11 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         {"X": SKEWED_X, "y": 2.0 * SKEWED + M.y_err, "X_err": [0.3, 0.0]},
         {},
     ),
+    "wild readings": (
+        Regressor(x_error_distribution="outliers", inference="importance", random_state=0),
+        {"X": SKEWED_X, "y": 2.0 * SKEWED + M.y_err, "X_err": [0.3, 0.0]},
+        {},
+    ),
     "heavy tails": (
         Regressor(likelihood=StudentTLikelihood(nu=Gamma(2.0, 0.1)), coef_prior=Laplace(), random_state=0),
         {"X": M.X, "y": M.y},

@@ -28,6 +28,7 @@ from bayes_sklearn import (
     Laplace,
     Mixture,
     Normal,
+    Outliers,
     StudentT,
     StudentTLikelihood,
 )
@@ -267,6 +268,11 @@ def spoilt_parameters(name: str) -> st.SearchStrategy[Any]:
     if name == "x_distribution":
         return st.one_of(
             st.builds(Mixture, n_components=st.sampled_from(NUMBERS)), st.just("mixture"), things
+        )
+    if name == "x_error_distribution":
+        priors = st.one_of(spoilt_priors(), st.sampled_from(NUMBERS))
+        return st.one_of(
+            st.builds(Outliers, share_prior=priors, factor_prior=priors), st.just("outliers"), things
         )
     if name == "truncation":
         return st.one_of(st.tuples(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS)), things)

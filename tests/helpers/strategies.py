@@ -32,6 +32,7 @@ from bayes_sklearn import (
     Mixture,
     Normal,
     NormalLikelihood,
+    Outliers,
     StudentTLikelihood,
 )
 
@@ -157,8 +158,9 @@ SCALE_PRIORS = st.sampled_from(
 
 SETTINGS = (
     "likelihood", "coef_prior", "intercept_prior", "noise_prior", "noise", "weight_type", "count_error",
-    "error_floor", "count_column", "y_err_column", "error_columns", "truncation", "x_distribution", "standardize",
-    "fit_intercept", "inference", "draws", "chains", "nuts_kwargs", "random_state", "verbose",
+    "error_floor", "count_column", "y_err_column", "error_columns", "truncation", "x_distribution",
+    "x_error_distribution", "standardize", "fit_intercept", "inference", "draws", "chains", "nuts_kwargs",
+    "random_state", "verbose",
 )  # fmt: skip
 
 
@@ -342,6 +344,8 @@ def _sound(draw: Any, kind: str) -> Problem:
         parameters["count_error"] = draw(st.sampled_from(["fitted", "observed"]))
     if of_features and draw(st.integers(0, 5)) == 0 and kind != "Xy_cov":
         parameters["x_distribution"] = Mixture(n_components=1)
+    if of_features and draw(st.integers(0, 5)) == 0:
+        parameters["x_error_distribution"] = draw(st.sampled_from(["outliers", Outliers(Beta(1.0, 30.0))]))
     engine = "exact" if closed and not of_features else "importance"
     # "auto" might leave the last word to the sampler: drawn in problems of its own.
     parameters["inference"] = engine if engine == "importance" else draw(st.sampled_from(["auto", "exact"]))
