@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import optimize, stats
+from sklearn.base import clone
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, Normal, StudentTLikelihood, audit_errors
@@ -140,6 +141,114 @@ def test_counts_that_had_to_be_seen_give_the_shares_of_all(likelihood: str) -> N
         model.fit(X, y, trials)
 
 
+def measured(
+    rng: np.random.Generator, n: int, likelihood: str = "normal"
+) -> tuple[Array, Array, dict[str, Any], Array]:
+    """Return rows of two features, one with an error of 0.7, that were selected; and what the truth is."""
+    z = rng.normal(size=30 * n)
+    x = 0.5 * z + rng.normal(size=30 * n)
+    X, line = np.column_stack([x + 0.7 * rng.normal(size=30 * n), z]), 0.5 + x - 0.5 * z
+    if likelihood == "binomial":
+        trials = rng.integers(2, 12, 30 * n).astype(float)
+        y = rng.binomial(trials.astype(int), 1.0 / (1.0 + np.exp(2.5 - line))) / trials
+        kept = np.flatnonzero(y > 0.0)[:n]
+        return X[kept], y[kept], {"sample_weight": trials[kept]}, TRUE - [2.5, 0.0, 0.0]
+    y = line + (rng.normal(size=30 * n) if likelihood == "normal" else 0.7 * rng.standard_t(5, 30 * n))
+    kept = np.flatnonzero(y > 1.0)[:n]
+    return X[kept], y[kept], {}, TRUE
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "n_tables"),
+    [
+        ("normal", 6),
+        pytest.param("normal", 40, marks=pytest.mark.thorough),
+        pytest.param("binomial", 20, marks=pytest.mark.thorough),
+        pytest.param("student_t", 20, marks=pytest.mark.thorough),
+    ],
+)
+def test_selection_and_errors_of_features_are_undone_together(likelihood: str, n_tables: int) -> None:
+    rng = np.random.default_rng(11)
+    scores, covered = np.zeros((3, n_tables, 3)), np.zeros((n_tables, 3))
+    limits = (0.0 if likelihood == "binomial" else 1.0, None)
+    for at in range(n_tables):
+        X, y, given, true = measured(rng, 300, likelihood)
+        weight_type = "counts" if given else "frequency"
+        for which, (truncation, X_err) in enumerate(
+            [(limits, [0.7, 0.0]), (None, [0.7, 0.0]), (limits, None)]
+        ):
+            model = Regressor(
+                likelihood=likelihood,
+                weight_type=weight_type,
+                truncation=truncation,
+                inference="importance" if X_err else "auto",
+                random_state=0,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                mean, sd = found(model.fit(X, y, X_err=X_err, **given))
+            scores[which, at] = (mean - true) / sd
+            if which == 0:
+                interval = model.summary(0.9).iloc[:3]
+                covered[at] = (interval["lower_90%"] <= true) & (interval["upper_90%"] >= true)
+    both, no_selection, no_errors = np.sqrt(np.square(scores).mean(axis=1))
+    # Of 40 other tables 1.12, 0.92 and 0.75; of n the standard error is 0.7 by the root of n.
+    assert (np.abs(both - 1.0) < 2.8 / np.sqrt(n_tables)).all()
+    assert covered.mean() > 0.9 - 1.2 / np.sqrt(n_tables)
+    # Of the same tables 17, 8 and 5, and of the slope of the noisy feature 2.9.
+    assert (no_selection > 2.5).all()
+    assert no_errors[1] > 1.7
+
+
+def test_selected_rows_with_errors_of_features_are_judged_as_such() -> None:
+    X, y, _, _ = measured(np.random.default_rng(4), 300)
+    model = Regressor(truncation=(1.0, None), random_state=0).fit(X, y, X_err=[0.7, 0.0])
+    given = {"X_err": [0.7, 0.0]}
+    assert stats.kstest(model.loo_pit(X, y, **given), "uniform").pvalue > 0.01
+    new = np.asarray(model.to_arviz(X, y, **given).posterior_predictive["y"])
+    assert new.min() >= 1.0
+    assert new.mean() == pytest.approx(y.mean(), abs=0.2)
+    assert (model.sample_y(X, 50, random_state=0) < 1.0).any()
+    with pytest.warns(UserWarning, match="truncation says nothing"):
+        Regressor(truncation=(-100.0, None), random_state=0).fit(X, y, **given)
+    with pytest.raises(ValueError, match="is not between the limits"):
+        model.loo(X, y - 1.0, **given)
+    with pytest.raises(ValueError, match="selected by their targets"):
+        audit_errors(model, X, y, **given)
+
+
+@pytest.mark.thorough
+def test_nuts_on_the_model_with_true_features_has_the_posterior_of_selected_rows() -> None:
+    """PyMC's own, as `to_pymc` writes it, and ours by NUTS; means to 5 standard errors."""
+    import nutpie
+
+    X, y, _, _ = measured(np.random.default_rng(12), 120)
+    given: dict[str, Any] = {"X_err": [0.7, 0.0]}
+    model = Regressor(
+        truncation=(1.0, None),
+        coef_prior=Normal(),
+        intercept_prior=Normal(0.0, 2.0),
+        noise="scaled",
+        inference="importance",
+        random_state=0,
+    ).fit(X, y, **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = nutpie.compile_pymc_model(model.to_pymc(X, y, **given))
+        trace = nutpie.sample(compiled, draws=2000, tune=1500, chains=4, seed=3, progress_bar=False)
+        sampled = clone(model).set_params(inference="nuts").fit(X, y, **given)
+    of = {
+        "intercept": np.asarray(trace.posterior["intercept"]),
+        "noise_scale": np.asarray(trace.posterior["sigma"]),
+    }
+    of |= {f"x{j}": np.asarray(trace.posterior["coef"])[..., j] for j in range(2)}
+    for name, draws in of.items():
+        error = 5.0 * max(draws.mean(axis=1).std(ddof=1) / 2.0, draws.std() / 20.0)
+        for table in (model.summary(), sampled.summary()):
+            assert_allclose(table.loc[name, "mean"], draws.mean(), atol=error)
+            assert_allclose(table.loc[name, "sd"], draws.std(), rtol=0.2)
+
+
 def test_observed_rows_are_of_the_table_and_predictions_of_the_population() -> None:
     X, y = selected(np.random.default_rng(4), 400)
     model = Regressor(truncation=(1.0, None), random_state=0).fit(X, y)
@@ -211,8 +320,6 @@ def test_limits_that_are_none_are_refused(truncation: Any, error: type[Exception
 def test_what_goes_with_no_selection_is_refused() -> None:
     X, y = selected(np.random.default_rng(8), 30)
     model = Regressor(truncation=(1.0, None))
-    with pytest.raises(ValueError, match=r"truncation.* goes with features that are known exactly"):
-        model.fit(X, y, X_err=0.1)
     with pytest.raises(ValueError, match=r"takes the normal likelihood, not .* selected"):
         Regressor(truncation=(1.0, None), inference="exact").fit(X, y)
     assert not hasattr(model, "partial_fit")

@@ -113,6 +113,8 @@ class Case:
     """Whether errors of features go with the target's."""
     wild: bool = False
     """Whether readings of features may be wild."""
+    limits: tuple[float, float] | None = None
+    """Between which targets lie of rows that were selected."""
 
     def __str__(self) -> str:
         default = Case()
@@ -153,6 +155,8 @@ class Case:
             y = rng.poisson(trials * np.exp(eta) * rng.gamma(2.0, 0.5, n)) / trials
         else:
             y = eta + y_err * rng.standard_t(4.0, n)
+        if self.limits is not None:
+            y = np.clip(y, self.limits[0] + 0.1, self.limits[1])
         errors = None
         if q:
             sd = rng.uniform(0.2, 0.7, (1 if self.common else n, q))
@@ -174,7 +178,8 @@ class Case:
             feature_errors=errors,
         )
         outliers = parameters_of(Outliers() if self.wild else None)
-        return replace(problem, n_components=self.components, outliers=outliers)
+        problem = replace(problem, n_components=self.components, outliers=outliers)
+        return problem if self.limits is None else problem.selected(self.limits)
 
     @property
     def frequency(self) -> Array:
@@ -507,6 +512,9 @@ def test_structures_differ_where_models_do_and_nowhere_else() -> None:
         Case("beta-binomial", q=1, p=2, n=12, coef="laplace"),
         Case("beta-binomial", q=1, p=2, n=12, wild=True),
         Case("t", "auto", q=2, p=3, n=12, components=2, with_target=True, wild=True),
+        Case("normal", "auto", q=1, p=2, n=12, limits=(-1.0, np.inf)),
+        Case("normal", q=2, p=3, n=12, components=2, with_target=True, wild=True, limits=(-9.0, 9.0)),
+        Case("t", "auto", q=1, p=2, n=12, components=2, limits=(-np.inf, 9.0)),
         Case("t", q=1, p=2, n=12, weights="fractional"),
         Case("t", "auto", q=2, p=3, n=12, components=2, with_target=True),
         Case("t, fixed", "additive", q=1, p=2, n=12, coef="horseshoe", with_target=True),
@@ -686,6 +694,35 @@ def test_readable_errors_of_features_and_student_s_t_noise_go_together() -> None
         expected += stats.multivariate_normal(cov=covariance).logpdf(left)
     expected += sum(np.sum(np.log(value)) for value in logs.values())
     assert_allclose(compiled(model, [model.logp()])(point)[0], expected, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("components", [1, 2])
+def test_readable_rows_are_selected_given_the_exact_features_alone(components: int) -> None:
+    import pytensor.tensor as pt
+
+    limits = (-0.5, 3.0)
+    case = Case("normal", q=1, p=2, n=6, components=components, standardize=False, limits=limits)
+    problem = case.problem
+    unit, z = importance.units_of(problem), problem.rows.X[:, 0]
+    model = readable_model(problem, ["z", "x"], range(6))
+    coef, alpha, s, mu, Gamma = np.array([0.4, 0.7]), 0.3, 0.8, 1.1, 0.6
+    scale, shares, apart = np.array([0.9, 0.5])[:components], np.array([0.3, 0.7]), np.array([-0.8, 0.8])
+    point: dict[str, Any] = {"coef": coef, "intercept": alpha, "sigma_log__": np.log(s), "mu": np.array([mu])}
+    point |= {"Gamma": np.array([[Gamma]]), "x_scale_log__": np.log(scale), "x_true": np.zeros((6, 1))}
+    for name, value in {"shares": shares, "mu_apart": apart[None]}.items() if components == 2 else ():
+        variable = model[name]
+        transform, hidden = model.rvs_to_transforms[variable], model.rvs_to_values[variable].name
+        point[hidden] = transform.forward(pt.as_tensor(value), *variable.owner.inputs).eval()
+    spread, inside = unit.noisy[0] * problem.scaling.x_scale[1], 0.0
+    away = (z - z.mean()) / (unit.exact[0] * problem.scaling.x_scale[0])
+    parts = [(1.0, 0.0)] if components == 1 else zip(shares, apart, strict=True)
+    for c, (share, by) in enumerate(parts):
+        mean = alpha + coef[0] * z + coef[1] * (mu + Gamma * away + spread * by)
+        sd = np.hypot(coef[1] * scale[c], s * problem.standard_error)
+        inside = inside + share * (stats.norm.cdf((3.0 - mean) / sd) - stats.norm.cdf((-0.5 - mean) / sd))
+    selection = next(one for one in model.potentials if one.name == "selection")
+    found = compiled(model, [model.replace_rvs_by_values([selection])[0]])(point)
+    assert_allclose(found[0], -np.log(inside).sum(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("with_target", [False, True])

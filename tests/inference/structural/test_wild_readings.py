@@ -239,7 +239,7 @@ def test_several_features_beside_exact_ones_and_in_clusters() -> None:
 def test_slopes_are_covered_where_readings_are_wild_and_where_none_is(
     design: dict[str, Any], ignoring: float | None
 ) -> None:
-    """Of 100 other tables each 0.96, 0.96, 0.95, 0.94, 0.94 and 0.88; a rate of 0.9 is below 0.8 once in 600 times."""
+    """Of 100 other tables 0.96, 0.96, 0.95, 0.94, 0.94 and 0.88; a rate of 0.9 is below 0.8 once in 600 times."""
     covered, naive, n_tables = 0, 0, 100
     for seed in range(n_tables):
         X, y, x_err = table(seed, **design)
