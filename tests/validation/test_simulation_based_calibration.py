@@ -150,6 +150,16 @@ CASES: dict[str, dict[str, Case]] = {
             {"counts": COUNTS, "X_err": 0.5},
             X[:, :1],
         ),
+        # Rows enough to tell wild readings from a wide true spread: else NUTS would take over.
+        "readings that may be wild": Case(
+            {"x_error_distribution": "outliers"},
+            {"X_err": [0.7, 0.0], "n_simulations": 200},
+            np.random.default_rng(0).normal(size=(60, 2)),
+        ),
+        "binomial, readings that may be wild": Case(
+            {"likelihood": "binomial", "x_error_distribution": "outliers", **MODERATE},
+            {"counts": COUNTS, "X_err": [0.5, 0.0], "n_simulations": 200},
+        ),
         "Laplace's prior beside an exact feature": Case(
             {"coef_prior": Laplace()}, {"y_err": Y_ERR, "X_err": [0.5, 0.0]}
         ),
