@@ -110,16 +110,16 @@ class Problem:
         if state is None:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
-        scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
+        units = prior_units or PriorUnits.of(state, rows) or state
+        scaling = Scaling.of(units, standardize, intercept_prior is not None)
         if not likelihood.link.is_identity:
             scaling = scaling.of_features()
             if standardize and likelihood.per == "exposure" and intercept_prior is not None:
                 scaling = scaling.about_rate(pooled_mean(likelihood, rows, trials, prior_units))
         elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
-            spread = scaling.y_scale
-            if intercept_prior is not None:  # a constant target has no spread, and a scale of one
-                spread = float((prior_units or state).standard_deviation[-1])
+            # A constant target has no spread, and a scale of one.
+            spread = scaling.y_scale if intercept_prior is None else float(units.standard_deviation[-1])
             error = float(np.exp(state.log_error / state.total_weight))
             coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
         if not rows.n_features:
