@@ -257,11 +257,15 @@ class Problem:
             frequency, used = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency, rows.used
             data = Observations(rows.y, trials=trials, limits=self.limits).take(used)
             return float(np.sum(frequency[used] * self.likelihood.log_unit(data)))
-        weight = self.total_weight
-        if self.limits is not None:  # of which probabilities are told
-            every = np.ones(len(self.rows.y)) if self.rows.frequency is None else self.rows.frequency
-            weight -= float(every @ self.limits.censored)
-        return -weight * float(np.log(self.scaling.y_scale))
+        return -self.measured_weight * float(np.log(self.scaling.y_scale))
+
+    @property
+    def measured_weight(self) -> float:
+        """The total weight of rows whose target was measured; of limits probabilities are told."""
+        if self.limits is None:
+            return self.total_weight
+        censored, frequency = self.limits.censored, self.rows.frequency
+        return self.total_weight - float(censored.sum() if frequency is None else frequency[censored].sum())
 
     @cached_property
     def factor(self) -> tuple[Array, float]:
@@ -410,9 +414,9 @@ class Problem:
     def tail(self) -> float:
         """The power with which the posterior density of log s falls for large s, (12).
 
-        The likelihood falls as s**-N, and every flat coefficient gives one power back.
+        The likelihood falls as s**-N, limits aside, and every flat coefficient gives one power back.
         """
-        return self.total_weight - float(self.n_flat) + self.noise_prior.tail() - 1.0
+        return self.measured_weight - float(self.n_flat) + self.noise_prior.tail() - 1.0
 
     @property
     def priors_proper(self) -> bool:

@@ -198,6 +198,8 @@ def audit_errors(
     X_cov: ArrayLike | None = None,
     Xy_cov: ArrayLike | None = None,
     exposure: ArrayLike | float | None = None,
+    y_censored: ArrayLike | None = None,
+    y_upper: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     held_out: bool = False,
     pit: ArrayLike | None = None,
@@ -256,6 +258,9 @@ def audit_errors(
         Errors of the features, as in fit; new rows that state none are taken to be measured as those of fit.
     exposure : float or array-like of shape (n,), optional
         What the events in y were counted over, if no column of X holds it.
+    y_censored, y_upper : array-like of shape (n,), optional
+        Which rows have a limit in the place of y, as in fit, if no column of X says it: a value of each is drawn
+        from its prediction between the limits, once.
     groups : array-like of shape (n,), optional
         What rows are of (a patient, a batch, a site), where those of one may have something in common: numbers,
         names, or whatever can be a key. Rows whose group is missing (None, NaN) stand alone.
@@ -295,8 +300,10 @@ def audit_errors(
     regressor, table = final_regressor(estimator, X)
     target = _target(regressor, table, y, sample_weight, n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-    given = {**errors, "exposure": exposure, "groups": _numbered(groups, n), "held_out": held_out}
+    of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+    given = {**errors, **of_target, "groups": _numbered(groups, n), "held_out": held_out}
     rows = standardize_rows(estimator, X, target, sample_weight, **given)
+    target = rows.target
     if (n := len(rows.residual)) < 10:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least 10.")
     frequency = np.ones(n) if rows.frequency is None else rows.frequency
