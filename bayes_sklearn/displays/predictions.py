@@ -37,6 +37,8 @@ class PredictionDisplay(Display):
         Of the intervals.
     sample_weight : array-like of shape (n,), optional
         How often each row counts in the share of rows whose interval holds the measurement; 0 leaves it out.
+    censored : array-like of shape (n,), optional
+        -1 where the measurement is an upper limit, 1 where it is a lower one: arrows, of which nothing is counted.
 
     Attributes
     ----------
@@ -46,6 +48,8 @@ class PredictionDisplay(Display):
         After `plot`: predictions whose interval holds the measurement, and those whose doesn't.
     measurement_bars_ : ErrorbarContainer or None
         After `plot`: error bars of the measurements.
+    limits_ : ErrorbarContainer or None
+        After `plot`: limits.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class PredictionDisplay(Display):
         coverage: float = 0.95,
         *,
         sample_weight: ArrayLike | None = None,
+        censored: Array | None = None,
     ):
         rows = RowWeights.of(sample_weight, len(y_true))
         self.y_true = y_true[rows.used]
@@ -65,6 +70,7 @@ class PredictionDisplay(Display):
         self.y_err = None if y_err is None else y_err[rows.used]
         self.coverage = coverage
         self.sample_weight = rows.weight
+        self.censored = np.zeros(len(y_true))[rows.used] if censored is None else censored[rows.used]
 
     @classmethod
     def from_estimator(
@@ -169,7 +175,8 @@ class PredictionDisplay(Display):
         target = read_target(y, n=len(distribution), weight=distribution.measured)
         sample_weight = measured_alone(distribution, sample_weight)
         interval = np.column_stack(distribution.interval(coverage))
-        return cls(target, distribution.mean(), interval, y_err, coverage, sample_weight=sample_weight)
+        censored, mean = distribution.censored, distribution.mean()
+        return cls(target, mean, interval, y_err, coverage, sample_weight=sample_weight, censored=censored)
 
     def plot(
         self,
@@ -201,13 +208,14 @@ class PredictionDisplay(Display):
         rows = np.arange(n)
         if subsample is not None and subsample < n:
             rows = np.sort(check_seed(random_state).choice(n, subsample, replace=False))
-        self.inside, self.outside = rows[held[rows]], rows[~held[rows]]
+        known = rows[self.censored[rows] == 0.0]
+        self.inside, self.outside = known[held[known]], known[~held[known]]
         self.measurement_bars_ = None
         if self.y_err is not None:
             self.measurement_bars_ = ax.errorbar(
-                self.y_true[rows],
-                self.y_pred[rows],
-                xerr=self.y_err[rows],
+                self.y_true[known],
+                self.y_pred[known],
+                xerr=self.y_err[known],
                 fmt="none",
                 ecolor=GREY,
                 elinewidth=0.6,
@@ -215,7 +223,9 @@ class PredictionDisplay(Display):
                 zorder=1,
                 label="measurement \N{PLUS-MINUS SIGN} its standard error",
             )
-        share = round(float(np.average(held, weights=self.sample_weight)), 3)
+        self.limits_ = self._draw_limits(ax, rows)
+        counted = np.where(self.censored == 0.0, self.sample_weight, 0.0)
+        share = round(float(counted @ held / max(counted.sum(), np.finfo(float).tiny)), 3)
         self.inside_, self.outside_ = (
             ax.errorbar(
                 self.y_true[part],
@@ -244,6 +254,27 @@ class PredictionDisplay(Display):
         ax.set_ylabel("predicted" if len(rows) == n else f"predicted ({len(rows)} of {n} rows)")
         self._legend()
         return self
+
+    def _draw_limits(self, ax: Any, rows: NDArray[np.intp]) -> Any:
+        """Draw arrows from the limits among rows; None: there are none."""
+        rows = rows[self.censored[rows] != 0.0]
+        if not len(rows):
+            return None
+        return ax.errorbar(
+            self.y_true[rows],
+            self.y_pred[rows],
+            xerr=0.04 * float(np.ptp(self.y_true) or 1.0),
+            yerr=np.abs(self.interval[rows].T - self.y_pred[rows]),
+            fmt="none",
+            xuplims=self.censored[rows] < 0.0,
+            xlolims=self.censored[rows] > 0.0,
+            capsize=2.0,
+            ecolor=GREY,
+            elinewidth=0.6,
+            alpha=0.6,
+            zorder=1,
+            label="limit of a measurement",
+        )
 
 
 class VarianceDisplay(Display):

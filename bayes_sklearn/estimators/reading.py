@@ -173,8 +173,13 @@ def _selection(
     truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool
 ) -> tuple[float, float] | None:
     """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
-    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     instead = None
+    if truncation is not None and data.rows.limits is not None:
+        raise ValueError(
+            "truncation and y_censored (or y_upper) don't go together: of rows that were selected every y has to be"
+            " measured."
+        )
+    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     if data.feature_errors is not None:
         instead = "features that are known exactly: leave X_err (X_cov, error_columns) out"
     elif likelihood.per == "exposure" and data.errors.counts is not None:

@@ -110,7 +110,7 @@ class BetaLikelihood(Likelihood):
 
     def tails(self, eta: Array, values: Mapping[str, Array], data: Observations) -> tuple[Array, Array]:
         of = *self._shapes(eta, values), data.y
-        return betainc(*of), betaincc(*of)
+        return np.asarray(betainc(*of)), np.asarray(betaincc(*of))
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return mean * (1.0 - mean) * values["dispersion"]

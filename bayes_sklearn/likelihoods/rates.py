@@ -239,7 +239,7 @@ class NegativeBinomialLikelihood(_OfRates):
         with np.errstate(over="ignore"):
             odds = phi * _mean(eta, data)
         of = _events(data) + 1.0, 1.0 / phi, 1.0 / (1.0 + 1.0 / np.maximum(odds, _TINY))
-        return betaincc(*of), betainc(*of)
+        return np.asarray(betaincc(*of)), np.asarray(betainc(*of))
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return mean / data.trials + values["dispersion"] * np.square(mean)

@@ -28,11 +28,11 @@ class Limits:
     upper: Array
     """(n,) what they are at most."""
 
-    def take(self, index: slice | NDArray[np.intp]) -> Limits:
+    def take(self, index: slice | NDArray[Any]) -> Limits:
         """Return those of some rows."""
         return Limits(self.censored[index], self.lower[index], self.upper[index])
 
-    def scaled(self, center: float, unit: float) -> Limits:
+    def scaled(self, center: float | Array, unit: float) -> Limits:
         """Return them about a center and in a unit of the target."""
         return Limits(self.censored, (self.lower - center) / unit, (self.upper - center) / unit)
 
@@ -124,7 +124,7 @@ def resolve_limits(
         stated = ~np.isnan(end)
         _refuse(
             stated & (end < y),
-            "y_upper is below y, {}: of a target between two limits y is the lower one. y_upper[{}] is",
+            "y_upper is below y{}: of a target between two limits y is the lower one. y_upper[{}] is",
             end,
         )
         _refuse(

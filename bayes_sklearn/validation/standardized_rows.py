@@ -187,15 +187,16 @@ def _drawn_between(limits: Limits, y: Array, rows: JudgedRows, divisor: Array) -
 
     They say nothing of the errors then, where a fit's own would say twice what the rows that were measured do.
     """
-    model, mean, ends = rows.model, rows.distribution.mean(), (limits.lower, limits.upper)
-    cdf, ppf = rows.distribution.cdf, rows.distribution.ppf
+    model, mean, (lower, upper) = rows.model, rows.distribution.mean(), (limits.lower, limits.upper)
+    cdf: Any = rows.distribution.cdf
+    ppf: Any = rows.distribution.ppf
     if model._fitted.likelihood.has_noise_scale:
-        ends = tuple((end - mean) / divisor for end in ends)
+        lower, upper = (lower - mean) / divisor, (upper - mean) / divisor
         nu = getattr(model, "nu_", model._fitted.likelihood.constants.get("nu", np.inf))
         cdf, ppf = stats.t(nu).cdf, stats.t(nu).ppf
     low, high = (
         np.where(np.isinf(end), none, cdf(np.where(np.isinf(end), 0.0, end)))
-        for end, none in zip(ends, (0.0, 1.0), strict=True)
+        for end, none in ((lower, 0.0), (upper, 1.0))
     )
     smallest = 1e-12
     place = low + np.random.default_rng(0).random(len(y)) * (high - low)
