@@ -158,42 +158,40 @@ class RegressionLineDisplay(Display):
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
         held = _HeldColumns.of(estimator, table, names)
-        behind = [np.asarray(_column(table, place), dtype=np.float64) for place in held.counts]
-        target = read_target(y, n=n, weight=behind[0] if behind else counts)
-        if place in held.all:
-            raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
-        rows = RowWeights.of(sample_weight, n)
-        if behind:  # a count of 0 is a row of which nothing was measured
-            rows = rows.where(behind[0] > 0.0)
+        held.check_feature(place, feature)
+        rows, behind = RowWeights.of(sample_weight, n), held.behind(table)
+        target = read_target(y, n=n, weight=counts if behind is None else behind)
+        if behind is not None:  # a count of 0 is a row of which nothing was measured
+            rows = rows.where(behind > 0.0)
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x, input_name="X")
-            grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
+            grid = np.linspace(*np.percentile(x[rows.used], [0, 100]), grid_resolution)
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")
         bars = error_bars(estimator, table, counts, y_err, exposure=exposure)
-        over = held.exposures(table, exposure)
         limits = resolve_limits(target, y_censored, y_upper, held.sides(table))
-        if over is not None and bars is not None:
-            target, bars, label = target / over, bars / over, f"{label} per unit of exposure"
-            limits = None if limits is None else limits.divided(over)
+        points = _Points(target, held.error_of(table, place, x_err), bars, limits)
+        if (over := held.exposures(table, exposure)) is not None:
+            points, label = points.scaled(np.zeros(n), over), f"{label} per unit of exposure"
         if adjust and k - len(held.all) > 1:
-            of_rows, _ = _line(estimator, held.emptied(table))
-            at_means, _ = _line(estimator, _at_means(table, rows, held, place, x))
-            others = of_rows.mean() - at_means.mean()
-            target, limits = target - others, None if limits is None else limits.scaled(others, 1.0)
-            label += " (other features at their means)"
-        x_err = held.error_of(table, place, x_err)
+            where = held.emptied(table), _at_means(table, rows, held, place, x)
+            own, at_means = (_line(estimator, here)[0].mean() for here in where)
+            points, label = (
+                points.scaled(own - at_means, np.ones(n)),
+                label + " (other features at their means)",
+            )
+        seen = points.take(rows.used)
         return cls(
             x[rows.used],
-            target[rows.used],
+            seen.y,
             grid,
             line.mean(),
             np.column_stack(line.interval(coverage)),
-            x_err=None if x_err is None else x_err[rows.used],
-            y_err=None if bars is None else bars[rows.used],
-            limits=None if limits is None else limits.take(rows.used),
+            x_err=seen.x_err,
+            y_err=seen.y_err,
+            limits=seen.limits,
             coverage=coverage,
             feature=names[place] if names else f"x{place}",
             target=label,
@@ -269,6 +267,33 @@ class RegressionLineDisplay(Display):
         )
 
 
+class _Points(NamedTuple):
+    """What is drawn of the target."""
+
+    y: Array
+    x_err: Array | None
+    y_err: Array | None
+    limits: Limits | None
+
+    def scaled(self, center: Array, unit: Array) -> _Points:
+        """Return it about centers and in units, (n,) each."""
+        return _Points(
+            (self.y - center) / unit,
+            self.x_err,
+            None if self.y_err is None else self.y_err / unit,
+            None if self.limits is None else self.limits.scaled(center, unit),
+        )
+
+    def take(self, rows: NDArray[np.bool_]) -> _Points:
+        """Return that of some rows."""
+        return _Points(
+            self.y[rows],
+            None if self.x_err is None else self.x_err[rows],
+            None if self.y_err is None else self.y_err[rows],
+            None if self.limits is None else self.limits.take(rows),
+        )
+
+
 class _HeldColumns(NamedTuple):
     """Positions of the columns of X that hold errors and counts."""
 
@@ -306,6 +331,15 @@ class _HeldColumns(NamedTuple):
     @property
     def all(self) -> set[int]:
         return {*self.errors.values(), *self.counts, *self.others}
+
+    def check_feature(self, place: int, feature: str | int) -> None:
+        """Refuse a column that is no feature."""
+        if place in self.all:
+            raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
+
+    def behind(self, table: Any) -> Array | None:
+        """Return the counts behind shares, of a column."""
+        return np.asarray(_column(table, self.counts[0]), dtype=np.float64) if self.counts else None
 
     def exposures(self, table: Any, given: Any) -> Array | None:
         """Return what events were counted over, of a column or as given."""

@@ -324,7 +324,7 @@ def read_limits(
     if instead is not None:
         raise ValueError(f"y_censored (or y_upper), by which y is a limit in some rows, goes with {instead}.")
     by_exposure = likelihood.per == "exposure" and errors.counts is not None
-    return limits.divided(errors.counts) if by_exposure and errors.counts is not None else limits
+    return limits.scaled(0.0, errors.counts) if by_exposure and errors.counts is not None else limits
 
 
 def noise_of(model: Any, data: TrainingData) -> Noise:

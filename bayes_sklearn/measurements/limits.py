@@ -32,7 +32,7 @@ class Limits:
         """Return those of some rows."""
         return Limits(self.censored[index], self.lower[index], self.upper[index])
 
-    def scaled(self, center: float | Array, unit: float) -> Limits:
+    def scaled(self, center: float | Array, unit: float | Array) -> Limits:
         """Return them about a center and in a unit of the target."""
         return Limits(self.censored, (self.lower - center) / unit, (self.upper - center) / unit)
 
@@ -64,10 +64,6 @@ class Limits:
             )
             variance = float(within / every.sum())
         return mean, float(np.sqrt(variance))
-
-    def divided(self, by: Array) -> Limits:
-        """Return those of rates, of limits of counts."""
-        return Limits(self.censored, self.lower / by, self.upper / by)
 
 
 class Sides(NamedTuple):
