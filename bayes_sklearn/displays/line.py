@@ -166,15 +166,14 @@ class RegressionLineDisplay(Display):
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x, input_name="X")
-            grid = np.linspace(*np.percentile(x[rows.used], [0, 100]), grid_resolution)
+            grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")
-        bars = error_bars(estimator, table, counts, y_err, exposure=exposure)
-        limits = resolve_limits(target, y_censored, y_upper, held.sides(table))
-        points = _Points(target, held.error_of(table, place, x_err), bars, limits)
-        if (over := held.exposures(table, exposure)) is not None:
-            points, label = points.scaled(np.zeros(n), over), f"{label} per unit of exposure"
+        of_target = {"counts": counts, "y_err": y_err, "y_censored": y_censored, "y_upper": y_upper}
+        points = _Points.of(estimator, table, held, target, **of_target, exposure=exposure)
+        points = points._replace(x_err=held.error_of(table, place, x_err))
+        label += " per unit of exposure" if held.exposures(table, exposure) is not None else ""
         if adjust and k - len(held.all) > 1:
             where = held.emptied(table), _at_means(table, rows, held, place, x)
             own, at_means = (_line(estimator, here)[0].mean() for here in where)
@@ -274,6 +273,26 @@ class _Points(NamedTuple):
     x_err: Array | None
     y_err: Array | None
     limits: Limits | None
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        table: Any,
+        held: _HeldColumns,
+        y: Array,
+        *,
+        counts: Any,
+        y_err: Any,
+        y_censored: Any,
+        y_upper: Any,
+        exposure: Any,
+    ) -> _Points:
+        """Return the target, its errors and limits; of events rates."""
+        bars = error_bars(estimator, table, counts, y_err, exposure=exposure)
+        found = cls(y, None, bars, resolve_limits(y, y_censored, y_upper, held.sides(table)))
+        over = held.exposures(table, exposure)
+        return found if over is None else found.scaled(np.zeros(len(y)), over)
 
     def scaled(self, center: Array, unit: Array) -> _Points:
         """Return it about centers and in units, (n,) each."""
