@@ -159,10 +159,7 @@ class RegressionLineDisplay(Display):
         place = find_column(feature, names, k, "feature")
         held = _HeldColumns.of(estimator, table, names)
         held.check_feature(place, feature)
-        rows, behind = RowWeights.of(sample_weight, n), held.behind(table)
-        target = read_target(y, n=n, weight=counts if behind is None else behind)
-        if behind is not None:  # a count of 0 is a row of which nothing was measured
-            rows = rows.where(behind > 0.0)
+        rows, target = held.read(table, y, sample_weight, counts)
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x, input_name="X")
@@ -356,9 +353,14 @@ class _HeldColumns(NamedTuple):
         if place in self.all:
             raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
 
-    def behind(self, table: Any) -> Array | None:
-        """Return the counts behind shares, of a column."""
-        return np.asarray(_column(table, self.counts[0]), dtype=np.float64) if self.counts else None
+    def read(self, table: Any, y: Any, sample_weight: Any, counts: Any) -> tuple[RowWeights, Array]:
+        """Return how often each row counts, and the target."""
+        rows = RowWeights.of(sample_weight, len(table))
+        if not self.counts:
+            return rows, read_target(y, n=len(table), weight=counts)
+        behind = np.asarray(_column(table, self.counts[0]), dtype=np.float64)
+        # A count of 0 is a row of which nothing was measured.
+        return rows.where(behind > 0.0), read_target(y, n=len(table), weight=behind)
 
     def exposures(self, table: Any, given: Any) -> Array | None:
         """Return what events were counted over, of a column or as given."""
