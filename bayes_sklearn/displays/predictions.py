@@ -224,8 +224,7 @@ class PredictionDisplay(Display):
                 label="measurement \N{PLUS-MINUS SIGN} its standard error",
             )
         self.limits_ = self._draw_limits(ax, rows)
-        counted = np.where(self.censored == 0.0, self.sample_weight, 0.0)
-        share = round(float(counted @ held / max(counted.sum(), np.finfo(float).tiny)), 3)
+        share = self._share(held)
         self.inside_, self.outside_ = (
             ax.errorbar(
                 self.y_true[part],
@@ -254,6 +253,11 @@ class PredictionDisplay(Display):
         ax.set_ylabel("predicted" if len(rows) == n else f"predicted ({len(rows)} of {n} rows)")
         self._legend()
         return self
+
+    def _share(self, held: NDArray[np.bool_]) -> float:
+        """Return the share of the measured rows whose interval holds the measurement."""
+        weight = np.where(self.censored == 0.0, self.sample_weight, 0.0)
+        return round(float(weight @ held / max(weight.sum(), np.finfo(float).tiny)), 3)
 
     def _draw_limits(self, ax: Any, rows: NDArray[np.intp]) -> Any:
         """Draw arrows from the limits among rows; None: there are none."""
