@@ -140,17 +140,15 @@ def _of_model(
     own[used] = variance[used] * _seen_by_line(design / of_fit[:, None], base[used] / variance[used])
     with np.errstate(invalid="ignore", divide="ignore"):  # rows left out
         divisor = np.sqrt(base * np.where(new, 1.0, 1.0 - 2.0 * leverage) + leverage * own)
-        if limits is not None:
-            y = _drawn_between(limits, y, rows, divisor)
+        y = y if limits is None else _drawn_between(limits, y, rows, divisor)
         residual = (y - mean) / divisor
     scale = of_fit
     if counts is not None and not model._fitted.likelihood.counted:
         # The best guess of the row's own variance.
         guess = noise_in_fit(model, mean, counts, rows.y_err, PREDICTED_PRIOR_COUNT) + found.of_features
         scale = np.sqrt(guess[used])
-    weight = None if frequency is None else frequency[used]
+    weight, counted = (None if of is None else of[used] for of in (frequency, counts))
     tails = _tails(model, residual[used], weight)
-    counted = None if counts is None else counts[used]
     return StandardizedRows(
         used,
         y,
