@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...likelihoods.base import Likelihood
 from ...priors.base import ScaleMixture
 from ..importance.engine import without_noise
 from ..posterior import Posterior
@@ -21,9 +22,11 @@ def why_not(problem: Problem) -> str | None:
         reason = without_noise(problem, method)
         if reason is not None:
             return reason
-    of = problem.likelihood
-    if (problem.truncation is not None or problem.limits is not None) and not of.has_noise_scale:
-        return f"there is no graph of how likely {of.population!r} lets targets lie between limits"
+    of, limited = problem.likelihood.population, (problem.truncation, problem.limits) != (None, None)
+    over_lines = problem.truncation is not None and problem.feature_errors is not None
+    no_tails = over_lines or type(of).tails_graph is Likelihood.tails_graph
+    if limited and not of.has_noise_scale and no_tails:
+        return f"there is no graph of how likely {of!r} lets targets lie between limits"
     missing = missing_distribution(problem)
     return None if missing is None else f"PyMC has no distribution for {missing}"
 

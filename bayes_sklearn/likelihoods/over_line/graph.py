@@ -68,7 +68,10 @@ def graph_over_line(
                 logs = pt.switch(pt.neq(sides.side, 0.0), between, logs)
             return log_sum_graph(logs, pt.sqrt(spread)) - 0.5 * _LOG_TWO_PI
     if places is None:
-        raise TypeError(f"{likelihood!r} has no probability between limits in PyTensor.")
+        raise ValueError(
+            f"Under {likelihood!r} PyMC has no probability of rows being selected (truncation) over features with"
+            " errors: use inference='importance'."
+        )
     # Less is lost in rounding, and the difference to none is nothing.
     variance = pt.maximum(variance, 1e-12)
     sd = pt.sqrt(variance)
