@@ -195,10 +195,8 @@ class Problem:
     def auxiliary(self) -> tuple[Auxiliary, ...]:
         """The likelihood's parameters beside B, and those of wild readings."""
         unit = self.scatter_unit if self.noise.combined else 1.0
-        return (
-            self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
-            + self.outliers
-        )
+        own = self.likelihood.auxiliary(self.noise, self.visible_scatter, self.noise_prior, unit)
+        return own + self.outliers
 
     @cached_property
     def pooled_mean(self) -> float:
@@ -254,7 +252,7 @@ class Problem:
 
     @property
     def log_jacobian(self) -> float:
-        """What turns a log density of the model's target into one of the data's; of a count, into that of its share."""
+        """What turns a log density of the model's target into one of the data's, of counts into one of shares."""
         if self.likelihood.counted:
             rows, trials = self.rows, 1.0 if self.trials is None else self.trials
             frequency, used = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency, rows.used
@@ -405,10 +403,8 @@ class Problem:
 
     def without_feature_errors(self) -> Problem:
         """Return this problem with its features taken as exact."""
-        if self.feature_errors is None:
-            return self
-        without = replace(self, feature_errors=None, n_components=1, outliers=())
-        return without if self.truncation is None else without.selected(self.truncation)
+        without, limits = replace(self, feature_errors=None, n_components=1, outliers=()), self.truncation
+        return without if limits is None or self.feature_errors is None else without.selected(limits)
 
     @property
     def n_flat(self) -> int:

@@ -392,9 +392,7 @@ def mixture_posterior(
     geometry = weights @ np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
     # From lines about the means to lines at zero.
     beta = parts.line[:, 1:]
-    intercept = y + parts.line[:, 0] - beta @ z - parts.m @ w
-    if not problem.fit_intercept:
-        intercept[:] = 0.0
+    intercept = float(problem.fit_intercept) * (y + parts.line[:, 0] - beta @ z - parts.m @ w)
     means = w + parts.means - (parts.slopes @ z)[:, None]
     further = {} if mixture.target is None else mixture.target.further(parts.auxiliary)
     if mixture.n_components == 1 and not mixture.outliers:
@@ -415,10 +413,10 @@ def mixture_posterior(
         posterior = posterior_of(problem, nodes, units)
         return replace(posterior, covariances=_no_covariance(problem, points), auxiliary=further)
     # From (z - origin) / unit to z.
-    away, unit = units.origin / units.exact, units.noisy
+    away, unit, p = units.origin / units.exact, units.noisy, problem.rows.n_features
     true = TrueMixture(
         noisy=errors.noisy,
-        n_features=problem.rows.n_features,
+        n_features=p,
         coef=parts.m / unit,
         line_at_zero=np.column_stack([intercept - beta @ away, beta / units.exact]),
         means=(means - (parts.slopes @ away)[:, None]) * unit,
@@ -426,8 +424,8 @@ def mixture_posterior(
         covariances=parts.covariances * (unit[:, None] * unit),
         log_shares=parts.log_shares,
         outliers=mixture.outliers_at(parts.auxiliary),
-        x_mean=np.zeros(problem.rows.n_features),
-        x_scale=np.ones(problem.rows.n_features),
+        x_mean=np.zeros(p),
+        x_scale=np.ones(p),
         y_mean=0.0,
         y_scale=1.0,
     )

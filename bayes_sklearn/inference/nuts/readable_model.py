@@ -105,24 +105,37 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 instead = between - pm.logp(distribution.dist(**parameters), y)
                 pm.Potential("limits", (frequency[used] * instead)[censored].sum())
             if problem.truncation is not None:
-                lower, upper = (limit if np.isfinite(limit) else None for limit in problem.truncation)
-                population = problem.likelihood.population
-                if true is None:
-                    of_rows = population.log_between_graph(line, seen, data, lower, upper)
-                else:  # given the exact features alone
-                    m, x = coef[true.noisy], true.x
-                    of_lines = [
-                        (line + pt.dot(mean - x.x, m), pt.dot(m, pt.dot(T, m)) + pt.zeros_like(line))
-                        for mean, T in x.components
-                    ]
-                    log_shares = None if x.shares is None else pt.log(x.shares)
-                    of_rows = log_selected_graph(population, of_lines, log_shares, seen, data, (lower, upper))
+                of_rows = _log_selected(problem, line, coef, true, seen, data)
                 pm.Potential("selection", -(frequency[used] * of_rows).sum())
             if errors is None and (frequency[used] != 1.0).any():
                 weight = pm.Data("frequency", frequency[used], dims="obs")
                 repeats = (weight - 1.0) * pm.logp(distribution.dist(**parameters), y)
                 pm.Potential("repeats", repeats.sum())
     return model
+
+
+def _log_selected(
+    problem: Problem,
+    line: Any,
+    coef: Any,
+    true: TrueVariables | None,
+    values: Mapping[str, Any],
+    data: Observations,
+) -> Any:
+    """Return the log probability that rows were selected: with errors of features given the exact ones, (33e)."""
+    import pytensor.tensor as pt
+
+    likelihood, limits = problem.likelihood.population, problem.truncation or (-np.inf, np.inf)
+    lower, upper = (limit if np.isfinite(limit) else None for limit in limits)
+    if true is None:
+        return likelihood.log_between_graph(line, values, data, lower, upper)
+    m, x = coef[true.noisy], true.x
+    of_lines = [
+        (line + pt.dot(mean - x.x, m), pt.dot(m, pt.dot(T, m)) + pt.zeros_like(line))
+        for mean, T in x.components
+    ]
+    log_shares = None if x.shares is None else pt.log(x.shares)
+    return log_selected_graph(likelihood, of_lines, log_shares, values, data, (lower, upper))
 
 
 def plain_data(problem: Problem, used: NDArray[np.intp]) -> Observations:
