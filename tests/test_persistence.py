@@ -43,6 +43,7 @@ from bayes_sklearn import (
     Mixture,
     NegativeBinomialLikelihood,
     Normal,
+    Outliers,
     PoissonLikelihood,
     StudentT,
     StudentTLikelihood,
@@ -109,7 +110,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "wild readings": (
-        Regressor(x_error_distribution="outliers", inference="importance", random_state=0),
+        Regressor(x_error_distribution=Outliers(Beta(1.0, 20.0)), inference="importance", random_state=0),
         {"X": SKEWED_X, "y": 2.0 * SKEWED + M.y_err, "X_err": [0.3, 0.0]},
         {},
     ),
