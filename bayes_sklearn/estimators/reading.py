@@ -23,8 +23,9 @@ from ..measurements.checks import as_shares, read_table, read_target, resolve_tr
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
-from ..measurements.limits import Limits, resolve_limits
+from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
+from ..measurements.missing import imputed
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components
@@ -36,6 +37,7 @@ __all__ = [
     "TrainingData",
     "check_shared_errors",
     "default_prior",
+    "missing_cells",
     "noise_of",
     "prior_of",
     "read",
@@ -134,6 +136,10 @@ def read(
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
+    gaps, unknown = missing_cells(table, columns), np.isnan(target)
+    _check_known(gaps, unknown, columns, batch=batch)
+    if unknown.any():  # nothing is known of these: a number that is a target will do at first
+        target = np.where(unknown, 0.0 if likelihood.counted else target[~unknown][0], target)
     given, as_given = {"sample_weight": sample_weight, **of_target}, target
     errors, target = read_errors(
         likelihood,
@@ -157,16 +163,74 @@ def read(
         )
     check_shared_errors(likelihood, feature_errors)
     limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
-    rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     of_features = resolve_feature_errors(
         len(target),
         columns.feature_names.tolist(),
         columns=columns.held_errors(table),
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
+        missing=gaps,
         **feature_errors,
     )
-    data = TrainingData(rows, columns, errors, of_features, index)
+    rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
+    data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), gaps, unknown, likelihood)
     return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
+
+
+def missing_cells(table: NDArray[np.floating], columns: Columns) -> NDArray[np.bool_]:
+    """Return which features were not measured, (n, p)."""
+    return np.isnan(table if columns.features is None else table[:, columns.features])
+
+
+def _check_known(
+    gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], columns: Columns, *, batch: bool
+) -> None:
+    """Refuse features and targets that were never measured, and gaps where rows come batch by batch."""
+    if unknown.all():
+        raise ValueError("y is NaN in all rows: there is nothing to fit.")
+    empty = gaps.all(axis=0)
+    if empty.any():
+        raise ValueError(
+            f"X has no value of {', '.join(map(shown, columns.feature_names[empty][:3]))}: a feature that was never"
+            " measured has no coefficient. Leave the column out."
+        )
+    if batch and (gaps.any() or unknown.any()):
+        name = "y" if unknown.any() else f"X, in {shown(columns.feature_names[gaps.any(axis=0)][0])},"
+        raise ValueError(
+            f"{name} has NaN, and missing='model' takes the rows themselves: call fit with all of them."
+        )
+
+
+def _without_gaps(
+    data: TrainingData, gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], likelihood: Likelihood
+) -> TrainingData:
+    """Return data with likely values in the place of what was not measured, and errors that say so.
+
+    Rows of which y is not known are left out, unless they tell how features with errors are distributed.
+    """
+    rows, of_features, p = data.rows, data.feature_errors, gaps.shape[1]
+    if unknown.any():
+        frequency = np.where(unknown, 0.0, 1.0 if rows.frequency is None else rows.frequency)
+        if of_features is None:
+            return data.weighted(frequency)
+    if of_features is None:
+        return data
+    X = np.asarray(rows.take(slice(None)), dtype=np.float64)
+    of_features = of_features.without_useless(X[:, of_features.noisy], rows.frequency)
+    if of_features.unmeasured is None and not unknown.any():
+        return data._replace(feature_errors=of_features)
+    y, limits = np.where(unknown, np.nan, rows.y), rows.limits
+    table = np.column_stack([X, y])
+    if of_features.unmeasured is not None:
+        table[:, of_features.noisy] = np.where(of_features.unmeasured, np.nan, table[:, of_features.noisy])
+    table = imputed(table, rows.frequency)
+    X = np.array(rows.X, dtype=np.float64)
+    X[:, slice(None) if rows.features is None else rows.features] = table[:, :p]
+    if unknown.any():
+        mean = np.average(rows.y[~unknown], weights=None if rows.frequency is None else frequency[~unknown])
+        plain = likelihood.link.is_identity and data.errors.counts is None
+        y = table[:, -1] if plain else np.where(unknown, mean, y)
+        limits = unknown_in(limits, unknown)
+    return data._replace(rows=replace(rows, X=X, y=y, limits=limits), feature_errors=of_features)
 
 
 def _selection(

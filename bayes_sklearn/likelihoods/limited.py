@@ -364,7 +364,8 @@ def log_between_sides(
         likelihood.log_between_graph(eta, values, data, *pair)
         for pair in ((sides.lower, sides.upper), (None, sides.upper), (sides.lower, None))
     )
-    return pt.switch(pt.eq(sides.side, 2.0), both, pt.switch(pt.eq(sides.side, -1.0), below, above))
+    found = pt.switch(pt.eq(sides.side, 2.0), both, pt.switch(pt.eq(sides.side, -1.0), below, above))
+    return pt.switch(pt.eq(sides.side, 3.0), 0.0, found)
 
 
 def _of_rows(values: Mapping[str, Array], rows: NDArray[np.intp], n: int) -> dict[str, Array]:

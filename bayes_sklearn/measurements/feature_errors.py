@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .checks import as_floats
 from .compressed import taken
 from .messages import first_offender, shown
+from .missing import spread_of_readings
 
 __all__ = ["FeatureErrors", "resolve_feature_errors"]
 
@@ -31,9 +32,49 @@ class FeatureErrors:
     noisy: NDArray[np.intp]
     """(q,) positions among the features, ascending."""
     covariance: Array
-    """Covariance of their errors in the data's units: (q, q) for all rows, or (n, q, q)."""
+    """Covariance of their errors in the data's units: (q, q) for all rows, or (n, q, q). Of a cell that was not
+    measured the variance is infinite."""
     with_target: Array | None = None
     """Covariance with the target's error, (q,) or (n, q)."""
+
+    @property
+    def unmeasured(self) -> NDArray[np.bool_] | None:
+        """(n, q) which cells were not measured; None: all were."""
+        found = np.isinf(np.diagonal(self.covariance, axis1=-2, axis2=-1))
+        return found if found.any() else None
+
+    @property
+    def finite(self) -> Array:
+        """The covariance with zeros in the place of what was not measured."""
+        return np.where(np.isinf(self.covariance), 0.0, self.covariance)
+
+    def without_useless(self, measured: Array, frequency: Array | None) -> FeatureErrors:
+        """Return the errors where those that are so large that their readings say nothing are infinite.
+
+        Parameters
+        ----------
+        measured : ndarray of shape (n, q)
+        frequency : ndarray of shape (n,), optional
+            How often each row counts.
+        """
+        variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
+        # So many times the spread of the readings that say most: of all of them no more is known than of one such.
+        nothing = 1e3
+        if variance.ndim == 1 or not (variance.max(axis=0) > nothing**2 * variance.min(axis=0)).any():
+            return self
+        weight = np.ones(len(variance)) if frequency is None else frequency
+        limit = np.array([spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)])
+        useless = variance > nothing**2 * limit
+        return self if not useless.any() else self._not_measured(useless)
+
+    def _not_measured(self, cells: NDArray[np.bool_]) -> FeatureErrors:
+        """Return the errors with these cells, (n, q), not measured."""
+        kept = ~cells
+        every = np.broadcast_to(self.covariance, (len(cells), *self.covariance.shape[-2:]))
+        covariance = np.where(kept[:, :, None] & kept[:, None, :], every, 0.0)
+        covariance[:, np.arange(cells.shape[1]), np.arange(cells.shape[1])] += np.where(cells, np.inf, 0.0)
+        with_target = None if self.with_target is None else np.where(kept, self.with_target, 0.0)
+        return FeatureErrors(self.noisy, covariance, with_target)
 
     def among(self, noisy: NDArray[np.intp]) -> Array:
         """Return the covariance for these features, of which those without an error here have zeros.
@@ -68,21 +109,32 @@ class FeatureErrors:
     def typical(self, frequency: Array | None) -> FeatureErrors:
         """Return the errors of a row of which no more is known: those that all have, else in root mean square.
 
+        Cells that were not measured are left out of the mean.
+
         Parameters
         ----------
         frequency : ndarray of shape (n,), optional
             How often each row counts.
         """
         common = self.common()
-        if common is not None:
+        if common is not None and common.unmeasured is None:
             return common
-        covariance, with_target = (
-            value
-            if value is None or value.ndim == dimensions
-            else np.average(value, axis=0, weights=frequency)
-            for value, dimensions in ((self.covariance, 2), (self.with_target, 1))
-        )
-        return FeatureErrors(self.noisy, np.asarray(covariance), with_target)
+        cells = self.unmeasured
+        if cells is None:
+            covariance, with_target = (
+                value
+                if value is None or value.ndim == dimensions
+                else np.average(value, axis=0, weights=frequency)
+                for value, dimensions in ((self.covariance, 2), (self.with_target, 1))
+            )
+            return FeatureErrors(self.noisy, np.asarray(covariance), with_target)
+        weight = (~cells).astype(np.float64) * (1.0 if frequency is None else frequency[:, None])
+        both = np.sqrt(weight[:, :, None] * weight[:, None, :])
+        covariance = (both * self.finite).sum(axis=0) / np.maximum(both.sum(axis=0), np.finfo(np.float64).tiny)
+        with_target = None
+        if self.with_target is not None:
+            with_target = (weight * self.with_target).sum(axis=0) / weight.sum(axis=0)
+        return FeatureErrors(self.noisy, covariance, with_target)
 
     def mean_variance(self, frequency: Array | None) -> Array:
         """Return the mean error variance of each noisy feature, (q,)."""
@@ -118,6 +170,7 @@ def resolve_feature_errors(
     Xy_cov: object = None,
     columns: tuple[NDArray[np.intp], Array] | None = None,
     y_err: Array | float | None = None,
+    missing: NDArray[np.bool_] | None = None,
 ) -> FeatureErrors | None:
     """Settle what errors the features have, and check them.
 
@@ -133,6 +186,8 @@ def resolve_feature_errors(
         Positions of features, and their standard errors from columns of X.
     y_err : float or ndarray of shape (n,), optional
         Known standard errors of the target, which `Xy_cov` has to go with.
+    missing : ndarray of shape (n, p), optional
+        Cells that were not measured: what is stated of them does not matter.
 
     Returns
     -------
@@ -153,33 +208,43 @@ def resolve_feature_errors(
         raise ValueError(f"Both {' and '.join(given)} state the features' errors: leave all but one out.")
     p = len(names)
     noisy, covariance = np.zeros(0, dtype=np.intp), np.zeros((0, 0))
+    if missing is not None and not missing.any():
+        missing = None
     if X_cov is not None:
-        every = _covariances(X_cov, n, names)
+        every = _covariances(X_cov, n, names, missing)
         noisy = np.flatnonzero(np.diagonal(every, axis1=-2, axis2=-1).reshape(-1, p).any(axis=0))
         covariance = every[..., noisy[:, None], noisy]
     elif X_err is not None or columns is not None:
         place, error = np.arange(p), np.zeros(p)
         if columns is not None:
             place, error = columns
+            error = error if missing is None else np.where(missing[:, place], 0.0, error)
             _check_numbers(error, "The error columns (error_columns)")
         else:
-            error = _standard_errors(X_err, n, names)
+            error = _standard_errors(X_err, n, names, missing)
         some = np.flatnonzero(error.reshape(-1, len(place)).any(axis=0))
         some = some[np.argsort(place[some])]
         noisy, error = place[some], error[..., some]
         covariance = np.square(error)[..., None] * np.eye(len(noisy))
+    if missing is not None:
+        every = FeatureErrors(noisy, covariance)
+        noisy = np.union1d(noisy, np.flatnonzero(missing.any(axis=0)))
+        covariance = every.among(noisy)
     if not len(noisy):
         if Xy_cov is not None:
             raise ValueError("Xy_cov is given, but no errors of X: give X_err or X_cov, too.")
         return None
     with_target = None
     if Xy_cov is not None:
-        with_target = _with_target(Xy_cov, n, names, noisy)
+        with_target = _with_target(Xy_cov, n, names, noisy, missing)
         _check_joint(covariance, with_target, y_err)
-    return FeatureErrors(noisy, covariance, with_target)
+    found = FeatureErrors(noisy, covariance, with_target)
+    return found if missing is None else found._not_measured(missing[:, noisy])
 
 
-def _standard_errors(value: object, n: int, names: Sequence[str]) -> Array:
+def _standard_errors(
+    value: object, n: int, names: Sequence[str], missing: NDArray[np.bool_] | None = None
+) -> Array:
     """Return standard errors as (p,) or (n, p)."""
     p = len(names)
     array = _numbers(_aligned(value, names, "X_err"), "X_err")
@@ -193,11 +258,15 @@ def _standard_errors(value: object, n: int, names: Sequence[str]) -> Array:
             f"X_err has shape {array.shape}; there are {n} rows and {p} features: give one number, one a"
             f" feature ({p},), or one a cell ({n}, {p}){only}."
         )
+    if missing is not None and array.ndim == 2:
+        array = np.where(missing, 0.0, array)
     _check_numbers(array, "X_err")
     return array
 
 
-def _covariances(value: object, n: int, names: Sequence[str]) -> Array:
+def _covariances(
+    value: object, n: int, names: Sequence[str], missing: NDArray[np.bool_] | None = None
+) -> Array:
     """Return covariances as (p, p) or (n, p, p)."""
     p = len(names)
     if hasattr(value, "columns"):
@@ -208,6 +277,8 @@ def _covariances(value: object, n: int, names: Sequence[str]) -> Array:
             f"X_cov has shape {array.shape}; there are {n} rows and {p} features: give one covariance for all rows"
             f" ({p}, {p}), or one a row ({n}, {p}, {p}). Standard errors go into X_err."
         )
+    if missing is not None and array.ndim == 3:
+        array = np.where(missing[:, :, None] | missing[:, None, :], 0.0, array)
     if not np.isfinite(array).all():
         raise ValueError(
             "X_cov contains NaN or infinity. Fill in these values; 0 marks a feature without error."
@@ -221,7 +292,13 @@ def _covariances(value: object, n: int, names: Sequence[str]) -> Array:
     return 0.5 * (array + np.swapaxes(array, -1, -2))
 
 
-def _with_target(value: object, n: int, names: Sequence[str], noisy: NDArray[np.intp]) -> Array:
+def _with_target(
+    value: object,
+    n: int,
+    names: Sequence[str],
+    noisy: NDArray[np.intp],
+    missing: NDArray[np.bool_] | None = None,
+) -> Array:
     """Return covariances with the target's error as (q,) or (n, q)."""
     p = len(names)
     array = _numbers(_aligned(value, names, "Xy_cov"), "Xy_cov")
@@ -234,6 +311,8 @@ def _with_target(value: object, n: int, names: Sequence[str], noisy: NDArray[np.
             f"Xy_cov has shape {array.shape}; there are {n} rows and {p} features: give the covariance of each"
             f" feature's error with y's, ({p},) for all rows or ({n}, {p})."
         )
+    if missing is not None:
+        array = np.where(missing, 0.0, array)
     if not np.isfinite(array).all():
         raise ValueError("Xy_cov contains NaN or infinity. Fill in these values; 0 means not correlated.")
     _check_size(array, "Xy_cov")

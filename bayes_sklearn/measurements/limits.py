@@ -27,6 +27,11 @@ class Limits:
     upper: Array
     """(n,) what they are at most."""
 
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """(n,) of which rows nothing is known."""
+        return self.censored & np.isinf(self.lower) & np.isinf(self.upper)
+
     def take(self, index: slice | NDArray[np.intp]) -> Limits:
         """Return those of some rows."""
         return Limits(self.censored[index], self.lower[index], self.upper[index])
@@ -44,11 +49,20 @@ class Limits:
         return Limits(self.censored, self.lower / by, self.upper / by)
 
 
+def unknown_in(limits: Limits | None, unknown: NDArray[np.bool_]) -> Limits:
+    """Return limits with those of targets of which nothing is known: they lie anywhere."""
+    none = np.zeros(len(unknown), dtype=bool), *np.full((2, len(unknown)), np.nan)
+    censored, lower, upper = none if limits is None else (limits.censored, limits.lower, limits.upper)
+    return Limits(
+        censored | unknown, np.where(unknown, -np.inf, lower), np.where(unknown, np.inf, upper)
+    )
+
+
 class Sides(NamedTuple):
     """Limits as graphs have them: numbers all, that have derivatives."""
 
     side: Any
-    """(n,) 0: measured, -1: at most `upper`, 1: above `lower`, 2: between both."""
+    """(n,) 0: measured, -1: at most `upper`, 1: above `lower`, 2: between both, 3: anywhere."""
     lower: Any
     upper: Any
 
@@ -56,7 +70,7 @@ class Sides(NamedTuple):
     def of(cls, limits: Limits) -> Sides:
         """Return them with any numbers in the place of those that are not looked at."""
         below, above = np.isfinite(limits.upper), np.isfinite(limits.lower)
-        side = np.where(below & above, 2.0, np.where(below, -1.0, 1.0)) * limits.censored
+        side = np.where(below, np.where(above, 2.0, -1.0), np.where(above, 1.0, 3.0)) * limits.censored
         lower = np.where(above, limits.lower, np.where(below, limits.upper, 1.0) - 1.0)
         return cls(side, lower, np.where(below & (side != 0.0), limits.upper, lower + 1.0))
 

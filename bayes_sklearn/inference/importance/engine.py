@@ -183,7 +183,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     unit = units.noisy
     in_data = unit * scaling.x_scale[noisy]
 
-    covariance = errors.covariance / (in_data[:, None] * in_data)
+    covariance = errors.finite / (in_data[:, None] * in_data)
     with_target = None
     if errors.with_target is not None:
         with_target = errors.with_target / (in_data * scaling.y_scale)
@@ -221,6 +221,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
             ScatterPrior(problem.scatter_unit).log_density if problem.noise.combined else None
         ),
         resolution=_resolution(problem),
+        unmeasured=None if problem.unmeasured is None else problem.unmeasured[used],
+        mean_covariance=errors.typical(frequency).covariance / (in_data[:, None] * in_data),
     ), units
 
 

@@ -176,6 +176,11 @@ class MixtureCoordinates:
         errors = self.data.errors()
         return errors[self.used] if len(errors) > 1 else errors
 
+    @cached_property
+    def gaps(self) -> Array | None:
+        """(n, q + 1) 1 where w or y was not measured, else 0; None: all were."""
+        return None if self.data.masks is None else self.errors[:, self.data.masks]
+
     def taken_apart(self, points: Array) -> MixturePoints:
         """Return what points stand for."""
         part = {name: points[:, columns] for name, columns in self.columns.items()}

@@ -108,6 +108,10 @@ class StructuralProblem:
     """As `log_prior_noise`, of the scatter under noise "auto"."""
     resolution: float = 0.0
     """Noise that is rounding: it is in every row's where the noise has a scale, so that its density is bounded."""
+    unmeasured: NDArray[np.bool_] | None = None
+    """(n, q + 1) which cells of (w, y) were not measured, in the place of which there is anything; None: all were."""
+    mean_covariance: Array | None = None
+    """(q, q) mean of U over the cells that were measured; None: over all rows."""
 
     @property
     def n_noisy(self) -> int:
@@ -293,7 +297,7 @@ class StructuralProblem:
     def _condition(self, points: Array) -> Conditional:
         psi, rows = self.psi(points), self.gathered
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            sums, log_determinant = rows.sums(self.omega(psi))
+            sums, log_determinant = rows.sums(self.omega(psi), psi.m, self.masks)
             # Where Omega is singular to rounding, the data have no density.
             log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
             equations = NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
@@ -302,9 +306,26 @@ class StructuralProblem:
             found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
             log_evidence = found.log_integral - 0.5 * log_determinant
         log_two_pi = float(np.log(2.0 * np.pi))
-        log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * log_two_pi
+        log_evidence -= 0.5 * self.n_measured * log_two_pi
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
         return Conditional(log_evidence, found.theta, found.root, found.geometry)
+
+    @property
+    def masks(self) -> slice | None:
+        """Where what is known of a row's errors has its row of `unmeasured`."""
+        if self.unmeasured is None:
+            return None
+        q = self.n_noisy
+        first = q * (q + 1) // 2 + q * (self.cross_covariance is not None)
+        return slice(first, first + q + 1)
+
+    @cached_property
+    def n_measured(self) -> float:
+        """How many cells of (w, y) were measured, in rows that count."""
+        every = (self.n_noisy + 1) * self.total_weight
+        if self.masks is None:
+            return every
+        return every - float(self.gathered.counts @ self.gathered.errors[:, self.masks].sum(axis=1))
 
     @cached_property
     def _head_prior(self) -> HeadPrior:
@@ -332,6 +353,7 @@ class StructuralProblem:
         entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
         n_errors = n_u + q * (self.cross_covariance is not None) + 2
+        n_errors += 0 if self.unmeasured is None else q + 1
         omega = np.zeros((entry[-1, -1] + 1, len(m), n_errors))
         with_target = s if self.multiplies else np.ones_like(s)
         last = omega[entry[q, q]]
@@ -364,6 +386,8 @@ class StructuralProblem:
         if (rows.errors[:, -2] > 0.0).all():
             # A geometric mean of the target's: one useless reading is not what errors are like.
             errors[-2] = np.exp(rows.counts @ np.log(rows.errors[:, -2]) / total)
+        if self.mean_covariance is not None:
+            errors[: q * (q + 1) // 2] = self.mean_covariance[upper(q)]
         floor = np.append(np.full(q, 1e-12), self.resolution**2 or 1e-12)
         return deviations.T @ deviations / total + np.diag(floor), errors
 
@@ -398,11 +422,16 @@ class StructuralProblem:
         return GatheredRows.of(errors, frequency, columns * np.sqrt(frequency)[:, None], reference)
 
     def errors(self) -> Array:
-        """Return U's upper triangle, c where given, e^2 and 1 of every row, or of one where all have the same."""
+        """Return U's upper triangle, c where given, `unmeasured` where given, e^2 and 1.
+
+        Of every row, or of one where all have the same.
+        """
         row, column = upper(self.n_noisy)
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
         if self.cross_covariance is not None:
             parts.append(np.atleast_2d(self.cross_covariance))
+        if self.unmeasured is not None:
+            parts.append(self.unmeasured.astype(np.float64))
         default = 0.0 if self.noise.only_scatters else 1.0
         error = default if self.standard_error is None else self.standard_error
         parts.append(np.square(np.atleast_1d(np.asarray(error, dtype=np.float64)))[:, None])
