@@ -34,7 +34,7 @@ from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
 from .fitting import Attenuation, Fit
-from .reading import TrainingData
+from .reading import TrainingData, missing_cells
 
 __all__ = ["FittedModel", "warn_of_doubts"]
 
@@ -128,7 +128,7 @@ class FittedModel:
         exposure: Any = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
-        held = self.columns.held(table)
+        held, gaps = self.columns.held(table), self.gaps(table)
         check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
@@ -137,19 +137,18 @@ class FittedModel:
         nothing_stated = (
             counts is None and stated is None and not of_errors and self.likelihood.has_noise_scale
         )
+        errors = self.new_feature_errors(table, **of_features, y_err=stated, as_in_fit=nothing_stated, gaps=gaps)
         distribution = new_rows(
             self.likelihood,
             self.posterior,
             self.noise_model,
-            table,
+            self.filled(table, gaps),
             self.columns.features,
             counts=counts,
             y_err=y_err,
             exposure=exposure,
             columns=held,
-            feature_error=self.new_feature_errors(
-                table, **of_features, y_err=stated, as_in_fit=nothing_stated
-            ),
+            feature_error=errors,
             include_noise=include_noise,
             seed=self.seed,
             index=index,
@@ -161,6 +160,40 @@ class FittedModel:
             distribution.censored = sides(held["y_censored_column"], len(table), "y_censored_column")
         return distribution
 
+    def gaps(self, table: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which features of new rows were not measured, (n, p), or None.
+
+        Raises
+        ------
+        ValueError
+            Where one is that all rows of fit had.
+        """
+        found = missing_cells(table, self.columns)
+        if not found.any():
+            return None
+        true = self.posterior.true_features
+        beyond = found.any(axis=0)
+        beyond[[] if true is None else true.noisy] = False
+        if beyond.any():
+            raise ValueError(
+                f"X has NaN in {shown(self.columns.feature_names[beyond][0])}, which no row of the fit lacked and"
+                " which had no errors: how it is distributed given the others is not known. Fit with rows that lack"
+                " it, or fill in its value."
+            )
+        return found
+
+    def filled(self, table: NDArray[Any], gaps: NDArray[np.bool_] | None) -> NDArray[Any]:
+        """Return new rows with what is expected in the place of what was not measured, of which errors say so."""
+        true = self.posterior.true_features
+        if gaps is None or true is None:
+            return table
+        features = np.arange(table.shape[1]) if self.columns.features is None else self.columns.features
+        filled = np.array(table, dtype=np.float64)
+        places = features[true.noisy]
+        expected = true.expected(filled[:, features], self.posterior.weights)
+        filled[:, places] = np.where(gaps[:, true.noisy], expected, filled[:, places])
+        return filled
+
     def new_feature_errors(
         self,
         table: NDArray[Any],
@@ -170,19 +203,25 @@ class FittedModel:
         *,
         y_err: Any = None,
         as_in_fit: bool = False,
+        gaps: NDArray[np.bool_] | None = None,
     ) -> Array | None:
         """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
 
-        They are those stated, or else those of the training rows. Those with the target's error are a last column:
-        of the training rows' where `as_in_fit` says that no other error of the target is stated.
+        They are those stated, or else those of the training rows, and infinite where features were not measured.
+        Those with the target's error are a last column: of the training rows' where `as_in_fit` says that no other
+        error of the target is stated.
         """
         names, columns = self.columns.feature_names.tolist(), self.columns.held_errors(table)
         stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)
+        given = resolve_feature_errors(
+            len(table), names, **stated, columns=columns, y_err=y_err, missing=gaps
+        )
         if X_err is None and X_cov is None and columns is None:
             given = self.typical_errors
             if given is not None and not as_in_fit:
                 given = replace(given, with_target=None)
+            if given is not None and gaps is not None:
+                given = given.not_measured(gaps[:, given.noisy])
         true = self.posterior.true_features
         if given is None:
             return None

@@ -59,15 +59,15 @@ class FeatureErrors:
         """
         variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
         # So many times the spread of the readings that say most: of all of them no more is known than of one such.
-        nothing = 1e3
+        nothing = 300.0
         if variance.ndim == 1 or not (variance.max(axis=0) > nothing**2 * variance.min(axis=0)).any():
             return self
         weight = np.ones(len(variance)) if frequency is None else frequency
         limit = np.array([spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)])
         useless = variance > nothing**2 * limit
-        return self if not useless.any() else self._not_measured(useless)
+        return self if not useless.any() else self.not_measured(useless)
 
-    def _not_measured(self, cells: NDArray[np.bool_]) -> FeatureErrors:
+    def not_measured(self, cells: NDArray[np.bool_]) -> FeatureErrors:
         """Return the errors with these cells, (n, q), not measured."""
         kept = ~cells
         every = np.broadcast_to(self.covariance, (len(cells), *self.covariance.shape[-2:]))
@@ -239,7 +239,7 @@ def resolve_feature_errors(
         with_target = _with_target(Xy_cov, n, names, noisy, missing)
         _check_joint(covariance, with_target, y_err)
     found = FeatureErrors(noisy, covariance, with_target)
-    return found if missing is None else found._not_measured(missing[:, noisy])
+    return found if missing is None else found.not_measured(missing[:, noisy])
 
 
 def _standard_errors(
