@@ -34,7 +34,7 @@ from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
 from .fitting import Attenuation, Fit
-from .reading import TrainingData, missing_cells
+from .reading import TrainingData
 
 __all__ = ["FittedModel", "warn_of_doubts"]
 
@@ -168,7 +168,7 @@ class FittedModel:
         ValueError
             Where one is that all rows of fit had.
         """
-        found = missing_cells(table, self.columns)
+        found = self.columns.missing(table)
         if not found.any():
             return None
         true = self.posterior.true_features

@@ -25,7 +25,7 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
-from ..measurements.missing import imputed
+from ..measurements.missing import filled
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components
@@ -37,7 +37,6 @@ __all__ = [
     "TrainingData",
     "check_shared_errors",
     "default_prior",
-    "missing_cells",
     "noise_of",
     "prior_of",
     "read",
@@ -136,7 +135,7 @@ def read(
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
-    gaps, unknown = missing_cells(table, columns), np.isnan(target)
+    gaps, unknown = columns.missing(table), np.isnan(target)
     _check_known(gaps, unknown, columns, batch=batch)
     if unknown.any():  # nothing is known of these: a number that is a target will do at first
         target = np.where(unknown, 0.0 if likelihood.counted else target[~unknown][0], target)
@@ -172,13 +171,8 @@ def read(
         **feature_errors,
     )
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
-    data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), gaps, unknown, likelihood)
+    data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
     return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
-
-
-def missing_cells(table: NDArray[np.floating], columns: Columns) -> NDArray[np.bool_]:
-    """Return which features were not measured, (n, p)."""
-    return np.isnan(table if columns.features is None else table[:, columns.features])
 
 
 def _check_known(
@@ -200,37 +194,20 @@ def _check_known(
         )
 
 
-def _without_gaps(
-    data: TrainingData, gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], likelihood: Likelihood
-) -> TrainingData:
-    """Return data with likely values in the place of what was not measured, and errors that say so.
+def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Likelihood) -> TrainingData:
+    """Return data with likely values in the place of what was not measured, and errors and limits that say so.
 
     Rows of which y is not known are left out, unless they tell how features with errors are distributed.
     """
-    rows, of_features, p = data.rows, data.feature_errors, gaps.shape[1]
+    rows, errors = data.rows, data.feature_errors
+    if errors is None:
+        once = 1.0 if rows.frequency is None else rows.frequency
+        return data.weighted(np.where(unknown, 0.0, once)) if unknown.any() else data
+    errors = errors.without_useless(rows.take(slice(None))[:, errors.noisy], rows.frequency)
     if unknown.any():
-        frequency = np.where(unknown, 0.0, 1.0 if rows.frequency is None else rows.frequency)
-        if of_features is None:
-            return data.weighted(frequency)
-    if of_features is None:
-        return data
-    X = np.asarray(rows.take(slice(None)), dtype=np.float64)
-    of_features = of_features.without_useless(X[:, of_features.noisy], rows.frequency)
-    if of_features.unmeasured is None and not unknown.any():
-        return data._replace(feature_errors=of_features)
-    y, limits = np.where(unknown, np.nan, rows.y), rows.limits
-    table = np.column_stack([X, y])
-    if of_features.unmeasured is not None:
-        table[:, of_features.noisy] = np.where(of_features.unmeasured, np.nan, table[:, of_features.noisy])
-    table = imputed(table, rows.frequency)
-    X = np.array(rows.X, dtype=np.float64)
-    X[:, slice(None) if rows.features is None else rows.features] = table[:, :p]
-    if unknown.any():
-        mean = np.average(rows.y[~unknown], weights=None if rows.frequency is None else frequency[~unknown])
-        plain = likelihood.link.is_identity and data.errors.counts is None
-        y = table[:, -1] if plain else np.where(unknown, mean, y)
-        limits = unknown_in(limits, unknown)
-    return data._replace(rows=replace(rows, X=X, y=y, limits=limits), feature_errors=of_features)
+        rows = replace(rows, limits=unknown_in(rows.limits, unknown))
+    plain = likelihood.link.is_identity and data.errors.counts is None
+    return data._replace(rows=filled(rows, errors.noisy, errors.unmeasured, plain), feature_errors=errors)
 
 
 def _selection(

@@ -151,28 +151,17 @@ class Problem:
     def censored(self, limits: Limits) -> Problem:
         """Return the problem of rows some of whose targets are limits.
 
-        Where nothing is known of these, and features have errors, the normal likelihood stays one: of such rows
-        there is a density of their features alone.
+        Where nothing is known of any, the normal likelihood stays one: such rows have a density of features alone.
         """
-        nothing_known = bool((limits.unknown == limits.censored).all()) and self.feature_errors is not None
-        if nothing_known and self.likelihood.is_normal:
+        if limits.say_nothing and self.likelihood.is_normal:
             return replace(self, limits=limits)
-        return replace(self, likelihood=Censored(self.likelihood), limits=limits)
+        return replace(self, likelihood=Censored(self.likelihood, limits.say_nothing), limits=limits)
 
     @property
     def unmeasured(self) -> NDArray[np.bool_] | None:
         """(n, q + 1) which features with errors, and normal targets, were not measured; None: all were."""
-        errors = self.feature_errors
-        features = None if errors is None else errors.unmeasured
-        unknown = self.limits is not None and self.likelihood.is_normal
-        if errors is None or (features is None and not unknown):
-            return None
-        found = np.zeros((len(self.rows.y), len(errors.noisy) + 1), dtype=bool)
-        if features is not None:
-            found[:, :-1] = features
-        if unknown and self.limits is not None:
-            found[:, -1] = self.limits.unknown
-        return found
+        unknown = self.limits.unknown if self.limits is not None and self.likelihood.is_normal else None
+        return None if self.feature_errors is None else self.feature_errors.unmeasured_beside(unknown)
 
     @property
     def center_and_unit(self) -> tuple[float, float]:

@@ -254,7 +254,17 @@ class Censored(_OfOther):
     ----------
     of : Likelihood
         Of targets that are measured.
+    says_nothing : bool, default=False
+        Whether the limits are infinite ones.
     """
+
+    def __init__(self, of: Likelihood, says_nothing: bool = False):
+        super().__init__(of)
+        self.says_nothing = says_nothing
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        return *super().structure, self.says_nothing
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return self.given(values, data)(eta)
@@ -350,7 +360,7 @@ class Censored(_OfOther):
         import pytensor.tensor as pt
 
         sides: Any = data.limits
-        between = log_between_sides(self.of, eta, values, data, sides)
+        between = 0.0 if self.says_nothing else log_between_sides(self.of, eta, values, data, sides)
         return pt.switch(pt.neq(sides.side, 0.0), between, self.of.graph(eta, values, data))
 
 

@@ -43,6 +43,14 @@ class FeatureErrors:
         found = np.isinf(np.diagonal(self.covariance, axis1=-2, axis2=-1))
         return found if found.any() else None
 
+    def unmeasured_beside(self, target: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Return `unmeasured` with that of the target in a last column, (n, q + 1); None: all was measured."""
+        features, q = self.unmeasured, len(self.noisy)
+        if features is None and target is None:
+            return None
+        features = np.zeros((len(target), q), dtype=bool) if features is None else features  # type: ignore[arg-type]
+        return np.column_stack([features, np.zeros(len(features), dtype=bool) if target is None else target])
+
     @property
     def finite(self) -> Array:
         """The covariance with zeros in the place of what was not measured."""

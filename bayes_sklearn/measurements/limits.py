@@ -32,6 +32,11 @@ class Limits:
         """(n,) of which rows nothing is known."""
         return self.censored & np.isinf(self.lower) & np.isinf(self.upper)
 
+    @property
+    def say_nothing(self) -> bool:
+        """Whether nothing is known of any of those targets."""
+        return bool((self.unknown == self.censored).all())
+
     def take(self, index: slice | NDArray[np.intp]) -> Limits:
         """Return those of some rows."""
         return Limits(self.censored[index], self.lower[index], self.upper[index])

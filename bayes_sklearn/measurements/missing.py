@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["imputed", "spread_of_readings"]
+from .compressed import Rows
+
+__all__ = ["filled", "imputed", "spread_of_readings"]
 
 Array = NDArray[np.float64]
 
 # Rows of which means and covariances are found, and steps of the expectation-maximisation that finds them.
 _ROWS, _STEPS = 1000, 25
+
+
+def filled(rows: Rows, noisy: NDArray[np.intp], gaps: NDArray[np.bool_] | None, plain: bool) -> Rows:
+    """Return rows with likely values in the place of features and targets that were not measured.
+
+    Parameters
+    ----------
+    rows : Rows
+        Its limits say of which targets nothing is known.
+    noisy : ndarray of shape (q,)
+        Positions of features, ...
+    gaps : ndarray of shape (n, q), optional
+        ... and in which rows they were not measured; None: they were in all.
+    plain : bool
+        Whether any number is a target; else those of which nothing is known become the mean of the others.
+    """
+    unknown = np.zeros(len(rows.y), dtype=bool) if rows.limits is None else rows.limits.unknown
+    if gaps is None and not unknown.any():
+        return rows
+    table = np.column_stack([rows.take(slice(None)), np.where(unknown, np.nan, rows.y)])
+    if gaps is not None:
+        table[:, noisy] = np.where(gaps, np.nan, table[:, noisy])
+    table = imputed(table, rows.frequency)
+    y = table[:, -1]
+    if not plain:
+        weight = np.where(unknown, 0.0, 1.0 if rows.frequency is None else rows.frequency)
+        y = np.where(unknown, weight @ rows.y / weight.sum(), rows.y)
+    X = np.array(rows.X, dtype=np.float64)
+    X[:, slice(None) if rows.features is None else rows.features] = table[:, :-1]
+    return replace(rows, X=X, y=y)
 
 
 def imputed(table: Array, frequency: Array | None = None) -> Array:

@@ -164,3 +164,29 @@ def _from_whole(y: Array, weight: Array) -> Array:
     successes = y * weight
     successes -= np.rint(successes)
     return np.abs(successes, out=successes)
+
+
+def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:
+    """Return the positions of the rows, each as often as its frequency says.
+
+    Parameters
+    ----------
+    frequency : ndarray of shape (n,) or None
+    n : int
+    whose : str
+        What needs whole frequencies, for the message.
+
+    Raises
+    ------
+    ValueError
+        Where a frequency is not whole.
+    """
+    if frequency is None:
+        return np.arange(n)
+    times = np.rint(frequency)
+    if (times != frequency).any():
+        raise ValueError(
+            f"Each copy of a row has true features of its own, so that {whose} whole frequencies in sample_weight,"
+            f" got {frequency[times != frequency][0]:g}. Round them, or leave sample_weight or prior=True out."
+        )
+    return np.repeat(np.arange(n), times.astype(np.intp))

@@ -21,8 +21,9 @@ def why_not(problem: Problem) -> str | None:
         reason = without_noise(problem, method)
         if reason is not None:
             return reason
-    of = problem.likelihood
-    if (problem.truncation is not None or problem.limits is not None) and not of.has_noise_scale:
+    of, limits = problem.likelihood, problem.limits
+    limited = problem.truncation is not None or (limits is not None and not limits.say_nothing)
+    if limited and not of.has_noise_scale:
         return f"there is no graph of how likely {of.population!r} lets targets lie between limits"
     missing = missing_distribution(problem)
     return None if missing is None else f"PyMC has no distribution for {missing}"

@@ -76,10 +76,10 @@ def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
     kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
     errors = problem.feature_errors
-    of_features = None
+    of_features: tuple[object, ...] | None = None
     if errors is not None:  # the normal pair of features and target has room for errors that go together
         together = errors.with_target is not None and not problem.likelihood.is_normal
-        of_features = len(errors.noisy), problem.n_components, together
+        of_features = len(errors.noisy), problem.n_components, together, problem.unmeasured is not None
     likelihood = problem.likelihood.structure
     powers, cauchy = 0, False
     if isinstance(problem.coef_prior, PoweredCorrelation):

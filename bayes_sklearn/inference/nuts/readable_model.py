@@ -17,6 +17,7 @@ from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.limited import log_between_sides
 from ...measurements.feature_errors import FeatureErrors
 from ...measurements.limits import Sides
+from ...measurements.weights import repeated
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
@@ -27,6 +28,7 @@ from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from ..structural.true_features import NOT_MEASURED
 from .prior_coordinates import gaussian_given_scale
 from .pymc_priors import pymc_name
 
@@ -96,9 +98,11 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
             if problem.limits is not None:  # in the place of the density of a limit
-                censored = np.flatnonzero(problem.limits.censored[used])
-                sides = Sides.of(problem.limits.take(used))
-                between = log_between_sides(problem.likelihood.population, line, seen, data, sides)
+                limits_seen = problem.limits.take(used)
+                censored, between = np.flatnonzero(limits_seen.censored), pt.zeros(len(used))
+                if not limits_seen.say_nothing:
+                    of, sides = problem.likelihood.population, Sides.of(limits_seen)
+                    between = log_between_sides(of, line, seen, data, sides)
                 instead = between - pm.logp(distribution.dist(**parameters), y)
                 pm.Potential("limits", (frequency[used] * instead)[censored].sum())
             if problem.truncation is not None:
@@ -292,9 +296,13 @@ def _true_features(
     noisy, scaling, units, given = errors.noisy, problem.scaling, units_of(problem), problem.prior_units
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     covariance = errors.covariance[used] if errors.covariance.ndim == 3 else errors.covariance
-    spread = units.noisy * scaling.x_scale[noisy]
+    spread, X, exactly = units.noisy * scaling.x_scale[noisy], measured[:, noisy], None
+    diagonal = np.eye(len(noisy), dtype=bool)
+    if errors.unmeasured is not None:
+        exactly = (covariance == 0.0)[:, diagonal]
+        covariance = np.where(np.isinf(covariance), NOT_MEASURED * np.square(spread), covariance)
+        covariance[:, diagonal] += exactly  # any: it is not looked at
     check_definite(covariance, spread)
-    X = measured[:, noisy]
     center = X.mean(axis=0) if given is None else given.mean[noisy]
     expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
     if len(exact):
@@ -302,8 +310,13 @@ def _true_features(
         Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
         away = measured[:, exact] - measured[:, exact].mean(axis=0)
         expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
-    x_true, T = _distributed(expected, spread, len(used), problem.n_components)
-    if (covariance == covariance * np.eye(len(noisy))).all():
+    known = None if exactly is None else (exactly, X)
+    x_true, T = _distributed(expected, spread, len(used), problem.n_components, known)
+    if exactly is not None and not covariance[:, ~diagonal].any():
+        noisily = ~exactly & ~np.isinf(errors.covariance[used][:, diagonal])
+        if noisily.any():
+            pm.Normal("X", x_true[noisily], np.sqrt(covariance[:, diagonal][noisily]), observed=X[noisily])
+    elif (covariance == covariance * diagonal).all():
         sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
         pm.Normal("X", x_true, sd, observed=X, dims=("obs", "noisy"))
     else:
@@ -338,24 +351,40 @@ def _sharing_errors(
     return {"mu": line, "sigma": sigma}
 
 
-def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tuple[Any, Any]:
+def _distributed(
+    expected: Any,
+    spread: Array,
+    n: int,
+    n_components: int,
+    known: tuple[NDArray[np.bool_], Array] | None = None,
+) -> tuple[Any, Any]:
     """Return the variable ``x_true`` of the PyMC model in hand, and its covariance at fixed exact features, (q, q).
 
-    Scales are in units of the measured features'.
+    Scales are in units of the measured features'. `known` says which cells are so exactly, and what they are.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     q, nu, dims = len(spread), SPREAD_DEGREES_OF_FREEDOM, ("obs", "noisy")
+
+    def x_true(distribution: Any, *parameters: Any, **named: Any) -> Any:
+        if known is None:
+            return distribution("x_true", *parameters, dims=dims, **named)
+        cells, X = known
+        free = pm.Flat("x_free", shape=int(np.count_nonzero(~cells)))
+        values = pt.set_subtensor(pt.as_tensor(X)[~cells], free)
+        pm.Potential("x_true_density", pm.logp(distribution.dist(*parameters, **named), values).sum())
+        return pm.Deterministic("x_true", values, dims=dims)
+
     expected = pt.broadcast_to(expected, (n, q))
     scales = pm.HalfStudentT.dist(nu, SPREAD_SCALE)
     if n_components == 1:
         if q == 1:
             scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
-            return pm.Normal("x_true", expected, scale, dims=dims), scale[:, None] ** 2
+            return x_true(pm.Normal, expected, scale), scale[:, None] ** 2
         root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
         root = spread[:, None] * root
-        return pm.MvNormal("x_true", expected, chol=root, dims=dims), pt.dot(root, root.T)
+        return x_true(pm.MvNormal, expected, chol=root), pt.dot(root, root.T)
     shares = pm.Dirichlet("shares", np.full(n_components, SHARE_CONCENTRATION), dims="component")
     # About their mean, which is ``mu``.
     apart = pm.ZeroSumNormal("mu_apart", COMPONENT_SCALE, dims=("noisy", "component"))
@@ -364,15 +393,15 @@ def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> tup
     between = pt.dot(away * shares, away.T)
     if q == 1:
         scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="component")
-        x_true = pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
-        return x_true, between + pt.dot(shares, scale**2)
+        found = x_true(pm.NormalMixture, shares, pt.stack(means, axis=-1), scale)
+        return found, between + pt.dot(shares, scale**2)
     roots = [
         pm.LKJCholeskyCov(f"x_root_{c}", n=q, eta=LKJ_SHAPE, sd_dist=scales)[0] for c in range(n_components)
     ]
     roots = [spread[:, None] * root for root in roots]
     normals = [pm.MvNormal.dist(mean, chol=root) for mean, root in zip(means, roots, strict=True)]
     within = sum(shares[c] * pt.dot(root, root.T) for c, root in enumerate(roots))
-    return pm.Mixture("x_true", shares, normals, dims=dims), between + within
+    return x_true(pm.Mixture, shares, normals), between + within
 
 
 def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
@@ -408,32 +437,6 @@ def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
         coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], true.Gamma) / true.exact_unit])
     coef = coef[np.argsort(np.append(noisy, exact))]
     return pm.Deterministic(f"coef{suffix}", coef, dims="feature")
-
-
-def repeated(frequency: Array | None, n: int, whose: str) -> NDArray[np.intp]:
-    """Return the positions of the rows, each as often as its frequency says.
-
-    Parameters
-    ----------
-    frequency : ndarray of shape (n,) or None
-    n : int
-    whose : str
-        What needs whole frequencies, for the message.
-
-    Raises
-    ------
-    ValueError
-        Where a frequency is not whole.
-    """
-    if frequency is None:
-        return np.arange(n)
-    times = np.rint(frequency)
-    if (times != frequency).any():
-        raise ValueError(
-            f"Each copy of a row has true features of its own, so that {whose} whole frequencies in sample_weight,"
-            f" got {frequency[times != frequency][0]:g}. Round them, or leave sample_weight or prior=True out."
-        )
-    return np.repeat(np.arange(n), times.astype(np.intp))
 
 
 def check_definite(covariance: Array, spread: Array) -> None:

@@ -25,7 +25,7 @@ from ..problem import Problem
 from ..propriety import check_proper
 from ..settings import SamplerSettings
 from ..structural.model import MEAN_SCALE, StructuralProblem
-from ..structural.rows import PseudoRows, given_measured, pairs
+from ..structural.rows import PseudoRows, given_measured, pairs, without_unmeasured
 from ..structural.true_covariance import log_prior, true_covariance
 from .compressed_rows import place
 from .formulation import Draws, Formulation, unpacked
@@ -145,16 +145,27 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             size = np.size(data["location"]) + scale_is_learned(problem)
             u = pm.Flat("u", shape=size)
             found, (scale, scatter), terms = structural_parameters(problem, given, u, (q, width))
-            # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
-            columns = given["factor"].T
+            # Rows are what was not measured, if anything, [1, z], then (w, y) less their references, the covariance of
+            # their errors, and counts.
+            gaps, columns = without_gaps(problem, given["factor"].T, q + 1)
             own = columns[width : width + q + 1] - pt.dot(found.deviation, columns[:width])
             common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
             omega = error_part(problem, columns[width + q + 1 : -1], q + 1, scale) + common
             entries = {(a, b): omega[a * (q + 1) + b] for a in range(q + 1) for b in range(a + 1)}
-            square, determinant, _, _ = given_measured([own[a] for a in range(q + 1)], entries, q + 1)
+            left = [own[a] for a in range(q + 1)]
+            if gaps:
+                left, entries = without_unmeasured(left, entries, gaps, [given["m"][j] for j in range(q)])
+            square, determinant, _, _ = given_measured(left, entries, q + 1)
             of_rows = -0.5 * pt.sum(square + columns[-1] * pt.log(determinant))
             pm.Potential("log_posterior", sum([of_rows, *terms]))
     return model
+
+
+def without_gaps(problem: Problem, columns: Any, order: int) -> tuple[list[Any], Any]:
+    """Return the columns that say of each of (w, y) where it was not measured, none if all was, and the others."""
+    if problem.unmeasured is None:
+        return [], columns
+    return [columns[i] for i in range(order)], columns[order:]
 
 
 def structural_parameters(
@@ -317,7 +328,14 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         "m": reference.m,
         "location": location,
         "root": root,
-        "factor": np.column_stack([rows.rows, error_covariance(structural, rows), rows.counts]),
+        "factor": np.column_stack(
+            [
+                rows.errors[:, structural.masks or slice(0)],
+                rows.rows,
+                error_covariance(structural, rows),
+                rows.counts,
+            ]
+        ),
     }
     if problem.noise.combined:
         arrays["typical_error"] = structural.typical_error
