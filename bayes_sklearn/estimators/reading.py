@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from ..inference.scaling import PriorUnits, pooled_mean
 from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
@@ -22,7 +23,7 @@ from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
-from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.feature_errors import FeatureErrors, doubtful_cells, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
 from ..measurements.missing import filled
@@ -49,6 +50,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+# Errors so many times a feature's spread say nothing of it: what has them was not measured.
+NOTHING = 300.0
 
 # Parameters that name columns of X which hold what is known of rows.
 COLUMNS = ("count_column", "y_err_column", "exposure_column", "y_censored_column")
@@ -203,7 +207,8 @@ def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Li
     if errors is None:
         once = 1.0 if rows.frequency is None else rows.frequency
         return data.weighted(np.where(unknown, 0.0, once)) if unknown.any() else data
-    errors = errors.without_useless(rows.take(slice(None))[:, errors.noisy], rows.frequency)
+    useless = errors.larger(NOTHING, rows.take(slice(None))[:, errors.noisy], rows.frequency)
+    errors = errors if useless is None else errors.not_measured(useless)
     if unknown.any():
         rows = replace(rows, limits=unknown_in(rows.limits, unknown))
     plain = likelihood.link.is_identity and data.errors.counts is None
@@ -257,8 +262,23 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
+        prior_units=_robust_units(data, resolve_likelihood(model.likelihood)),
         truncation=data.truncation,
     )
+
+
+def _robust_units(data: TrainingData, likelihood: Likelihood) -> PriorUnits | None:
+    """Return units that readings with errors far beyond the features' spread have no part in; None: there are none."""
+    rows, errors = data.rows, data.feature_errors
+    doubtful = None if errors is None else doubtful_cells(errors, rows.take(slice(None)), rows.frequency)
+    if errors is None or doubtful is None:
+        return None
+    likely = filled(rows, errors.noisy, doubtful, plain=True)
+    table = np.column_stack([likely.take(slice(None)), rows.y])
+    mean = np.average(table, axis=0, weights=rows.frequency)
+    deviation = np.sqrt(np.average(np.square(table - mean), axis=0, weights=rows.frequency))
+    pooled = pooled_mean(likelihood, rows, data.errors.counts) if likelihood.counted else 0.5
+    return PriorUnits(mean, deviation, pooled)
 
 
 def read_errors(

@@ -56,24 +56,25 @@ class FeatureErrors:
         """The covariance with zeros in the place of what was not measured."""
         return np.where(np.isinf(self.covariance), 0.0, self.covariance)
 
-    def without_useless(self, measured: Array, frequency: Array | None) -> FeatureErrors:
-        """Return the errors where those that are so large that their readings say nothing are infinite.
+    def larger(self, times: float, measured: Array, frequency: Array | None) -> NDArray[np.bool_] | None:
+        """Return where errors are so many times the spread of the readings that say most, (n, q); None: nowhere.
+
+        Of all readings no more is known than of one of those.
 
         Parameters
         ----------
+        times : float
         measured : ndarray of shape (n, q)
         frequency : ndarray of shape (n,), optional
             How often each row counts.
         """
         variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
-        # So many times the spread of the readings that say most: of all of them no more is known than of one such.
-        nothing = 300.0
-        if variance.ndim == 1 or not (variance.max(axis=0) > nothing**2 * variance.min(axis=0)).any():
-            return self
+        if variance.ndim == 1 or not (variance.max(axis=0) > times**2 * variance.min(axis=0)).any():
+            return None
         weight = np.ones(len(variance)) if frequency is None else frequency
         limit = np.array([spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)])
-        useless = variance > nothing**2 * limit
-        return self if not useless.any() else self.not_measured(useless)
+        found = variance > times**2 * limit
+        return found if found.any() else None
 
     def not_measured(self, cells: NDArray[np.bool_]) -> FeatureErrors:
         """Return the errors with these cells, (n, q), not measured."""
@@ -144,9 +145,6 @@ class FeatureErrors:
             with_target = (weight * self.with_target).sum(axis=0) / weight.sum(axis=0)
         return FeatureErrors(self.noisy, covariance, with_target)
 
-    def mean_variance(self, frequency: Array | None) -> Array:
-        """Return the mean error variance of each noisy feature, (q,)."""
-        return np.diagonal(self.typical(frequency).covariance)
 
     def exceed(self, measured: Array, frequency: Array | None) -> NDArray[np.bool_]:
         """Return which noisy features are told to have errors as large as their whole spread, (q,).
@@ -167,6 +165,30 @@ class FeatureErrors:
         weight = weight / weight.sum(axis=0)
         spread = (weight * np.square(measured - (weight * measured).sum(axis=0))).sum(axis=0)
         return np.asarray(least / np.average(precision, axis=0, weights=frequency) >= spread) & (least > 0.0)
+
+
+def doubtful_cells(errors: FeatureErrors, X: Array, frequency: Array | None) -> NDArray[np.bool_] | None:
+    """Return where readings say too little to have a part in what is found before a fit, (n, q); None: nowhere.
+
+    Parameters
+    ----------
+    errors : FeatureErrors
+    X : ndarray of shape (n, p)
+    frequency : ndarray of shape (n,), optional
+        How often each row counts.
+    """
+    too_large = 5.0  # times the spread
+    found = errors.larger(too_large, X[:, errors.noisy], frequency)
+    cells = errors.unmeasured
+    if found is not None and cells is not None:  # these have likely values
+        found = found & ~cells if (found & ~cells).any() else None
+    return found
+
+
+def telling(errors: FeatureErrors, X: Array, frequency: Array | None) -> FeatureErrors:
+    """Return the errors with those of `doubtful_cells` infinite: means over the others say what errors are like."""
+    doubtful = doubtful_cells(errors, X, frequency)
+    return errors if doubtful is None else errors.not_measured(doubtful)
 
 
 def resolve_feature_errors(

@@ -111,7 +111,9 @@ class StructuralProblem:
     unmeasured: NDArray[np.bool_] | None = None
     """(n, q + 1) which cells of (w, y) were not measured, in the place of which there is anything; None: all were."""
     mean_covariance: Array | None = None
-    """(q, q) mean of U over the cells that were measured; None: over all rows."""
+    """(q, q) mean of U over the cells that tell something; None: over all rows."""
+    likely: Array | None = None
+    """(n, q) w with likely values in the place of those that hardly tell: of what is found first; None: w."""
 
     @property
     def n_noisy(self) -> int:
@@ -381,7 +383,8 @@ class StructuralProblem:
         rows, q, total = self.gathered, self.n_noisy, self.total_weight
         if total == 0.0:
             return np.eye(q + 1), np.ones(rows.errors.shape[1])
-        deviations = rows.rows[:, -1 - q :]
+        likely = rows.rows if self.likely is None else self._about(rows.reference, self.likely)
+        deviations = likely[:, -1 - q :]
         errors = np.asarray(rows.counts @ rows.errors / total, dtype=np.float64)
         if (rows.errors[:, -2] > 0.0).all():
             # A geometric mean of the target's: one useless reading is not what errors are like.
@@ -411,15 +414,20 @@ class StructuralProblem:
         frequency = np.ones(n) if self.frequency is None else self.frequency[used]
         errors = self.errors()
         errors = errors[used] if len(errors) == len(used) else errors[:n]
-        ones, w, y = np.column_stack([np.ones(n), self.z[used]]), self.w[used], self.y[used]
+        ones, likely = np.column_stack([np.ones(n), self.z[used]]), self.w if self.likely is None else self.likely
         variance = errors[:, -2]
         certain = not self.noise.only_scatters and (variance > 0.0).all()
-        reference = Reference.of(
-            ones, w, y, frequency / variance if certain else frequency, self.intercept is not None
-        )
-        explained = ones @ reference.y + w @ reference.m
-        columns = np.column_stack([ones, w - ones @ reference.w.T, y - explained])
-        return GatheredRows.of(errors, frequency, columns * np.sqrt(frequency)[:, None], reference)
+        weight = frequency / variance if certain else frequency
+        reference = Reference.of(ones, likely[used], self.y[used], weight, self.intercept is not None)
+        return GatheredRows.of(errors, frequency, self._about(reference, self.w), reference)
+
+    def _about(self, reference: Reference, w: Array) -> Array:
+        """Return [1, z, w - w0, y - y0] of the rows that count, times the root of how often they do."""
+        used = np.ones(len(self.y), dtype=bool) if self.frequency is None else self.frequency > 0.0
+        root = 1.0 if self.frequency is None else np.sqrt(self.frequency[used])[:, None]
+        ones = np.column_stack([np.ones(int(used.sum())), self.z[used]])
+        explained = ones @ reference.y + w[used] @ reference.m
+        return np.column_stack([ones, w[used] - ones @ reference.w.T, self.y[used] - explained]) * root
 
     def errors(self) -> Array:
         """Return U's upper triangle, c where given, `unmeasured` where given, e^2 and 1.
