@@ -141,7 +141,8 @@ class RegressionLineDisplay(Display):
             Where there is no such column.
         """
         check_coverage(coverage)
-        table = _table(X)
+        missing = getattr(final_regressor(estimator, X)[0], "missing", "error") == "model"
+        table = _table(X, missing)
         names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
@@ -151,11 +152,13 @@ class RegressionLineDisplay(Display):
         if place in held.all:
             raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
         rows = RowWeights.of(sample_weight, n)
+        if missing:
+            rows = rows.where(_complete(table))
         if behind:  # a count of 0 is a row of which nothing was measured
             rows = rows.where(behind[0] > 0.0)
         with named("X"):
             x = as_floats(_column(table, place))
-            assert_all_finite(x, input_name="X")
+            assert_all_finite(x[rows.used], input_name="X")
             grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
@@ -287,11 +290,17 @@ class _HeldColumns(NamedTuple):
         return table if self.exposure is None else _replaced(table, self.exposure, np.ones(len(table)))
 
 
-def _table(X: Any) -> Any:
+def _complete(table: Any) -> NDArray[np.bool_]:
+    """Return which rows lack nothing: those are drawn."""
+    return np.asarray(~(table.isna() if hasattr(table, "isna") else np.isnan(table)), dtype=bool).all(axis=1)
+
+
+def _table(X: Any, missing: bool) -> Any:
     """Return X as a data frame of pandas's, if it is a frame, or an array of floats."""
     with named("X"):
         if not hasattr(X, "columns"):
-            return check_array(X, dtype=np.float64, input_name="X")
+            finite = "allow-nan" if missing else True
+            return check_array(X, dtype=np.float64, input_name="X", ensure_all_finite=finite)
         if not hasattr(X, "iloc"):
             import pandas as pd
 

@@ -107,6 +107,11 @@ class FittedModel:
         """Whether features share their errors with the target."""
         return self.typical_errors is not None and self.typical_errors.with_target is not None
 
+    @property
+    def rows_state_feature_errors(self) -> bool:
+        """Whether features had errors in fit: not those that were only missing."""
+        return self.typical_errors is not None and bool(self.typical_errors.covariance.any())
+
     def check_exposed(self, exposure: object) -> None:
         """Refuse numbers of events that come without what they were counted over, where those of fit had it.
 

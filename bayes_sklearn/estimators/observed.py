@@ -207,8 +207,8 @@ def _feature_error(
     error = fitted.new_feature_errors(table, **of_features, y_err=y_err, gaps=gaps)
     if fitted.posterior.true_features is None:
         return None
-    known = fitted.typical_errors is not None and not fitted.typical_errors.covariance.any()
-    if not known and not fitted.columns.errors and all(value is None for value in of_features.values()):
+    stated = bool(fitted.columns.errors) or any(value is not None for value in of_features.values())
+    if fitted.rows_state_feature_errors and not stated:
         raise ValueError(
             "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
             " features are known exactly)."

@@ -91,7 +91,7 @@ def judged(
     distribution = predictive_distribution(
         model, table, counts=counts, y_err=y_err, exposure=exposure, **errors
     )
-    held = fitted.columns.held(values)
+    held, values = fitted.columns.held(values), fitted.filled(values, fitted.gaps(values))
     counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
     kind: Kind = "standard_error" if counts is None else "counts"
     if fitted.likelihood.per == "exposure":
@@ -230,7 +230,7 @@ def _check_stated(
         raise ValueError(
             "The model was fitted with errors of y, but the rows state none: give y_err, as in fit."
         )
-    if not held_out and model._fitted.posterior.true_features is not None and not features:
+    if not held_out and model._fitted.rows_state_feature_errors and not features:
         raise ValueError(
             "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows, measured"
             " as those, say held_out=True."
