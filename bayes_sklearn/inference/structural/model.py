@@ -193,7 +193,7 @@ class StructuralProblem:
         scattered : bool, default=True
             Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
         """
-        q, total = self.n_noisy, max(self.total_weight, 1.0)
+        q, total = self.n_noisy, max(self.target_weight, 1.0)
         (spread, errors), slope = self.moments, self.gathered.reference.m
         # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
         # larger by far than one that is nothing, as much as they would hide.
@@ -320,6 +320,13 @@ class StructuralProblem:
         q = self.n_noisy
         first = q * (q + 1) // 2 + q * (self.cross_covariance is not None)
         return slice(first, first + q + 1)
+
+    @cached_property
+    def target_weight(self) -> float:
+        """The weight of the rows whose target was measured."""
+        if self.masks is None:
+            return self.total_weight
+        return self.total_weight - float(self.gathered.counts @ self.gathered.errors[:, self.masks][:, -1])
 
     @cached_property
     def n_measured(self) -> float:
