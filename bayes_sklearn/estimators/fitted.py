@@ -146,7 +146,9 @@ class FittedModel:
         nothing_stated = (
             counts is None and stated is None and not of_errors and self.likelihood.has_noise_scale
         )
-        errors = self.new_feature_errors(table, **of_features, y_err=stated, as_in_fit=nothing_stated, gaps=gaps)
+        errors = self.new_feature_errors(
+            table, **of_features, y_err=stated, as_in_fit=nothing_stated, gaps=gaps
+        )
         distribution = new_rows(
             self.likelihood,
             self.posterior,

@@ -222,7 +222,9 @@ def _selection(
     limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     instead = None
     if data.feature_errors is not None:
-        instead = "features known exactly in all rows: leave X_err (X_cov, error_columns), and rows with NaN, out"
+        instead = (
+            "features known exactly in all rows: leave X_err (X_cov, error_columns), and rows with NaN, out"
+        )
     elif likelihood.per == "exposure" and data.errors.counts is not None:
         instead = "events that were all counted over one: leave exposure (exposure_column) out"
     elif data.errors.kind == "counts" and not likelihood.counted:

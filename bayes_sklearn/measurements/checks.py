@@ -244,9 +244,7 @@ def check_unmasked(values: object) -> None:
 
 
 @contextmanager
-def named(
-    argument: str, where: Callable[[str], str] = lambda said: "", remedy: str = ""
-) -> Iterator[None]:
+def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: str = "") -> Iterator[None]:
     """Make errors of the body name the argument, and say what to do where scikit-learn's don't.
 
     `where` is told what was said, and says where the offender is; `remedy` says what else may be done about NaN.
@@ -259,7 +257,9 @@ def named(
         said, more = str(error), ""
         place = where(said)
         if re.search("NaN|infinity", said):
-            more = f" Drop these rows or fill in their values{remedy * ('NaN' in said.partition(chr(10))[0])}."
+            more = (
+                f" Drop these rows or fill in their values{remedy * ('NaN' in said.partition(chr(10))[0])}."
+            )
         if more or place.startswith(" The column"):
             said = said.partition("\n")[0]
         if not re.search(rf"\b{argument}\b", said):

@@ -72,7 +72,9 @@ class FeatureErrors:
         if variance.ndim == 1 or not (variance.max(axis=0) > times**2 * variance.min(axis=0)).any():
             return None
         weight = np.ones(len(variance)) if frequency is None else frequency
-        limit = np.array([spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)])
+        limit = np.array(
+            [spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)]
+        )
         found = variance > times**2 * limit
         return found if found.any() else None
 
@@ -139,12 +141,13 @@ class FeatureErrors:
             return FeatureErrors(self.noisy, np.asarray(covariance), with_target)
         weight = (~cells).astype(np.float64) * (1.0 if frequency is None else frequency[:, None])
         both = np.sqrt(weight[:, :, None] * weight[:, None, :])
-        covariance = (both * self.finite).sum(axis=0) / np.maximum(both.sum(axis=0), np.finfo(np.float64).tiny)
+        covariance = (both * self.finite).sum(axis=0) / np.maximum(
+            both.sum(axis=0), np.finfo(np.float64).tiny
+        )
         with_target = None
         if self.with_target is not None:
             with_target = (weight * self.with_target).sum(axis=0) / weight.sum(axis=0)
         return FeatureErrors(self.noisy, covariance, with_target)
-
 
     def exceed(self, measured: Array, frequency: Array | None) -> NDArray[np.bool_]:
         """Return which noisy features are told to have errors as large as their whole spread, (q,).

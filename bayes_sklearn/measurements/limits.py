@@ -58,9 +58,7 @@ def unknown_in(limits: Limits | None, unknown: NDArray[np.bool_]) -> Limits:
     """Return limits with those of targets of which nothing is known: they lie anywhere."""
     none = np.zeros(len(unknown), dtype=bool), *np.full((2, len(unknown)), np.nan)
     censored, lower, upper = none if limits is None else (limits.censored, limits.lower, limits.upper)
-    return Limits(
-        censored | unknown, np.where(unknown, -np.inf, lower), np.where(unknown, np.inf, upper)
-    )
+    return Limits(censored | unknown, np.where(unknown, -np.inf, lower), np.where(unknown, np.inf, upper))
 
 
 class Sides(NamedTuple):

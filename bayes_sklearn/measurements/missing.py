@@ -98,7 +98,9 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
     return np.where(gaps, mean + scale * found, table)
 
 
-def _given_the_rest(rows: Array, gaps: NDArray[np.bool_], mean: Array, covariance: Array) -> tuple[Array, Array]:
+def _given_the_rest(
+    rows: Array, gaps: NDArray[np.bool_], mean: Array, covariance: Array
+) -> tuple[Array, Array]:
     """Return the expected rows, (n, d), and the covariances of what is not known of them, (n, d, d)."""
     known = (~gaps).astype(np.float64)
     observed = covariance * (known[:, :, None] * known[:, None, :])

@@ -65,7 +65,13 @@ def test_whole_tables_are_what_they_were(given: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "params",
-    [{}, {"likelihood": "student_t"}, {"x_distribution": "mixture"}, {"noise": "additive"}, {"standardize": False}],
+    [
+        {},
+        {"likelihood": "student_t"},
+        {"x_distribution": "mixture"},
+        {"noise": "additive"},
+        {"standardize": False},
+    ],
     ids=str,
 )
 def test_few_gaps_are_next_to_none(params: dict[str, Any]) -> None:
@@ -226,9 +232,7 @@ def test_predictions_are_integrated_over_gaps(params: dict[str, Any]) -> None:
         sd = np.sqrt(joint[3, 3] - weight @ joint[rest, 3])
         assert_allclose(distribution.mean()[0], mean, atol=0.08)
         assert_allclose(distribution.std()[0], sd, rtol=0.03)
-        assert_allclose(
-            model.predict_interval(row, 0.8)[0], stats.norm.interval(0.8, mean, sd), atol=0.1
-        )
+        assert_allclose(model.predict_interval(row, 0.8)[0], stats.norm.interval(0.8, mean, sd), atol=0.1)
         parts = distribution.variance_parts
         assert parts["feature_error"][0] > 0.1
         assert_allclose(sum(parts.values()), distribution.var(), rtol=1e-8)
@@ -264,7 +268,9 @@ def test_rows_without_a_target_tell_of_features() -> None:
 @pytest.mark.parametrize("likelihood", ["normal", "student_t", "binomial", "poisson"])
 def test_rows_of_which_nothing_is_known_say_nothing(likelihood: str) -> None:
     _, X, y = table(n=150)
-    target = {"binomial": (y > y.mean()).astype(float), "poisson": np.floor(np.exp(0.4 * y))}.get(likelihood, y)
+    target = {"binomial": (y > y.mean()).astype(float), "poisson": np.floor(np.exp(0.4 * y))}.get(
+        likelihood, y
+    )
     plain = {"missing": "model", "likelihood": likelihood, "random_state": 0}
     alone = Regressor(**plain).fit(X, target)
     nothing = np.full((20, 3), np.nan)
@@ -278,7 +284,10 @@ def test_what_is_refused_is_named() -> None:
     model = Regressor(missing="model").fit(np.column_stack([gaps[:, :2], X[:, 2]]), y)
     before = model.__dict__.copy()
     cases: list[tuple[str, Any]] = [
-        (r"Input X contains NaN.*column 'a'.*others in 'b', 'c'.*missing='model'", lambda: Regressor().fit(frame, y)),
+        (
+            r"Input X contains NaN.*column 'a'.*others in 'b', 'c'.*missing='model'",
+            lambda: Regressor().fit(frame, y),
+        ),
         ("no value of 'd'", lambda: model.fit(frame.assign(d=np.nan), y)),
         ("y is NaN in all rows", lambda: model.fit(frame, np.full(30, np.nan))),
         ("infinity.*column 'a'", lambda: model.fit(frame.assign(a=np.inf), y)),
@@ -286,7 +295,10 @@ def test_what_is_refused_is_named() -> None:
         ("'a', has NaN, and missing='model' takes the rows", lambda: clone(model).partial_fit(frame, y)),
         ("y has NaN, and missing='model'", lambda: clone(model).partial_fit(X, np.append(y[1:], np.nan))),
         ("count_column contains NaN", lambda: Regressor(missing="model", count_column="a").fit(frame, y)),
-        ("truncation.*rows with NaN", lambda: Regressor(missing="model", truncation=(-99, None)).fit(frame, y)),
+        (
+            "truncation.*rows with NaN",
+            lambda: Regressor(missing="model", truncation=(-99, None)).fit(frame, y),
+        ),
         ("missing.*'error'", lambda: Regressor(missing="none").fit(X, y)),
     ]
     for message, call in cases:

@@ -421,7 +421,10 @@ class StructuralProblem:
         frequency = np.ones(n) if self.frequency is None else self.frequency[used]
         errors = self.errors()
         errors = errors[used] if len(errors) == len(used) else errors[:n]
-        ones, likely = np.column_stack([np.ones(n), self.z[used]]), self.w if self.likely is None else self.likely
+        ones, likely = (
+            np.column_stack([np.ones(n), self.z[used]]),
+            self.w if self.likely is None else self.likely,
+        )
         variance = errors[:, -2]
         certain = not self.noise.only_scatters and (variance > 0.0).all()
         weight = frequency / variance if certain else frequency

@@ -49,7 +49,9 @@ def of_draws(model: Any) -> tuple[Array, Array]:
             1000, tune=700, chains=2, cores=1, random_seed=1, progressbar=False, target_accept=0.9
         )
     posterior = draws.posterior
-    values = np.column_stack([np.ravel(posterior["intercept"]), np.reshape(posterior["coef"].to_numpy(), (-1, 2))])
+    values = np.column_stack(
+        [np.ravel(posterior["intercept"]), np.reshape(posterior["coef"].to_numpy(), (-1, 2))]
+    )
     return values.mean(axis=0), values.std(axis=0)
 
 
@@ -78,7 +80,11 @@ def test_imputation_within_a_plain_model_agrees(likelihood: str) -> None:
     X, line = table()
     rng = np.random.default_rng(1)
     with pm.Model() as model:
-        at, slope, spread = pm.Normal("at", 0.0, 10.0), pm.Normal("slope", 0.0, 10.0), pm.HalfNormal("spread", 3.0)
+        at, slope, spread = (
+            pm.Normal("at", 0.0, 10.0),
+            pm.Normal("slope", 0.0, 10.0),
+            pm.HalfNormal("spread", 3.0),
+        )
         x = pm.Normal("x", at + slope * X[:, 1], spread, observed=np.ma.masked_invalid(X[:, 0]))
         coef, intercept = pm.Normal("coef", 0.0, 10.0, shape=2), pm.Normal("intercept", 0.0, 10.0)
         eta = intercept + coef[0] * x + coef[1] * X[:, 1]

@@ -16,6 +16,7 @@ from bayes_sklearn.likelihoods.noise import NOISES
 
 Array = NDArray[np.float64]
 
+
 def problem(noise: str, together: bool, missing: list[tuple[int, int]]) -> StructuralProblem:
     """Five rows of two features with errors and one without; cells named are known without error, or not at all."""
     rng = np.random.default_rng(4)
@@ -31,7 +32,11 @@ def problem(noise: str, together: bool, missing: list[tuple[int, int]]) -> Struc
         y=rng.normal(size=n),
         feature_covariance=joint[:, :q, :q],
         slopes=SlopePrior(
-            lambda m: -0.5 * np.square(m).sum(axis=1), np.zeros(q), np.ones(q), np.zeros(1), np.ones((1, 1, 1))
+            lambda m: -0.5 * np.square(m).sum(axis=1),
+            np.zeros(q),
+            np.ones(q),
+            np.zeros(1),
+            np.ones((1, 1, 1)),
         ),
         log_prior_noise=lambda s: -0.5 * s**2,
         intercept=(0.2, 0.7),
@@ -61,7 +66,9 @@ CASES = [("scaled", True), ("additive", False), ("known", True), ("auto", False)
 
 
 @pytest.mark.parametrize(("noise", "together"), CASES)
-@pytest.mark.parametrize("missing", [[(1, 0)], [(2, 1), (3, 0)], [(0, 0), (0, 1)], [(2, 0), (2, 2)], [(4, 2)]])
+@pytest.mark.parametrize(
+    "missing", [[(1, 0)], [(2, 1), (3, 0)], [(0, 0), (0, 1)], [(2, 0), (2, 2)], [(4, 2)]]
+)
 def test_the_evidence_is_that_of_whole_tables_integrated(
     noise: str, together: bool, missing: list[tuple[int, int]]
 ) -> None:
