@@ -278,6 +278,10 @@ CASES: dict[str, Case] = {
         )
         for likelihood in ("poisson", "negative_binomial")
     },
+    **{
+        f"limits-{rows}": Case(share_cases.limits, {"rows": rows, "columns": 5}, {"rows": 60, "columns": 2})
+        for rows in (1000, 100_000)
+    },
     "star98-sampled": Case(
         share_cases.against_pymc,
         {"rows": 303, "draws": 1000, "tune": 1000},

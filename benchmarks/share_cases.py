@@ -13,7 +13,7 @@ from .data import star98
 from .fresh import run_probe
 from .measure import Result, as_time, seconds, timed
 
-__all__ = ["against_pymc", "events", "fit"]
+__all__ = ["against_pymc", "events", "fit", "limits"]
 
 
 def fit(likelihood: str) -> Callable[..., Result]:
@@ -37,6 +37,17 @@ def events(likelihood: str) -> Callable[..., Result]:
         return seconds(lambda: model.fit(X, counts, exposure=hours), repeats)
 
     return run
+
+
+def limits(rows: int, columns: int, repeats: int) -> Result:
+    """Time a fit to targets of which the least 28% are known to lie below a limit."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, columns))
+    y = X @ np.linspace(0.2, 0.4, columns) + rng.normal(size=rows)
+    at = np.quantile(y, 0.28)
+    censored = np.where(y < at, -1, 0)
+    model = BayesianErrorsInVariablesRegressor(random_state=0)
+    return seconds(lambda: model.fit(X, np.maximum(y, at), y_censored=censored), repeats)
 
 
 def against_pymc(rows: int, draws: int, tune: int, repeats: int) -> Result:

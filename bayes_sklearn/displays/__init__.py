@@ -9,8 +9,9 @@ from .audit import AuditDisplay
 from .calibration import CalibrationDisplay, PITDisplay
 from .coefficients import CoefficientDisplay
 from .line import RegressionLineDisplay
-from .predictions import PredictionDisplay, VarianceDisplay
+from .predictions import PredictionDisplay
 from .ranks import RankDisplay
+from .variance import VarianceDisplay
 
 __all__ = [
     "AuditDisplay",

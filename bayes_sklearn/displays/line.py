@@ -11,6 +11,7 @@ from sklearn.utils import assert_all_finite, check_array
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.checks import as_floats, check_coverage, check_vector, named, read_target
 from ..measurements.columns import find_column
+from ..measurements.limits import Limits, resolve_limits
 from ..measurements.messages import shown
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
@@ -29,7 +30,8 @@ class RegressionLineDisplay(Display):
     """The line in one feature with its credible band, among data with their error bars.
 
     Where features were measured with error it is the line in the true ones (``X_err=0``), whose slope is `coef_`.
-    What a reading predicts bends away from it, towards the mean: `PredictionDisplay` shows that.
+    What a reading predicts bends away from it, towards the mean: `PredictionDisplay` shows that. Limits of targets
+    are arrows, and bars where there are two.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ class RegressionLineDisplay(Display):
         Limits of its band.
     x_err, y_err : ndarray of shape (n,), optional
         Standard errors of the data.
+    limits : Limits, optional
+        Of targets that were not measured.
     coverage : float
         Of the band.
     feature : str
@@ -60,6 +64,8 @@ class RegressionLineDisplay(Display):
         After `plot`: its band.
     points_ : ErrorbarContainer
         After `plot`: the data.
+    limits_ : ErrorbarContainer or None
+        After `plot`: the limits.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class RegressionLineDisplay(Display):
         *,
         x_err: Array | None = None,
         y_err: Array | None = None,
+        limits: Limits | None = None,
         coverage: float = 0.95,
         feature: str = "feature",
         target: str = "target",
@@ -84,6 +91,7 @@ class RegressionLineDisplay(Display):
         self.interval = interval
         self.x_err = x_err
         self.y_err = y_err
+        self.limits = limits
         self.coverage = coverage
         self.feature = feature
         self.target = target
@@ -102,6 +110,8 @@ class RegressionLineDisplay(Display):
         y_err: ArrayLike | float | None = None,
         x_err: ArrayLike | float | None = None,
         exposure: ArrayLike | float | None = None,
+        y_censored: ArrayLike | None = None,
+        y_upper: ArrayLike | None = None,
         coverage: float = 0.95,
         adjust: bool = True,
         grid_resolution: int = 100,
@@ -126,6 +136,8 @@ class RegressionLineDisplay(Display):
             Standard errors of this feature, for its error bars, if no column of X holds them.
         exposure : float or array-like of shape (n,), optional
             What events were counted over, if no column of X holds it: rates are drawn.
+        y_censored, y_upper : array-like of shape (n,), optional
+            Which rows have a limit in the place of y, as in fit, if no column of X says it.
         coverage : float, default=0.95
             Of the band.
         adjust : bool, default=True
@@ -147,15 +159,10 @@ class RegressionLineDisplay(Display):
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
         held = _HeldColumns.of(estimator, table, names)
-        behind = [np.asarray(_column(table, place), dtype=np.float64) for place in held.counts]
-        target = read_target(y, n=n, weight=behind[0] if behind else counts)
-        if place in held.all:
-            raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
-        rows = RowWeights.of(sample_weight, n)
+        held.check_feature(place, feature)
+        rows, target = held.read(table, y, sample_weight, counts)
         if missing:
             rows = rows.where(_complete(table))
-        if behind:  # a count of 0 is a row of which nothing was measured
-            rows = rows.where(behind[0] > 0.0)
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x[rows.used], input_name="X")
@@ -163,24 +170,27 @@ class RegressionLineDisplay(Display):
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")
-        bars = error_bars(estimator, table, counts, y_err, exposure=exposure)
-        over = held.exposures(table, exposure)
-        if over is not None and bars is not None:
-            target, bars, label = target / over, bars / over, f"{label} per unit of exposure"
+        of_target = {"counts": counts, "y_err": y_err, "y_censored": y_censored, "y_upper": y_upper}
+        points = _Points.of(estimator, table, held, target, **of_target, exposure=exposure)
+        points = points._replace(x_err=held.error_of(table, place, x_err))
+        label += " per unit of exposure" if held.exposures(table, exposure) is not None else ""
         if adjust and k - len(held.all) > 1:
-            of_rows, _ = _line(estimator, held.emptied(table))
-            at_means, _ = _line(estimator, _at_means(table, rows, held, place, x))
-            target = target - of_rows.mean() + at_means.mean()
-            label += " (other features at their means)"
-        x_err = held.error_of(table, place, x_err)
+            where = held.emptied(table), _at_means(table, rows, held, place, x)
+            own, at_means = (_line(estimator, here)[0].mean() for here in where)
+            points, label = (
+                points.scaled(own - at_means, np.ones(n)),
+                label + " (other features at their means)",
+            )
+        seen = points.take(rows.used)
         return cls(
             x[rows.used],
-            target[rows.used],
+            seen.y,
             grid,
             line.mean(),
             np.column_stack(line.interval(coverage)),
-            x_err=None if x_err is None else x_err[rows.used],
-            y_err=None if bars is None else bars[rows.used],
+            x_err=seen.x_err,
+            y_err=seen.y_err,
+            limits=seen.limits,
             coverage=coverage,
             feature=names[place] if names else f"x{place}",
             target=label,
@@ -205,19 +215,19 @@ class RegressionLineDisplay(Display):
             for name, err in (("x", self.x_err), ("y", self.y_err))
             if err is not None
         ]
+        shown = np.ones(len(self.y), dtype=bool) if self.limits is None else ~self.limits.censored
+        style: dict[str, Any] = {"color": GREY, "elinewidth": 0.6, "alpha": 0.6, "zorder": 1}
         self.points_ = ax.errorbar(
-            self.x,
-            self.y,
-            xerr=self.x_err,
-            yerr=self.y_err,
+            self.x[shown],
+            self.y[shown],
+            xerr=None if self.x_err is None else self.x_err[shown],
+            yerr=None if self.y_err is None else self.y_err[shown],
             fmt="o",
-            color=GREY,
             markersize=3.0,
-            elinewidth=0.6,
-            alpha=0.6,
-            zorder=1,
             label=", ".join(bars) or "data",
+            **style,
         )
+        self.limits_ = None if self.limits is None else self._draw_limits(ax, self.limits, style)
         what = "credible band of the line" if self.of_line else "interval of new measurements"
         self.band_ = ax.fill_between(
             self.grid,
@@ -235,6 +245,73 @@ class RegressionLineDisplay(Display):
         self._legend()
         return self
 
+    def _draw_limits(self, ax: Any, limits: Limits, style: dict[str, Any]) -> Any:
+        """Draw arrows from limits, and bars between two, at whose middle nothing is."""
+        rows, arrow = limits.censored, 0.06 * float(np.ptp(self.y) or 1.0)
+        lower, upper = limits.lower[rows], limits.upper[rows]
+        between = np.isfinite(lower) & np.isfinite(upper)
+        above = np.isfinite(lower) & ~between
+        at = np.where(between, 0.5 * (lower + upper), np.where(above, lower, upper))
+        return ax.errorbar(
+            self.x[rows],
+            at,
+            xerr=None if self.x_err is None else self.x_err[rows],
+            yerr=np.where(between, 0.5 * (upper - lower), arrow),
+            fmt="none",
+            capsize=2.0,
+            uplims=~above & ~between,
+            lolims=above,
+            label="limits",
+            **style,
+        )
+
+
+class _Points(NamedTuple):
+    """What is drawn of the target."""
+
+    y: Array
+    x_err: Array | None
+    y_err: Array | None
+    limits: Limits | None
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        table: Any,
+        held: _HeldColumns,
+        y: Array,
+        *,
+        counts: Any,
+        y_err: Any,
+        y_censored: Any,
+        y_upper: Any,
+        exposure: Any,
+    ) -> _Points:
+        """Return the target, its errors and limits; of events rates."""
+        bars = error_bars(estimator, table, counts, y_err, exposure=exposure)
+        found = cls(y, None, bars, resolve_limits(y, y_censored, y_upper, held.sides(table)))
+        over = held.exposures(table, exposure)
+        return found if over is None else found.scaled(np.zeros(len(y)), over)
+
+    def scaled(self, center: Array, unit: Array) -> _Points:
+        """Return it about centers and in units, (n,) each."""
+        return _Points(
+            (self.y - center) / unit,
+            self.x_err,
+            None if self.y_err is None else self.y_err / unit,
+            None if self.limits is None else self.limits.scaled(center, unit),
+        )
+
+    def take(self, rows: NDArray[np.bool_]) -> _Points:
+        """Return that of some rows."""
+        return _Points(
+            self.y[rows],
+            None if self.x_err is None else self.x_err[rows],
+            None if self.y_err is None else self.y_err[rows],
+            None if self.limits is None else self.limits.take(rows),
+        )
+
 
 class _HeldColumns(NamedTuple):
     """Positions of the columns of X that hold errors and counts."""
@@ -244,6 +321,7 @@ class _HeldColumns(NamedTuple):
     counts: list[int]
     others: list[int]
     exposure: int | None = None
+    censored: int | None = None
 
     @classmethod
     def of(cls, estimator: Any, table: Any, names: list[str] | None) -> _HeldColumns:
@@ -266,16 +344,35 @@ class _HeldColumns(NamedTuple):
             [place for setting, place in places.items() if setting == "count_column" and place is not None],
             [place for setting, place in places.items() if setting != "count_column" and place is not None],
             places.get("exposure_column"),
+            places.get("y_censored_column"),
         )
 
     @property
     def all(self) -> set[int]:
         return {*self.errors.values(), *self.counts, *self.others}
 
+    def check_feature(self, place: int, feature: str | int) -> None:
+        """Refuse a column that is no feature."""
+        if place in self.all:
+            raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
+
+    def read(self, table: Any, y: Any, sample_weight: Any, counts: Any) -> tuple[RowWeights, Array]:
+        """Return how often each row counts, and the target."""
+        rows = RowWeights.of(sample_weight, len(table))
+        if not self.counts:
+            return rows, read_target(y, n=len(table), weight=counts)
+        behind = np.asarray(_column(table, self.counts[0]), dtype=np.float64)
+        # A count of 0 is a row of which nothing was measured.
+        return rows.where(behind > 0.0), read_target(y, n=len(table), weight=behind)
+
     def exposures(self, table: Any, given: Any) -> Array | None:
         """Return what events were counted over, of a column or as given."""
         given = given if self.exposure is None else _column(table, self.exposure)
         return None if given is None else np.asarray(given, dtype=np.float64)
+
+    def sides(self, table: Any) -> Array | None:
+        """Return on which side of y its values lie, of a column."""
+        return None if self.censored is None else np.asarray(_column(table, self.censored), dtype=np.float64)
 
     def error_of(self, table: Any, place: int, given: Any) -> Array | None:
         """Return the standard errors of a feature, (n,), as given or of a column."""
@@ -284,8 +381,9 @@ class _HeldColumns(NamedTuple):
         return None if given is None else np.broadcast_to(check_vector(given, n, "x_err"), (n,))
 
     def emptied(self, table: Any) -> Any:
-        """Return rows whose features are true and whose counts are not known: both say so by 0. Exposures are one."""
-        for place in (*self.errors.values(), *self.counts):
+        """Return rows whose features are true and whose counts and limits are not known (0 says so); exposures: 1."""
+        none = [*self.errors.values(), *self.counts, *([] if self.censored is None else [self.censored])]
+        for place in none:
             table = _replaced(table, place, np.zeros(len(table)))
         return table if self.exposure is None else _replaced(table, self.exposure, np.ones(len(table)))
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from ..estimators.count_reweighting import CountedRows, Excess, Guess, Line, Outside
 from ..estimators.partial_fit import Seen
 from ..estimators.reading import TrainingData, read, specify
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
+from ..inference.count_reweighting import CountedRows, Excess, Guess, Line, Outside
 from ..inference.problem import Problem
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.columns import find_column

@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 
 from ..inference import choose, solve, solve_in_turn
 from ..inference._compat import quietly
+from ..inference.count_reweighting import (
+    CountedRows,
+    Line,
+    Outside,
+    Settled,
+    Shares,
+    outside_of,
+    settle_errors,
+)
 from ..inference.exact.engine import refined
 from ..inference.importance.engine import number_of_components
 from ..inference.posterior import Posterior, line_mean_and_variance
@@ -23,7 +32,6 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, telling
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
-from .count_reweighting import CountedRows, Line, Outside, Settled, Shares, outside_of, settle_errors
 
 Array = NDArray[np.float64]
 

@@ -219,8 +219,13 @@ def _selection(
     truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool
 ) -> tuple[float, float] | None:
     """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
-    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     instead = None
+    if truncation is not None and data.rows.limits is not None:
+        raise ValueError(
+            "truncation and y_censored (or y_upper) don't go together: of rows that were selected every y has to be"
+            " measured."
+        )
+    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     if data.feature_errors is not None:
         instead = (
             "features known exactly in all rows: leave X_err (X_cov, error_columns), and rows with NaN, out"
@@ -382,7 +387,7 @@ def read_limits(
     if instead is not None:
         raise ValueError(f"y_censored (or y_upper), by which y is a limit in some rows, goes with {instead}.")
     by_exposure = likelihood.per == "exposure" and errors.counts is not None
-    return limits.divided(errors.counts) if by_exposure and errors.counts is not None else limits
+    return limits.scaled(0.0, errors.counts) if by_exposure and errors.counts is not None else limits
 
 
 def noise_of(model: Any, data: TrainingData) -> Noise:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import RegressorMixin, _fit_context, clone
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from ..inference import ENGINES
 from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
-from ..likelihoods.registry import resolve_likelihood
-from ..measurements.messages import brief
 from ..persistence import PersistenceMixin
-from ..priors.base import CoefficientPrior, Mixture, Parametrized, ScalePrior
+from ..priors.base import CoefficientPrior, Mixture, ScalePrior
 from .export import ExportMixin
 from .fitted import FittedModel, warn_of_doubts
 from .fitting import Fit, fit
 from .leave_one_out import LeaveOneOutMixin
+from .parameters import ParametersMixin
 from .partial_fit import StreamingMixin
 from .predict import PredictionMixin
 from .reading import (
@@ -30,7 +26,6 @@ from .reading import (
     noise_of,
     read,
     sampler_settings,
-    settable_prior,
     specify,
     untouched_on_error,
 )
@@ -50,7 +45,7 @@ class BayesianErrorsInVariablesRegressor(
     ExportMixin,
     PersistenceMixin,
     RegressorMixin,
-    Parametrized,
+    ParametersMixin,
 ):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
@@ -214,42 +209,6 @@ class BayesianErrorsInVariablesRegressor(
     >>> mean, std = model.predict(phones.data, return_std=True, counts=phones.counts)
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "likelihood": "no_validation",
-        "coef_prior": "no_validation",
-        "intercept_prior": "no_validation",
-        "noise_prior": "no_validation",
-        "noise": [StrOptions({"scaled", "additive", "known", "auto"})],
-        "weight_type": [StrOptions({"auto", "counts", "frequency", "precision"})],
-        "count_error": [StrOptions({"fitted", "observed"})],
-        "error_floor": [Interval(Real, 0.0, None, closed="left")],
-        "count_column": "no_validation",
-        "y_err_column": "no_validation",
-        "exposure_column": "no_validation",
-        "y_censored_column": "no_validation",
-        "error_columns": "no_validation",
-        "missing": [StrOptions({"error", "model"})],
-        "truncation": "no_validation",
-        "x_distribution": "no_validation",
-        "standardize": ["boolean"],
-        "fit_intercept": ["boolean"],
-        "inference": [StrOptions({"auto", *ENGINES})],
-        "draws": [Interval(Integral, 1, None, closed="left")],
-        "chains": [Interval(Integral, 1, None, closed="left")],
-        "nuts_kwargs": [Mapping, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-    # With metadata routing on, errors go where they are given without being asked for.
-    __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "X_err", "X_cov", "Xy_cov", "exposure", "y_censored", "y_upper"), True
-    )
-    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
-    __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "counts", "X_err", "X_cov", "Xy_cov", "exposure"), True
-    )
-    __metadata_request__score: ClassVar[dict[str, bool]] = {"exposure": True}
-
     def __init__(
         self,
         *,
@@ -302,31 +261,6 @@ class BayesianErrorsInVariablesRegressor(
         self.nuts_kwargs = nuts_kwargs
         self.random_state = random_state
         self.verbose = verbose
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters, those of the default priors included.
-
-        ``coef_prior__sigma`` (and the like) can be set where ``coef_prior`` is None: a plain prior, ``Normal()`` for
-        coefficients and intercept, is put there first.
-
-        Parameters
-        ----------
-        **params
-            Names and values.
-
-        Returns
-        -------
-        self
-        """
-        roles = ("coef_prior", "intercept_prior", "noise_prior")
-        for key in tuple(params):
-            role, _, name = key.partition("__")
-            if name and role in roles and params.get(role, getattr(self, role)) is None:
-                likelihood = resolve_likelihood(params.get("likelihood", self.likelihood))
-                # Tried first, so that a name it does not have leaves nothing behind.
-                params[role] = clone(settable_prior(role, likelihood)).set_params(**{name: params[key]})
-        super().set_params(**params)
-        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -464,12 +398,3 @@ class BayesianErrorsInVariablesRegressor(
         check_is_fitted(self)
         table = self._fitted.summary(coverage)
         return table if self.fit_intercept else table.drop(index="intercept")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "model"
-        return tags
-
-    def _validate_params(self) -> None:
-        with brief():
-            super()._validate_params()

@@ -226,7 +226,7 @@ def psis_loo(data: Any) -> Smoothed:
     return Smoothed(
         np.asarray(values),
         logsumexp(draws, axis=0) - np.log(len(draws)),
-        np.asarray(found.pareto_k),
+        _where_told(np.asarray(found.pareto_k), draws.T),
         float(found.good_k),
         len(draws),
     )
@@ -280,7 +280,17 @@ def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
 
             # Takes the log likelihood itself.
             found = array_stats.psislw(log_likelihood, r_eff=efficiency, axis=-1)
-    return Weights(*(np.asarray(part, dtype=np.float64) for part in found))
+    log_weights, pareto_k = (np.asarray(part, dtype=np.float64) for part in found)
+    return Weights(log_weights, _where_told(pareto_k, log_likelihood))
+
+
+def _where_told(pareto_k: Array, log_likelihood: Array) -> Array:
+    """Return Pareto k, (n,), at most zero of rows that are hardly likelier at one draw than at another, (n, G).
+
+    Their ratios have no tail, whatever the shape that is fitted to the last of their digits.
+    """
+    hardly = 0.05
+    return np.where(np.ptp(log_likelihood, axis=1) < hardly, np.minimum(pareto_k, 0.0), pareto_k)
 
 
 def good_pareto_k(size: int) -> float:

@@ -110,16 +110,16 @@ class Problem:
         if state is None:
             unit = 1.0 if standard_error is None else standard_error
             state = compress(rows, unit, like=None if like is None else like.state)
-        scaling = Scaling.of(prior_units or state, standardize, intercept_prior is not None)
+        units = prior_units or PriorUnits.of(state, rows) or state
+        scaling = Scaling.of(units, standardize, intercept_prior is not None)
         if not likelihood.link.is_identity:
             scaling = scaling.of_features()
             if standardize and likelihood.per == "exposure" and intercept_prior is not None:
                 scaling = scaling.about_rate(pooled_mean(likelihood, rows, trials, prior_units))
         elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
-            spread = scaling.y_scale
-            if intercept_prior is not None:  # a constant target has no spread, and a scale of one
-                spread = float((prior_units or state).standard_deviation[-1])
+            # A constant target has no spread, and a scale of one.
+            spread = scaling.y_scale if intercept_prior is None else float(units.standard_deviation[-1])
             error = float(np.exp(state.log_error / state.total_weight))
             coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
         if not rows.n_features:
@@ -268,11 +268,15 @@ class Problem:
             frequency, used = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency, rows.used
             data = Observations(rows.y, trials=trials, limits=self.limits).take(used)
             return float(np.sum(frequency[used] * self.likelihood.log_unit(data)))
-        weight = self.total_weight
-        if self.limits is not None:  # of which probabilities are told
-            every = np.ones(len(self.rows.y)) if self.rows.frequency is None else self.rows.frequency
-            weight -= float(every @ self.limits.censored)
-        return -weight * float(np.log(self.scaling.y_scale))
+        return -self.measured_weight * float(np.log(self.scaling.y_scale))
+
+    @property
+    def measured_weight(self) -> float:
+        """The total weight of rows whose target was measured; of limits probabilities are told."""
+        if self.limits is None:
+            return self.total_weight
+        censored, frequency = self.limits.censored, self.rows.frequency
+        return self.total_weight - float(censored.sum() if frequency is None else frequency[censored].sum())
 
     @cached_property
     def factor(self) -> tuple[Array, float]:
@@ -421,9 +425,9 @@ class Problem:
     def tail(self) -> float:
         """The power with which the posterior density of log s falls for large s, (12).
 
-        The likelihood falls as s**-N, and every flat coefficient gives one power back.
+        The likelihood falls as s**-N, limits aside, and every flat coefficient gives one power back.
         """
-        return self.total_weight - float(self.n_flat) + self.noise_prior.tail() - 1.0
+        return self.measured_weight - float(self.n_flat) + self.noise_prior.tail() - 1.0
 
     @property
     def priors_proper(self) -> bool:

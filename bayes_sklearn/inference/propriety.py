@@ -144,7 +144,9 @@ def check_proper(problem: Problem) -> None:
     flat = np.isinf(prior[1])
     if flat.any():
         _check_determined(problem, flat)
-        if problem.likelihood.counted:
+        if problem.limits is not None:
+            _check_limits(problem, flat)
+        elif problem.likelihood.counted:
             _check_overlap(problem, flat)
     if "noise_scale" not in [parameter.name for parameter in problem.auxiliary]:
         return
@@ -233,6 +235,19 @@ def _check_overlap(problem: Problem, flat: NDArray[np.bool_]) -> None:
         )
 
 
+def _check_limits(problem: Problem, flat: NDArray[np.bool_]) -> None:
+    """Refuse flat coefficients along which the probabilities of limits do not fall, and no row was measured."""
+    if is_separated(lambda: _flat_blocks(problem, flat), int(np.count_nonzero(flat))):
+        which = (
+            "intercept_prior=Normal(...)" if flat[0] and problem.fit_intercept else "coef_prior=Normal(...)"
+        )
+        raise ImproperPosterior(
+            "The posterior is improper: of the columns with a flat prior (the intercept's among them, by default) the"
+            " rows that were measured leave some combination free, and the limits of the others (y_censored, y_upper)"
+            f" bound it on one side alone. Use {which}."
+        )
+
+
 def _flat_blocks(problem: Problem, flat: NDArray[np.bool_]) -> Iterator[tuple[Array, Array, Array]]:
     """Yield the columns of [1, x] that have a flat prior, in the model's units, successes and failures.
 
@@ -240,8 +255,19 @@ def _flat_blocks(problem: Problem, flat: NDArray[np.bool_]) -> Iterator[tuple[Ar
     """
     data = problem.observations()
     for block, design in problem.design_blocks():
-        successes, failures = counts(data.take(block))
+        here = data.take(block)
+        if problem.likelihood.counted:
+            successes, failures = counts(here)
+        else:
+            successes = failures = np.ones(len(here.y))
         if problem.likelihood.per == "exposure":
             failures = np.ones_like(successes)
+        if here.limits is not None:
+            # What bounds the line from below, and from above.
+            ends = (np.isfinite(end).astype(np.float64) for end in (here.limits.lower, here.limits.upper))
+            successes, failures = (
+                np.where(here.limits.censored, *pair)
+                for pair in zip(ends, (successes, failures), strict=True)
+            )
         used = slice(None) if problem.rows.frequency is None else problem.rows.frequency[block] > 0.0
         yield design[used][:, flat], successes[used], failures[used]

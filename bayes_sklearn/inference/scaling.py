@@ -30,6 +30,15 @@ class PriorUnits:
     design: Array | None = None
     """(K, p) rows whose products are those of the centred features in these units: the features' correlations."""
 
+    @classmethod
+    def of(cls, state: Compressed, rows: Rows) -> PriorUnits | None:
+        """Return those of rows of which some have limits in the place of a target; None: it is measured in all."""
+        if rows.limits is None or rows.limits.say_nothing:
+            return None
+        mean, spread = state.mean + state.origin, state.standard_deviation.copy()
+        mean[-1], spread[-1] = rows.limits.moments(rows.y, rows.frequency)
+        return cls(mean, spread)
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:

@@ -209,8 +209,6 @@ class Likelihood(BaseEstimator, ABC):
     ) -> Array:
         """Return the log probability that each row's target lies above `lower` and at most at `upper`.
 
-        Here it is that of a difference, whose digits end where probabilities are not told from none or from one.
-
         Parameters
         ----------
         eta, values, data
@@ -224,11 +222,17 @@ class Likelihood(BaseEstimator, ABC):
         """
         least = 1e-300
         with np.errstate(under="ignore"):
-            below = self._at_most(eta, values, data, upper) - self._at_most(eta, values, data, lower)
-            return np.log(np.maximum(below, least))
+            (low, above_low), (high, above_high) = (
+                self._sides(eta, values, data, limit) for limit in (lower, upper)
+            )
+            # By the tail that is less.
+            between = np.where(low > 0.5, above_low - above_high, high - low)
+        return np.log(np.maximum(between, least))
 
-    def _at_most(self, eta: Array, values: Mapping[str, Array], data: Observations, limit: Array) -> Array:
-        """Return the probability of a target of no more than this, (..., n)."""
+    def _sides(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, limit: Array
+    ) -> tuple[Array, Array]:
+        """Return the probabilities of a target of no more than this, and of more, (..., n)."""
         ends = self.link.lower, self.link.upper if self.per != "exposure" else np.inf
         # Counts may be none, or all; what is measured lies between the ends.
         none = limit < ends[0] if self.counted else limit <= ends[0]
@@ -236,11 +240,18 @@ class Likelihood(BaseEstimator, ABC):
         limit = np.where(none | every, np.broadcast_to(data.y, np.shape(limit)), limit)
         if self.counted:
             limit = counts_below(limit, np.asarray(data.trials)) / data.trials
-        at = replace(data, y=limit)
-        found = self.probability_of_less(eta, values, at)
+        at_most, more = self.tails(eta, values, replace(data, y=limit))
+        return (
+            np.where(none, 0.0, np.where(every, 1.0, at_most)),
+            np.where(none, 1.0, np.where(every, 0.0, more)),
+        )
+
+    def tails(self, eta: Array, values: Mapping[str, Array], data: Observations) -> tuple[Array, Array]:
+        """Return the probabilities of no more than a row's target and of more; here to 1e-16 of one."""
+        at_most = self.probability_of_less(eta, values, data)
         if self.counted:
-            found = found + 0.5 * np.exp(self.log_density(eta, values, at))
-        return np.where(none, 0.0, np.where(every, 1.0, found))
+            at_most = at_most + 0.5 * np.exp(self.log_density(eta, values, data))
+        return at_most, 1.0 - at_most
 
     @abstractmethod
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
@@ -401,7 +412,28 @@ class Likelihood(BaseEstimator, ABC):
             As for `distribution`.
         lower, upper : TensorVariable or float, optional
         """
-        raise TypeError(f"{self!r} has no probability between limits in PyTensor.")
+        import pytensor.tensor as pt
+
+        def sides(limit: Any) -> tuple[Any, Any]:
+            if self.counted:
+                rounding = 1e-6
+                limit = pt.maximum(pt.floor(limit * data.trials + rounding), 0.0) / data.trials
+            return self.tails_graph(eta, values, replace(data, y=limit))
+
+        if lower is None or upper is None:
+            between = sides(upper)[0] if lower is None else sides(lower)[1]
+        else:
+            (low, above_low), (high, above_high) = sides(lower), sides(upper)
+            between = pt.switch(pt.gt(low, 0.5), above_low - above_high, high - low)
+        least = 1e-300
+        return pt.log(pt.maximum(between, least))
+
+    def tails_graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[Any, Any]:
+        """Return `tails` in PyTensor, shaped as eta."""
+        raise ValueError(
+            f"Under {self!r} PyMC has no probabilities of limits (y_censored, y_upper, truncation) that could be"
+            " differentiated: use inference='importance'."
+        )
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaln, expit, psi, xlog1py, xlogy, zeta
+from scipy.special import betainc, betaincc, betaln, expit, psi, xlog1py, xlogy, zeta
 
 from ..priors.base import ScalePrior, UnitPrior
 from ..priors.coefficients import Normal, PoweredCorrelation
@@ -85,8 +85,8 @@ class BetaLikelihood(Likelihood):
             raise ValueError(
                 f"With likelihood='beta', y must lie strictly between 0 and 1, got {y[rows[0]]:g} in row {rows[0]}"
                 f"{more}. Shares of counted trials are for likelihood='binomial' or 'beta_binomial', with their"
-                " counts; percentages are to be divided by 100. Else move y inside yourself, as"
-                " (y * (n - 1) + 0.5) / n of n rows does, knowing that zeros then look measured."
+                " counts; percentages are to be divided by 100. Of zeros say y_censored=-1, with the least that could"
+                " be told from none for y; or move y inside, as (y * (n - 1) + 0.5) / n of n rows does."
             )
         return np.where(outside, 0.5, y)
 
@@ -107,6 +107,10 @@ class BetaLikelihood(Likelihood):
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return np.asarray(betainc(*self._shapes(eta, values), data.y))
+
+    def tails(self, eta: Array, values: Mapping[str, Array], data: Observations) -> tuple[Array, Array]:
+        of = *self._shapes(eta, values), data.y
+        return np.asarray(betainc(*of)), np.asarray(betaincc(*of))
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return mean * (1.0 - mean) * values["dispersion"]
@@ -141,6 +145,17 @@ class BetaLikelihood(Likelihood):
         self, eta: Any, values: Mapping[str, Any], data: Observations
     ) -> tuple[str, dict[str, Any]]:
         return "Beta", shapes_graph(eta, values)
+
+    def tails_graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[Any, Any]:
+        import pytensor.tensor as pt
+
+        # Where there is no limit any number will do that has derivatives.
+        least = 1e-9
+        shapes, y = shapes_graph(eta, values), pt.clip(data.y, least, 1.0 - least)
+        return (
+            pt.betainc(shapes["alpha"], shapes["beta"], y),
+            pt.betainc(shapes["beta"], shapes["alpha"], 1.0 - y),
+        )
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return (

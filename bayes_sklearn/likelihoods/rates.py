@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincc, gammainc, gammaincc, gammaln, xlogy
+from scipy.special import betainc, betaincc, gammainc, gammaincc, gammaln, xlogy
 
 from ..priors.base import ScalePrior
 from ..priors.coefficients import Normal
@@ -98,8 +98,12 @@ class PoissonLikelihood(_OfRates):
         return log_density
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        at_most = gammaincc(_events(data) + 1.0, _mean(eta, data))
+        at_most, _ = self.tails(eta, values, data)
         return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
+
+    def tails(self, eta: Array, values: Mapping[str, Array], data: Observations) -> tuple[Array, Array]:
+        of = _events(data) + 1.0, _mean(eta, data)
+        return gammaincc(*of), gammainc(*of)
 
     def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array]:
         # More than k events are counted where the (k + 1)th, whose expected number is Gamma(k + 1), has come.
@@ -141,6 +145,12 @@ class PoissonLikelihood(_OfRates):
         import pytensor.tensor as pt
 
         return data.trials * (data.y * eta - pt.exp(eta))
+
+    def tails_graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[Any, Any]:
+        import pytensor.tensor as pt
+
+        of = data.y * data.trials + 1.0, data.trials * pt.exp(eta)
+        return pt.gammaincc(*of), pt.gammainc(*of)
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         return data.trials * share
@@ -221,12 +231,15 @@ class NegativeBinomialLikelihood(_OfRates):
         return log_density
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
+        at_most, _ = self.tails(eta, values, data)
+        return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
+
+    def tails(self, eta: Array, values: Mapping[str, Array], data: Observations) -> tuple[Array, Array]:
         phi = np.maximum(values["dispersion"], _LEAST_DISPERSION)
         with np.errstate(over="ignore"):
             odds = phi * _mean(eta, data)
-        share = 1.0 / (1.0 + 1.0 / np.maximum(odds, _TINY))
-        at_most = betaincc(_events(data) + 1.0, 1.0 / phi, share)
-        return np.maximum(at_most - 0.5 * np.exp(self.log_density(eta, values, data)), 0.0)
+        of = _events(data) + 1.0, 1.0 / phi, 1.0 / (1.0 + 1.0 / np.maximum(odds, _TINY))
+        return np.asarray(betaincc(*of)), np.asarray(betainc(*of))
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return mean / data.trials + values["dispersion"] * np.square(mean)
@@ -274,6 +287,14 @@ class NegativeBinomialLikelihood(_OfRates):
         events, phi = data.trials * data.y, values["dispersion"] + _LEAST_DISPERSION
         rising = log_product_graph(pt.ones_like(events), phi, events)
         return rising + events * eta - (events + 1.0 / phi) * pt.softplus(eta + pt.log(phi * data.trials))
+
+    def tails_graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[Any, Any]:
+        import pytensor.tensor as pt
+
+        phi, more = values["dispersion"], data.y * data.trials + 1.0
+        odds = phi * data.trials * pt.exp(eta)
+        at_most = pt.betainc(1.0 / phi, more, 1.0 / (1.0 + odds))
+        return at_most, pt.betainc(more, 1.0 / phi, odds / (1.0 + odds))
 
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
         mean = data.trials * share

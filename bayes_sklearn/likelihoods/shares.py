@@ -160,6 +160,17 @@ class BinomialLikelihood(_OfShares):
     ) -> tuple[str, dict[str, Any]]:
         return "Binomial", {"n": data.trials, "logit_p": eta}
 
+    def tails_graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> tuple[Any, Any]:
+        import pytensor.tensor as pt
+
+        successes = pt.minimum(data.y * data.trials, data.trials - 1.0)
+        more, failures, every = successes + 1.0, data.trials - successes, pt.ge(data.y, 1.0)
+        at_most = pt.betainc(failures, more, pt.sigmoid(-eta))
+        return (
+            pt.switch(every, 1.0, at_most),
+            pt.switch(every, 0.0, pt.betainc(more, failures, pt.sigmoid(eta))),
+        )
+
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
         import pytensor.tensor as pt
 

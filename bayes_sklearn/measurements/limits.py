@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 from .checks import check_vector
 from .messages import shown
@@ -37,11 +38,11 @@ class Limits:
         """Whether nothing is known of any of those targets."""
         return bool((self.unknown == self.censored).all())
 
-    def take(self, index: slice | NDArray[np.intp]) -> Limits:
+    def take(self, index: slice | NDArray[Any]) -> Limits:
         """Return those of some rows."""
         return Limits(self.censored[index], self.lower[index], self.upper[index])
 
-    def scaled(self, center: float, unit: float) -> Limits:
+    def scaled(self, center: float | Array, unit: float | Array) -> Limits:
         """Return them about a center and in a unit of the target."""
         return Limits(self.censored, (self.lower - center) / unit, (self.upper - center) / unit)
 
@@ -49,9 +50,30 @@ class Limits:
         """Return those of rows that are censored where their targets lie between limits, and else measured."""
         return Limits(self.censored & (y > self.lower) & (y <= self.upper), self.lower, self.upper)
 
-    def divided(self, by: Array) -> Limits:
-        """Return those of rates, of limits of counts."""
-        return Limits(self.censored, self.lower / by, self.upper / by)
+    def moments(self, y: Array, frequency: Array | None) -> tuple[float, float]:
+        """Return mean and standard deviation of the target, about those of a normal one of which this was seen.
+
+        By twenty steps of the EM algorithm, from limits taken for values and brought to within what was measured.
+        """
+        every = np.where(self.unknown, 0.0, 1.0 if frequency is None else frequency)
+        measured = y[~self.censored & (every > 0.0)]
+        least, most = (measured.min(), measured.max()) if len(measured) else (-np.inf, np.inf)
+        start = np.where(self.censored, np.clip(y, least, most), y)
+        mean = float(np.average(start, weights=every))
+        variance = float(np.average(np.square(start - mean), weights=every))
+        lower, upper, weight = (of[self.censored] for of in (self.lower, self.upper, every))
+        values, whole = y[~self.censored], every[~self.censored]
+        for _ in range(20 if variance > 0.0 else 0):
+            sd = np.sqrt(variance)
+            a, b = (lower - mean) / sd, (upper - mean) / sd
+            expected, left = _truncated_normal(a, b)
+            expected = mean + sd * expected
+            mean = float((whole @ values + weight @ expected) / every.sum())
+            within = whole @ np.square(values - mean) + weight @ (
+                np.square(expected - mean) + variance * left
+            )
+            variance = float(within / every.sum())
+        return mean, float(np.sqrt(variance))
 
 
 def unknown_in(limits: Limits | None, unknown: NDArray[np.bool_]) -> Limits:
@@ -115,7 +137,7 @@ def resolve_limits(
         stated = ~np.isnan(end)
         _refuse(
             stated & (end < y),
-            "y_upper is below y, {}: of a target between two limits y is the lower one. y_upper[{}] is",
+            "y_upper is below y{}: of a target between two limits y is the lower one. y_upper[{}] is",
             end,
         )
         _refuse(
@@ -159,6 +181,22 @@ def _upper(given: ArrayLike, n: int) -> Array:
     if upper.shape != (n,):
         raise ValueError(f"y_upper must have one value per row, shape ({n},), got shape {upper.shape}.")
     return upper
+
+
+def _truncated_normal(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Return means and variances of a standard normal variable between limits, about."""
+    far = 30.0
+    # The side on which distribution functions keep their digits.
+    turned = lower > 0.0
+    low = np.where(turned, np.maximum(-upper, -far), np.maximum(lower, -far))
+    high = np.where(turned, np.maximum(-lower, -far), np.minimum(upper, far))
+    below, above = (np.exp(-0.5 * np.square(end)) / np.sqrt(2.0 * np.pi) for end in (low, high))
+    between = np.maximum(ndtr(high) - ndtr(low), 1e-290)
+    mean = np.clip((below - above) / between, low, high)
+    variance = 1.0 + (low * below - high * above) / between - np.square(mean)
+    return np.where(turned, -mean, mean), np.clip(
+        variance, 0.0, np.minimum(1.0, 0.25 * np.square(high - low))
+    )
 
 
 def _refuse(broken: NDArray[np.bool_], message: str, values: Array) -> None:

@@ -198,6 +198,8 @@ def audit_errors(
     X_cov: ArrayLike | None = None,
     Xy_cov: ArrayLike | None = None,
     exposure: ArrayLike | float | None = None,
+    y_censored: ArrayLike | None = None,
+    y_upper: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     held_out: bool = False,
     pit: ArrayLike | None = None,
@@ -256,6 +258,9 @@ def audit_errors(
         Errors of the features, as in fit; new rows that state none are taken to be measured as those of fit.
     exposure : float or array-like of shape (n,), optional
         What the events in y were counted over, if no column of X holds it.
+    y_censored, y_upper : array-like of shape (n,), optional
+        Which rows have a limit in the place of y, as in fit, if no column of X says it: a value of each is drawn
+        from its prediction between the limits, once.
     groups : array-like of shape (n,), optional
         What rows are of (a patient, a batch, a site), where those of one may have something in common: numbers,
         names, or whatever can be a key. Rows whose group is missing (None, NaN) stand alone.
@@ -295,23 +300,21 @@ def audit_errors(
     regressor, table = final_regressor(estimator, X)
     target = _target(regressor, table, y, sample_weight, n)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-    given = {**errors, "exposure": exposure, "groups": _numbered(groups, n), "held_out": held_out}
+    of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+    given = {**errors, **of_target, "groups": _numbered(groups, n), "held_out": held_out}
     rows = standardize_rows(estimator, X, target, sample_weight, **given)
     if (n := len(rows.residual)) < 10:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least 10.")
     frequency = np.ones(n) if rows.frequency is None else rows.frequency
     overall = dispersion_of(rows, frequency, np.zeros(n, dtype=np.intp), np.zeros(n))
     value, error = float(overall.value[0]), float(overall.standard_error[0])
-    p_dispersion = _of_chance(value, error)
-    trend = trend_of(rows, frequency, value)
+    p_dispersion, trend = _of_chance(value, error), trend_of(rows, frequency, value)
     p_trend = float(stats.norm.sf(trend)) if np.isfinite(trend) else 1.0
     patterns = {} if rows.line is None else find_patterns(rows.line)
     verdict, found = decide(rows.kind, value, p_dispersion, p_trend, patterns, rate)
     interval = float(overall.lower[0]), float(overall.upper[0])
-    if pit is None and not held_out and getattr(regressor, "inference_", None) == "exact":
-        pit = np.nan_to_num(regressor.loo_pit(table, target, sample_weight, y_err=y_err))
-    values = _pit(rows, target, pit)
-    lower, upper = (limit[rows.used] for limit in rows.distribution.interval(0.95))
+    left_out = pit is None and not held_out and getattr(regressor, "inference_", None) == "exact"
+    values = _pit(rows, regressor.loo_pit(table, target, sample_weight, y_err=y_err) if left_out else pit)
     return ErrorAudit(
         verdict=verdict,
         message=explain(verdict, rows, regressor, value, interval, patterns, found),
@@ -324,7 +327,7 @@ def audit_errors(
         p_trend=p_trend,
         patterns=patterns,
         noise_scale=_noise_scale(regressor, rows.kind),
-        coverage=metrics.interval_coverage(target[rows.used], lower, upper, sample_weight=frequency),
+        coverage=_coverage(rows, frequency),
         pit=values,
         pit_error=metrics.pit_error(values, sample_weight=frequency),
         residuals=rows.residual,
@@ -407,11 +410,18 @@ def _pattern_lines(patterns: dict[str, Pattern], level: dict[str, float]) -> lis
     return lines
 
 
-def _pit(rows: StandardizedRows, y: Array, given: ArrayLike | None) -> Array:
+def _coverage(rows: StandardizedRows, frequency: Array) -> float:
+    """Return the share of the rows used that lie inside their predicted 95% intervals."""
+    lower, upper = (limit[rows.used] for limit in rows.distribution.interval(0.95))
+    return metrics.interval_coverage(rows.target[rows.used], lower, upper, sample_weight=frequency)
+
+
+def _pit(rows: StandardizedRows, given: ArrayLike | None) -> Array:
     """Return the PIT values of the rows used: those given, or of the predictions for them."""
+    y = rows.target
     if given is None:
         return metrics.pit(y, rows.distribution)[rows.used]
-    values = np.asarray(given, dtype=np.float64)
+    values = np.nan_to_num(np.asarray(given, dtype=np.float64), nan=-1.0)
     if values.shape != y.shape or not ((values >= 0.0) & (values <= 1.0))[rows.used].all():
         raise ValueError(
             f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns."

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
 from ..measurements.checks import check_vector
+from ..measurements.limits import Limits, resolve_limits
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
@@ -33,6 +35,8 @@ class StandardizedRows(NamedTuple):
 
     used: NDArray[np.bool_]
     """(rows given,) which of them these are."""
+    target: Array
+    """(rows given,) with draws between limits where these were seen, (51a)."""
     residual: Array
     """Standard normal, or Student's, where the stated errors are right, (51)."""
     tails: Tails
@@ -72,6 +76,8 @@ def standardize_rows(
     X_cov: Any = None,
     Xy_cov: Any = None,
     exposure: Any = None,
+    y_censored: Any = None,
+    y_upper: Any = None,
     groups: NDArray[np.intp] | None = None,
     held_out: bool = False,
 ) -> StandardizedRows:
@@ -82,11 +88,11 @@ def standardize_rows(
     depend on the noise scale, which would absorb stated errors that are wrong. Of a row that was fitted the line
     has followed the row: its residual from the line without it is r / (1 - h), and the divisor of r is
     ``sqrt(b (1 - h))``. Where the fit took variances that are no multiple of those stated, the line's is what
-    stated errors give a line with these weights.
+    stated errors give a line with these weights. Rows of which limits were seen have a draw between these.
 
     Parameters
     ----------
-    estimator, X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure, held_out
+    estimator, X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure, y_censored, y_upper, held_out
         As for `audit_errors`, y checked.
     groups : ndarray of shape (n,), optional
         Numbers of the groups that rows are of.
@@ -100,18 +106,23 @@ def standardize_rows(
     if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
         given = {
             "y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "exposure": exposure, "groups": groups,
+            "y_censored": y_censored, "y_upper": y_upper,
         }  # fmt: skip
         return _of_predictions(regressor, table, y, sample_weight, given, held_out)
     features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     errors = {name: given for name, given in features.items() if given is not None}
     rows = judged(regressor, table, sample_weight, y_err, errors, exposure, held_out)
-    return _of_model(rows, y, None if groups is None else groups[rows.used], held_out)
+    side = regressor._fitted.columns.held(rows.values).get("y_censored_column")
+    limits = resolve_limits(y, y_censored, y_upper, side)
+    return _of_model(rows, y, limits, None if groups is None else groups[rows.used], held_out)
 
 
 def _of_model(
-    rows: JudgedRows, y: Array, groups: NDArray[np.intp] | None, held_out: bool
+    rows: JudgedRows, y: Array, limits: Limits | None, groups: NDArray[np.intp] | None, held_out: bool
 ) -> StandardizedRows:
     """Return what `standardize_rows` does; `groups` are of the rows used."""
+    # What is drawn between limits lies about the line as new rows would.
+    new = np.full(len(y), held_out) if limits is None else limits.censored | held_out
     model, counts, used, frequency = rows.model, rows.counts, rows.used, rows.frequency
     mean, found = rows.distribution.mean(), variances_of(rows)
     # (52); the noise scale, by which both are multiplied, drops out.
@@ -121,29 +132,31 @@ def _of_model(
     if not held_out:
         if frequency is not None:
             leverage = leverage * frequency  # the line follows one measurement by all of its copies
-        _check_of_fit(leverage[used], n_parameters)
+        _check_of_fit(leverage[used & ~new], n_parameters)
         leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
     base = np.where(used, np.square(found.stated) + found.left_open, 1.0)
     design = _design(model, rows.values[used], mean[used])
     own, of_fit = np.zeros(len(y)), np.sqrt(variance[used])
     own[used] = variance[used] * _seen_by_line(design / of_fit[:, None], base[used] / variance[used])
     with np.errstate(invalid="ignore", divide="ignore"):  # rows left out
-        residual = (y - mean) / np.sqrt(base * (1.0 if held_out else 1.0 - 2.0 * leverage) + leverage * own)
+        divisor = np.sqrt(base * np.where(new, 1.0, 1.0 - 2.0 * leverage) + leverage * own)
+        y = y if limits is None else _drawn_between(limits, y, rows, divisor)
+        residual = (y - mean) / divisor
     scale = of_fit
     if counts is not None and not model._fitted.likelihood.counted:
         # The best guess of the row's own variance.
         guess = noise_in_fit(model, mean, counts, rows.y_err, PREDICTED_PRIOR_COUNT) + found.of_features
         scale = np.sqrt(guess[used])
-    weight = None if frequency is None else frequency[used]
+    weight, counted = (None if of is None else of[used] for of in (frequency, counts))
     tails = _tails(model, residual[used], weight)
-    counted = None if counts is None else counts[used]
     return StandardizedRows(
         used,
+        y,
         residual[used],
         tails,
         _score_variance(rows, base, tails)[used],
         leverage[used],
-        (np.ones(len(y)) if held_out else 1.0 - leverage)[used],
+        np.where(new, 1.0, 1.0 - leverage)[used],
         _common_variance(leverage[used], n_parameters) if held_out else 0.0,
         found.stated[used],
         np.sqrt(np.maximum(found.left_open[used], 0.0)),
@@ -165,6 +178,30 @@ def _of_model(
             tails.nu,
         ),
     )
+
+
+def _drawn_between(limits: Limits, y: Array, rows: JudgedRows, divisor: Array) -> Array:
+    """Return the targets, where limits were seen drawn between these, as if stated errors were right, (51a).
+
+    They say nothing of the errors then, where a fit's own would say twice what the rows that were measured do.
+    """
+    model, mean, (lower, upper) = rows.model, rows.distribution.mean(), (limits.lower, limits.upper)
+    cdf: Any = rows.distribution.cdf
+    ppf: Any = rows.distribution.ppf
+    if model._fitted.likelihood.has_noise_scale:
+        lower, upper = (lower - mean) / divisor, (upper - mean) / divisor
+        nu = getattr(model, "nu_", model._fitted.likelihood.constants.get("nu", np.inf))
+        cdf, ppf = stats.t(nu).cdf, stats.t(nu).ppf
+    low, high = (
+        np.where(np.isinf(end), none, cdf(np.where(np.isinf(end), 0.0, end)))
+        for end, none in ((lower, 0.0), (upper, 1.0))
+    )
+    smallest = 1e-12
+    place = low + np.random.default_rng(0).random(len(y)) * (high - low)
+    drawn = np.asarray(ppf(np.clip(place, smallest, 1.0 - smallest)))
+    if model._fitted.likelihood.has_noise_scale:
+        drawn = mean + divisor * drawn
+    return np.where(limits.censored, np.clip(drawn, limits.lower, limits.upper), y)
 
 
 def _score_variance(rows: JudgedRows, base: Array, tails: Tails) -> Array:
@@ -264,6 +301,7 @@ def _of_predictions(
         frequency = frequency[used]
     return StandardizedRows(
         used,
+        y,
         ((y - mean) / std)[used],
         Tails(),
         np.full(used.sum(), 2.0),

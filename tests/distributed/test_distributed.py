@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 
 from bayes_sklearn import Flat, Laplace, Mixture, distributed
 from bayes_sklearn.datasets import make_role_modeling
-from bayes_sklearn.estimators.count_reweighting import CountedRows
+from bayes_sklearn.inference.count_reweighting import CountedRows
 
 from agreement import assert_same
 from data import measured, shares

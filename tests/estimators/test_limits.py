@@ -16,7 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn import Flat, Normal, StudentTLikelihood
+from bayes_sklearn import Flat, Normal, StudentTLikelihood, audit_errors
+from bayes_sklearn.displays import PredictionDisplay, RegressionLineDisplay
+from bayes_sklearn.likelihoods.base import Observations
+from bayes_sklearn.likelihoods.registry import resolve_likelihood
+from bayes_sklearn.measurements.limits import resolve_limits
 from bayes_sklearn.metrics import SCORERS
 from bayes_sklearn.validation import simulation_based_calibration
 
@@ -161,6 +165,32 @@ def test_beside_errors_of_features(likelihood: str) -> None:
     noisy = model.fit(w[:, None], y, **given, y_censored=censored, X_err=0.7)
     assert abs(noisy.coef_[0] - 1.0) < 3.5 * noisy.coef_std_[0]
     assert noisy.inference_ == "importance"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("likelihood", ["binomial", "poisson", "negative_binomial", "beta"])
+def test_nuts_agrees_of_counts(likelihood: str) -> None:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(120, 1))
+    line, trials = 0.5 + 0.7 * X[:, 0], rng.integers(5, 30, 120)
+    given: dict[str, Any] = {}
+    if likelihood == "binomial":
+        y, given["sample_weight"] = rng.binomial(trials, special.expit(line)) / trials, trials
+        given["y_upper"] = np.where(rng.random(120) < 0.3, np.minimum(y + 3.0 / trials, 1.0), np.nan)
+    elif likelihood == "beta":
+        y = rng.beta(5.0 * special.expit(line), 5.0 * special.expit(-line))
+        y, given["y_censored"] = np.maximum(y, 0.3), np.where(y < 0.3, -1, 0)
+    else:
+        rate = np.exp(line) * (1.0 if likelihood == "poisson" else rng.gamma(2.0, 0.5, 120))
+        y = rng.poisson(rate)
+        y, given["y_censored"] = np.minimum(y, 4), np.where(y > 4, 1, 0)
+    means, sds = [], []
+    for engine in ("importance", "nuts"):
+        model = Regressor(likelihood=likelihood, inference=engine, random_state=0).fit(X, y, **given)
+        means.append(np.append(model.coef_, model.intercept_))
+        sds.append(model.coef_std_[0])
+    assert_allclose((means[0] - means[1]) / sds[0], 0.0, atol=0.12)
+    assert_allclose(sds[0], sds[1], rtol=0.1)
 
 
 @pytest.mark.thorough
@@ -328,6 +358,100 @@ def test_bad_limits_are_named(given: dict[str, Any], error: type[Exception], mes
         model.fit(X, y, **given)
     assert len(str(caught.value)) <= 400
     assert model.__dict__.keys() == before.keys()
+
+
+def test_what_limits_bound_on_one_side_alone_is_refused() -> None:
+    """Under the flat prior of the intercept, by default; not under a normal one, nor where others were measured."""
+    X, y, _, _ = table(8, 30)
+    below = np.full(30, -1)
+    with pytest.raises(ValueError, match=r"bound it on one side alone. Use intercept_prior=Normal"):
+        Regressor().fit(X, y, y_censored=below)
+    Regressor(intercept_prior=Normal(), random_state=0).fit(X, y, y_censored=below)
+    sides = np.where(y < np.median(y), 1, -1)
+    Regressor(random_state=0).fit(X, y, y_censored=sides)
+    with pytest.raises(ValueError, match="Use coef_prior=Normal"):
+        Regressor(coef_prior=Flat(), fit_intercept=False).fit(np.exp(X), y, y_censored=below)
+
+
+def test_the_unit_of_priors_is_what_a_normal_target_would_have() -> None:
+    """By SciPy's maximum likelihood; and limits that say nothing, however far away, change nothing."""
+    _, y, censored, _ = table(9, 3000)
+    limits = resolve_limits(y, censored, None, None)
+    assert limits is not None
+    of = stats.CensoredData.left_censored(y, censored < 0)
+    assert_allclose(limits.moments(y, None), stats.norm.fit(of), rtol=2e-3)
+    far = np.where(np.arange(3000) % 2 == 0, -1, 0)
+    seen = resolve_limits(np.where(far < 0, 1e9, y), far, None, None)
+    assert seen is not None
+    assert_allclose(seen.moments(np.where(far < 0, 1e9, y), None), (y[1::2].mean(), y[1::2].std()), rtol=1e-4)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial", "beta"])
+def test_tails_keep_their_digits(likelihood: str) -> None:
+    """Of counts and proportions as unlikely as 1e-40 on either side, by SciPy."""
+    of = resolve_likelihood(likelihood)
+    eta, values = np.full(2, -2.0), {} if likelihood == "poisson" else {"dispersion": np.full(2, 0.3)}
+    noise = {
+        "poisson": lambda: stats.poisson(50.0 * np.exp(-2.0)),
+        "negative_binomial": lambda: stats.nbinom(1.0 / 0.3, 1.0 / (1.0 + 0.3 * 50.0 * np.exp(-2.0))),
+        "beta": lambda: stats.beta(*(0.7 / 0.3 * special.expit([-2.0, 2.0]))),
+    }[likelihood]()
+    limit, per = (0.999999, 1.0) if likelihood == "beta" else (80.0, 50.0)
+    data = Observations(np.full(2, 0.5), trials=per)
+    one_sided = np.array([limit / per, -np.inf]), np.array([np.inf, 1e-4 if likelihood == "beta" else 0.0])
+    found = of.log_between(eta, values, data, *one_sided)
+    assert_allclose(found, [noise.logsf(limit), noise.logcdf(one_sided[1][1])], rtol=1e-9)
+    assert found[0] < -10.0
+
+
+def test_rows_that_say_nothing_are_no_warning_of_leave_one_out() -> None:
+    """A limit far above the line is as likely as can be at every draw: its Pareto k is of rounding."""
+    X, y, censored, _ = table(11, 60)
+    censored[0], y[0] = -1, 30.0
+    model = Regressor(random_state=0).fit(X, y, y_censored=censored)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        k = model.loo(X, y, y_censored=censored).pareto_k
+    assert float(np.asarray(k)[0]) <= 0.0
+
+
+@pytest.mark.thorough
+def test_an_audit_draws_between_limits() -> None:
+    """5% false alarms are allowed: 19 of 200 or more come by chance once in 400 times; errors too small are seen."""
+    verdicts: dict[float, list[str]] = {1.0: [], 1.6: []}
+    for times, found in verdicts.items():
+        for seed in range(200 if times == 1.0 else 40):
+            rng = np.random.default_rng(500 + seed)
+            X, errors = rng.normal(size=(120, 2)), rng.uniform(0.3, 0.8, 120)
+            y = 1.0 + X @ [1.0, 0.5] + times * errors * rng.normal(size=120)
+            at = np.quantile(y, 0.3)
+            given = {"y_err": errors, "y_censored": np.where(y < at, -1, 0)}
+            y = np.maximum(y, at)
+            model = Regressor(random_state=0).fit(X, y, **given)
+            found.append(str(audit_errors(model, X, y, **given).verdict))
+    assert 200 - verdicts[1.0].count("about right") < 19
+    assert verdicts[1.6].count("about right") < 4
+
+
+def test_limits_are_drawn_as_arrows() -> None:
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(40, 1))
+    y = X[:, 0] + 0.3 * rng.normal(size=40)
+    sides = np.select([y < -0.5, y > 1.0], [-1.0, 1.0], 0.0)
+    y = np.clip(y, -0.5, 1.0)
+    model = Regressor(y_censored_column=1, random_state=0).fit(np.column_stack([X, sides]), y)
+    line = RegressionLineDisplay.from_estimator(model, np.column_stack([X, sides]), y)
+    carets = sum(len(caps.get_xdata()) for caps in line.limits_.lines[1])
+    assert carets == 2 * np.count_nonzero(sides)  # an arrow and the bar across each limit
+    assert len(line.points_.lines[0].get_xdata()) == np.count_nonzero(sides == 0.0)
+    of_predictions = PredictionDisplay.from_estimator(model, np.column_stack([X, sides]), y)
+    drawn = np.concatenate([of_predictions.inside, of_predictions.outside])
+    assert sorted(drawn) == np.flatnonzero(sides == 0.0).tolist()
+    upper = np.where(sides == 1.0, 2.0, np.nan)
+    between = Regressor(random_state=0).fit(X, y, y_censored=np.minimum(sides, 0.0), y_upper=upper)
+    given = {"y_censored": np.minimum(sides, 0.0), "y_upper": upper}
+    bars = RegressionLineDisplay.from_estimator(between, X, y, **given).limits_.lines[2][0].get_segments()
+    assert sum(np.allclose(np.sort(bar[:, 1]), [1.0, 2.0]) for bar in bars) == np.count_nonzero(sides == 1.0)
 
 
 def test_where_limits_do_not_go() -> None:

@@ -220,7 +220,7 @@ def test_what_goes_with_no_selection_is_refused() -> None:
     with pytest.raises(ValueError, match="goes with shares under likelihood='binomial'"):
         Regressor(truncation=(0.1, None), weight_type="counts").fit(X, shares, counts)
     of_shares = Regressor(
-        likelihood="binomial", weight_type="counts", truncation=(0.1, None), inference="nuts"
+        likelihood="beta_binomial", weight_type="counts", truncation=(0.1, None), inference="nuts"
     )
     with pytest.raises(ValueError, match="no graph of how likely"):
         of_shares.fit(X, shares, counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...likelihoods.base import Likelihood
 from ...priors.base import ScaleMixture
 from ..importance.engine import without_noise
 from ..posterior import Posterior
@@ -21,10 +22,10 @@ def why_not(problem: Problem) -> str | None:
         reason = without_noise(problem, method)
         if reason is not None:
             return reason
-    of, limits = problem.likelihood, problem.limits
+    of, limits = problem.likelihood.population, problem.limits
     limited = problem.truncation is not None or (limits is not None and not limits.say_nothing)
-    if limited and not of.has_noise_scale:
-        return f"there is no graph of how likely {of.population!r} lets targets lie between limits"
+    if limited and not of.has_noise_scale and type(of).tails_graph is Likelihood.tails_graph:
+        return f"there is no graph of how likely {of!r} lets targets lie between limits"
     missing = missing_distribution(problem)
     return None if missing is None else f"PyMC has no distribution for {missing}"
 

@@ -277,15 +277,17 @@ def _nutpie(formulation: Formulation, settings: SamplerSettings, options: Sample
                 time.sleep(poll)
             with quietly():
                 return sampler.wait()
-        except RuntimeError as error:
-            sampler.cancel()
+        except BaseException as error:
+            # Of Rust's panics, which leave nothing to cancel, no more is known than their name.
+            panic = type(error).__name__ == "PanicException"
+            if not panic:
+                sampler.cancel()
+            if not panic and not isinstance(error, RuntimeError):
+                raise
             raise ValueError(
                 f"NUTS could not run ({str(error).splitlines()[0]}): the density is not finite where it starts. Are"
                 " errors or priors in another unit than the data, many orders of magnitude away?"
             ) from None
-        except BaseException:
-            sampler.cancel()
-            raise
 
 
 def _is_finished(sampler: Any) -> bool:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from ..inference.posterior import Posterior, mapped_blocks, row_blocks
-from ..inference.problem import Problem
 from ..measurements.compressed import Rows
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors
+from .posterior import Posterior, mapped_blocks, row_blocks
+from .problem import Problem
 
 __all__ = [
     "CountedRows",

@@ -1,0 +1,195 @@
+"""What the variance of predictions is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..prediction.distribution import PredictiveDistribution
+from ..prediction.of_estimators import predictive_distribution
+from .axes import PARTS, Display, RowWeights
+
+__all__ = ["VarianceDisplay"]
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
+
+class VarianceDisplay(Display):
+    """What the variance of each prediction is made of, stacked.
+
+    Parameters
+    ----------
+    parts : dict of str to ndarray of shape (n,)
+        Name to variances that add up to a prediction's.
+    by : ndarray of shape (n,)
+        What the rows are ordered by.
+    by_name : str
+        Its name, for the axis.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts in the averages of tenths of the rows; 0 leaves it out.
+
+    Attributes
+    ----------
+    bars_ : dict of str to BarContainer
+        After `plot`: the parts' bars; a part that is zero everywhere has none.
+    """
+
+    def __init__(
+        self,
+        parts: dict[str, Array],
+        by: Array,
+        by_name: str = "predicted value",
+        *,
+        sample_weight: ArrayLike | None = None,
+    ):
+        rows = RowWeights.of(sample_weight, len(by))
+        self.parts = {name: part[rows.used] for name, part in parts.items()}
+        self.by = by[rows.used]
+        self.by_name = by_name
+        self.sample_weight = rows.weight
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        by: ArrayLike | None = None,
+        by_name: str | None = None,
+        kind: Literal["auto", "rows", "deciles"] = "auto",
+        share: bool = False,
+        ax: Axes | None = None,
+        **predict_params: Any,
+    ) -> Self:
+        """Draw for a fitted regressor, Pipeline or search.
+
+        Parameters
+        ----------
+        estimator : fitted regressor
+            Any whose predict takes ``return_std``; others than BayesianErrorsInVariablesRegressor have one part.
+        X : array-like of shape (n, k)
+        sample_weight : array-like of shape (n,), optional
+            How often each row counts in the averages of tenths. The counts behind shares are ``counts``.
+        by : array-like of shape (n,), optional
+            What to order rows by, such as their counts; None: the predicted value.
+        by_name : str, optional
+            Its name, for the axis.
+        kind, share
+            As for `plot`.
+        ax : matplotlib Axes, optional
+        **predict_params
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
+        """
+        distribution = predictive_distribution(estimator, X, **predict_params)
+        return cls.from_predictions(
+            distribution, sample_weight=sample_weight, by=by, by_name=by_name, kind=kind, share=share, ax=ax
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_pred: PredictiveDistribution,
+        *,
+        sample_weight: ArrayLike | None = None,
+        by: ArrayLike | None = None,
+        by_name: str | None = None,
+        kind: Literal["auto", "rows", "deciles"] = "auto",
+        share: bool = False,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw for a predictive distribution.
+
+        Parameters
+        ----------
+        y_pred : PredictiveDistribution
+        sample_weight, by, by_name, kind, share, ax
+            As for `from_estimator`.
+        """
+        n = len(y_pred)
+        order, name = y_pred.mean(), "predicted value"
+        if by is not None:
+            order, name = np.asarray(by, dtype=np.float64), by_name or getattr(by, "name", None) or "by"
+        if order.shape != (n,) or not np.isfinite(order).all():
+            raise ValueError(f"by must be {n} finite numbers, one a row, got shape {order.shape}.")
+        display = cls(y_pred.variance_parts, order, name, sample_weight=sample_weight)
+        return display.plot(ax, kind=kind, share=share)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["auto", "rows", "deciles"] = "auto",
+        share: bool = False,
+    ) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            None: in a new figure.
+        kind : {"auto", "rows", "deciles"}, default="auto"
+            One bar a row, or the average of each tenth of the rows; "auto": rows, where they are at most 60.
+        share : bool, default=False
+            Whether bars are percentages of the variance instead of variances.
+
+        Returns
+        -------
+        self
+        """
+        labels = {
+            "parameters": "line (parameters)",
+            "feature_error": "errors of features",
+            "scatter": "scatter about the line",
+            "target_error": "stated errors of target",
+            "finite_count": "finite counts",
+            "total": "total",
+        }
+        most_rows_apart = 60
+        if kind not in ("auto", "rows", "deciles"):
+            raise ValueError(f"kind must be 'auto', 'rows' or 'deciles', got {kind!r}.")
+        n = len(self.by)
+        by_rows = kind == "rows" or (kind == "auto" and n <= most_rows_apart)
+        order = np.argsort(self.by, kind="stable")
+        groups = [order[i : i + 1] for i in range(n)] if by_rows else np.array_split(order, min(10, n))
+        parts = {
+            name: np.array([np.average(part[group], weights=self.sample_weight[group]) for group in groups])
+            for name, part in self.parts.items()
+        }
+        total = np.sum(list(parts.values()), axis=0)
+        ax = self._open(ax, (6.4, 4.6))
+        bottom = np.zeros(len(groups))
+        place = np.arange(len(groups))
+        self.bars_ = {}
+        for name, part in parts.items():
+            if not part.any():
+                continue
+            height = 100.0 * part / total if share else part
+            self.bars_[name] = ax.bar(
+                place,
+                height,
+                1.0 if by_rows else 0.8,
+                bottom=bottom,
+                color=PARTS.get(name),
+                label=labels.get(name, name),
+            )
+            bottom = bottom + height
+        if by_rows:
+            ax.set_xlabel(f"rows in order of {self.by_name}")
+            ax.set_xticks([])
+        else:
+            ranges = [(self.by[group].min(), self.by[group].max()) for group in groups]
+            ax.set_xticks(place, [f"{low:.3g}\n{high:.3g}" for low, high in ranges], fontsize="small")
+            ax.set_xlabel(f"{self.by_name}: least and largest of each tenth of the rows")
+        ax.set_ylabel(
+            "share of the variance (%)"
+            if share
+            else "variance of a new measurement\n(squared unit of the target)"
+        )
+        self._legend(columns=3)
+        return self
