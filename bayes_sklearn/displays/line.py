@@ -16,7 +16,7 @@ from ..measurements.messages import shown
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from ..validation.stated_errors import error_bars
-from .axes import BLUE, GREY, Display, RowWeights, percent
+from .axes import BLUE, GREY, Display, RowWeights, complete_rows, percent
 
 __all__ = ["RegressionLineDisplay"]
 
@@ -153,16 +153,14 @@ class RegressionLineDisplay(Display):
             Where there is no such column.
         """
         check_coverage(coverage)
-        missing = getattr(final_regressor(estimator, X)[0], "missing", "error") == "model"
-        table = _table(X, missing)
+        table = _table(X, missing := getattr(final_regressor(estimator, X)[0], "missing", None) == "model")
         names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
         held = _HeldColumns.of(estimator, table, names)
         held.check_feature(place, feature)
         rows, target = held.read(table, y, sample_weight, counts)
-        if missing:
-            rows = rows.where(_complete(table))
+        rows = rows.where(complete_rows(table)) if missing else rows
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x[rows.used], input_name="X")
@@ -388,17 +386,13 @@ class _HeldColumns(NamedTuple):
         return table if self.exposure is None else _replaced(table, self.exposure, np.ones(len(table)))
 
 
-def _complete(table: Any) -> NDArray[np.bool_]:
-    """Return which rows lack nothing: those are drawn."""
-    return np.asarray(~(table.isna() if hasattr(table, "isna") else np.isnan(table)), dtype=bool).all(axis=1)
-
-
 def _table(X: Any, missing: bool) -> Any:
     """Return X as a data frame of pandas's, if it is a frame, or an array of floats."""
     with named("X"):
         if not hasattr(X, "columns"):
-            finite = "allow-nan" if missing else True
-            return check_array(X, dtype=np.float64, input_name="X", ensure_all_finite=finite)
+            return check_array(
+                X, np.float64, input_name="X", ensure_all_finite="allow-nan" if missing else True
+            )
         if not hasattr(X, "iloc"):
             import pandas as pd
 

@@ -30,6 +30,7 @@ from ..measurements.limits import sides
 from ..measurements.messages import shown, warn
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
+from ..prediction.gaps import filled_rows, gaps_of
 from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
@@ -137,7 +138,7 @@ class FittedModel:
         exposure: Any = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
-        held, gaps = self.columns.held(table), self.gaps(table)
+        held, gaps = self.columns.held(table), gaps_of(table, self.columns, self.posterior)
         check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
@@ -153,7 +154,7 @@ class FittedModel:
             self.likelihood,
             self.posterior,
             self.noise_model,
-            self.filled(table, gaps),
+            filled_rows(table, gaps, self.columns, self.posterior),
             self.columns.features,
             counts=counts,
             y_err=y_err,
@@ -170,40 +171,6 @@ class FittedModel:
         if "y_censored_column" in held:
             distribution.censored = sides(held["y_censored_column"], len(table), "y_censored_column")
         return distribution
-
-    def gaps(self, table: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Return which features of new rows were not measured, (n, p), or None.
-
-        Raises
-        ------
-        ValueError
-            Where one is that all rows of fit had.
-        """
-        found = self.columns.missing(table)
-        if not found.any():
-            return None
-        true = self.posterior.true_features
-        beyond = found.any(axis=0)
-        beyond[[] if true is None else true.noisy] = False
-        if beyond.any():
-            raise ValueError(
-                f"X has NaN in {shown(self.columns.feature_names[beyond][0])}, which no row of the fit lacked and"
-                " which had no errors: how it is distributed given the others is not known. Fit with rows that lack"
-                " it, or fill in its value."
-            )
-        return found
-
-    def filled(self, table: NDArray[Any], gaps: NDArray[np.bool_] | None) -> NDArray[Any]:
-        """Return new rows with what is expected in the place of what was not measured, of which errors say so."""
-        true = self.posterior.true_features
-        if gaps is None or true is None:
-            return table
-        features = np.arange(table.shape[1]) if self.columns.features is None else self.columns.features
-        filled = np.array(table, dtype=np.float64)
-        places = features[true.noisy]
-        expected = true.expected(filled[:, features], self.posterior.weights)
-        filled[:, places] = np.where(gaps[:, true.noisy], expected, filled[:, places])
-        return filled
 
     def new_feature_errors(
         self,

@@ -22,6 +22,7 @@ from ..measurements.checks import read_table, read_target, resolve_truncation
 from ..measurements.compressed import Rows
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
+from ..prediction.gaps import filled_rows, gaps_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
@@ -141,7 +142,7 @@ def observed_rows(
         scattered=fitted.noise_model.noise.scatters,
     )
     stated = errors.standard_error if errors.kind == "standard_error" else None
-    gaps = fitted.gaps(table)
+    gaps = gaps_of(table, columns, fitted.posterior)
     feature_error = _feature_error(fitted, table, of_features, stated, gaps)
     trials = errors.counts if fitted.likelihood.counted else None
     if not fitted.likelihood.counted:
@@ -150,7 +151,7 @@ def observed_rows(
     if unknown.any():  # rows to predict: there is nothing to hold against a prediction
         once = 1.0 if errors.frequency is None else errors.frequency
         errors = replace(errors, frequency=np.where(unknown, 0.0, once))
-    table = fitted.filled(table, gaps)
+    table = filled_rows(table, gaps, columns, fitted.posterior)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     resolve_truncation(fitted.truncation, target, rows.used, counted=fitted.likelihood.counted)
     standard_error = _standard_error(fitted, rows, errors)

@@ -26,7 +26,7 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, doubtful_cells, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
-from ..measurements.missing import filled
+from ..measurements.missing import check_known, filled
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components
@@ -140,7 +140,7 @@ def read(
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
     gaps, unknown = columns.missing(table), np.isnan(target)
-    _check_known(gaps, unknown, columns, batch=batch)
+    check_known(gaps, unknown, columns.feature_names, batch=batch)
     if unknown.any():  # nothing is known of these: a number that is a target will do at first
         target = np.where(unknown, 0.0 if likelihood.counted else target[~unknown][0], target)
     given, as_given = {"sample_weight": sample_weight, **of_target}, target
@@ -179,25 +179,6 @@ def read(
     return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
 
 
-def _check_known(
-    gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], columns: Columns, *, batch: bool
-) -> None:
-    """Refuse features and targets that were never measured, and gaps where rows come batch by batch."""
-    if unknown.all():
-        raise ValueError("y is NaN in all rows: there is nothing to fit.")
-    empty = gaps.all(axis=0)
-    if empty.any():
-        raise ValueError(
-            f"X has no value of {', '.join(map(shown, columns.feature_names[empty][:3]))}: a feature that was never"
-            " measured has no coefficient. Leave the column out."
-        )
-    if batch and (gaps.any() or unknown.any()):
-        name = "y" if unknown.any() else f"X, in {shown(columns.feature_names[gaps.any(axis=0)][0])},"
-        raise ValueError(
-            f"{name} has NaN, and missing='model' takes the rows themselves: call fit with all of them."
-        )
-
-
 def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Likelihood) -> TrainingData:
     """Return data with likely values in the place of what was not measured, and errors and limits that say so.
 
@@ -207,7 +188,8 @@ def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Li
     if errors is None:
         once = 1.0 if rows.frequency is None else rows.frequency
         return data.weighted(np.where(unknown, 0.0, once)) if unknown.any() else data
-    useless = errors.larger(NOTHING, rows.take(slice(None))[:, errors.noisy], rows.frequency)
+    readings = np.asarray(rows.take(slice(None))[:, errors.noisy], dtype=np.float64)
+    useless = errors.larger(NOTHING, readings, rows.frequency)
     errors = errors if useless is None else errors.not_measured(useless)
     if unknown.any():
         rows = replace(rows, limits=unknown_in(rows.limits, unknown))
@@ -275,10 +257,12 @@ def specify(model: Any, data: TrainingData) -> Specification:
 
 
 def _robust_units(data: TrainingData, likelihood: Likelihood) -> PriorUnits | None:
-    """Return units that readings with errors far beyond the features' spread have no part in; None: there are none."""
+    """Return units in which readings with errors far beyond a feature's spread have no part; None: none has any."""
     rows, errors = data.rows, data.feature_errors
-    doubtful = None if errors is None else doubtful_cells(errors, rows.take(slice(None)), rows.frequency)
-    if errors is None or doubtful is None:
+    if errors is None:
+        return None
+    doubtful = doubtful_cells(errors, np.asarray(rows.take(slice(None)), dtype=np.float64), rows.frequency)
+    if doubtful is None:
         return None
     likely = filled(rows, errors.noisy, doubtful, plain=True)
     table = np.column_stack([likely.take(slice(None)), rows.y])

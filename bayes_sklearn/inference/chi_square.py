@@ -88,9 +88,9 @@ class _MeasuredRows(NamedTuple):
     @classmethod
     def of(cls, posterior: Posterior, problem: Problem, errors: FeatureErrors) -> _MeasuredRows:
         rows, first = problem.rows, int(not problem.fit_intercept)
-        used = (
-            rows.used if problem.unmeasured is None else rows.used[~problem.unmeasured.any(axis=1)[rows.used]]
-        )
+        used = rows.used
+        if problem.unmeasured is not None:
+            used = used[np.asarray(~problem.unmeasured[used].any(axis=1))]
         errors = errors.take(used)
         here = rows.here(np.append(posterior.center, 0.0))
         x = rows.take(used) - here[:-1]

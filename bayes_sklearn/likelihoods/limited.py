@@ -18,7 +18,7 @@ from .base import Derivatives, Likelihood, Observations, counts_below
 from .noise import Noise
 from .parameters import Auxiliary
 
-__all__ = ["Censored", "Truncated", "log_between_sides", "selected"]
+__all__ = ["Censored", "Truncated", "log_between_sides", "selected", "with_limits"]
 
 Array = NDArray[np.float64]
 
@@ -29,6 +29,11 @@ _NAMES = ("lower_limit", "upper_limit")
 def selected(of: Likelihood, truncation: tuple[float, float] | None) -> Likelihood:
     """Return the likelihood of rows whose targets lie between limits, in the unit that these are in, or of all."""
     return of.population if truncation is None else Truncated(of.population, *truncation)
+
+
+def with_limits(of: Likelihood, limits: Limits) -> Likelihood:
+    """Return the likelihood of rows some of whose targets are limits; a normal one where they are just not there."""
+    return of if limits.say_nothing and of.is_normal else Censored(of, limits.say_nothing)
 
 
 class _OfOther(Likelihood):

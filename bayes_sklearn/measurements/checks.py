@@ -135,14 +135,12 @@ def read_table(
     TypeError, ValueError
         Naming X.
     """
-    missing = getattr(estimator, "missing", None)
+    finite = "allow-nan" if (missing := getattr(estimator, "missing", None)) == "model" else True
     remedy = ", or use missing='model': such features were not measured" if missing == "error" else ""
-    finite, kinds = "allow-nan" if missing == "model" else True, [np.float64, np.float32]
     with named("X", lambda said: _where_in_table(estimator, X, said), remedy):
         check_unmasked(X)
-        return validate_data(
-            estimator, X, reset=reset, dtype=kinds, ensure_min_samples=min_samples, ensure_all_finite=finite
-        )
+        wanted = {"dtype": [np.float64, np.float32], "ensure_min_samples": min_samples}
+        return validate_data(estimator, X, reset=reset, ensure_all_finite=finite, **wanted)
 
 
 def _where_in_table(estimator: Any, X: Any, said: str) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import as_floats
 from .compressed import taken
-from .messages import first_offender, shown
-from .missing import spread_of_readings
+from .labels import aligned, aligned_both_ways, numbers
+from .missing import imputed, spread_of_readings
 
 __all__ = ["FeatureErrors", "resolve_feature_errors"]
 
@@ -194,6 +192,24 @@ def telling(errors: FeatureErrors, X: Array, frequency: Array | None) -> Feature
     return errors if doubtful is None else errors.not_measured(doubtful)
 
 
+def told_by(
+    errors: FeatureErrors, X: Array, y: Array, frequency: Array | None
+) -> tuple[Array | None, Array | None]:
+    """Return the mean covariance of errors, (q, q), where some readings tell next to nothing, and likely readings.
+
+    These, (n, q), are None where there are none in the place of which other ones are likely.
+    """
+    told, doubtful = errors, doubtful_cells(errors, X, frequency)
+    if doubtful is not None:
+        told = errors.not_measured(doubtful)
+    mean = None if told.unmeasured is None else told.typical(frequency).covariance
+    if doubtful is None:
+        return mean, None
+    table = np.column_stack([X, y])
+    table[:, errors.noisy] = np.where(doubtful, np.nan, table[:, errors.noisy])
+    return mean, imputed(table, frequency)[:, errors.noisy]
+
+
 def resolve_feature_errors(
     n: int,
     names: Sequence[str],
@@ -260,9 +276,11 @@ def resolve_feature_errors(
         noisy, error = place[some], error[..., some]
         covariance = np.square(error)[..., None] * np.eye(len(noisy))
     if missing is not None:
-        every = FeatureErrors(noisy, covariance)
-        noisy = np.union1d(noisy, np.flatnonzero(missing.any(axis=0)))
-        covariance = every.among(noisy)
+        stated, noisy = (
+            FeatureErrors(noisy, covariance),
+            np.union1d(noisy, np.flatnonzero(missing.any(axis=0))),
+        )
+        covariance = stated.among(noisy)
     if not len(noisy):
         if Xy_cov is not None:
             raise ValueError("Xy_cov is given, but no errors of X: give X_err or X_cov, too.")
@@ -280,7 +298,7 @@ def _standard_errors(
 ) -> Array:
     """Return standard errors as (p,) or (n, p)."""
     p = len(names)
-    array = _numbers(_aligned(value, names, "X_err"), "X_err")
+    array = numbers(aligned(value, names, "X_err"), "X_err")
     if array.ndim == 0:
         array = np.full(p, array)
     elif array.shape == (n,) and p == 1:
@@ -303,8 +321,8 @@ def _covariances(
     """Return covariances as (p, p) or (n, p, p)."""
     p = len(names)
     if hasattr(value, "columns"):
-        value = _aligned_both_ways(value, names)
-    array = _numbers(value, "X_cov")
+        value = aligned_both_ways(value, names)
+    array = numbers(value, "X_cov")
     if array.shape not in ((p, p), (n, p, p)):
         raise ValueError(
             f"X_cov has shape {array.shape}; there are {n} rows and {p} features: give one covariance for all rows"
@@ -334,7 +352,7 @@ def _with_target(
 ) -> Array:
     """Return covariances with the target's error as (q,) or (n, q)."""
     p = len(names)
-    array = _numbers(_aligned(value, names, "Xy_cov"), "Xy_cov")
+    array = numbers(aligned(value, names, "Xy_cov"), "Xy_cov")
     if array.shape == (n,) and p == 1:
         array = array[:, None]
     if array.ndim == 0 and p == 1:
@@ -390,56 +408,6 @@ def _check_semidefinite(array: Array, subject: str) -> None:
             f"{subject}{row}: it has a negative eigenvalue, so that some combination of errors would have a negative"
             " variance. Check the signs and units; a covariance is at most the product of the standard errors."
         )
-
-
-def _aligned(value: object, names: Sequence[str], argument: str) -> object:
-    """Return a frame's columns, or a labelled vector's entries, in the order of the features."""
-    if hasattr(value, "columns") and (hasattr(value, "iloc") or hasattr(value, "select")):
-        labels = _labels(value, names, argument)
-        if hasattr(value, "iloc"):
-            return value.iloc[:, [labels.index(name) for name in names]]
-        return np.column_stack([np.asarray(value[labels[labels.index(name)]]) for name in names])  # type: ignore[index]
-    if hasattr(value, "index") and hasattr(value, "iloc"):
-        labels = [str(label) for label in value.index]
-        if sorted(labels) == sorted(names):
-            return value.iloc[[labels.index(name) for name in names]]
-    return value
-
-
-def _labels(frame: Any, names: Sequence[str], argument: str) -> list[str]:
-    """Return the names of a frame's columns, which have to be those of the features."""
-    labels = [str(label) for label in getattr(frame, "column_names", frame.columns)]
-    if sorted(labels) != sorted(names):
-        missing = [name for name in names if name not in labels]
-        unknown = [label for label in labels if label not in names]
-        raise ValueError(
-            f"{argument} is a frame whose columns are not the features: missing {shown(missing)}, unknown"
-            f" {shown(unknown)}. Name"
-            " them as in X."
-        )
-    return labels
-
-
-def _aligned_both_ways(value: Any, names: Sequence[str]) -> object:
-    """Return a covariance's rows and columns in the order of the features; rows go as columns where nameless."""
-    columns = _labels(value, names, "X_cov")
-    rows = [str(label) for label in value.index] if hasattr(value, "iloc") else columns
-    if rows == [str(position) for position in range(len(names))]:
-        rows = columns
-    if sorted(rows) != sorted(names):
-        raise ValueError(
-            f"X_cov is a frame whose rows are labelled {shown(rows)}: label them as its columns, or not at all."
-        )
-    aligned = np.asarray(_aligned(value, names, "X_cov"))
-    return aligned[[rows.index(name) for name in names]]
-
-
-def _numbers(value: object, argument: str) -> Array:
-    try:
-        return as_floats(value).copy()
-    except TypeError:
-        reason = first_offender(value) or f"got {shown(value)}"
-        raise TypeError(f"{argument} must be real numbers, but {reason}.") from None
 
 
 def _check_numbers(array: Array, argument: str) -> None:

@@ -8,13 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compressed import Rows
+from .messages import shown
 
-__all__ = ["filled", "imputed", "spread_of_readings"]
+__all__ = ["check_known", "filled", "imputed", "spread_of_readings"]
 
 Array = NDArray[np.float64]
 
 # Rows of which means and covariances are found, and steps of the expectation-maximisation that finds them.
 _ROWS, _STEPS = 1000, 25
+
+
+def check_known(
+    gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], names: NDArray[np.object_], *, batch: bool
+) -> None:
+    """Refuse features and targets that were never measured, and gaps where rows come batch by batch."""
+    if unknown.all():
+        raise ValueError("y is NaN in all rows: there is nothing to fit.")
+    empty = gaps.all(axis=0)
+    if empty.any():
+        raise ValueError(
+            f"X has no value of {', '.join(map(shown, names[empty][:3]))}: a feature that was never"
+            " measured has no coefficient. Leave the column out."
+        )
+    if batch and (gaps.any() or unknown.any()):
+        name = "y" if unknown.any() else f"X, in {shown(names[gaps.any(axis=0)][0])},"
+        raise ValueError(
+            f"{name} has NaN, and missing='model' takes the rows themselves: call fit with all of them."
+        )
 
 
 def filled(rows: Rows, noisy: NDArray[np.intp], gaps: NDArray[np.bool_] | None, plain: bool) -> Rows:
@@ -51,9 +71,9 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
     """Return a table in which NaN are drawn from the normal distribution of their row given what it has.
 
     Means and covariances are those of greatest likelihood, with the weight of one row more that has no correlations
-    (Little & Rubin 2002, Statistical Analysis with Missing Data, section 8.2), on a part of the rows if they are many.
-    Means, spreads and correlations of the table are then about those of one without gaps. The draws are the same every
-    time; no posterior depends on them.
+    (Little & Rubin 2002, Statistical Analysis with Missing Data, section 8.2), of a part of the rows if they are
+    many. The table's are then about those of one without gaps. The draws are the same every time; no posterior
+    depends on them.
 
     Parameters
     ----------

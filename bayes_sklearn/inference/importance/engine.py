@@ -17,8 +17,7 @@ from scipy.special import log_softmax
 
 from ...likelihoods.base import Likelihood
 from ...measurements.compressed import taken
-from ...measurements.feature_errors import doubtful_cells
-from ...measurements.missing import imputed
+from ...measurements.feature_errors import told_by
 from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
@@ -204,21 +203,18 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
     frequency = None if rows.frequency is None else rows.frequency[used]
     weight = np.ones(len(w)) if frequency is None else frequency
-    y, likely = (rows.y[used] - center[-1]) / scaling.y_scale, None
-    doubtful = doubtful_cells(errors, X, frequency)
-    if doubtful is not None:
-        errors = errors.not_measured(doubtful)
-        likely = imputed(np.column_stack([np.where(doubtful, np.nan, w), z, y]), frequency)[:, : len(noisy)]
+    told, likely = told_by(errors, np.asarray(rows.take(used), dtype=np.float64), rows.y[used], frequency)
+    likely = w if likely is None else (likely - center[noisy]) / in_data
     return StructuralProblem(
         z=z,
         w=w,
-        y=y,
+        y=(rows.y[used] - center[-1]) / scaling.y_scale,
         feature_covariance=covariance,
         slopes=_slope_prior(problem, units),
         log_prior_noise=problem.noise_prior.log_density,
         intercept=intercept,
         log_prior_intercept=log_prior_intercept,
-        mu_mean=weight @ (w if likely is None else likely) / weight.sum() if mu_mean is None else mu_mean,
+        mu_mean=weight @ likely / weight.sum() if mu_mean is None else mu_mean,
         z_mean=weight @ z / weight.sum(),
         frequency=frequency,
         cross_covariance=with_target,
@@ -229,10 +225,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         ),
         resolution=_resolution(problem),
         unmeasured=None if problem.unmeasured is None else problem.unmeasured[used],
-        mean_covariance=None
-        if errors.unmeasured is None
-        else errors.typical(frequency).covariance / (in_data[:, None] * in_data),
-        likely=likely,
+        mean_covariance=None if told is None else told / (in_data[:, None] * in_data),
+        likely=None if likely is w else likely,
     ), units
 
 

@@ -64,14 +64,14 @@ class Following:
         jitter = 1e-9
         return cls(
             problem,
-            min(problem.target_weight / about, information / square),
+            min(float(problem.weights[-1]) / about, information / square),
             slope,
             errors[pairs(q)] + jitter * np.eye(q),
             np.zeros(q) if problem.cross_covariance is None else errors[u : u + q],
             MEAN_SCALE * np.sqrt(square),
             about,
             known,
-            float(np.sqrt(2.0 / max(problem.target_weight, 4.0))),
+            float(np.sqrt(2.0 / max(float(problem.weights[-1]), 4.0))),
         )
 
     @property

@@ -114,6 +114,13 @@ def unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
     return given
 
 
+def without_gaps(problem: Problem, columns: Any, order: int) -> tuple[list[Any], Any]:
+    """Return the columns that say of each of (w, y) where it was not measured, none if all was, and the others."""
+    if problem.unmeasured is None:
+        return [], columns
+    return [columns[i] for i in range(order)], columns[order:]
+
+
 def nodes_of(
     location: Array,
     noise_scale: Array | None,

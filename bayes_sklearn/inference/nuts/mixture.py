@@ -27,7 +27,7 @@ from ..structural.mixture_coordinates import contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
 from ..structural.rows import given_measured, without_unmeasured
 from ..structural.true_covariance import log_prior, true_covariance
-from .formulation import unpacked
+from .formulation import unpacked, without_gaps
 from .prior_coordinates import coefficients_given_scales, scale_is_learned
 from .pymc_priors import (
     of_role,
@@ -39,7 +39,7 @@ from .pymc_priors import (
 )
 from .readable_model import unit_of
 from .rows import n_row_columns, observations
-from .structural import common_part, error_part, parts_of, without_gaps
+from .structural import common_part, error_part, parts_of
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -71,8 +71,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         with pm.Model() as model:
             given = unpacked(data)
             u = pm.Flat("u", shape=sum(sizes.values()) + scale_coordinates(problem))
-            # Rows are what was not measured, if anything, [1, z, w, y - m0'w] about their means, without y where the likelihood is integrated over the
-            # line; the covariance of the errors of the last; what the likelihood sees; and counts.
+            # Rows are gaps, if any; [1, z, w, y - m0'w] about their means, without y where the likelihood is
+            # integrated over the line; the covariance of the last one's errors; what the likelihood sees; and counts.
             gaps, columns = without_gaps(problem, given["factor"].T, q + 1)
             seen = (
                 None

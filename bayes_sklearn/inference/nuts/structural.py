@@ -28,7 +28,7 @@ from ..structural.model import MEAN_SCALE, StructuralProblem
 from ..structural.rows import PseudoRows, given_measured, pairs, without_unmeasured
 from ..structural.true_covariance import log_prior, true_covariance
 from .compressed_rows import place
-from .formulation import Draws, Formulation, unpacked
+from .formulation import Draws, Formulation, unpacked, without_gaps
 from .prior_coordinates import coefficients_at, pilot_of, scale_is_learned
 from .pymc_priors import (
     geometries,
@@ -145,8 +145,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             size = np.size(data["location"]) + scale_is_learned(problem)
             u = pm.Flat("u", shape=size)
             found, (scale, scatter), terms = structural_parameters(problem, given, u, (q, width))
-            # Rows are what was not measured, if anything, [1, z], then (w, y) less their references, the covariance of
-            # their errors, and counts.
+            # Rows are gaps, if any, [1, z], then (w, y) less their references, the covariance of their errors, and
+            # counts.
             gaps, columns = without_gaps(problem, given["factor"].T, q + 1)
             own = columns[width : width + q + 1] - pt.dot(found.deviation, columns[:width])
             common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
@@ -159,13 +159,6 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             of_rows = -0.5 * pt.sum(square + columns[-1] * pt.log(determinant))
             pm.Potential("log_posterior", sum([of_rows, *terms]))
     return model
-
-
-def without_gaps(problem: Problem, columns: Any, order: int) -> tuple[list[Any], Any]:
-    """Return the columns that say of each of (w, y) where it was not measured, none if all was, and the others."""
-    if problem.unmeasured is None:
-        return [], columns
-    return [columns[i] for i in range(order)], columns[order:]
 
 
 def structural_parameters(
@@ -319,6 +312,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     # The prior of the features' line is stated at the mean of the exact features.
     at_mean = np.eye(reference.w.shape[1])
     at_mean[1:, 0] = 0.0 if structural.z_mean is None else structural.z_mean
+    gaps = rows.errors[:, structural.masks or slice(0)]
     arrays = prior_parameters(problem) | {
         "unit": np.append(units.noisy, units.exact),
         "latent_mean": latent_mean,
@@ -328,14 +322,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         "m": reference.m,
         "location": location,
         "root": root,
-        "factor": np.column_stack(
-            [
-                rows.errors[:, structural.masks or slice(0)],
-                rows.rows,
-                error_covariance(structural, rows),
-                rows.counts,
-            ]
-        ),
+        "factor": np.column_stack([gaps, rows.rows, error_covariance(structural, rows), rows.counts]),
     }
     if problem.noise.combined:
         arrays["typical_error"] = structural.typical_error

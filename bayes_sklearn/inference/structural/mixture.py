@@ -165,7 +165,7 @@ class MixtureProblem(MixtureCoordinates):
             left.append(np.zeros(1))
         n_measured: Array | int = q
         if self.gaps is not None:
-            left, entries = without_unmeasured(left, entries, self.gaps[rows].T, parts.m.T[:, :, None])
+            left, entries = without_unmeasured(left, entries, [*self.gaps[rows].T], [*parts.m.T[:, :, None]])
             n_measured = q - self.gaps[rows, :-1].sum(axis=1)
         square, determinant, after, rest = given_measured(left, entries, q)
         of_w = -0.5 * (square + np.log(determinant) + n_measured * _LOG_TWO_PI)

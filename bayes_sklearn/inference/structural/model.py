@@ -193,7 +193,7 @@ class StructuralProblem:
         scattered : bool, default=True
             Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
         """
-        q, total = self.n_noisy, max(self.target_weight, 1.0)
+        q, total = self.n_noisy, max(float(self.weights[-1]), 1.0)
         (spread, errors), slope = self.moments, self.gathered.reference.m
         # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
         # larger by far than one that is nothing, as much as they would hide.
@@ -308,33 +308,24 @@ class StructuralProblem:
             found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
             log_evidence = found.log_integral - 0.5 * log_determinant
         log_two_pi = float(np.log(2.0 * np.pi))
-        log_evidence -= 0.5 * self.n_measured * log_two_pi
+        log_evidence -= 0.5 * self.weights.sum() * log_two_pi
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
         return Conditional(log_evidence, found.theta, found.root, found.geometry)
 
     @property
     def masks(self) -> slice | None:
         """Where what is known of a row's errors has its row of `unmeasured`."""
-        if self.unmeasured is None:
-            return None
         q = self.n_noisy
         first = q * (q + 1) // 2 + q * (self.cross_covariance is not None)
-        return slice(first, first + q + 1)
+        return None if self.unmeasured is None else slice(first, first + q + 1)
 
     @cached_property
-    def target_weight(self) -> float:
-        """The weight of the rows whose target was measured."""
-        if self.masks is None:
-            return self.total_weight
-        return self.total_weight - float(self.gathered.counts @ self.gathered.errors[:, self.masks][:, -1])
-
-    @cached_property
-    def n_measured(self) -> float:
-        """How many cells of (w, y) were measured, in rows that count."""
-        every = (self.n_noisy + 1) * self.total_weight
-        if self.masks is None:
-            return every
-        return every - float(self.gathered.counts @ self.gathered.errors[:, self.masks].sum(axis=1))
+    def weights(self) -> Array:
+        """(q + 1,) of the rows in which each of (w, y) was measured."""
+        lacking = np.zeros(self.n_noisy + 1)
+        if self.masks is not None:
+            lacking = self.gathered.counts @ self.gathered.errors[:, self.masks]
+        return np.asarray(self.total_weight - lacking)
 
     @cached_property
     def _head_prior(self) -> HeadPrior:
@@ -440,10 +431,7 @@ class StructuralProblem:
         return np.column_stack([ones, w[used] - ones @ reference.w.T, self.y[used] - explained]) * root
 
     def errors(self) -> Array:
-        """Return U's upper triangle, c where given, `unmeasured` where given, e^2 and 1.
-
-        Of every row, or of one where all have the same.
-        """
+        """Return U's upper triangle, c and `unmeasured` where given, e^2 and 1: of all rows, or one for all."""
         row, column = upper(self.n_noisy)
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
         if self.cross_covariance is not None:

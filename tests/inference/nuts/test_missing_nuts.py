@@ -1,4 +1,4 @@
-"""Missing features sampled: against importance sampling, and against PyMC's own imputation in models written plainly."""
+"""Missing features sampled: against importance sampling, and PyMC's own imputation in models written plainly."""
 
 from __future__ import annotations
 
