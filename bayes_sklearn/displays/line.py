@@ -159,8 +159,7 @@ class RegressionLineDisplay(Display):
         place = find_column(feature, names, k, "feature")
         held = _HeldColumns.of(estimator, table, names)
         held.check_feature(place, feature)
-        rows, target = held.read(table, y, sample_weight, counts)
-        rows = rows.where(complete_rows(table)) if missing else rows
+        rows, target = held.read(table, y, sample_weight, counts, missing)
         with named("X"):
             x = as_floats(_column(table, place))
             assert_all_finite(x[rows.used], input_name="X")
@@ -354,9 +353,12 @@ class _HeldColumns(NamedTuple):
         if place in self.all:
             raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
 
-    def read(self, table: Any, y: Any, sample_weight: Any, counts: Any) -> tuple[RowWeights, Array]:
-        """Return how often each row counts, and the target."""
+    def read(
+        self, table: Any, y: Any, sample_weight: Any, counts: Any, missing: bool
+    ) -> tuple[RowWeights, Array]:
+        """Return how often each row counts, those with gaps, where they may have any, not at all, and the target."""
         rows = RowWeights.of(sample_weight, len(table))
+        rows = rows.where(complete_rows(table)) if missing else rows
         if not self.counts:
             return rows, read_target(y, n=len(table), weight=counts)
         behind = np.asarray(_column(table, self.counts[0]), dtype=np.float64)
