@@ -20,6 +20,7 @@ from ..inference.settings import SamplerSettings
 from ..likelihoods.limited import Censored
 from ..measurements.checks import read_table, read_target, resolve_truncation
 from ..measurements.compressed import Rows
+from ..measurements.missing import anything_known
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
 from ..prediction.gaps import filled_rows, gaps_of
@@ -129,8 +130,7 @@ def observed_rows(
     held = columns.held(table)
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     unknown = np.isnan(target)
-    if unknown.any() and not unknown.all():
-        target = np.where(unknown, 0.0 if fitted.likelihood.counted else target[~unknown][0], target)
+    target = anything_known(target, counted=fitted.likelihood.counted)
     check_errors_given(model, sample_weight, of_target)
     as_given, of_rows = target, {"sample_weight": sample_weight, **of_target}
     errors, target = read_errors(

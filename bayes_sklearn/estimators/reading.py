@@ -26,7 +26,7 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, doubtful_cells, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
-from ..measurements.missing import check_known, filled
+from ..measurements.missing import anything_known, check_known, filled
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, resolve_components
@@ -135,35 +135,25 @@ def read(
         model.error_columns,
     )
     held = columns.held(table)
-    if not columns.names.size - len(columns.special) - len(columns.errors) and not model.fit_intercept:
+    if not len(columns.feature_names) and not model.fit_intercept:
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
-    gaps, unknown = columns.missing(table), np.isnan(target)
-    check_known(gaps, unknown, columns.feature_names, batch=batch)
-    if unknown.any():  # nothing is known of these: a number that is a target will do at first
-        target = np.where(unknown, 0.0 if likelihood.counted else target[~unknown][0], target)
-    given, as_given = {"sample_weight": sample_weight, **of_target}, target
+    unknown = np.isnan(target)
+    check_known(gaps := columns.missing(table), unknown, columns.feature_names, batch=batch)
+    as_given = anything_known(target, counted=likelihood.counted)
+    given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(
         likelihood,
-        target,
+        as_given,
         held,
         given,
         weight_type=model.weight_type,
         batch=batch,
         before=before,
-        scattered=NOISES[model.noise].scatters and not batch,
+        scattered=noise.scatters and not batch,
     )
-    if errors.weight_type == "precision" and NOISES[model.noise].only_scatters:
-        raise ValueError(
-            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
-            " up to a factor only: use noise='scaled', or give y_err."
-        )
-    if not NOISES[model.noise].has_scale and errors.kind == "none" and likelihood.has_noise_scale:
-        raise ValueError(
-            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
-            " with weight_type='counts', or count_column); or use noise='scaled'."
-        )
+    _check_noise(noise, errors, likelihood)
     check_shared_errors(likelihood, feature_errors)
     limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
     of_features = resolve_feature_errors(
@@ -177,6 +167,20 @@ def read(
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
     return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
+
+
+def _check_noise(noise: Noise, errors: TargetErrors, likelihood: Likelihood) -> None:
+    """Refuse kinds of noise that do not go with what is known of the target's errors."""
+    if errors.weight_type == "precision" and noise.only_scatters:
+        raise ValueError(
+            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
+            " up to a factor only: use noise='scaled', or give y_err."
+        )
+    if not noise.has_scale and errors.kind == "none" and likelihood.has_noise_scale:
+        raise ValueError(
+            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
+            " with weight_type='counts', or count_column); or use noise='scaled'."
+        )
 
 
 def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Likelihood) -> TrainingData:

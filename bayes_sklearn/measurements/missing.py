@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .compressed import Rows
 from .messages import shown
 
-__all__ = ["check_known", "filled", "imputed", "spread_of_readings"]
+__all__ = ["anything_known", "check_known", "filled", "imputed", "spread_of_readings"]
 
 Array = NDArray[np.float64]
 
@@ -35,6 +35,14 @@ def check_known(
         raise ValueError(
             f"{name} has NaN, and missing='model' takes the rows themselves: call fit with all of them."
         )
+
+
+def anything_known(target: Array, *, counted: bool) -> Array:
+    """Return a target with any number that is one in the place of NaN, of which nothing is known."""
+    unknown = np.isnan(target)
+    if not unknown.any():
+        return target
+    return np.where(unknown, 0.0 if counted or unknown.all() else target[~unknown][0], target)
 
 
 def filled(rows: Rows, noisy: NDArray[np.intp], gaps: NDArray[np.bool_] | None, plain: bool) -> Rows:
