@@ -152,3 +152,9 @@ def measured_alone(distribution: PredictiveDistribution, sample_weight: ArrayLik
 def percent(probability: float) -> str:
     """Return a probability as a percentage."""
     return f"{100.0 * probability:g}%"
+
+
+def complete_rows(table: Any) -> NDArray[np.bool_]:
+    """Return which rows lack nothing: those are drawn."""
+    lacking = np.asarray(table.isna() if hasattr(table, "isna") else np.isnan(table))
+    return np.array([not row.any() for row in lacking], dtype=bool)

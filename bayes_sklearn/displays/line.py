@@ -16,7 +16,7 @@ from ..measurements.messages import shown
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from ..validation.stated_errors import error_bars
-from .axes import BLUE, GREY, Display, RowWeights, percent
+from .axes import BLUE, GREY, Display, RowWeights, complete_rows, percent
 
 __all__ = ["RegressionLineDisplay"]
 
@@ -153,16 +153,16 @@ class RegressionLineDisplay(Display):
             Where there is no such column.
         """
         check_coverage(coverage)
-        table = _table(X)
+        table = _table(X, missing := getattr(final_regressor(estimator, X)[0], "missing", None) == "model")
         names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
         held = _HeldColumns.of(estimator, table, names)
         held.check_feature(place, feature)
-        rows, target = held.read(table, y, sample_weight, counts)
+        rows, target = held.read(table, y, sample_weight, counts, missing)
         with named("X"):
             x = as_floats(_column(table, place))
-            assert_all_finite(x, input_name="X")
+            assert_all_finite(x[rows.used], input_name="X")
             grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
             at_grid = _at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
@@ -353,9 +353,12 @@ class _HeldColumns(NamedTuple):
         if place in self.all:
             raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
 
-    def read(self, table: Any, y: Any, sample_weight: Any, counts: Any) -> tuple[RowWeights, Array]:
-        """Return how often each row counts, and the target."""
+    def read(
+        self, table: Any, y: Any, sample_weight: Any, counts: Any, missing: bool
+    ) -> tuple[RowWeights, Array]:
+        """Return how often each row counts, those with gaps, where they may have any, not at all, and the target."""
         rows = RowWeights.of(sample_weight, len(table))
+        rows = rows.where(complete_rows(table)) if missing else rows
         if not self.counts:
             return rows, read_target(y, n=len(table), weight=counts)
         behind = np.asarray(_column(table, self.counts[0]), dtype=np.float64)
@@ -385,11 +388,13 @@ class _HeldColumns(NamedTuple):
         return table if self.exposure is None else _replaced(table, self.exposure, np.ones(len(table)))
 
 
-def _table(X: Any) -> Any:
+def _table(X: Any, missing: bool) -> Any:
     """Return X as a data frame of pandas's, if it is a frame, or an array of floats."""
     with named("X"):
         if not hasattr(X, "columns"):
-            return check_array(X, dtype=np.float64, input_name="X")
+            return check_array(
+                X, np.float64, input_name="X", ensure_all_finite="allow-nan" if missing else True
+            )
         if not hasattr(X, "iloc"):
             import pandas as pd
 

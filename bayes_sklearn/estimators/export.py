@@ -256,7 +256,12 @@ class ExportMixin:
         if given.likelihood.per == "exposure":  # rates are given, and returned, as numbers of events
             predicted, target = predicted * observed.trials, target * observed.trials
         dims = (*_SAMPLED, "obs")
-        constant: Variables = {"X": (("obs", "feature"), observed.X)}
+        X, errors, true = observed.X, observed.feature_error, given.draws.true_features
+        if errors is not None and true is not None and np.isinf(errors).any():
+            X, q = X.copy(), len(true.noisy)
+            unmeasured = np.isinf(np.diagonal(errors[:, :q, :q], axis1=1, axis2=2))
+            X[:, true.noisy] = np.where(unmeasured, np.nan, X[:, true.noisy])
+        constant: Variables = {"X": (("obs", "feature"), X)}
         if observed.standard_error is not None:
             constant["y_err"] = (("obs",), observed.standard_error)
         constant |= {name: (("obs",), values) for name, values in observed.constant.items()}

@@ -24,11 +24,12 @@ from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import check_coverage, check_vector
 from ..measurements.columns import Columns
 from ..measurements.compressed import warn_of_rounding
-from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors, telling
 from ..measurements.limits import sides
 from ..measurements.messages import shown, warn
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
+from ..prediction.gaps import filled_rows, gaps_of
 from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
@@ -72,6 +73,10 @@ class FittedModel:
         used = errors
         if errors.weight_type != "precision":
             used = replace(errors, standard_error=problem.standard_error)
+        typical = None
+        if of_features is not None:
+            X = np.asarray(data.rows.take(slice(None)), dtype=np.float64)
+            typical = telling(of_features, X, errors.frequency).typical(errors.frequency)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
         known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
         return cls(
@@ -82,7 +87,7 @@ class FittedModel:
             problem.scaling,
             seed,
             fitted.attenuation,
-            None if of_features is None else of_features.typical(errors.frequency),
+            typical,
             ChiSquare.of(fitted.posterior, problem) if known else None,
             problem.truncation,
         )
@@ -101,6 +106,11 @@ class FittedModel:
     def errors_go_together(self) -> bool:
         """Whether features share their errors with the target."""
         return self.typical_errors is not None and self.typical_errors.with_target is not None
+
+    @property
+    def rows_state_feature_errors(self) -> bool:
+        """Whether features had errors in fit: not those that were only missing."""
+        return self.typical_errors is not None and bool(self.typical_errors.covariance.any())
 
     def check_exposed(self, exposure: object) -> None:
         """Refuse numbers of events that come without what they were counted over, where those of fit had it.
@@ -127,7 +137,7 @@ class FittedModel:
         exposure: Any = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
-        held = self.columns.held(table)
+        held, gaps = self.columns.held(table), gaps_of(table, self.columns, self.posterior)
         check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:
@@ -136,19 +146,20 @@ class FittedModel:
         nothing_stated = (
             counts is None and stated is None and not of_errors and self.likelihood.has_noise_scale
         )
+        errors = self.new_feature_errors(
+            table, **of_features, y_err=stated, as_in_fit=nothing_stated, gaps=gaps
+        )
         distribution = new_rows(
             self.likelihood,
             self.posterior,
             self.noise_model,
-            table,
+            filled_rows(table, gaps, self.columns, self.posterior),
             self.columns.features,
             counts=counts,
             y_err=y_err,
             exposure=exposure,
             columns=held,
-            feature_error=self.new_feature_errors(
-                table, **of_features, y_err=stated, as_in_fit=nothing_stated
-            ),
+            feature_error=errors,
             include_noise=include_noise,
             seed=self.seed,
             index=index,
@@ -169,19 +180,25 @@ class FittedModel:
         *,
         y_err: Any = None,
         as_in_fit: bool = False,
+        gaps: NDArray[np.bool_] | None = None,
     ) -> Array | None:
         """Return the covariances of the errors of new rows' features, (q, q) or (n, q, q), or None.
 
-        They are those stated, or else those of the training rows. Those with the target's error are a last column:
-        of the training rows' where `as_in_fit` says that no other error of the target is stated.
+        They are those stated, or else those of the training rows, and infinite where features were not measured.
+        Those with the target's error are a last column: of the training rows' where `as_in_fit` says that no other
+        error of the target is stated.
         """
         names, columns = self.columns.feature_names.tolist(), self.columns.held_errors(table)
         stated = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-        given = resolve_feature_errors(len(table), names, **stated, columns=columns, y_err=y_err)
+        given = resolve_feature_errors(
+            len(table), names, **stated, columns=columns, y_err=y_err, missing=gaps
+        )
         if X_err is None and X_cov is None and columns is None:
             given = self.typical_errors
             if given is not None and not as_in_fit:
                 given = replace(given, with_target=None)
+            if given is not None and gaps is not None:
+                given = given.not_measured(gaps[:, given.noisy])
         true = self.posterior.true_features
         if given is None:
             return None

@@ -31,7 +31,7 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Rows, taken
-from ..measurements.feature_errors import FeatureErrors
+from ..measurements.feature_errors import FeatureErrors, telling
 from ..measurements.messages import warn
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 
@@ -246,7 +246,8 @@ def _with_feature_errors(
     every = np.asarray(rows.take(slice(None)), dtype=np.float64)
     exact = every[:, true.exact]
     covariance = np.cov(exact.T, aweights=rows.frequency, ddof=0).reshape(len(true.exact), len(true.exact))
-    error, weights = errors.mean_variance(rows.frequency), posterior.weights
+    mean, weights = telling(errors, every, rows.frequency).typical(rows.frequency), posterior.weights
+    error = np.diagonal(mean.covariance)
     reliability, own, spread = np.ones(rows.n_features), np.ones(rows.n_features), np.zeros(rows.n_features)
     reliability[true.noisy] = weights @ true.reliability(error, covariance)
     left = true.reliability(error, np.zeros_like(covariance))

@@ -20,8 +20,10 @@ from ..inference.settings import SamplerSettings
 from ..likelihoods.limited import Censored
 from ..measurements.checks import read_table, read_target, resolve_truncation
 from ..measurements.compressed import Rows
+from ..measurements.missing import anything_known
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
+from ..prediction.gaps import filled_rows, gaps_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
@@ -130,6 +132,8 @@ def observed_rows(
     table = read_table(model, X, min_samples=2)
     held = columns.held(table)
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
+    unknown = np.isnan(target)
+    target = anything_known(target, counted=fitted.likelihood.counted)
     check_errors_given(model, sample_weight, of_target)
     as_given, of_rows = target, {"sample_weight": sample_weight, **of_target}
     errors, target = read_errors(
@@ -141,11 +145,16 @@ def observed_rows(
         scattered=fitted.noise_model.noise.scatters,
     )
     stated = errors.standard_error if errors.kind == "standard_error" else None
-    feature_error = _feature_error(fitted, table, of_features, stated)
+    gaps = gaps_of(table, columns, fitted.posterior)
+    feature_error = _feature_error(fitted, table, of_features, stated, gaps)
     trials = errors.counts if fitted.likelihood.counted else None
     if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
     limits = read_limits(fitted.likelihood, as_given, errors, held, of_rows)
+    if unknown.any():  # rows to predict: there is nothing to hold against a prediction
+        once = 1.0 if errors.frequency is None else errors.frequency
+        errors = replace(errors, frequency=np.where(unknown, 0.0, once))
+    table = filled_rows(table, gaps, columns, fitted.posterior)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     resolve_truncation(fitted.truncation, target, rows.used, counted=fitted.likelihood.counted)
     standard_error = _standard_error(fitted, rows, errors)
@@ -191,14 +200,19 @@ def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str
 
 
 def _feature_error(
-    fitted: FittedModel, table: NDArray[Any], of_features: Mapping[str, Any], y_err: Array | float | None
+    fitted: FittedModel,
+    table: NDArray[Any],
+    of_features: Mapping[str, Any],
+    y_err: Array | float | None,
+    gaps: NDArray[np.bool_] | None,
 ) -> Array | None:
     """Return covariances of the errors of features, (n, q, q), or None; (n, q, q + 1) with the target's."""
     check_shared_errors(fitted.likelihood, of_features)
-    error = fitted.new_feature_errors(table, **of_features, y_err=y_err)
+    error = fitted.new_feature_errors(table, **of_features, y_err=y_err, gaps=gaps)
     if fitted.posterior.true_features is None:
         return None
-    if not fitted.columns.errors and all(value is None for value in of_features.values()):
+    stated = bool(fitted.columns.errors) or any(value is not None for value in of_features.values())
+    if fitted.rows_state_feature_errors and not stated:
         raise ValueError(
             "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
             " features are known exactly)."

@@ -35,6 +35,7 @@ class ParametersMixin(Parametrized):
         "exposure_column": "no_validation",
         "y_censored_column": "no_validation",
         "error_columns": "no_validation",
+        "missing": [StrOptions({"error", "model"})],
         "truncation": "no_validation",
         "x_distribution": "no_validation",
         "x_error_distribution": "no_validation",
@@ -81,6 +82,11 @@ class ParametersMixin(Parametrized):
                 params[role] = clone(settable_prior(role, likelihood)).set_params(**{name: params[key]})
         super().set_params(**params)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "model"
+        return tags
 
     def _validate_params(self) -> None:
         with brief():

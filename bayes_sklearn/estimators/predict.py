@@ -40,7 +40,8 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n, k)
-            The columns that fit had.
+            The columns that fit had. With ``missing="model"`` NaN in a feature that had errors, or NaN, in fit is
+            integrated over given the others.
         return_std : bool, default=False
             Whether to return the standard deviation of each new measurement as well.
         return_cov : bool, default=False
@@ -228,6 +229,9 @@ class PredictionMixin:
         target = read_target(y, self, n=len(predicted), weight=measured)
         if distribution.censored is not None:
             known = distribution.censored == 0.0
+            measured = known if measured is None else known & measured
+        known = ~np.isnan(target)
+        if not known.all():  # rows to predict
             measured = known if measured is None else known & measured
         weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")
         if weight is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from ..inference.scaling import PriorUnits, pooled_mean
 from ..inference.settings import SamplerSettings
 from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
@@ -23,9 +24,10 @@ from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
-from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
-from ..measurements.limits import Limits, resolve_limits
+from ..measurements.feature_errors import FeatureErrors, doubtful_cells, resolve_feature_errors
+from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
+from ..measurements.missing import anything_known, check_known, filled
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import (
@@ -57,6 +59,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+# Errors so many times a feature's spread say nothing of it: what has them was not measured.
+NOTHING = 300.0
 
 # Parameters that name columns of X which hold what is known of rows.
 COLUMNS = ("count_column", "y_err_column", "exposure_column", "y_censored_column")
@@ -139,43 +144,70 @@ def read(
         model.error_columns,
     )
     held = columns.held(table)
-    if not columns.names.size - len(columns.special) - len(columns.errors) and not model.fit_intercept:
+    if not len(columns.feature_names) and not model.fit_intercept:
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
-    given, as_given = {"sample_weight": sample_weight, **of_target}, target
+    unknown = np.isnan(target)
+    check_known(gaps := columns.missing(table), unknown, columns.feature_names, batch=batch)
+    as_given = anything_known(target, counted=likelihood.counted)
+    given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(
         likelihood,
-        target,
+        as_given,
         held,
         given,
         weight_type=model.weight_type,
         batch=batch,
         before=before,
-        scattered=NOISES[model.noise].scatters and not batch,
+        scattered=noise.scatters and not batch,
     )
-    if errors.weight_type == "precision" and NOISES[model.noise].only_scatters:
-        raise ValueError(
-            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
-            " up to a factor only: use noise='scaled', or give y_err."
-        )
-    if not NOISES[model.noise].has_scale and errors.kind == "none" and likelihood.has_noise_scale:
-        raise ValueError(
-            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
-            " with weight_type='counts', or count_column); or use noise='scaled'."
-        )
+    _check_noise(noise, errors, likelihood)
     check_shared_errors(likelihood, feature_errors)
     limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
-    rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     of_features = resolve_feature_errors(
         len(target),
         columns.feature_names.tolist(),
         columns=columns.held_errors(table),
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
+        missing=gaps,
         **feature_errors,
     )
-    data = TrainingData(rows, columns, errors, of_features, index)
+    rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
+    data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
     return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
+
+
+def _check_noise(noise: Noise, errors: TargetErrors, likelihood: Likelihood) -> None:
+    """Refuse kinds of noise that do not go with what is known of the target's errors."""
+    if errors.weight_type == "precision" and noise.only_scatters:
+        raise ValueError(
+            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
+            " up to a factor only: use noise='scaled', or give y_err."
+        )
+    if not noise.has_scale and errors.kind == "none" and likelihood.has_noise_scale:
+        raise ValueError(
+            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
+            " with weight_type='counts', or count_column); or use noise='scaled'."
+        )
+
+
+def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Likelihood) -> TrainingData:
+    """Return data with likely values in the place of what was not measured, and errors and limits that say so.
+
+    Rows of which y is not known are left out, unless they tell how features with errors are distributed.
+    """
+    rows, errors = data.rows, data.feature_errors
+    if errors is None:
+        once = 1.0 if rows.frequency is None else rows.frequency
+        return data.weighted(np.where(unknown, 0.0, once)) if unknown.any() else data
+    readings = np.asarray(rows.take(slice(None))[:, errors.noisy], dtype=np.float64)
+    useless = errors.larger(NOTHING, readings, rows.frequency)
+    errors = errors if useless is None else errors.not_measured(useless)
+    if unknown.any():
+        rows = replace(rows, limits=unknown_in(rows.limits, unknown))
+    plain = likelihood.link.is_identity and data.errors.counts is None
+    return data._replace(rows=filled(rows, errors.noisy, errors.unmeasured, plain), feature_errors=errors)
 
 
 def _selection(
@@ -228,9 +260,26 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
+        prior_units=_robust_units(data, resolve_likelihood(model.likelihood)),
         truncation=data.truncation,
         outliers=parameters_of(resolve_outliers(model.x_error_distribution)),
     )
+
+
+def _robust_units(data: TrainingData, likelihood: Likelihood) -> PriorUnits | None:
+    """Return units in which readings with errors far beyond a feature's spread have no part; None: none has any."""
+    rows, errors = data.rows, data.feature_errors
+    if errors is None:
+        return None
+    doubtful = doubtful_cells(errors, np.asarray(rows.take(slice(None)), dtype=np.float64), rows.frequency)
+    if doubtful is None:
+        return None
+    likely = filled(rows, errors.noisy, doubtful, plain=True)
+    table = np.column_stack([likely.take(slice(None)), rows.y])
+    mean = np.average(table, axis=0, weights=rows.frequency)
+    deviation = np.sqrt(np.average(np.square(table - mean), axis=0, weights=rows.frequency))
+    pooled = pooled_mean(likelihood, rows, data.errors.counts) if likelihood.counted else 0.5
+    return PriorUnits(mean, deviation, pooled)
 
 
 def read_errors(

@@ -113,6 +113,12 @@ class BayesianErrorsInVariablesRegressor(
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+    missing : {"error", "model"}, default="error"
+        What NaN in X is. "error": refused. "model": a feature that was not measured, missing at random (whether it is
+        missing may depend on what else its row has, not on its own value). Features with NaN join the model of those
+        with errors: given the others they are normal, or as ``x_distribution`` says, and what is missing is
+        integrated over, in `predict`, too. NaN in y is then a row to predict: where features have errors or NaN it
+        tells how these are distributed, else it is left out.
     truncation : tuple of (float or None, float or None), default=None
         Limits (lower, upper) of the target, either of which may be None, where rows are in the table because y lies
         between them: the coefficients are then those of the population that rows were selected from, and so are
@@ -225,6 +231,7 @@ class BayesianErrorsInVariablesRegressor(
         exposure_column: str | int | None = None,
         y_censored_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
+        missing: str = "error",
         truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
         x_error_distribution: str | Outliers = "normal",
@@ -250,6 +257,7 @@ class BayesianErrorsInVariablesRegressor(
         self.exposure_column = exposure_column
         self.y_censored_column = y_censored_column
         self.error_columns = error_columns
+        self.missing = missing
         self.truncation = truncation
         self.x_distribution = x_distribution
         self.x_error_distribution = x_error_distribution

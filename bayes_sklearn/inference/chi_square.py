@@ -43,7 +43,7 @@ class ChiSquare(NamedTuple):
         factor = state.about(np.zeros(len(state.origin))) if first else state.factor
         root, z = factor[:, first:-1], factor[:, -1]
         line, _, rank, _ = np.linalg.lstsq(root, z, rcond=None)
-        degrees = state.total_weight - int(rank)
+        degrees = state.total_weight - _incomplete(problem) - int(rank)
         if degrees <= 0.0:
             return cls(float("nan"), 1.0)
         total = float(np.square(z - root @ line).sum())
@@ -56,6 +56,15 @@ class ChiSquare(NamedTuple):
                 for start in (posterior.mean[first:], line)
             )
         return cls(total / degrees, float(stats.chi2.sf(total, degrees)))
+
+
+def _incomplete(problem: Problem) -> float:
+    """Return how many rows lack a feature or the target: these may lie anywhere."""
+    if problem.unmeasured is None:
+        return 0.0
+    frequency = problem.rows.frequency
+    lacking = problem.unmeasured.any(axis=1)
+    return float(np.count_nonzero(lacking) if frequency is None else frequency[lacking].sum())
 
 
 class _MeasuredRows(NamedTuple):
@@ -79,7 +88,10 @@ class _MeasuredRows(NamedTuple):
     @classmethod
     def of(cls, posterior: Posterior, problem: Problem, errors: FeatureErrors) -> _MeasuredRows:
         rows, first = problem.rows, int(not problem.fit_intercept)
-        used, errors = rows.used, errors.take(rows.used)
+        used = rows.used
+        if problem.unmeasured is not None:
+            used = used[np.asarray(~problem.unmeasured[used].any(axis=1))]
+        errors = errors.take(used)
         here = rows.here(np.append(posterior.center, 0.0))
         x = rows.take(used) - here[:-1]
         with_target = np.zeros(len(errors.noisy)) if errors.with_target is None else errors.with_target

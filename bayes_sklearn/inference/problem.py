@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood, Observations
-from ..likelihoods.limited import Censored, Truncated
+from ..likelihoods.limited import Truncated, with_limits
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
@@ -152,8 +152,14 @@ class Problem:
         return replace(self, likelihood=likelihood, truncation=truncation)
 
     def censored(self, limits: Limits) -> Problem:
-        """Return the problem of rows some of whose targets are limits."""
-        return replace(self, likelihood=Censored(self.likelihood), limits=limits)
+        """Return the problem of rows some of whose targets are limits, or, of a normal likelihood, not there."""
+        return replace(self, likelihood=with_limits(self.likelihood, limits), limits=limits)
+
+    @property
+    def unmeasured(self) -> NDArray[np.bool_] | None:
+        """(n, q + 1) which features with errors, and normal targets, were not measured; None: all were."""
+        unknown = self.limits.unknown if self.limits is not None and self.likelihood.is_normal else None
+        return None if self.feature_errors is None else self.feature_errors.unmeasured_beside(unknown)
 
     @property
     def center_and_unit(self) -> tuple[float, float]:
@@ -212,8 +218,7 @@ class Problem:
         """Return what the likelihood sees of the rows, in the model's units."""
         error = 1.0 if self.standard_error is None else np.asarray(self.standard_error, dtype=np.float64)
         trials, (center, unit) = 1.0 if self.trials is None else self.trials, self.center_and_unit
-        if self.likelihood.counted and unit != 1.0:
-            trials = trials * unit
+        trials = trials * unit if self.likelihood.counted else trials
         return Observations(
             (self.rows.y - center) / unit,
             error / self.error_unit,
@@ -371,15 +376,13 @@ class Problem:
         if not self.rows.n_features:
             coef_prior = self.coef_prior
         other = replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior, noise_prior=noise_prior)
-        for name in ("factor", "groups", "errors_vary", "passed"):
-            if name in self.__dict__:
-                other.__dict__[name] = self.__dict__[name]
+        kept = "factor", "groups", "errors_vary", "passed"
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in kept})
         return other
 
     def conditional_on(self, other: Problem) -> Problem:
         """Return another problem, of fewer rows, with what priors take from the rows as this one has it."""
-        for name in ("conditional_prior", "scatter_unit"):
-            other.__dict__[name] = getattr(self, name)
+        other.__dict__.update(conditional_prior=self.conditional_prior, scatter_unit=self.scatter_unit)
         return other
 
     def gaussian_like(self) -> Problem:

@@ -33,7 +33,7 @@ class PriorUnits:
     @classmethod
     def of(cls, state: Compressed, rows: Rows) -> PriorUnits | None:
         """Return those of rows of which some have limits in the place of a target; None: it is measured in all."""
-        if rows.limits is None:
+        if rows.limits is None or rows.limits.say_nothing:
             return None
         mean, spread = state.mean + state.origin, state.standard_deviation.copy()
         mean[-1], spread[-1] = rows.limits.moments(rows.y, rows.frequency)

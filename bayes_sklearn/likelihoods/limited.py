@@ -18,7 +18,7 @@ from .base import Derivatives, Likelihood, Observations, counts_below
 from .noise import Noise
 from .parameters import Auxiliary
 
-__all__ = ["Censored", "Truncated", "log_between_sides", "selected"]
+__all__ = ["Censored", "Truncated", "log_between_sides", "selected", "with_limits"]
 
 Array = NDArray[np.float64]
 
@@ -29,6 +29,11 @@ _NAMES = ("lower_limit", "upper_limit")
 def selected(of: Likelihood, truncation: tuple[float, float] | None) -> Likelihood:
     """Return the likelihood of rows whose targets lie between limits, in the unit that these are in, or of all."""
     return of.population if truncation is None else Truncated(of.population, *truncation)
+
+
+def with_limits(of: Likelihood, limits: Limits) -> Likelihood:
+    """Return the likelihood of rows some of whose targets are limits; a normal one where they are just not there."""
+    return of if limits.say_nothing and of.is_normal else Censored(of, limits.say_nothing)
 
 
 class _OfOther(Likelihood):
@@ -254,7 +259,17 @@ class Censored(_OfOther):
     ----------
     of : Likelihood
         Of targets that are measured.
+    says_nothing : bool, default=False
+        Whether the limits are infinite ones.
     """
+
+    def __init__(self, of: Likelihood, says_nothing: bool = False):
+        super().__init__(of)
+        self.says_nothing = says_nothing
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        return *super().structure, self.says_nothing
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return self.given(values, data)(eta)
@@ -351,7 +366,7 @@ class Censored(_OfOther):
         import pytensor.tensor as pt
 
         sides: Any = data.limits
-        between = log_between_sides(self.of, eta, values, data, sides)
+        between = 0.0 if self.says_nothing else log_between_sides(self.of, eta, values, data, sides)
         return pt.switch(pt.neq(sides.side, 0.0), between, self.of.graph(eta, values, data))
 
 
@@ -365,7 +380,8 @@ def log_between_sides(
         likelihood.log_between_graph(eta, values, data, *pair)
         for pair in ((sides.lower, sides.upper), (None, sides.upper), (sides.lower, None))
     )
-    return pt.switch(pt.eq(sides.side, 2.0), both, pt.switch(pt.eq(sides.side, -1.0), below, above))
+    found = pt.switch(pt.eq(sides.side, 2.0), both, pt.switch(pt.eq(sides.side, -1.0), below, above))
+    return pt.switch(pt.eq(sides.side, 3.0), 0.0, found)
 
 
 def _of_rows(values: Mapping[str, Array], rows: NDArray[np.intp], n: int) -> dict[str, Array]:

@@ -118,6 +118,7 @@ def read_table(
     Parameters
     ----------
     estimator : estimator
+        With ``missing="model"`` numbers may be NaN.
     X : array-like of shape (n, k)
         What the user gave.
     reset : bool, default=False
@@ -134,11 +135,12 @@ def read_table(
     TypeError, ValueError
         Naming X.
     """
-    with named("X", lambda said: _where_in_table(estimator, X, said)):
+    finite = "allow-nan" if (missing := getattr(estimator, "missing", None)) == "model" else True
+    remedy = ", or use missing='model': such features were not measured" if missing == "error" else ""
+    with named("X", lambda said: _where_in_table(estimator, X, said), remedy):
         check_unmasked(X)
-        return validate_data(
-            estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_samples
-        )
+        wanted = {"dtype": [np.float64, np.float32], "ensure_min_samples": min_samples}
+        return validate_data(estimator, X, reset=reset, ensure_all_finite=finite, **wanted)
 
 
 def _where_in_table(estimator: Any, X: Any, said: str) -> str:
@@ -153,9 +155,9 @@ def _where_in_table(estimator: Any, X: Any, said: str) -> str:
         return f" X needs the columns that fit had, that of {' and '.join(lacking)}, too.{unknown}"
     if hasattr(X, "collect") and not hasattr(X, "shape"):
         return " It has no rows yet: give X.collect()."
-    frame = hasattr(X, "shape") and hasattr(
-        X, "columns"
-    )  # polars warns where a lazy one is asked for columns
+    # polars warns where a lazy frame is asked for columns.
+    frame = hasattr(X, "shape") and hasattr(X, "columns")
+    nan_allowed, first, others = getattr(estimator, "missing", None) == "model", "", list[str]()
     try:
         names = [str(name) for name in X.columns] if frame else None
         columns = [X[name] for name in X.columns] if frame else np.asarray(X).T
@@ -166,9 +168,13 @@ def _where_in_table(estimator: Any, X: Any, said: str) -> str:
             reason = first_offender(column)
             if reason:
                 return f" The column {label}{what}: {reason}. Turn it into numbers, or drop it."
-            broken = ~np.isfinite(np.asarray(column, dtype=np.float64))
-            if broken.any():
-                return f" The first is in row {int(np.argmax(broken))} of the column {label}{what}."
+            values = np.asarray(column, dtype=np.float64)
+            broken = np.isinf(values) if nan_allowed else ~np.isfinite(values)
+            if broken.any() and first:
+                others.append(label)
+            elif broken.any():
+                first = f" The first is in row {int(np.argmax(broken))} of the column {label}{what}"
+        return (first + f", others in {', '.join(others[:3])}" * bool(others) + ".") if first else ""
     except Exception:  # no table of columns: what was said has to do
         pass
     return ""
@@ -177,7 +183,8 @@ def _where_in_table(estimator: Any, X: Any, said: str) -> str:
 def read_target(y: object, estimator: Any = None, *, n: int | None = None, weight: object = None) -> Array:
     """Return the target as an array of floats, (n,); of n rows, where they are known.
 
-    Where `weight`, a row's weight or count, is 0, the target may be NaN (0 of 0), and becomes 0.
+    Where `weight`, a row's weight or count, is 0, the target may be NaN (0 of 0), and becomes 0; anywhere it may be
+    of an estimator with ``missing="model"``.
 
     Raises
     ------
@@ -201,7 +208,7 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None, weigh
             target = column_or_1d(y, dtype=np.float64, warn=True)
         if weight is not None and np.isnan(target).any():
             target = np.where(np.isnan(target) & _zero(weight, target), 0.0, target)
-        assert_all_finite(target, input_name="y")
+        assert_all_finite(target, input_name="y", allow_nan=getattr(estimator, "missing", None) == "model")
     if n is not None and len(target) != n:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: {[n, len(target)]}\n"
@@ -235,10 +242,10 @@ def check_unmasked(values: object) -> None:
 
 
 @contextmanager
-def named(argument: str, where: Callable[[str], str] = lambda said: "") -> Iterator[None]:
+def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: str = "") -> Iterator[None]:
     """Make errors of the body name the argument, and say what to do where scikit-learn's don't.
 
-    `where` is told what was said, and says where the offender is.
+    `where` is told what was said, and says where the offender is; `remedy` says what else may be done about NaN.
     """
     try:
         # scikit-learn looks for infinities by a sum.
@@ -248,7 +255,9 @@ def named(argument: str, where: Callable[[str], str] = lambda said: "") -> Itera
         said, more = str(error), ""
         place = where(said)
         if re.search("NaN|infinity", said):
-            more = " Drop these rows or fill in their values."
+            more = (
+                f" Drop these rows or fill in their values{remedy * ('NaN' in said.partition(chr(10))[0])}."
+            )
         if more or place.startswith(" The column"):
             said = said.partition("\n")[0]
         if not re.search(rf"\b{argument}\b", said):

@@ -75,6 +75,10 @@ class Columns:
     def feature_names(self) -> NDArray[np.object_]:
         return self.names if self.features is None else self.names[self.features]
 
+    def missing(self, X: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Return which features were not measured, (n, p)."""
+        return np.isnan(X if self.features is None else X[:, self.features])
+
     def held_errors(self, X: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
         """Return the positions among the features of those whose errors X holds, (q,), and the errors, (n, q)."""
         if not self.errors or self.features is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import as_floats
 from .compressed import taken
-from .messages import first_offender, shown
+from .labels import aligned, aligned_both_ways, numbers
+from .missing import imputed, spread_of_readings
 
 __all__ = ["FeatureErrors", "check_definite", "resolve_feature_errors"]
 
@@ -31,9 +30,60 @@ class FeatureErrors:
     noisy: NDArray[np.intp]
     """(q,) positions among the features, ascending."""
     covariance: Array
-    """Covariance of their errors in the data's units: (q, q) for all rows, or (n, q, q)."""
+    """Covariance of their errors in the data's units: (q, q) for all rows, or (n, q, q). Of a cell that was not
+    measured the variance is infinite."""
     with_target: Array | None = None
     """Covariance with the target's error, (q,) or (n, q)."""
+
+    @property
+    def unmeasured(self) -> NDArray[np.bool_] | None:
+        """(n, q) which cells were not measured; None: all were."""
+        found = np.isinf(np.diagonal(self.covariance, axis1=-2, axis2=-1))
+        return found if found.any() else None
+
+    def unmeasured_beside(self, target: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Return `unmeasured` with that of the target in a last column, (n, q + 1); None: all was measured."""
+        features, q = self.unmeasured, len(self.noisy)
+        if features is None and target is None:
+            return None
+        features = np.zeros((len(target), q), dtype=bool) if features is None else features  # type: ignore[arg-type]
+        return np.column_stack([features, np.zeros(len(features), dtype=bool) if target is None else target])
+
+    @property
+    def finite(self) -> Array:
+        """The covariance with zeros in the place of what was not measured."""
+        return np.where(np.isinf(self.covariance), 0.0, self.covariance)
+
+    def larger(self, times: float, measured: Array, frequency: Array | None) -> NDArray[np.bool_] | None:
+        """Return where errors are so many times the spread of the readings that say most, (n, q); None: nowhere.
+
+        Of all readings no more is known than of one of those.
+
+        Parameters
+        ----------
+        times : float
+        measured : ndarray of shape (n, q)
+        frequency : ndarray of shape (n,), optional
+            How often each row counts.
+        """
+        variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
+        if variance.ndim == 1 or not (variance.max(axis=0) > times**2 * variance.min(axis=0)).any():
+            return None
+        weight = np.ones(len(variance)) if frequency is None else frequency
+        limit = np.array(
+            [spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)]
+        )
+        found = variance > times**2 * limit
+        return found if found.any() else None
+
+    def not_measured(self, cells: NDArray[np.bool_]) -> FeatureErrors:
+        """Return the errors with these cells, (n, q), not measured."""
+        kept = ~cells
+        every = np.broadcast_to(self.covariance, (len(cells), *self.covariance.shape[-2:]))
+        covariance = np.where(kept[:, :, None] & kept[:, None, :], every, 0.0)
+        covariance[:, np.arange(cells.shape[1]), np.arange(cells.shape[1])] += np.where(cells, np.inf, 0.0)
+        with_target = None if self.with_target is None else np.where(kept, self.with_target, 0.0)
+        return FeatureErrors(self.noisy, covariance, with_target)
 
     def among(self, noisy: NDArray[np.intp]) -> Array:
         """Return the covariance for these features, of which those without an error here have zeros.
@@ -68,25 +118,34 @@ class FeatureErrors:
     def typical(self, frequency: Array | None) -> FeatureErrors:
         """Return the errors of a row of which no more is known: those that all have, else in root mean square.
 
+        Cells that were not measured are left out of the mean.
+
         Parameters
         ----------
         frequency : ndarray of shape (n,), optional
             How often each row counts.
         """
         common = self.common()
-        if common is not None:
+        if common is not None and common.unmeasured is None:
             return common
-        covariance, with_target = (
-            value
-            if value is None or value.ndim == dimensions
-            else np.average(value, axis=0, weights=frequency)
-            for value, dimensions in ((self.covariance, 2), (self.with_target, 1))
+        cells = self.unmeasured
+        if cells is None:
+            covariance, with_target = (
+                value
+                if value is None or value.ndim == dimensions
+                else np.average(value, axis=0, weights=frequency)
+                for value, dimensions in ((self.covariance, 2), (self.with_target, 1))
+            )
+            return FeatureErrors(self.noisy, np.asarray(covariance), with_target)
+        weight = (~cells).astype(np.float64) * (1.0 if frequency is None else frequency[:, None])
+        both = np.sqrt(weight[:, :, None] * weight[:, None, :])
+        covariance = (both * self.finite).sum(axis=0) / np.maximum(
+            both.sum(axis=0), np.finfo(np.float64).tiny
         )
-        return FeatureErrors(self.noisy, np.asarray(covariance), with_target)
-
-    def mean_variance(self, frequency: Array | None) -> Array:
-        """Return the mean error variance of each noisy feature, (q,)."""
-        return np.diagonal(self.typical(frequency).covariance)
+        with_target = None
+        if self.with_target is not None:
+            with_target = (weight * self.with_target).sum(axis=0) / weight.sum(axis=0)
+        return FeatureErrors(self.noisy, covariance, with_target)
 
     def exceed(self, measured: Array, frequency: Array | None) -> NDArray[np.bool_]:
         """Return which noisy features are told to have errors as large as their whole spread, (q,).
@@ -109,6 +168,48 @@ class FeatureErrors:
         return np.asarray(least / np.average(precision, axis=0, weights=frequency) >= spread) & (least > 0.0)
 
 
+def doubtful_cells(errors: FeatureErrors, X: Array, frequency: Array | None) -> NDArray[np.bool_] | None:
+    """Return where readings say too little to have a part in what is found before a fit, (n, q); None: nowhere.
+
+    Parameters
+    ----------
+    errors : FeatureErrors
+    X : ndarray of shape (n, p)
+    frequency : ndarray of shape (n,), optional
+        How often each row counts.
+    """
+    too_large = 5.0  # times the spread
+    found = errors.larger(too_large, X[:, errors.noisy], frequency)
+    cells = errors.unmeasured
+    if found is not None and cells is not None:  # these have likely values
+        found = found & ~cells if (found & ~cells).any() else None
+    return found
+
+
+def telling(errors: FeatureErrors, X: Array, frequency: Array | None) -> FeatureErrors:
+    """Return the errors with those of `doubtful_cells` infinite: means over the others say what errors are like."""
+    doubtful = doubtful_cells(errors, X, frequency)
+    return errors if doubtful is None else errors.not_measured(doubtful)
+
+
+def told_by(
+    errors: FeatureErrors, X: Array, y: Array, frequency: Array | None
+) -> tuple[Array | None, Array | None]:
+    """Return the mean covariance of errors, (q, q), where some readings tell next to nothing, and likely readings.
+
+    These, (n, q), are None where there are none in the place of which other ones are likely.
+    """
+    told, doubtful = errors, doubtful_cells(errors, X, frequency)
+    if doubtful is not None:
+        told = errors.not_measured(doubtful)
+    mean = None if told.unmeasured is None else told.typical(frequency).covariance
+    if doubtful is None:
+        return mean, None
+    table = np.column_stack([X, y])
+    table[:, errors.noisy] = np.where(doubtful, np.nan, table[:, errors.noisy])
+    return mean, imputed(table, frequency)[:, errors.noisy]
+
+
 def resolve_feature_errors(
     n: int,
     names: Sequence[str],
@@ -118,6 +219,7 @@ def resolve_feature_errors(
     Xy_cov: object = None,
     columns: tuple[NDArray[np.intp], Array] | None = None,
     y_err: Array | float | None = None,
+    missing: NDArray[np.bool_] | None = None,
 ) -> FeatureErrors | None:
     """Settle what errors the features have, and check them.
 
@@ -133,6 +235,8 @@ def resolve_feature_errors(
         Positions of features, and their standard errors from columns of X.
     y_err : float or ndarray of shape (n,), optional
         Known standard errors of the target, which `Xy_cov` has to go with.
+    missing : ndarray of shape (n, p), optional
+        Cells that were not measured: what is stated of them does not matter.
 
     Returns
     -------
@@ -153,36 +257,48 @@ def resolve_feature_errors(
         raise ValueError(f"Both {' and '.join(given)} state the features' errors: leave all but one out.")
     p = len(names)
     noisy, covariance = np.zeros(0, dtype=np.intp), np.zeros((0, 0))
+    if missing is not None and not missing.any():
+        missing = None
     if X_cov is not None:
-        every = _covariances(X_cov, n, names)
+        every = _covariances(X_cov, n, names, missing)
         noisy = np.flatnonzero(np.diagonal(every, axis1=-2, axis2=-1).reshape(-1, p).any(axis=0))
         covariance = every[..., noisy[:, None], noisy]
     elif X_err is not None or columns is not None:
         place, error = np.arange(p), np.zeros(p)
         if columns is not None:
             place, error = columns
+            error = error if missing is None else np.where(missing[:, place], 0.0, error)
             _check_numbers(error, "The error columns (error_columns)")
         else:
-            error = _standard_errors(X_err, n, names)
+            error = _standard_errors(X_err, n, names, missing)
         some = np.flatnonzero(error.reshape(-1, len(place)).any(axis=0))
         some = some[np.argsort(place[some])]
         noisy, error = place[some], error[..., some]
         covariance = np.square(error)[..., None] * np.eye(len(noisy))
+    if missing is not None:
+        stated, noisy = (
+            FeatureErrors(noisy, covariance),
+            np.union1d(noisy, np.flatnonzero(missing.any(axis=0))),
+        )
+        covariance = stated.among(noisy)
     if not len(noisy):
         if Xy_cov is not None:
             raise ValueError("Xy_cov is given, but no errors of X: give X_err or X_cov, too.")
         return None
     with_target = None
     if Xy_cov is not None:
-        with_target = _with_target(Xy_cov, n, names, noisy)
+        with_target = _with_target(Xy_cov, n, names, noisy, missing)
         _check_joint(covariance, with_target, y_err)
-    return FeatureErrors(noisy, covariance, with_target)
+    found = FeatureErrors(noisy, covariance, with_target)
+    return found if missing is None else found.not_measured(missing[:, noisy])
 
 
-def _standard_errors(value: object, n: int, names: Sequence[str]) -> Array:
+def _standard_errors(
+    value: object, n: int, names: Sequence[str], missing: NDArray[np.bool_] | None = None
+) -> Array:
     """Return standard errors as (p,) or (n, p)."""
     p = len(names)
-    array = _numbers(_aligned(value, names, "X_err"), "X_err")
+    array = numbers(aligned(value, names, "X_err"), "X_err")
     if array.ndim == 0:
         array = np.full(p, array)
     elif array.shape == (n,) and p == 1:
@@ -193,21 +309,27 @@ def _standard_errors(value: object, n: int, names: Sequence[str]) -> Array:
             f"X_err has shape {array.shape}; there are {n} rows and {p} features: give one number, one a"
             f" feature ({p},), or one a cell ({n}, {p}){only}."
         )
+    if missing is not None and array.ndim == 2:
+        array = np.where(missing, 0.0, array)
     _check_numbers(array, "X_err")
     return array
 
 
-def _covariances(value: object, n: int, names: Sequence[str]) -> Array:
+def _covariances(
+    value: object, n: int, names: Sequence[str], missing: NDArray[np.bool_] | None = None
+) -> Array:
     """Return covariances as (p, p) or (n, p, p)."""
     p = len(names)
     if hasattr(value, "columns"):
-        value = _aligned_both_ways(value, names)
-    array = _numbers(value, "X_cov")
+        value = aligned_both_ways(value, names)
+    array = numbers(value, "X_cov")
     if array.shape not in ((p, p), (n, p, p)):
         raise ValueError(
             f"X_cov has shape {array.shape}; there are {n} rows and {p} features: give one covariance for all rows"
             f" ({p}, {p}), or one a row ({n}, {p}, {p}). Standard errors go into X_err."
         )
+    if missing is not None and array.ndim == 3:
+        array = np.where(missing[:, :, None] | missing[:, None, :], 0.0, array)
     if not np.isfinite(array).all():
         raise ValueError(
             "X_cov contains NaN or infinity. Fill in these values; 0 marks a feature without error."
@@ -221,10 +343,16 @@ def _covariances(value: object, n: int, names: Sequence[str]) -> Array:
     return 0.5 * (array + np.swapaxes(array, -1, -2))
 
 
-def _with_target(value: object, n: int, names: Sequence[str], noisy: NDArray[np.intp]) -> Array:
+def _with_target(
+    value: object,
+    n: int,
+    names: Sequence[str],
+    noisy: NDArray[np.intp],
+    missing: NDArray[np.bool_] | None = None,
+) -> Array:
     """Return covariances with the target's error as (q,) or (n, q)."""
     p = len(names)
-    array = _numbers(_aligned(value, names, "Xy_cov"), "Xy_cov")
+    array = numbers(aligned(value, names, "Xy_cov"), "Xy_cov")
     if array.shape == (n,) and p == 1:
         array = array[:, None]
     if array.ndim == 0 and p == 1:
@@ -234,6 +362,8 @@ def _with_target(value: object, n: int, names: Sequence[str], noisy: NDArray[np.
             f"Xy_cov has shape {array.shape}; there are {n} rows and {p} features: give the covariance of each"
             f" feature's error with y's, ({p},) for all rows or ({n}, {p})."
         )
+    if missing is not None:
+        array = np.where(missing, 0.0, array)
     if not np.isfinite(array).all():
         raise ValueError("Xy_cov contains NaN or infinity. Fill in these values; 0 means not correlated.")
     _check_size(array, "Xy_cov")
@@ -278,56 +408,6 @@ def _check_semidefinite(array: Array, subject: str) -> None:
             f"{subject}{row}: it has a negative eigenvalue, so that some combination of errors would have a negative"
             " variance. Check the signs and units; a covariance is at most the product of the standard errors."
         )
-
-
-def _aligned(value: object, names: Sequence[str], argument: str) -> object:
-    """Return a frame's columns, or a labelled vector's entries, in the order of the features."""
-    if hasattr(value, "columns") and (hasattr(value, "iloc") or hasattr(value, "select")):
-        labels = _labels(value, names, argument)
-        if hasattr(value, "iloc"):
-            return value.iloc[:, [labels.index(name) for name in names]]
-        return np.column_stack([np.asarray(value[labels[labels.index(name)]]) for name in names])  # type: ignore[index]
-    if hasattr(value, "index") and hasattr(value, "iloc"):
-        labels = [str(label) for label in value.index]
-        if sorted(labels) == sorted(names):
-            return value.iloc[[labels.index(name) for name in names]]
-    return value
-
-
-def _labels(frame: Any, names: Sequence[str], argument: str) -> list[str]:
-    """Return the names of a frame's columns, which have to be those of the features."""
-    labels = [str(label) for label in getattr(frame, "column_names", frame.columns)]
-    if sorted(labels) != sorted(names):
-        missing = [name for name in names if name not in labels]
-        unknown = [label for label in labels if label not in names]
-        raise ValueError(
-            f"{argument} is a frame whose columns are not the features: missing {shown(missing)}, unknown"
-            f" {shown(unknown)}. Name"
-            " them as in X."
-        )
-    return labels
-
-
-def _aligned_both_ways(value: Any, names: Sequence[str]) -> object:
-    """Return a covariance's rows and columns in the order of the features; rows go as columns where nameless."""
-    columns = _labels(value, names, "X_cov")
-    rows = [str(label) for label in value.index] if hasattr(value, "iloc") else columns
-    if rows == [str(position) for position in range(len(names))]:
-        rows = columns
-    if sorted(rows) != sorted(names):
-        raise ValueError(
-            f"X_cov is a frame whose rows are labelled {shown(rows)}: label them as its columns, or not at all."
-        )
-    aligned = np.asarray(_aligned(value, names, "X_cov"))
-    return aligned[[rows.index(name) for name in names]]
-
-
-def _numbers(value: object, argument: str) -> Array:
-    try:
-        return as_floats(value).copy()
-    except TypeError:
-        reason = first_offender(value) or f"got {shown(value)}"
-        raise TypeError(f"{argument} must be real numbers, but {reason}.") from None
 
 
 def _check_numbers(array: Array, argument: str) -> None:

@@ -28,6 +28,16 @@ class Limits:
     upper: Array
     """(n,) what they are at most."""
 
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """(n,) of which rows nothing is known."""
+        return self.censored & np.isinf(self.lower) & np.isinf(self.upper)
+
+    @property
+    def say_nothing(self) -> bool:
+        """Whether nothing is known of any of those targets."""
+        return bool((self.unknown == self.censored).all())
+
     def take(self, index: slice | NDArray[Any]) -> Limits:
         """Return those of some rows."""
         return Limits(self.censored[index], self.lower[index], self.upper[index])
@@ -45,7 +55,7 @@ class Limits:
 
         By twenty steps of the EM algorithm, from limits taken for values and brought to within what was measured.
         """
-        every = np.ones(len(y)) if frequency is None else frequency
+        every = np.where(self.unknown, 0.0, 1.0 if frequency is None else frequency)
         measured = y[~self.censored & (every > 0.0)]
         least, most = (measured.min(), measured.max()) if len(measured) else (-np.inf, np.inf)
         start = np.where(self.censored, np.clip(y, least, most), y)
@@ -66,11 +76,18 @@ class Limits:
         return mean, float(np.sqrt(variance))
 
 
+def unknown_in(limits: Limits | None, unknown: NDArray[np.bool_]) -> Limits:
+    """Return limits with those of targets of which nothing is known: they lie anywhere."""
+    none = np.zeros(len(unknown), dtype=bool), *np.full((2, len(unknown)), np.nan)
+    censored, lower, upper = none if limits is None else (limits.censored, limits.lower, limits.upper)
+    return Limits(censored | unknown, np.where(unknown, -np.inf, lower), np.where(unknown, np.inf, upper))
+
+
 class Sides(NamedTuple):
     """Limits as graphs have them: numbers all, that have derivatives."""
 
     side: Any
-    """(n,) 0: measured, -1: at most `upper`, 1: above `lower`, 2: between both."""
+    """(n,) 0: measured, -1: at most `upper`, 1: above `lower`, 2: between both, 3: anywhere."""
     lower: Any
     upper: Any
 
@@ -78,7 +95,7 @@ class Sides(NamedTuple):
     def of(cls, limits: Limits) -> Sides:
         """Return them with any numbers in the place of those that are not looked at."""
         below, above = np.isfinite(limits.upper), np.isfinite(limits.lower)
-        side = np.where(below & above, 2.0, np.where(below, -1.0, 1.0)) * limits.censored
+        side = np.where(below, np.where(above, 2.0, -1.0), np.where(above, 1.0, 3.0)) * limits.censored
         lower = np.where(above, limits.lower, np.where(below, limits.upper, 1.0) - 1.0)
         return cls(side, lower, np.where(below & (side != 0.0), limits.upper, lower + 1.0))
 

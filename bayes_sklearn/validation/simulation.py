@@ -29,6 +29,7 @@ from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations
 from ..likelihoods.limited import Censored, selected
 from ..measurements.compressed import Rows
+from ..measurements.missing import filled
 from ..prediction.draws import Draws
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, UnitPrior
@@ -159,6 +160,11 @@ class Simulation:
         return Parameters(B, auxiliary, true)
 
     @property
+    def _plain(self) -> bool:
+        """Whether any number is a target."""
+        return self.problem.likelihood.link.is_identity and self.data.errors.counts is None
+
+    @property
     def _shifts(self) -> bool:
         """Whether adding a number to the target does no more than to add it to the intercept."""
         return self.problem.likelihood.link.is_identity and self.problem.truncation is None
@@ -202,6 +208,9 @@ class Simulation:
                     limits = limits.holding(y)
                     y = np.where(limits.censored, self.data.rows.y, y)
                 rows = replace(self.data.rows, X=measured, y=y, limits=limits)
+                if self.problem.feature_errors is not None:
+                    noisy, gaps = self.problem.feature_errors.noisy, self.problem.feature_errors.unmeasured
+                    rows = filled(rows, noisy, gaps, self._plain)
                 return Simulated(one, rows, index + 1)
             measured, line, _ = self._drawn_features(one, rng)
             scaling, counts = self.problem.scaling, self.data.errors.counts
@@ -358,7 +367,7 @@ class Simulation:
         own = np.einsum("nij,nj->ni", true.root[component], rng.standard_normal((n, q)))
         x = true.mean[component] + away @ true.slopes.T + own
         X[:, errors.noisy] = center[errors.noisy] + spread[errors.noisy] * x
-        values, vectors = np.linalg.eigh(errors.covariance)
+        values, vectors = np.linalg.eigh(errors.finite)
         root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
         error = np.broadcast_to(root, (n, q, q)) @ rng.standard_normal((n, q, 1))
         return X, error[..., 0]
@@ -402,7 +411,7 @@ class Simulation:
             return drawn * problem.rate_unit
         # Given the features' errors u the target's has the mean c'U^-1 u and c'U^-1 c less of its variance, (20).
         n, c = len(line), np.asarray(errors.with_target)
-        told = (np.linalg.pinv(errors.covariance, hermitian=True) @ c[..., None])[..., 0]
+        told = (np.linalg.pinv(errors.finite, hermitian=True) @ c[..., None])[..., 0]
         known = np.square(np.asarray(problem.standard_error)) - (told * c).sum(axis=-1)
         scale = float(one.auxiliary.get("noise_scale", 1.0))
         multiple, scatter = problem.noise.parts(scale, one.auxiliary.get("scatter"))

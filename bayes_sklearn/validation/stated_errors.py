@@ -20,6 +20,7 @@ from ..likelihoods.noise import KNOWN, Noise
 from ..measurements.checks import check_vector
 from ..measurements.target_errors import FITTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
+from ..prediction.gaps import filled_rows, gaps_of
 from ..prediction.line import mean_parts
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 
@@ -91,7 +92,8 @@ def judged(
     distribution = predictive_distribution(
         model, table, counts=counts, y_err=y_err, exposure=exposure, **errors
     )
-    held = fitted.columns.held(values)
+    held, gaps = fitted.columns.held(values), gaps_of(values, fitted.columns, fitted.posterior)
+    values = filled_rows(values, gaps, fitted.columns, fitted.posterior)
     counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
     kind: Kind = "standard_error" if counts is None else "counts"
     if fitted.likelihood.per == "exposure":
@@ -230,7 +232,7 @@ def _check_stated(
         raise ValueError(
             "The model was fitted with errors of y, but the rows state none: give y_err, as in fit."
         )
-    if not held_out and model._fitted.posterior.true_features is not None and not features:
+    if not held_out and model._fitted.rows_state_feature_errors and not features:
         raise ValueError(
             "The model was fitted with errors of features: give X_err (or X_cov), as in fit. For new rows, measured"
             " as those, say held_out=True."

@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 
 from ...likelihoods.base import Likelihood
 from ...measurements.compressed import taken
+from ...measurements.feature_errors import told_by
 from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
@@ -189,7 +190,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     unit = units.noisy
     in_data = unit * scaling.x_scale[noisy]
 
-    covariance = errors.covariance / (in_data[:, None] * in_data)
+    covariance = errors.finite / (in_data[:, None] * in_data)
     with_target = None
     if errors.with_target is not None:
         with_target = errors.with_target / (in_data * scaling.y_scale)
@@ -208,6 +209,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
     frequency = None if rows.frequency is None else rows.frequency[used]
     weight = np.ones(len(w)) if frequency is None else frequency
+    told, likely = told_by(errors, np.asarray(rows.take(used), dtype=np.float64), rows.y[used], frequency)
+    likely = w if likely is None else (likely - center[noisy]) / in_data
     return StructuralProblem(
         z=z,
         w=w,
@@ -217,7 +220,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         log_prior_noise=problem.noise_prior.log_density,
         intercept=intercept,
         log_prior_intercept=log_prior_intercept,
-        mu_mean=weight @ w / weight.sum() if mu_mean is None else mu_mean,
+        mu_mean=weight @ likely / weight.sum() if mu_mean is None else mu_mean,
         z_mean=weight @ z / weight.sum(),
         frequency=frequency,
         cross_covariance=with_target,
@@ -227,6 +230,9 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
             ScatterPrior(problem.scatter_unit).log_density if problem.noise.combined else None
         ),
         resolution=_resolution(problem),
+        unmeasured=None if problem.unmeasured is None else problem.unmeasured[used],
+        mean_covariance=None if told is None else told / (in_data[:, None] * in_data),
+        likely=None if likely is w else likely,
     ), units
 
 

@@ -15,7 +15,6 @@ from scipy.special import gamma, gammaln, logsumexp
 from ...priors.scales import NEGLIGIBLE_SCATTER
 from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
 from ..structural.mixture import MixtureProblem
-from ..structural.rows import pairs
 from ..structural.true_covariance import coordinates_of, pooled_covariance
 
 Array = NDArray[np.float64]
@@ -186,7 +185,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
     mixture = _components(problem)
     normal, scale = guide.guess()
     m = normal[:q]
-    table, width = problem.rows, data.z.shape[1] + 1
+    table, width = problem.likely_rows[0], data.z.shape[1] + 1
     weight = np.sqrt(problem.frequency)
     first = int(data.intercept is None)
     if data.intercept is None:
@@ -309,10 +308,9 @@ def _components(problem: MixtureProblem) -> _Mixture:
     """
     q, width = problem.data.n_noisy, problem.data.z.shape[1] + 1
     some = slice(None, None, -(-len(problem.rows) // _EM_ROWS))
-    rows, weight = problem.rows[some], problem.frequency[some]
+    (rows, U), weight = problem.likely_rows, problem.frequency[some]
+    rows, U = rows[some], U[some] if len(U) > 1 else U
     z, w = rows[:, 1:width], rows[:, width : width + q]
-    errors = problem.errors[some] if len(problem.errors) > 1 else problem.errors
-    U = errors[:, pairs(q)]
     root = np.sqrt(weight)[:, None]
     slopes: Array = np.asarray(np.linalg.lstsq(root * z, root * w)[0].T, dtype=np.float64)
     away = w - z @ slopes.T

@@ -64,14 +64,14 @@ class Following:
         jitter = 1e-9
         return cls(
             problem,
-            min(problem.total_weight / about, information / square),
+            min(float(problem.weights[-1]) / about, information / square),
             slope,
             errors[pairs(q)] + jitter * np.eye(q),
             np.zeros(q) if problem.cross_covariance is None else errors[u : u + q],
             MEAN_SCALE * np.sqrt(square),
             about,
             known,
-            float(np.sqrt(2.0 / max(problem.total_weight, 4.0))),
+            float(np.sqrt(2.0 / max(float(problem.weights[-1]), 4.0))),
         )
 
     @property
@@ -138,14 +138,19 @@ class Following:
         """Return about the variance of the target that the true features explain and the measured ones don't."""
         psi = self.problem.psi(points)
         pushed = (psi.T @ psi.m[:, :, None])[:, :, 0]
-        through = np.linalg.solve(psi.T + self.error, pushed[:, :, None])[:, :, 0]
+        through = np.linalg.solve(self._total(psi.T), pushed[:, :, None])[:, :, 0]
         return np.maximum(((psi.m - through) * pushed).sum(axis=1), 0.0)
+
+    def _total(self, T: Array) -> Array:
+        """Return T + U; far away a correlation is one in all digits."""
+        alone = 1e-12 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] * np.eye(T.shape[1])
+        return np.asarray(T + self.error + alone)
 
     def _given_spread(self, points: Array) -> tuple[Array, Array]:
         """Return the Gaussian of m given the rest: its mean in units of its root, (G, 1, q), and its precision's."""
         psi, slopes = self.problem.psi(points), self.problem.slopes
         scale = np.sqrt(self.about) / self._unit if self.problem.multiplies else 1.0
-        inverse = np.linalg.inv(psi.T + self.error)
+        inverse = np.linalg.inv(self._total(psi.T))
         share = psi.T @ inverse
         # Of T m = (T + U) b - c.
         known = (psi.T @ self.slope) - scale * (share @ self.with_target)

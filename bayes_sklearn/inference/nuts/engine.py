@@ -22,7 +22,8 @@ def why_not(problem: Problem) -> str | None:
         reason = without_noise(problem, method)
         if reason is not None:
             return reason
-    of, limited = problem.likelihood.population, (problem.truncation, problem.limits) != (None, None)
+    of, limits = problem.likelihood.population, problem.limits
+    limited = problem.truncation is not None or (limits is not None and not limits.say_nothing)
     over_lines = problem.truncation is not None and problem.feature_errors is not None
     no_tails = over_lines or type(of).tails_graph is Likelihood.tails_graph
     if limited and not of.has_noise_scale and no_tails:

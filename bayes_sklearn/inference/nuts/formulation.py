@@ -76,10 +76,10 @@ def structure(problem: Problem) -> tuple[object, ...]:
     """Return what two problems must share for one compiled model to serve both."""
     kinds = tuple((role, type(prior)) for role, prior in priors_of(problem).items())
     errors = problem.feature_errors
-    of_features = None
+    of_features: tuple[object, ...] | None = None
     if errors is not None:  # the normal pair of features and target has room for errors that go together
         together = errors.with_target is not None and not problem.likelihood.is_normal
-        of_features = len(errors.noisy), problem.n_components, together
+        of_features = len(errors.noisy), problem.n_components, together, problem.unmeasured is not None
     likelihood = problem.likelihood.structure
     powers, cauchy = 0, False
     if isinstance(problem.coef_prior, PoweredCorrelation):
@@ -113,6 +113,13 @@ def unpacked(data: Mapping[str, Array | float]) -> dict[str, Any]:
         given[name] = part.reshape(shape) if len(shape) > 1 else part
         start += size
     return given
+
+
+def without_gaps(problem: Problem, columns: Any, order: int) -> tuple[list[Any], Any]:
+    """Return the columns that say of each of (w, y) where it was not measured, none if all was, and the others."""
+    if problem.unmeasured is None:
+        return [], columns
+    return [columns[i] for i in range(order)], columns[order:]
 
 
 def nodes_of(

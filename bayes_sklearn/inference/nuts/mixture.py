@@ -25,10 +25,10 @@ from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.mixture_coordinates import contrasts_of, sizes_of
 from ..structural.model import MEAN_SCALE
-from ..structural.rows import given_measured
+from ..structural.rows import given_measured, without_unmeasured
 from ..structural.true_covariance import log_prior, true_covariance
 from ..structural.wild import Configurations
-from .formulation import unpacked
+from .formulation import unpacked, without_gaps
 from .prior_coordinates import coefficients_given_scales, scale_is_learned
 from .pymc_priors import (
     of_role,
@@ -72,9 +72,9 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         with pm.Model() as model:
             given = unpacked(data)
             u = pm.Flat("u", shape=sum(sizes.values()) + scale_coordinates(problem))
-            # Rows are [1, z, w, y - m0'w] about their means, without y where the likelihood is integrated over the
-            # line; the covariance of the errors of the last; what the likelihood sees; and counts.
-            columns = given["factor"].T
+            # Rows are gaps, if any; [1, z, w, y - m0'w] about their means, without y where the likelihood is
+            # integrated over the line; the covariance of the last one's errors; what the likelihood sees; and counts.
+            gaps, columns = without_gaps(problem, given["factor"].T, q + 1)
             seen = (
                 None
                 if problem.likelihood.is_normal
@@ -89,6 +89,8 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 problem, _parameters(problem, given, parts, (q, k, count), of_slopes), noise, q
             )
             left, entries = _lines(problem, found, columns, noise, (q, k), seen)
+            if gaps:
+                left, entries = without_unmeasured(left, entries, gaps, [given["m"][j] for j in range(q)])
             square, determinant, after, covariance = given_measured(left, entries, q)
             if seen is None:
                 square, determinant = (

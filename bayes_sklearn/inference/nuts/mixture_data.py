@@ -155,13 +155,14 @@ def _rows(problem: Problem, mixture: MixtureProblem, m: Array) -> dict[str, Arra
         m = np.zeros_like(m)
     errors = np.broadcast_to(mixture.errors, (len(rows), mixture.errors.shape[1]))
     less = -rows[:, -1 - q : -1] @ m
+    gaps = errors[:, data.masks or slice(0)]
     if target is None:
         reference = Reference(np.zeros((q, 0)), np.zeros(0), m)
         covariance = error_covariance(data, PseudoRows(rows, errors, mixture.frequency, reference))
-        columns = [rows[:, :-1], rows[:, -1] + less, covariance]
+        columns = [gaps, rows[:, :-1], rows[:, -1] + less, covariance]
         return {"m": m, "factor": np.column_stack([*columns, mixture.frequency])}
     covariance = pair_covariance(errors[:, pairs(q)], m).reshape(len(rows), -1)
-    columns = [rows[:, :-1], less - mixture.center[2], covariance]
+    columns = [gaps, rows[:, :-1], less - mixture.center[2], covariance]
     if data.cross_covariance is not None:
         with_target = errors[:, q * (q + 1) // 2 :][:, :q]
         columns.append(np.column_stack([with_target, -with_target @ m]))

@@ -28,6 +28,7 @@ from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
+from ..structural.true_features import NOT_MEASURED
 from ..structural.wild import Configurations
 from .prior_coordinates import gaussian_given_scale
 from .pymc_priors import coefficient_variable, of_geometries, positive_variable
@@ -99,9 +100,11 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             y = problem.likelihood.outcome(plain_data(problem, used))
             distribution("y", **parameters, observed=y, dims="obs")
             if problem.limits is not None:  # in the place of the density of a limit
-                censored = np.flatnonzero(problem.limits.censored[used])
-                sides = Sides.of(problem.limits.take(used))
-                between = log_between_sides(problem.likelihood.population, line, seen, data, sides)
+                limits_seen = problem.limits.take(used)
+                censored, between = np.flatnonzero(limits_seen.censored), pt.zeros(len(used))
+                if not limits_seen.say_nothing:
+                    of, sides = problem.likelihood.population, Sides.of(limits_seen)
+                    between = log_between_sides(of, line, seen, data, sides)
                 instead = between - pm.logp(distribution.dist(**parameters), y)
                 pm.Potential("limits", (frequency[used] * instead)[censored].sum())
             if problem.truncation is not None:
@@ -297,9 +300,13 @@ def _true_features(
     noisy, scaling, units, given = errors.noisy, problem.scaling, units_of(problem), problem.prior_units
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     covariance = errors.covariance[used] if errors.covariance.ndim == 3 else errors.covariance
-    spread = units.noisy * scaling.x_scale[noisy]
+    spread, X, exactly = units.noisy * scaling.x_scale[noisy], measured[:, noisy], None
+    diagonal = np.eye(len(noisy), dtype=bool)
+    if errors.unmeasured is not None:
+        exactly = (covariance == 0.0)[:, diagonal]
+        covariance = np.where(np.isinf(covariance), NOT_MEASURED * np.square(spread), covariance)
+        covariance[:, diagonal] += exactly  # any: it is not looked at
     check_definite(covariance, spread)
-    X = measured[:, noisy]
     center = X.mean(axis=0) if given is None else given.mean[noisy]
     expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
     if len(exact):
@@ -307,27 +314,12 @@ def _true_features(
         Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
         away = measured[:, exact] - measured[:, exact].mean(axis=0)
         expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
-    true = _distributed(expected, spread, len(used), problem.n_components)
-    x_true = true.x
-    diagonal = bool((covariance == covariance * np.eye(len(noisy))).all())
-    sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-    observed: dict[str, Any] = {"observed": X, "dims": ("obs", "noisy")}
-    if problem.outliers:
-        of_wild = values["outlier_share"], values["outlier_factor"]
-        if diagonal:
-            wild, sds = Configurations.of(*of_wild, 1, pt), sd[..., None] * pt.stack([1.0, of_wild[1]])
-            pm.NormalMixture("X", pt.exp(wild.log_shares), x_true[..., None], sds, **observed)
-        else:
-            wild, root = Configurations.of(*of_wild, len(noisy), pt), np.linalg.cholesky(covariance)
-            normals = [
-                pm.MvNormal.dist(x_true, chol=wild.multiples[o][:, None] * root)
-                for o in range(2 ** len(noisy))
-            ]
-            pm.Mixture("X", pt.exp(wild.log_shares), normals, **observed)
-    elif diagonal:
-        pm.Normal("X", x_true, sd, **observed)
-    else:
-        pm.MvNormal("X", x_true, covariance, **observed)
+    known = None if exactly is None else (exactly, X)
+    true = _distributed(expected, spread, len(used), problem.n_components, known)
+    x_true, noisily = true.x, None
+    if exactly is not None and not covariance[:, ~diagonal].any():
+        noisily = ~exactly & ~np.isinf(errors.covariance[used][:, diagonal])
+    _readings(problem, x_true, X, covariance, noisily, values)
     told = None
     if errors.with_target is not None:
         c = errors.with_target[used] if errors.with_target.ndim == 2 else errors.with_target
@@ -369,26 +361,76 @@ def _sharing_errors(
     }
 
 
-def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> Distributed:
+def _readings(
+    problem: Problem,
+    x_true: Any,
+    X: Array,
+    covariance: Array,
+    noisily: NDArray[np.bool_] | None,
+    values: Mapping[str, Any],
+) -> None:
+    """Say what was measured of the true features; `noisily` says of independent cells which were, None all."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    q = X.shape[1]
+    diagonal = noisily is not None or bool((covariance == covariance * np.eye(q)).all())
+    sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    observed: dict[str, Any] = {"observed": X, "dims": ("obs", "noisy")}
+    if noisily is not None:
+        x_true, sd, observed = x_true[noisily], sd[noisily], {"observed": X[noisily]}
+        if not noisily.any():
+            return
+    of_wild = (values["outlier_share"], values["outlier_factor"]) if problem.outliers else None
+    if of_wild is not None and diagonal:
+        wild, sds = Configurations.of(*of_wild, 1, pt), sd[..., None] * pt.stack([1.0, of_wild[1]])
+        pm.NormalMixture("X", pt.exp(wild.log_shares), x_true[..., None], sds, **observed)
+    elif of_wild is not None:
+        wild, root = Configurations.of(*of_wild, q, pt), np.linalg.cholesky(covariance)
+        normals = [pm.MvNormal.dist(x_true, chol=wild.multiples[o][:, None] * root) for o in range(2**q)]
+        pm.Mixture("X", pt.exp(wild.log_shares), normals, **observed)
+    elif diagonal:
+        pm.Normal("X", x_true, sd, **observed)
+    else:
+        pm.MvNormal("X", x_true, covariance, **observed)
+
+
+def _distributed(
+    expected: Any,
+    spread: Array,
+    n: int,
+    n_components: int,
+    known: tuple[NDArray[np.bool_], Array] | None = None,
+) -> Distributed:
     """Return the variable ``x_true`` of the PyMC model in hand, and how it is distributed at fixed exact features.
 
-    Scales are in units of the measured features'.
+    Scales are in units of the measured features'. `known` says which cells are so exactly, and what they are.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     q, nu, dims = len(spread), SPREAD_DEGREES_OF_FREEDOM, ("obs", "noisy")
+
+    def x_true(distribution: Any, *parameters: Any, **named: Any) -> Any:
+        if known is None:
+            return distribution("x_true", *parameters, dims=dims, **named)
+        cells, X = known
+        free = pm.Flat("x_free", shape=int(np.count_nonzero(~cells)))
+        values = pt.set_subtensor(pt.as_tensor(X)[~cells], free)
+        pm.Potential("x_true_density", pm.logp(distribution.dist(*parameters, **named), values).sum())
+        return pm.Deterministic("x_true", values, dims=dims)
+
     expected = pt.broadcast_to(expected, (n, q))
     scales = pm.HalfStudentT.dist(nu, SPREAD_SCALE)
     if n_components == 1:
         if q == 1:
             scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="noisy")
             T = scale[:, None] ** 2
-            return Distributed(pm.Normal("x_true", expected, scale, dims=dims), T, [(expected, T)])
+            return Distributed(x_true(pm.Normal, expected, scale), T, [(expected, T)])
         root, _, _ = pm.LKJCholeskyCov("x_root", n=q, eta=LKJ_SHAPE, sd_dist=scales)
         root = spread[:, None] * root
         T = pt.dot(root, root.T)
-        return Distributed(pm.MvNormal("x_true", expected, chol=root, dims=dims), T, [(expected, T)])
+        return Distributed(x_true(pm.MvNormal, expected, chol=root), T, [(expected, T)])
     shares = pm.Dirichlet("shares", np.full(n_components, SHARE_CONCENTRATION), dims="component")
     # About their mean, which is ``mu``.
     apart = pm.ZeroSumNormal("mu_apart", COMPONENT_SCALE, dims=("noisy", "component"))
@@ -397,9 +439,9 @@ def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> Dis
     between = pt.dot(away * shares, away.T)
     if q == 1:
         scale = pm.HalfStudentT("x_scale", nu, SPREAD_SCALE * spread, dims="component")
-        x_true = pm.NormalMixture("x_true", shares, pt.stack(means, axis=-1), scale, dims=dims)
+        found = x_true(pm.NormalMixture, shares, pt.stack(means, axis=-1), scale)
         of = [(mean, scale[c].reshape((1, 1)) ** 2) for c, mean in enumerate(means)]
-        return Distributed(x_true, between + pt.dot(shares, scale**2), of, shares)
+        return Distributed(found, between + pt.dot(shares, scale**2), of, shares)
     roots = [
         pm.LKJCholeskyCov(f"x_root_{c}", n=q, eta=LKJ_SHAPE, sd_dist=scales)[0] for c in range(n_components)
     ]
@@ -407,7 +449,7 @@ def _distributed(expected: Any, spread: Array, n: int, n_components: int) -> Dis
     normals = [pm.MvNormal.dist(mean, chol=root) for mean, root in zip(means, roots, strict=True)]
     of = [(mean, pt.dot(root, root.T)) for mean, root in zip(means, roots, strict=True)]
     within = sum(shares[c] * T for c, (_, T) in enumerate(of))
-    return Distributed(pm.Mixture("x_true", shares, normals, dims=dims), between + within, of, shares)
+    return Distributed(x_true(pm.Mixture, shares, normals), between + within, of, shares)
 
 
 def _on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:

@@ -25,10 +25,10 @@ from ..problem import Problem
 from ..propriety import check_proper
 from ..settings import SamplerSettings
 from ..structural.model import MEAN_SCALE, StructuralProblem
-from ..structural.rows import PseudoRows, given_measured, pairs
+from ..structural.rows import PseudoRows, given_measured, pairs, without_unmeasured
 from ..structural.true_covariance import log_prior, true_covariance
 from .compressed_rows import place
-from .formulation import Draws, Formulation, unpacked
+from .formulation import Draws, Formulation, unpacked, without_gaps
 from .prior_coordinates import coefficients_at, pilot_of, scale_is_learned
 from .pymc_priors import (
     geometries,
@@ -145,13 +145,17 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             size = np.size(data["location"]) + scale_is_learned(problem)
             u = pm.Flat("u", shape=size)
             found, (scale, scatter), terms = structural_parameters(problem, given, u, (q, width))
-            # Rows are [1, z], then (w, y) less their references, the covariance of their errors, and counts.
-            columns = given["factor"].T
+            # Rows are gaps, if any, [1, z], then (w, y) less their references, the covariance of their errors, and
+            # counts.
+            gaps, columns = without_gaps(problem, given["factor"].T, q + 1)
             own = columns[width : width + q + 1] - pt.dot(found.deviation, columns[:width])
             common = common_part(found.change, found.T, scatter).dimshuffle(0, "x")
             omega = error_part(problem, columns[width + q + 1 : -1], q + 1, scale) + common
             entries = {(a, b): omega[a * (q + 1) + b] for a in range(q + 1) for b in range(a + 1)}
-            square, determinant, _, _ = given_measured([own[a] for a in range(q + 1)], entries, q + 1)
+            left = [own[a] for a in range(q + 1)]
+            if gaps:
+                left, entries = without_unmeasured(left, entries, gaps, [given["m"][j] for j in range(q)])
+            square, determinant, _, _ = given_measured(left, entries, q + 1)
             of_rows = -0.5 * pt.sum(square + columns[-1] * pt.log(determinant))
             pm.Potential("log_posterior", sum([of_rows, *terms]))
     return model
@@ -308,6 +312,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
     # The prior of the features' line is stated at the mean of the exact features.
     at_mean = np.eye(reference.w.shape[1])
     at_mean[1:, 0] = 0.0 if structural.z_mean is None else structural.z_mean
+    gaps = rows.errors[:, structural.masks or slice(0)]
     arrays = prior_parameters(problem) | {
         "unit": np.append(units.noisy, units.exact),
         "latent_mean": latent_mean,
@@ -317,7 +322,7 @@ def measured_data(problem: Problem, seed: int) -> MeasuredData:
         "m": reference.m,
         "location": location,
         "root": root,
-        "factor": np.column_stack([rows.rows, error_covariance(structural, rows), rows.counts]),
+        "factor": np.column_stack([gaps, rows.rows, error_covariance(structural, rows), rows.counts]),
     }
     if problem.noise.combined:
         arrays["typical_error"] = structural.typical_error

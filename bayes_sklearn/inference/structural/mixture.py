@@ -22,7 +22,7 @@ from scipy.special import gammaln, logsumexp
 
 from .mixture_coordinates import MixtureCoordinates, MixturePoints
 from .model import MEAN_SCALE, Psi
-from .rows import given_measured, pairs
+from .rows import given_measured, pairs, without_unmeasured
 from .target import Target
 from .true_covariance import pooled_covariance
 
@@ -170,6 +170,8 @@ class MixtureProblem(MixtureCoordinates):
             given = self._lines(parts, residuals, rows, part)
             if values is None:
                 found = -0.5 * (np.square(given.mean) / given.variance + np.log(given.variance) + _LOG_TWO_PI)
+                if self.gaps is not None:
+                    found *= 1.0 - self.gaps[rows, -1]
             else:
                 found = self._target.log_density(rows, given.mean, given.variance, values, given.shared)
             found += given.log_density
@@ -200,8 +202,12 @@ class MixtureProblem(MixtureCoordinates):
         if shared:
             self._with_noise(entries, parts, errors, rows, multiples)
             left.append(np.zeros(1))
+        n_measured: Array | int = q
+        if self.gaps is not None:
+            left, entries = without_unmeasured(left, entries, [*self.gaps[rows].T], [*parts.m.T[:, :, None]])
+            n_measured = q - self.gaps[rows, :-1].sum(axis=1)
         square, determinant, after, rest = given_measured(left, entries, q)
-        of_w = log_shares - 0.5 * (square + np.log(determinant) + q * _LOG_TWO_PI)
+        of_w = log_shares - 0.5 * (square + np.log(determinant) + n_measured * _LOG_TWO_PI)
         if self.target is None:
             return Lines(of_w, after[0], rest[0, 0])
         # What was measured is expected to be the line, but for what is left.

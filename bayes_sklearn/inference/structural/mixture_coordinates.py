@@ -170,7 +170,8 @@ class MixtureCoordinates:
     def center(self) -> tuple[Array, Array, float]:
         """What is subtracted from z, w and y: their means."""
         data, weight = self.data, self.frequency
-        z, w, y = (weight @ values[self.used] / weight.sum() for values in (data.z, data.w, data.y))
+        of_w = data.w if data.likely is None else data.likely
+        z, w, y = (weight @ values[self.used] / weight.sum() for values in (data.z, of_w, data.y))
         return z, w, float(y)
 
     @property
@@ -194,10 +195,27 @@ class MixtureCoordinates:
         return np.concatenate([ones, data.z[used] - z, data.w[used] - w, data.y[used, None] - y], axis=1)
 
     @cached_property
+    def likely_rows(self) -> tuple[Array, Array]:
+        """`rows`, and U, (n or 1, q, q), likely values in the place of what hardly tells, as if measured exactly."""
+        q, rows, data = self.data.n_noisy, self.rows, self.data
+        U = self.errors[:, pairs(q)]
+        if data.likely is None:
+            return rows, U
+        rows = rows.copy()
+        rows[:, -1 - q : -1] = data.likely[self.used] - self.center[1]
+        told = rows[:, -1 - q : -1] == self.rows[:, -1 - q : -1]
+        return rows, np.where(told[:, :, None] & told[:, None, :], U, 0.0)
+
+    @cached_property
     def errors(self) -> Array:
         """(n or 1, E) what `StructuralProblem` knows of each row's errors."""
         errors = self.data.errors()
         return errors[self.used] if len(errors) > 1 else errors
+
+    @cached_property
+    def gaps(self) -> Array | None:
+        """(n, q + 1) 1 where w or y was not measured, else 0; None: all were."""
+        return None if self.data.masks is None else self.errors[:, self.data.masks]
 
     def taken_apart(self, points: Array) -> MixturePoints:
         """Return what points stand for."""

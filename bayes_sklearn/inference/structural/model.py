@@ -108,6 +108,12 @@ class StructuralProblem:
     """As `log_prior_noise`, of the scatter under noise "auto"."""
     resolution: float = 0.0
     """Noise that is rounding: it is in every row's where the noise has a scale, so that its density is bounded."""
+    unmeasured: NDArray[np.bool_] | None = None
+    """(n, q + 1) which cells of (w, y) were not measured, in the place of which there is anything; None: all were."""
+    mean_covariance: Array | None = None
+    """(q, q) mean of U over the cells that tell something; None: over all rows."""
+    likely: Array | None = None
+    """(n, q) w with likely values in the place of those that hardly tell: of what is found first; None: w."""
 
     @property
     def n_noisy(self) -> int:
@@ -187,7 +193,7 @@ class StructuralProblem:
         scattered : bool, default=True
             Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
         """
-        q, total = self.n_noisy, max(self.total_weight, 1.0)
+        q, total = self.n_noisy, max(float(self.weights[-1]), 1.0)
         (spread, errors), slope = self.moments, self.gathered.reference.m
         # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
         # larger by far than one that is nothing, as much as they would hide.
@@ -293,7 +299,7 @@ class StructuralProblem:
     def _condition(self, points: Array) -> Conditional:
         psi, rows = self.psi(points), self.gathered
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            sums, log_determinant = rows.sums(self.omega(psi))
+            sums, log_determinant = rows.sums(self.omega(psi), psi.m, self.masks)
             # Where Omega is singular to rounding, the data have no density.
             log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
             equations = NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
@@ -302,9 +308,24 @@ class StructuralProblem:
             found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
             log_evidence = found.log_integral - 0.5 * log_determinant
         log_two_pi = float(np.log(2.0 * np.pi))
-        log_evidence -= 0.5 * (self.n_noisy + 1) * self.total_weight * log_two_pi
+        log_evidence -= 0.5 * self.weights.sum() * log_two_pi
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
         return Conditional(log_evidence, found.theta, found.root, found.geometry)
+
+    @property
+    def masks(self) -> slice | None:
+        """Where what is known of a row's errors has its row of `unmeasured`."""
+        q = self.n_noisy
+        first = q * (q + 1) // 2 + q * (self.cross_covariance is not None)
+        return None if self.unmeasured is None else slice(first, first + q + 1)
+
+    @cached_property
+    def weights(self) -> Array:
+        """(q + 1,) of the rows in which each of (w, y) was measured."""
+        lacking = np.zeros(self.n_noisy + 1)
+        if self.masks is not None:
+            lacking = self.gathered.counts @ self.gathered.errors[:, self.masks]
+        return np.asarray(self.total_weight - lacking)
 
     @cached_property
     def _head_prior(self) -> HeadPrior:
@@ -332,6 +353,7 @@ class StructuralProblem:
         entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
         n_errors = n_u + q * (self.cross_covariance is not None) + 2
+        n_errors += 0 if self.unmeasured is None else q + 1
         omega = np.zeros((entry[-1, -1] + 1, len(m), n_errors))
         with_target = s if self.multiplies else np.ones_like(s)
         last = omega[entry[q, q]]
@@ -359,11 +381,14 @@ class StructuralProblem:
         rows, q, total = self.gathered, self.n_noisy, self.total_weight
         if total == 0.0:
             return np.eye(q + 1), np.ones(rows.errors.shape[1])
-        deviations = rows.rows[:, -1 - q :]
+        likely = rows.rows if self.likely is None else self._about(rows.reference, self.likely)
+        deviations = likely[:, -1 - q :]
         errors = np.asarray(rows.counts @ rows.errors / total, dtype=np.float64)
         if (rows.errors[:, -2] > 0.0).all():
             # A geometric mean of the target's: one useless reading is not what errors are like.
             errors[-2] = np.exp(rows.counts @ np.log(rows.errors[:, -2]) / total)
+        if self.mean_covariance is not None:
+            errors[: q * (q + 1) // 2] = self.mean_covariance[upper(q)]
         floor = np.append(np.full(q, 1e-12), self.resolution**2 or 1e-12)
         return deviations.T @ deviations / total + np.diag(floor), errors
 
@@ -387,22 +412,32 @@ class StructuralProblem:
         frequency = np.ones(n) if self.frequency is None else self.frequency[used]
         errors = self.errors()
         errors = errors[used] if len(errors) == len(used) else errors[:n]
-        ones, w, y = np.column_stack([np.ones(n), self.z[used]]), self.w[used], self.y[used]
+        ones, likely = (
+            np.column_stack([np.ones(n), self.z[used]]),
+            self.w if self.likely is None else self.likely,
+        )
         variance = errors[:, -2]
         certain = not self.noise.only_scatters and (variance > 0.0).all()
-        reference = Reference.of(
-            ones, w, y, frequency / variance if certain else frequency, self.intercept is not None
-        )
-        explained = ones @ reference.y + w @ reference.m
-        columns = np.column_stack([ones, w - ones @ reference.w.T, y - explained])
-        return GatheredRows.of(errors, frequency, columns * np.sqrt(frequency)[:, None], reference)
+        weight = frequency / variance if certain else frequency
+        reference = Reference.of(ones, likely[used], self.y[used], weight, self.intercept is not None)
+        return GatheredRows.of(errors, frequency, self._about(reference, self.w), reference)
+
+    def _about(self, reference: Reference, w: Array) -> Array:
+        """Return [1, z, w - w0, y - y0] of the rows that count, times the root of how often they do."""
+        used = np.ones(len(self.y), dtype=bool) if self.frequency is None else self.frequency > 0.0
+        root = 1.0 if self.frequency is None else np.sqrt(self.frequency[used])[:, None]
+        ones = np.column_stack([np.ones(int(used.sum())), self.z[used]])
+        explained = ones @ reference.y + w[used] @ reference.m
+        return np.column_stack([ones, w[used] - ones @ reference.w.T, self.y[used] - explained]) * root
 
     def errors(self) -> Array:
-        """Return U's upper triangle, c where given, e^2 and 1 of every row, or of one where all have the same."""
+        """Return U's upper triangle, c and `unmeasured` where given, e^2 and 1: of all rows, or one for all."""
         row, column = upper(self.n_noisy)
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
         if self.cross_covariance is not None:
             parts.append(np.atleast_2d(self.cross_covariance))
+        if self.unmeasured is not None:
+            parts.append(self.unmeasured.astype(np.float64))
         default = 0.0 if self.noise.only_scatters else 1.0
         error = default if self.standard_error is None else self.standard_error
         parts.append(np.square(np.atleast_1d(np.asarray(error, dtype=np.float64)))[:, None])

@@ -126,7 +126,8 @@ class NormalEquations(NamedTuple):
         across = gram[:, head:, :head] @ inverse.transpose(0, 2, 1)
         left = gram[:, head:, head:] - across @ across.transpose(0, 2, 1)
         sides = sides[:, head:] - across @ white
-        common = _gain(white) - _log_diagonal(lower) - 0.5 * self.square
+        exponent = _gain(white) - 0.5 * self.square
+        common = exponent - _log_diagonal(lower)
         common -= (k - np.count_nonzero(slopes.flat)) * np.log(tau)
         log_two_pi = float(np.log(2.0 * np.pi))
         common += 0.5 * np.count_nonzero(flat) * log_two_pi - float(np.log(prior.sd[~flat[:head]]).sum())
@@ -139,8 +140,10 @@ class NormalEquations(NamedTuple):
             own[:, :, 1] += ahead[:, head:] @ precision / np.square(tau)[:, None]
             tails.append(lower)
             whites.append(forward(lower, own))
-            term = _gain(whites[-1]) + log_volume - _log_diagonal(lower)
-            terms.append(np.where(found & exists, term, -np.inf))
+            gain = _gain(whites[-1])
+            # No square is negative but where its digits are lost: where the noise is next to nothing.
+            found &= exists & (exponent + gain <= 1e-6 * self.square)
+            terms.append(np.where(found, gain + log_volume - _log_diagonal(lower), -np.inf))
         total, geometries, chosen = _chosen(np.stack(terms, axis=1))
         everywhere = np.arange(len(m))
         tail = _inverse(np.stack(tails)[chosen, everywhere] if len(tails) > 1 else tails[0])

@@ -100,13 +100,16 @@ class GatheredRows:
         counts = (self.counts / kept.sum(axis=1))[kind]
         return PseudoRows(roots[kept], self.errors[kind], counts, self.reference)
 
-    def sums(self, omega: Array) -> tuple[Array, Array]:
+    def sums(self, omega: Array, m: Array, masks: slice | None = None) -> tuple[Array, Array]:
         """Return the products of [1, z, w, y] weighted by the inverse of each row's Omega.
 
         Parameters
         ----------
         omega : ndarray of shape (entries, G, E)
             Coefficients of the entries of Omega's upper triangle on the rows' errors, at G points.
+        m : ndarray of shape (G, q)
+        masks : slice, optional
+            Where errors say which of (w, y) were not measured; None: all were.
 
         Returns
         -------
@@ -127,10 +130,15 @@ class GatheredRows:
             products = _products(self.rows[block]) if self.gathered is None else self.gathered[block]
             for points in _blocks(n_points, max(block_numbers // (len(omega) * len(counts)), 1)):
                 inverse = omega[:, points] @ errors
+                gaps = None if masks is None or not errors[masks].any() else errors[masks]
+                if gaps is not None:
+                    leave_out(inverse, gaps, m[points])
                 of_target = inverse[-1].copy()
                 log_determinant[points] += np.log(negative_inverse(inverse)) @ counts
                 # What w leaves of the target's variance is a difference: rounding, where next to nothing is left.
                 log_determinant[points][(of_target * -inverse[-1] > lost).any(axis=1)] = np.nan
+                if gaps is not None:
+                    put_back(inverse, gaps, m[points])
                 sums[:, points] -= inverse @ products
         return sums, log_determinant
 
@@ -164,6 +172,91 @@ def negative_inverse(matrices: Array) -> Array:
             matrices[entry[a, pivot]] = scaled
         np.negative(inverse, out=diagonal)
     return determinant
+
+
+def leave_out(omega: Array, gaps: Array, m: Array) -> None:
+    """Integrate over what was not measured in Omega, in place, (21a): there its inverse is that of the others and 1.
+
+    Parameters
+    ----------
+    omega : ndarray of shape (entries, G, rows)
+        Of (w, y - m'w), y - m'w less its part of features that were not measured from now on.
+    gaps : ndarray of shape (q + 1, rows)
+        1 where w or y was not measured, else 0.
+    m : ndarray of shape (G, q)
+    """
+    q, place = len(gaps) - 1, pairs(len(gaps))
+    entries = {(a, b): omega[place[a, b]] for a in range(q + 1) for b in range(a + 1)}
+    for at, value in without_unmeasured([], entries, list(gaps), list(m.T[:, :, None]))[1].items():
+        omega[place[at]] = value
+
+
+def put_back(inverse: Array, gaps: Array, m: Array) -> None:
+    """Turn the negative inverse of what `leave_out` has left into that for (w, y - m'w), in place.
+
+    It takes no notice of what stands in the place of what was not measured.
+    """
+    q, place = len(gaps) - 1, pairs(len(gaps))
+    inverse[place[q, q]] += gaps[q]
+    for j in reversed(range(q)):
+        by = gaps[j] * m[:, j, None]
+        inverse[place[j, j]] += gaps[j] + by**2 * inverse[place[q, q]]
+        for k in range(q + 1):
+            if k != j:
+                inverse[place[j, k]] += by * inverse[place[q, k]]
+
+
+def without_unmeasured(
+    residuals: Sequence[Any], covariance: Mapping[tuple[int, int], Any], gaps: Sequence[Any], m: Sequence[Any]
+) -> tuple[list[Any], dict[tuple[int, int], Any]]:
+    """Return variables along all rows without what was not measured; NumPy's or PyTensor's arrays.
+
+    Parameters
+    ----------
+    residuals : sequence of arrays
+        Of w and of y - m'w, or of nothing.
+    covariance : mapping from (a, b), b <= a, to arrays
+        Of w, y - m'w and further variables.
+    gaps : sequence of q + 1 arrays
+        1 where w or y was not measured, else 0.
+    m : sequence of q arrays
+
+    Returns
+    -------
+    residuals : list of arrays
+        Of y - m'w less what m makes of features that were not measured, which have zero.
+    covariance : dict from (a, b), b <= a, to arrays
+        Of that, and of independent variables of variance one in the place of what was not measured.
+    """
+    left, entry, q = list(residuals), dict(covariance), len(m)
+    order = max(entry)[0] + 1
+
+    def at(a: int, b: int) -> tuple[int, int]:
+        return max(a, b), min(a, b)
+
+    for j in range(q):
+        if isinstance(gaps[j], np.ndarray) and not gaps[j].any():
+            continue
+        by = gaps[j] * m[j]
+        if left:
+            left[q] = left[q] + by * left[j]
+        entry[q, q] = entry[q, q] + by * (2.0 * entry[q, j] + by * entry[j, j])
+        for k in range(order):
+            if k not in (j, q):
+                entry[at(k, q)] = entry[at(k, q)] + by * entry[at(k, j)]
+        entry[q, j] = entry[q, j] * (1.0 - gaps[j])
+        for k in range(order):
+            if k not in (j, q):
+                entry[at(k, j)] = entry[at(k, j)] * (1.0 - gaps[j])
+        entry[j, j] = entry[j, j] * (1.0 - gaps[j]) + gaps[j]
+        if left:
+            left[j] = left[j] * (1.0 - gaps[j])
+    for k in range(order):
+        kept = entry[at(k, q)] * (1.0 - gaps[q])
+        entry[at(k, q)] = kept + gaps[q] if k == q else kept
+    if left:
+        left[q] = left[q] * (1.0 - gaps[q])
+    return left, entry
 
 
 def given_measured(

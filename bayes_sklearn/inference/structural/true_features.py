@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+# By so much an error's variance is above that of a feature of which it leaves nothing, and both have their digits.
+NOT_MEASURED = 1e8
+
 
 class Components(NamedTuple):
     """Of a mixture at every node, the nodes' K components side by side."""
@@ -99,6 +102,11 @@ class TrueFeatures:
         """(k,) positions of the features without error."""
         return np.setdiff1d(np.arange(self.n_features), self.noisy)
 
+    def expected(self, X: Array, weights: Array) -> Array:
+        """Return what is expected of features with errors at rows' exact ones, on the data's scale, (rows, q)."""
+        mean = self._blocks(self.theta[:, :, None])[:, :-1, :, 0]
+        return expected_features(np.einsum("g,gqj->qj", weights, mean), X, self)
+
     def drawn(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> TrueFeatures:
         """Return one draw of theta from each node named: nodes without a covariance."""
         standard = rng.standard_normal((len(nodes), self.root.shape[2]))
@@ -181,6 +189,8 @@ class TrueFeatures:
         """Return U and, where there is one, c at every node."""
         unit, q = self.x_scale[self.noisy], len(self.noisy)
         covariance = error[..., :q] / (unit[:, None] * unit)
+        if np.isinf(covariance).any():  # as if the feature's error were ten thousand times its spread
+            covariance = np.where(np.isinf(covariance), NOT_MEASURED * self.variance, covariance)
         if self.sharing is None or error.shape[-1] == q:
             return covariance, None
         return covariance, self.sharing[:, None] * error[..., q] / (unit * self.y_scale)
@@ -263,3 +273,11 @@ class TrueFeatures:
         if not self.intercept:
             values = np.insert(values, q * (k + 1), 0.0, axis=1)
         return values.reshape(nodes, q + 1, k + 1, depth)
+
+
+def expected_features(line: Array, X: Array, true: Any) -> Array:
+    """Return features with errors on the data's scale, (rows, q), by lines in the exact ones, (q, k + 1)."""
+    exact, noisy = true.exact, true.noisy
+    z = (X[:, exact] - true.x_mean[exact]) / true.x_scale[exact]
+    expected = np.column_stack([np.ones(len(X)), z]) @ line.T
+    return np.asarray(true.x_mean[noisy] + true.x_scale[noisy] * expected)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .rows import negative_inverse, pairs, upper
 from .true_covariance import pooled_covariance
-from .true_features import Components, Line
+from .true_features import NOT_MEASURED, Components, Line, expected_features
 from .wild import Configurations
 
 Array = NDArray[np.float64]
@@ -77,6 +77,12 @@ class TrueMixture:
         """(G, q, q) what the exact features leave of the true ones' variance, between components and within them."""
         return pooled_covariance(np.exp(self.log_shares), self.means, self.covariances)
 
+    def expected(self, X: Array, weights: Array) -> Array:
+        """Return what is expected of features with errors at rows' exact ones, as `TrueFeatures` does."""
+        means = np.einsum("g,gc,gcq->q", weights, np.exp(self.log_shares), self.means)
+        slopes = np.einsum("g,gqk->qk", weights, self.slopes)
+        return expected_features(np.column_stack([means, slopes]), X, self)
+
     def drawn(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> TrueMixture:
         """Return the nodes named."""
         return replace(
@@ -124,7 +130,12 @@ class TrueMixture:
         T = parts.covariances[:, :, row, column].reshape(nodes * count, -1).T[:, None]
         U = (error[:, :, :q] / (unit[:, None] * unit))[:, row, column].T[:, :, None]
         of_u = parts.multiples.reshape(nodes * count, q).T
-        U = U * (of_u[row] * of_u[column])[:, None]
+        scaled = (of_u[row] * of_u[column])[:, None]
+        if np.isinf(U).any():
+            T_of_node = np.repeat(self.variance[:, row, column], count, axis=0).T[:, None]
+            U = np.where(np.isinf(U), NOT_MEASURED * T_of_node, U * scaled)
+        else:
+            U = U * scaled
         inverse = T + U  # (entries, rows, G K)
         # Where nothing is uncertain, nothing is left.
         place = pairs(q)

@@ -1,0 +1,164 @@
+"""Cells of a table that were not measured: likely values in their place, for all that needs no more than that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compressed import Rows
+from .messages import shown
+
+__all__ = ["anything_known", "check_known", "filled", "imputed", "spread_of_readings"]
+
+Array = NDArray[np.float64]
+
+# Rows of which means and covariances are found, and steps of the expectation-maximisation that finds them.
+_ROWS, _STEPS = 1000, 25
+
+
+def check_known(
+    gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], names: NDArray[np.object_], *, batch: bool
+) -> None:
+    """Refuse features and targets that were never measured, and gaps where rows come batch by batch."""
+    if unknown.all():
+        raise ValueError("y is NaN in all rows: there is nothing to fit.")
+    empty = gaps.all(axis=0)
+    if empty.any():
+        raise ValueError(
+            f"X has no value of {', '.join(map(shown, names[empty][:3]))}: a feature that was never"
+            " measured has no coefficient. Leave the column out."
+        )
+    if batch and (gaps.any() or unknown.any()):
+        name = "y" if unknown.any() else f"X, in {shown(names[gaps.any(axis=0)][0])},"
+        raise ValueError(
+            f"{name} has NaN, and missing='model' takes the rows themselves: call fit with all of them."
+        )
+
+
+def anything_known(target: Array, *, counted: bool) -> Array:
+    """Return a target with any number that is one in the place of NaN, of which nothing is known."""
+    unknown = np.isnan(target)
+    if not unknown.any():
+        return target
+    return np.where(unknown, 0.0 if counted or unknown.all() else target[~unknown][0], target)
+
+
+def filled(rows: Rows, noisy: NDArray[np.intp], gaps: NDArray[np.bool_] | None, plain: bool) -> Rows:
+    """Return rows with likely values in the place of features and targets that were not measured.
+
+    Parameters
+    ----------
+    rows : Rows
+        Its limits say of which targets nothing is known.
+    noisy : ndarray of shape (q,)
+        Positions of features, ...
+    gaps : ndarray of shape (n, q), optional
+        ... and in which rows they were not measured; None: they were in all.
+    plain : bool
+        Whether any number is a target; else those of which nothing is known become the mean of the others.
+    """
+    unknown = np.zeros(len(rows.y), dtype=bool) if rows.limits is None else rows.limits.unknown
+    if gaps is None and not unknown.any():
+        return rows
+    table = np.column_stack([rows.take(slice(None)), np.where(unknown, np.nan, rows.y)])
+    if gaps is not None:
+        table[:, noisy] = np.where(gaps, np.nan, table[:, noisy])
+    table = imputed(table, rows.frequency)
+    y = table[:, -1]
+    if not plain:
+        weight = np.where(unknown, 0.0, 1.0 if rows.frequency is None else rows.frequency)
+        y = np.where(unknown, weight @ rows.y / weight.sum(), rows.y)
+    X = np.array(rows.X, dtype=np.float64)
+    X[:, slice(None) if rows.features is None else rows.features] = table[:, :-1]
+    return replace(rows, X=X, y=y)
+
+
+def imputed(table: Array, frequency: Array | None = None) -> Array:
+    """Return a table in which NaN are drawn from the normal distribution of their row given what it has.
+
+    Means and covariances are those of greatest likelihood, with the weight of one row more that has no correlations
+    (Little & Rubin 2002, Statistical Analysis with Missing Data, section 8.2), of a part of the rows if they are
+    many. The table's are then about those of one without gaps. The draws are the same every time; no posterior
+    depends on them.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n, d)
+    frequency : ndarray of shape (n,), optional
+        How often each row counts.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+    """
+    gaps = np.isnan(table)
+    if not gaps.any():
+        return table
+    weight = np.ones(len(table)) if frequency is None else frequency
+    mean, scale = np.zeros((2, table.shape[1]))
+    for j, column in enumerate(table.T):
+        known = ~gaps[:, j] & (weight > 0.0)
+        known = known if known.any() else ~gaps[:, j]
+        mean[j], scale[j] = column[known].mean(), column[known].std()
+    scale = np.where(scale > 0.0, scale, 1.0)
+    filled = np.where(gaps, 0.0, (table - mean) / scale)
+    counted = np.flatnonzero(weight)
+    some = counted[:: max(-(-len(counted) // _ROWS), 1)]
+    middle, covariance = np.zeros(table.shape[1]), np.eye(table.shape[1])
+    total = weight[some].sum()
+    for _ in range(_STEPS):
+        expected, left = _given_the_rest(filled[some], gaps[some], middle, covariance)
+        middle = weight[some] @ expected / total
+        away = expected - middle
+        square = (away.T * weight[some]) @ away + np.einsum("i,ijk->jk", weight[some], left)
+        covariance = (square + np.eye(len(square))) / (total + 1.0)
+    rng = np.random.default_rng(0)
+    found = filled.copy()
+    for start in range(0, len(table), _ROWS):
+        block = start + np.flatnonzero(gaps[start : start + _ROWS].any(axis=1))
+        expected, left = _given_the_rest(filled[block], gaps[block], middle, covariance)
+        values, vectors = np.linalg.eigh(left)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+        drawn = (root @ rng.standard_normal((*expected.shape, 1)))[:, :, 0]
+        found[block] = np.where(gaps[block], expected + drawn, filled[block])
+    return np.where(gaps, mean + scale * found, table)
+
+
+def _given_the_rest(
+    rows: Array, gaps: NDArray[np.bool_], mean: Array, covariance: Array
+) -> tuple[Array, Array]:
+    """Return the expected rows, (n, d), and the covariances of what is not known of them, (n, d, d)."""
+    known = (~gaps).astype(np.float64)
+    observed = covariance * (known[:, :, None] * known[:, None, :])
+    observed[:, np.arange(len(mean)), np.arange(len(mean))] += 1.0 - known
+    slopes = np.linalg.inv(observed) * (known[:, :, None] * known[:, None, :]) @ covariance
+    expected = mean + np.einsum("ni,nij->nj", (rows - mean) * known, slopes)
+    expected = np.where(gaps, expected, rows)
+    left = (covariance - covariance @ slopes) * (gaps[:, :, None] & gaps[:, None, :])
+    return expected, left
+
+
+def spread_of_readings(measured: Array, variance: Array, weight: Array) -> float:
+    """Return the variance of a feature's readings that say most of it: the true one's, and their error's.
+
+    The first is that with which readings lie about their mean as far as they should (Paule & Mandel 1982, Journal of
+    Research of the National Bureau of Standards 87:377-385).
+
+    Parameters
+    ----------
+    measured, variance, weight : ndarray of shape (n,)
+        Readings, variances of their errors, infinite where nothing was measured, and how often they count.
+    """
+    used = (weight > 0.0) & np.isfinite(variance)
+    w, v, f = measured[used], variance[used], weight[used]
+    if len(w) < 2 or not np.ptp(w):
+        return float(v.min(initial=np.inf))
+    low, high = 1e-30 * np.ptp(w) ** 2, np.ptp(w) ** 2
+    for _ in range(60):
+        middle = np.sqrt(low * high)
+        precision = f / (middle + v)
+        square = precision @ np.square(w - precision @ w / precision.sum())
+        low, high = (middle, high) if square > f.sum() else (low, middle)
+    return float(high + v.min())

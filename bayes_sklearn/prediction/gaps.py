@@ -1,0 +1,51 @@
+"""New rows that lack features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..inference.posterior import Posterior
+from ..measurements.columns import Columns
+from ..measurements.messages import shown
+
+__all__ = ["filled_rows", "gaps_of"]
+
+
+def gaps_of(table: NDArray[Any], columns: Columns, posterior: Posterior) -> NDArray[np.bool_] | None:
+    """Return which features of new rows were not measured, (n, p), or None.
+
+    Raises
+    ------
+    ValueError
+        Where one is that all rows of fit had.
+    """
+    found = columns.missing(table)
+    beyond: NDArray[np.bool_] = np.asarray(found.any(axis=0))
+    if not beyond.any():
+        return None
+    true = posterior.true_features
+    beyond[[] if true is None else true.noisy] = False
+    if beyond.any():
+        raise ValueError(
+            f"X has NaN in {shown(columns.feature_names[beyond][0])}, which no row of the fit lacked and which had no"
+            " errors: how it is distributed given the others is not known. Fit with rows that lack it, or fill in its"
+            " value."
+        )
+    return found
+
+
+def filled_rows(
+    table: NDArray[Any], gaps: NDArray[np.bool_] | None, columns: Columns, posterior: Posterior
+) -> NDArray[Any]:
+    """Return new rows with what is expected in the place of what was not measured; their errors say so."""
+    true = posterior.true_features
+    if gaps is None or true is None:
+        return table
+    features = np.arange(table.shape[1]) if columns.features is None else columns.features
+    filled = np.array(table, dtype=np.float64)
+    places, expected = features[true.noisy], true.expected(filled[:, features], posterior.weights)
+    filled[:, places] = np.where(gaps[:, true.noisy], expected, filled[:, places])
+    return filled
