@@ -194,7 +194,8 @@ class MixtureProblem(MixtureCoordinates):
         if parts.wild is not None:
             log_shares = log_shares + parts.wild.log_shares[:, which, None]
             multiples = parts.wild.multiples[:, which]
-            omega *= parts.wild.of_errors(which, omega.shape[2])
+            shares = data.cross_covariance is not None
+            omega *= parts.wild.of_errors(which, omega.shape[2], shared=shares)
         omega = omega @ errors
         entries = {(a, b): omega[place[a, b]] for a in range(q + 1) for b in range(a + 1)}
         left = [residuals[j] - parts.means[:, component, j, None] for j in range(q)] + [residuals[q]]

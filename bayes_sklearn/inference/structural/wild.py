@@ -47,13 +47,13 @@ class Configurations(NamedTuple):
         """Return them at nodes with these parameters, (G,) each, by name."""
         return cls.of(outliers["outlier_share"][:, None], outliers["outlier_factor"][:, None], q)
 
-    def of_errors(self, which: int, n_errors: int) -> Array:
-        """Return what a row's U, and c where given, are multiplied by in one of them, (G, E)."""
+    def of_errors(self, which: int, n_errors: int, *, shared: bool) -> Array:
+        """Return what a row's U, and c where errors are shared, are multiplied by in one of them, (G, E)."""
         one, q = self.multiples[:, which], self.multiples.shape[-1]
         row, column = upper(q)
         found = np.ones((len(one), n_errors))
         found[:, : len(row)] = one[:, row] * one[:, column]
-        if n_errors > len(row) + 2:  # the target's, and one, are last
+        if shared:
             found[:, len(row) : len(row) + q] = one
         return found
 

@@ -9,9 +9,11 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from bayes_sklearn import Outliers
 from bayes_sklearn.inference.structural.mixture import MixtureProblem
 from bayes_sklearn.inference.structural.model import StructuralProblem
 from bayes_sklearn.inference.structural.normal_equations import SlopePrior
+from bayes_sklearn.inference.structural.wild import parameters_of
 from bayes_sklearn.likelihoods.noise import NOISES
 
 Array = NDArray[np.float64]
@@ -93,14 +95,17 @@ def test_the_evidence_is_that_of_whole_tables_integrated(
 @pytest.mark.parametrize(("noise", "together"), CASES)
 @pytest.mark.parametrize("n_components", [1, 2])
 @pytest.mark.parametrize("missing", [[0], [1], [0, 1], [2], [0, 2]])
+@pytest.mark.parametrize("outliers", [None, Outliers()], ids=["", "wild"])
 def test_a_row_has_the_integral_of_its_density(
-    noise: str, together: bool, n_components: int, missing: list[int]
+    noise: str, together: bool, n_components: int, missing: list[int], outliers: Outliers | None
 ) -> None:
     """By a sum over a grid, which for smooth densities is the integral."""
     cells = [(1, column) for column in missing]
     whole = problem(noise, together, [cell for cell in cells if cell[1] < 2])
     lacks = lacking(whole, cells)
-    own, other = MixtureProblem(whole, n_components), MixtureProblem(lacks, n_components)
+    own, other = (
+        MixtureProblem(rows, n_components, outliers=parameters_of(outliers)) for rows in (whole, lacks)
+    )
     points = 0.3 * np.random.default_rng(1).normal(size=(2, own.size))
     points[:, own.columns["t"]] += 1.0
     points[:, own.columns["s"]] += 1.0
