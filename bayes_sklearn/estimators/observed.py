@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..inference.nuts.readable_model import readable_model
 from ..inference.posterior import line_mean
 from ..inference.problem import Problem
+from ..inference.readable.model import readable_model
 from ..inference.settings import SamplerSettings
 from ..likelihoods.limited import Censored
 from ..measurements.checks import read_table, read_target, resolve_truncation

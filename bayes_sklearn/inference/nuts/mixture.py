@@ -37,8 +37,8 @@ from .pymc_priors import (
     priors_of,
     signed_noise,
     slopes_density,
+    unit_of,
 )
-from .readable_model import unit_of
 from .rows import n_row_columns, observations
 from .structural import common_part, error_part, parts_of
 

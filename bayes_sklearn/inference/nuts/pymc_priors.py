@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...likelihoods.base import Likelihood, Observations
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
@@ -377,3 +378,19 @@ def coefficient_variable(
     }
     plain = prior.at_learned_scale(plain, scale)
     return getattr(pm, str(prior.distribution))(name, **plain, **kwargs)
+
+
+def unit_of(
+    likelihood: Likelihood, values: Mapping[str, Any], data: Observations, share: Any, weight: Any
+) -> Any:
+    """Return one over the root of what the rows together say of a constant line, (17)."""
+    import pytensor.tensor as pt
+
+    information = weight * likelihood.information(values, data, share) + pt.zeros_like(data.y)
+    return 1.0 / pt.sqrt(information.sum())
+
+
+def prior_scale(problem: Problem) -> Any:
+    """Return the scale of the coefficients' prior, a variable where it is learned, else one."""
+    learned = problem.coef_prior.scale_prior
+    return 1.0 if learned is None else positive_variable(learned, "scale_prior", "prior_scale")

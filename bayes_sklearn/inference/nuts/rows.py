@@ -43,8 +43,8 @@ from .pymc_priors import (
     priors_of,
     rows_say,
     scale_and_scatter,
+    unit_of,
 )
-from .readable_model import unit_of
 
 if TYPE_CHECKING:
     import pymc as pm

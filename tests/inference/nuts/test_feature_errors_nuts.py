@@ -18,10 +18,10 @@ from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.numerics import importance_sampling
 from bayes_sklearn.inference.nuts import engine as nuts
 from bayes_sklearn.inference.nuts.formulation import Draws, structure
-from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.structural import MeasuredData, measured_data, sampler_model
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.readable.model import readable_model
 from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows

@@ -23,10 +23,10 @@ from bayes_sklearn.inference.nuts import rows as pymc_likelihoods
 from bayes_sklearn.inference.nuts.formulation import Draws, structure
 from bayes_sklearn.inference.nuts.mixture import sampler_model
 from bayes_sklearn.inference.nuts.mixture_data import mixture_data
-from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.nuts.rows import likelihood_data
 from bayes_sklearn.inference.nuts.sampler import COMPILED
 from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.readable.model import readable_model
 from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.inference.structural.model import MEAN_SCALE
 from bayes_sklearn.inference.structural.true_covariance import SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE

@@ -21,9 +21,9 @@ from bayes_sklearn.inference.exact import engine as exact
 from bayes_sklearn.inference.nuts import compressed_rows
 from bayes_sklearn.inference.nuts.compressed_rows import CompressedData, Layout, compressed_data
 from bayes_sklearn.inference.nuts.prior_coordinates import pilot_of
-from bayes_sklearn.inference.nuts.readable_model import readable_model
 from bayes_sklearn.inference.posterior import Posterior, SharedBasis
 from bayes_sklearn.inference.problem import Problem
+from bayes_sklearn.inference.readable.model import readable_model
 from bayes_sklearn.inference.settings import SamplerSettings
 from bayes_sklearn.likelihoods.noise import NOISES, SCALED
 from bayes_sklearn.measurements.compressed import Rows
