@@ -31,6 +31,7 @@ from ..structural.model import StructuralProblem
 from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
+from ..structural.wild import not_plainly_wild
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
@@ -153,14 +154,18 @@ def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
         selection = selection_of(problem, used, ())
-        return MixtureProblem(
-            structural, count, regressed=count == 1, selection=selection, outliers=outliers
-        ), units
+        pilot = _without_wild_readings(structural) if outliers else None
+        return MixtureProblem(structural, count, None, pilot, count == 1, selection, outliers), units
     working, target = working_target(problem, used)
     selection = selection_of(problem, used, target.auxiliary)
     pilot, units = structural_problem(working)
     data = structural_problem(problem)[0] if problem.likelihood.has_noise_scale else pilot
+    pilot = _without_wild_readings(pilot) if outliers else pilot
     return MixtureProblem(data, count, target, pilot, True, selection, outliers), units
+
+
+def _without_wild_readings(data: StructuralProblem) -> StructuralProblem:
+    return replace(data, frequency=not_plainly_wild(data.w, data.frequency))
 
 
 class Units(NamedTuple):
@@ -208,6 +213,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
     frequency = None if rows.frequency is None else rows.frequency[used]
     weight = np.ones(len(w)) if frequency is None else frequency
+    plain = not_plainly_wild(w, frequency) if problem.outliers else weight
     return StructuralProblem(
         z=z,
         w=w,
@@ -217,7 +223,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         log_prior_noise=problem.noise_prior.log_density,
         intercept=intercept,
         log_prior_intercept=log_prior_intercept,
-        mu_mean=weight @ w / weight.sum() if mu_mean is None else mu_mean,
+        mu_mean=np.average(w, axis=0, weights=plain) if mu_mean is None else mu_mean,
         z_mean=weight @ z / weight.sum(),
         frequency=frequency,
         cross_covariance=with_target,
@@ -318,6 +324,12 @@ def units_of(problem: Problem) -> Units:
     noisy = errors.noisy
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     deviation = (problem.prior_units or state).standard_deviation[:-1] / scaling.x_scale
+    if problem.outliers and problem.prior_units is None:
+        used, frequency = problem.rows.used, problem.rows.frequency
+        w = np.asarray(problem.rows.take(used), dtype=np.float64)[:, noisy]
+        plain = not_plainly_wild(w, None if frequency is None else frequency[used])
+        spread = np.average(np.square(w - np.average(w, axis=0, weights=plain)), axis=0, weights=plain)
+        deviation[noisy] = np.sqrt(spread) / scaling.x_scale[noisy]
     unit = np.where(deviation > 0.0, deviation, 1.0)
     origin = np.zeros(len(exact))
     if isinstance(problem.intercept_prior, Flat):  # under another the intercept is at zero

@@ -28,7 +28,7 @@ from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
-from ..structural.wild import Configurations
+from ..structural.wild import Configurations, not_plainly_wild
 from .prior_coordinates import gaussian_given_scale
 from .pymc_priors import coefficient_variable, of_geometries, positive_variable
 
@@ -300,7 +300,8 @@ def _true_features(
     spread = units.noisy * scaling.x_scale[noisy]
     check_definite(covariance, spread)
     X = measured[:, noisy]
-    center = X.mean(axis=0) if given is None else given.mean[noisy]
+    plain = not_plainly_wild(X, None) if problem.outliers else None
+    center = np.average(X, axis=0, weights=plain) if given is None else given.mean[noisy]
     expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
     if len(exact):
         Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))

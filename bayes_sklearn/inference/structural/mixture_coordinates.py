@@ -169,7 +169,7 @@ class MixtureCoordinates:
     @cached_property
     def center(self) -> tuple[Array, Array, float]:
         """What is subtracted from z, w and y: their means."""
-        data, weight = self.data, self.frequency
+        data, weight = self.data, self.weight
         z, w, y = (weight @ values[self.used] / weight.sum() for values in (data.z, data.w, data.y))
         return z, w, float(y)
 
@@ -185,6 +185,12 @@ class MixtureCoordinates:
         if self.data.frequency is None:
             return np.ones(len(self.data.y))
         return self.data.frequency[self.used]
+
+    @property
+    def weight(self) -> Array:
+        """(n,) how often each row counts in a search for where to start."""
+        frequency = self.guide.frequency
+        return self.frequency if frequency is None else frequency[self.used]
 
     @cached_property
     def rows(self) -> Array:

@@ -17,7 +17,7 @@ from scipy import stats
 from sklearn.base import clone
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn import Beta, Flat, HalfNormal, Outliers
+from bayes_sklearn import Beta, Flat, HalfNormal, Outliers, audit_errors
 from bayes_sklearn.inference.structural.true_mixture import TrueMixture
 
 import plain
@@ -376,3 +376,16 @@ def test_batches_are_refused_by_name() -> None:
     X, y, x_err = table(0, n=20)
     with pytest.raises(ValueError, match=r"x_error_distribution='outliers' needs every row"):
         Regressor(x_error_distribution="outliers", noise="scaled").partial_fit(X, y, X_err=x_err)
+
+
+def test_audits_name_wild_readings_and_find_nothing_where_they_are_allowed_for() -> None:
+    X, y, x_err = table(1, n=300, share=0.03, times=8.0, x_err=0.5)
+    said = []
+    for how in ("normal", "outliers"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model = Regressor(noise="known", x_error_distribution=how, random_state=0)
+            said.append(audit_errors(model.fit(X, y, y_err=0.3, X_err=x_err), X, y, y_err=0.3, X_err=x_err))
+    assert said[0].verdict == "too small"
+    assert "of readings of features, x_error_distribution='outliers'" in " ".join(str(said[0]).split())
+    assert said[1].verdict == "about right"
