@@ -55,14 +55,7 @@ def why_not(problem: Problem) -> str | None:
 
 
 def without_noise(problem: Problem, method: str = "normal_parts") -> str | None:
-    """Return why errors of features can't go with the target's, or None.
-
-    Parameters
-    ----------
-    problem : Problem
-    method : str
-        Of the likelihood, which says what normal distributions its noise is a mixture of.
-    """
+    """Return why errors of features can't go with the target's, or None; `method` says what parts the noise has."""
     errors, likelihood = problem.feature_errors, problem.likelihood
     if errors is None or errors.with_target is None:
         return None
@@ -154,18 +147,12 @@ def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
         selection = selection_of(problem, used, ())
-        pilot = _without_wild_readings(structural) if outliers else None
-        return MixtureProblem(structural, count, None, pilot, count == 1, selection, outliers), units
+        return MixtureProblem(structural, count, None, None, count == 1, selection, outliers), units
     working, target = working_target(problem, used)
     selection = selection_of(problem, used, target.auxiliary)
     pilot, units = structural_problem(working)
     data = structural_problem(problem)[0] if problem.likelihood.has_noise_scale else pilot
-    pilot = _without_wild_readings(pilot) if outliers else pilot
     return MixtureProblem(data, count, target, pilot, True, selection, outliers), units
-
-
-def _without_wild_readings(data: StructuralProblem) -> StructuralProblem:
-    return replace(data, frequency=not_plainly_wild(data.w, data.frequency))
 
 
 class Units(NamedTuple):
@@ -328,8 +315,8 @@ def units_of(problem: Problem) -> Units:
         used, frequency = problem.rows.used, problem.rows.frequency
         w = np.asarray(problem.rows.take(used), dtype=np.float64)[:, noisy]
         plain = not_plainly_wild(w, None if frequency is None else frequency[used])
-        spread = np.average(np.square(w - np.average(w, axis=0, weights=plain)), axis=0, weights=plain)
-        deviation[noisy] = np.sqrt(spread) / scaling.x_scale[noisy]
+        deviation[noisy] = np.cov(w.T, aweights=plain, ddof=0).reshape(len(noisy), -1).diagonal() ** 0.5
+        deviation[noisy] /= scaling.x_scale[noisy]
     unit = np.where(deviation > 0.0, deviation, 1.0)
     origin = np.zeros(len(exact))
     if isinstance(problem.intercept_prior, Flat):  # under another the intercept is at zero

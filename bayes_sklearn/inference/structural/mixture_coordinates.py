@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import permutations
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .model import StructuralProblem
 from .rows import pairs
 from .target import Target
 from .true_covariance import pooled_covariance
-from .wild import Configurations
+from .wild import Configurations, not_plainly_wild
 
 Array = NDArray[np.float64]
 
@@ -137,10 +137,13 @@ class MixtureCoordinates:
         """What the columns of coefficients are in units of; None: they are the coefficients."""
         return ScaledSlopes.of(self.guide)
 
-    @property
+    @cached_property
     def guide(self) -> StructuralProblem:
         """The problem whose moments say where to search."""
-        return self.data if self.pilot is None else self.pilot
+        found = self.data if self.pilot is None else self.pilot
+        return (
+            replace(found, frequency=not_plainly_wild(found.w, found.frequency)) if self.outliers else found
+        )
 
     @property
     def size(self) -> int:
