@@ -389,3 +389,24 @@ def test_audits_name_wild_readings_and_find_nothing_where_they_are_allowed_for()
     assert said[0].verdict == "too small"
     assert "of readings of features, x_error_distribution='outliers'" in " ".join(str(said[0]).split())
     assert said[1].verdict == "about right"
+
+
+@pytest.mark.parametrize("likelihood", ["normal", "student_t"])
+@pytest.mark.parametrize("off", [[30.0, -50.0, 20.0], [1e5, -2e5, 100.0]])
+def test_decimal_points_in_the_wrong_place_change_next_to_nothing(off: list[float], likelihood: str) -> None:
+    """However far readings are off: units, and where a search starts, are those of readings near each other."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=100)
+    w, y = x + 0.3 * rng.normal(size=100), 2.0 * x + 0.1 * rng.normal(size=100)
+    without = quietly_fitted(w[3:, None], y[3:], 0.3, likelihood=likelihood, inference="importance")
+    w[:3] += off
+    model = quietly_fitted(
+        w[:, None],
+        y,
+        0.3,
+        likelihood=likelihood,
+        inference="importance",
+        x_error_distribution="outliers",
+    )
+    assert_allclose(model.coef_, without.coef_, atol=0.5 * without.coef_std_[0])
+    assert_allclose(model.coef_std_, without.coef_std_, rtol=0.2)
