@@ -242,9 +242,12 @@ def _outliers(rows: StandardizedRows, dispersion: float) -> str:
     if rest - 1.0 > 0.5 * (dispersion - 1.0):
         return ""
     lie = "1 row lies" if off.sum() == 1 else f"{off.sum()} rows lie"
+    of_features = " or, of readings of features, x_error_distribution='outliers'" * bool(
+        rows.feature_error.any()
+    )
     return (
         f" {lie} more than {far_off:g} errors off; without them the dispersion is {rest:.2f}. If they are blunders,"
-        " use likelihood='student_t'."
+        f" use likelihood='student_t'{of_features}."
     )
 
 

@@ -32,6 +32,7 @@ from ..structural.model import StructuralProblem
 from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
+from ..structural.wild import not_plainly_wild
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
@@ -55,14 +56,7 @@ def why_not(problem: Problem) -> str | None:
 
 
 def without_noise(problem: Problem, method: str = "normal_parts") -> str | None:
-    """Return why errors of features can't go with the target's, or None.
-
-    Parameters
-    ----------
-    problem : Problem
-    method : str
-        Of the likelihood, which says what normal distributions its noise is a mixture of.
-    """
+    """Return why errors of features can't go with the target's, or None; `method` says what parts the noise has."""
     errors, likelihood = problem.feature_errors, problem.likelihood
     if errors is None or errors.with_target is None:
         return None
@@ -154,9 +148,7 @@ def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
         selection = selection_of(problem, used, ())
-        return MixtureProblem(
-            structural, count, regressed=count == 1, selection=selection, outliers=outliers
-        ), units
+        return MixtureProblem(structural, count, None, None, count == 1, selection, outliers), units
     working, target = working_target(problem, used)
     selection = selection_of(problem, used, target.auxiliary)
     pilot, units = structural_problem(working)
@@ -211,6 +203,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     weight = np.ones(len(w)) if frequency is None else frequency
     told, likely = told_by(errors, np.asarray(rows.take(used), dtype=np.float64), rows.y[used], frequency)
     likely = w if likely is None else (likely - center[noisy]) / in_data
+    plain = not_plainly_wild(likely, frequency) if problem.outliers else weight
     return StructuralProblem(
         z=z,
         w=w,
@@ -220,7 +213,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         log_prior_noise=problem.noise_prior.log_density,
         intercept=intercept,
         log_prior_intercept=log_prior_intercept,
-        mu_mean=weight @ likely / weight.sum() if mu_mean is None else mu_mean,
+        mu_mean=np.average(likely, axis=0, weights=plain) if mu_mean is None else mu_mean,
         z_mean=weight @ z / weight.sum(),
         frequency=frequency,
         cross_covariance=with_target,
@@ -324,6 +317,12 @@ def units_of(problem: Problem) -> Units:
     noisy = errors.noisy
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     deviation = (problem.prior_units or state).standard_deviation[:-1] / scaling.x_scale
+    if problem.outliers and problem.prior_units is None:
+        used, frequency = problem.rows.used, problem.rows.frequency
+        w = np.asarray(problem.rows.take(used), dtype=np.float64)[:, noisy]
+        plain = not_plainly_wild(w, None if frequency is None else frequency[used])
+        deviation[noisy] = np.cov(w.T, aweights=plain, ddof=0).reshape(len(noisy), -1).diagonal() ** 0.5
+        deviation[noisy] /= scaling.x_scale[noisy]
     unit = np.where(deviation > 0.0, deviation, 1.0)
     origin = np.zeros(len(exact))
     if isinstance(problem.intercept_prior, Flat):  # under another the intercept is at zero

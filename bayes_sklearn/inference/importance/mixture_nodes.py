@@ -217,7 +217,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         log_tau.append(more)
     noise, scatter = _start_of_noise(problem, normal)
     auxiliary = np.zeros(0) if problem.target is None else problem.target.start
-    of_wild = [one.coordinate.of(np.asarray(one.start)) for one in problem.outliers]
+    of_wild = [one.coordinate.of(value) for one, value in zip(problem.outliers, _wild(problem), strict=True)]
     point = np.concatenate(
         [
             b,
@@ -235,6 +235,19 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
         ]
     )
     return point, _units(problem, noise, scale[q : q + len(noise)])
+
+
+def _wild(problem: MixtureProblem) -> list[Array]:
+    """Return share and factor of readings that are plainly wild, or where to start without any."""
+    if not problem.outliers:
+        return []
+    share, factor = (np.asarray(one.start) for one in problem.outliers)
+    width, q = problem.data.z.shape[1] + 1, problem.data.n_noisy
+    w, plain = problem.rows[:, width : width + q], problem.weight > 0.0
+    if plain.all():
+        return [share, factor]
+    away = np.abs(w[~plain] - np.median(w[plain], axis=0)) / np.sqrt(np.diag(problem.mean_error))
+    return [np.maximum(share, (~plain).mean() / q), np.maximum(factor, np.median(away.max(axis=1)))]
 
 
 def _start_of_noise(problem: MixtureProblem, normal: Array) -> tuple[Array, Array]:
@@ -308,7 +321,7 @@ def _components(problem: MixtureProblem) -> _Mixture:
     """
     q, width = problem.data.n_noisy, problem.data.z.shape[1] + 1
     some = slice(None, None, -(-len(problem.rows) // _EM_ROWS))
-    (rows, U), weight = problem.likely_rows, problem.frequency[some]
+    (rows, U), weight = problem.likely_rows, problem.weight[some]
     rows, U = rows[some], U[some] if len(U) > 1 else U
     z, w = rows[:, 1:width], rows[:, width : width + q]
     root = np.sqrt(weight)[:, None]

@@ -19,7 +19,7 @@ from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from ..structural.true_features import NOT_MEASURED
-from ..structural.wild import Configurations
+from ..structural.wild import Configurations, not_plainly_wild
 
 if TYPE_CHECKING:
     pass
@@ -86,7 +86,8 @@ def true_features(
         covariance = np.where(np.isinf(covariance), NOT_MEASURED * np.square(spread), covariance)
         covariance[:, diagonal] += exactly  # any: it is not looked at
     check_definite(covariance, spread)
-    center = X.mean(axis=0) if given is None else given.mean[noisy]
+    plain = not_plainly_wild(X, None) if problem.outliers else None
+    center = np.average(X, axis=0, weights=plain) if given is None else given.mean[noisy]
     expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
     if len(exact):
         Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))

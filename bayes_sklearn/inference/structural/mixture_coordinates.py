@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import permutations
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .model import StructuralProblem
 from .rows import pairs
 from .target import Target
 from .true_covariance import pooled_covariance
-from .wild import Configurations
+from .wild import Configurations, not_plainly_wild
 
 Array = NDArray[np.float64]
 
@@ -137,10 +137,14 @@ class MixtureCoordinates:
         """What the columns of coefficients are in units of; None: they are the coefficients."""
         return ScaledSlopes.of(self.guide)
 
-    @property
+    @cached_property
     def guide(self) -> StructuralProblem:
         """The problem whose moments say where to search."""
-        return self.data if self.pilot is None else self.pilot
+        found = self.data if self.pilot is None else self.pilot
+        if not self.outliers:
+            return found
+        likely = found.w if found.likely is None else found.likely
+        return replace(found, frequency=not_plainly_wild(likely, found.frequency))
 
     @property
     def size(self) -> int:
@@ -169,7 +173,7 @@ class MixtureCoordinates:
     @cached_property
     def center(self) -> tuple[Array, Array, float]:
         """What is subtracted from z, w and y: their means."""
-        data, weight = self.data, self.frequency
+        data, weight = self.data, self.weight
         of_w = data.w if data.likely is None else data.likely
         z, w, y = (weight @ values[self.used] / weight.sum() for values in (data.z, of_w, data.y))
         return z, w, float(y)
@@ -186,6 +190,12 @@ class MixtureCoordinates:
         if self.data.frequency is None:
             return np.ones(len(self.data.y))
         return self.data.frequency[self.used]
+
+    @property
+    def weight(self) -> Array:
+        """(n,) how often each row counts in a search for where to start."""
+        frequency = self.guide.frequency
+        return self.frequency if frequency is None else frequency[self.used]
 
     @cached_property
     def rows(self) -> Array:

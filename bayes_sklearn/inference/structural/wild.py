@@ -58,6 +58,18 @@ class Configurations(NamedTuple):
         return found
 
 
+def not_plainly_wild(w: Array, frequency: Array | None) -> Array:
+    """Return how often rows count, (n,), but for those with a reading far away from all others, if these are few.
+
+    Moments do not bear wild readings: neither units nor a search for where the density is highest start from them.
+    """
+    far, of_normal = 5.0, 1.4826
+    away = np.abs(w - np.median(w, axis=0))
+    plain = (away <= far * of_normal * np.median(away, axis=0)).all(axis=1)
+    every = np.ones(len(w)) if frequency is None else frequency
+    return every * plain if plain.mean() > 0.5 else every
+
+
 def parameters_of(outliers: Outliers | None) -> tuple[Auxiliary, ...]:
     """Return what is learned of wild readings, share and factor; nothing where none is wild.
 

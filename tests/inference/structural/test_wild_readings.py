@@ -17,7 +17,7 @@ from scipy import stats
 from sklearn.base import clone
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn import Beta, Flat, HalfNormal, Outliers
+from bayes_sklearn import Beta, Flat, HalfNormal, Outliers, audit_errors
 from bayes_sklearn.inference.structural.true_mixture import TrueMixture
 
 import plain
@@ -376,3 +376,37 @@ def test_batches_are_refused_by_name() -> None:
     X, y, x_err = table(0, n=20)
     with pytest.raises(ValueError, match=r"x_error_distribution='outliers' needs every row"):
         Regressor(x_error_distribution="outliers", noise="scaled").partial_fit(X, y, X_err=x_err)
+
+
+def test_audits_name_wild_readings_and_find_nothing_where_they_are_allowed_for() -> None:
+    X, y, x_err = table(1, n=300, share=0.03, times=8.0, x_err=0.5)
+    said = []
+    for how in ("normal", "outliers"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model = Regressor(noise="known", x_error_distribution=how, random_state=0)
+            said.append(audit_errors(model.fit(X, y, y_err=0.3, X_err=x_err), X, y, y_err=0.3, X_err=x_err))
+    assert said[0].verdict == "too small"
+    assert "of readings of features, x_error_distribution='outliers'" in " ".join(str(said[0]).split())
+    assert said[1].verdict == "about right"
+
+
+@pytest.mark.parametrize("likelihood", ["normal", "student_t"])
+@pytest.mark.parametrize("off", [[30.0, -50.0, 20.0], [1e5, -2e5, 100.0]])
+def test_decimal_points_in_the_wrong_place_change_next_to_nothing(off: list[float], likelihood: str) -> None:
+    """However far readings are off: units, and where a search starts, are those of readings near each other."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=100)
+    w, y = x + 0.3 * rng.normal(size=100), 2.0 * x + 0.1 * rng.normal(size=100)
+    without = quietly_fitted(w[3:, None], y[3:], 0.3, likelihood=likelihood, inference="importance")
+    w[:3] += off
+    model = quietly_fitted(
+        w[:, None],
+        y,
+        0.3,
+        likelihood=likelihood,
+        inference="importance",
+        x_error_distribution="outliers",
+    )
+    assert_allclose(model.coef_, without.coef_, atol=0.5 * without.coef_std_[0])
+    assert_allclose(model.coef_std_, without.coef_std_, rtol=0.2)
