@@ -322,7 +322,7 @@ def test_errors_of_shares_are_those_of_the_fit() -> None:
         {"count_error": "observed", "error_floor": 0.1},
     ):
         model = Regressor(weight_type="counts", random_state=0, **settings)
-        data = read(model.fit(X, y, counts), X, y, counts, None, {})
+        data = read(model.fit(X, y, counts), X, y, counts, {}, {})
         fitted = fit_problem(data.rows, data.errors, specify(model, data), "exact", SamplerSettings())
         exported = model.to_arviz(X, y, counts)
         used = np.flatnonzero(counts)

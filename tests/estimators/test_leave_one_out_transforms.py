@@ -97,7 +97,7 @@ def of_draws(model: Regressor, case: Case) -> GivenDraws:
     given = dict(case.given)
     of_features = {"X_err": given.pop("X_err", None), "X_cov": given.pop("X_cov", None)}
     weight, y_err = given.pop("sample_weight", None), given.pop("y_err", None)
-    observed = observed_rows(model, case.X, case.y, weight, y_err, of_features)
+    observed = observed_rows(model, case.X, case.y, weight, {"y_err": y_err}, of_features)
     return given_draws(model, observed, drawn(model)[0])
 
 

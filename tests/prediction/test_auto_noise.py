@@ -168,7 +168,7 @@ def test_draws_have_the_nodes_scatter() -> None:
 def test_auto_needs_stated_errors(given: dict[str, Any], setting: str) -> None:
     x, y = np.arange(8.0)[:, None], np.array([0.0, 0.2, 0.2, 0.4, 0.6, 0.6, 0.8, 1.0])
     regressor = Regressor(noise="auto")
-    data = read(regressor, x, y, given.get("sample_weight"), given.get("y_err"), {})
+    data = read(regressor, x, y, given.get("sample_weight"), {"y_err": given.get("y_err")}, {})
     assert specify(regressor, data).noise.name == setting
     if setting == "scaled":
         fitted = regressor.fit(x, y, **given)

@@ -95,6 +95,10 @@ def test_every_coefficient_is_drawn_with_its_own_parameters() -> None:
         assert stats.kstest(column, distribution.cdf).pvalue > FALSE_ALARM
 
 
+def _of_target(y_err: Any) -> dict[str, Any]:
+    return {"y_err": y_err, "exposure": None, "y_censored": None, "y_upper": None}
+
+
 SIMULATED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "scaled": ({}, {"y_err": Y_ERR}),
     "horseshoe, additive": ({"coef_prior": Horseshoe(n_nonzero=1), "noise": "additive"}, {"y_err": Y_ERR}),
@@ -129,7 +133,9 @@ def test_simulated_data_are_what_pymc_draws_from_the_model(
 ) -> None:
     n = 2000
     errors = {"X_err": None, "X_cov": None, "Xy_cov": None} | {k: v for k, v in data.items() if k[0] == "X"}
-    simulation, *_ = _settled(Regressor(**model), X, Y, None, None, data["y_err"], errors, "model")
+    simulation, *_ = _settled(
+        Regressor(**model), X, Y, None, None, _of_target(data["y_err"]), errors, "model"
+    )
     rng = np.random.default_rng(1)
     parameters = simulation.parameters(n, rng)
     noisy = [] if simulation.data.feature_errors is None else simulation.data.feature_errors.noisy.tolist()
@@ -173,7 +179,7 @@ def test_errors_of_features_go_with_those_of_the_target_as_stated(nu: float | No
             np.sqrt(0.5 * nu) * np.exp(gammaln(0.5 * (nu - 1.0)) - gammaln(0.5 * nu)),
             nu / (nu - 2.0),
         )
-    simulation, *_ = _settled(model, X[:, :1], Y, None, None, 0.6, data, "model")
+    simulation, *_ = _settled(model, X[:, :1], Y, None, None, _of_target(0.6), data, "model")
     rng = np.random.default_rng(0)
     parameters = simulation.parameters(1, rng).at(0)
     pairs = []
@@ -203,9 +209,8 @@ def test_counts_and_errors_may_be_columns() -> None:
 
 def test_rows_count_as_often_as_they_are_said_to() -> None:
     weight = np.array([2.0, 0.0, 1.0, 3.0, 0.0, 1.0, 1.0, 1.0])
-    simulation, *_ = _settled(
-        Regressor(), X, None, None, weight, Y_ERR, dict.fromkeys(("X_err", "X_cov", "Xy_cov")), "model"
-    )
+    of_features = dict.fromkeys(("X_err", "X_cov", "Xy_cov"))
+    simulation, *_ = _settled(Regressor(), X, None, None, weight, _of_target(Y_ERR), of_features, "model")
     places = np.repeat(np.arange(8), weight.astype(int))
     assert (X[places] == simulation.data.rows.X).all()
     assert (simulation.data.errors.standard_error == Y_ERR[places]).all()
