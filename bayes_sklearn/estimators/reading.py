@@ -140,7 +140,7 @@ def read(
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
     unknown = np.isnan(target)
-    check_known(gaps := columns.missing(table), unknown, columns.feature_names, batch=batch)
+    check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
     given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(
@@ -213,9 +213,7 @@ def _selection(
         )
     limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     if data.feature_errors is not None:
-        instead = (
-            "features known exactly in all rows: leave X_err (X_cov, error_columns), and rows with NaN, out"
-        )
+        instead = "features that are known exactly: leave X_err (X_cov, error_columns), or rows with NaN, out"
     elif likelihood.per == "exposure" and data.errors.counts is not None:
         instead = "events that were all counted over one: leave exposure (exposure_column) out"
     elif data.errors.kind == "counts" and not likelihood.counted:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import Columns
 from .compressed import Rows
 from .messages import shown
 
@@ -19,19 +20,29 @@ _ROWS, _STEPS = 1000, 25
 
 
 def check_known(
-    gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], names: NDArray[np.object_], *, batch: bool
+    gaps: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    columns: Columns,
+    table: NDArray[np.floating],
+    *,
+    batch: bool,
 ) -> None:
-    """Refuse features and targets that were never measured, and gaps where rows come batch by batch."""
+    """Refuse features and targets of which too little was measured, and gaps where rows come batch by batch."""
     if unknown.all():
         raise ValueError("y is NaN in all rows: there is nothing to fit.")
-    empty = gaps.all(axis=0)
-    if empty.any():
-        raise ValueError(
-            f"X has no value of {', '.join(map(shown, names[empty][:3]))}: a feature that was never"
-            " measured has no coefficient. Leave the column out."
-        )
+    for j in np.flatnonzero(gaps.any(axis=0)):
+        name = shown(columns.feature_names[j])
+        values = table[~gaps[:, j], j if columns.features is None else columns.features[j]]
+        if not len(values):
+            raise ValueError(
+                f"X has no value of {name}: a feature that was never measured has no coefficient. Leave it out."
+            )
+        if not np.ptp(values) and not batch:
+            raise ValueError(
+                f"X has one value of {name} alone, and NaN: nothing tells how the feature varies. Leave it out."
+            )
     if batch and (gaps.any() or unknown.any()):
-        name = "y" if unknown.any() else f"X, in {shown(names[gaps.any(axis=0)][0])},"
+        name = "y" if unknown.any() else f"X, in {shown(columns.feature_names[gaps.any(axis=0)][0])},"
         raise ValueError(
             f"{name} has NaN, and missing='model' takes the rows themselves: call fit with all of them."
         )

@@ -289,6 +289,7 @@ def test_what_is_refused_is_named() -> None:
             lambda: Regressor().fit(frame, y),
         ),
         ("no value of 'd'", lambda: model.fit(frame.assign(d=np.nan), y)),
+        ("one value of 'b' alone", lambda: model.fit(frame.assign(b=frame["b"] * 0.0), y)),
         ("y is NaN in all rows", lambda: model.fit(frame, np.full(30, np.nan))),
         ("infinity.*column 'a'", lambda: model.fit(frame.assign(a=np.inf), y)),
         ("NaN in 'x2', which no row of the fit lacked", lambda: model.predict(gaps)),
