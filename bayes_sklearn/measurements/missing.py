@@ -89,9 +89,8 @@ def filled(rows: Rows, noisy: NDArray[np.intp], gaps: NDArray[np.bool_] | None, 
 def imputed(table: Array, frequency: Array | None = None) -> Array:
     """Return a table in which NaN are drawn from the normal distribution of their row given what it has.
 
-    Means and covariances are those of greatest likelihood, with the weight of one row more that has no correlations
-    (Little & Rubin 2002, Statistical Analysis with Missing Data, section 8.2), of a part of the rows if they are
-    many. The table's are then about those of one without gaps. The draws are the same every time; no posterior
+    Means and covariances are those of greatest likelihood (Little & Rubin 2002, Statistical Analysis with Missing
+    Data, section 8.2), of a part of the rows if they are many. The table's are then about those of one without gaps. The draws are the same every time; no posterior
     depends on them.
 
     Parameters
@@ -119,12 +118,14 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
     some = counted[:: max(-(-len(counted) // _ROWS), 1)]
     middle, covariance = np.zeros(table.shape[1]), np.eye(table.shape[1])
     total = weight[some].sum()
+    # So many rows without correlations: where rows are few, one; else next to none, so that what is no noise stays none.
+    held = 1.0 if len(some) < 5 * table.shape[1] else 1e-10
     for _ in range(_STEPS):
         expected, left = _given_the_rest(filled[some], gaps[some], middle, covariance)
         middle = weight[some] @ expected / total
         away = expected - middle
         square = (away.T * weight[some]) @ away + np.einsum("i,ijk->jk", weight[some], left)
-        covariance = (square + np.eye(len(square))) / (total + 1.0)
+        covariance = (square + held * np.eye(len(square))) / (total + held)
     rng = np.random.default_rng(0)
     found = filled.copy()
     for start in range(0, len(table), _ROWS):
