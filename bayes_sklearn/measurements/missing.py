@@ -90,8 +90,8 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
     """Return a table in which NaN are drawn from the normal distribution of their row given what it has.
 
     Means and covariances are those of greatest likelihood (Little & Rubin 2002, Statistical Analysis with Missing
-    Data, section 8.2), of a part of the rows if they are many. The table's are then about those of one without gaps. The draws are the same every time; no posterior
-    depends on them.
+    Data, section 8.2), of a part of the rows if they are many. The table's are then about those of one without gaps.
+    The draws are the same every time; no posterior depends on them.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
     some = counted[:: max(-(-len(counted) // _ROWS), 1)]
     middle, covariance = np.zeros(table.shape[1]), np.eye(table.shape[1])
     total = weight[some].sum()
-    # So many rows without correlations: where rows are few, one; else next to none, so that what is no noise stays none.
+    # So many rows without correlations: one where rows are few, else next to none, so that no noise stays none.
     held = 1.0 if len(some) < 5 * table.shape[1] else 1e-10
     for _ in range(_STEPS):
         expected, left = _given_the_rest(filled[some], gaps[some], middle, covariance)

@@ -164,7 +164,7 @@ def test_simulated_tables_have_the_gaps(likelihood: str) -> None:
         intercept_prior=Normal(),
         inference="importance",
     )
-    ranks = simulation_based_calibration(model, X, n_simulations=200, random_state=20, **given)
+    ranks = simulation_based_calibration(model, X, n_simulations=120, random_state=20, **given)
     assert ranks.p_value > 1e-4
 
 
