@@ -149,7 +149,7 @@ def read(
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
     likelihood = resolve_likelihood(model.likelihood)
     unknown = np.isnan(target)
-    check_known(gaps := columns.missing(table), unknown, columns.feature_names, batch=batch)
+    check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
     given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import Columns
 from .compressed import Rows
 from .messages import shown
 
@@ -19,19 +20,29 @@ _ROWS, _STEPS = 1000, 25
 
 
 def check_known(
-    gaps: NDArray[np.bool_], unknown: NDArray[np.bool_], names: NDArray[np.object_], *, batch: bool
+    gaps: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    columns: Columns,
+    table: NDArray[np.floating],
+    *,
+    batch: bool,
 ) -> None:
-    """Refuse features and targets that were never measured, and gaps where rows come batch by batch."""
+    """Refuse features and targets of which too little was measured, and gaps where rows come batch by batch."""
     if unknown.all():
         raise ValueError("y is NaN in all rows: there is nothing to fit.")
-    empty = gaps.all(axis=0)
-    if empty.any():
-        raise ValueError(
-            f"X has no value of {', '.join(map(shown, names[empty][:3]))}: a feature that was never"
-            " measured has no coefficient. Leave the column out."
-        )
+    for j in np.flatnonzero(gaps.any(axis=0)):
+        name = shown(columns.feature_names[j])
+        values = table[~gaps[:, j], j if columns.features is None else columns.features[j]]
+        if not len(values):
+            raise ValueError(
+                f"X has no value of {name}: a feature that was never measured has no coefficient. Leave it out."
+            )
+        if not np.ptp(values) and not batch:
+            raise ValueError(
+                f"X has one value of {name} alone, and NaN: nothing tells how the feature varies. Leave it out."
+            )
     if batch and (gaps.any() or unknown.any()):
-        name = "y" if unknown.any() else f"X, in {shown(names[gaps.any(axis=0)][0])},"
+        name = "y" if unknown.any() else f"X, in {shown(columns.feature_names[gaps.any(axis=0)][0])},"
         raise ValueError(
             f"{name} has NaN, and missing='model' takes the rows themselves: call fit with all of them."
         )
@@ -78,10 +89,9 @@ def filled(rows: Rows, noisy: NDArray[np.intp], gaps: NDArray[np.bool_] | None, 
 def imputed(table: Array, frequency: Array | None = None) -> Array:
     """Return a table in which NaN are drawn from the normal distribution of their row given what it has.
 
-    Means and covariances are those of greatest likelihood, with the weight of one row more that has no correlations
-    (Little & Rubin 2002, Statistical Analysis with Missing Data, section 8.2), of a part of the rows if they are
-    many. The table's are then about those of one without gaps. The draws are the same every time; no posterior
-    depends on them.
+    Means and covariances are those of greatest likelihood (Little & Rubin 2002, Statistical Analysis with Missing
+    Data, section 8.2), of a part of the rows if they are many. The table's are then about those of one without gaps.
+    The draws are the same every time; no posterior depends on them.
 
     Parameters
     ----------
@@ -108,12 +118,14 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
     some = counted[:: max(-(-len(counted) // _ROWS), 1)]
     middle, covariance = np.zeros(table.shape[1]), np.eye(table.shape[1])
     total = weight[some].sum()
+    # So many rows without correlations: one where rows are few, else next to none, so that no noise stays none.
+    held = 1.0 if len(some) < 5 * table.shape[1] else 1e-10
     for _ in range(_STEPS):
         expected, left = _given_the_rest(filled[some], gaps[some], middle, covariance)
         middle = weight[some] @ expected / total
         away = expected - middle
         square = (away.T * weight[some]) @ away + np.einsum("i,ijk->jk", weight[some], left)
-        covariance = (square + np.eye(len(square))) / (total + 1.0)
+        covariance = (square + held * np.eye(len(square))) / (total + held)
     rng = np.random.default_rng(0)
     found = filled.copy()
     for start in range(0, len(table), _ROWS):

@@ -109,6 +109,18 @@ def test_large_errors_are_nearly_gaps(error: float, noisy: bool) -> None:
     assert_agree(model, Regressor(missing="model").fit(gaps, y), 0.1, 0.03)
 
 
+def test_errors_in_a_part_of_the_rows_lose_no_search() -> None:
+    """Where there is next to no noise digits are lost, and densities without any were higher than all others."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    X[:, 1] = 0.6 * X[:, 0] + 0.8 * X[:, 1]
+    y = X @ [1.5, -1.0] + 0.7 * rng.normal(size=200)
+    error = np.column_stack([np.zeros(200), np.where(rng.random(200) < 0.3, 0.5, 0.0)])
+    model = Regressor(inference="importance").fit(X, y, X_err=error)
+    assert (np.abs(model.coef_ - [1.5, -1.0]) < 4.0 * model.coef_std_).all()
+    assert (model.coef_std_ < 0.1).all()
+
+
 def test_slopes_are_those_of_multiple_imputation() -> None:
     """By chained equations, combined by Rubin's rules; filling in means is off by a fifth."""
     X, y = by_the_other(1, n=1500)
@@ -132,13 +144,13 @@ def test_slopes_are_those_of_multiple_imputation() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("likelihood", ["normal", "binomial"])
 def test_intervals_cover_where_gaps_go_with_the_other_feature(likelihood: str) -> None:
-    """Of 300 tables 90% intervals hold 86 to 94%: fails in one of 50 where nothing is wrong, but seeds are fixed."""
+    """Of 300 tables 90% intervals hold 86 to 94%: by chance fewer or more in one of 25; the seeds are fixed."""
     held, means, truth = [], [], np.array([1.0, 0.5])
     for seed in range(300):
         X, y = by_the_other(seed)
         given = {}
         if likelihood == "binomial":
-            whole = np.random.default_rng(seed)
+            whole = np.random.default_rng(seed + 1000)
             z = X[:, 1]
             x = np.where(np.isnan(X[:, 0]), 0.7 * z + np.sqrt(0.51) * whole.normal(size=len(z)), X[:, 0])
             y = whole.binomial(8, special.expit(x + 0.5 * z)) / 8.0
@@ -164,7 +176,7 @@ def test_simulated_tables_have_the_gaps(likelihood: str) -> None:
         intercept_prior=Normal(),
         inference="importance",
     )
-    ranks = simulation_based_calibration(model, X, n_simulations=200, random_state=20, **given)
+    ranks = simulation_based_calibration(model, X, n_simulations=120, random_state=20, **given)
     assert ranks.p_value > 1e-4
 
 
@@ -289,6 +301,7 @@ def test_what_is_refused_is_named() -> None:
             lambda: Regressor().fit(frame, y),
         ),
         ("no value of 'd'", lambda: model.fit(frame.assign(d=np.nan), y)),
+        ("one value of 'b' alone", lambda: model.fit(frame.assign(b=frame["b"] * 0.0), y)),
         ("y is NaN in all rows", lambda: model.fit(frame, np.full(30, np.nan))),
         ("infinity.*column 'a'", lambda: model.fit(frame.assign(a=np.inf), y)),
         ("NaN in 'x2', which no row of the fit lacked", lambda: model.predict(gaps)),

@@ -44,7 +44,7 @@ def why_not(problem: Problem) -> str | None:
     if not problem.likelihood.is_normal:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
-        return "it takes exact features, not errors in X"
+        return "it takes exact features, not errors in X, nor NaN"
     if problem.conditional_prior is None:
         return (
             "it takes priors that are Gaussian or flat, given their scale, not"
