@@ -186,7 +186,9 @@ def test_nuts_agrees_of_counts(likelihood: str) -> None:
         y, given["y_censored"] = np.minimum(y, 4), np.where(y > 4, 1, 0)
     means, sds = [], []
     for engine in ("importance", "nuts"):
-        model = Regressor(likelihood=likelihood, inference=engine, random_state=0).fit(X, y, **given)
+        model = Regressor(
+            likelihood=likelihood, inference=engine, random_state=0, nuts_kwargs={"target_accept": 0.95}
+        ).fit(X, y, **given)
         means.append(np.append(model.coef_, model.intercept_))
         sds.append(model.coef_std_[0])
     assert_allclose((means[0] - means[1]) / sds[0], 0.0, atol=0.12)
