@@ -332,6 +332,12 @@ def test_what_goes_with_no_selection_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="no graph of how likely"):
         of_shares.fit(X, shares, counts)
+    # With errors of features for NUTS, and in PyMC, where the noise is added to the line alone.
+    of_shares.set_params(likelihood="binomial")
+    with pytest.raises(ValueError, match="no graph of how likely"):
+        of_shares.fit(X, shares, counts, X_err=0.1)
+    with pytest.raises(ValueError, match="no probability of rows being selected"):
+        of_shares.to_pymc(X, shares, counts, X_err=0.1)
 
 
 @pytest.mark.parametrize("limits", [(1.0, None), (None, 3.0), (1.0, 3.0)])
