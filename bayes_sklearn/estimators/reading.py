@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ..inference.scaling import PriorUnits, pooled_mean
+from ..inference.scaling import robust_units
 from ..inference.settings import SamplerSettings
 from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
@@ -24,7 +24,7 @@ from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
-from ..measurements.feature_errors import FeatureErrors, doubtful_cells, resolve_feature_errors
+from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
 from ..measurements.missing import anything_known, check_known, filled
@@ -260,26 +260,12 @@ def specify(model: Any, data: TrainingData) -> Specification:
         data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
-        prior_units=_robust_units(data, resolve_likelihood(model.likelihood)),
+        prior_units=robust_units(
+            data.rows, data.feature_errors, resolve_likelihood(model.likelihood), data.errors.counts
+        ),
         truncation=data.truncation,
         outliers=parameters_of(resolve_outliers(model.x_error_distribution)),
     )
-
-
-def _robust_units(data: TrainingData, likelihood: Likelihood) -> PriorUnits | None:
-    """Return units in which readings with errors far beyond a feature's spread have no part; None: none has any."""
-    rows, errors = data.rows, data.feature_errors
-    if errors is None:
-        return None
-    doubtful = doubtful_cells(errors, np.asarray(rows.take(slice(None)), dtype=np.float64), rows.frequency)
-    if doubtful is None:
-        return None
-    likely = filled(rows, errors.noisy, doubtful, plain=True)
-    table = np.column_stack([likely.take(slice(None)), rows.y])
-    mean = np.average(table, axis=0, weights=rows.frequency)
-    deviation = np.sqrt(np.average(np.square(table - mean), axis=0, weights=rows.frequency))
-    pooled = pooled_mean(likelihood, rows, data.errors.counts) if likelihood.counted else 0.5
-    return PriorUnits(mean, deviation, pooled)
 
 
 def read_errors(

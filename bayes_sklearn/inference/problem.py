@@ -376,8 +376,8 @@ class Problem:
         if not self.rows.n_features:
             coef_prior = self.coef_prior
         other = replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior, noise_prior=noise_prior)
-        kept = "factor", "groups", "errors_vary", "passed"
-        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in kept})
+        kept = self.__dict__.keys() & {"factor", "groups", "errors_vary", "passed"}
+        other.__dict__.update({name: self.__dict__[name] for name in kept})
         return other
 
     def conditional_on(self, other: Problem) -> Problem:
@@ -412,8 +412,9 @@ class Problem:
     @property
     def n_flat(self) -> int:
         """How many entries of B have a flat prior."""
-        flat_coef = isinstance(self.coef_prior, Flat) * self.rows.n_features
-        return flat_coef + isinstance(self.intercept_prior, Flat)
+        return isinstance(self.coef_prior, Flat) * self.rows.n_features + isinstance(
+            self.intercept_prior, Flat
+        )
 
     @property
     def tail(self) -> float:
@@ -430,8 +431,7 @@ class Problem:
         The intercept is common to all models of the same data; a density of one (in the model's units) is its
         convention, under which they can be compared.
         """
-        priors: list[Prior] = [self.coef_prior]
-        priors += [parameter.prior for parameter in self.auxiliary]
+        priors: list[Prior] = [self.coef_prior, *(parameter.prior for parameter in self.auxiliary)]
         return not any(isinstance(prior, Flat) for prior in priors)
 
     def resolution(self, factor: Array | None = None) -> float:

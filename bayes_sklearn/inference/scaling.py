@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from ..likelihoods.base import Likelihood
 from ..measurements.compressed import Compressed, Rows
+from ..measurements.feature_errors import FeatureErrors, doubtful_cells
+from ..measurements.missing import filled
 from .posterior import Posterior, in_unit
 
-__all__ = ["PriorUnits", "Scaling", "pooled_mean"]
+__all__ = ["PriorUnits", "Scaling", "pooled_mean", "robust_units"]
 
 
 Array = NDArray[np.float64]
@@ -127,3 +129,20 @@ def pooled_mean(
     weight = np.broadcast_to(1.0 if trials is None else trials, rows.y.shape)
     weight = weight if rows.frequency is None else weight * rows.frequency
     return float(likelihood.link.pooled(weight @ rows.y, weight.sum()))
+
+
+def robust_units(
+    rows: Rows, errors: FeatureErrors | None, likelihood: Likelihood, counts: Array | None
+) -> PriorUnits | None:
+    """Return units in which readings with errors far beyond a feature's spread have no part; None: none has any."""
+    if errors is None:
+        return None
+    doubtful = doubtful_cells(errors, np.asarray(rows.take(slice(None)), dtype=np.float64), rows.frequency)
+    if doubtful is None:
+        return None
+    likely = filled(rows, errors.noisy, doubtful, plain=True)
+    table = np.column_stack([likely.take(slice(None)), rows.y])
+    mean = np.average(table, axis=0, weights=rows.frequency)
+    deviation = np.sqrt(np.average(np.square(table - mean), axis=0, weights=rows.frequency))
+    pooled = pooled_mean(likelihood, rows, counts) if likelihood.counted else 0.5
+    return PriorUnits(mean, deviation, pooled)

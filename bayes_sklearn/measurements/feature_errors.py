@@ -12,7 +12,7 @@ from .compressed import taken
 from .labels import aligned, aligned_both_ways, numbers
 from .missing import imputed, spread_of_readings
 
-__all__ = ["FeatureErrors", "check_definite", "resolve_feature_errors"]
+__all__ = ["FeatureErrors", "doubtful_cells", "resolve_feature_errors", "telling", "told_by"]
 
 Array = NDArray[np.float64]
 
@@ -444,14 +444,3 @@ def _where(array: Array, allowed: Array) -> str:
         return ""
     apart = (np.abs(array - np.swapaxes(array, -1, -2)) > allowed).any(axis=(1, 2))
     return f" in row {int(np.flatnonzero(apart)[0])}"
-
-
-def check_definite(covariance: Array, spread: Array) -> None:
-    """Refuse errors that leave a feature, or a combination of them, exact in some rows."""
-    least = np.linalg.eigvalsh(covariance / (spread[:, None] * spread))[..., 0]
-    if least.min() <= 0.0:
-        raise ValueError(
-            "A feature with errors has none in some rows, or some combination of features has none: PyMC has no"
-            " density for a measurement without error. Give these rows a small error in X_err or X_cov, or leave"
-            " prior=True out."
-        )

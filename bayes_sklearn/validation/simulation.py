@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from ..estimators.fitting import Fit, Specification, fit
 from ..estimators.reading import TrainingData
 from ..inference._compat import draws_of_distribution
-from ..inference.importance.engine import signal_prior, structural_problem
+from ..inference.importance.engine import structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
 from ..inference.problem import Problem
 from ..inference.settings import SamplerSettings
 from ..inference.structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..inference.structural.mixture_coordinates import contrasts_of
 from ..inference.structural.model import MEAN_SCALE
+from ..inference.structural.normal_equations import signal_prior
 from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations
 from ..likelihoods.limited import Censored, selected
@@ -160,11 +161,6 @@ class Simulation:
         return Parameters(B, auxiliary, true)
 
     @property
-    def _plain(self) -> bool:
-        """Whether any number is a target."""
-        return self.problem.likelihood.link.is_identity and self.data.errors.counts is None
-
-    @property
     def _shifts(self) -> bool:
         """Whether adding a number to the target does no more than to add it to the intercept."""
         return self.problem.likelihood.link.is_identity and self.problem.truncation is None
@@ -208,9 +204,9 @@ class Simulation:
                     limits = limits.holding(y)
                     y = np.where(limits.censored, self.data.rows.y, y)
                 rows = replace(self.data.rows, X=measured, y=y, limits=limits)
-                if self.problem.feature_errors is not None:
-                    noisy, gaps = self.problem.feature_errors.noisy, self.problem.feature_errors.unmeasured
-                    rows = filled(rows, noisy, gaps, self._plain)
+                if (errors := self.problem.feature_errors) is not None:
+                    plain = self.problem.likelihood.link.is_identity and self.data.errors.counts is None
+                    rows = filled(rows, errors.noisy, errors.unmeasured, plain)
                 return Simulated(one, rows, index + 1)
             measured, line, _ = self._drawn_features(one, rng)
             scaling, counts = self.problem.scaling, self.data.errors.counts

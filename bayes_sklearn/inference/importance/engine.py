@@ -29,7 +29,13 @@ from ..propriety import check_proper
 from ..settings import NotTrusted, SamplerSettings
 from ..structural.mixture import MixtureProblem
 from ..structural.model import StructuralProblem
-from ..structural.normal_equations import LogDensity, SlopePrior, cauchy_log_density, normal_log_density
+from ..structural.normal_equations import (
+    LogDensity,
+    SlopePrior,
+    cauchy_log_density,
+    normal_log_density,
+    signal_prior,
+)
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
 from ..structural.wild import not_plainly_wild
@@ -282,31 +288,6 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
         log_scale,
         None if gaussian or not len(exact) else density(exact, units.exact),
     )
-
-
-class SignalPrior(NamedTuple):
-    """The prior of what features with errors explain of the target, (20a)."""
-
-    scale: float
-    cauchy: bool
-    """Whether it is Cauchy's distribution; else a normal one."""
-
-
-def signal_prior(prior: PoweredCorrelation) -> SignalPrior:
-    """Return the prior of the signal: where its scale is learned, as wide as that's median.
-
-    Its tail is heavy where the scale's is: where that has no second moment.
-    """
-    learned = prior.scale_prior
-    if learned is None:
-        return SignalPrior(float(prior.check("coef_prior", 1)["sigma"][0]), cauchy=False)
-    # Priors of scales have their medians within a factor of exp of this from one.
-    widest = 100.0
-    log_scale = np.linspace(-widest, widest, 20001)
-    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
-    mass = np.cumsum(density)
-    median = float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
-    return SignalPrior(median, cauchy=learned.tail() <= 3.0)
 
 
 def units_of(problem: Problem) -> Units:

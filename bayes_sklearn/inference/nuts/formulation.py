@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...priors.coefficients import PoweredCorrelation
-from ..importance.engine import signal_prior
 from ..posterior import Chains, Posterior, SharedBasis
 from ..problem import Problem
+from ..structural.normal_equations import signal_prior
 from .pymc_priors import priors_of
 
 if TYPE_CHECKING:

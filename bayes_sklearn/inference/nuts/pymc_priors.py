@@ -16,9 +16,9 @@ from ...likelihoods.base import Likelihood, Observations
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
 from ...priors.coefficients import PoweredCorrelation
 from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
-from ..importance.engine import signal_prior
 from ..problem import Problem
 from ..structural.model import StructuralProblem
+from ..structural.normal_equations import signal_prior
 from .prior_coordinates import coefficients_at, is_conditional
 
 Array = NDArray[np.float64]

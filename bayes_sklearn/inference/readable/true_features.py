@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
-from ...measurements.feature_errors import FeatureErrors, check_definite
+from ...measurements.feature_errors import FeatureErrors
 from ..given_scale import powered_roots
-from ..importance.engine import signal_prior, units_of
+from ..importance.engine import units_of
 from ..nuts.prior_coordinates import gaussian_given_scale
 from ..nuts.pymc_priors import of_geometries, prior_scale
 from ..problem import Problem
 from ..structural.mixture import COMPONENT_SCALE, SHARE_CONCENTRATION
 from ..structural.model import MEAN_SCALE
+from ..structural.normal_equations import signal_prior
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from ..structural.true_features import NOT_MEASURED
 from ..structural.wild import Configurations, not_plainly_wild
@@ -85,7 +86,7 @@ def true_features(
         exactly = (covariance == 0.0)[:, diagonal]
         covariance = np.where(np.isinf(covariance), NOT_MEASURED * np.square(spread), covariance)
         covariance[:, diagonal] += exactly  # any: it is not looked at
-    check_definite(covariance, spread)
+    _check_definite(covariance, spread)
     plain = not_plainly_wild(X, None) if problem.outliers else None
     center = np.average(X, axis=0, weights=plain) if given is None else given.mean[noisy]
     expected, Gamma = pm.Normal("mu", center, MEAN_SCALE * spread, dims="noisy"), None
@@ -265,3 +266,14 @@ def on_signal(problem: Problem, suffix: str, true: TrueVariables) -> Any:
         coef = pt.concatenate([m, slope - pt.dot(m / scaling.x_scale[noisy], true.Gamma) / true.exact_unit])
     coef = coef[np.argsort(np.append(noisy, exact))]
     return pm.Deterministic(f"coef{suffix}", coef, dims="feature")
+
+
+def _check_definite(covariance: Array, spread: Array) -> None:
+    """Refuse errors that leave a feature, or a combination of them, exact in some rows."""
+    least = np.linalg.eigvalsh(covariance / (spread[:, None] * spread))[..., 0]
+    if least.min() <= 0.0:
+        raise ValueError(
+            "A feature with errors has none in some rows, or some combination of features has none: PyMC has no"
+            " density for a measurement without error. Give these rows a small error in X_err or X_cov, or leave"
+            " prior=True out."
+        )

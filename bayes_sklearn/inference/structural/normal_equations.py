@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from ...priors.coefficients import PoweredCorrelation
 from .rows import Reference, cholesky, forward, pairs
 
 Array = NDArray[np.float64]
@@ -318,3 +319,28 @@ def normal_log_density(values: Array, sd: float) -> Array:
     """Return the log density of independent Normal(0, sd) at the rows of values, (G,)."""
     unit = 0.5 * _LOG_TWO_PI + float(np.log(sd))
     return np.asarray(-0.5 * np.square(values / sd).sum(axis=1) - values.shape[1] * unit)
+
+
+class SignalPrior(NamedTuple):
+    """The prior of what features with errors explain of the target, (20a)."""
+
+    scale: float
+    cauchy: bool
+    """Whether it is Cauchy's distribution; else a normal one."""
+
+
+def signal_prior(prior: PoweredCorrelation) -> SignalPrior:
+    """Return the prior of the signal: where its scale is learned, as wide as that's median.
+
+    Its tail is heavy where the scale's is: where that has no second moment.
+    """
+    learned = prior.scale_prior
+    if learned is None:
+        return SignalPrior(float(prior.check("coef_prior", 1)["sigma"][0]), cauchy=False)
+    # Priors of scales have their medians within a factor of exp of this from one.
+    widest = 100.0
+    log_scale = np.linspace(-widest, widest, 20001)
+    density = np.exp(learned.log_density(np.exp(log_scale)) + log_scale)
+    mass = np.cumsum(density)
+    median = float(np.exp(np.interp(0.5 * mass[-1], mass - 0.5 * density, log_scale)))
+    return SignalPrior(median, cauchy=learned.tail() <= 3.0)

@@ -130,12 +130,8 @@ class TrueMixture:
         T = parts.covariances[:, :, row, column].reshape(nodes * count, -1).T[:, None]
         U = (error[:, :, :q] / (unit[:, None] * unit))[:, row, column].T[:, :, None]
         of_u = parts.multiples.reshape(nodes * count, q).T
-        scaled = (of_u[row] * of_u[column])[:, None]
-        if np.isinf(U).any():
-            T_of_node = np.repeat(self.variance[:, row, column], count, axis=0).T[:, None]
-            U = np.where(np.isinf(U), NOT_MEASURED * T_of_node, U * scaled)
-        else:
-            U = U * scaled
+        lacking = np.repeat(self.variance[:, row, column], count, axis=0).T[:, None] * NOT_MEASURED
+        U = np.where(np.isinf(U), lacking, U * (of_u[row] * of_u[column])[:, None])
         inverse = T + U  # (entries, rows, G K)
         # Where nothing is uncertain, nothing is left.
         place = pairs(q)
