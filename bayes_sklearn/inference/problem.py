@@ -418,10 +418,7 @@ class Problem:
 
     @property
     def tail(self) -> float:
-        """The power with which the posterior density of log s falls for large s, (12).
-
-        The likelihood falls as s**-N, limits aside, and every flat coefficient gives one power back.
-        """
+        """The power with which the posterior density of log s falls for large s, (12): limits have no part in it."""
         return self.measured_weight - float(self.n_flat) + self.noise_prior.tail() - 1.0
 
     @property
