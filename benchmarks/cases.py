@@ -270,6 +270,7 @@ CASES: dict[str, Case] = {
         )
         for likelihood in ("binomial", "beta_binomial", "student_t")
     },
+    "missing-features": Case(feature_cases.gaps, {"rows": 200, "columns": 3}, {"rows": 40, "columns": 2}),
     "star98-binomial": Case(share_cases.fit("binomial"), {"rows": 303}, {"rows": 60}),
     "star98-beta-binomial": Case(share_cases.fit("beta_binomial"), {"rows": 303}, {"rows": 60}),
     **{

@@ -14,7 +14,7 @@ from .data import NoisyTable, noisy
 from .fresh import run_probe
 from .measure import Result, as_time, seconds, timed
 
-__all__ = ["against_latent", "fit", "fit_under", "intervals"]
+__all__ = ["against_latent", "fit", "fit_under", "gaps", "intervals"]
 
 
 def fit(*, common: bool) -> Callable[..., Result]:
@@ -25,6 +25,16 @@ def fit(*, common: bool) -> Callable[..., Result]:
         return seconds(work, repeats)
 
     return run
+
+
+def gaps(rows: int, columns: int, repeats: int) -> Result:
+    """Time a fit to features of which 27% of the cells were not measured."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, columns)) + rng.normal(size=(rows, 1))
+    y = X.sum(axis=1) + rng.normal(size=rows)
+    X[rng.random(X.shape) < 0.27] = np.nan
+    model = BayesianErrorsInVariablesRegressor(missing="model", random_state=0)
+    return seconds(lambda: model.fit(X, y), repeats)
 
 
 def against_latent(rows: int, draws: int, tune: int, repeats: int) -> Result:

@@ -117,6 +117,7 @@ TARGETS: dict[str, Target] = {
     "noisy-intervals-student-t": Target("1,000 noisy rows with intervals, Student's t", 1.0, "s"),
     "star98-binomial": Target("fit, binomial, star98, 303 x 20", 0.3, "s"),
     "star98-beta-binomial": Target("fit, beta-binomial, star98, 303 x 20", None, "s"),
+    "missing-features": Target("fit, 27% of the cells of X missing, 200 x 3", 0.3, "s"),
     "limits-1000": Target("fit, 28% of targets below a limit, 1,000 x 5", 0.15, "s"),
     "limits-100000": Target("fit, 28% of targets below a limit, 100,000 x 5", 3.0, "s"),
     "events-poisson": Target("fit, Poisson, 20,000 x 10", 1.0, "s"),
