@@ -24,9 +24,10 @@ from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import check_coverage, check_vector
 from ..measurements.columns import Columns
 from ..measurements.compressed import warn_of_rounding
-from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors, telling
+from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.limits import sides
 from ..measurements.messages import shown, warn
+from ..measurements.missing import telling
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.gaps import filled_rows, gaps_of
@@ -75,8 +76,7 @@ class FittedModel:
             used = replace(errors, standard_error=problem.standard_error)
         typical = None
         if of_features is not None:
-            X = np.asarray(data.rows.take(slice(None)), dtype=np.float64)
-            typical = telling(of_features, X, errors.frequency).typical(errors.frequency)
+            typical = telling(of_features, data.rows).typical(errors.frequency)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
         known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
         return cls(

@@ -31,8 +31,9 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Rows, taken
-from ..measurements.feature_errors import FeatureErrors, telling
+from ..measurements.feature_errors import FeatureErrors
 from ..measurements.messages import warn
+from ..measurements.missing import telling
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 
 Array = NDArray[np.float64]
@@ -246,7 +247,7 @@ def _with_feature_errors(
     every = np.asarray(rows.take(slice(None)), dtype=np.float64)
     exact = every[:, true.exact]
     covariance = np.cov(exact.T, aweights=rows.frequency, ddof=0).reshape(len(true.exact), len(true.exact))
-    mean, weights = telling(errors, every, rows.frequency).typical(rows.frequency), posterior.weights
+    mean, weights = telling(errors, rows).typical(rows.frequency), posterior.weights
     error = np.diagonal(mean.covariance)
     reliability, own, spread = np.ones(rows.n_features), np.ones(rows.n_features), np.zeros(rows.n_features)
     reliability[true.noisy] = weights @ true.reliability(error, covariance)
@@ -310,8 +311,17 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     if errors is None or not isinstance(true, TrueFeatures):
         return
     used, noisy = rows.used, errors.noisy
-    weight = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
     X = np.asarray(rows.take(used), dtype=np.float64)
+    # Of rows of which all was measured, with errors that leave something to be told.
+    lacking = telling(errors, rows).take(used).unmeasured
+    if lacking is not None:
+        used, X = used[~lacking.any(axis=1)], X[~lacking.any(axis=1)]
+    if rows.limits is not None:
+        known = ~rows.limits.censored[used]
+        used, X = used[known], X[known]
+    weight = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
+    if len(used) <= X.shape[1] + 1:
+        return
     # Of what the exact features leave.
     exact, root = np.column_stack([np.ones(len(X)), np.delete(X, noisy, axis=1)]), np.sqrt(weight)[:, None]
     left = np.column_stack([X[:, noisy], rows.y[used]])
@@ -337,10 +347,12 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
             " Use x_distribution='mixture'.",
         )
     kurtosis = moment(_given_the_others(fitted, true, left, used), 4)
-    # Its logarithm is spread about evenly to both sides; where the target's is larger the target is what is wild.
+    # What was measured exactly is no error. Its logarithm is spread about evenly to both sides; where the target's is
+    # larger the target is what is wild.
+    measured = np.diagonal(telling(errors, rows).typical(rows.frequency).covariance) > 0.0
     of_target = kurtosis[len(noisy) :].max(initial=0.0)
     least = max(3.0 * np.exp(far * np.sqrt(24.0 / n) / 3.0), of_target)
-    found = np.flatnonzero(kurtosis[: len(noisy)] > least)
+    found = np.flatnonzero((kurtosis[: len(noisy)] > least) & measured)
     if len(found):
         warn(
             f"Some readings of features with errors are wild: {named(found, 'kurtosis', kurtosis)}, which is 3 where"

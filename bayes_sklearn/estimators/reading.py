@@ -27,7 +27,7 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
-from ..measurements.missing import anything_known, check_known, filled
+from ..measurements.missing import anything_known, check_known, filled, too_large
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import (
@@ -201,8 +201,10 @@ def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Li
     if errors is None:
         once = 1.0 if rows.frequency is None else rows.frequency
         return data.weighted(np.where(unknown, 0.0, once)) if unknown.any() else data
-    readings = np.asarray(rows.take(slice(None))[:, errors.noisy], dtype=np.float64)
-    useless = errors.larger(NOTHING, readings, rows.frequency)
+    useless = None
+    if errors.uneven(NOTHING):
+        readings = np.asarray(rows.take(slice(None))[:, errors.noisy], dtype=np.float64)
+        useless = too_large(errors, NOTHING, readings, rows.frequency)
     errors = errors if useless is None else errors.not_measured(useless)
     if unknown.any():
         rows = replace(rows, limits=unknown_in(rows.limits, unknown))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..likelihoods.base import Likelihood
 from ..measurements.compressed import Compressed, Rows
-from ..measurements.feature_errors import FeatureErrors, doubtful_cells
-from ..measurements.missing import filled
+from ..measurements.feature_errors import FeatureErrors
+from ..measurements.missing import TOO_LARGE, doubtful_cells, filled
 from .posterior import Posterior, in_unit
 
 __all__ = ["PriorUnits", "Scaling", "pooled_mean", "robust_units"]
@@ -135,7 +135,7 @@ def robust_units(
     rows: Rows, errors: FeatureErrors | None, likelihood: Likelihood, counts: Array | None
 ) -> PriorUnits | None:
     """Return units in which readings with errors far beyond a feature's spread have no part; None: none has any."""
-    if errors is None:
+    if errors is None or not errors.uneven(TOO_LARGE):
         return None
     doubtful = doubtful_cells(errors, np.asarray(rows.take(slice(None)), dtype=np.float64), rows.frequency)
     if doubtful is None:

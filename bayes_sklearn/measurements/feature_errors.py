@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from .compressed import taken
 from .labels import aligned, aligned_both_ways, numbers
-from .missing import imputed, spread_of_readings
 
-__all__ = ["FeatureErrors", "doubtful_cells", "resolve_feature_errors", "telling", "told_by"]
+__all__ = ["FeatureErrors", "resolve_feature_errors"]
 
 Array = NDArray[np.float64]
 
@@ -54,27 +53,10 @@ class FeatureErrors:
         """The covariance with zeros in the place of what was not measured."""
         return np.where(np.isinf(self.covariance), 0.0, self.covariance)
 
-    def larger(self, times: float, measured: Array, frequency: Array | None) -> NDArray[np.bool_] | None:
-        """Return where errors are so many times the spread of the readings that say most, (n, q); None: nowhere.
-
-        Of all readings no more is known than of one of those.
-
-        Parameters
-        ----------
-        times : float
-        measured : ndarray of shape (n, q)
-        frequency : ndarray of shape (n,), optional
-            How often each row counts.
-        """
+    def uneven(self, times: float) -> bool:
+        """Whether errors of a feature differ by more than so many times: none is so many times its spread else."""
         variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
-        if variance.ndim == 1 or not (variance.max(axis=0) > times**2 * variance.min(axis=0)).any():
-            return None
-        weight = np.ones(len(variance)) if frequency is None else frequency
-        limit = np.array(
-            [spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)]
-        )
-        found = variance > times**2 * limit
-        return found if found.any() else None
+        return variance.ndim > 1 and bool((variance.max(axis=0) > times**2 * variance.min(axis=0)).any())
 
     def not_measured(self, cells: NDArray[np.bool_]) -> FeatureErrors:
         """Return the errors with these cells, (n, q), not measured."""
@@ -166,48 +148,6 @@ class FeatureErrors:
         weight = weight / weight.sum(axis=0)
         spread = (weight * np.square(measured - (weight * measured).sum(axis=0))).sum(axis=0)
         return np.asarray(least / np.average(precision, axis=0, weights=frequency) >= spread) & (least > 0.0)
-
-
-def doubtful_cells(errors: FeatureErrors, X: Array, frequency: Array | None) -> NDArray[np.bool_] | None:
-    """Return where readings say too little to have a part in what is found before a fit, (n, q); None: nowhere.
-
-    Parameters
-    ----------
-    errors : FeatureErrors
-    X : ndarray of shape (n, p)
-    frequency : ndarray of shape (n,), optional
-        How often each row counts.
-    """
-    too_large = 5.0  # times the spread
-    found = errors.larger(too_large, X[:, errors.noisy], frequency)
-    cells = errors.unmeasured
-    if found is not None and cells is not None:  # these have likely values
-        found = found & ~cells if (found & ~cells).any() else None
-    return found
-
-
-def telling(errors: FeatureErrors, X: Array, frequency: Array | None) -> FeatureErrors:
-    """Return the errors with those of `doubtful_cells` infinite: means over the others say what errors are like."""
-    doubtful = doubtful_cells(errors, X, frequency)
-    return errors if doubtful is None else errors.not_measured(doubtful)
-
-
-def told_by(
-    errors: FeatureErrors, X: Array, y: Array, frequency: Array | None
-) -> tuple[Array | None, Array | None]:
-    """Return the mean covariance of errors, (q, q), where some readings tell next to nothing, and likely readings.
-
-    These, (n, q), are None where there are none in the place of which other ones are likely.
-    """
-    told, doubtful = errors, doubtful_cells(errors, X, frequency)
-    if doubtful is not None:
-        told = errors.not_measured(doubtful)
-    mean = None if told.unmeasured is None else told.typical(frequency).covariance
-    if doubtful is None:
-        return mean, None
-    table = np.column_stack([X, y])
-    table[:, errors.noisy] = np.where(doubtful, np.nan, table[:, errors.noisy])
-    return mean, imputed(table, frequency)[:, errors.noisy]
 
 
 def resolve_feature_errors(

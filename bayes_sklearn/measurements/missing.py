@@ -9,11 +9,25 @@ from numpy.typing import NDArray
 
 from .columns import Columns
 from .compressed import Rows
+from .feature_errors import FeatureErrors
 from .messages import shown
 
-__all__ = ["anything_known", "check_known", "filled", "imputed", "spread_of_readings"]
+__all__ = [
+    "TOO_LARGE",
+    "anything_known",
+    "check_known",
+    "doubtful_cells",
+    "filled",
+    "imputed",
+    "telling",
+    "told_by",
+    "too_large",
+]
 
 Array = NDArray[np.float64]
+
+# Errors of so many times a feature's spread tell too little of it to have a part in what is found before a fit.
+TOO_LARGE = 5.0
 
 # Rows of which means and covariances are found, and steps of the expectation-maximisation that finds them.
 _ROWS, _STEPS = 1000, 25
@@ -174,3 +188,72 @@ def spread_of_readings(measured: Array, variance: Array, weight: Array) -> float
         square = precision @ np.square(w - precision @ w / precision.sum())
         low, high = (middle, high) if square > f.sum() else (low, middle)
     return float(high + v.min())
+
+
+def too_large(
+    errors: FeatureErrors, times: float, measured: Array, frequency: Array | None
+) -> NDArray[np.bool_] | None:
+    """Return where errors are so many times the spread of the readings that say most, (n, q); None: nowhere.
+
+    Of all readings no more is known than of one of those.
+
+    Parameters
+    ----------
+    errors : FeatureErrors
+    times : float
+    measured : ndarray of shape (n, q)
+    frequency : ndarray of shape (n,), optional
+        How often each row counts.
+    """
+    if not errors.uneven(times):
+        return None
+    variance = np.diagonal(errors.covariance, axis1=-2, axis2=-1)
+    weight = np.ones(len(variance)) if frequency is None else frequency
+    limit = np.array([spread_of_readings(w, v, weight) for w, v in zip(measured.T, variance.T, strict=True)])
+    found = variance > times**2 * limit
+    return found if found.any() else None
+
+
+def doubtful_cells(errors: FeatureErrors, X: Array, frequency: Array | None) -> NDArray[np.bool_] | None:
+    """Return where readings say too little to have a part in what is found before a fit, (n, q); None: nowhere.
+
+    Parameters
+    ----------
+    errors : FeatureErrors
+    X : ndarray of shape (n, p)
+    frequency : ndarray of shape (n,), optional
+        How often each row counts.
+    """
+    found = too_large(errors, TOO_LARGE, X[:, errors.noisy], frequency)
+    cells = errors.unmeasured
+    if found is not None and cells is not None:  # these have likely values
+        found = found & ~cells if (found & ~cells).any() else None
+    return found
+
+
+def telling(errors: FeatureErrors, rows: Rows) -> FeatureErrors:
+    """Return the errors with those of `doubtful_cells` infinite: means over the others say what errors are like."""
+    doubtful = None
+    if errors.uneven(TOO_LARGE):
+        doubtful = doubtful_cells(
+            errors, np.asarray(rows.take(slice(None)), dtype=np.float64), rows.frequency
+        )
+    return errors if doubtful is None else errors.not_measured(doubtful)
+
+
+def told_by(
+    errors: FeatureErrors, X: Array, y: Array, frequency: Array | None
+) -> tuple[Array | None, Array | None]:
+    """Return the mean covariance of errors, (q, q), where some readings tell next to nothing, and likely readings.
+
+    These, (n, q), are None where there are none in the place of which other ones are likely.
+    """
+    told, doubtful = errors, doubtful_cells(errors, X, frequency)
+    if doubtful is not None:
+        told = errors.not_measured(doubtful)
+    mean = None if told.unmeasured is None else told.typical(frequency).covariance
+    if doubtful is None:
+        return mean, None
+    table = np.column_stack([X, y])
+    table[:, errors.noisy] = np.where(doubtful, np.nan, table[:, errors.noisy])
+    return mean, imputed(table, frequency)[:, errors.noisy]

@@ -512,7 +512,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "errors of X": ({}, {"X_err": array(TABLE.X)}, "X_err must be the same for all rows, in memory"),
     "errors of X by row": ({}, {"X_err": np.abs(TABLE.X)}, "X_err"),
     "likelihood": ({"likelihood": "student_t"}, {}, "density of every row is its own"),
-    "mixture": ({"x_distribution": Mixture(2)}, {"X_err": 0.1}, "x_distribution='mixture' needs every row"),
+    "mixture": ({"x_distribution": Mixture(2)}, {"X_err": 0.1}, "x_distribution=Mixture.* needs every row"),
     "kinds": (
         {"noise": "additive"},
         {"y_err": array(np.linspace(1.0, 2.0, N))},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -453,6 +454,7 @@ def test_limits_are_drawn_as_arrows() -> None:
     between = Regressor(random_state=0).fit(X, y, y_censored=np.minimum(sides, 0.0), y_upper=upper)
     given = {"y_censored": np.minimum(sides, 0.0), "y_upper": upper}
     bars = RegressionLineDisplay.from_estimator(between, X, y, **given).limits_.lines[2][0].get_segments()
+    plt.close("all")
     assert sum(np.allclose(np.sort(bar[:, 1]), [1.0, 2.0]) for bar in bars) == np.count_nonzero(sides == 1.0)
 
 

@@ -308,10 +308,6 @@ def test_what_is_refused_is_named() -> None:
         ("'a', has NaN, and missing='model' takes the rows", lambda: clone(model).partial_fit(frame, y)),
         ("y has NaN, and missing='model'", lambda: clone(model).partial_fit(X, np.append(y[1:], np.nan))),
         ("count_column contains NaN", lambda: Regressor(missing="model", count_column="a").fit(frame, y)),
-        (
-            "truncation.*rows with NaN",
-            lambda: Regressor(missing="model", truncation=(-99, None)).fit(frame, y),
-        ),
         ("missing.*'error'", lambda: Regressor(missing="none").fit(X, y)),
     ]
     for message, call in cases:

@@ -59,8 +59,8 @@ def logistic(n: int = 300) -> tuple[Array, Array, Array]:
     return X, rng.binomial(counts.astype(int), 1.0 / (1.0 + np.exp(2.0 - 2.0 * X[:, 0]))) / counts, counts
 
 
-# That the line is no model of these shares shows in their errors, too.
-TOO_SMALL = pytest.mark.filterwarnings("ignore:The stated errors look too small")
+# That the line is no model of these shares shows in their errors, too, and in what readings would have to be.
+TOO_SMALL = pytest.mark.filterwarnings("ignore:The stated errors look too small", "ignore:Some readings")
 OUTSIDE = "The line lies outside 0 to 1 at .* likelihood='beta_binomial' or 'binomial'"
 
 

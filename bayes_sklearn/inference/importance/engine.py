@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 
 from ...likelihoods.base import Likelihood
 from ...measurements.compressed import taken
-from ...measurements.feature_errors import told_by
+from ...measurements.missing import told_by
 from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
@@ -183,7 +183,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     p, noisy = rows.n_features, errors.noisy
     exact = np.setdiff1d(np.arange(p), noisy)
     center = rows.here(scaling.mean)
-    X = (np.asarray(rows.take(used), dtype=np.float64) - center[:-1]) / scaling.x_scale
+    table = np.asarray(rows.take(used), dtype=np.float64)
+    X = (table - center[:-1]) / scaling.x_scale
     units = units_of(problem)
     unit = units.noisy
     in_data = unit * scaling.x_scale[noisy]
@@ -207,7 +208,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
     frequency = None if rows.frequency is None else rows.frequency[used]
     weight = np.ones(len(w)) if frequency is None else frequency
-    told, likely = told_by(errors, np.asarray(rows.take(used), dtype=np.float64), rows.y[used], frequency)
+    told, likely = told_by(errors, table, rows.y[used], frequency)
     likely = w if likely is None else (likely - center[noisy]) / in_data
     plain = not_plainly_wild(likely, frequency) if problem.outliers else weight
     return StructuralProblem(
