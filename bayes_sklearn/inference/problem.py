@@ -276,10 +276,10 @@ class Problem:
     @cached_property
     def factor(self) -> tuple[Array, float]:
         """The triangle of [1, x, y] and the summed log errors, in the model's units."""
-        return self._in_model_units(self.state)
+        return self.in_model_units(self.state)
 
-    def _in_model_units(self, state: Compressed) -> tuple[Array, float]:
-        log_error = state.log_error - self.total_weight * float(np.log(self.error_unit))
+    def in_model_units(self, state: Compressed) -> tuple[Array, float]:
+        log_error = state.log_error - state.total_weight * float(np.log(self.error_unit))
         return self.scaling.factor(state, self.error_unit), log_error
 
     def factor_at(self, scatter: float, source: Groups | None = None) -> tuple[Array, float]:
@@ -289,11 +289,11 @@ class Problem:
             return self.remembered[key]
         scatter *= self.scaling.y_scale
         if source is not None:
-            found = self._in_model_units(source.compress(scatter))
+            found = self.in_model_units(source.compress(scatter))
         elif self.standard_error is None:
             raise ValueError("There are no known errors that a scatter could be added to.")
         else:
-            found = self._in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
+            found = self.in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
         # Numbers in the triangles that are remembered at most.
         remembered = 2**24
         if self.remembered is not None and len(self.remembered) * self.state.factor.size < remembered:

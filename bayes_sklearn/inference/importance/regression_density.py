@@ -23,6 +23,7 @@ from ...priors.coefficients import Normal
 from ..numerics.importance_sampling import Component
 from ..problem import Problem
 from .regression_priors import FreePriors, OnePrior
+from .regression_rows import Table
 
 Array = NDArray[np.float64]
 
@@ -159,7 +160,12 @@ class RegressionDensity:
         log_density = self.priors.log_density(self.free(points), values.pop("prior_scale", None))
         for i, parameter in enumerate(self.parameters):
             log_density += parameter.log_prior(points[:, k + i])
-        data = problem.observations()
+        data = self.table.data
+        if self.table.spare:
+            log_density += self.table.spare * problem.likelihood.population.log_density(
+                np.zeros(1), values, self.table.on_the_line
+            ).sum(axis=-1)
+        log_density += self.table.constant
         # Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
         nodes_at_once = min(len(points), 256)
         for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // nodes_at_once):
@@ -191,7 +197,13 @@ class RegressionDensity:
     def _derivatives_of_rows(self, point: Array) -> Derivatives:
         problem, k, d = self.problem, self.n_coefficients, self.n_climbed
         value, gradient, hessian, fallback = 0.0, np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
-        data = problem.observations()
+        data, spare = self.table.data, self.table.spare
+        if spare:
+            found = problem.likelihood.population.derivatives(np.zeros(1), point[k:d], self.table.on_the_line)
+            value += spare * float(found.value[0])
+            gradient[k:] += spare * found.gradient[1:, 0]
+            hessian[k:, k:] += spare * found.hessian[1:, 1:, 0]
+        value += self.table.constant
         for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // 4):
             found = problem.likelihood.derivatives(start + rows @ point[:k], point[k:d], data.take(block))
             weight = self._frequency(block, len(rows))
@@ -233,7 +245,7 @@ class RegressionDensity:
         """Yield rows, their part of the line that is fixed, (rows,), and the design in gamma, (rows, P)."""
         length = max(length, 1)
         offset, basis = self._turned_back
-        for block, design in self.problem.design_blocks():
+        for block, design in self.table.design_blocks():
             fixed, rows = design @ offset, design @ basis
             for first in range(0, len(rows), length):
                 part = slice(first, min(first + length, len(rows)))
@@ -247,8 +259,13 @@ class RegressionDensity:
         return both[0], np.ascontiguousarray(both[1:].T)
 
     def _frequency(self, block: slice, size: int) -> Array:
-        frequency = self.problem.rows.frequency
+        frequency = self.table.frequency
         return np.ones(size) if frequency is None else frequency[block]
+
+    @cached_property
+    def table(self) -> Table:
+        """The rows that the likelihood is of."""
+        return Table.of(self.problem)
 
     @cached_property
     def priors(self) -> FreePriors:

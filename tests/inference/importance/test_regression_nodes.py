@@ -24,6 +24,7 @@ from bayes_sklearn.inference.exact import engine as exact
 from bayes_sklearn.inference.importance import engine as importance
 from bayes_sklearn.inference.importance.regression_density import RegressionDensity
 from bayes_sklearn.inference.importance.regression_nodes import find_proposal, solve_regression
+from bayes_sklearn.inference.importance.regression_rows import Table
 from bayes_sklearn.inference.numerics.importance_sampling import Sample
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem
@@ -42,6 +43,7 @@ from bayes_sklearn.likelihoods import (
 from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.feature_errors import FeatureErrors
+from bayes_sklearn.measurements.limits import resolve_limits
 from bayes_sklearn.priors import Beta, Flat, HalfNormal, Horseshoe, Laplace, Normal, StudentT
 
 from star98 import load_star98
@@ -152,6 +154,31 @@ def test_gradient_and_hessian_are_those_of_the_density(case: str) -> None:
         up, down = (density.derivatives(point + sign * step, width).gradient for sign in (1.0, -1.0))
         assert_allclose(row, (up - down) / (2.0 * h), rtol=1e-5, atol=1e-5)
     assert (np.linalg.eigvalsh(found.fallback) < 0.0).all()
+
+
+@pytest.mark.parametrize("errors", [0.0, 0.5])
+@pytest.mark.parametrize("changes", [{}, {"intercept_prior": None}, {"coef_prior": Laplace()}], ids=str)
+def test_beside_limits_rows_that_were_measured_are_few(errors: float, changes: dict[str, Any]) -> None:
+    """Their triangle has the density of all of them, and its derivatives."""
+    plain = heavy(60, errors=errors or 0.5, likelihood=NormalLikelihood(), **changes)
+    rows = replace(plain.rows, frequency=np.arange(60.0) % 3.0)
+    error = plain.standard_error if errors else None
+    of = {"noise": plain.noise, "standardize": True, "noise_prior": plain.noise_prior}
+    priors = {"coef_prior": plain.coef_prior, "intercept_prior": plain.intercept_prior}
+    low = np.median(rows.y)
+    limits = resolve_limits(rows.y, np.where(rows.y < low, -1, 0), None, None)
+    assert limits is not None
+    problem = Problem.build(rows, error, **of, **priors).censored(limits)
+    few, all_of_them = RegressionDensity(problem), RegressionDensity(problem)
+    assert len(few.table.data.y) == 4 + limits.censored.sum()
+    all_of_them.__dict__["table"] = Table(problem.observations(), rows.frequency, problem.design_blocks)
+    points = few.start + 0.3 * np.random.default_rng(0).normal(size=(5, few.size))
+    assert_allclose(few(points), all_of_them(points), rtol=1e-12)
+    found = [
+        density.derivatives(points[0], np.full(few.n_coefficients, 0.1)) for density in (few, all_of_them)
+    ]
+    for own, other in zip(*found, strict=True):
+        assert_allclose(own, other, rtol=1e-9, atol=1e-8)
 
 
 @pytest.mark.parametrize("prior", [Laplace(b=0.3), StudentT(nu=2.0, sigma=0.5)])
