@@ -290,7 +290,7 @@ def _where_told(pareto_k: Array, log_likelihood: Array) -> Array:
     Their ratios have no tail, whatever the shape that is fitted to the last of their digits.
     """
     hardly = 0.05
-    return np.where(np.ptp(log_likelihood, axis=1) < hardly, np.minimum(pareto_k, 0.0), pareto_k)
+    return np.where(np.ptp(log_likelihood, axis=1) < hardly, np.fmin(pareto_k, 0.0), pareto_k)
 
 
 def good_pareto_k(size: int) -> float:

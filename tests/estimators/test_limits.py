@@ -242,7 +242,7 @@ def test_what_is_left_out_is_a_probability() -> None:
     X, y, censored, _ = table(6, 40)
     model = Regressor(random_state=0).fit(X, y, y_censored=censored)
     loo = model.loo(X, y, y_censored=censored)
-    values = np.asarray(loo["loo_i"] if "loo_i" in loo else loo["elpd_i"])
+    values = np.asarray(loo.loo_i if hasattr(loo, "loo_i") else loo.elpd_i)
     for row in (int(np.flatnonzero(censored)[0]), int(np.flatnonzero(censored == 0)[0])):
         rest = np.arange(40) != row
         other = Regressor(random_state=0).fit(X[rest], y[rest], y_censored=censored[rest])

@@ -172,7 +172,7 @@ def test_leave_one_out_prefers_what_is_right(fitted: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         naive = other.loo(X, y, X_err=0.65)
-    values = [one["elpd_loo"] if "elpd_loo" in one else one["elpd"] for one in (found, naive)]
+    values = [one.elpd_loo if hasattr(one, "elpd_loo") else one.elpd for one in (found, naive)]
     assert values[0] - values[1] > 15.0
     assert stats.kstest(model.loo_pit(X, y, X_err=0.65), "uniform").pvalue > 0.01
 
