@@ -157,4 +157,4 @@ def percent(probability: float) -> str:
 def complete_rows(table: Any) -> NDArray[np.bool_]:
     """Return which rows lack nothing: those are drawn."""
     lacking = np.asarray(table.isna() if hasattr(table, "isna") else np.isnan(table))
-    return np.array([not row.any() for row in lacking], dtype=bool)
+    return np.asarray(~lacking.any(axis=1))

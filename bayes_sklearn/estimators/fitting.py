@@ -313,7 +313,8 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     used, noisy = rows.used, errors.noisy
     X = np.asarray(rows.take(used), dtype=np.float64)
     # Of rows of which all was measured, with errors that leave something to be told.
-    lacking = telling(errors, rows).take(used).unmeasured
+    told = telling(errors, rows)
+    lacking = told.take(used).unmeasured
     if lacking is not None:
         used, X = used[~lacking.any(axis=1)], X[~lacking.any(axis=1)]
     if rows.limits is not None:
@@ -349,7 +350,7 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     kurtosis = moment(_given_the_others(fitted, true, left, used), 4)
     # What was measured exactly is no error. Its logarithm is spread about evenly to both sides; where the target's is
     # larger the target is what is wild.
-    measured = np.diagonal(telling(errors, rows).typical(rows.frequency).covariance) > 0.0
+    measured = np.diagonal(told.typical(rows.frequency).covariance) > 0.0
     of_target = kurtosis[len(noisy) :].max(initial=0.0)
     least = max(3.0 * np.exp(far * np.sqrt(24.0 / n) / 3.0), of_target)
     found = np.flatnonzero((kurtosis[: len(noisy)] > least) & measured)

@@ -227,11 +227,11 @@ class PredictionMixin:
         )
         predicted, measured = distribution.mean(), distribution.measured
         target = read_target(y, self, n=len(predicted), weight=measured)
-        if distribution.censored is not None:
-            known = distribution.censored == 0.0
-            measured = known if measured is None else known & measured
+        # Others are limits, or rows to predict.
         known = ~np.isnan(target)
-        if not known.all():  # rows to predict
+        if distribution.censored is not None:
+            known &= distribution.censored == 0.0
+        if not known.all():
             measured = known if measured is None else known & measured
         weight = None if sample_weight is None else check_vector(sample_weight, len(target), "sample_weight")
         if weight is not None:

@@ -216,13 +216,15 @@ def _selection(
     truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool
 ) -> tuple[float, float] | None:
     """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
-    instead = None
     if truncation is not None and data.rows.limits is not None:
         raise ValueError(
             "truncation and y_censored (or y_upper) don't go together: of rows that were selected every y has to be"
             " measured."
         )
-    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
+    limits, instead = (
+        resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted),
+        None,
+    )
     if likelihood.per == "exposure" and data.errors.counts is not None:
         instead = "events that were all counted over one: leave exposure (exposure_column) out"
     elif data.errors.kind == "counts" and not likelihood.counted:
@@ -368,8 +370,9 @@ def read_limits(
         instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
     if instead is not None:
         raise ValueError(f"y_censored (or y_upper), by which y is a limit in some rows, goes with {instead}.")
-    by_exposure = likelihood.per == "exposure" and errors.counts is not None
-    return limits.scaled(0.0, errors.counts) if by_exposure and errors.counts is not None else limits
+    if likelihood.per == "exposure" and errors.counts is not None:
+        return limits.scaled(0.0, errors.counts)
+    return limits
 
 
 def noise_of(model: Any, data: TrainingData) -> Noise:

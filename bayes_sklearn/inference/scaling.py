@@ -144,5 +144,7 @@ def robust_units(
     table = np.column_stack([likely.take(slice(None)), rows.y])
     mean = np.average(table, axis=0, weights=rows.frequency)
     deviation = np.sqrt(np.average(np.square(table - mean), axis=0, weights=rows.frequency))
+    if rows.limits is not None:
+        mean[-1], deviation[-1] = rows.limits.moments(rows.y, rows.frequency)
     pooled = pooled_mean(likelihood, rows, counts) if likelihood.counted else 0.5
     return PriorUnits(mean, deviation, pooled)

@@ -43,9 +43,10 @@ class FeatureErrors:
     def unmeasured_beside(self, target: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         """Return `unmeasured` with that of the target in a last column, (n, q + 1); None: all was measured."""
         features, q = self.unmeasured, len(self.noisy)
-        if features is None and target is None:
-            return None
-        features = np.zeros((len(target), q), dtype=bool) if features is None else features  # type: ignore[arg-type]
+        if features is None:
+            if target is None:
+                return None
+            features = np.zeros((len(target), q), dtype=bool)
         return np.column_stack([features, np.zeros(len(features), dtype=bool) if target is None else target])
 
     @property

@@ -127,7 +127,7 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
         known = known if known.any() else ~gaps[:, j]
         mean[j], scale[j] = column[known].mean(), column[known].std()
     scale = np.where(scale > 0.0, scale, 1.0)
-    filled = np.where(gaps, 0.0, (table - mean) / scale)
+    units = np.where(gaps, 0.0, (table - mean) / scale)
     counted = np.flatnonzero(weight)
     some = counted[:: max(-(-len(counted) // _ROWS), 1)]
     middle, covariance = np.zeros(table.shape[1]), np.eye(table.shape[1])
@@ -135,20 +135,20 @@ def imputed(table: Array, frequency: Array | None = None) -> Array:
     # So many rows without correlations: one where rows are few, else next to none, so that no noise stays none.
     held = 1.0 if len(some) < 5 * table.shape[1] else 1e-10
     for _ in range(_STEPS):
-        expected, left = _given_the_rest(filled[some], gaps[some], middle, covariance)
+        expected, left = _given_the_rest(units[some], gaps[some], middle, covariance)
         middle = weight[some] @ expected / total
         away = expected - middle
         square = (away.T * weight[some]) @ away + np.einsum("i,ijk->jk", weight[some], left)
         covariance = (square + held * np.eye(len(square))) / (total + held)
     rng = np.random.default_rng(0)
-    found = filled.copy()
+    found = units.copy()
     for start in range(0, len(table), _ROWS):
         block = start + np.flatnonzero(gaps[start : start + _ROWS].any(axis=1))
-        expected, left = _given_the_rest(filled[block], gaps[block], middle, covariance)
+        expected, left = _given_the_rest(units[block], gaps[block], middle, covariance)
         values, vectors = np.linalg.eigh(left)
         root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
         drawn = (root @ rng.standard_normal((*expected.shape, 1)))[:, :, 0]
-        found[block] = np.where(gaps[block], expected + drawn, filled[block])
+        found[block] = np.where(gaps[block], expected + drawn, units[block])
     return np.where(gaps, mean + scale * found, table)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,6 @@ from ..structural.normal_equations import signal_prior
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from ..structural.true_features import NOT_MEASURED
 from ..structural.wild import Configurations, not_plainly_wild
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[np.float64]
 
