@@ -30,6 +30,10 @@ Array = NDArray[np.float64]
 # and how well halves of it have to agree.
 _FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
 
+# How often a lattice is moved, narrowed, widened or halved at most, some ten times being usual: a density that is
+# rounding, zero here and there, has no end that it could find.
+_ROUNDS = 60
+
 # Where a rule of the density under a wide prior ends, by how far that has fallen (its log).
 _ENDS = 20.0
 
@@ -282,7 +286,9 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
     parts, top = [(u, solved(u))], -np.inf
     # Where a lattice of the scatter's coordinate ends at the latest.
     most_nats = 200.0
-    while size and size <= _MOST_NODES:
+    for _ in range(_ROUNDS):
+        if not 0 < size <= _MOST_NODES:
+            break
         u, log_density = _joined(parts)
         # By the highest that any lattice saw: one that misses it would widen again what was narrowed, for ever.
         highest = float(log_density.max())
