@@ -195,16 +195,24 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
     u, log_density = _joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
-    points, shares = _few(scatter_at(u, _lost(problem)), share, problem.scatter_unit)
-    of_points = scatter_coordinate(points, _lost(problem))
     # About the same density for all: one that is low between others is none the less to be solved.
-    seen = np.isfinite(log_density)
-    level = np.interp(of_points, u[seen], log_density[seen])
-    final = solved(of_points, rows, level)
-    # What the points weigh on the rows themselves, by what they weigh where the lattice was.
-    before = np.logaddexp.reduce((final if same else solved(of_points, gathered, level)).totals, axis=1)
-    with np.errstate(divide="ignore"):
-        more = np.where(np.isfinite(before), np.log(shares) + log_total - before, -np.inf)
+    seen, scatter = np.isfinite(log_density), scatter_at(u, _lost(problem))
+
+    def weighed(of_points: Array, shares: Array) -> tuple[Solved, Array]:
+        level = np.interp(of_points, u[seen], log_density[seen])
+        final = solved(of_points, rows, level)
+        # What the points weigh on the rows themselves, by what they weigh where the lattice was.
+        before = np.logaddexp.reduce((final if same else solved(of_points, gathered, level)).totals, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            more = np.log(shares) + log_total - before
+        return final, np.where(np.isfinite(before), more, -np.inf)
+
+    points, shares = _few(scatter, share, problem.scatter_unit)
+    final, more = weighed(scatter_coordinate(points, _lost(problem)), shares)
+    if not seen.all() and np.isneginf(more).all():
+        # Between nodes of a density that is rounding there may be nothing.
+        points = scatter[seen]
+        final, more = weighed(u[seen], share[seen])
     found = final.found(more)
     return Integrated(
         found, points[found.weighting], final.totals + more[:, None], _masses(problem, parts, spacing)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, HalfNormal, HalfStudentT
+from bayes_sklearn.inference.exact.scatter_integrals import _lattice
 from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.measurements.compressed import Groups, Rows, compress, group
 from bayes_sklearn.priors import CoefficientPrior
@@ -146,6 +147,16 @@ def test_a_few_precise_rows_among_many_decide_additive_noise(
     scale, deviation = brute_force(X, y, e)
     assert_allclose(model.noise_scale_, scale, rtol=1e-3)
     assert_allclose(model.coef_std_, deviation, rtol=1e-3)
+
+
+def test_a_lattice_whose_density_is_rounding_ends() -> None:
+    class Solved:
+        def __init__(self, u: Array) -> None:  # zero but at two places among each sixteen
+            self.totals = np.where(np.arange(len(u)) % 14 == 1, -300.0, -np.inf)[:, None]
+
+    parts, spacing = _lattice(Solved, 0.0, 1.0)  # type: ignore[arg-type]
+    assert spacing > 0.0
+    assert np.isfinite(parts[-1][1].totals).any()
 
 
 def test_groups_of_equal_errors_stand_for_their_rows() -> None:
