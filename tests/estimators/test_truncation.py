@@ -212,6 +212,8 @@ def test_selected_rows_with_errors_of_features_are_judged_as_such() -> None:
     assert (model.sample_y(X, 50, random_state=0) < 1.0).any()
     with pytest.warns(UserWarning, match="truncation says nothing"):
         Regressor(truncation=(-100.0, None), random_state=0).fit(X, y, **given)
+    with pytest.warns(UserWarning, match="degrees of freedom are learned"):
+        Regressor(likelihood="student_t", truncation=(1.0, None), random_state=0).fit(X, y, **given)
     with pytest.raises(ValueError, match="is not between the limits"):
         model.loo(X, y - 1.0, **given)
     with pytest.raises(ValueError, match="selected by their targets"):
