@@ -4,12 +4,27 @@ import faulthandler
 import gc
 import os
 from collections.abc import Iterator
+from zlib import crc32
 
 import pytest
 
 # Seconds after which a test hangs: the longest takes some minutes on a busy machine.
 _HANGS = 900.0
 _stderr: list[int] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="K/N", help="run the K-th of N parts of the tests, told by their names")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of one part."""
+    if config.getoption("part") is None:
+        return
+    which, parts = map(int, config.getoption("part").split("/"))
+    chosen = [crc32(item.nodeid.encode()) % parts == which - 1 for item in items]
+    config.hook.pytest_deselected(items=[item for item, kept in zip(items, chosen, strict=True) if not kept])
+    items[:] = [item for item, kept in zip(items, chosen, strict=True) if kept]
 
 
 def pytest_configure() -> None:
