@@ -351,7 +351,7 @@ def _warn_if_contradicted(fitted: Fit) -> None:
 
 
 def _warn_of_selection(fitted: Fit) -> None:
-    """Warn of limits so far away that the whole population would have been selected, and of tails that they cut off."""
+    """Warn of limits that select the whole population, and of tails that are not known where they cut off."""
     problem, posterior = fitted.problem, fitted.posterior
     if problem.truncation is None:
         return
