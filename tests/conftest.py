@@ -14,7 +14,9 @@ _stderr: list[int] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", metavar="K/N", help="run the K-th of N parts of the tests, told by their names")
+    parser.addoption(
+        "--part", metavar="K/N", help="run the K-th of N parts of the tests, told by their names"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
