@@ -21,17 +21,29 @@ from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
-# Levels of loggers belong to the process, so that only one thread at a time can change and restore them.
-_quiet = threading.RLock()
+# Levels of loggers and filters of warnings belong to the process: the bodies of `quietly` that run, in any thread,
+# and what levels were before the first. The lock is held for moments alone, never while a body runs: one that an
+# interrupt has left without an end ends with its garbage, in any thread, maybe in one that has the lock.
+_changing = threading.RLock()
+
+_bodies: set[object] = set()
+
+_levels: dict[logging.Logger, int] = {}
+
+# PyTensor sets the level of its own logger at import, which that of a child overrules.
+_OF_PYTENSOR = "pytensor", "pytensor.configdefaults", "pytensor.tensor.blas"
+
+_LOGGERS = "pymc", *_OF_PYTENSOR, "arviz", "arviz.preview", "numba"
 
 
 class _ThisThread(threading.local):
     """A module's pattern in a filter of warnings: it matches any in threads that want to hear nothing."""
 
-    quiet = False
+    def __init__(self) -> None:
+        self.bodies: set[object] = set()
 
     def match(self, module: str) -> bool:
-        return self.quiet
+        return bool(self.bodies)
 
 
 _this_thread = _ThisThread()
@@ -57,32 +69,30 @@ def quietly() -> Iterator[None]:
 
     Filters of warnings are the process's, too. `warnings.catch_warnings` would silence all threads, and put back what
     another one may have changed since: here one filter comes and goes that knows the thread.
-
-    For short work alone: other threads that come here wait.
     """
-    # PyTensor sets the level of its own logger at import, which that of a child overrules.
-    of_pytensor = ("pytensor", "pytensor.configdefaults", "pytensor.tensor.blas")
-    with _quiet:
-        loggers = [
-            logging.getLogger(name) for name in ("pymc", *of_pytensor, "arviz", "arviz.preview", "numba")
-        ]
-        levels = [logger.level for logger in loggers]
-        outermost = not _this_thread.quiet
-        try:
-            for logger in loggers:
+    body, of_thread = object(), _this_thread.bodies
+    try:
+        with _changing:
+            if not _bodies:
+                _levels.update((logger, logger.level) for logger in map(logging.getLogger, _LOGGERS))
+            _bodies.add(body)
+            of_thread.add(body)
+            for logger in _levels:
                 logger.setLevel(logging.ERROR)
-            _this_thread.quiet = True
             _put_first(cast("list[Any]", warnings.filters))
-            yield
-        finally:
-            if outermost:
-                _this_thread.quiet = False
+        yield
+    finally:
+        with _changing:
+            _bodies.discard(body)
+            of_thread.discard(body)
+            if not _bodies:
                 _take_out(cast("list[Any]", warnings.filters))
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+                for logger, level in _levels.items():
+                    logger.setLevel(level)
+                _levels.clear()
 
 
-_blas_lock = threading.Lock()
+_blas_lock = threading.RLock()  # as above
 
 _blas_users: set[object] = set()
 

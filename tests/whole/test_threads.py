@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import pickle
 import subprocess
@@ -131,6 +132,23 @@ def test_streams_in_eight_threads_give_the_numbers_of_one() -> None:
 
 def sampled(seed: int, **settings: Any) -> Regressor:
     return Regressor(coef_prior=Laplace(), draws=50, chains=2, random_state=seed, **settings)
+
+
+def test_a_quiet_body_that_never_ended_keeps_no_thread_waiting() -> None:
+    level = logging.getLogger("pymc").level
+    # As an interrupt between a body and its end leaves it.
+    left = quietly()
+    left.__enter__()
+    thread = threading.Thread(target=lambda: quietly().__enter__(), daemon=True)
+    thread.start()
+    thread.join(60.0)
+    assert not thread.is_alive()
+    # Its end comes with its garbage.
+    del left, thread
+    gc.collect()
+    with pytest.raises(UserWarning, match="heard"):
+        warnings.warn("heard", UserWarning, stacklevel=1)
+    assert logging.getLogger("pymc").level == level
 
 
 @pytest.mark.filterwarnings("ignore:The draws of NUTS are not to be trusted")

@@ -40,7 +40,7 @@ class CompiledModels:
         self.size = size
         self._models: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
-        self._compiling = threading.Lock()
+        self.compiling = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._models)
@@ -52,7 +52,7 @@ class CompiledModels:
         """
         model = self._found(key)
         if model is None:
-            with self._compiling:
+            with self.compiling:
                 model = self._found(key)
                 if model is None:
                     model = compile_model()
@@ -299,7 +299,7 @@ def _is_finished(sampler: Any) -> bool:
 
 def _pymc(formulation: Formulation, settings: SamplerSettings, options: SamplerOptions) -> Any:
     """Sample by a sampler that PyMC runs; it compiles the model each time."""
-    with quietly():
+    with COMPILED.compiling, quietly():  # PyTensor compiles in one thread at a time
         import pymc as pm
 
         with formulation.model():
