@@ -67,6 +67,8 @@ class FittedModel:
     """Where the target's errors are known outright."""
     truncation: tuple[float, float] | None = None
     """Limits between which targets lie of rows that are in the table."""
+    readings_limited: bool = False
+    """Whether some readings of features were limits in fit."""
 
     @classmethod
     def of(cls, fitted: Fit, data: TrainingData, noise: Noise, seed: int) -> FittedModel:
@@ -90,6 +92,7 @@ class FittedModel:
             typical,
             ChiSquare.of(fitted.posterior, problem) if known else None,
             problem.truncation,
+            of_features is not None and of_features.readings is not None,
         )
 
     @property

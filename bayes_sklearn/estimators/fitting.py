@@ -317,6 +317,9 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     lacking = told.take(used).unmeasured
     if lacking is not None:
         used, X = used[~lacking.any(axis=1)], X[~lacking.any(axis=1)]
+    if told.readings is not None:
+        known = ~told.readings.cells[used].any(axis=1)
+        used, X = used[known], X[known]
     if rows.limits is not None:
         known = ~rows.limits.censored[used]
         used, X = used[known], X[known]

@@ -177,6 +177,10 @@ def observed_rows(
 
 def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:
     """Refuse data without errors where the model was fitted with them."""
+    if model._fitted.readings_limited:
+        raise ValueError(
+            "The model was fitted with X_censored: what such rows say of their targets is not available here."
+        )
     fitted: FittedModel = model._fitted
     counted = fitted.noise_model.kind == "counts"
     in_columns = set(fitted.columns.special) - {"y_censored_column"}

@@ -50,7 +50,7 @@ class ParametersMixin(Parametrized):
     }
     # With metadata routing on, errors go where they are given without being asked for.
     __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "X_err", "X_cov", "Xy_cov", "exposure", "y_censored", "y_upper"), True
+        ("y_err", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure", "y_censored", "y_upper"), True
     )
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(

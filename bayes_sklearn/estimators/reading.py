@@ -27,7 +27,7 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, unknown_in
 from ..measurements.messages import brief, shown
-from ..measurements.missing import anything_known, check_known, filled, too_large
+from ..measurements.missing import anything_known, check_known, filled, likely_readings, too_large
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
 from ..priors.base import (
@@ -171,8 +171,13 @@ def read(
         columns=columns.held_errors(table),
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
         missing=gaps,
+        X=table if columns.features is None else table[:, columns.features],
         **feature_errors,
     )
+    if of_features is not None and of_features.readings is not None and batch:
+        raise ValueError(
+            "X_censored, by which X is a limit in some cells, goes with all rows at once: call fit."
+        )
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
     return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
@@ -206,6 +211,7 @@ def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Li
         readings = np.asarray(rows.take(slice(None))[:, errors.noisy], dtype=np.float64)
         useless = too_large(errors, NOTHING, readings, rows.frequency)
     errors = errors if useless is None else errors.not_measured(useless)
+    rows = likely_readings(rows, errors, data.columns.feature_names.tolist())
     if unknown.any():
         rows = replace(rows, limits=unknown_in(rows.limits, unknown))
     plain = likelihood.link.is_identity and data.errors.counts is None
@@ -221,10 +227,8 @@ def _selection(
             "truncation and y_censored (or y_upper) don't go together: of rows that were selected every y has to be"
             " measured."
         )
-    limits, instead = (
-        resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted),
-        None,
-    )
+    instead = None
+    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
     if likelihood.per == "exposure" and data.errors.counts is not None:
         instead = "events that were all counted over one: leave exposure (exposure_column) out"
     elif data.errors.kind == "counts" and not likelihood.counted:

@@ -281,6 +281,7 @@ class BayesianErrorsInVariablesRegressor(
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -306,6 +307,10 @@ class BayesianErrorsInVariablesRegressor(
             Covariances of the features' errors instead, for all rows or one a row.
         Xy_cov : array-like of shape (p,) or (n, p), optional
             Covariance of each feature's error with y's. Under ``noise="scaled"`` it is multiplied by the noise scale.
+        X_censored : array-like of shape (n, p), optional
+            -1 where a reading lies at or below X, a detection limit, 1 where it lies above, 0 where it is X. Features
+            with limits join the model of those with errors, as ``missing="model"`` has those with NaN, and
+            readings are integrated over, by importance sampling alone. A data frame is aligned by its columns' names.
         exposure : float or array-like of shape (n,), optional
             What the events in y were counted over, where ``likelihood`` is of events: positive, in any unit.
         y_censored : array-like of shape (n,), optional
@@ -336,7 +341,7 @@ class BayesianErrorsInVariablesRegressor(
             double precision; where the draws of NUTS are not to be trusted.
         """
         with untouched_on_error(self):
-            given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+            given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
             of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
             data = read(self, X, y, sample_weight, of_target, given)
             settings = sampler_settings(self)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .compressed import taken
 from .labels import aligned, aligned_both_ways, numbers
+from .limits import ReadingLimits, resolve_reading_limits
 
 __all__ = ["FeatureErrors", "resolve_feature_errors"]
 
@@ -33,6 +34,8 @@ class FeatureErrors:
     measured the variance is infinite."""
     with_target: Array | None = None
     """Covariance with the target's error, (q,) or (n, q)."""
+    readings: ReadingLimits | None = None
+    """Readings of which only a side was seen; None: all were measured, or nothing is known of them."""
 
     @property
     def unmeasured(self) -> NDArray[np.bool_] | None:
@@ -66,7 +69,10 @@ class FeatureErrors:
         covariance = np.where(kept[:, :, None] & kept[:, None, :], every, 0.0)
         covariance[:, np.arange(cells.shape[1]), np.arange(cells.shape[1])] += np.where(cells, np.inf, 0.0)
         with_target = None if self.with_target is None else np.where(kept, self.with_target, 0.0)
-        return FeatureErrors(self.noisy, covariance, with_target)
+        readings = self.readings
+        if readings is not None:
+            readings = replace(readings, side=np.where(kept, readings.side, 0.0))
+        return FeatureErrors(self.noisy, covariance, with_target, readings)
 
     def among(self, noisy: NDArray[np.intp]) -> Array:
         """Return the covariance for these features, of which those without an error here have zeros.
@@ -84,10 +90,12 @@ class FeatureErrors:
 
     def take(self, index: slice | NDArray[np.intp]) -> FeatureErrors:
         """Return the errors of some rows."""
-        return FeatureErrors(self.noisy, taken(self.covariance, index, 2), taken(self.with_target, index, 1))
+        readings = None if self.readings is None else self.readings.take(index)
+        covariance, with_target = taken(self.covariance, index, 2), taken(self.with_target, index, 1)
+        return FeatureErrors(self.noisy, covariance, with_target, readings)
 
     def common(self) -> FeatureErrors | None:
-        """Return the errors that all rows have, or None where they differ."""
+        """Return the errors that all rows have, or None where they differ; limits are no errors."""
         covariance, with_target = self.covariance, self.with_target
         if covariance.ndim == 3:
             covariance = covariance[0]
@@ -161,6 +169,8 @@ def resolve_feature_errors(
     columns: tuple[NDArray[np.intp], Array] | None = None,
     y_err: Array | float | None = None,
     missing: NDArray[np.bool_] | None = None,
+    X: NDArray[np.floating] | None = None,
+    X_censored: object = None,
 ) -> FeatureErrors | None:
     """Settle what errors the features have, and check them.
 
@@ -178,6 +188,10 @@ def resolve_feature_errors(
         Known standard errors of the target, which `Xy_cov` has to go with.
     missing : ndarray of shape (n, p), optional
         Cells that were not measured: what is stated of them does not matter.
+    X : ndarray of shape (n, p), optional
+        The features, where X_censored may be given.
+    X_censored : optional
+        As given to fit or predict: features of which X is a limit join those with errors.
 
     Returns
     -------
@@ -216,11 +230,12 @@ def resolve_feature_errors(
         some = some[np.argsort(place[some])]
         noisy, error = place[some], error[..., some]
         covariance = np.square(error)[..., None] * np.eye(len(noisy))
-    if missing is not None:
-        stated, noisy = (
-            FeatureErrors(noisy, covariance),
-            np.union1d(noisy, np.flatnonzero(missing.any(axis=0))),
-        )
+    readings = None if X is None else resolve_reading_limits(X, X_censored, names)
+    if missing is not None or readings is not None:
+        stated, lacking = FeatureErrors(noisy, covariance), np.zeros(p, dtype=bool)
+        for cells in (missing, None if readings is None else readings.cells):
+            lacking |= False if cells is None else cells.any(axis=0)
+        noisy = np.union1d(noisy, np.flatnonzero(lacking))
         covariance = stated.among(noisy)
     if not len(noisy):
         if Xy_cov is not None:
@@ -230,7 +245,9 @@ def resolve_feature_errors(
     if Xy_cov is not None:
         with_target = _with_target(Xy_cov, n, names, noisy, missing)
         _check_joint(covariance, with_target, y_err)
-    found = FeatureErrors(noisy, covariance, with_target)
+    if readings is not None:
+        readings = ReadingLimits(readings.side[:, noisy], readings.limit[:, noisy])
+    found = FeatureErrors(noisy, covariance, with_target, readings)
     return found if missing is None else found.not_measured(missing[:, noisy])
 
 

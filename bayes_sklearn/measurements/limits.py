@@ -1,18 +1,20 @@
-"""Limits: targets of which only a side, or two limits between which they lie, was seen."""
+"""Limits: targets and features of which only a side, or two limits between which they lie, was seen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from .checks import check_vector
+from .labels import aligned, numbers
 from .messages import shown
 
-__all__ = ["Limits", "Sides", "resolve_limits", "sides"]
+__all__ = ["Limits", "ReadingLimits", "Sides", "resolve_limits", "resolve_reading_limits", "sides"]
 
 Array = NDArray[np.float64]
 
@@ -74,6 +76,122 @@ class Limits:
             )
             variance = float(within / every.sum())
         return mean, float(np.sqrt(variance))
+
+
+@dataclass(frozen=True, eq=False)
+class ReadingLimits:
+    """Of features with errors: readings of which only a side was seen. Immutable."""
+
+    side: Array
+    """(n, q) -1: the reading lies at or below the limit, 0: it was measured, 1: it lies above."""
+    limit: Array
+    """(n, q) in the data's units, of readings that were measured any number."""
+
+    def take(self, index: slice | NDArray[Any]) -> ReadingLimits:
+        """Return those of some rows."""
+        return ReadingLimits(self.side[index], self.limit[index])
+
+    @property
+    def cells(self) -> NDArray[np.bool_]:
+        """(n, q) which readings these are."""
+        return self.side != 0.0
+
+    def within(self, noisy: NDArray[np.intp], wider: NDArray[np.intp]) -> ReadingLimits:
+        """Return those of features `noisy` among more of them, whose readings were all measured."""
+        place = np.searchsorted(wider, noisy)
+        side, limit = np.zeros((2, len(self.side), len(wider)))
+        side[:, place], limit[:, place] = self.side, self.limit
+        return ReadingLimits(side, limit)
+
+    def moments(
+        self, measured: Array, lacking: NDArray[np.bool_] | None, frequency: Array | None
+    ) -> list[tuple[float, float]]:
+        """Return mean and standard deviation of each feature's readings, as `Limits.moments` does.
+
+        Parameters
+        ----------
+        measured : ndarray of shape (n, q)
+        lacking : ndarray of shape (n, q), optional
+            Of which cells nothing is known; None: of none.
+        frequency : ndarray of shape (n,), optional
+            How often each row counts.
+        """
+        nothing = np.zeros(self.side.shape, dtype=bool) if lacking is None else lacking
+        lower, upper = (np.where(self.side == s, self.limit, s * -np.inf) for s in (1.0, -1.0))
+        found = []
+        for j in range(self.side.shape[1]):
+            limits = Limits(self.cells[:, j] | nothing[:, j], lower[:, j], upper[:, j])
+            at = np.where(self.cells[:, j], self.limit[:, j], np.where(nothing[:, j], 0.0, measured[:, j]))
+            found.append(limits.moments(at, frequency))
+        return found
+
+    def likely(self, measured: Array, lacking: NDArray[np.bool_] | None, frequency: Array | None) -> Array:
+        """Return readings, (n, q), with likely values in the place of limits: the same every time.
+
+        They are spread as a normal variable is on its side of the limit. No posterior depends on them.
+        """
+        found = np.array(measured, dtype=np.float64)
+        for j, (mean, sd) in enumerate(self.moments(measured, lacking, frequency)):
+            cells = np.flatnonzero(self.cells[:, j])
+            # Evenly spread, whatever order the rows have.
+            part = (0.5 + np.arange(len(cells)) * (np.sqrt(5.0) - 1.0) / 2.0) % 1.0
+            limit, side = self.limit[cells, j], self.side[cells, j]
+            depth = -side * (limit - mean) / sd if sd > 0.0 else np.zeros(len(cells))
+            value = mean - side * sd * ndtri(np.maximum(part * ndtr(depth), 1e-300))
+            found[cells, j] = np.where(side < 0.0, np.minimum(value, limit), np.maximum(value, limit))
+        return found
+
+
+def resolve_reading_limits(
+    X: NDArray[np.floating], X_censored: object, names: Sequence[str]
+) -> ReadingLimits | None:
+    """Return what is known of all features' readings that were not measured; None: all were.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+        Features, NaN where nothing is known.
+    X_censored : array-like of shape (n, p), or (n,) of one feature, or None
+        -1: the reading lies at or below X, 0: it is X, 1: it lies above.
+    names : sequence of str
+        Names of the features.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+    """
+    if X_censored is None:
+        return None
+    given, meaning = aligned(X_censored, names, "X_censored"), "-1 (at or below X), 0 (measured) or 1 (above)"
+    if np.asarray(given).dtype.kind == "b":
+        raise TypeError(
+            f"X_censored has to be {meaning} in every cell, got booleans, which don't say on which side."
+        )
+    side = numbers(given, "X_censored")
+    n, p = X.shape
+    side = side[:, None] if side.shape == (n,) and p == 1 else side
+    if side.shape != (n, p):
+        raise ValueError(
+            f"X_censored has shape {side.shape}; there are {n} rows and {p} features: give one number a cell,"
+            f" ({n}, {p})."
+        )
+    for broken, message in (
+        (
+            ~np.isin(side, (-1.0, 0.0, 1.0)),
+            f"X_censored has to be {meaning}; it is {{:g}} in row {{}} of {{}}.",
+        ),
+        (
+            (side != 0.0) & np.isnan(X),
+            "X_censored is {:g} in row {} of {}, where X is NaN: X has to be the limit, or X_censored 0.",
+        ),
+    ):
+        if broken.any():
+            row, j = map(int, np.argwhere(broken)[0])
+            raise ValueError(message.format(side[row, j], row, shown(names[j])))
+    if not side.any():
+        return None
+    return ReadingLimits(side, np.where(side != 0.0, X, 0.0))
 
 
 def unknown_in(limits: Limits | None, unknown: NDArray[np.bool_]) -> Limits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "doubtful_cells",
     "filled",
     "imputed",
+    "likely_readings",
     "telling",
     "told_by",
     "too_large",
@@ -98,6 +100,39 @@ def filled(rows: Rows, noisy: NDArray[np.intp], gaps: NDArray[np.bool_] | None, 
     X = np.array(rows.X, dtype=np.float64)
     X[:, slice(None) if rows.features is None else rows.features] = table[:, :-1]
     return replace(rows, X=X, y=y)
+
+
+def likely_readings(rows: Rows, errors: FeatureErrors, names: Sequence[str]) -> Rows:
+    """Return rows with likely values in the place of features' limits.
+
+    Raises
+    ------
+    ValueError
+        Where too little was measured of a feature.
+    """
+    limits, noisy = errors.readings, errors.noisy
+    if limits is None:
+        return rows
+    many = np.flatnonzero(limits.cells.sum(axis=1) > 2)
+    if len(many):
+        raise ValueError(
+            f"X_censored marks more than two readings of row {many[0]}, and in {len(many)} rows all together: leave"
+            " these rows out, or make the rest of them NaN, with missing='model'."
+        )
+    values, lacking = np.asarray(rows.take(slice(None))[:, noisy], dtype=np.float64), errors.unmeasured
+    known = ~limits.cells if lacking is None else ~(limits.cells | lacking)
+    known[[] if rows.frequency is None else rows.frequency <= 0.0] = False
+    for j in np.flatnonzero(limits.cells.any(axis=0)):
+        own = known[:, j]
+        if not own.any() or not np.ptp(values[own, j]):
+            raise ValueError(
+                f"X_censored leaves {shown(names[noisy[j]])} less than two values that were measured: nothing tells"
+                " how it varies. Leave the feature out."
+            )
+    X = np.array(rows.X, dtype=np.float64)
+    columns = noisy if rows.features is None else rows.features[noisy]
+    X[:, columns] = limits.likely(values, lacking, rows.frequency)
+    return replace(rows, X=X)
 
 
 def imputed(table: Array, frequency: Array | None = None) -> Array:

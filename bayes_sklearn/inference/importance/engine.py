@@ -39,10 +39,11 @@ from ..structural.normal_equations import (
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
 from ..structural.wild import not_plainly_wild
+from .expanded_rows import FIRST_NODES, MOST_NODES, expanded, unresolved
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
-from .working_target import selection_of, working_target
+from .working_target import selection_of, unseen_bend, working_target
 
 Array = NDArray[np.float64]
 
@@ -94,10 +95,17 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         structural, units = structural_problem(problem)
         nodes = solve_structural(structural, seed=settings.seed)
         return _trusted(posterior_of(problem, nodes, units), nodes.sample)
-    mixture, units = row_problem(problem)
-    found = solve_mixture(mixture, settings.seed)
+    n_nodes, limits = FIRST_NODES, problem.feature_errors.readings
+    while True:
+        mixture, units = row_problem(problem, n_nodes)
+        found = solve_mixture(mixture, settings.seed)
+        finer = None if limits is None else row_problem(problem, 2 * n_nodes, wider=1.3)[0]
+        coarse = [] if finer is None else unresolved(mixture, finer, found)
+        if not coarse or n_nodes >= MOST_NODES:
+            break
+        n_nodes *= 2
     posterior = mixture_posterior(problem, mixture, found.points, found.weights, units)
-    return _trusted(posterior, found, _unseen_bend(mixture))
+    return _trusted(posterior, found, [*unseen_bend(mixture), *coarse])
 
 
 def _integrates(problem: Problem) -> bool:
@@ -109,26 +117,7 @@ def _integrates(problem: Problem) -> bool:
     if intercept is not None and intercept.gaussian("intercept_prior", 1) is None:
         return False
     none_exact = len(errors.noisy) == problem.rows.n_features
-    return none_exact or isinstance(prior, Flat | Normal | PoweredCorrelation)
-
-
-def _unseen_bend(mixture: MixtureProblem) -> list[str]:
-    """Return what the weights of nodes do not tell where outcomes are all 0 or all 1.
-
-    Slopes may then be any where the features' true spread is small, if their prior is on the signal alone. With the
-    intercept's prior far away, the line where features are is as wide: along a bend that no node may have seen.
-    """
-    target, data = mixture.target, mixture.data
-    if target is None or not data.slopes.on_signal or data.intercept is None or np.isinf(data.intercept[1]):
-        return []
-    outcomes = np.unique(target.data.y)
-    alike = target.likelihood.counted and len(outcomes) == 1 and float(outcomes[0]) in (0.0, 1.0)
-    away = (np.abs(mixture.center[1]) > 1.0).any()  # in units of the measured features' spread
-    return (
-        ["outcomes are all alike, and far from where intercept_prior holds the line"]
-        if alike and away
-        else []
-    )
+    return errors.readings is None and (none_exact or isinstance(prior, Flat | Normal | PoweredCorrelation))
 
 
 def _trusted(posterior: Posterior, found: Sample, further: Sequence[str] = ()) -> Posterior:
@@ -147,19 +136,27 @@ def number_of_components(problem: Problem) -> int:
     return most_likely_number(row_problem(pilot)[0])
 
 
-def row_problem(problem: Problem) -> tuple[MixtureProblem, Units]:
-    """Return the problem in the engine's own terms where no parameter integrates out."""
+def row_problem(
+    problem: Problem, n_nodes: int = FIRST_NODES, wider: float = 1.0
+) -> tuple[MixtureProblem, Units]:
+    """Return the problem in the engine's own terms where no parameter integrates out.
+
+    `n_nodes` and `wider` are as for `expanded`, where readings are limits.
+    """
+    problem, expansion = expanded(problem, n_nodes, wider)
     count, outliers = problem.n_components, problem.outliers
     used = slice(None) if problem.rows.frequency is None else problem.rows.used
     if problem.likelihood.is_normal:
         structural, units = structural_problem(problem)
         selection = selection_of(problem, used, ())
-        return MixtureProblem(structural, count, None, None, count == 1, selection, outliers), units
+        return MixtureProblem(
+            structural, count, None, None, count == 1, selection, outliers, expansion
+        ), units
     working, target = working_target(problem, used)
     selection = selection_of(problem, used, target.auxiliary)
     pilot, units = structural_problem(working)
     data = structural_problem(problem)[0] if problem.likelihood.has_noise_scale else pilot
-    return MixtureProblem(data, count, target, pilot, True, selection, outliers), units
+    return MixtureProblem(data, count, target, pilot, True, selection, outliers, expansion), units
 
 
 class Units(NamedTuple):

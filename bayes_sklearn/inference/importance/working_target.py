@@ -16,6 +16,7 @@ from ...likelihoods.noise import KNOWN
 from ...likelihoods.parameters import Auxiliary
 from ...measurements.limits import Limits
 from ..problem import Problem
+from ..structural.mixture import MixtureProblem
 from ..structural.target import Target
 from .regression_density import RegressionDensity
 from .regression_nodes import find_proposal
@@ -94,3 +95,22 @@ def selection_of(
     limits = Limits(np.ones(len(data.y), dtype=bool), lower, upper)
     data = replace(data, y=lower if np.isfinite(ends[0]) else upper, limits=limits)
     return Target(Censored(problem.likelihood.population), data, auxiliary, np.zeros(0), (1.0, 0.0))
+
+
+def unseen_bend(mixture: MixtureProblem) -> list[str]:
+    """Return what the weights of nodes do not tell where outcomes are all 0 or all 1.
+
+    Slopes may then be any where the features' true spread is small, if their prior is on the signal alone. With the
+    intercept's prior far away, the line where features are is as wide: along a bend that no node may have seen.
+    """
+    target, data = mixture.target, mixture.data
+    if target is None or not data.slopes.on_signal or data.intercept is None or np.isinf(data.intercept[1]):
+        return []
+    outcomes = np.unique(target.data.y)
+    alike = target.likelihood.counted and len(outcomes) == 1 and float(outcomes[0]) in (0.0, 1.0)
+    away = (np.abs(mixture.center[1]) > 1.0).any()  # in units of the measured features' spread
+    return (
+        ["outcomes are all alike, and far from where intercept_prior holds the line"]
+        if alike and away
+        else []
+    )

@@ -65,7 +65,7 @@ class MixtureProblem(MixtureCoordinates):
         possible = np.flatnonzero(np.isfinite(total))
         for block, rows in self._blocks(len(possible)):
             some = possible[block]
-            total[some] += self.row_log_density(points[some], rows) @ self.frequency[rows]
+            total[some] += self.row_log_density(points[some], rows) @ self.counted(rows)
         # Of lines wider than numbers are, rows are told anything.
         total[~(total < np.inf)] = -np.inf
         return total
@@ -80,20 +80,26 @@ class MixtureProblem(MixtureCoordinates):
         """
         gradient, products = np.zeros(self.size), np.zeros((self.size, self.size))
         around = np.concatenate([point + np.diag(steps), point - np.diag(steps)])
-        for start in range(0, len(self.rows), _ROW_BLOCK):
-            rows = slice(start, start + _ROW_BLOCK)
+        for rows in self.row_blocks():
             up, down = np.split(self.row_log_density(around, rows), 2)
             of_rows = (up - down) / (2.0 * steps[:, None])
-            gradient += of_rows @ self.frequency[rows]
-            products += (of_rows * self.frequency[rows]) @ of_rows.T
+            gradient += of_rows @ self.counted(rows)
+            products += (of_rows * self.counted(rows)) @ of_rows.T
         return gradient, products
 
     def row_log_density(self, points: Array, rows: slice = slice(None)) -> Array:
-        """Return each row's log density of (w, y) given z, (G, rows)."""
+        """Return each row's log density of (w, y) given z, (G, rows): one for rows that are one together."""
         # Far away from the mode anything may happen; such points have no density.
         with np.errstate(all="ignore"):
             parts = self.taken_apart(points)
-            return self._of_rows(parts, self._residuals(parts, rows), rows)
+            found = self._of_rows(parts, self._residuals(parts, rows), rows)
+            return found if self.expansion is None else self.expansion.together(found, rows)
+
+    def counted(self, rows: slice) -> Array:
+        """Return how often each of those densities counts."""
+        if self.expansion is None:
+            return self.frequency[rows]
+        return self.expansion.frequency[self.expansion.groups(rows)]
 
     def placed(self, point: Array) -> MixtureProblem:
         """Return the problem whose rows' lines are looked for about where a point, (d,), has them."""
@@ -286,13 +292,25 @@ class MixtureProblem(MixtureCoordinates):
         return prior.log_m(parts.m, T, parts.tau)[:, None] + prior.log_beta(beta, parts.tau)
 
     def _blocks(self, n_points: int) -> Iterator[tuple[slice, slice]]:
-        n = len(self.rows)
-        step = min(n, _ROW_BLOCK)
         # Numbers in the arrays of one block of rows and points.
         block_numbers = 2**16
-        for first in range(0, n, step):
-            for start in range(0, n_points, max(block_numbers // step, 1)):
-                yield slice(start, start + max(block_numbers // step, 1)), slice(first, first + step)
+        for rows in self.row_blocks():
+            step = max(block_numbers // (rows.stop - rows.start), 1)
+            for start in range(0, n_points, step):
+                yield slice(start, start + step), rows
+
+    def row_blocks(self) -> Iterator[slice]:
+        """Yield rows a block at a time, those that are one together in one block."""
+        n, start = len(self.rows), 0
+        ends = None if self.expansion is None else np.append(self.expansion.starts, n)
+        while start < n:
+            end = min(start + _ROW_BLOCK, n)
+            if ends is not None:
+                end = int(
+                    ends[max(np.searchsorted(ends, end, "right") - 1, np.searchsorted(ends, start) + 1)]
+                )
+            yield slice(start, end)
+            start = end
 
 
 def _normal(away: Array, sd: Array) -> Array:

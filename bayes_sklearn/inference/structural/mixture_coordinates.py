@@ -56,6 +56,27 @@ class MixturePoints(NamedTuple):
         return self.log_shares.shape[1] * (1 if self.wild is None else self.wild.log_shares.shape[1])
 
 
+class Expansion(NamedTuple):
+    """Rows some of which together are one of the data: an integral over a reading that was not measured, (67)."""
+
+    starts: NDArray[np.intp]
+    """(groups,) the first row of each group."""
+    log_weights: Array
+    """(n,) of the rows in their group."""
+    frequency: Array
+    """(groups,) how often each group counts."""
+
+    def groups(self, rows: slice) -> slice:
+        """Return the groups that rows are of, which are whole ones."""
+        first, last = np.searchsorted(self.starts, rows.indices(len(self.log_weights))[:2])
+        return slice(int(first), int(last))
+
+    def together(self, of_rows: Array, rows: slice) -> Array:
+        """Return the log of the sum of densities over each group, from (G, rows) to (G, groups)."""
+        starts = self.starts[self.groups(rows)]
+        return np.asarray(np.logaddexp.reduceat(of_rows + self.log_weights[rows], starts - starts[0], axis=1))
+
+
 def sizes_of(q: int, k: int, n_components: int, *, intercept: bool, noise: bool) -> dict[str, int]:
     """Return how many columns each part of a point has, in their order."""
     return {
@@ -103,6 +124,8 @@ class MixtureCoordinates:
     """Where rows were selected by their target: how probable that is, given a row's line."""
     outliers: tuple[Auxiliary, ...] = ()
     """Share and factor of wild readings, where there may be any."""
+    expansion: Expansion | None = None
+    """Which rows together are one of the data; None: each is one."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
