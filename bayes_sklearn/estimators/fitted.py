@@ -30,7 +30,7 @@ from ..measurements.messages import shown, warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
-from ..prediction.gaps import filled_rows, gaps_of
+from ..prediction.gaps import filled_rows, gaps_of, limits_of
 from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
@@ -149,8 +149,12 @@ class FittedModel:
         nothing_stated = (
             counts is None and stated is None and not of_errors and self.likelihood.has_noise_scale
         )
+        of_features = dict(of_features)
+        limits = limits_of(table, of_features.pop("X_censored"), self.columns, self.posterior)
+        if limits is not None and of_features["Xy_cov"] is not None:
+            raise ValueError("X_censored and Xy_cov don't go together in new rows: leave one of them out.")
         errors = self.new_feature_errors(
-            table, **of_features, y_err=stated, as_in_fit=nothing_stated, gaps=gaps
+            table, **of_features, y_err=stated, as_in_fit=nothing_stated and limits is None, gaps=gaps
         )
         distribution = new_rows(
             self.likelihood,
@@ -163,6 +167,7 @@ class FittedModel:
             exposure=exposure,
             columns=held,
             feature_error=errors,
+            feature_limits=limits,
             include_noise=include_noise,
             seed=self.seed,
             index=index,

@@ -317,9 +317,6 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     lacking = told.take(used).unmeasured
     if lacking is not None:
         used, X = used[~lacking.any(axis=1)], X[~lacking.any(axis=1)]
-    if told.readings is not None:
-        known = ~told.readings.cells[used].any(axis=1)
-        used, X = used[known], X[known]
     if rows.limits is not None:
         known = ~rows.limits.censored[used]
         used, X = used[known], X[known]
@@ -331,7 +328,7 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     left = np.column_stack([X[:, noisy], rows.y[used]])
     left -= exact @ np.linalg.lstsq(root * exact, root * left)[0]
 
-    def moment(values: Array, power: int) -> Array:
+    def moment(values: Array, power: int, weight: Array) -> Array:
         unit = np.sqrt(weight @ np.square(values) / weight.sum())
         found = weight @ (values / np.maximum(unit, np.finfo(np.float64).tiny)) ** power
         return np.asarray(found / weight.sum(), dtype=np.float64)
@@ -341,7 +338,7 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
 
     # So many standard errors are no chance.
     far, n = 4.0, len(X)
-    skewness = moment(left[:, : len(noisy)], 3)
+    skewness = moment(left[:, : len(noisy)], 3, weight)
     # At least so much matters.
     found = np.flatnonzero(np.abs(skewness) > max(far * np.sqrt(6.0 / n), 0.15))
     if len(found) and not likelihood.link.is_identity:
@@ -350,7 +347,10 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
             f" taken to be normal, on which slopes under {likelihood.name!r} lean: intervals may cover too little."
             " Use x_distribution='mixture'.",
         )
-    kurtosis = moment(_given_the_others(fitted, true, left, used), 4)
+    if told.readings is not None:  # likely ones are as skewed as all, but know nothing of the others
+        weight = weight * ~told.readings.cells[used].any(axis=1)
+        n = int(np.count_nonzero(weight))
+    kurtosis = moment(_given_the_others(fitted, true, left, used), 4, weight)
     # What was measured exactly is no error. Its logarithm is spread about evenly to both sides; where the target's is
     # larger the target is what is wild.
     measured = np.diagonal(told.typical(rows.frequency).covariance) > 0.0

@@ -54,7 +54,7 @@ class ParametersMixin(Parametrized):
     )
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "counts", "X_err", "X_cov", "Xy_cov", "exposure"), True
+        ("y_err", "counts", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure"), True
     )
     __metadata_request__score: ClassVar[dict[str, bool]] = {"exposure": True}
 

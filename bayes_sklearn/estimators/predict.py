@@ -32,6 +32,7 @@ class PredictionMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         include_noise: bool = True,
     ) -> Array | tuple[Array, Array]:
@@ -63,6 +64,9 @@ class PredictionMixin:
             Covariances of these errors instead.
         Xy_cov : array-like of shape (p,) or (n, p), optional
             Covariance of each feature's error with that of y, as in fit; with y_err, and X_err or X_cov.
+        X_censored : array-like of shape (n, p), optional
+            -1 where a reading lies at or below X, 1 where it lies above, 0 where it is X, of features that had
+            errors, NaN or limits in fit: the answer averages over what the reading may be.
         exposure : float or array-like of shape (n,), optional
             What events are to be counted over, of a model of events: the answer is then of their number, without it
             of their rate, in events per unit of exposure. Where fit had no exposures they are one here, too.
@@ -93,6 +97,7 @@ class PredictionMixin:
             X_err=X_err,
             X_cov=X_cov,
             Xy_cov=Xy_cov,
+            X_censored=X_censored,
             exposure=exposure,
             # The mean needs it where the target's error goes with the features'.
             include_noise=include_noise
@@ -113,6 +118,7 @@ class PredictionMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         include_noise: bool = True,
     ) -> PredictiveDistribution:
@@ -120,7 +126,7 @@ class PredictionMixin:
 
         Parameters
         ----------
-        X, counts, y_err, X_err, X_cov, Xy_cov, exposure, include_noise
+        X, counts, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, include_noise
             As for `predict`.
 
         Returns
@@ -130,7 +136,7 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         return self._fitted.predictive(
             read_table(self, X),
             counts,
@@ -150,8 +156,8 @@ class PredictionMixin:
         coverage : float, default=0.95
             Probability that a new measurement lies inside.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``exposure``, ``include_noise`` as for
-            `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``X_censored``, ``exposure``,
+            ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -171,8 +177,8 @@ class PredictionMixin:
         quantiles : float or array-like of shape (q,), default=(0.05, 0.5, 0.95)
             Probabilities.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``exposure``, ``include_noise`` as for
-            `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``X_censored``, ``exposure``,
+            ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -257,8 +263,8 @@ class PredictionMixin:
         random_state : int, RandomState instance or None, default=None
             None: the seed that fit settled, so that the draws are the same every time.
         **predict_params
-            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``exposure``, ``include_noise`` as for
-            `predict`.
+            ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``X_censored``, ``exposure``,
+            ``include_noise`` as for `predict`.
 
         Returns
         -------

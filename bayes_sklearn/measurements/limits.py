@@ -191,6 +191,12 @@ def resolve_reading_limits(
             raise ValueError(message.format(side[row, j], row, shown(names[j])))
     if not side.any():
         return None
+    many = np.flatnonzero((side != 0.0).sum(axis=1) > 2)
+    if len(many):
+        raise ValueError(
+            f"X_censored marks more than two readings of row {many[0]}, and in {len(many)} rows all together: leave"
+            " these rows out, or make the rest of them NaN, with missing='model'."
+        )
     return ReadingLimits(side, np.where(side != 0.0, X, 0.0))
 
 

@@ -113,12 +113,6 @@ def likely_readings(rows: Rows, errors: FeatureErrors, names: Sequence[str]) -> 
     limits, noisy = errors.readings, errors.noisy
     if limits is None:
         return rows
-    many = np.flatnonzero(limits.cells.sum(axis=1) > 2)
-    if len(many):
-        raise ValueError(
-            f"X_censored marks more than two readings of row {many[0]}, and in {len(many)} rows all together: leave"
-            " these rows out, or make the rest of them NaN, with missing='model'."
-        )
     values, lacking = np.asarray(rows.take(slice(None))[:, noisy], dtype=np.float64), errors.unmeasured
     known = ~limits.cells if lacking is None else ~(limits.cells | lacking)
     known[[] if rows.frequency is None else rows.frequency <= 0.0] = False

@@ -1,4 +1,4 @@
-"""New rows that lack features."""
+"""New rows that lack features, or have limits in their place."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from ..inference.posterior import Posterior
 from ..measurements.columns import Columns
+from ..measurements.limits import ReadingLimits, resolve_reading_limits
 from ..measurements.messages import shown
 
-__all__ = ["filled_rows", "gaps_of"]
+__all__ = ["filled_rows", "gaps_of", "limits_of"]
 
 
 def gaps_of(table: NDArray[Any], columns: Columns, posterior: Posterior) -> NDArray[np.bool_] | None:
@@ -35,6 +36,35 @@ def gaps_of(table: NDArray[Any], columns: Columns, posterior: Posterior) -> NDAr
             " value."
         )
     return found
+
+
+def limits_of(
+    table: NDArray[Any], X_censored: object, columns: Columns, posterior: Posterior
+) -> ReadingLimits | None:
+    """Return which readings of new rows' features with errors are limits, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input, and where a feature is a limit whose distribution no fit has found.
+    """
+    names, true = columns.feature_names, posterior.true_features
+    if X_censored is None:
+        return None
+    features = np.asarray(table if columns.features is None else table[:, columns.features], dtype=np.float64)
+    found = resolve_reading_limits(features, X_censored, names.tolist())
+    if found is None:
+        return None
+    noisy = np.zeros(0, dtype=np.intp) if true is None else true.noisy
+    beyond: NDArray[np.bool_] = np.asarray(found.cells.any(axis=0))
+    beyond[noisy] = False
+    if beyond.any():
+        raise ValueError(
+            f"X_censored says that {shown(names[beyond][0])} is a limit, which it was in no row of the fit and which"
+            " had no errors: how it is distributed given the others is not known. Fit with such rows, or fill in its"
+            " value."
+        )
+    return ReadingLimits(found.side[:, noisy], found.limit[:, noisy])
 
 
 def filled_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inference.posterior import Posterior, line_mean, line_mean_and_variance, row_blocks
-from ..inference.structural.true_features import TrueFeatures
+from ..inference.structural.readings import most_readings
+from ..inference.structural.true_features import Line, TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..measurements.checks import check_n_samples, check_seed
 from ..measurements.compressed import Rows
+from ..measurements.limits import ReadingLimits
 from .distribution import PredictiveDistribution, generator
 from .mixtures.normal import Mixture, NormalMixture
 from .mixtures.parts import Lines
@@ -36,6 +38,8 @@ class LinearPredictor:
     """(G,) variance that errors of the features add, the same at all rows; None: the features are true, or differ."""
     by_row: Array | None = None
     """(n, q, q) covariances of errors that differ from row to row, or under which there is no line."""
+    limits: ReadingLimits | None = None
+    """Readings of which only a side was seen; None: of all more is known, or nothing."""
 
     @classmethod
     def of(
@@ -44,6 +48,7 @@ class LinearPredictor:
         X: NDArray[np.floating],
         features: NDArray[np.intp] | None = None,
         error: Array | None = None,
+        limits: ReadingLimits | None = None,
     ) -> LinearPredictor:
         """Settle the errors of n rows.
 
@@ -57,8 +62,19 @@ class LinearPredictor:
         error : ndarray of shape (q, q) or (n, q, q), optional
             Covariances of the errors of those features that had errors in fit, those with the target's error in a
             last column if there are any; None: the features are true.
+        limits : ReadingLimits, optional
+            Of the n rows' readings of which only a side was seen.
         """
         rows = Rows(X, np.empty(0), features)
+        if limits is not None:
+            true = posterior.true_features
+            if true is None:
+                raise AssertionError  # for the type checker
+            if isinstance(true, TrueFeatures):  # the same draws every time
+                true = TrueMixture.of_one(true, np.random.default_rng(0))
+                posterior = replace(posterior, true_features=true)
+            own = np.zeros((len(true.noisy),) * 2) if error is None else error
+            return cls(posterior, rows, by_row=np.broadcast_to(own, (len(X), *own.shape[-2:])), limits=limits)
         if error is None or not error.any():
             return cls(posterior, rows)
         common = error.ndim == 2 or bool((error == error[:1]).all())
@@ -88,16 +104,16 @@ class LinearPredictor:
     def width(self) -> int:
         """How many numbers `at` has in hand for each row."""
         own = 8 * len(self.weights)
-        return own if self.by_row is None else max(self._true.numbers(), own)
+        return own if self.by_row is None else max(self._numbers(self._true), own)
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices of rows whose arrays of nodes and rows stay small."""
-        return row_blocks(len(self), len(self.weights) if self.by_row is None else self._true.numbers())
+        return row_blocks(len(self), len(self.weights) if self.by_row is None else self._numbers(self._true))
 
     def at(self, rows: slice) -> Lines:
         """Return the normal distributions that make up those of some rows at every node."""
         if self.by_row is not None:
-            line = self._true.line(self._features(rows), self.by_row[rows])
+            line = self._line(self._true, rows)
             if line.components is None:
                 return Lines(self.weights, line.mean, line.parameters + line.feature_error)
             within, mean, variance = line.components
@@ -146,7 +162,7 @@ class LinearPredictor:
             return np.asarray(design @ self.posterior.covariance @ design.T)
         lines = np.empty((len(self), len(self.weights)))
         for rows in self.blocks():
-            lines[rows] = self._true.line(self._features(rows), self.by_row[rows]).mean
+            lines[rows] = self._line(self._true, rows).mean
         away = lines - (lines @ self.weights)[:, None]
         within = self._true.covariance_within(self._features(slice(None)), self.by_row, self.weights)
         return np.asarray((away * self.weights) @ away.T + within)
@@ -172,23 +188,32 @@ class LinearPredictor:
             blocks = row_blocks(len(self), size + coefficients.shape[1])
             return nodes, blocks, lambda rows: (self._design(rows) @ coefficients.T, left)
         nodes = rng.choice(len(self.weights), size=size, p=self.weights)
-        drawn, error = self._true.drawn(nodes, rng), self.by_row
-        blocks = row_blocks(len(self), drawn.numbers())
-        return nodes, blocks, lambda rows: drawn.line(self._features(rows), error[rows]).drawn(rng)
+        drawn = self._true.drawn(nodes, rng)
+        blocks = row_blocks(len(self), self._numbers(drawn))
+        return nodes, blocks, lambda rows: self._line(drawn, rows).drawn(rng)
 
     @cached_property
     def _moments_by_row(self) -> Array:
         """Mean, variance by the parameters, and variance by the features' errors, (3, n)."""
         found = np.empty((3, len(self)))
-        error = self.by_row
-        if error is None:  # for the type checker
-            raise AssertionError
         for rows in self.blocks():
-            line = self._true.line(self._features(rows), error[rows])
+            line = self._line(self._true, rows)
             mean = line.mean @ self.weights
             parameters = (line.parameters + (line.mean - mean[:, None]) ** 2) @ self.weights
             found[:, rows] = mean, parameters, line.feature_error @ self.weights
         return found
+
+    def _line(self, true: TrueFeatures | TrueMixture, rows: slice) -> Line:
+        """Return the line of some rows whose features have errors of their own."""
+        if self.by_row is None:  # for the type checker
+            raise AssertionError
+        if self.limits is None or isinstance(true, TrueFeatures):
+            return true.line(self._features(rows), self.by_row[rows])
+        return true.line(self._features(rows), self.by_row[rows], self.limits.take(rows))
+
+    def _numbers(self, true: TrueFeatures | TrueMixture) -> int:
+        """Return how many numbers `_line` has in hand for each row."""
+        return true.numbers() * (1 if self.limits is None else most_readings(self.limits))
 
     @property
     def _true(self) -> TrueFeatures | TrueMixture:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..inference.posterior import Posterior
 from ..likelihoods.base import Likelihood
 from ..measurements.checks import check_flag
+from ..measurements.limits import ReadingLimits
 from .distribution import PredictiveDistribution
 from .events import EventsPredictive
 from .line import LinearPredictive, LinearPredictor
@@ -35,6 +36,7 @@ def new_rows(
     exposure: object = None,
     columns: Mapping[str, Array],
     feature_error: Array | None,
+    feature_limits: ReadingLimits | None = None,
     include_noise: bool,
     seed: int,
     index: Any = None,
@@ -58,6 +60,8 @@ def new_rows(
     feature_error : ndarray of shape (q, q) or (n, q, q), optional
         Covariances of the errors of the rows' features, those with the target's error, of which the line alone knows
         nothing, in a last column if there are any; None: the features are true.
+    feature_limits : ReadingLimits, optional
+        Of the rows' features with errors: readings of which only a side was seen.
     include_noise : bool
     seed, index
         As for `ResponsePredictive`.
@@ -70,7 +74,7 @@ def new_rows(
     include_noise = check_flag(include_noise, "include_noise")
     if include_noise:
         posterior = posterior.sharing(noise_model.sharing(posterior.noise_scale))
-    line = LinearPredictor.of(posterior, X, features, feature_error)
+    line = LinearPredictor.of(posterior, X, features, feature_error, feature_limits)
     if likelihood.counted:
         known = new_counts(len(X), likelihood, counts, y_err, exposure, columns)
         if known is None and likelihood.per == "exposure" and noise_model.kind == "none":

@@ -11,21 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...measurements.compressed import Rows, taken
-from ...measurements.limits import ReadingLimits
 from ..numerics.importance_sampling import Sample
 from ..problem import Problem
 from ..structural.mixture import MixtureProblem
 from ..structural.mixture_coordinates import Expansion
+from ..structural.readings import readings_between
 
-__all__ = ["FIRST_NODES", "MOST_NODES", "expanded", "readings_between", "unresolved"]
+__all__ = ["FIRST_NODES", "MOST_NODES", "expanded", "unresolved"]
 
 Array = NDArray[np.float64]
 
-# Nodes of one reading at first, and at most; of two in one row so many each.
-FIRST_NODES, MOST_NODES, _OF_TWO = 32, 128, 24
-
-# Standard deviations of the readings within which they are looked for, and below the limit at least.
-_FAR, _BEYOND = 7.5, 4.0
+# Nodes of one reading at first, and at most.
+FIRST_NODES, MOST_NODES = 32, 128
 
 # Rows' log densities may be off by so much, all together.
 _RESOLVED = 0.02
@@ -63,7 +60,8 @@ def expanded(problem: Problem, n_nodes: int, wider: float = 1.0) -> tuple[Proble
     frequency = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
     values = np.asarray(rows.take(used), dtype=np.float64)
     moments = limits.moments(values[:, errors.noisy], of_used.unmeasured, frequency)
-    index, place, readings, log_weights = readings_between(limits, moments, n_nodes, wider)
+    mean, sd = np.transpose(moments)
+    index, place, readings, log_weights = readings_between(limits, mean, sd, n_nodes, wider)
     weights = np.exp(log_weights)
     for j, (mean, sd) in enumerate(moments):
         of_j = place[:, j]
@@ -90,55 +88,6 @@ def expanded(problem: Problem, n_nodes: int, wider: float = 1.0) -> tuple[Proble
         feature_errors=replace(errors.take(source), readings=None),
     )
     return like, Expansion(starts, log_weights, frequency)
-
-
-def readings_between(
-    limits: ReadingLimits, moments: list[tuple[float, float]], n_nodes: int, wider: float = 1.0
-) -> tuple[NDArray[np.intp], NDArray[np.bool_], Array, Array]:
-    """Return readings that rows may have had, and their weights in an integral over them.
-
-    Parameters
-    ----------
-    limits : ReadingLimits
-        Of n rows.
-    moments : list of tuple of float
-        Mean and standard deviation of each feature's readings.
-    n_nodes : int
-    wider : float, default=1.0
-        As for `expanded`.
-
-    Returns
-    -------
-    index : ndarray of shape (N,)
-        Row of each of them, ascending; each row is there once at least.
-    place : ndarray of shape (N, q)
-        Whose cells are limits, ...
-    readings : ndarray of shape (N, q)
-        ... and readings in the place of these.
-    log_weights : ndarray of shape (N,)
-    """
-    cells = limits.cells
-    each = np.where(cells.sum(axis=1) > 1, np.minimum(n_nodes, max(_OF_TWO, n_nodes // 2)), n_nodes)
-    times = np.where(cells.any(axis=1), each ** cells.sum(axis=1), 1)
-    index = np.repeat(np.arange(len(cells)), times)
-    within = np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)
-    place, readings, log_weights = cells[index], np.zeros((len(index), cells.shape[1])), np.zeros(len(index))
-    for size in np.unique(each[cells.any(axis=1)]):
-        nodes, weights = np.polynomial.legendre.leggauss(int(size))
-        digit = np.where(each[index] == size, within, 0)
-        for j, (mean, sd) in enumerate(moments):
-            own = np.flatnonzero(place[:, j] & (each[index] == size))
-            side, limit = limits.side[index[own], j], limits.limit[index[own], j]
-            # From the limit to where readings hardly are, on the side that they lie on.
-            which = digit[own] % size
-            digit[own] //= size
-            # In distances from the mean, positive where the limit is if readings on both sides of it may be.
-            away, far = -side * (limit - mean), wider * _FAR * sd
-            low, high = np.minimum(-far, away - wider * _BEYOND * sd), np.minimum(away, far)
-            middle, half = 0.5 * (high + low), 0.5 * (high - low)
-            readings[own, j] = mean - side * (middle + half * nodes[which])
-            log_weights[own] += np.log(half * weights[which])
-    return index, place, readings, log_weights
 
 
 def unresolved(mixture: MixtureProblem, finer: MixtureProblem, found: Sample) -> list[str]:

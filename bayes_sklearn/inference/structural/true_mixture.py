@@ -12,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...measurements.limits import ReadingLimits
+from .readings import OF_NEW_ROW, readings_between
 from .rows import negative_inverse, pairs, upper
 from .true_covariance import pooled_covariance
-from .true_features import NOT_MEASURED, Components, Line, expected_features
+from .true_features import NOT_MEASURED, Components, Line, TrueFeatures, expected_features
 from .wild import Configurations
 
 Array = NDArray[np.float64]
@@ -67,6 +69,31 @@ class TrueMixture:
     outliers: Mapping[str, Array] = field(default_factory=dict)
     """(G,) share and factor of wild readings, by name; empty: none is wild."""
 
+    @classmethod
+    def of_one(cls, true: TrueFeatures, rng: np.random.Generator) -> TrueMixture:
+        """Return a mixture of one component, the nodes points that are drawn from what they leave open."""
+        drawn = true.drawn(np.arange(len(true.coef)), rng)
+        theta = drawn.theta
+        q, k = len(true.noisy), len(true.exact)
+        if not true.intercept:
+            theta = np.insert(theta, q * (k + 1), 0.0, axis=1)
+        lines = theta.reshape(len(theta), q + 1, k + 1)
+        return cls(
+            noisy=true.noisy,
+            n_features=true.n_features,
+            coef=true.coef,
+            line_at_zero=lines[:, q],
+            means=lines[:, None, :q, 0],
+            slopes=lines[:, :q, 1:],
+            covariances=true.variance[:, None],
+            log_shares=np.zeros((len(theta), 1)),
+            x_mean=true.x_mean,
+            x_scale=true.x_scale,
+            y_mean=true.y_mean,
+            y_scale=true.y_scale,
+            sharing=true.sharing,
+        )
+
     @property
     def exact(self) -> NDArray[np.intp]:
         """(k,) positions of the features without error."""
@@ -110,7 +137,7 @@ class TrueMixture:
         location[:, 1 + self.noisy] = self.coef
         return location, np.zeros((nodes, self.n_features + 1, 0)), np.zeros(nodes)
 
-    def line(self, X: Array, error: Array) -> Line:
+    def line(self, X: Array, error: Array, limits: ReadingLimits | None = None) -> Line:
         """Return the line at rows with errors of their own, on the data's scale, (24).
 
         Parameters
@@ -119,6 +146,52 @@ class TrueMixture:
             Measured features.
         error : ndarray of shape (rows, q, q) or (rows, q, q + 1)
             Covariances of their errors, those with the target's error in a last column.
+        limits : ReadingLimits, optional
+            Of readings of which only a side was seen: components then are those of all that they may be, (68).
+        """
+        if limits is None or not limits.cells.any():
+            log_weights, *moments = self._given(X, error)
+        else:
+            log_weights, *moments = self._given_sides(X, error, limits)
+        rows, nodes, count = log_weights.shape
+        log_weights -= log_weights.max(axis=2, keepdims=True)
+        weights = np.exp(log_weights)
+        weights /= weights.sum(axis=2, keepdims=True)
+        mean, variance = (values.reshape(rows, nodes * count) for values in moments)
+        components = Components(
+            weights.reshape(rows, -1), self.y_mean + self.y_scale * mean, self.y_scale**2 * variance
+        )
+        return Line.of_components(components, count)
+
+    def _given_sides(self, X: Array, error: Array, limits: ReadingLimits) -> tuple[Array, Array, Array]:
+        """Return what `_given` does where readings are integrated over: more components of some rows."""
+        q, nodes = len(self.noisy), len(self.coef)
+        even = np.full(nodes, 1.0 / nodes)
+        unit = self.x_scale[self.noisy]
+        sd = np.sqrt(
+            np.square(unit) * np.diagonal(self.variance, axis1=1, axis2=2).mean(axis=0)
+            + np.where(np.isinf(error[:, :, :q]), 0.0, error[:, :, :q]).diagonal(axis1=1, axis2=2)
+        )
+        index, place, readings, more = readings_between(limits, self.expected(X, even), sd, OF_NEW_ROW)
+        every = X[index]
+        every[:, self.noisy] = np.where(place, readings, every[:, self.noisy])
+        found = self._given(every, error[index])
+        found[0][:] += more[:, None, None]
+        # Rows that have fewer have others that weigh nothing.
+        starts = np.flatnonzero(np.diff(index, prepend=-1))
+        within = np.arange(len(index)) - starts[index]
+        shape = (len(X), within.max() + 1, *found[0].shape[1:])
+        answer = []
+        for values, nothing in zip(found, (-np.inf, 0.0, 0.0), strict=True):
+            all_of_row = np.full(shape, nothing)
+            all_of_row[index, within] = values
+            answer.append(all_of_row.transpose(0, 2, 1, 3).reshape(len(X), nodes, -1))
+        return answer[0], answer[1], answer[2]
+
+    def _given(self, X: Array, error: Array) -> tuple[Array, Array, Array]:
+        """Return each component's log weight, and mean and variance of its line in the model's units.
+
+        All are (rows, G, components); the weights are of what was measured, on one scale for all rows.
         """
         measured = (X - self.x_mean) / self.x_scale
         w, z = measured[:, self.noisy], measured[:, self.exact]
@@ -149,10 +222,6 @@ class TrueMixture:
         log_weights = (parts.log_shares.ravel() - 0.5 * (square + log_determinant)).reshape(
             len(X), nodes, count
         )
-        log_weights -= log_weights.max(axis=2, keepdims=True)
-        weights = np.exp(log_weights)
-        weights /= weights.sum(axis=2, keepdims=True)
-
         # m' x with x expected to be w - U (T + U)^-1 away, and its variance m' U (T + U)^-1 T m.
         coef = np.repeat(self.coef, count, axis=0).T  # (q, G K)
         pushed = [sum(U[place[i, j]] * coef[j] for j in range(q)) for i in range(q)]  # U m
@@ -172,12 +241,9 @@ class TrueMixture:
             variance = np.maximum(variance, 0.0)
         else:
             variance = variance - sum(shared[j] * (coef[j] - left[j]) for j in range(q))
-        components = Components(
-            weights.reshape(len(X), -1),
-            self.y_mean + self.y_scale * mean,
-            self.y_scale**2 * np.broadcast_to(variance, mean.shape),
-        )
-        return Line.of_components(components, count)
+        shape = (len(X), nodes, count)
+        variance = np.broadcast_to(variance, mean.shape)
+        return log_weights, mean.reshape(shape), variance.reshape(shape)
 
     def covariance_within(self, X: Array, error: Array, weights: Array) -> Array:
         """Return the covariance of the line at all rows that the nodes' own leave, (rows, rows): there is none."""
