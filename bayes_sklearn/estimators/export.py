@@ -123,6 +123,7 @@ class ExportMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -140,9 +141,9 @@ class ExportMixin:
             Counts, frequencies or precisions, as in fit (``weight_type_``).
         y_err : float or array-like of shape (n,), optional
             Standard errors of y, in its unit. A model that was fitted with errors needs y_err or counts here.
-        X_err, X_cov, Xy_cov, exposure : array-like, optional
-            Errors of the features, and what events were counted over, as in fit; a model that was fitted with them
-            needs them here.
+        X_err, X_cov, Xy_cov, X_censored, exposure : array-like, optional
+            Errors and limits of the features, and what events were counted over, as in fit; a model that was fitted
+            with them needs them here.
         y_censored, y_upper : array-like of shape (n,), optional
             Limits in the place of values of y, as in fit.
         prior : bool, default=False
@@ -187,7 +188,7 @@ class ExportMixin:
         (4, 1000, 1)
         """
         check_is_fitted(self)
-        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_rows = {"sample_weight": sample_weight, **of_target, **of_features}
         _check_together(X, y, **of_rows, prior=prior or None)

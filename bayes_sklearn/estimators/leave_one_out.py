@@ -49,6 +49,7 @@ class LeaveOneOutMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -57,7 +58,7 @@ class LeaveOneOutMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure, y_censored, y_upper
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -105,7 +106,7 @@ class LeaveOneOutMixin:
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         self._check_available(X, y, sample_weight, of_target)
-        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if self.inference_ != "exact":
             data = self.to_arviz(X, y, sample_weight, **of_target, **of_features)
             return self._smoothed(data)
@@ -124,6 +125,7 @@ class LeaveOneOutMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -134,7 +136,7 @@ class LeaveOneOutMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, exposure, y_censored, y_upper
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -171,7 +173,7 @@ class LeaveOneOutMixin:
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         self._check_available(X, y, sample_weight, of_target)
-        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if self.inference_ != "exact":
             draws, _ = drawn(self)
             observed = observed_rows(self, X, y, sample_weight, of_target, of_features)

@@ -23,7 +23,7 @@ from ..measurements.compressed import Rows
 from ..measurements.missing import anything_known
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
-from ..prediction.gaps import filled_rows, gaps_of
+from ..prediction.gaps import filled_rows, gaps_of, limits_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
@@ -147,6 +147,9 @@ def observed_rows(
     stated = errors.standard_error if errors.kind == "standard_error" else None
     gaps = gaps_of(table, columns, fitted.posterior)
     feature_error = _feature_error(fitted, table, of_features, stated, gaps)
+    readings = limits_of(table, of_features.get("X_censored"), columns, fitted.posterior)
+    if readings is not None and feature_error is None:
+        feature_error = np.zeros((len(table), *(readings.side.shape[1],) * 2))
     trials = errors.counts if fitted.likelihood.counted else None
     if not fitted.likelihood.counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
@@ -172,15 +175,12 @@ def observed_rows(
         1.0 if trials is None else trials[used].copy(),
         used,
         None if rows.limits is None else rows.limits.take(used),
+        None if readings is None else readings.take(used),
     )
 
 
 def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:
     """Refuse data without errors where the model was fitted with them."""
-    if model._fitted.readings_limited:
-        raise ValueError(
-            "The model was fitted with X_censored: what such rows say of their targets is not available here."
-        )
     fitted: FittedModel = model._fitted
     counted = fitted.noise_model.kind == "counts"
     in_columns = set(fitted.columns.special) - {"y_censored_column"}
@@ -212,7 +212,8 @@ def _feature_error(
 ) -> Array | None:
     """Return covariances of the errors of features, (n, q, q), or None; (n, q, q + 1) with the target's."""
     check_shared_errors(fitted.likelihood, of_features)
-    error = fitted.new_feature_errors(table, **of_features, y_err=y_err, gaps=gaps)
+    of_errors = {name: value for name, value in of_features.items() if name != "X_censored"}
+    error = fitted.new_feature_errors(table, **of_errors, y_err=y_err, gaps=gaps)
     if fitted.posterior.true_features is None:
         return None
     stated = bool(fitted.columns.errors) or any(value is not None for value in of_features.values())
@@ -220,6 +221,11 @@ def _feature_error(
         raise ValueError(
             "The model was fitted with errors of features: give X_err or X_cov with X and y, too (zeros, if these"
             " features are known exactly)."
+        )
+    if fitted.readings_limited and of_features.get("X_censored") is None:
+        raise ValueError(
+            "The model was fitted with X_censored, limits in the place of readings: give X_censored with X and y, too"
+            " (zeros, if all were measured)."
         )
     if fitted.errors_go_together and of_features.get("Xy_cov") is None:
         raise ValueError(

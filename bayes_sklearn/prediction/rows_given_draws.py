@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, ndtr
 
 from ..inference.posterior import row_blocks
+from ..inference.structural.readings import most_readings
 from ..inference.structural.true_features import TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.limited import Censored
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
-from ..measurements.limits import Limits
+from ..measurements.limits import Limits, ReadingLimits
 from .draws import Draws
 from .shared_errors import told_of_noise
 
@@ -57,6 +58,8 @@ class Observed(NamedTuple):
     """Their positions among all rows that were given."""
     limits: Limits | None = None
     """Of targets that were not measured."""
+    readings: ReadingLimits | None = None
+    """Of features with errors of which only a side was seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +81,11 @@ class GivenDraws:
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices of rows whose arrays of draws and rows stay small."""
-        true = self.draws.true_features
-        return row_blocks(len(self.observed.y), len(self.draws.location) if true is None else true.numbers())
+        true, readings = self.draws.true_features, self.observed.readings
+        numbers = len(self.draws.location) if true is None else true.numbers()
+        return row_blocks(
+            len(self.observed.y), numbers * (1 if readings is None else most_readings(readings))
+        )
 
     def at(self, rows: slice) -> RowsGivenDraws | Measured | SelectedRowsGivenDraws:
         """Return some of the rows."""
@@ -94,7 +100,8 @@ class GivenDraws:
         of_draws = {name: value[:, None] for name, value in draws.values.items()}
         true, feature_error = draws.true_features, observed.feature_error
         if true is not None and feature_error is not None:
-            found = self._measured(true, observed.X[rows], feature_error[rows], data, of_draws)
+            readings = None if observed.readings is None else observed.readings.take(rows)
+            found = self._measured(true, observed.X[rows], feature_error[rows], readings, data, of_draws)
             return found if self.truncation is None else SelectedRowsGivenDraws(found, *self.truncation)
         centred = observed.X[rows] - self.center
         eta = draws.location[:, 1:] @ centred.T
@@ -106,13 +113,17 @@ class GivenDraws:
         true: TrueFeatures | TrueMixture,
         X: Array,
         error: Array,
+        readings: ReadingLimits | None,
         data: Observations,
         values: dict[str, Array],
     ) -> Measured:
         """Return rows by what was measured of their features."""
+        if readings is not None and isinstance(true, TrueFeatures):
+            true = TrueMixture.of_one(true, np.random.default_rng(0))
         of_noise, shared = true.sharing, error.shape[-1] > error.shape[-2]
         sharing = [None, -of_noise, of_noise] if shared and of_noise is not None else [None]
-        each = [replace(true, sharing=one).line(X, error).each for one in sharing]
+        sides = () if readings is None or isinstance(true, TrueFeatures) else (readings,)
+        each = [replace(true, sharing=one).line(X, error, *sides).each for one in sharing]
         count = each[0].mean.shape[1] // len(self.draws.location)
         if count > 1:
             values = {name: np.repeat(value, count, axis=0) for name, value in values.items()}
