@@ -78,6 +78,11 @@ def judged(
             "The model was fitted to rows that were selected by their targets (truncation): these lie about the line"
             " of the population as the selection has it, and there is no audit of their errors."
         )
+    if fitted.readings_limited and not held_out:
+        raise ValueError(
+            "The model was fitted with X_censored, limits in the place of readings, of which there is no audit: give"
+            " rows whose features were all measured, with held_out=True."
+        )
     frequency, counts = None, None
     if sample_weight is not None:
         weight = np.broadcast_to(check_vector(sample_weight, n, "sample_weight"), (n,))

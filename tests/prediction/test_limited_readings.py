@@ -12,6 +12,7 @@ from scipy.special import expit, logsumexp
 from scipy.stats import kstest, truncnorm
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn import audit_errors
 
 Array = NDArray[np.float64]
 LIMIT = -0.3
@@ -126,3 +127,7 @@ def test_observed_rows_are_judged_as_new_ones_are() -> None:
     assert getattr(model.loo(seen, y, X_censored=sides), name) > getattr(measured, name) + 10.0
     with pytest.raises(ValueError, match="give X_censored"):
         model.loo(seen, y)
+    with pytest.raises(ValueError, match="no audit"):
+        audit_errors(model, seen, y)
+    whole = X[:, 0] > LIMIT
+    assert audit_errors(model, X[whole], y[whole], held_out=True) is not None
