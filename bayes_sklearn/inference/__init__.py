@@ -64,13 +64,14 @@ def solve(problem: Problem, engine: str, settings: SamplerSettings) -> Posterior
     try:
         posterior = ENGINES[engine].solve(problem, settings)
     except NotTrusted as doubt:
-        posterior = _for_want_of_a_better(doubt)
+        posterior = _for_want_of_a_better(doubt, problem)
     return problem.scaling.to_data(posterior, problem.noise_unit)
 
 
-def _for_want_of_a_better(doubt: NotTrusted) -> Posterior:
+def _for_want_of_a_better(doubt: NotTrusted, problem: Problem) -> Posterior:
     """Return the posterior that its engine doesn't trust, with a warning."""
-    warn(f"{doubt} Use inference='nuts', or a narrower coef_prior.", ConvergenceWarning)
+    sampled = "inference='nuts', or " if ENGINES["nuts"].why_not(problem) is None else ""
+    warn(f"{doubt} Use {sampled}a narrower coef_prior.", ConvergenceWarning)
     return doubt.posterior
 
 
@@ -103,5 +104,5 @@ def solve_in_turn(problem: Problem, inference: str, settings: SamplerSettings) -
                 f"{doubt} inference='auto' goes on with {other!r}; inference={other!r} does so without trying.",
             )
             return Solved(solve(problem, other, settings), other)
-        posterior = _for_want_of_a_better(doubt)
+        posterior = _for_want_of_a_better(doubt, problem)
     return Solved(problem.scaling.to_data(posterior, problem.noise_unit), engine)

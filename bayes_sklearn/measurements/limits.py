@@ -96,13 +96,6 @@ class ReadingLimits:
         """(n, q) which readings these are."""
         return self.side != 0.0
 
-    def within(self, noisy: NDArray[np.intp], wider: NDArray[np.intp]) -> ReadingLimits:
-        """Return those of features `noisy` among more of them, whose readings were all measured."""
-        place = np.searchsorted(wider, noisy)
-        side, limit = np.zeros((2, len(self.side), len(wider)))
-        side[:, place], limit[:, place] = self.side, self.limit
-        return ReadingLimits(side, limit)
-
     def moments(
         self, measured: Array, lacking: NDArray[np.bool_] | None, frequency: Array | None
     ) -> list[tuple[float, float]]:
