@@ -202,6 +202,7 @@ def test_transforms_after_nuts_are_those_of_refits() -> None:
         "inference": "nuts",
         "draws": 1000,
         "chains": 2,
+        "nuts_kwargs": {"target_accept": 0.95},
     }
     heavy = NOISY.y + np.where(np.arange(ROWS) % 10 == 3, 3.0, 0.0)
     case = Case(settings, NOISY.X, heavy, {"y_err": NOISY.y_err, "X_err": NOISY.X_err})
