@@ -18,8 +18,9 @@ from ..inference.problem import Problem
 from ..inference.readable.model import readable_model
 from ..inference.settings import SamplerSettings
 from ..likelihoods.limited import Censored
-from ..measurements.checks import read_table, read_target, resolve_truncation
+from ..measurements.checks import read_table, read_target
 from ..measurements.compressed import Rows
+from ..measurements.limits import resolve_truncation
 from ..measurements.missing import anything_known
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
@@ -159,7 +160,10 @@ def observed_rows(
         errors = replace(errors, frequency=np.where(unknown, 0.0, once))
     table = filled_rows(table, gaps, columns, fitted.posterior)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
-    resolve_truncation(fitted.truncation, target, rows.used, counted=fitted.likelihood.counted)
+    over = errors.counts if fitted.likelihood.per == "exposure" else None
+    limits = resolve_truncation(
+        fitted.truncation, target, rows.used, limits, over, counted=fitted.likelihood.counted
+    )[1]
     standard_error = _standard_error(fitted, rows, errors)
     given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
     if sample_weight is not None and errors.weight_type == "frequency":

@@ -21,11 +21,11 @@ from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
 from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
-from ..measurements.checks import as_shares, read_table, read_target, resolve_truncation
+from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
-from ..measurements.limits import Limits, resolve_limits, unknown_in
+from ..measurements.limits import Limits, resolve_limits, resolve_truncation, unknown_in
 from ..measurements.messages import brief, shown
 from ..measurements.missing import anything_known, check_known, filled, likely_readings, too_large
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
@@ -180,7 +180,7 @@ def read(
         )
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
-    return data._replace(truncation=_selection(model.truncation, data, likelihood, batch=batch))
+    return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
 
 
 def _check_noise(noise: Noise, errors: TargetErrors, likelihood: Likelihood) -> None:
@@ -218,26 +218,22 @@ def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Li
     return data._replace(rows=filled(rows, errors.noisy, errors.unmeasured, plain), feature_errors=errors)
 
 
-def _selection(
-    truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool
-) -> tuple[float, float] | None:
-    """Return limits between which targets lie of rows in the table; refuse what doesn't go with any."""
-    if truncation is not None and data.rows.limits is not None:
-        raise ValueError(
-            "truncation and y_censored (or y_upper) don't go together: of rows that were selected every y has to be"
-            " measured."
-        )
-    instead = None
-    limits = resolve_truncation(truncation, data.rows.y, data.rows.used, counted=likelihood.counted)
-    if likelihood.per == "exposure" and data.errors.counts is not None:
-        instead = "events that were all counted over one: leave exposure (exposure_column) out"
-    elif data.errors.kind == "counts" and not likelihood.counted:
+def _selected(truncation: object, data: TrainingData, likelihood: Likelihood, *, batch: bool) -> TrainingData:
+    """Return the data with limits between which targets lie of rows in the table; refuse what doesn't go with any."""
+    instead, rows, unknown = None, data.rows, data.rows.limits is not None and data.rows.limits.unknown
+    over = data.errors.counts if likelihood.per == "exposure" else None
+    found, limits = resolve_truncation(
+        truncation, rows.y, rows.used, rows.limits, over, counted=likelihood.counted
+    )
+    if data.errors.kind == "counts" and not likelihood.counted:
         instead = "shares under likelihood='binomial' or 'beta_binomial', or with weight_type='frequency'"
     elif batch:
         instead = "all rows at once: call fit"
-    if limits is not None and instead is not None:
+    elif np.any(unknown):
+        instead = "a y that is known in every row, be it by a limit: leave out rows whose y is NaN"
+    if found is not None and instead is not None:
         raise ValueError(f"truncation, by which rows are selected, goes with {instead}.")
-    return limits
+    return data._replace(truncation=found, rows=replace(rows, limits=limits))
 
 
 def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ class BayesianErrorsInVariablesRegressor(
         Limits (lower, upper) of the target, either of which may be None, where rows are in the table because y lies
         between them: the coefficients are then those of the population that rows were selected from, and so are
         predictions, which are not cut off at the limits. Counts at the lower limit are not selected, those at the
-        upper one are.
+        upper one are; of events over exposures the limits are of their numbers.
     x_distribution : {"normal", "mixture"} or Mixture, default="normal"
         How the true values of features with errors are distributed, given the exact features. "mixture": of normal
         distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by

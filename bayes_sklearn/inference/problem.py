@@ -21,7 +21,7 @@ from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.limits import Limits
-from ..priors.base import CoefficientPrior, Flat, Prior, ScalePrior
+from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import Normal
 from ..priors.scales import ScatterPrior
 from .given_scale import ConditionalPrior, GivenScale
@@ -146,10 +146,10 @@ class Problem:
 
     def selected(self, truncation: tuple[float, float]) -> Problem:
         """Return the problem of rows selected by their target: with errors of features, given exact ones, (33e)."""
-        center, unit = self.center_and_unit
-        cut_off = Truncated(self.likelihood, *((limit - center) / unit for limit in truncation))
-        likelihood = cut_off if self.feature_errors is None else self.likelihood
-        return replace(self, likelihood=likelihood, truncation=truncation)
+        found, likelihood = replace(self, truncation=truncation), self.likelihood
+        if self.feature_errors is None:
+            likelihood = with_limits(Truncated(likelihood, *found.scaled_truncation), self.limits)
+        return replace(found, likelihood=likelihood)
 
     def censored(self, limits: Limits) -> Problem:
         """Return the problem of rows some of whose targets are limits, or, of a normal likelihood, not there."""
@@ -167,6 +167,13 @@ class Problem:
         if not self.likelihood.link.is_identity:
             return 0.0, self.rate_unit
         return float(self.rows.here(self.scaling.mean)[-1]), self.scaling.y_scale
+
+    @property
+    def scaled_truncation(self) -> tuple[float, float]:
+        """Limits between which targets lie, in the model's units, of events their numbers; infinite: no limit."""
+        lower, upper = self.truncation or (-np.inf, np.inf)
+        center, unit = (0.0, 1.0) if self.likelihood.per == "exposure" else self.center_and_unit
+        return (lower - center) / unit, (upper - center) / unit
 
     @property
     def errors_known(self) -> bool:
@@ -294,9 +301,8 @@ class Problem:
             raise ValueError("There are no known errors that a scatter could be added to.")
         else:
             found = self.in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
-        # Numbers in the triangles that are remembered at most.
-        remembered = 2**24
-        if self.remembered is not None and len(self.remembered) * self.state.factor.size < remembered:
+        most = 2**24  # numbers in the triangles that are remembered
+        if self.remembered is not None and len(self.remembered) * self.state.factor.size < most:
             self.remembered[key] = found
         return found
 
@@ -370,9 +376,7 @@ class Problem:
     ) -> Problem:
         """Return the problem of the same rows under other priors; what was made of the rows is kept."""
         if (intercept_prior is None) != (self.intercept_prior is None):
-            raise ValueError(
-                "Whether there is an intercept is no matter of priors: the scaling depends on it."
-            )
+            raise ValueError("Whether there is an intercept is no matter of priors.")
         if not self.rows.n_features:
             coef_prior = self.coef_prior
         other = replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior, noise_prior=noise_prior)
@@ -381,7 +385,7 @@ class Problem:
         return other
 
     def conditional_on(self, other: Problem) -> Problem:
-        """Return another problem, of fewer rows, with what priors take from the rows as this one has it."""
+        """Return another problem, of fewer rows, with what priors take from these rows."""
         other.__dict__.update(conditional_prior=self.conditional_prior, scatter_unit=self.scatter_unit)
         return other
 
@@ -394,11 +398,10 @@ class Problem:
             mu, sigma = prior.gaussian_like(role, size)
             return Normal(mu, sigma)
 
-        intercept_prior = self.intercept_prior
-        if intercept_prior is not None:
-            intercept_prior = like(intercept_prior, "intercept_prior", 1)
+        intercept = self.intercept_prior
+        intercept = None if intercept is None else like(intercept, "intercept_prior", 1)
         coef_prior = like(self.coef_prior, "coef_prior", self.rows.n_features)
-        return replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior)
+        return replace(self, coef_prior=coef_prior, intercept_prior=intercept)
 
     def exact_like(self) -> Problem:
         """Return a problem like this one that has a closed form: normal noise, Gaussian priors, exact features."""
@@ -406,15 +409,14 @@ class Problem:
 
     def without_feature_errors(self) -> Problem:
         """Return this problem with its features taken as exact."""
-        without, limits = replace(self, feature_errors=None, n_components=1, outliers=()), self.truncation
-        return without if limits is None or self.feature_errors is None else without.selected(limits)
+        without = replace(self, feature_errors=None, n_components=1, outliers=())
+        return without if self.truncation is None else without.selected(self.truncation)
 
     @property
     def n_flat(self) -> int:
         """How many entries of B have a flat prior."""
-        return isinstance(self.coef_prior, Flat) * self.rows.n_features + isinstance(
-            self.intercept_prior, Flat
-        )
+        of_coef = isinstance(self.coef_prior, Flat) * self.rows.n_features
+        return of_coef + isinstance(self.intercept_prior, Flat)
 
     @property
     def tail(self) -> float:
@@ -428,14 +430,11 @@ class Problem:
         The intercept is common to all models of the same data; a density of one (in the model's units) is its
         convention, under which they can be compared.
         """
-        priors: list[Prior] = [self.coef_prior, *(parameter.prior for parameter in self.auxiliary)]
-        return not any(isinstance(prior, Flat) for prior in priors)
+        others = [parameter.prior for parameter in self.auxiliary]
+        return not any(isinstance(prior, Flat) for prior in (self.coef_prior, *others))
 
     def resolution(self, factor: Array | None = None) -> float:
-        """Return the noise scale below which a residual is rounding, in the model's units.
-
-        `factor` is the triangle of the rows where they are weighted by other errors than the known ones.
-        """
+        """Return the noise scale below which a residual is rounding, in the model's units, given a triangle."""
         return float(self.resolutions(self.factor[0] if factor is None else factor))
 
     def resolutions(self, factors: Array) -> Array:

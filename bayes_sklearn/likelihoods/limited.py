@@ -18,7 +18,7 @@ from .base import Derivatives, Likelihood, Observations, counts_below
 from .noise import Noise
 from .parameters import Auxiliary
 
-__all__ = ["Censored", "Truncated", "log_between_sides", "selected", "with_limits"]
+__all__ = ["Censored", "Truncated", "ends_of", "log_between_sides", "selected", "with_limits"]
 
 Array = NDArray[np.float64]
 
@@ -28,12 +28,14 @@ _NAMES = ("lower_limit", "upper_limit")
 
 def selected(of: Likelihood, truncation: tuple[float, float] | None) -> Likelihood:
     """Return the likelihood of rows whose targets lie between limits, in the unit that these are in, or of all."""
-    return of.population if truncation is None else Truncated(of.population, *truncation)
+    return of.population if truncation is None else Truncated(of, *truncation)
 
 
-def with_limits(of: Likelihood, limits: Limits) -> Likelihood:
+def with_limits(of: Likelihood, limits: Limits | None) -> Likelihood:
     """Return the likelihood of rows some of whose targets are limits; a normal one where they are just not there."""
-    return of if limits.say_nothing and of.is_normal else Censored(of, limits.say_nothing)
+    if limits is None or (limits.say_nothing and of.is_normal):
+        return of
+    return Censored(of, limits.say_nothing)
 
 
 class _OfOther(Likelihood):
@@ -46,7 +48,7 @@ class _OfOther(Likelihood):
 
     @property
     def population(self) -> Likelihood:
-        return self.of
+        return self.of.population
 
     @property
     def structure(self) -> tuple[Any, ...]:
@@ -126,11 +128,11 @@ class Truncated(_OfOther):
     of : Likelihood
         Of the population that rows were selected from.
     lower, upper : float
-        The limits, in the unit that targets are in; either may be infinite.
+        The limits, in the unit that targets are in, of events their numbers; either may be infinite.
     """
 
     def __init__(self, of: Likelihood, lower: float, upper: float):
-        super().__init__(of)
+        super().__init__(of.population)
         self.lower = lower
         self.upper = upper
 
@@ -152,14 +154,25 @@ class Truncated(_OfOther):
 
     def log_selected(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         """Return the log probability that each row was selected: arguments and shape are those of `log_density`."""
-        lower, upper = (np.full(len(data.y), limit) for limit in (self.lower, self.upper))
-        return self.of.log_between(eta, values, data, lower, upper)
+        return self.of.log_between(eta, values, data, *self._ends(data))
+
+    def _ends(self, data: Observations) -> tuple[Array, Array]:
+        """Return the limits of each row's target."""
+        lower, upper = ends_of(self, data, (self.lower, self.upper))
+        return lower + np.zeros(len(data.y)), upper + np.zeros(len(data.y))
+
+    def log_between(
+        self, eta: Array, values: Mapping[str, Array], data: Observations, lower: Array, upper: Array
+    ) -> Array:
+        least, most = self._ends(data)
+        lower, upper = np.clip(lower, least, most), np.clip(upper, least, most)
+        return self.of.log_between(eta, values, data, lower, upper) - self.log_selected(eta, values, data)
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         return self.of.log_density(eta, values, data) - self.log_selected(eta, values, data)
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        lower = np.full(len(data.y), self.lower)
+        lower, _ = self._ends(data)
         log_selected = self.log_selected(eta, values, data)
         found = np.exp(self.of.log_between(eta, values, data, lower, data.y) - log_selected)
         if self.counted:
@@ -172,7 +185,7 @@ class Truncated(_OfOther):
         # Rejected and drawn again; what is so unlikely that it is hardly ever drawn is found by its probability.
         tries = 30
         drawn = np.asarray(self.of.draw(eta, values, data, rng))
-        outside = ~self._holds(drawn)
+        outside = ~self.holds(drawn, data)
         values = {name: np.broadcast_to(value, drawn.shape) for name, value in values.items()}
         for turn in range(tries):
             if not outside.any():
@@ -181,13 +194,15 @@ class Truncated(_OfOther):
             given = line, {name: value[outside] for name, value in values.items()}, of_rows
             if turn < tries - 1:
                 drawn[outside] = self.of.draw(*given, rng)
-                outside = ~self._holds(drawn)
+                outside = ~self.holds(drawn, data)
             else:
                 drawn[outside] = self._inverse(rng.random(line.shape), *given)
         return drawn
 
-    def _holds(self, target: Array) -> NDArray[np.bool_]:
-        return (target > self.lower) & (target <= self.upper)
+    def holds(self, target: Array, data: Observations) -> NDArray[np.bool_]:
+        """Return which targets lie between the limits."""
+        lower, upper = self._ends(data)
+        return (target > lower) & (target <= upper)
 
     def _inverse(
         self, probability: Array, eta: Array, values: Mapping[str, Array], data: Observations
@@ -199,7 +214,7 @@ class Truncated(_OfOther):
             return np.exp(self.of.log_between(eta, values, data, lower, upper) - log_selected)
 
         # An end that is infinite comes to where next to nothing lies beyond.
-        ends = np.full(shape, self.lower), np.full(shape, self.upper)
+        ends = [np.broadcast_to(end, shape) for end in self._ends(data)]
         low, high = (np.clip(end, self.link.lower - 1.0, self.link.upper) for end in ends)
         own = self.of.link.mean(eta) + np.zeros(shape)
         low = np.where(np.isfinite(low), low, np.minimum(np.where(np.isfinite(high), high, own), own))
@@ -238,7 +253,26 @@ class Truncated(_OfOther):
 
     def log_selected_graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
         """Return `log_selected` in PyTensor; limits are among the values."""
-        return self.of.log_between_graph(eta, values, data, *(values.get(name) for name in _NAMES))
+        return self.of.log_between_graph(eta, values, data, *self._ends_graph(values, data))
+
+    def _ends_graph(self, values: Mapping[str, Any], data: Observations) -> tuple[Any, Any]:
+        return ends_of(self, data, (values.get(_NAMES[0]), values.get(_NAMES[1])))
+
+    def log_between_graph(
+        self, eta: Any, values: Mapping[str, Any], data: Observations, lower: Any, upper: Any
+    ) -> Any:
+        least, most = self._ends_graph(values, data)
+        lower, upper = least if lower is None else lower, most if upper is None else upper
+        found = 0.0 if lower is upper is None else self.of.log_between_graph(eta, values, data, lower, upper)
+        return found - self.log_selected_graph(eta, values, data)
+
+
+def ends_of(likelihood: Likelihood, data: Observations, limits: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return limits in the unit of each row's target: those of events are of their numbers; None is no limit."""
+    if likelihood.per != "exposure":
+        return limits
+    lower, upper = (None if limit is None else limit / data.trials for limit in limits)
+    return lower, upper
 
 
 class _Parts(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,17 @@ from .checks import check_vector
 from .labels import aligned, numbers
 from .messages import shown
 
-__all__ = ["Limits", "ReadingLimits", "Sides", "resolve_limits", "resolve_reading_limits", "sides"]
+__all__ = [
+    "Limits",
+    "ReadingLimits",
+    "Sides",
+    "resolve_limits",
+    "resolve_reading_limits",
+    "resolve_truncation",
+    "sides",
+    "truncated_normal",
+    "unknown_in",
+]
 
 Array = NDArray[np.float64]
 
@@ -68,7 +79,7 @@ class Limits:
         for _ in range(20 if variance > 0.0 else 0):
             sd = np.sqrt(variance)
             a, b = (lower - mean) / sd, (upper - mean) / sd
-            expected, left = _truncated_normal(a, b)
+            expected, left = truncated_normal(a, b)
             expected = mean + sd * expected
             mean = float((whole @ values + weight @ expected) / every.sum())
             within = whole @ np.square(values - mean) + weight @ (
@@ -287,6 +298,75 @@ def sides(given: ArrayLike, n: int, name: str) -> Array:
     return side
 
 
+def resolve_truncation(
+    truncation: object,
+    y: Array,
+    used: NDArray[np.intp] | slice,
+    limits: Limits | None,
+    over: Array | float | None,
+    *,
+    counted: bool,
+) -> tuple[tuple[float, float] | None, Limits | None]:
+    """Return limits between which targets lie of rows in the table, and what is then known of those not measured.
+
+    Parameters
+    ----------
+    truncation : object
+        The estimator's parameter: a pair (lower, upper), either None or infinite; None: rows were not selected.
+    y : ndarray of shape (n,)
+    used : ndarray of intp or slice
+        The rows that count.
+    limits : Limits, optional
+        What is known of targets that were not measured.
+    over : float or ndarray of shape (n,), optional
+        What targets are rates of events by, whose number is between the limits; None: targets are themselves.
+    counted : bool
+        Whether targets are counts, which may not be at the lower limit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter.
+    """
+    if truncation is None:
+        return None, limits
+    said = f"truncation={shown(truncation)}"
+    if not isinstance(truncation, tuple | list | np.ndarray) or len(truncation) != 2:
+        raise TypeError(f"{said}: it has to be a pair (lower, upper), either of which may be None.")
+    ends = [end if given is None else given for end, given in zip((-np.inf, np.inf), truncation, strict=True)]
+    if any(isinstance(end, bool | np.bool_) or not isinstance(end, Real) for end in ends):
+        raise TypeError(f"{said}: limits have to be numbers, or None.")
+    lower, upper = (float(end) for end in ends)
+    if not lower < upper:  # NaN, too
+        raise ValueError(f"{said}: the lower limit has to be below the upper one.")
+    if np.isinf(lower) and np.isinf(upper):
+        return None, limits
+    y = y if over is None else np.rint(y * over)
+    measured = np.zeros(len(y), dtype=bool)
+    measured[used] = True
+    if limits is not None:
+        measured &= ~limits.censored
+    outside = measured & (((y <= lower) if counted else (y < lower)) | (y > upper))
+    if outside.any():
+        raise ValueError(
+            f"{said}: y of {outside.sum()} rows is not between the limits, such as"
+            f" {shown(float(y[outside][0]))}. Rows can be in the table only if their y is."
+        )
+    if limits is None:
+        return (lower, upper), None
+    unit = 1.0 if over is None else over
+    within = Limits(
+        limits.censored, np.maximum(limits.lower, lower / unit), np.minimum(limits.upper, upper / unit)
+    )
+    outside = limits.censored & ~(within.lower < within.upper)
+    if outside.any():
+        raise ValueError(
+            f"{said}: of {outside.sum()} rows y_censored (or y_upper) says that y lies outside, such as row"
+            f" {np.flatnonzero(outside)[0]}. Rows can be in the table only if their y is between these limits."
+        )
+    return (lower, upper), within
+
+
 def _upper(given: ArrayLike, n: int) -> Array:
     """Return limits above, NaN where there is none."""
     try:
@@ -300,7 +380,7 @@ def _upper(given: ArrayLike, n: int) -> Array:
     return upper
 
 
-def _truncated_normal(lower: Array, upper: Array) -> tuple[Array, Array]:
+def truncated_normal(lower: Array, upper: Array) -> tuple[Array, Array]:
     """Return means and variances of a standard normal variable between limits, about."""
     far = 30.0
     # The side on which distribution functions keep their digits.

@@ -18,7 +18,7 @@ from ..inference.structural.readings import most_readings
 from ..inference.structural.true_features import TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
-from ..likelihoods.limited import Censored
+from ..likelihoods.limited import Censored, ends_of
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
 from ..measurements.limits import Limits, ReadingLimits
@@ -102,7 +102,10 @@ class GivenDraws:
         if true is not None and feature_error is not None:
             readings = None if observed.readings is None else observed.readings.take(rows)
             found = self._measured(true, observed.X[rows], feature_error[rows], readings, data, of_draws)
-            return found if self.truncation is None else SelectedRowsGivenDraws(found, *self.truncation)
+            if self.truncation is None:
+                return found
+            ends = ends_of(self.likelihood, data, self.truncation)
+            return SelectedRowsGivenDraws(found, *(end + np.zeros(len(data.y)) for end in ends))
         centred = observed.X[rows] - self.center
         eta = draws.location[:, 1:] @ centred.T
         eta += draws.location[:, :1]
@@ -212,11 +215,10 @@ class MeasuredRowsGivenDraws(NamedTuple):
         spread = self.variance + 2.0 * root * with_line + part * own
         return self.mean + root * off + np.sqrt(np.maximum(spread, 0.0)) * standard
 
-    def between(self, lower: float, upper: float) -> MeasuredRowsGivenDraws:
-        """Return the rows as if of their targets no more were seen than that they lie between limits."""
-        n = len(self.data.y)
-        limits = Limits(np.ones(n, dtype=bool), np.full(n, lower), np.full(n, upper))
-        data = replace(self.data, y=limits.lower if np.isfinite(lower) else limits.upper, limits=limits)
+    def between(self, lower: Array, upper: Array) -> MeasuredRowsGivenDraws:
+        """Return the rows as if of their targets no more were seen than that they lie between limits, (n,) each."""
+        limits = Limits(np.ones(len(lower), dtype=bool), lower, upper)
+        data = replace(self.data, y=np.where(np.isfinite(lower), lower, upper), limits=limits)
         return self._replace(likelihood=Censored(self.likelihood.population), data=data)
 
     def only(self, these: NDArray[np.bool_], count: int = 1) -> MeasuredRowsGivenDraws:
@@ -293,7 +295,7 @@ class MixedRowsGivenDraws(NamedTuple):
         chosen = (rng.random((nodes, 1, n)) > below).sum(axis=1, keepdims=True)
         return np.take_along_axis(found, chosen, axis=1)[:, 0]
 
-    def between(self, lower: float, upper: float) -> MixedRowsGivenDraws:
+    def between(self, lower: Array, upper: Array) -> MixedRowsGivenDraws:
         """Return what `MeasuredRowsGivenDraws` does."""
         return self._replace(components=self.components.between(lower, upper))
 
@@ -311,8 +313,9 @@ class SelectedRowsGivenDraws(NamedTuple):
 
     rows: Measured
     """Of the population."""
-    lower: float
-    upper: float
+    lower: Array
+    """(n,) limits between which the rows' targets lie."""
+    upper: Array
 
     def log_density(self) -> Array:
         """Return what `MeasuredRowsGivenDraws` does, given that rows were selected."""
@@ -322,8 +325,8 @@ class SelectedRowsGivenDraws(NamedTuple):
         """Return what `MeasuredRowsGivenDraws` does, given that rows were selected."""
         selected = np.exp(self.rows.between(self.lower, self.upper).log_density())
         below: Array | float = 0.0
-        if np.isfinite(self.lower):
-            below = np.exp(self.rows.between(-np.inf, self.lower).log_density())
+        if np.isfinite(self.lower).any():
+            below = np.exp(self.rows.between(np.full_like(self.lower, -np.inf), self.lower).log_density())
         least = np.finfo(np.float64).tiny
         return np.clip((self.rows.transform() - below) / np.maximum(selected, least), 0.0, 1.0)
 

@@ -28,7 +28,7 @@ from ..inference.structural.model import MEAN_SCALE
 from ..inference.structural.normal_equations import signal_prior
 from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations
-from ..likelihoods.limited import Censored, selected
+from ..likelihoods.limited import Censored, Truncated, selected
 from ..measurements.compressed import Rows
 from ..measurements.missing import filled
 from ..prediction.draws import Draws
@@ -238,10 +238,10 @@ class Simulation:
         y = self._target(one, line, feature_error, rng)
         if self.problem.truncation is None or feature_error is None:
             return table, y
-        lower, upper = self.problem.truncation
-        tries = 5000
-        for _ in range(tries):
-            outside = ~((y > lower) & (y <= upper))
+        cut_off = Truncated(self.problem.likelihood, *self.problem.truncation)
+        data = Observations(y, trials=1.0 if self.problem.trials is None else self.problem.trials)
+        for _ in range(tries := 5000):
+            outside = ~cut_off.holds(y, data)
             if not outside.any():
                 return table, y
             again, line, feature_error = self._drawn_features(one, rng)

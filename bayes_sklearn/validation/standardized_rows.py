@@ -13,8 +13,9 @@ from scipy import stats
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
+from ..likelihoods.base import counts_below
 from ..measurements.checks import check_vector
-from ..measurements.limits import Limits, resolve_limits
+from ..measurements.limits import Limits, resolve_limits, resolve_truncation, truncated_normal
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
@@ -114,6 +115,9 @@ def standardize_rows(
     rows = judged(regressor, table, sample_weight, y_err, errors, exposure, held_out)
     side = regressor._fitted.columns.held(rows.values).get("y_censored_column")
     limits = resolve_limits(y, y_censored, y_upper, side)
+    fitted, used = regressor._fitted, np.flatnonzero(rows.used)
+    counted = fitted.likelihood.counted
+    limits = resolve_truncation(fitted.truncation, y, used, limits, None, counted=counted)[1]
     return _of_model(rows, y, limits, None if groups is None else groups[rows.used], held_out)
 
 
@@ -127,20 +131,17 @@ def _of_model(
     mean, found = rows.distribution.mean(), variances_of(rows)
     # (52); the noise scale, by which both are multiplied, drops out.
     variance = np.where(used, found.noise + found.of_features, 1.0)
-    leverage = rows.distribution.variance_parts["parameters"] / variance
     n_parameters = len(model.coef_) + int(model.fit_intercept)
-    if not held_out:
-        if frequency is not None:
-            leverage = leverage * frequency  # the line follows one measurement by all of its copies
-        _check_of_fit(leverage[used & ~new], n_parameters)
-        leverage = np.minimum(leverage, _LARGEST_LEVERAGE)
+    leverage = _leverage(rows, variance, n_parameters, new, held_out)
     base = np.where(used, np.square(found.stated) + found.left_open, 1.0)
     design = _design(model, rows.values[used], mean[used])
     own, of_fit = np.zeros(len(y)), np.sqrt(variance[used])
     own[used] = variance[used] * _seen_by_line(design / of_fit[:, None], base[used] / variance[used])
     with np.errstate(invalid="ignore", divide="ignore"):  # rows left out
         divisor = np.sqrt(base * np.where(new, 1.0, 1.0 - 2.0 * leverage) + leverage * own)
-        y = y if limits is None else _drawn_between(limits, y, rows, divisor)
+        y = y if limits is None else _drawn_between(limits, y, _Stated(rows, divisor))
+        if (truncation := model._fitted.truncation) is not None:
+            y = _of_population(truncation, y, _Stated(rows, np.sqrt(base)))
         residual = (y - mean) / divisor
     scale = of_fit
     if counts is not None and not model._fitted.likelihood.counted:
@@ -180,28 +181,84 @@ def _of_model(
     )
 
 
-def _drawn_between(limits: Limits, y: Array, rows: JudgedRows, divisor: Array) -> Array:
+def _leverage(
+    rows: JudgedRows, variance: Array, n_parameters: int, new: NDArray[np.bool_], held_out: bool
+) -> Array:
+    """Return what of the rows' variances, as fitted, is the line's."""
+    leverage = rows.distribution.variance_parts["parameters"] / variance
+    truncation = rows.model._fitted.truncation
+    if truncation is not None:  # a row that was selected says this part of what a row of the population says
+        ends = ((end - rows.distribution.mean()) / np.sqrt(variance) for end in truncation)
+        leverage *= truncated_normal(*ends)[1]
+    if held_out:
+        return leverage
+    if rows.frequency is not None:
+        leverage = leverage * rows.frequency  # the line follows one measurement by all of its copies
+    _check_of_fit(leverage[rows.used & ~new], n_parameters)
+    return np.minimum(leverage, _LARGEST_LEVERAGE)
+
+
+def _drawn_between(limits: Limits, y: Array, of: _Stated) -> Array:
     """Return the targets, where limits were seen drawn between these, as if stated errors were right, (51a).
 
     They say nothing of the errors then, where a fit's own would say twice what the rows that were measured do.
     """
-    model, mean, (lower, upper) = rows.model, rows.distribution.mean(), (limits.lower, limits.upper)
-    cdf: Any = rows.distribution.cdf
-    ppf: Any = rows.distribution.ppf
-    if model._fitted.likelihood.has_noise_scale:
-        lower, upper = (lower - mean) / divisor, (upper - mean) / divisor
-        nu = getattr(model, "nu_", model._fitted.likelihood.constants.get("nu", np.inf))
-        cdf, ppf = stats.t(nu).cdf, stats.t(nu).ppf
-    low, high = (
-        np.where(np.isinf(end), none, cdf(np.where(np.isinf(end), 0.0, end)))
-        for end, none in ((lower, 0.0), (upper, 1.0))
-    )
-    smallest = 1e-12
-    place = low + np.random.default_rng(0).random(len(y)) * (high - low)
-    drawn = np.asarray(ppf(np.clip(place, smallest, 1.0 - smallest)))
-    if model._fitted.likelihood.has_noise_scale:
-        drawn = mean + divisor * drawn
+    low, high = of.cdf(limits.lower), of.cdf(limits.upper)
+    drawn = of.ppf(low + np.random.default_rng(0).random(len(y)) * (high - low))
     return np.where(limits.censored, np.clip(drawn, limits.lower, limits.upper), y)
+
+
+def _of_population(truncation: tuple[float, float], y: Array, of: _Stated) -> Array:
+    """Return targets as of the population that rows were selected from, if stated errors were right, (51b).
+
+    Each is at the place there that it has among the targets that the selection lets through.
+    """
+    lower, upper = truncation
+    # Where most lies below the limits, the other way up: distribution functions keep their digits there.
+    of = of.turned(of.cdf(np.full(len(y), lower)) > 0.5)
+    low, high = np.sort([of.cdf(np.full(len(y), end)) for end in (lower, upper)], axis=0)
+    below, at = of.cdf(y, less=True), of.cdf(y)
+    place = below + np.random.default_rng(0).random(len(y)) * (at - below) - low
+    return of.ppf(place / np.maximum(high - low, np.finfo(np.float64).tiny))
+
+
+class _Stated:
+    """How targets are distributed if stated errors are right: of shares and events as they were predicted."""
+
+    def __init__(self, rows: JudgedRows, divisor: Array):
+        fitted = rows.model._fitted
+        self.rows, self.divisor, self.sign = rows, divisor, np.ones(len(divisor))
+        self.added = fitted.likelihood.has_noise_scale
+        self.noise = stats.t(getattr(rows.model, "nu_", fitted.likelihood.constants.get("nu", np.inf)))
+        self.mean = rows.distribution.mean()
+
+    def turned(self, where: NDArray[np.bool_]) -> _Stated:
+        """Return it with high and low changed in some rows, where noise is added to the line."""
+        found = _Stated(self.rows, self.divisor)
+        found.sign = np.where(where & self.added, -1.0, 1.0)
+        return found
+
+    def cdf(self, y: Array, less: bool = False) -> Array:
+        """Return the probability of at most (of less than) these values; turned, of at least them."""
+        if self.added:
+            return np.asarray(self.noise.cdf(self.sign * (y - self.mean) / self.divisor))
+        of: Any = self.rows.distribution
+        counts = self.rows.counts
+        trials = np.ones(len(y)) if counts is None or self.rows.kind == "events" else counts
+        at = counts_below(np.where(np.isinf(y), 0.0, y), trials) / np.maximum(trials, 1.0)
+        found = of.cdf(at)
+        if less:  # the transform takes half of the probability of a value that is discrete
+            found = 2.0 * of.pit(at) - found
+        return np.where(np.isinf(y), y > 0.0, found)
+
+    def ppf(self, probability: Array) -> Array:
+        """Return the values at probabilities."""
+        smallest = 1e-12
+        probability = np.clip(probability, smallest, 1.0 - smallest)
+        if self.added:
+            return np.asarray(self.mean + self.divisor * self.sign * self.noise.ppf(probability))
+        of: Any = self.rows.distribution
+        return np.asarray(of.ppf(probability))
 
 
 def _score_variance(rows: JudgedRows, base: Array, tails: Tails) -> Array:

@@ -73,10 +73,10 @@ def judged(
     """Read what rows state; refuse what can't be judged."""
     values = np.asarray(table, dtype=np.float64)
     n, fitted = len(values), model._fitted
-    if fitted.truncation is not None:
+    if fitted.truncation is not None and not held_out:
         raise ValueError(
-            "The model was fitted to rows that were selected by their targets (truncation): these lie about the line"
-            " of the population as the selection has it, and there is no audit of their errors."
+            "The model was fitted to rows that were selected by their targets (truncation), and there is no audit of"
+            " these: give others that were selected so, with held_out=True."
         )
     if fitted.readings_limited and not held_out:
         raise ValueError(

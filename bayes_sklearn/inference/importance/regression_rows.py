@@ -38,7 +38,8 @@ class Table:
         """Return the table of a problem."""
         limits, rows, data = problem.limits, problem.rows, problem.observations()
         plain = cls(data, rows.frequency, problem.design_blocks)
-        if limits is None or not (problem.likelihood.population.is_normal and problem.noise.only_multiplies):
+        few = problem.likelihood.population.is_normal and problem.truncation is None
+        if limits is None or not (few and problem.noise.only_multiplies):
             return plain
         every = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
         of_measured, censored = np.where(limits.censored, 0.0, every), np.flatnonzero(limits.censored)

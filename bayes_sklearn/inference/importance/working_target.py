@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.additive import NormalLikelihood
-from ...likelihoods.limited import Censored
+from ...likelihoods.limited import Censored, ends_of
 from ...likelihoods.noise import KNOWN
 from ...likelihoods.parameters import Auxiliary
 from ...measurements.limits import Limits
@@ -89,11 +89,11 @@ def selection_of(
     """
     if problem.truncation is None:
         return None
-    data, (center, unit) = problem.observations().take(used), problem.center_and_unit
-    ends = [(limit - center) / unit for limit in problem.truncation]
-    lower, upper = (np.full(len(data.y), end) for end in ends)
+    data = problem.observations().take(used)
+    ends = ends_of(problem.likelihood, data, problem.scaled_truncation)
+    lower, upper = (end + np.zeros(len(data.y)) for end in ends)
     limits = Limits(np.ones(len(data.y), dtype=bool), lower, upper)
-    data = replace(data, y=lower if np.isfinite(ends[0]) else upper, limits=limits)
+    data = replace(data, y=np.where(np.isfinite(lower), lower, upper), limits=limits)
     return Target(Censored(problem.likelihood.population), data, auxiliary, np.zeros(0), (1.0, 0.0))
 
 

@@ -113,9 +113,8 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     if problem.noise.combined:
         arrays["typical_error"] = mixture.data.typical_error
     if problem.truncation is not None:
-        center, unit = problem.center_and_unit
-        ends = zip(("lower_limit", "upper_limit"), problem.truncation, strict=True)
-        arrays |= {name: (limit - center) / unit for name, limit in ends if np.isfinite(limit)}
+        ends = zip(("lower_limit", "upper_limit"), problem.scaled_truncation, strict=True)
+        arrays |= {name: limit for name, limit in ends if np.isfinite(limit)}
     if scale_coordinates(problem):
         arrays |= {
             "pooled": problem.pooled_mean / problem.rate_unit,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
-from ...likelihoods.limited import log_between_sides
+from ...likelihoods.limited import ends_of, log_between_sides
 from ...likelihoods.over_line.graph import log_selected_graph
 from ...measurements.limits import Sides
 from ...measurements.weights import repeated
@@ -128,7 +128,7 @@ def _log_selected(
     likelihood, limits = problem.likelihood.population, problem.truncation or (-np.inf, np.inf)
     lower, upper = (limit if np.isfinite(limit) else None for limit in limits)
     if true is None:
-        return likelihood.log_between_graph(line, values, data, lower, upper)
+        return likelihood.log_between_graph(line, values, data, *ends_of(likelihood, data, (lower, upper)))
     m, x = coef[true.noisy], true.x
     of_lines = [
         (line + pt.dot(mean - x.x, m), pt.dot(m, pt.dot(T, m)) + pt.zeros_like(line))

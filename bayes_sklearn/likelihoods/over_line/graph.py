@@ -14,7 +14,7 @@ import numpy as np
 from ...measurements.limits import Sides
 from ..additive import NormalLikelihood
 from ..base import Likelihood, Observations
-from ..limited import log_between_sides
+from ..limited import ends_of, log_between_sides
 from ..noise import SCALED
 from .integral import Places
 
@@ -121,7 +121,7 @@ def log_selected_graph(
     """
     import pytensor.tensor as pt
 
-    lower, upper = limits
+    lower, upper = ends_of(likelihood, data, limits)
     side = 2.0 if lower is not None and upper is not None else -1.0 if lower is None else 1.0
     given = Sides(side, upper - 1.0 if lower is None else lower, lower + 1.0 if upper is None else upper)
     data = replace(data, y=upper if lower is None else lower, limits=cast("Any", given))
