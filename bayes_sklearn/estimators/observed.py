@@ -160,10 +160,8 @@ def observed_rows(
         errors = replace(errors, frequency=np.where(unknown, 0.0, once))
     table = filled_rows(table, gaps, columns, fitted.posterior)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
-    over = errors.counts if fitted.likelihood.per == "exposure" else None
-    limits = resolve_truncation(
-        fitted.truncation, target, rows.used, limits, over, counted=fitted.likelihood.counted
-    )[1]
+    counted, over = fitted.likelihood.counted, trials if fitted.likelihood.per == "exposure" else None
+    limits = resolve_truncation(fitted.truncation, target, rows.used, limits, over, counted=counted)[1]
     standard_error = _standard_error(fitted, rows, errors)
     given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
     if sample_weight is not None and errors.weight_type == "frequency":
