@@ -10,7 +10,7 @@ from scipy import stats
 
 from .. import metrics
 from ..prediction.distribution import PredictiveDistribution
-from ..prediction.of_estimators import predictive_distribution
+from ..prediction.of_estimators import distribution_of_measured
 from .axes import BLUE, GREY, LIGHT, Display, RowWeights, measured_alone
 
 __all__ = ["CalibrationDisplay", "PITDisplay"]
@@ -95,8 +95,8 @@ class _OfPIT(Display):
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
         """
-        distribution = predictive_distribution(estimator, X, **predict_params)
-        return cls.from_predictions(y, distribution.of_measurements(), sample_weight=sample_weight, ax=ax)
+        distribution = distribution_of_measured(estimator, X, y, **predict_params)
+        return cls.from_predictions(y, distribution, sample_weight=sample_weight, ax=ax)
 
     @classmethod
     def from_predictions(

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..measurements.checks import check_coverage, check_seed, check_vector, read_target
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.line import NormalPredictive
-from ..prediction.of_estimators import predictive_distribution
+from ..prediction.of_estimators import distribution_of_measured
 from ..validation.stated_errors import error_bars
 from .axes import BLUE, GREY, ORANGE, Display, RowWeights, measured_alone, percent
 
@@ -110,7 +110,7 @@ class PredictionDisplay(Display):
             ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
         """
         stated = {name: given for name, given in (("counts", counts), ("y_err", y_err)) if given is not None}
-        distribution = predictive_distribution(estimator, X, **stated, **predict_params).of_measurements()
+        distribution = distribution_of_measured(estimator, X, y, **stated, **predict_params)
         bars = error_bars(estimator, X, counts, y_err, **predict_params)
         display = cls._of(y, distribution, bars, coverage, sample_weight)
         return display.plot(ax, subsample=subsample, random_state=random_state)

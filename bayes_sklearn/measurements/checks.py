@@ -180,11 +180,18 @@ def _where_in_table(estimator: Any, X: Any, said: str) -> str:
     return ""
 
 
-def read_target(y: object, estimator: Any = None, *, n: int | None = None, weight: object = None) -> Array:
+def read_target(
+    y: object,
+    estimator: Any = None,
+    *,
+    n: int | None = None,
+    weight: object = None,
+    allow_nan: bool = False,
+) -> Array:
     """Return the target as an array of floats, (n,); of n rows, where they are known.
 
     Where `weight`, a row's weight or count, is 0, the target may be NaN (0 of 0), and becomes 0; anywhere it may be
-    of an estimator with ``missing="model"``.
+    of an estimator with ``missing="model"``, or with `allow_nan`.
 
     Raises
     ------
@@ -208,7 +215,8 @@ def read_target(y: object, estimator: Any = None, *, n: int | None = None, weigh
             target = column_or_1d(y, dtype=np.float64, warn=True)
         if weight is not None and np.isnan(target).any():
             target = np.where(np.isnan(target) & _zero(weight, target), 0.0, target)
-        assert_all_finite(target, input_name="y", allow_nan=getattr(estimator, "missing", None) == "model")
+        allow_nan |= getattr(estimator, "missing", None) == "model"
+        assert_all_finite(target, input_name="y", allow_nan=allow_nan)
     if n is not None and len(target) != n:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: {[n, len(target)]}\n"

@@ -13,7 +13,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from ..measurements.checks import check_coverage
 from ..measurements.messages import shown
 from ..prediction.distribution import PredictiveDistribution
-from ..prediction.of_estimators import predictive_distribution
+from ..prediction.of_estimators import distribution_of_measured
 from .scores import (
     column_of,
     crps,
@@ -78,9 +78,7 @@ class ProbabilisticScorer:
         if sample_weight is not None and not predict_params.keys() >= set(renamed):
             # The `score` of a search of several metrics skips what its scorers ask for.
             raise ValueError(f"{self!r} was given sample_weight by that name; call it with {renamed[0]}=...")
-        distribution = predictive_distribution(estimator, X, **predict_params)
-        # Others' distributions know of no such thing.
-        distribution = getattr(distribution, "of_measurements", lambda: distribution)()
+        distribution = distribution_of_measured(estimator, X, y, **predict_params)
         measured = measured_rows(distribution, values=self.score not in _OF_LIMITS)
         if measured is not None:
             y = column_of("y_true", y, measured)

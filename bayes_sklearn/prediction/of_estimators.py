@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..measurements.checks import read_target
 from .distribution import PredictiveDistribution
 from .line import NormalPredictive
 
-__all__ = ["predictive_distribution"]
+__all__ = ["distribution_of_measured", "predictive_distribution"]
 
 
 def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> PredictiveDistribution:
@@ -57,6 +62,25 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
         )
     mean, std = regressor.predict(X, return_std=True, **predict_params)
     return NormalPredictive(mean, std)
+
+
+def distribution_of_measured(
+    estimator: Any, X: Any, y: ArrayLike, **predict_params: Any
+) -> PredictiveDistribution:
+    """Return the predictive distribution of what is measured, which knows which targets are.
+
+    Of a model with ``missing="model"`` rows whose target is NaN are rows to predict: nothing was measured of them.
+    """
+    distribution = predictive_distribution(estimator, X, **predict_params)
+    # Others' distributions know of no such thing.
+    distribution = getattr(distribution, "of_measurements", lambda: distribution)()
+    if getattr(final_regressor(estimator, X)[0], "missing", None) == "model":
+        known = ~np.isnan(read_target(y, allow_nan=True))
+        if not known.all():
+            distribution = copy(distribution)
+            measured = distribution.measured
+            distribution.measured = known if measured is None else known & measured
+    return distribution
 
 
 def final_regressor(estimator: Any, X: Any) -> tuple[Any, Any]:

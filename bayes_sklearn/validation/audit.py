@@ -345,11 +345,13 @@ def _n_rows(X: Any) -> int:
 
 
 def _target(regressor: Any, table: Any, y: ArrayLike, sample_weight: Any, n: int) -> Array:
-    """Return y, checked: rows whose count is 0 need none."""
-    columns = regressor._fitted.columns if hasattr(regressor, "_fitted") else None
-    if columns is not None and "count_column" in columns.special:
-        sample_weight = columns.held(read_table(regressor, table))["count_column"]
-    return read_target(y, n=n, weight=sample_weight)
+    """Return y, checked: rows whose count is 0 need none, nor those to predict of a model that knows of gaps."""
+    fitted = getattr(regressor, "_fitted", None)
+    if fitted is None:
+        return read_target(y, n=n, weight=sample_weight)
+    if "count_column" in fitted.columns.special:
+        sample_weight = fitted.columns.held(read_table(regressor, table))["count_column"]
+    return read_target(y, regressor, n=n, weight=sample_weight)
 
 
 def _of_chance(value: float, error: float) -> float:

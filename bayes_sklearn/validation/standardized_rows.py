@@ -16,6 +16,7 @@ from ..likelihoods.additive import StudentTLikelihood
 from ..likelihoods.base import counts_below
 from ..measurements.checks import check_vector
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, truncated_normal
+from ..measurements.missing import anything_known
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
@@ -113,6 +114,9 @@ def standardize_rows(
     features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     errors = {name: given for name, given in features.items() if given is not None}
     rows = judged(regressor, table, sample_weight, y_err, errors, exposure, held_out)
+    if (unknown := np.isnan(y)).any():  # rows to predict
+        rows = rows._replace(used=rows.used & ~unknown)
+        y = anything_known(y, counted=regressor._fitted.likelihood.counted)
     side = regressor._fitted.columns.held(rows.values).get("y_censored_column")
     limits = resolve_limits(y, y_censored, y_upper, side)
     fitted, used = regressor._fitted, np.flatnonzero(rows.used)
