@@ -125,6 +125,7 @@ def simulation_based_calibration(
     X_err: ArrayLike | float | None = None,
     X_cov: ArrayLike | None = None,
     Xy_cov: ArrayLike | None = None,
+    X_censored: ArrayLike | None = None,
     exposure: ArrayLike | float | None = None,
     y_censored: ArrayLike | None = None,
     y_upper: ArrayLike | None = None,
@@ -181,6 +182,8 @@ def simulation_based_calibration(
         Known errors, as for `fit`.
     y_censored, y_upper : array-like of shape (n,), optional
         Limits in y, as for `fit`: simulated targets are seen as limits where these hold, and else as they are.
+    X_censored : array-like of shape (n, p), optional
+        Limits in X, as for `fit`, of simulated readings in the same way.
     targets : {"model", "binomial"}, default="model"
         What shares with counts are drawn from under the normal likelihood, see above. Of no other meaning.
     n_simulations : int, default=200
@@ -240,6 +243,7 @@ def simulation_based_calibration(
 
     _check(estimator, targets, n_simulations)
     model, given = clone(estimator), {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+    given["X_censored"] = X_censored
     of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
     simulation, names, notes = _settled(model, X, y, counts, sample_weight, of_target, given, targets)
     seed = int(check_random_state(random_state).randint(2**31 - 1))
