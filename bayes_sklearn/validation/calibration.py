@@ -242,20 +242,19 @@ def simulation_based_calibration(
     import pandas as pd
 
     _check(estimator, targets, n_simulations)
-    model, given = clone(estimator), {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-    given["X_censored"] = X_censored
+    model = clone(estimator)
+    given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
     of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
     simulation, names, notes = _settled(model, X, y, counts, sample_weight, of_target, given, targets)
-    seed = int(check_random_state(random_state).randint(2**31 - 1))
-    settings = replace(sampler_settings(model), seed=seed)
+    settings = replace(sampler_settings(model), seed=check_random_state(random_state).randint(2**31 - 1))
     choose(simulation.problem, model.inference)
     n, tries = int(n_simulations), simulation.tries
-    drawn = simulation.parameters(n * tries, np.random.default_rng([seed, n]))
+    drawn = simulation.parameters(n * tries, np.random.default_rng([settings.seed, n]))
     parts = np.array_split(np.arange(n), min(n, 64))  # `verbose` says how many are done
     of_parts = (drawn.at(slice(part[0] * tries, (part[-1] + 1) * tries)) for part in parts)
+    jobs = zip(parts, of_parts, strict=True)
     found = Parallel(n_jobs=n_jobs, verbose=verbose)(
-        delayed(run)(simulation, part, here, model.inference, settings)
-        for part, here in zip(parts, of_parts, strict=True)
+        delayed(run)(simulation, part, here, model.inference, settings) for part, here in jobs
     )
     outcomes: list[Outcome] = list(chain.from_iterable(found))
     failures = _failures(outcomes)
