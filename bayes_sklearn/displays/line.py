@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils import assert_all_finite
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
-from ..measurements.checks import as_floats, check_coverage, check_vector, named, read_target
+from ..measurements.checks import as_floats, check_coverage, named
 from ..measurements.columns import find_column
-from ..measurements.limits import Limits, resolve_limits
-from ..measurements.messages import shown
+from ..measurements.limits import Limits, resolve_limits, resolve_reading_limits
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from ..validation.stated_errors import error_bars
-from .axes import BLUE, GREY, Display, RowWeights, complete_rows, percent
+from .axes import BLUE, GREY, Display, percent
+from .held_columns import HeldColumns, column_at, rows_at_means, table_of
 
 __all__ = ["RegressionLineDisplay"]
 
@@ -30,8 +30,8 @@ class RegressionLineDisplay(Display):
     """The line in one feature with its credible band, among data with their error bars.
 
     Where features were measured with error it is the line in the true ones (``X_err=0``), whose slope is `coef_`.
-    What a reading predicts bends away from it, towards the mean: `PredictionDisplay` shows that. Limits of targets
-    are arrows, and bars where there are two.
+    What a reading predicts bends away from it, towards the mean: `PredictionDisplay` shows that. Limits are
+    arrows, and bars where there are two.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ class RegressionLineDisplay(Display):
         Standard errors of the data.
     limits : Limits, optional
         Of targets that were not measured.
+    x_censored : ndarray of shape (n,), optional
+        -1 where x is an upper limit of the reading, 1 where it is a lower one.
     coverage : float
         Of the band.
     feature : str
@@ -65,7 +67,9 @@ class RegressionLineDisplay(Display):
     points_ : ErrorbarContainer
         After `plot`: the data.
     limits_ : ErrorbarContainer or None
-        After `plot`: the limits.
+        After `plot`: the limits of targets, ...
+    x_limits_ : ErrorbarContainer or None
+        ... and of readings.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class RegressionLineDisplay(Display):
         x_err: Array | None = None,
         y_err: Array | None = None,
         limits: Limits | None = None,
+        x_censored: Array | None = None,
         coverage: float = 0.95,
         feature: str = "feature",
         target: str = "target",
@@ -92,6 +97,7 @@ class RegressionLineDisplay(Display):
         self.x_err = x_err
         self.y_err = y_err
         self.limits = limits
+        self.x_censored = x_censored
         self.coverage = coverage
         self.feature = feature
         self.target = target
@@ -109,6 +115,7 @@ class RegressionLineDisplay(Display):
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
         x_err: ArrayLike | float | None = None,
+        x_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -134,6 +141,8 @@ class RegressionLineDisplay(Display):
             As for predict, for the error bars of y, if no column of X holds them.
         x_err : float or array-like of shape (n,), optional
             Standard errors of this feature, for its error bars, if no column of X holds them.
+        x_censored : array-like of shape (n,), optional
+            -1, 0 or 1: in which rows this feature is a limit, as in its column of ``X_censored`` in fit.
         exposure : float or array-like of shape (n,), optional
             What events were counted over, if no column of X holds it: rates are drawn.
         y_censored, y_upper : array-like of shape (n,), optional
@@ -153,31 +162,29 @@ class RegressionLineDisplay(Display):
             Where there is no such column.
         """
         check_coverage(coverage)
-        table = _table(X, missing := getattr(final_regressor(estimator, X)[0], "missing", None) == "model")
+        table = table_of(X, missing := getattr(final_regressor(estimator, X)[0], "missing", None) == "model")
         names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
         n, k = table.shape
         place = find_column(feature, names, k, "feature")
-        held = _HeldColumns.of(estimator, table, names)
+        held = HeldColumns.of(estimator, table, names)
         held.check_feature(place, feature)
         rows, target = held.read(table, y, sample_weight, counts, missing)
         with named("X"):
-            x = as_floats(_column(table, place))
+            x = as_floats(column_at(table, place))
             assert_all_finite(x[rows.used], input_name="X")
             grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
-            at_grid = _at_means(table, rows, held, place, grid)
+            at_grid = rows_at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
         label = str(getattr(y, "name", None) or "target")
         of_target = {"counts": counts, "y_err": y_err, "y_censored": y_censored, "y_upper": y_upper}
         points = _Points.of(estimator, table, held, target, **of_target, exposure=exposure)
-        points = points._replace(x_err=held.error_of(table, place, x_err))
+        points = points._replace(x_err=held.error_of(table, place, x_err), sides=_sides(x, x_censored))
         label += " per unit of exposure" if held.exposures(table, exposure) is not None else ""
         if adjust and k - len(held.all) > 1:
-            where = held.emptied(table), _at_means(table, rows, held, place, x)
+            where = held.emptied(table), rows_at_means(table, rows, held, place, x)
             own, at_means = (_line(estimator, here)[0].mean() for here in where)
-            points, label = (
-                points.scaled(own - at_means, np.ones(n)),
-                label + " (other features at their means)",
-            )
+            points = points.scaled(own - at_means, np.ones(n))
+            label += " (other features at their means)"
         seen = points.take(rows.used)
         return cls(
             x[rows.used],
@@ -188,6 +195,7 @@ class RegressionLineDisplay(Display):
             x_err=seen.x_err,
             y_err=seen.y_err,
             limits=seen.limits,
+            x_censored=seen.sides,
             coverage=coverage,
             feature=names[place] if names else f"x{place}",
             target=label,
@@ -213,6 +221,7 @@ class RegressionLineDisplay(Display):
             if err is not None
         ]
         shown = np.ones(len(self.y), dtype=bool) if self.limits is None else ~self.limits.censored
+        shown &= True if self.x_censored is None else self.x_censored == 0.0
         style: dict[str, Any] = {"color": GREY, "elinewidth": 0.6, "alpha": 0.6, "zorder": 1}
         self.points_ = ax.errorbar(
             self.x[shown],
@@ -225,6 +234,7 @@ class RegressionLineDisplay(Display):
             **style,
         )
         self.limits_ = None if self.limits is None else self._draw_limits(ax, self.limits, style)
+        self.x_limits_ = None if self.x_censored is None else self._draw_x_limits(ax, self.x_censored, style)
         what = "credible band of the line" if self.of_line else "interval of new measurements"
         self.band_ = ax.fill_between(
             self.grid,
@@ -262,6 +272,28 @@ class RegressionLineDisplay(Display):
             **style,
         )
 
+    def _draw_x_limits(self, ax: Any, side: Array, style: dict[str, Any]) -> Any:
+        """Draw arrows from limits of readings, along x."""
+        rows = side != 0.0
+        return ax.errorbar(
+            self.x[rows],
+            self.y[rows],
+            xerr=0.04 * float(np.ptp(self.x) or 1.0),
+            fmt="none",
+            capsize=2.0,
+            xuplims=side[rows] < 0.0,
+            xlolims=side[rows] > 0.0,
+            label="limits of x",
+            **style,
+        )
+
+
+def _sides(x: Array, given: ArrayLike | None) -> Array | None:
+    """Return on which side of x its readings lie, (n,); None: all were measured."""
+    with named("x_censored"):
+        found = resolve_reading_limits(x[:, None], given, ["x"])
+    return None if found is None else found.side[:, 0]
+
 
 class _Points(NamedTuple):
     """What is drawn of the target."""
@@ -270,13 +302,15 @@ class _Points(NamedTuple):
     x_err: Array | None
     y_err: Array | None
     limits: Limits | None
+    sides: Array | None = None
+    """Of readings."""
 
     @classmethod
     def of(
         cls,
         estimator: Any,
         table: Any,
-        held: _HeldColumns,
+        held: HeldColumns,
         y: Array,
         *,
         counts: Any,
@@ -293,11 +327,10 @@ class _Points(NamedTuple):
 
     def scaled(self, center: Array, unit: Array) -> _Points:
         """Return it about centers and in units, (n,) each."""
-        return _Points(
-            (self.y - center) / unit,
-            self.x_err,
-            None if self.y_err is None else self.y_err / unit,
-            None if self.limits is None else self.limits.scaled(center, unit),
+        return self._replace(
+            y=(self.y - center) / unit,
+            y_err=None if self.y_err is None else self.y_err / unit,
+            limits=None if self.limits is None else self.limits.scaled(center, unit),
         )
 
     def take(self, rows: NDArray[np.bool_]) -> _Points:
@@ -307,135 +340,8 @@ class _Points(NamedTuple):
             None if self.x_err is None else self.x_err[rows],
             None if self.y_err is None else self.y_err[rows],
             None if self.limits is None else self.limits.take(rows),
+            None if self.sides is None else self.sides[rows],
         )
-
-
-class _HeldColumns(NamedTuple):
-    """Positions of the columns of X that hold errors and counts."""
-
-    errors: dict[int, int]
-    """Of a feature to that of its error."""
-    counts: list[int]
-    others: list[int]
-    exposure: int | None = None
-    censored: int | None = None
-
-    @classmethod
-    def of(cls, estimator: Any, table: Any, names: list[str] | None) -> _HeldColumns:
-        regressor, last = final_regressor(estimator, table)
-        if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
-            return cls({}, [], [])
-        columns = regressor._fitted.columns
-
-        def found(position: int) -> int | None:
-            """Return where a column of the regressor is in X: by its name, since transformers may move it."""
-            if last is table:
-                return position
-            name = columns.names[position]
-            return names.index(name) if names and name in names else None
-
-        places = {setting: found(position) for setting, position in columns.special.items()}
-        pairs = [(found(feature), found(column)) for feature, column in columns.errors.items()]
-        return cls(
-            {feature: column for feature, column in pairs if feature is not None and column is not None},
-            [place for setting, place in places.items() if setting == "count_column" and place is not None],
-            [place for setting, place in places.items() if setting != "count_column" and place is not None],
-            places.get("exposure_column"),
-            places.get("y_censored_column"),
-        )
-
-    @property
-    def all(self) -> set[int]:
-        return {*self.errors.values(), *self.counts, *self.others}
-
-    def check_feature(self, place: int, feature: str | int) -> None:
-        """Refuse a column that is no feature."""
-        if place in self.all:
-            raise ValueError(f"feature={shown(feature)} holds errors or counts: it is no feature.")
-
-    def read(
-        self, table: Any, y: Any, sample_weight: Any, counts: Any, missing: bool
-    ) -> tuple[RowWeights, Array]:
-        """Return how often each row counts, those with gaps, where they may have any, not at all, and the target."""
-        rows = RowWeights.of(sample_weight, len(table))
-        rows = rows.where(complete_rows(table)) if missing else rows
-        if not self.counts:
-            return rows, read_target(y, n=len(table), weight=counts)
-        behind = np.asarray(_column(table, self.counts[0]), dtype=np.float64)
-        # A count of 0 is a row of which nothing was measured.
-        return rows.where(behind > 0.0), read_target(y, n=len(table), weight=behind)
-
-    def exposures(self, table: Any, given: Any) -> Array | None:
-        """Return what events were counted over, of a column or as given."""
-        given = given if self.exposure is None else _column(table, self.exposure)
-        return None if given is None else np.asarray(given, dtype=np.float64)
-
-    def sides(self, table: Any) -> Array | None:
-        """Return on which side of y its values lie, of a column."""
-        return None if self.censored is None else np.asarray(_column(table, self.censored), dtype=np.float64)
-
-    def error_of(self, table: Any, place: int, given: Any) -> Array | None:
-        """Return the standard errors of a feature, (n,), as given or of a column."""
-        n = len(table)
-        given = _column(table, self.errors[place]) if given is None and place in self.errors else given
-        return None if given is None else np.broadcast_to(check_vector(given, n, "x_err"), (n,))
-
-    def emptied(self, table: Any) -> Any:
-        """Return rows whose features are true and whose counts and limits are not known (0 says so); exposures: 1."""
-        none = [*self.errors.values(), *self.counts, *([] if self.censored is None else [self.censored])]
-        for place in none:
-            table = _replaced(table, place, np.zeros(len(table)))
-        return table if self.exposure is None else _replaced(table, self.exposure, np.ones(len(table)))
-
-
-def _table(X: Any, missing: bool) -> Any:
-    """Return X as a data frame of pandas's, if it is a frame, or an array of floats."""
-    with named("X"):
-        if not hasattr(X, "columns"):
-            return check_array(
-                X, np.float64, input_name="X", ensure_all_finite="allow-nan" if missing else True
-            )
-        if not hasattr(X, "iloc"):
-            import pandas as pd
-
-            X = pd.DataFrame({name: np.asarray(X[name]) for name in X.columns})
-        if not all(X.shape):
-            raise ValueError(f"its shape is {X.shape}")
-        return X
-
-
-def _at_means(table: Any, rows: RowWeights, held: _HeldColumns, place: int, values: Array) -> Any:
-    """Return rows with these values of one feature and the others at their means, or most frequent values."""
-    n = len(values)
-    if hasattr(table, "iloc"):
-        means: dict[int, Any] = {}
-        for i in range(table.shape[1]):
-            column = table.iloc[:, i][rows.used]
-            if column.dtype.kind in "biuf":
-                means[i] = np.full(n, np.average(column, weights=rows.weight))
-            else:
-                often = type(column)(rows.weight).groupby(column.to_numpy()).sum()
-                means[i] = [often.idxmax()] * n
-        answer = type(table)(means)
-        answer.columns = table.columns
-    else:
-        answer = np.tile(np.average(table[rows.used], axis=0, weights=rows.weight), (n, 1))
-    return held.emptied(_replaced(answer, place, values))
-
-
-def _column(table: Any, place: int) -> Any:
-    return table.iloc[:, place].to_numpy() if hasattr(table, "iloc") else table[:, place]
-
-
-def _replaced(table: Any, place: int, values: Array) -> Any:
-    """Return a copy with another column."""
-    if hasattr(table, "iloc"):
-        table = table.copy()
-        table.isetitem(place, values)
-        return table
-    table = table.copy()
-    table[:, place] = values
-    return table
 
 
 def _line(estimator: Any, X: Any) -> tuple[PredictiveDistribution, bool]:

@@ -51,6 +51,7 @@ class ExportMixin:
         X_err: ArrayLike | float | None = None,
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -69,7 +70,7 @@ class ExportMixin:
             Counts behind shares, frequencies or precisions, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
-        X_err, X_cov, Xy_cov, exposure, y_censored, y_upper : optional
+        X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper : optional
             Known errors of the features, what events were counted over, and limits, as for `fit`.
 
         Returns
@@ -94,13 +95,16 @@ class ExportMixin:
             ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed
             ``X``. Rows of a frequency above one are repeated. Under `PoweredCorrelation` coefficients follow from
             ``signal``, what the true features explain of the target, in its unit (several: along the root of their
-            covariance), and ``slope``, the slopes in the exact features alone.
+            covariance), and ``slope``, the slopes in the exact features alone. Of readings that are limits the
+            potential ``limits_of_readings`` is the log probability of lying beyond them; without errors they are
+            that far beyond as ``x_beyond`` says.
 
         Raises
         ------
         ValueError, TypeError
             For bad input, naming the argument, and for a prior that PyMC has no distribution for; with errors of
-            features for frequencies that are not whole, and for errors that are zero in some rows.
+            features for frequencies that are not whole, for errors that are zero in some rows, and for X_censored
+            beside errors that go together.
 
         Examples
         --------
@@ -109,7 +113,7 @@ class ExportMixin:
         >>> sorted(variable.name for variable in model.free_RVs)
         ['coef_standardized', 'intercept_standardized', 'prior_scale', 'sigma_standardized']
         """
-        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         return self._described(X, y, sample_weight, of_target, of_features).to_pymc()
 
@@ -288,6 +292,10 @@ class ExportMixin:
             raise ValueError(
                 f"prior=True, but Flat() can't be drawn from: use {instead}, or another proper prior; or leave prior"
                 " out."
+            )
+        if problem.feature_errors is not None and problem.feature_errors.readings is not None:
+            raise ValueError(
+                "prior=True draws whole readings, of which X_censored says the sides that were seen: leave prior out."
             )
         drawn = prior_draws(described.to_pymc(), [*names, "y"], self.draws, self._fitted.seed)
         target, frequency = drawn["y"], problem.rows.frequency

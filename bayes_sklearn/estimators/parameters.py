@@ -52,11 +52,13 @@ class ParametersMixin(Parametrized):
     __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure", "y_censored", "y_upper"), True
     )
-    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = __metadata_request__fit
+    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = dict.fromkeys(
+        ("y_err", "X_err", "X_cov", "Xy_cov"), True
+    )
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "counts", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure"), True
     )
-    __metadata_request__score: ClassVar[dict[str, bool]] = {"exposure": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = dict.fromkeys(("X_censored", "exposure"), True)
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of the default priors included.

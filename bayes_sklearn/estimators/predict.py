@@ -198,6 +198,7 @@ class PredictionMixin:
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
     ) -> float:
         """Return the coefficient of determination R^2 of the predicted means.
@@ -213,6 +214,8 @@ class PredictionMixin:
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in the sums; no counts or errors follow from them. Rows whose ``count_column`` is 0
             are left out, their y may be NaN; so are rows that ``y_censored_column`` says are limits.
+        X_censored : array-like of shape (n, p), optional
+            Which cells of X are limits, as for `predict`.
         exposure : float or array-like of shape (n,), optional
             What the events in y were counted over, if no column of X holds it.
 
@@ -229,7 +232,7 @@ class PredictionMixin:
         check_is_fitted(self)
         self._fitted.check_exposed(exposure)
         distribution = self.predict_distribution(
-            X, exposure=exposure, include_noise=self._fitted.errors_go_together
+            X, X_censored=X_censored, exposure=exposure, include_noise=self._fitted.errors_go_together
         )
         predicted, measured = distribution.mean(), distribution.measured
         target = read_target(y, self, n=len(predicted), weight=measured)

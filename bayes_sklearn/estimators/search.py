@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+
+
+_ELSEWHERE = " This search is for models that the exact engine takes: use GridSearchCV, which searches any."
 
 
 class _Candidate(NamedTuple):
@@ -144,6 +148,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         sample_weight: ArrayLike | None = None,
         *,
         y_err: ArrayLike | float | None = None,
+        **others: Any,
     ) -> Self:
         """Score every candidate, and fit the best.
 
@@ -151,6 +156,9 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         ----------
         X, y, sample_weight, y_err
             As for `BayesianErrorsInVariablesRegressor.fit`.
+        **others
+            What else that takes is refused: the exact engine has no errors or limits of features, limits of y or
+            exposures.
 
         Returns
         -------
@@ -162,17 +170,22 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
             For bad input, naming the argument; for a candidate that the exact engine can't take, or that has no
             score.
         """
+        for name in others:
+            known = name in signature(BayesianErrorsInVariablesRegressor.fit).parameters
+            raise TypeError(f"fit takes no {name}.{_ELSEWHERE * known}")
         candidates = self._candidates()
         score = _leave_one_out if self.scoring == "loo" else _marginal_likelihood
         scores = np.empty(len(candidates))
         for members in _alike(candidates):
             table = _Table(candidates[members[0]].model, X, y, sample_weight, y_err)
             for i in members:
+                problem = table.problem(candidates[i].model)
                 try:
-                    scores[i] = score(table.problem(candidates[i].model))
+                    scores[i] = score(problem)
                 except ValueError as refused:
+                    elsewhere = "" if exact.why_not(problem) is None else _ELSEWHERE
                     raise ValueError(
-                        f"The candidate {candidates[i].params} has no score: {refused}"
+                        f"The candidate {candidates[i].params} has no score: {refused}{elsewhere}"
                     ) from refused
         best = int(np.argmax(scores))
         model = candidates[best].model.fit(X, y, sample_weight, y_err=y_err)

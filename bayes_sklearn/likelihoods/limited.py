@@ -301,6 +301,9 @@ class Censored(_OfOther):
         super().__init__(of)
         self.says_nothing = says_nothing
 
+    def __repr__(self) -> str:
+        return f"{self.of!r} of targets that are limits (y_censored)"
+
     @property
     def structure(self) -> tuple[Any, ...]:
         return *super().structure, self.says_nothing

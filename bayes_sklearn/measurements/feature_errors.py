@@ -94,6 +94,10 @@ class FeatureErrors:
         covariance, with_target = taken(self.covariance, index, 2), taken(self.with_target, index, 1)
         return FeatureErrors(self.noisy, covariance, with_target, readings)
 
+    def holding(self, measured: Array) -> FeatureErrors:
+        """Return errors of other readings, (n, q), that are limits where those that there are hold."""
+        return self if self.readings is None else replace(self, readings=self.readings.holding(measured))
+
     def common(self) -> FeatureErrors | None:
         """Return the errors that all rows have, or None where they differ; limits are no errors."""
         covariance, with_target = self.covariance, self.with_target

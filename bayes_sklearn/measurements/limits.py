@@ -102,6 +102,11 @@ class ReadingLimits:
         """Return those of some rows."""
         return ReadingLimits(self.side[index], self.limit[index])
 
+    def holding(self, measured: Array) -> ReadingLimits:
+        """Return those of other readings, (n, q), that lie on the same side, and else measured ones."""
+        beyond = np.where(self.side < 0.0, measured <= self.limit, measured > self.limit)
+        return ReadingLimits(np.where(beyond, self.side, 0.0), self.limit)
+
     @property
     def cells(self) -> NDArray[np.bool_]:
         """(n, q) which readings these are."""

@@ -41,13 +41,14 @@ _SCORES: dict[str, Callable[[Any, PredictiveDistribution, Any, Any], float]] = {
 # Scores that say something of rows of which limits were seen.
 _OF_LIMITS = ("log_predictive_density", "neg_pit_error")
 
-# What scorers ask of metadata routing until told otherwise. y_err and exposure can only be the
+# What scorers ask of metadata routing until told otherwise. y_err, X_censored and exposure can only be the
 # measurement's own; whether a weight is the row's or the count behind a share only the user knows, and
 # scikit-learn raises on None until told.
 _REQUESTS: dict[str, bool | str | None] = {
     "sample_weight": None,
     "counts": None,
     "y_err": True,
+    "X_censored": True,
     "exposure": True,
 }
 
@@ -97,7 +98,7 @@ class ProbabilisticScorer:
         **requests : {True, False, None} or str
             For `sample_weight` or any parameter of prediction: pass it on, ignore it, raise if it
             is given, or pass on what is given under this name; ValueError if it is none of these.
-            The rest stays as it was: at first `y_err` and `exposure` True, `sample_weight` and
+            The rest stays as it was: at first `y_err`, `X_censored` and `exposure` True, `sample_weight` and
             `counts` None.
 
         Raises

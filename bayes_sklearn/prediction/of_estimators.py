@@ -29,8 +29,8 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
     X : array-like of shape (n, k)
         New rows, as for the estimator's predict.
     **predict_params
-        Passed to the regressor at the end: ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``,
-        ``include_noise``.
+        Passed to the regressor at the end: ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``X_censored``,
+        ``exposure``, ``include_noise``.
 
     Returns
     -------

@@ -125,6 +125,7 @@ def simulation_based_calibration(
     X_err: ArrayLike | float | None = None,
     X_cov: ArrayLike | None = None,
     Xy_cov: ArrayLike | None = None,
+    X_censored: ArrayLike | None = None,
     exposure: ArrayLike | float | None = None,
     y_censored: ArrayLike | None = None,
     y_upper: ArrayLike | None = None,
@@ -181,6 +182,8 @@ def simulation_based_calibration(
         Known errors, as for `fit`.
     y_censored, y_upper : array-like of shape (n,), optional
         Limits in y, as for `fit`: simulated targets are seen as limits where these hold, and else as they are.
+    X_censored : array-like of shape (n, p), optional
+        Limits in X, as for `fit`, of simulated readings in the same way.
     targets : {"model", "binomial"}, default="model"
         What shares with counts are drawn from under the normal likelihood, see above. Of no other meaning.
     n_simulations : int, default=200
@@ -239,19 +242,19 @@ def simulation_based_calibration(
     import pandas as pd
 
     _check(estimator, targets, n_simulations)
-    model, given = clone(estimator), {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
+    model = clone(estimator)
+    given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
     of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
     simulation, names, notes = _settled(model, X, y, counts, sample_weight, of_target, given, targets)
-    seed = int(check_random_state(random_state).randint(2**31 - 1))
-    settings = replace(sampler_settings(model), seed=seed)
+    settings = replace(sampler_settings(model), seed=check_random_state(random_state).randint(2**31 - 1))
     choose(simulation.problem, model.inference)
     n, tries = int(n_simulations), simulation.tries
-    drawn = simulation.parameters(n * tries, np.random.default_rng([seed, n]))
+    drawn = simulation.parameters(n * tries, np.random.default_rng([settings.seed, n]))
     parts = np.array_split(np.arange(n), min(n, 64))  # `verbose` says how many are done
     of_parts = (drawn.at(slice(part[0] * tries, (part[-1] + 1) * tries)) for part in parts)
+    jobs = zip(parts, of_parts, strict=True)
     found = Parallel(n_jobs=n_jobs, verbose=verbose)(
-        delayed(run)(simulation, part, here, model.inference, settings)
-        for part, here in zip(parts, of_parts, strict=True)
+        delayed(run)(simulation, part, here, model.inference, settings) for part, here in jobs
     )
     outcomes: list[Outcome] = list(chain.from_iterable(found))
     failures = _failures(outcomes)

@@ -15,9 +15,11 @@ from scipy import stats
 from ..estimators.fitting import Fit
 from ..inference._compat import diagnostics
 from ..inference.settings import SamplerSettings
+from ..likelihoods.limited import Censored, selected
 from ..measurements.compressed import Rows
-from ..prediction.draws import draws_of
+from ..prediction.draws import Draws, draws_of
 from ..prediction.mixtures import normal as mixtures
+from ..prediction.rows_given_draws import GivenDraws, Observed
 from .simulation import Parameters, Simulation
 
 __all__ = ["LOG_LIKELIHOOD", "Outcome", "UniformBand", "run", "uniform_band", "uniformity_p_value"]
@@ -158,10 +160,10 @@ def _simulated(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            one, rows, tries = simulation.simulate(parameters, rng)
+            one, rows, tries, errors = simulation.simulate(parameters, rng)
             truth = simulation.on_data_scale(one)
             values = np.append(truth, [] if simulation.binomial else np.nan)
-            fitted = simulation.fit(rows, inference, settings)
+            fitted = simulation.seeing(errors).fit(rows, inference, settings)
             ranks, values = _ranks(simulation, rows, fitted, truth, rng)
         except Exception as error:  # whatever it is, it is told
             return Outcome(None, values, error=f"{type(error).__name__}: {error}", tries=tries)
@@ -192,7 +194,7 @@ def _ranks(
     jitter = rng.random(len(truth))
     log_likelihood, values = np.empty((0, 0)), truth
     if not simulation.binomial:
-        drawn, true = simulation.log_likelihood(rows, fitted, draws_of(posterior, 1, draws, rng), truth)
+        drawn, true = _log_likelihood(simulation, rows, fitted, draws_of(posterior, 1, draws, rng), truth)
         log_likelihood, values = drawn[:, None], np.append(truth, true)
         jitter = np.append(jitter, rng.random())
     if posterior.chains is not None:
@@ -216,6 +218,55 @@ def _ranks(
         ranks = (effective * ranks + jitter[:size]) / (effective + 1.0)
     of_likelihood = ((log_likelihood < values[size:]).sum(axis=0) + jitter[size:]) / (draws + 1.0)
     return np.append(ranks, of_likelihood), values
+
+
+def _log_likelihood(
+    simulation: Simulation, rows: Rows, fitted: Fit, draws: Draws, values: Array
+) -> tuple[Array, float]:
+    """Return the log density of simulated targets at draws from the posterior, (G,), and at the true values.
+
+    Measured features are taken as they are, whatever their errors: as (63) holds for any function of parameters
+    and data, one that needs no integral will do.
+
+    Parameters
+    ----------
+    rows : Rows
+    fitted : Fit
+        To these rows.
+    draws : Draws
+        From its posterior.
+    values : ndarray
+        As `Simulation.on_data_scale` returns them.
+    """
+    problem, center = fitted.problem, fitted.posterior.center
+    coef, others = (
+        values[1 : len(center) + 1],
+        dict(zip(simulation.ranked, values[len(center) + 1 :], strict=True)),
+    )
+    true = np.append(values[0] + center @ coef, coef)
+    both = Draws(
+        1,
+        np.vstack([draws.location, true]),
+        np.append(draws.noise_scale, others.get("noise_scale", 1.0)),
+        auxiliary={name: np.append(drawn, others[name]) for name, drawn in draws.auxiliary.items()},
+        scatter=None if draws.scatter is None else np.append(draws.scatter, others["scatter"]),
+    )
+    error = problem.standard_error
+    observed = Observed(
+        np.asarray(rows.take(slice(None)), dtype=np.float64),
+        rows.y,
+        np.arange(len(rows.y)),
+        None if error is None else np.broadcast_to(error, rows.y.shape),
+        None,
+        {},
+        1.0 if problem.trials is None else problem.trials,
+        limits=rows.limits,
+    )
+    likelihood = selected(problem.likelihood, problem.truncation)
+    likelihood = likelihood if rows.limits is None else Censored(likelihood)
+    given = GivenDraws(likelihood, problem.noise, observed, both, center)
+    total = np.sum([given.at(block).log_density().sum(axis=1) for block in given.blocks()], axis=0)
+    return total[:-1], float(total[-1])
 
 
 def independent(draws: Array) -> Array:

@@ -28,11 +28,10 @@ from ..inference.structural.model import MEAN_SCALE
 from ..inference.structural.normal_equations import signal_prior
 from ..inference.structural.true_covariance import drawn_root, pooled_covariance
 from ..likelihoods.base import Observations
-from ..likelihoods.limited import Censored, Truncated, selected
+from ..likelihoods.limited import Truncated
 from ..measurements.compressed import Rows
-from ..measurements.missing import filled
-from ..prediction.draws import Draws
-from ..prediction.rows_given_draws import GivenDraws, Observed
+from ..measurements.feature_errors import FeatureErrors
+from ..measurements.missing import filled, likely_readings
 from ..priors.base import CoefficientPrior, Flat, Prior, ScaleMixture, ScalePrior, UnitPrior
 from ..priors.coefficients import PoweredCorrelation
 
@@ -83,6 +82,8 @@ class Simulated(NamedTuple):
     rows: Rows
     tries: int
     """Parameters that were drawn for it."""
+    errors: FeatureErrors | None = None
+    """Of its features, with the limits that are seen in the place of readings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,22 +204,28 @@ class Simulation:
                 if limits is not None:  # seen of those rows alone whose targets it holds of
                     limits = limits.holding(y)
                     y = np.where(limits.censored, self.data.rows.y, y)
-                rows = replace(self.data.rows, X=measured, y=y, limits=limits)
-                if (errors := self.problem.feature_errors) is not None:
-                    plain = self.problem.likelihood.link.is_identity and self.data.errors.counts is None
-                    rows = filled(rows, errors.noisy, errors.unmeasured, plain)
-                return Simulated(one, rows, index + 1)
+                return self._seen(one, replace(self.data.rows, X=measured, y=y, limits=limits), index + 1)
             measured, line, _ = self._drawn_features(one, rng)
             scaling, counts = self.problem.scaling, self.data.errors.counts
             share = scaling.y_mean + scaling.y_scale * line
             if counts is not None and share.min() >= 0.0 and share.max() <= 1.0:
                 y = rng.binomial(counts.astype(np.int64), share) / np.maximum(counts, 1.0)
-                return Simulated(one, replace(self.data.rows, X=measured, y=y), index + 1)
+                return self._seen(one, replace(self.data.rows, X=measured, y=y), index + 1)
         raise ValueError(
             f"None of {len(parameters.B)} lines drawn from the priors lies in [0, 1] in all rows, as shares do. Use"
             " narrower priors (coef_prior, intercept_prior), or a likelihood of shares ('binomial',"
             " 'beta_binomial'), whose line is of log odds."
         )
+
+    def _seen(self, one: Parameters, rows: Rows, tries: int) -> Simulated:
+        """Return a table as it is seen: with limits where readings lie beyond them, and gaps."""
+        errors = self.problem.feature_errors
+        if errors is not None:
+            errors = errors.holding(np.asarray(rows.take(slice(None))[:, errors.noisy], dtype=np.float64))
+            rows = likely_readings(rows, errors, self.data.columns.feature_names.tolist())
+            plain = self.problem.likelihood.link.is_identity and self.data.errors.counts is None
+            rows = filled(rows, errors.noisy, errors.unmeasured, plain)
+        return Simulated(one, rows, tries, errors)
 
     def _drawn_features(
         self, one: Parameters, rng: np.random.Generator
@@ -252,6 +259,10 @@ class Simulation:
             " intercept_prior), which make such targets as there are."
         )
 
+    def seeing(self, errors: FeatureErrors | None) -> Simulation:
+        """Return the model of a table whose features' readings are limits where those of a simulated one are."""
+        return replace(self, specification=replace(self.specification, feature_errors=errors))
+
     def fit(self, rows: Rows, inference: str, settings: SamplerSettings) -> Fit:
         """Fit simulated rows, as the estimator would."""
         return fit(rows, self.data.errors, self.specification, inference, settings)
@@ -264,52 +275,6 @@ class Simulation:
         unit = {"noise_scale": self.problem.noise_unit, "scatter": scaling.y_scale}
         others = [float(parameters.auxiliary[name]) * unit.get(name, 1.0) for name in self.ranked]
         return np.concatenate([[intercept], coef, others])
-
-    def log_likelihood(self, rows: Rows, fitted: Fit, draws: Draws, values: Array) -> tuple[Array, float]:
-        """Return the log density of simulated targets at draws from the posterior, (G,), and at the true values.
-
-        Measured features are taken as they are, whatever their errors: as (63) holds for any function of parameters
-        and data, one that needs no integral will do.
-
-        Parameters
-        ----------
-        rows : Rows
-        fitted : Fit
-            To these rows.
-        draws : Draws
-            From its posterior.
-        values : ndarray
-            As `on_data_scale` returns them.
-        """
-        problem, center = fitted.problem, fitted.posterior.center
-        coef, others = (
-            values[1 : len(center) + 1],
-            dict(zip(self.ranked, values[len(center) + 1 :], strict=True)),
-        )
-        true = np.append(values[0] + center @ coef, coef)
-        both = Draws(
-            1,
-            np.vstack([draws.location, true]),
-            np.append(draws.noise_scale, others.get("noise_scale", 1.0)),
-            auxiliary={name: np.append(drawn, others[name]) for name, drawn in draws.auxiliary.items()},
-            scatter=None if draws.scatter is None else np.append(draws.scatter, others["scatter"]),
-        )
-        error = problem.standard_error
-        observed = Observed(
-            np.asarray(rows.take(slice(None)), dtype=np.float64),
-            rows.y,
-            np.arange(len(rows.y)),
-            None if error is None else np.broadcast_to(error, rows.y.shape),
-            None,
-            {},
-            1.0 if problem.trials is None else problem.trials,
-            limits=rows.limits,
-        )
-        likelihood = selected(problem.likelihood, problem.truncation)
-        likelihood = likelihood if rows.limits is None else Censored(likelihood)
-        given = GivenDraws(likelihood, problem.noise, observed, both, center)
-        total = np.sum([given.at(block).log_density().sum(axis=1) for block in given.blocks()], axis=0)
-        return total[:-1], float(total[-1])
 
     @property
     def tries(self) -> int:

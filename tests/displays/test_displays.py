@@ -528,3 +528,28 @@ def test_without_matplotlib_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ImportError, match=r"pip install bayes_sklearn\[plot\]"):
         display.plot()
+
+
+def test_limits_of_readings_are_arrows_along_x() -> None:
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 60))
+    y = x - z + 0.5 * rng.normal(size=60)
+    side = np.where(x < -0.7, -1.0, 0.0) + (x > 1.0)
+    table, given = np.column_stack([np.clip(x, -0.7, 1.0), z]), np.column_stack([side, 0.0 * side])
+    model = Regressor(random_state=0).fit(table, y, X_censored=given)
+    display = RegressionLineDisplay.from_estimator(model, table, y, x_censored=side)
+    drawn = display.points_.lines[0].get_xdata()
+    assert_allclose(drawn, table[side == 0.0, 0])
+    # Each has a caret at the end of its bar, on the side that the reading lies on, and starts at the limit.
+    carets = [caps.get_xdata() for caps in display.x_limits_.lines[1] if caps.get_marker() != "|"]
+    ends = np.sort(np.concatenate(carets))
+    assert len(ends) == np.count_nonzero(side)
+    assert (ends < -0.7).sum() == (side < 0.0).sum()
+    assert (ends > 1.0).sum() == (side > 0.0).sum()
+    assert "limits of x" in texts(display)
+    held = PredictionDisplay.from_estimator(model, table, y, X_censored=given)
+    assert_allclose(held.y_pred, model.predict(table, X_censored=given))
+    whole = RegressionLineDisplay.from_estimator(model, table, y, x_censored=np.zeros(60))
+    assert whole.x_limits_ is None
+    with pytest.raises(ValueError, match="x_censored"):
+        RegressionLineDisplay.from_estimator(model, table, y, x_censored=side[:5])

@@ -18,8 +18,9 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_score
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn import Flat, Normal
-from bayes_sklearn.displays import RegressionLineDisplay
+from bayes_sklearn import Flat, Normal, audit_errors
+from bayes_sklearn.displays import CalibrationDisplay, PITDisplay, PredictionDisplay, RegressionLineDisplay
+from bayes_sklearn.metrics import neg_crps_scorer
 from bayes_sklearn.validation import simulation_based_calibration
 
 Array = NDArray[np.float64]
@@ -330,3 +331,27 @@ def test_tables_with_gaps_go_everywhere() -> None:
     assert_allclose(np.isnan(data["constant_data"]["X"].to_numpy()), np.isnan(X))
     display = RegressionLineDisplay.from_estimator(model, frame, y, feature="a")
     assert len(display.x) == int((~np.isnan(X)).all(axis=1).sum())
+
+
+def test_rows_to_predict_are_left_out_of_audits_scores_and_displays() -> None:
+    """All of them are what they are of the rows whose target was measured."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(80, 2))
+    y = X @ [1.0, -1.0] + 0.3 * rng.normal(size=80)
+    X[::7, 0], y[::9] = np.nan, np.nan
+    known = ~np.isnan(y)
+    model = Regressor(missing="model", random_state=0).fit(X, y)
+    audit, other = audit_errors(model, X, y), audit_errors(model, X[known], y[known])
+    assert audit.n_rows == known.sum()
+    assert_allclose(audit.residuals, other.residuals)
+    assert_allclose(audit.pit, other.pit)
+    assert_allclose(neg_crps_scorer(model, X, y), neg_crps_scorer(model, X[known], y[known]))
+    for display in (CalibrationDisplay, PITDisplay, PredictionDisplay):
+        every, some = (display.from_estimator(model, *data) for data in ((X, y), (X[known], y[known])))
+        assert_allclose(
+            *(np.concatenate([line.get_ydata() for line in one.ax_.lines]) for one in (every, some))
+        )
+    line = RegressionLineDisplay.from_estimator(model, X, y, feature=1, adjust=False)
+    assert_allclose(line.y, y[known & ~np.isnan(X[:, 0])])
+    pyplot.close("all")

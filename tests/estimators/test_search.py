@@ -209,6 +209,25 @@ def test_what_has_no_score_is_refused(settings: dict[str, Any], message: str) ->
         Search(**settings).fit(**WITH_ERRORS)
 
 
+@pytest.mark.parametrize("name", ["X_err", "X_censored", "y_censored", "y_upper", "exposure"])
+def test_what_the_exact_engine_does_not_take_is_refused_with_a_way_out(name: str) -> None:
+    with pytest.raises(TypeError, match=f"no {name}.*GridSearchCV"):
+        Search().fit(**WITH_ERRORS, **{name: np.zeros(60)})
+    with pytest.raises(TypeError, match="no y_error"):
+        Search().fit(**WITH_ERRORS, y_error=1.0)
+
+
+def test_gaps_and_limits_of_rows_are_refused_with_a_way_out() -> None:
+    gaps, side = DATA.X.copy(), np.where(DATA.y < np.median(DATA.y), -1.0, 0.0)
+    gaps[:5, 0] = np.nan
+    limited = np.column_stack([DATA.X, side])
+    for model, table in ((Regressor(missing="model"), gaps), (Regressor(y_censored_column=4), limited)):
+        with pytest.raises(ValueError, match=r"NaN|y_censored") as error:
+            Search(model).fit(table, DATA.y)
+        assert "GridSearchCV" in str(error.value)
+        assert len(str(error.value)) <= 400
+
+
 def test_nothing_is_predicted_before_fit() -> None:
     with pytest.raises(NotFittedError):
         Search().predict(DATA.X)

@@ -560,6 +560,7 @@ def test_requests_make_a_copy_and_leave_the_shared_scorer_alone(routing):
         "sample_weight": True,
         "counts": False,
         "y_err": True,
+        "X_censored": True,
         "exposure": True,
     }
     changed.get_metadata_routing().score.add_request(param="y_err", alias=False)

@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp
 from scipy.stats import kstest, truncnorm
+from sklearn.model_selection import KFold, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import audit_errors
+from bayes_sklearn.metrics import log_predictive_density_scorer
 
 Array = NDArray[np.float64]
 LIMIT = -0.3
@@ -107,6 +112,30 @@ def test_what_is_wrong_with_limits_is_named(given: dict[str, Any], message: str)
     with pytest.raises(ValueError, match=message) as error:
         fitted("X_err").predict(NEW, **given)
     assert len(str(error.value)) < 400
+
+
+def test_scores_of_cross_validation_know_of_limits() -> None:
+    X, y, _ = table(60)
+    sides = np.column_stack([np.where(X[:, 0] < LIMIT, -1, 0), np.zeros(60)])
+    seen = np.column_stack([np.maximum(X[:, 0], LIMIT), X[:, 1]])
+    cv = KFold(2)
+    with sklearn.config_context(enable_metadata_routing=True):
+        found = cross_validate(
+            make_pipeline(StandardScaler(), Regressor(random_state=0)),
+            seen,
+            y,
+            cv=cv,
+            params={"X_censored": sides},
+            scoring={"r2": None, "log": log_predictive_density_scorer},
+        )
+    for i, (train, test) in enumerate(cv.split(X)):
+        # A limit in units of the spread is one still.
+        model = Regressor(random_state=0).fit(seen[train], y[train], X_censored=sides[train])
+        r2 = model.score(seen[test], y[test], X_censored=sides[test])
+        log = model.predict_distribution(seen[test], X_censored=sides[test]).logpdf(y[test]).mean()
+        assert found["test_r2"][i] == pytest.approx(r2, rel=1e-6)
+        assert found["test_log"][i] == pytest.approx(log, rel=1e-6)
+        assert abs(r2 - model.score(seen[test], y[test])) > 1e-3
 
 
 def test_observed_rows_are_judged_as_new_ones_are() -> None:

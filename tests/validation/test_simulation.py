@@ -195,6 +195,33 @@ def test_errors_of_features_go_with_those_of_the_target_as_stated(nu: float | No
     )
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_simulated_readings_beyond_a_limit_are_seen_as_the_limit(side: float) -> None:
+    sides = np.zeros((8, 3))
+    sides[:5, 0] = side
+    limits = np.where(sides != 0.0, 3.0, X)
+    data = {"X_censored": sides, "X_err": [0.5, 0.0, 0.0]}
+    simulation, *_ = _settled(
+        Regressor(coef_prior=Normal()), limits, Y, None, None, _of_target(1.0), data, "model"
+    )
+    rng = np.random.default_rng(0)
+    held = []
+    for i in range(200):
+        found = simulation.simulate(simulation.parameters(1, rng), np.random.default_rng([i, 1]))
+        every = simulation._drawn_features(found.parameters, np.random.default_rng([i, 1]))[0][:, 0]
+        errors = found.errors
+        assert errors is not None
+        assert errors.readings is not None
+        beyond = side * (every[:5] - 3.0) > 0.0
+        assert (errors.readings.side[:, 0] == np.append(side * beyond, np.zeros(3))).all()
+        # What was measured stays, and likely values lie on the other side of the limit.
+        assert (found.rows.X[5:, 0] == every[5:]).all()
+        assert (found.rows.X[:5, 0][~beyond] == every[:5][~beyond]).all()
+        assert (side * (found.rows.X[:5, 0] - 3.0) > 0.0)[beyond].all()
+        held.append(beyond.mean())
+    assert 0.2 < np.mean(held) < 0.8
+
+
 def test_counts_and_errors_may_be_columns() -> None:
     """And the estimator's own choice of what weights mean has no say."""
     frame = pd.DataFrame({"a": X[:, 0], "n": COUNTS, "b": X[:, 1], "b_err": np.full(8, 2.0)})

@@ -41,6 +41,11 @@ MODERATE: dict[str, Any] = {"coef_prior": Normal(), "intercept_prior": Normal()}
 
 HOURS = np.geomspace(0.3, 12.0, N_ROWS)
 
+# Every other reading of the first feature has a limit, beyond which it is not seen.
+LIMITED = np.arange(24) % 2 == 0
+LIMITS = np.column_stack([np.where(LIMITED, -0.3, np.linspace(-2.0, 2.0, 24)), np.cos(np.arange(24))])
+SIDES = np.column_stack([-1.0 * LIMITED, np.zeros(24)])
+
 CASES: dict[str, dict[str, Case]] = {
     "exact": {
         "scaled": Case(),
@@ -162,6 +167,16 @@ CASES: dict[str, dict[str, Case]] = {
         ),
         "Laplace's prior beside an exact feature": Case(
             {"coef_prior": Laplace()}, {"y_err": Y_ERR, "X_err": [0.5, 0.0]}
+        ),
+        "readings below a limit": Case(
+            {"noise": "known", "coef_prior": Normal(sigma=0.5)},
+            {"y_err": 0.5, "X_censored": SIDES, "n_simulations": 100},
+            LIMITS,
+        ),
+        "binomial, readings with errors above a limit": Case(
+            {"likelihood": "binomial", **MODERATE},
+            {"counts": np.full(24, 4.0), "X_err": [0.5, 0.0], "X_censored": -SIDES, "n_simulations": 100},
+            LIMITS,
         ),
         "a feature that is a mixture": Case(
             {"x_distribution": Mixture(n_components=2), "noise": "known"},

@@ -60,10 +60,6 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
     used, names = np.flatnonzero(frequency), list(feature_names)
     coords: dict[str, list[Any]] = {"feature": names}
-    if errors is not None and errors.readings is not None:
-        raise ValueError(
-            "The model in PyMC has no readings of which a side was seen (X_censored): leave prior=True out."
-        )
     if errors is not None:
         used = repeated(rows.frequency, len(rows.y), "to_pymc, and to_arviz for prior=True, need")
         exact = np.setdiff1d(np.arange(rows.n_features), errors.noisy)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
 from ...measurements.feature_errors import FeatureErrors
+from ...measurements.limits import ReadingLimits
 from ..given_scale import powered_roots
 from ..importance.engine import units_of
 from ..nuts.prior_coordinates import gaussian_given_scale
@@ -78,8 +79,16 @@ def true_features(
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     covariance = errors.covariance[used] if errors.covariance.ndim == 3 else errors.covariance
     spread, X, exactly = units.noisy * scaling.x_scale[noisy], measured[:, noisy], None
-    diagonal = np.eye(len(noisy), dtype=bool)
-    if errors.unmeasured is not None:
+    diagonal, limits = np.eye(len(noisy), dtype=bool), None
+    if errors.readings is not None:
+        limits = errors.readings.take(used)
+        if errors.with_target is not None or covariance[..., ~diagonal].any():
+            raise ValueError(
+                "to_pymc takes limits of readings (X_censored) beside independent errors alone: give X_err in the"
+                " place of X_cov, and leave Xy_cov out."
+            )
+        covariance = np.broadcast_to(covariance, (len(used), len(noisy), len(noisy)))
+    if errors.unmeasured is not None or limits is not None:
         exactly = (covariance == 0.0)[:, diagonal]
         covariance = np.where(np.isinf(covariance), NOT_MEASURED * np.square(spread), covariance)
         covariance[:, diagonal] += exactly  # any: it is not looked at
@@ -92,11 +101,14 @@ def true_features(
         Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
         away = measured[:, exact] - measured[:, exact].mean(axis=0)
         expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
-    known = None if exactly is None else (exactly, X)
-    true = _distributed(expected, spread, len(used), problem.n_components, known)
+    known = None if exactly is None or not exactly.any() else (exactly, X)
+    true = _distributed(expected, spread, len(used), problem.n_components, known, limits)
     x_true, noisily = true.x, None
     if exactly is not None and not covariance[:, ~diagonal].any():
-        noisily = ~exactly & ~np.isinf(errors.covariance[used][:, diagonal])
+        noisily = ~exactly if errors.unmeasured is None else ~(exactly | errors.unmeasured[used])
+    if limits is not None and noisily is not None:
+        beyond, noisily = noisily & limits.cells, noisily & ~limits.cells
+        _limits(problem, x_true, covariance[:, diagonal], limits, beyond, values)
     _readings(problem, x_true, X, covariance, noisily, values)
     told = None
     if errors.with_target is not None:
@@ -173,16 +185,41 @@ def _readings(
         pm.MvNormal("X", x_true, covariance, **observed)
 
 
+def _limits(
+    problem: Problem,
+    x_true: Any,
+    variance: Array,
+    limits: ReadingLimits,
+    cells: NDArray[np.bool_],
+    values: Mapping[str, Any],
+) -> None:
+    """Say of cells, (obs, q), that readings with errors of these variances lie beyond their limits, as (67) does."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    if not cells.any():
+        return
+    away = limits.side[cells] * (x_true[cells] - limits.limit[cells]) / np.sqrt(variance[cells])
+    of_readings = pm.logcdf(pm.Normal.dist(), away)
+    if problem.outliers:
+        share, factor = values["outlier_share"], values["outlier_factor"]
+        of_wild = pt.log(share) + pm.logcdf(pm.Normal.dist(), away / factor)
+        of_readings = pt.logaddexp(pt.log1p(-share) + of_readings, of_wild)
+    pm.Potential("limits_of_readings", of_readings.sum())
+
+
 def _distributed(
     expected: Any,
     spread: Array,
     n: int,
     n_components: int,
     known: tuple[NDArray[np.bool_], Array] | None = None,
+    limits: ReadingLimits | None = None,
 ) -> Distributed:
     """Return the variable ``x_true`` of the PyMC model in hand, and how it is distributed at fixed exact features.
 
-    Scales are in units of the measured features'. `known` says which cells are so exactly, and what they are.
+    Scales are in units of the measured features'. `known` says which cells are so exactly, and what they are, or,
+    of those in `limits`, that they lie beyond a limit.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -193,8 +230,15 @@ def _distributed(
         if known is None:
             return distribution("x_true", *parameters, dims=dims, **named)
         cells, X = known
-        free = pm.Flat("x_free", shape=int(np.count_nonzero(~cells)))
-        values = pt.set_subtensor(pt.as_tensor(X)[~cells], free)
+        values = pt.as_tensor(X)
+        if not cells.all():
+            free = pm.Flat("x_free", shape=int(np.count_nonzero(~cells)))
+            values = pt.set_subtensor(values[~cells], free)
+        beyond = np.zeros_like(cells) if limits is None else cells & limits.cells
+        if limits is not None and beyond.any():
+            start = np.broadcast_to(spread, cells.shape)[beyond]
+            away = pm.HalfFlat("x_beyond", shape=len(start), initval=start)
+            values = pt.set_subtensor(values[beyond], limits.limit[beyond] + limits.side[beyond] * away)
         pm.Potential("x_true_density", pm.logp(distribution.dist(*parameters, **named), values).sum())
         return pm.Deterministic("x_true", values, dims=dims)
 

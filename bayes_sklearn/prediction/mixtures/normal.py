@@ -30,6 +30,9 @@ _FEW = 128
 # reach, and the number of points from which on components are points themselves (an error of its inverse square).
 _SPACING, _REACH, _MOST_POINTS = 0.75, 6.0, 2**20
 
+# The error, in mean standard deviations, at which components that weigh next to nothing are taken to be wider.
+_WIDENED = 1e-9
+
 
 class Density(Protocol):
     """Densities of some rows, one a row."""
@@ -266,18 +269,18 @@ def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
     """Return half the mean distance of two draws, as the integral of F (1 - F).
 
     F is as smooth as the narrowest component, so that the trapezoid rule converges faster than exponentially in
-    its sd over the spacing. Where there would be too many points, and all components are narrow, they are points
-    themselves, and the sum is exact; where some are wide, the narrow ones are taken to be as wide as the grid
-    resolves.
+    its sd over the spacing; components whose weight is next to nothing are widened. Where there would be too many
+    points, and all components are narrow, they are points themselves, and the sum is exact; where some are wide, the
+    narrow ones are taken to be as wide as the grid resolves.
     """
     between = np.empty(len(means))
     lower, upper = (means - _REACH * sds).min(axis=1), (means + _REACH * sds).max(axis=1)
-    spacing = _SPACING * sds.min(axis=1)
     for row in range(len(means)):
         own = weights if weights.ndim == 1 else weights[row]
         finest = (upper[row] - lower[row]) / _MOST_POINTS
-        if spacing[row] >= finest or _SPACING * sds[row].max() > finest:
-            step = max(spacing[row], finest)
+        spacing = _SPACING * _resolved(own, sds[row])
+        if spacing >= finest or _SPACING * sds[row].max() > finest:
+            step = max(spacing, finest)
             widths = np.maximum(sds[row], step / _SPACING)
             start = (means[row] - _REACH * widths).min()
             probability = _cdf_on_grid(own, means[row], widths, start, step)
@@ -287,6 +290,14 @@ def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
             below = np.cumsum(own[order])[:-1]
             between[row] = float((below * (1.0 - below)) @ np.diff(means[row, order]))
     return between
+
+
+def _resolved(weights: Array, sds: Array) -> float:
+    """Return the width that narrower components may be taken to have: they weigh next to nothing."""
+    order = np.argsort(sds)
+    weights, sds = weights[order], sds[order]
+    moved = (np.cumsum(weights) - weights) * sds
+    return float(sds[moved <= _WIDENED * (weights @ sds)].max())
 
 
 def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing: float) -> Array:

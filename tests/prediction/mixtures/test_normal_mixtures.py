@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -73,3 +75,25 @@ def test_score_of_many_components_is_that_of_their_pairs(sd: float) -> None:
         parts = mixtures.mean_distance(y[:, None] - means, sds) @ weights
         expected = parts - mixtures._half_distance(weights, means, sds)
     assert_allclose(score, expected, rtol=1e-7 if sd > 0.0 else 1e-13)
+
+
+def test_narrow_components_of_next_to_no_weight_cost_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    weights, means, sds = (
+        rng.dirichlet(np.ones(300)),
+        rng.normal(size=(1, 300)),
+        rng.uniform(0.5, 1.0, (1, 300)),
+    )
+    weights[0], sds[0, 0] = 1e-10, 1e-5
+    weights /= weights.sum()
+    sizes, on_grid = [], mixtures._cdf_on_grid
+
+    def watched(*given: Any) -> Any:
+        found = on_grid(*given)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(mixtures, "_cdf_on_grid", watched)
+    found = mixtures._half_distance_of_many(weights, means, sds)
+    assert_allclose(found, mixtures._half_distance(weights, means, sds), rtol=1e-7)
+    assert sizes[0] < 200
