@@ -92,15 +92,10 @@ def expanded(problem: Problem, n_nodes: int, wider: float = 1.0) -> tuple[Proble
 
 def unresolved(mixture: MixtureProblem, finer: MixtureProblem, found: Sample) -> list[str]:
     """Return why rows' densities are not to be trusted, by those of more nodes that reach further."""
-    # The same points: what coordinates are about is that of the rows they were found with.
-    own = ["center", "scaled", *(["measured"] if mixture.follows else [])]
-    about = {name: getattr(mixture, name) for name in own}
     best = found.points[np.argsort(found.weights)[-4:]]
     densities = []
-    for of in (mixture, finer):
-        of.__dict__.update(about)
+    for of in (mixture, replace(finer, about=mixture)):
         placed = of.placed(best[-1])
-        placed.__dict__.update(about)
         densities.append(
             np.concatenate([placed.row_log_density(best, rows) for rows in placed.row_blocks()], axis=1)
         )

@@ -22,7 +22,7 @@ def table(n: int, likelihood: str, error: float) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(3)
     x = rng.normal(3.0, 1.0, n)
     w = x + error * rng.normal(size=n)
-    y = 1.0 + 2.0 * x + rng.normal(size=n)
+    y: Array = 1.0 + 2.0 * x + rng.normal(size=n)
     if likelihood == "binomial":
         y = (rng.random(n) < 1.0 / (1.0 + np.exp(-2.0 * (x - 3.0)))) * 1.0
     limit = np.quantile(w, 0.4)
@@ -54,7 +54,7 @@ def test_readings_with_errors_lie_beyond_the_limit_with_the_errors_probability(
     given: dict[str, Any] = {"x_error_distribution": "outliers"} if wild else {}
     model = Regressor(standardize=False, **given).to_pymc(X, y, X_censored=sides, X_err=0.3)
     limited = sides[:, 0] != 0.0
-    share, factor = 0.0, 1.0
+    share, factor = np.zeros(()), np.ones(())
     if wild:
         (found, share, factor), point = at_a_point(
             model, "limits_of_readings", "outlier_share", "outlier_factor"
