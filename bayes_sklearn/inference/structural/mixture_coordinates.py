@@ -65,6 +65,8 @@ class Expansion(NamedTuple):
     """(n,) of the rows in their group."""
     frequency: Array
     """(groups,) how often each group counts."""
+    readings: Array
+    """(n, q) of the features with errors, in the data's units."""
 
     def groups(self, rows: slice) -> slice:
         """Return the groups that rows are of, which are whole ones."""

@@ -136,6 +136,24 @@ def test_rows_of_a_fit_with_limits_are_judged_with_them() -> None:
         model.loo(X, y)
 
 
+@pytest.mark.parametrize(
+    ("likelihood", "noise"), [("normal", 1e-3), pytest.param("student_t", 0.03, marks=pytest.mark.thorough)]
+)
+def test_nodes_go_where_a_target_with_little_noise_says_that_readings_are(
+    likelihood: str, noise: float
+) -> None:
+    """Then rows with limits say hardly less than if they had been measured."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(3.0, 1.0, 40)
+    y = 1.0 + 2.0 * x + noise * rng.normal(size=40)
+    X, sides = np.maximum(x, 2.5)[:, None], np.where(x < 2.5, -1.0, 0.0)[:, None]
+    model = BayesianErrorsInVariablesRegressor(likelihood=likelihood, random_state=0)
+    # No warning: all is resolved.
+    limited = model.fit(X, y, X_censored=sides)
+    assert abs(limited.coef_[0] - 2.0) < 4.0 * limited.coef_std_[0]
+    assert limited.coef_std_[0] < noise
+
+
 def test_what_is_not_resolved_says_so_and_sends_nobody_to_nuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expanded_rows, "_RESOLVED", -1.0)
     X, sides, y, _ = table(20, 5)
