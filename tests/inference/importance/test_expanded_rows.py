@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,17 @@ def table(n: int, seed: int, below: float = 0.4) -> tuple[Array, Array, Array, A
 
 
 def mixture_of(
-    model: BayesianErrorsInVariablesRegressor, X: Array, y: Array, n_nodes: int = 128, **given: Any
+    model: BayesianErrorsInVariablesRegressor,
+    X: Array,
+    y: Array,
+    n_nodes: int = 128,
+    *,
+    weight: Any = None,
+    of_target: Any = None,
+    **given: Any,
 ) -> tuple[Problem, MixtureProblem, Units]:
     """Return the problem of a model's rows in the engine's terms, and its units."""
-    data = read(model, X, y, None, {}, given)
+    data = read(model, X, y, weight, of_target or {}, given)
     settings = sampler_settings(model)
     problem = settle(data.rows, data.errors, specify(model, data), "auto", settings)
     return problem, *row_problem(problem, n_nodes, wider=1.3)
@@ -87,6 +95,40 @@ def test_density_of_rows_with_limits_is_the_integral_over_readings(
                 ends = (min(w, mu) - 12.0 * sd, w) if sides[i, 0] < 0 else (w, max(w, mu) + 12.0 * sd)
                 expected = unit * quad(density, *ends, epsabs=0.0, epsrel=1e-9, limit=200)[0]
             assert found[g, i] == pytest.approx(np.log(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", ["normal", "binomial"])
+def test_rows_keep_what_is_their_own(likelihood: str) -> None:
+    """In another order, and without those that count nothing, densities are the same."""
+    rng, n = np.random.default_rng(6), 12
+    x = rng.normal(size=n)
+    x[2] = x.min() - 0.1  # one limit: likely values of several depend on their order
+    sides, y = np.where(np.arange(n) == 2, -1.0, 0.0), x + rng.normal(size=n)
+    own: dict[str, Any] = {"X_censored": sides[:, None], "X_err": rng.uniform(0.1, 0.5, (n, 1))}
+    weight, of_target = rng.integers(1, 4, n) * (np.arange(n) % 5 > 0), {"y_err": rng.uniform(0.1, 2.0, n)}
+    of_target |= {"y_censored": np.where(np.arange(n) % 4 == 1, 1.0, 0.0)}
+    model = BayesianErrorsInVariablesRegressor(noise="known", weight_type="frequency")
+    if likelihood == "binomial":
+        weight, of_target = rng.integers(1, 9, n), {}
+        y = rng.binomial(weight, 0.4) / weight
+        model = BayesianErrorsInVariablesRegressor(likelihood="binomial", weight_type="counts")
+
+    def mixture_in(order: NDArray[np.intp]) -> MixtureProblem:
+        given, of_y = ({name: value[order] for name, value in of.items()} for of in (own, of_target))
+        return mixture_of(model, x[order, None], y[order], 32, weight=weight[order], of_target=of_y, **given)[
+            1
+        ]
+
+    every = np.flatnonzero(weight)
+    first = mixture_in(np.arange(n))
+    points = 0.3 * np.random.default_rng(0).standard_normal((3, first.size))
+    placed = first.placed(points[0])
+    expected = placed.row_log_density(points) * placed.counted(slice(None))
+    for order in (every, np.roll(every, 3), rng.permutation(n)):
+        other = replace(mixture_in(order), about=first).placed(points[0])
+        found = other.row_log_density(points) * other.counted(slice(None))
+        places = [int(np.flatnonzero(every == row)[0]) for row in order if row in every]
+        np.testing.assert_allclose(found, expected[:, places], rtol=1e-8)
 
 
 def test_limits_that_say_nothing_are_gaps() -> None:
