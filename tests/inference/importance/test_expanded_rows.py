@@ -196,6 +196,19 @@ def test_nodes_go_where_a_target_with_little_noise_says_that_readings_are(
     assert limited.coef_std_[0] < noise
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_placeholders_of_limits_are_noticed(side: float) -> None:
+    x = np.linspace(0.0, 1.0, 12)[:, None]
+    sides = np.where(np.arange(12) == 0, side, 0.0)[:, None]
+    X = np.where(sides != 0.0, side * 999.0, x)
+    model = BayesianErrorsInVariablesRegressor(likelihood="normal", random_state=0)
+    with pytest.warns(UserWarning, match=r"'x0' lie beyond -?999, far from all.*no placeholder") as caught:
+        read(model, X, np.arange(12.0), None, {}, {"X_censored": sides})
+    assert len(str(caught[0].message)) <= 400
+    # A limit that says nothing is none that says much.
+    read(model, -X, np.arange(12.0), None, {}, {"X_censored": sides})
+
+
 def test_what_is_not_resolved_says_so_and_sends_nobody_to_nuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expanded_rows, "_RESOLVED", -1.0)
     X, sides, y, _ = table(20, 5)
