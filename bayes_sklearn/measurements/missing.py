@@ -138,8 +138,8 @@ def _warn_of_placeholders(name: str, measured: Array, side: Array, limit: Array)
     beyond = np.where(side < 0.0, least - limit, limit - most) > far * (most - least)
     if beyond.any():
         warn(
-            f"X_censored says that readings of {name} lie beyond {limit[beyond][0]:g}, far from all that were measured"
-            f" ({least:g} to {most:g}). X has to hold the limit of detection, no placeholder.",
+            f"X_censored says that readings of {name} lie beyond {limit[beyond][0]:g}, far from all that were"
+            f" measured ({least:g} to {most:g}). X has to hold the limit of detection, no placeholder.",
         )
 
 
