@@ -92,8 +92,12 @@ def test_what_has_no_density_in_pymc_is_refused_by_name() -> None:
         assert len(str(error.value)) <= 400
     proper = Regressor(random_state=0, intercept_prior=Normal(), coef_prior=Normal())
     fitted = proper.fit(both, y, X_censored=sides)
-    with pytest.raises(ValueError, match="X_censored says the sides"):
+    with pytest.raises(ValueError, match=r"limits in some rows \(NaN, X_censored\): leave prior out"):
         fitted.to_arviz(both, y, X_censored=sides, prior=True)
+    gaps = np.where(sides != 0.0, np.nan, both)
+    proper.set_params(missing="model").fit(gaps, y)
+    with pytest.raises(ValueError, match="gaps or limits"):
+        proper.to_arviz(gaps, y, prior=True)
 
 
 @pytest.mark.thorough
