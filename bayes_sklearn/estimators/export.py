@@ -293,11 +293,13 @@ class ExportMixin:
                 f"prior=True, but Flat() can't be drawn from: use {instead}, or another proper prior; or leave prior"
                 " out."
             )
-        if problem.feature_errors is not None and problem.feature_errors.readings is not None:
+        model = described.to_pymc()
+        if {"x_free", "x_beyond", "limits_of_readings"} & model.named_vars.keys():
             raise ValueError(
-                "prior=True draws whole readings, of which X_censored says the sides that were seen: leave prior out."
+                "prior=True draws whole tables, and features have gaps or limits in some rows (NaN, X_censored):"
+                " leave prior out."
             )
-        drawn = prior_draws(described.to_pymc(), [*names, "y"], self.draws, self._fitted.seed)
+        drawn = prior_draws(model, [*names, "y"], self.draws, self._fitted.seed)
         target, frequency = drawn["y"], problem.rows.frequency
         if problem.feature_errors is not None and frequency is not None:
             # Copies of a row have true features of their own: the first stands for it.

@@ -406,7 +406,8 @@ class BayesianErrorsInVariablesRegressor(
             are in ``attrs["geometry"]``. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
             known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
             fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
-            without taking them into account, and ``reliability``. Under ``noise="known"`` with errors of y,
+            without taking them into account (with likely values in the place of ``X_censored``'s limits, drawn
+            without y), and ``reliability``. Under ``noise="known"`` with errors of y,
             ``attrs["reduced_chi_square"]`` is the least sum of squared residuals of a line in units of their errors
             (those of features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
         """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .columns import Columns
 from .compressed import Rows
 from .feature_errors import FeatureErrors
-from .messages import shown
+from .messages import shown, warn
 
 __all__ = [
     "TOO_LARGE",
@@ -123,10 +123,24 @@ def likely_readings(rows: Rows, errors: FeatureErrors, names: Sequence[str]) -> 
                 f"X_censored leaves {shown(names[noisy[j]])} less than two values that were measured: nothing tells"
                 " how it varies. Leave the feature out."
             )
+        at = rows.used[limits.cells[rows.used, j]]
+        _warn_of_placeholders(shown(names[noisy[j]]), values[own, j], limits.side[at, j], limits.limit[at, j])
     X = np.array(rows.X, dtype=np.float64)
     columns = noisy if rows.features is None else rows.features[noisy]
     X[:, columns] = limits.likely(values, lacking, rows.frequency)
     return replace(rows, X=X)
+
+
+def _warn_of_placeholders(name: str, measured: Array, side: Array, limit: Array) -> None:
+    """Warn of limits beyond which hardly any reading lies, as of -999 where nothing was detected."""
+    # So many times what was measured reaches.
+    far, least, most = 10.0, measured.min(), measured.max()
+    beyond = np.where(side < 0.0, least - limit, limit - most) > far * (most - least)
+    if beyond.any():
+        warn(
+            f"X_censored says that readings of {name} lie beyond {limit[beyond][0]:g}, far from all that were"
+            f" measured ({least:g} to {most:g}). X has to hold the limit of detection, no placeholder.",
+        )
 
 
 def imputed(table: Array, frequency: Array | None = None) -> Array:

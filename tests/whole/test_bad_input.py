@@ -431,6 +431,38 @@ TABLES = {
     ),
 }
 
+SIDES = np.zeros((N, P))
+SIDES[:9, 0] = -1.0
+LIMITS_OF_READINGS = {
+    f"X_censored {name}": Bad(("X_censored", says), data={"X_censored": given}, error=error)
+    for name, given, says, error in (
+        ("of booleans", SIDES != 0.0, "booleans, which don't say on which side", TypeError),
+        ("of words", np.full((N, P), "<"), "real numbers", TypeError),
+        ("of two", 2.0 * SIDES, "it is -2 in row 0 of 'x0'", ValueError),
+        ("NaN", np.where(SIDES, np.nan, 0.0), "it is nan in row 0 of 'x0'", ValueError),
+        ("too short", SIDES[:-1], f"there are {N} rows and {P} features", ValueError),
+        ("one a row", SIDES[:, 0], "one number a cell", ValueError),
+        ("one a feature", [-1, 0], "one number a cell", ValueError),
+        ("of all readings", np.ones((N, 1)) * [-1.0, 0.0], "less than two values that were meas", ValueError),
+        ("of other names", pd.DataFrame(SIDES, columns=["u", "v"]), r"missing \['x0', 'x1'\]", ValueError),
+    )
+} | {
+    "X_censored under nuts": Bad(
+        ("inference='nuts'", "X_censored"), {"inference": "nuts"}, data={"X_censored": SIDES}
+    ),
+    "X_censored of what is NaN": Bad(
+        ("X_censored", "where X is NaN: X has to be the limit"),
+        {"missing": "model"},
+        X=having(X, np.nan),
+        data={"X_censored": SIDES},
+    ),
+    "X_censored of three readings of a row": Bad(
+        ("X_censored", "more than two readings of row 0", "missing='model'"),
+        X=np.column_stack([X, X[:, 0] ** 2]),
+        data={"X_censored": np.column_stack([SIDES, SIDES])[:, [0, 0, 0]]},
+    ),
+}
+
 BAD_FITS = (
     LENGTHS
     | NOT_FINITE
@@ -443,6 +475,7 @@ BAD_FITS = (
     | PRIOR_PARAMETERS
     | IMPROPER
     | TABLES
+    | LIMITS_OF_READINGS
 )
 
 

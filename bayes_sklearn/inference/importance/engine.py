@@ -39,7 +39,7 @@ from ..structural.normal_equations import (
 from ..structural.true_features import TrueFeatures
 from ..structural.true_mixture import TrueMixture
 from ..structural.wild import not_plainly_wild
-from .expanded_rows import FIRST_NODES, MOST_NODES, expanded, unresolved
+from .expanded_rows import FIRST_NODES, MOST_NODES, Ends, expanded, narrowed, unresolved
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
 from .structural_nodes import StructuralNodes, solve_structural
@@ -48,6 +48,9 @@ from .working_target import selection_of, unseen_bend, working_target
 Array = NDArray[np.float64]
 
 NAME = "importance"
+
+# Fits, at most, until nodes lie where readings are.
+_ROUNDS = 6
 
 
 def why_not(problem: Problem) -> str | None:
@@ -95,15 +98,19 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         structural, units = structural_problem(problem)
         nodes = solve_structural(structural, seed=settings.seed)
         return _trusted(posterior_of(problem, nodes, units), nodes.sample)
-    n_nodes, limits = FIRST_NODES, problem.feature_errors.readings
-    while True:
-        mixture, units = row_problem(problem, n_nodes)
-        found = solve_mixture(mixture, settings.seed)
-        finer = None if limits is None else row_problem(problem, 2 * n_nodes, wider=1.3)[0]
-        coarse = [] if finer is None else unresolved(mixture, finer, found)
-        if not coarse or n_nodes >= MOST_NODES:
+    n_nodes, limits, ends = FIRST_NODES, problem.feature_errors.readings, None
+    for _ in range(_ROUNDS):
+        mixture, units = row_problem(problem, n_nodes, ends=ends)
+        found, coarse = solve_mixture(mixture, settings.seed), []
+        if limits is None:
             break
-        n_nodes *= 2
+        finer = replace(row_problem(problem, 2 * n_nodes, 1.3, ends)[0], about=mixture)
+        coarse = unresolved(mixture, finer, found)
+        if not coarse:
+            break
+        ends, left = narrowed(finer, found)
+        if left > 0.7:
+            n_nodes = min(2 * n_nodes, MOST_NODES)
     posterior = mixture_posterior(problem, mixture, found.points, found.weights, units)
     return _trusted(posterior, found, [*unseen_bend(mixture), *coarse])
 
@@ -137,13 +144,13 @@ def number_of_components(problem: Problem) -> int:
 
 
 def row_problem(
-    problem: Problem, n_nodes: int = FIRST_NODES, wider: float = 1.0
+    problem: Problem, n_nodes: int = FIRST_NODES, wider: float = 1.0, ends: Ends | None = None
 ) -> tuple[MixtureProblem, Units]:
     """Return the problem in the engine's own terms where no parameter integrates out.
 
-    `n_nodes` and `wider` are as for `expanded`, where readings are limits.
+    `n_nodes`, `wider` and `ends` are as for `expanded`, where readings are limits.
     """
-    problem, expansion = expanded(problem, n_nodes, wider)
+    problem, expansion = expanded(problem, n_nodes, wider, ends)
     count, outliers = problem.n_components, problem.outliers
     used = slice(None) if problem.rows.frequency is None else problem.rows.used
     if problem.likelihood.is_normal:

@@ -17,9 +17,11 @@ from ..structural.mixture import MixtureProblem
 from ..structural.mixture_coordinates import Expansion
 from ..structural.readings import readings_between
 
-__all__ = ["FIRST_NODES", "MOST_NODES", "expanded", "unresolved"]
+__all__ = ["FIRST_NODES", "MOST_NODES", "Ends", "expanded", "narrowed", "unresolved"]
 
 Array = NDArray[np.float64]
+
+Ends = tuple[Array, Array]
 
 # Nodes of one reading at first, and at most.
 FIRST_NODES, MOST_NODES = 32, 128
@@ -27,11 +29,16 @@ FIRST_NODES, MOST_NODES = 32, 128
 # Rows' log densities may be off by so much, all together.
 _RESOLVED = 0.02
 
+# Log densities so far below a row's highest are nothing, at so many points of the posterior.
+_NOTHING, _POINTS = -18.0, 64
+
 # A node's least part of its row in what is found before a fit.
 _LEAST = 1e-9
 
 
-def expanded(problem: Problem, n_nodes: int, wider: float = 1.0) -> tuple[Problem, Expansion | None]:
+def expanded(
+    problem: Problem, n_nodes: int, wider: float = 1.0, ends: Ends | None = None
+) -> tuple[Problem, Expansion | None]:
     """Return a problem without limits of readings, and which of its rows together are one of the data.
 
     Parameters
@@ -41,6 +48,8 @@ def expanded(problem: Problem, n_nodes: int, wider: float = 1.0) -> tuple[Proble
         Gauss-Legendre nodes of a reading.
     wider : float, default=1.0
         Factor by which the readings that are looked at reach further.
+    ends : tuple of ndarray of shape (n, q), optional
+        As `narrowed` returns them.
 
     Returns
     -------
@@ -61,7 +70,7 @@ def expanded(problem: Problem, n_nodes: int, wider: float = 1.0) -> tuple[Proble
     values = np.asarray(rows.take(used), dtype=np.float64)
     moments = limits.moments(values[:, errors.noisy], of_used.unmeasured, frequency)
     mean, sd = np.transpose(moments)
-    index, place, readings, log_weights = readings_between(limits, mean, sd, n_nodes, wider)
+    index, place, readings, log_weights = readings_between(limits, mean, sd, n_nodes, wider, ends)
     weights = np.exp(log_weights)
     for j, (mean, sd) in enumerate(moments):
         of_j = place[:, j]
@@ -87,20 +96,15 @@ def expanded(problem: Problem, n_nodes: int, wider: float = 1.0) -> tuple[Proble
         limits=None if problem.limits is None else problem.limits.take(source),
         feature_errors=replace(errors.take(source), readings=None),
     )
-    return like, Expansion(starts, log_weights, frequency)
+    return like, Expansion(starts, log_weights, frequency, X[:, errors.noisy])
 
 
 def unresolved(mixture: MixtureProblem, finer: MixtureProblem, found: Sample) -> list[str]:
     """Return why rows' densities are not to be trusted, by those of more nodes that reach further."""
-    # The same points: what coordinates are about is that of the rows they were found with.
-    own = ["center", "scaled", *(["measured"] if mixture.follows else [])]
-    about = {name: getattr(mixture, name) for name in own}
     best = found.points[np.argsort(found.weights)[-4:]]
     densities = []
     for of in (mixture, finer):
-        of.__dict__.update(about)
         placed = of.placed(best[-1])
-        placed.__dict__.update(about)
         densities.append(
             np.concatenate([placed.row_log_density(best, rows) for rows in placed.row_blocks()], axis=1)
         )
@@ -110,3 +114,41 @@ def unresolved(mixture: MixtureProblem, finer: MixtureProblem, found: Sample) ->
     return [
         f"readings that X_censored says are limits are not resolved: rows' log densities are off by {off:.2g}"
     ]
+
+
+def narrowed(finer: MixtureProblem, found: Sample) -> tuple[Ends, float]:
+    """Return between which readings rows have any density where the posterior is, and by how much less that is.
+
+    Parameters
+    ----------
+    finer : MixtureProblem
+        With nodes that reach further than those of the fit.
+    found : Sample
+        Of the posterior.
+
+    Returns
+    -------
+    ends : tuple of ndarray of shape (n, q)
+    factor : float
+        What is left of the lengths, in the mean.
+    """
+    expansion, rng = finer.expansion, np.random.default_rng(0)
+    if expansion is None:
+        raise AssertionError  # for the type checker
+    points = found.points[rng.choice(len(found.points), _POINTS, p=found.weights / found.weights.sum())]
+    placed, starts, readings = finer.placed(points[0]), expansion.starts, expansion.readings
+    index = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(readings)))
+    has_any = np.zeros(len(readings), dtype=bool)
+    for rows in placed.row_blocks():
+        of_each = placed.log_density_of_each(points, rows) + expansion.log_weights[rows]
+        groups = expansion.groups(rows)
+        highest = np.maximum.reduceat(of_each, starts[groups] - starts[groups.start], axis=1)
+        has_any[rows] = (of_each > highest[:, index[rows] - groups.start] + _NOTHING).any(axis=0)
+    lowest, highest = (of.reduceat(readings, starts) for of in (np.minimum, np.maximum))
+    none = np.where(has_any, 0.0, np.inf)[:, None]
+    low, high = np.minimum.reduceat(readings + none, starts), np.maximum.reduceat(readings - none, starts)
+    # Nodes are nowhere farther apart than that.
+    length, apart = highest - lowest, 2.0 / np.maximum(np.diff(starts, append=len(readings)), 2)[:, None]
+    low, high = np.maximum(low - apart * length, lowest), np.minimum(high + apart * length, highest)
+    cells = length > 0.0
+    return (low, high), float(np.mean((high - low)[cells] / length[cells]))

@@ -89,11 +89,16 @@ class MixtureProblem(MixtureCoordinates):
 
     def row_log_density(self, points: Array, rows: slice = slice(None)) -> Array:
         """Return each row's log density of (w, y) given z, (G, rows): one for rows that are one together."""
+        found = self.log_density_of_each(points, rows)
+        with np.errstate(all="ignore"):
+            return found if self.expansion is None else self.expansion.together(found, rows)
+
+    def log_density_of_each(self, points: Array, rows: slice) -> Array:
+        """Return the same of rows by themselves."""
         # Far away from the mode anything may happen; such points have no density.
         with np.errstate(all="ignore"):
             parts = self.taken_apart(points)
-            found = self._of_rows(parts, self._residuals(parts, rows), rows)
-            return found if self.expansion is None else self.expansion.together(found, rows)
+            return self._of_rows(parts, self._residuals(parts, rows), rows)
 
     def counted(self, rows: slice) -> Array:
         """Return how often each of those densities counts."""

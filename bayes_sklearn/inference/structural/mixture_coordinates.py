@@ -65,6 +65,8 @@ class Expansion(NamedTuple):
     """(n,) of the rows in their group."""
     frequency: Array
     """(groups,) how often each group counts."""
+    readings: Array
+    """(n, q) of the features with errors, in the data's units."""
 
     def groups(self, rows: slice) -> slice:
         """Return the groups that rows are of, which are whole ones."""
@@ -126,6 +128,8 @@ class MixtureCoordinates:
     """Share and factor of wild readings, where there may be any."""
     expansion: Expansion | None = None
     """Which rows together are one of the data; None: each is one."""
+    about: MixtureCoordinates | None = None
+    """A problem of the same parameters whose points these are, by its units and means; None: this one."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -158,7 +162,7 @@ class MixtureCoordinates:
     @cached_property
     def scaled(self) -> ScaledSlopes | None:
         """What the columns of coefficients are in units of; None: they are the coefficients."""
-        return ScaledSlopes.of(self.guide)
+        return ScaledSlopes.of(self.guide) if self.about is None else self.about.scaled
 
     @cached_property
     def guide(self) -> StructuralProblem:
@@ -196,6 +200,8 @@ class MixtureCoordinates:
     @cached_property
     def center(self) -> tuple[Array, Array, float]:
         """What is subtracted from z, w and y: their means."""
+        if self.about is not None:
+            return self.about.center
         data, weight = self.data, self.weight
         of_w = data.w if data.likely is None else data.likely
         z, w, y = (weight @ values[self.used] / weight.sum() for values in (data.z, of_w, data.y))
@@ -309,6 +315,8 @@ class MixtureCoordinates:
     @cached_property
     def measured(self) -> Measured:
         """What is known of the regression on the features as they were measured."""
+        if self.about is not None:
+            return self.about.measured
         return Measured.of(self.guide, self.mean_error, self.center[2])
 
     @cached_property

@@ -22,7 +22,12 @@ _FAR, _BEYOND = 7.5, 4.0
 
 
 def readings_between(
-    limits: ReadingLimits, mean: Array, sd: Array, n_nodes: int, wider: float = 1.0
+    limits: ReadingLimits,
+    mean: Array,
+    sd: Array,
+    n_nodes: int,
+    wider: float = 1.0,
+    ends: tuple[Array, Array] | None = None,
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_], Array, Array]:
     """Return readings that rows may have had, and their weights in an integral over them.
 
@@ -36,6 +41,8 @@ def readings_between(
         Gauss-Legendre nodes of a reading, about half as many of each of two.
     wider : float, default=1.0
         Factor by which the readings that are looked at reach further.
+    ends : tuple of ndarray of shape (n, q), optional
+        The lowest and the highest readings that are looked at, if it is known where rows have any.
 
     Returns
     -------
@@ -68,6 +75,10 @@ def readings_between(
             # In distances from the mean, positive where the limit is if readings on both sides of it may be.
             away, far = -side * (limit - center), wider * _FAR * unit
             low, high = np.minimum(-far, away - wider * _BEYOND * unit), np.minimum(away, far)
+            if ends is not None:
+                one, other = (-side * (end[index[own], j] - center) for end in ends)
+                middle, half = 0.5 * (one + other), 0.5 * wider * np.abs(one - other)
+                low, high = middle - half, np.minimum(away, middle + half)
             middle, half = 0.5 * (high + low), 0.5 * (high - low)
             readings[own, j] = center - side * (middle + half * nodes[which])
             log_weights[own] += np.log(half * weights[which])

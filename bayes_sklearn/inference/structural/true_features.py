@@ -104,7 +104,7 @@ class TrueFeatures:
 
     def expected(self, X: Array, weights: Array) -> Array:
         """Return what is expected of features with errors at rows' exact ones, on the data's scale, (rows, q)."""
-        mean = self._blocks(self.theta[:, :, None])[:, :-1, :, 0]
+        mean = self.lines[:, :-1]
         return expected_features(np.einsum("g,gqj->qj", weights, mean), X, self)
 
     def drawn(self, nodes: NDArray[np.intp], rng: np.random.Generator) -> TrueFeatures:
@@ -143,7 +143,7 @@ class TrueFeatures:
         share = np.concatenate([left, np.ones((nodes, 1))], axis=1)
         places = np.append(0, 1 + exact)
         location = np.zeros((nodes, self.n_features + 1))
-        location[:, places] = np.einsum("gb,gbj->gj", share, self._blocks(self.theta[:, :, None])[..., 0])
+        location[:, places] = np.einsum("gb,gbj->gj", share, self.lines)
         location[:, 1 + self.noisy] = self.coef - left
         factors = np.zeros((nodes, self.n_features + 1, self.root.shape[2]))
         factors[:, places] = np.einsum("gb,gbjd->gjd", share, self._blocks(self.root))
@@ -205,7 +205,7 @@ class TrueFeatures:
         exact_covariance : ndarray of shape (k, k)
             Covariance of the exact features, in the data's units.
         """
-        own = self._blocks(self.theta[:, :, None])[:, :-1, 1:, 0] / self.x_scale[self.exact]
+        own = self.lines[:, :-1, 1:] / self.x_scale[self.exact]
         explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
         unit = self.x_scale[self.noisy]
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
@@ -265,6 +265,11 @@ class TrueFeatures:
         if shared is None:
             return left, np.maximum(feature_error, 0.0)
         return left, feature_error - np.einsum("...i,...i->...", coef - left, shared)
+
+    @property
+    def lines(self) -> Array:
+        """(G, q + 1, k + 1) theta: lines of the features with errors and of the target in the exact ones."""
+        return self._blocks(self.theta[:, :, None])[..., 0]
 
     def _blocks(self, values: Array) -> Array:
         """Return what belongs to theta, (G, D, d), as (G, q + 1, k + 1, d), with zeros for a missing intercept."""

@@ -72,12 +72,7 @@ class TrueMixture:
     @classmethod
     def of_one(cls, true: TrueFeatures, rng: np.random.Generator) -> TrueMixture:
         """Return a mixture of one component, the nodes points that are drawn from what they leave open."""
-        drawn = true.drawn(np.arange(len(true.coef)), rng)
-        theta = drawn.theta
-        q, k = len(true.noisy), len(true.exact)
-        if not true.intercept:
-            theta = np.insert(theta, q * (k + 1), 0.0, axis=1)
-        lines = theta.reshape(len(theta), q + 1, k + 1)
+        q, lines = len(true.noisy), true.drawn(np.arange(len(true.coef)), rng).lines
         return cls(
             noisy=true.noisy,
             n_features=true.n_features,
@@ -86,7 +81,7 @@ class TrueMixture:
             means=lines[:, None, :q, 0],
             slopes=lines[:, :q, 1:],
             covariances=true.variance[:, None],
-            log_shares=np.zeros((len(theta), 1)),
+            log_shares=np.zeros((len(lines), 1)),
             x_mean=true.x_mean,
             x_scale=true.x_scale,
             y_mean=true.y_mean,

@@ -22,7 +22,7 @@ def table(n: int, likelihood: str, error: float) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(3)
     x = rng.normal(3.0, 1.0, n)
     w = x + error * rng.normal(size=n)
-    y = 1.0 + 2.0 * x + rng.normal(size=n)
+    y: Array = 1.0 + 2.0 * x + rng.normal(size=n)
     if likelihood == "binomial":
         y = (rng.random(n) < 1.0 / (1.0 + np.exp(-2.0 * (x - 3.0)))) * 1.0
     limit = np.quantile(w, 0.4)
@@ -54,7 +54,7 @@ def test_readings_with_errors_lie_beyond_the_limit_with_the_errors_probability(
     given: dict[str, Any] = {"x_error_distribution": "outliers"} if wild else {}
     model = Regressor(standardize=False, **given).to_pymc(X, y, X_censored=sides, X_err=0.3)
     limited = sides[:, 0] != 0.0
-    share, factor = 0.0, 1.0
+    share, factor = np.zeros(()), np.ones(())
     if wild:
         (found, share, factor), point = at_a_point(
             model, "limits_of_readings", "outlier_share", "outlier_factor"
@@ -92,8 +92,12 @@ def test_what_has_no_density_in_pymc_is_refused_by_name() -> None:
         assert len(str(error.value)) <= 400
     proper = Regressor(random_state=0, intercept_prior=Normal(), coef_prior=Normal())
     fitted = proper.fit(both, y, X_censored=sides)
-    with pytest.raises(ValueError, match="X_censored says the sides"):
+    with pytest.raises(ValueError, match=r"limits in some rows \(NaN, X_censored\): leave prior out"):
         fitted.to_arviz(both, y, X_censored=sides, prior=True)
+    gaps = np.where(sides != 0.0, np.nan, both)
+    proper.set_params(missing="model").fit(gaps, y)
+    with pytest.raises(ValueError, match="gaps or limits"):
+        proper.to_arviz(gaps, y, prior=True)
 
 
 @pytest.mark.thorough
