@@ -17,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import audit_errors
+from bayes_sklearn.inference.structural.true_mixture import TrueMixture
+from bayes_sklearn.measurements.limits import ReadingLimits
 from bayes_sklearn.metrics import log_predictive_density_scorer
 
 Array = NDArray[np.float64]
@@ -74,6 +76,24 @@ def test_predictions_average_over_the_readings_that_there_may_be(how: str) -> No
     # Rows whose readings were measured are what they are without.
     plain = {name: value for name, value in given.items() if name != "X_censored"}
     assert_allclose(mean[2], model.predict(NEW, **plain)[2], rtol=0.02)
+
+
+def test_rows_with_one_limit_and_with_two_are_each_what_they_are_alone() -> None:
+    X, y, _ = table()
+    model = Regressor(random_state=0).fit(X, y, X_err=0.3)
+    rng = np.random.default_rng(0)
+    true = TrueMixture.of_one(model._fitted.posterior.true_features, rng).drawn(np.arange(9), rng)
+    limits = ReadingLimits(np.array([[-1.0, 0.0], [-1.0, 1.0], [0.0, 0.0], [0.0, -1.0]]), NEW)
+    error = np.broadcast_to(0.09 * np.eye(2), (4, 2, 2))
+
+    def expected(rows: slice) -> Array:
+        """By a node each, of the rows together."""
+        each = true.line(NEW[rows], error[rows], limits.take(rows)).each
+        shape = (len(NEW[rows]), 9, -1)
+        return np.asarray((each.weights * each.mean).reshape(shape).sum(axis=2))
+
+    alone = [expected(slice(row, row + 1)) for row in range(4)]
+    assert_allclose(expected(slice(0, 4)), np.concatenate(alone), rtol=1e-9)
 
 
 def test_shares_average_over_the_readings_that_there_may_be() -> None:
