@@ -118,6 +118,23 @@ def one_blas_thread() -> Iterator[None]:
                 _blas_limits = None
 
 
+@contextmanager
+def numba_in_vectors() -> Iterator[None]:
+    """Run the body with what PyTensor compiles by Numba, in any thread, putting no result in an operand's place.
+
+    Of arrays that may be the same LLVM makes no vector instructions: a gradient would take twice as long.
+    """
+    from pytensor.compile import mode
+
+    modes = mode.predefined_modes
+    given = modes["NUMBA"]
+    modes["NUMBA"] = given.excluding("inplace_elemwise")
+    try:
+        yield
+    finally:
+        modes["NUMBA"] = given
+
+
 def _with_dims(draws: Mapping[str, Array]) -> dict[str, tuple[list[str], Array]]:
     """Return draws with names of their dims, as xarray takes them."""
     return {

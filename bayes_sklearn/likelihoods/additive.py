@@ -16,7 +16,7 @@ from ..priors.scales import Gamma, ScatterPrior
 from .base import Derivatives, Likelihood, Observations
 from .noise import KNOWN, Noise
 from .parameters import Auxiliary, FoldedLog, Log, given_prior
-from .special_functions import log_beta_below, log_one_less, log_rising, rising_derivatives
+from .special_functions import exp_graph, held, log_beta_below, log_one_less, log_rising, rising_derivatives
 
 __all__ = ["NormalLikelihood", "StudentTLikelihood"]
 
@@ -363,7 +363,6 @@ class StudentTLikelihood(_Additive):
         self, values: Mapping[str, Any], outlying: Any, explained: Any, count: int
     ) -> tuple[Any, Any] | None:
         import pytensor.tensor as pt
-        from pytensor.gradient import disconnected_grad
 
         # As in `normal_parts`, each row by itself, and with less left at the ends.
         fallen = 24.0
@@ -372,9 +371,9 @@ class StudentTLikelihood(_Additive):
         far = pt.minimum(pt.log1p(outlying / nu), (fallen + explained) / nu)
         lower = -pt.minimum(1.0 + fallen / nu, 13.0 * sd) - far
         upper = pt.minimum(1.0 + pt.log1p(fallen / nu), 6.0 * sd)
-        apart = disconnected_grad((upper - lower) / (count - 1.0))
-        log_precision = disconnected_grad(lower) + apart * np.arange(count)[:, None]
-        precision = disconnected_grad(pt.exp(log_precision))
+        apart = held((upper - lower) / (count - 1.0))
+        log_precision = held(lower) + apart * np.arange(count)[:, None]
+        precision = held(exp_graph(log_precision))
         log_weight = 0.5 * nu * (log_precision - precision) + pt.log(apart)
         log_weight += 0.5 * nu * pt.log(0.5 * nu) - pt.gammaln(0.5 * nu)
         return log_weight, 1.0 / precision

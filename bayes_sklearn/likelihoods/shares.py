@@ -18,10 +18,12 @@ from .noise import Noise
 from .parameters import Auxiliary, FoldedOdds
 from .proportions import LOG_ODDS, SLOPES, TINY, BetaLikelihood, resolved_dispersion_prior, shapes_graph
 from .special_functions import (
+    exp_graph,
     log_beta_below,
     log_expit,
     log_one_less,
     log_one_plus,
+    log_one_plus_graph,
     log_product,
     log_product_graph,
     log_rising,
@@ -174,8 +176,7 @@ class BinomialLikelihood(_OfShares):
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
         import pytensor.tensor as pt
 
-        # Half of what softplus costs; the log of 2 depends on the data alone.
-        rest = pt.log(0.5 + 0.5 * pt.exp(-abs(eta)))
+        rest = log_one_plus_graph(exp_graph(-abs(eta))) - np.log(2.0)  # that depends on the data alone
         return data.trials * (data.y * eta - pt.maximum(eta, 0.0) - rest)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ...measurements.messages import warn
-from .._compat import diagnostics, one_blas_thread, quietly
+from .._compat import diagnostics, numba_in_vectors, one_blas_thread, quietly
 from ..posterior import Posterior
 from ..problem import Problem
 from ..settings import SamplerSettings
@@ -248,7 +248,7 @@ def _nutpie(formulation: Formulation, settings: SamplerSettings, options: Sample
 
     def compile_model() -> Any:
         built = formulation.model()
-        with quietly():
+        with quietly(), numba_in_vectors():
             return nutpie.compile_pymc_model(built)
 
     compiled = COMPILED.get(formulation.structure, compile_model).with_data(**packed(formulation.arrays))

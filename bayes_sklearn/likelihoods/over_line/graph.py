@@ -16,6 +16,7 @@ from ..additive import NormalLikelihood
 from ..base import Likelihood, Observations
 from ..limited import ends_of, log_between_sides
 from ..noise import SCALED
+from ..special_functions import across, exp_graph, held
 from .integral import Places
 
 __all__ = ["graph_over_line", "log_selected_graph", "log_sum_graph"]
@@ -46,53 +47,68 @@ def graph_over_line(
         As there, broadcasting to (n,).
     """
     import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
 
     sides: Any = data.limits
     if likelihood.has_noise_scale:
         if noise is None:
             noise = 0.0, 0.0, data.noise.variance(values, data.standard_error, data.resolution)
-        off, with_line, own = noise
-        residual = data.y - mean
+        none = pt.zeros_like(mean)
+        off, with_line, own = (across(part + none) if hasattr(part, "owner") else part for part in noise)
+        residual, spread = across(data.y - mean), across(variance)
         square = pt.square(abs(residual) + abs(off))
-        total = variance + 2.0 * with_line + own
+        total = spread + 2.0 * with_line + own
         parts = likelihood.normal_parts_graph(values, square / own, square / total, 24)
         if parts is not None:
             log_weight, part = parts
             root = pt.sqrt(part)
-            spread = variance + 2.0 * root * with_line + part * own
+            spread = spread + 2.0 * root * with_line + part * own
             # Roots are a third of what logs cost, of which there would be one a row and part.
             logs = log_weight - 0.5 * pt.square(residual - root * off) / spread
             if data.limits is not None:
-                between = log_weight + _between(mean + root * off, spread, data, sides)
-                logs = pt.switch(pt.neq(sides.side, 0.0), between, logs)
+                between = log_weight + _between(data.y[None] - residual + root * off, spread, data, sides)
+                logs = pt.switch(pt.neq(sides.side, 0.0)[None], between, logs)
             return log_sum_graph(logs, pt.sqrt(spread)) - 0.5 * _LOG_TWO_PI
     if places is None:
         raise ValueError(
             f"Under {likelihood!r} PyMC has no probability of rows being selected (truncation) over features with"
             " errors: use inference='importance'."
         )
+    return _by_nodes(likelihood, mean, variance, values, data, places)
+
+
+def _by_nodes(
+    likelihood: Likelihood,
+    mean: Any,
+    variance: Any,
+    values: Mapping[str, Any],
+    data: Observations,
+    places: Places,
+) -> Any:
+    import pytensor.tensor as pt
+
+    # As many nodes as the row wants that wants most: an error of 1e-5 makes no difference to draws.
+    count = places.nodes.max() - 1.0
     # Less is lost in rounding, and the difference to none is nothing.
-    variance = pt.maximum(variance, 1e-12)
-    sd = pt.sqrt(variance)
-    square = 1.0 / (1.0 + places.precision * variance)
-    t = sd * places.precision * (places.target - mean) * square
+    mean, variance = across(mean), across(pt.maximum(variance, 1e-12))
+    data = replace(data, y=across(data.y), trials=across(pt.as_tensor(data.trials) + pt.zeros_like(data.y)))
+    # Where the nodes are makes no difference to the integral, nor to its derivatives.
+    center, sd = held(mean), pt.sqrt(held(variance))
+    precision = places.precision[None]
+    narrow = pt.sqrt(1.0 / (1.0 + precision * pt.square(sd)))
+    t = sd * precision * (places.target[None] - center) * pt.square(narrow)
     # One step of Newton's method by differences.
-    step = 0.5 * pt.sqrt(square)
-    three = t + step * np.array([[-1.0], [0.0], [1.0]])
-    down, middle, up = (likelihood.graph(mean + sd * three, values, data)[i] for i in range(3))
+    step = 0.5 * narrow
+    fixed = {name: held(value) for name, value in values.items()}
+    three = likelihood.graph(center + sd * (t + step * np.array([[-1.0], [0.0], [1.0]])), fixed, data)
+    down, middle, up = (three[i : i + 1] for i in range(3))
     bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
     width = 1.0 / pt.sqrt(1.0 + bend)
     t = t + pt.clip((0.5 * (up - down) / step - t) * pt.square(width), -3.0 * width, 3.0 * width)
-    # As many nodes as the row wants that wants most: an error of 1e-5 makes no difference to draws.
-    count = places.nodes.max() - 1.0
-    z = places.span / (count - 1.0) * pt.arange(count)[:, None] - places.below
-    # Where the nodes are makes no difference to the integral, nor to its derivatives.
-    eta = disconnected_grad(mean + sd * (t + width * z))
-    apart = disconnected_grad(sd * width * places.span / (count - 1.0))
-    normal = -0.5 * pt.square(eta - mean) / variance
-    total = log_sum_graph(likelihood.graph(eta, values, data) + normal)
-    return total + pt.log(apart) - 0.5 * (pt.log(variance) + _LOG_TWO_PI)
+    first = across((center + sd * (t - width * places.below[None]))[0])
+    apart = held(across((sd * width * places.span[None] / (count - 1.0))[0]))
+    eta = held(first) + apart * pt.arange(count)[:, None]
+    total = log_sum_graph(likelihood.graph(eta, values, data) - 0.5 * pt.square(eta - mean) / variance)
+    return total + (pt.log(apart) - 0.5 * (pt.log(variance) + _LOG_TWO_PI))[0]
 
 
 def log_selected_graph(
@@ -148,8 +164,7 @@ def log_sum_graph(logs: Any, divided: Any = 1.0) -> Any:
     In PyTensor; the highest one must be finite.
     """
     import pytensor.tensor as pt
-    from pytensor.gradient import disconnected_grad
 
-    highest = disconnected_grad(logs.max(axis=0))
+    highest = across(held(logs).max(axis=0))
     # With nothing added it would become an operation that looks for infinities, and another one for its derivatives.
-    return highest + pt.log((pt.exp(logs - highest) / divided).sum(axis=0) + 1e-300)
+    return highest[0] + pt.log((exp_graph(logs - highest) / divided).sum(axis=0) + 1e-300)
