@@ -98,8 +98,7 @@ def _by_nodes(
     t = sd * precision * (places.target[None] - center) * pt.square(narrow)
     # One step of Newton's method by differences.
     step = 0.5 * narrow
-    fixed = {name: held(value) for name, value in values.items()}
-    three = likelihood.graph(center + sd * (t + step * np.array([[-1.0], [0.0], [1.0]])), fixed, data)
+    three = likelihood.graph(center + sd * (t + step * np.array([[-1.0], [0.0], [1.0]])), values, data)
     down, middle, up = (three[i : i + 1] for i in range(3))
     bend = pt.maximum(2.0 * middle - up - down, 0.0) / pt.square(step)
     width = 1.0 / pt.sqrt(1.0 + bend)
