@@ -71,7 +71,7 @@ def solve(problem: Problem, engine: str, settings: SamplerSettings) -> Posterior
 def _for_want_of_a_better(doubt: NotTrusted, problem: Problem) -> Posterior:
     """Return the posterior that its engine doesn't trust, with a warning."""
     sampled = "inference='nuts', or " if ENGINES["nuts"].why_not(problem) is None else ""
-    warn(f"{doubt} Use {sampled}a narrower coef_prior.", ConvergenceWarning)
+    warn(f"{doubt} Use {sampled}{doubt.remedy}.", ConvergenceWarning)
     return doubt.posterior
 
 

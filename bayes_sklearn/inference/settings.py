@@ -34,8 +34,11 @@ class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller 
         A sentence that names the figures.
     posterior : Posterior
         The solution, in the model's units.
+    remedy : str, default="a narrower coef_prior"
+        What to use instead.
     """
 
-    def __init__(self, reason: str, posterior: Posterior):
+    def __init__(self, reason: str, posterior: Posterior, remedy: str = "a narrower coef_prior"):
         super().__init__(reason)
         self.posterior = posterior
+        self.remedy = remedy

@@ -204,7 +204,7 @@ def resolve_reading_limits(
     if len(many):
         raise ValueError(
             f"X_censored marks more than two readings of row {many[0]}, and in {len(many)} rows all together: leave"
-            " these rows out, or make the rest of them NaN, with missing='model'."
+            " these rows out. Chosen by their features, the others have the same line."
         )
     return ReadingLimits(side, np.where(side != 0.0, X, 0.0))
 

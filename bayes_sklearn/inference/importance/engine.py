@@ -112,6 +112,9 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         if left > 0.7:
             n_nodes = min(2 * n_nodes, MOST_NODES)
     posterior = mixture_posterior(problem, mixture, found.points, found.weights, units)
+    if coarse and not found.doubts:
+        remedy = "the rows alone whose readings were measured"  # chosen by features, they have the same line
+        raise NotTrusted(f"Importance sampling is not to be trusted here: {coarse[0]}.", posterior, remedy)
     return _trusted(posterior, found, [*unseen_bend(mixture), *coarse])
 
 

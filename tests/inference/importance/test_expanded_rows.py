@@ -216,6 +216,7 @@ def test_what_is_not_resolved_says_so_and_sends_nobody_to_nuts(monkeypatch: pyte
         BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y, X_censored=sides)
     said = str(caught[0].message)
     assert "nuts" not in said.lower()
+    assert said.endswith("Use the rows alone whose readings were measured.")
     assert len(said) <= 400
 
 
