@@ -457,7 +457,7 @@ LIMITS_OF_READINGS = {
         data={"X_censored": SIDES},
     ),
     "X_censored of three readings of a row": Bad(
-        ("X_censored", "more than two readings of row 0", "missing='model'"),
+        ("X_censored", "more than two readings of row 0", "leave these rows out"),
         X=np.column_stack([X, X[:, 0] ** 2]),
         data={"X_censored": np.column_stack([SIDES, SIDES])[:, [0, 0, 0]]},
     ),
