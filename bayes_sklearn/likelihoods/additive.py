@@ -15,8 +15,9 @@ from ..priors.base import Prior, ScalePrior
 from ..priors.scales import Gamma, ScatterPrior
 from .base import Derivatives, Likelihood, Observations
 from .noise import KNOWN, Noise
+from .over_line.vectorised import exp_graph, held
 from .parameters import Auxiliary, FoldedLog, Log, given_prior
-from .special_functions import exp_graph, held, log_beta_below, log_one_less, log_rising, rising_derivatives
+from .special_functions import log_beta_below, log_one_less, log_rising, rising_derivatives
 
 __all__ = ["NormalLikelihood", "StudentTLikelihood"]
 

@@ -154,17 +154,17 @@ class Truncated(_OfOther):
 
     def log_selected(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         """Return the log probability that each row was selected: arguments and shape are those of `log_density`."""
-        return self.of.log_between(eta, values, data, *self._ends(data))
+        return self.of.log_between(eta, values, data, *self.ends(data))
 
-    def _ends(self, data: Observations) -> tuple[Array, Array]:
-        """Return the limits of each row's target."""
+    def ends(self, data: Observations) -> tuple[Array, Array]:
+        """Return the limits of each row's target, (n,) each."""
         lower, upper = ends_of(self, data, (self.lower, self.upper))
         return lower + np.zeros(len(data.y)), upper + np.zeros(len(data.y))
 
     def log_between(
         self, eta: Array, values: Mapping[str, Array], data: Observations, lower: Array, upper: Array
     ) -> Array:
-        least, most = self._ends(data)
+        least, most = self.ends(data)
         lower, upper = np.clip(lower, least, most), np.clip(upper, least, most)
         return self.of.log_between(eta, values, data, lower, upper) - self.log_selected(eta, values, data)
 
@@ -172,7 +172,7 @@ class Truncated(_OfOther):
         return self.of.log_density(eta, values, data) - self.log_selected(eta, values, data)
 
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        lower, _ = self._ends(data)
+        lower, _ = self.ends(data)
         log_selected = self.log_selected(eta, values, data)
         found = np.exp(self.of.log_between(eta, values, data, lower, data.y) - log_selected)
         if self.counted:
@@ -201,7 +201,7 @@ class Truncated(_OfOther):
 
     def holds(self, target: Array, data: Observations) -> NDArray[np.bool_]:
         """Return which targets lie between the limits."""
-        lower, upper = self._ends(data)
+        lower, upper = self.ends(data)
         return (target > lower) & (target <= upper)
 
     def _inverse(
@@ -214,7 +214,7 @@ class Truncated(_OfOther):
             return np.exp(self.of.log_between(eta, values, data, lower, upper) - log_selected)
 
         # An end that is infinite comes to where next to nothing lies beyond.
-        ends = [np.broadcast_to(end, shape) for end in self._ends(data)]
+        ends = [np.broadcast_to(end, shape) for end in self.ends(data)]
         low, high = (np.clip(end, self.link.lower - 1.0, self.link.upper) for end in ends)
         own = self.of.link.mean(eta) + np.zeros(shape)
         low = np.where(np.isfinite(low), low, np.minimum(np.where(np.isfinite(high), high, own), own))

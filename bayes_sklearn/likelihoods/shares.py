@@ -15,15 +15,14 @@ from ..priors.base import ScalePrior, UnitPrior
 from .base import Derivatives, Likelihood, Observations, counts, counts_below
 from .links import LOGIT
 from .noise import Noise
+from .over_line.vectorised import exp_graph, log_one_plus_graph
 from .parameters import Auxiliary, FoldedOdds
 from .proportions import LOG_ODDS, SLOPES, TINY, BetaLikelihood, resolved_dispersion_prior, shapes_graph
 from .special_functions import (
-    exp_graph,
     log_beta_below,
     log_expit,
     log_one_less,
     log_one_plus,
-    log_one_plus_graph,
     log_product,
     log_product_graph,
     log_rising,

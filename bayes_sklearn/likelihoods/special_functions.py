@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from math import factorial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincc, betaln, psi, zeta
 
+from .over_line.vectorised import polynomial
+
 __all__ = [
-    "across",
-    "exp_graph",
-    "held",
     "log_beta_below",
     "log_excess",
     "log_expit",
     "log_one_less",
     "log_one_plus",
-    "log_one_plus_graph",
     "log_product",
     "log_product_graph",
     "log_rising",
@@ -111,105 +106,6 @@ def _log_rising_large(q: Array, m: Array) -> Array:
     return _log_rising_small(shifted, m) + np.log(above / below) - m * np.log(shifted * a)
 
 
-def across(vector: Any) -> Any:
-    """Return PyTensor's vector as (1, n), an array of its own.
-
-    Of a view compilers don't know that its numbers lie side by side, and use no vector instructions. What it is made
-    of is found once, and not with every row of what it is broadcast to.
-    """
-    import pytensor.tensor as pt
-
-    return pt.maximum(vector[None], -np.finfo(np.float64).max)
-
-
-@cache
-def _held() -> Any:
-    import pytensor.scalar as ps
-    from pytensor.tensor.elemwise import Elemwise
-
-    class Held(ps.Composite):
-        def connection_pattern(self, node: Any) -> list[list[bool]]:
-            return [[False]]
-
-    number = ps.float64()
-    return Elemwise(Held([number], [ps.identity(number)], name="held"))
-
-
-def held(x: Any) -> Any:
-    """Return PyTensor's array without derivatives.
-
-    Its own `disconnected_grad` goes where graphs are simplified, which nutpie does before it takes derivatives.
-    """
-    return _held()(x)
-
-
-def exp_graph(x: Any) -> Any:
-    """Return exp(x) in PyTensor by products alone, which compilers put into vector instructions: a fifth of its cost.
-
-    To 1e-14 of what there is for x from -10 to 10, to 2e-8 from -40; no less than exp(-100).
-    """
-    return _by_numbers(_exp, _exp_slope)(x)
-
-
-def _exp(x: Any) -> Any:
-    import pytensor.scalar as ps
-
-    least, halvings, degree = -100.0, 6, 10
-    above: Any = ps.maximum(x, np.float64(least))
-    small = above * np.float64(0.5**halvings)
-    value = _polynomial(small, [1.0 / factorial(power) for power in range(degree + 1)])
-    for _ in range(halvings):
-        value = value * value
-    return value
-
-
-def log_one_plus_graph(x: Any) -> Any:
-    """Return log(1 + x) of x from 0 to 1 in PyTensor, as cheaply, to 4e-16."""
-    return _by_numbers(_log_one_plus, _log_one_plus_slope)(x)
-
-
-def _log_one_plus(x: Any) -> Any:
-    # Twice the inverse hyperbolic tangent, about the middle of the logs.
-    middle = np.sqrt(2.0)
-    t = (x + np.float64(1.0 - middle)) / (x + np.float64(1.0 + middle))
-    series = _polynomial(t * t, [2.0 / (2 * power + 1) for power in range(10)])
-    return series * t + np.float64(np.log(middle))
-
-
-def _exp_slope(x: Any, value: Any) -> Any:
-    return value
-
-
-def _log_one_plus_slope(x: Any, value: Any) -> Any:
-    return np.float64(1.0) / (x + np.float64(1.0))
-
-
-@cache
-def _by_numbers(function: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Any:
-    """Return the operation on arrays that a function of PyTensor's numbers is, with a slope of its own.
-
-    It is compiled as it stands: of squares of squares PyTensor would make one long product.
-    """
-    import pytensor.scalar as ps
-    from pytensor.tensor.elemwise import Elemwise
-
-    class Numbers(ps.Composite):
-        def pullback(self, inputs: Any, outputs: Any, of_outputs: Any) -> list[Any]:
-            return [of_outputs[0] * slope(inputs[0], outputs[0])]
-
-        L_op = pullback  # type: ignore[assignment]  # before PyTensor 3
-
-    number = ps.float64()
-    return Elemwise(Numbers([number], [function(number)], name=function.__name__))
-
-
-def _polynomial(x: Any, coefficients: Sequence[float]) -> Any:
-    total: Any = np.float64(coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        total = total * x + np.float64(coefficient)
-    return total
-
-
 def log_product_graph(share: Any, odds: Any, m: Any) -> Any:
     """Return what `log_product` does, in PyTensor; its derivatives lose no more than m times a rounding error."""
     import pytensor.tensor as pt
@@ -232,7 +128,7 @@ def _eight_graph(first: Any, step: Any, square: Any) -> Any:
 
 
 def _stirling_graph(t: Any) -> Any:
-    return _polynomial(t * t, _ECONOMISED) * t
+    return polynomial(t * t, _ECONOMISED) * t
 
 
 def log_product(share: Array, odds: Array, m: Array) -> Array:

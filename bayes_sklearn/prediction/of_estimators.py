@@ -71,10 +71,11 @@ def distribution_of_measured(
 
     Of a model with ``missing="model"`` rows whose target is NaN are rows to predict: nothing was measured of them.
     """
-    distribution = predictive_distribution(estimator, X, **predict_params)
+    regressor, table = final_regressor(estimator, X)
+    distribution = predictive_distribution(regressor, table, **predict_params)
     # Others' distributions know of no such thing.
     distribution = getattr(distribution, "of_measurements", lambda: distribution)()
-    if getattr(final_regressor(estimator, X)[0], "missing", None) == "model":
+    if getattr(regressor, "missing", None) == "model":
         known = ~np.isnan(read_target(y, allow_nan=True))
         if not known.all():
             distribution = copy(distribution)

@@ -18,7 +18,7 @@ from ..inference.structural.readings import most_readings
 from ..inference.structural.true_features import TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
-from ..likelihoods.limited import Censored, ends_of
+from ..likelihoods.limited import Censored, Truncated
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.over_line.integral import log_density_over_line, parts_over_line
 from ..measurements.limits import Limits, ReadingLimits
@@ -104,8 +104,7 @@ class GivenDraws:
             found = self._measured(true, observed.X[rows], feature_error[rows], readings, data, of_draws)
             if self.truncation is None:
                 return found
-            ends = ends_of(self.likelihood, data, self.truncation)
-            return SelectedRowsGivenDraws(found, *(end + np.zeros(len(data.y)) for end in ends))
+            return SelectedRowsGivenDraws(found, *Truncated(self.likelihood, *self.truncation).ends(data))
         centred = observed.X[rows] - self.center
         eta = draws.location[:, 1:] @ centred.T
         eta += draws.location[:, :1]

@@ -247,7 +247,8 @@ class Simulation:
             return table, y
         cut_off = Truncated(self.problem.likelihood, *self.problem.truncation)
         data = Observations(y, trials=1.0 if self.problem.trials is None else self.problem.trials)
-        for _ in range(tries := 5000):
+        tries = 5000
+        for _ in range(tries):
             outside = ~cut_off.holds(y, data)
             if not outside.any():
                 return table, y

@@ -5,6 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -238,7 +239,7 @@ class _Stated:
 
     def turned(self, where: NDArray[np.bool_]) -> _Stated:
         """Return it with high and low changed in some rows, where noise is added to the line."""
-        found = _Stated(self.rows, self.divisor)
+        found = copy(self)
         found.sign = np.where(where & self.added, -1.0, 1.0)
         return found
 

@@ -457,11 +457,11 @@ def prediction_metadata(monkeypatch):
     """Metadata that reached the prediction of each fold; BayesianRidge itself takes none."""
     seen = []
 
-    def record(estimator, X, **metadata):
+    def record(estimator, X, y, **metadata):
         seen.append(metadata)
         return predictive_distribution(estimator, X)
 
-    monkeypatch.setattr(metrics.scorers, "predictive_distribution", record)
+    monkeypatch.setattr(metrics.scorers, "distribution_of_measured", record)
     return seen
 
 

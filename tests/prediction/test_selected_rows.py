@@ -26,8 +26,9 @@ def test_rows_are_of_a_distribution_that_is_cut_off(limits: tuple[float, float],
     rows = MeasuredRowsGivenDraws(
         NormalLikelihood(), Observations(y, noise=SCALED), {"noise_scale": scale}, mean, variance, noise
     )
+    ends = (np.full(n, limit) for limit in limits)
     weights = rng.dirichlet(np.ones(count), size=(draws, n)).transpose(0, 2, 1)
-    selected = SelectedRowsGivenDraws(rows if count == 1 else MixedRowsGivenDraws(rows, weights), *limits)
+    selected = SelectedRowsGivenDraws(rows if count == 1 else MixedRowsGivenDraws(rows, weights), *ends)
     if noise is None:
         sd = np.sqrt(variance + np.square(scale))
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.additive import NormalLikelihood
-from ...likelihoods.limited import Censored, ends_of
+from ...likelihoods.limited import Censored, Truncated
 from ...likelihoods.noise import KNOWN
 from ...likelihoods.parameters import Auxiliary
 from ...measurements.limits import Limits
@@ -90,8 +90,7 @@ def selection_of(
     if problem.truncation is None:
         return None
     data = problem.observations().take(used)
-    ends = ends_of(problem.likelihood, data, problem.scaled_truncation)
-    lower, upper = (end + np.zeros(len(data.y)) for end in ends)
+    lower, upper = Truncated(problem.likelihood, *problem.scaled_truncation).ends(data)
     limits = Limits(np.ones(len(data.y), dtype=bool), lower, upper)
     data = replace(data, y=np.where(np.isfinite(lower), lower, upper), limits=limits)
     return Target(Censored(problem.likelihood.population), data, auxiliary, np.zeros(0), (1.0, 0.0))

@@ -16,8 +16,8 @@ from ..additive import NormalLikelihood
 from ..base import Likelihood, Observations
 from ..limited import ends_of, log_between_sides
 from ..noise import SCALED
-from ..special_functions import across, exp_graph, held
 from .integral import Places
+from .vectorised import across, exp_graph, held
 
 __all__ = ["graph_over_line", "log_selected_graph", "log_sum_graph"]
 
@@ -65,7 +65,7 @@ def graph_over_line(
             # Roots are a third of what logs cost, of which there would be one a row and part.
             logs = log_weight - 0.5 * pt.square(residual - root * off) / spread
             if data.limits is not None:
-                between = log_weight + _between(data.y[None] - residual + root * off, spread, data, sides)
+                between = log_weight + _between(across(mean) + root * off, spread, data, sides)
                 logs = pt.switch(pt.neq(sides.side, 0.0)[None], between, logs)
             return log_sum_graph(logs, pt.sqrt(spread)) - 0.5 * _LOG_TWO_PI
     if places is None:
