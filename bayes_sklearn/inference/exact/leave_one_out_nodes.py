@@ -103,7 +103,7 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
         rows, log_spacing = [weighting(problem)], 0.0
     found = []
     for one in rows:
-        scatter = float(np.exp(one.log_scatter_ratio)) if problem.noise.scatters else 0.0
+        scatter = float(np.exp(one.log_ratios[0])) if problem.noise.scatters else 0.0
         if prior.scale_prior is not None:
             found.append(Component(ScaleLattice(learned(problem, prior, [one])), scatter, log_spacing))
             continue
@@ -117,9 +117,8 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
 def _of_fixed(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[LeftOutNodes, float]:
     """Return nodes where the prior's scale is fixed, and the log of what their weights lack."""
     if problem.noise.multiplies:
-        scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise.combined else None
         lowest = problem.resolution(rows.factor)
-        of = ScaledIntegrand(problem, given, -rows.log_weight, scatter, lowest)
+        of = ScaledIntegrand(problem, given, -rows.log_weight, rows.log_ratios, lowest)
         log_scale, _, _ = trapezoid(of.log_density, of.intervals())
         return NoiseLattice.of(of, np.exp(log_scale)), of.constant
     one = np.ones(1)

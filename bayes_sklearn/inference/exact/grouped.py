@@ -1,0 +1,214 @@
+"""Exact posteriors of rows in groups: over the standard deviations of the groups' effects, and the scatter beside them.
+
+Each value of them weights the rows anew, and given it everything is Gaussian. One is integrated over on a lattice,
+more by importance sampling. Equations (n) are those of ``docs/maths.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...priors.base import ScalePrior
+from ..given_scale import ConditionalPrior
+from ..groups.effects import AtScales, Effects
+from ..groups.rows import GroupedRows
+from ..numerics.importance_sampling import Component, find_mode, sample
+from ..numerics.quadrature import peak_intervals
+from ..posterior import ScaleMasses
+from ..problem import Problem
+from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
+from .scale_lattice import masses_below, masses_between
+from .scatter_integrals import few, joined, lattice, lost_scatter, wide_density
+from .weightings import Found, Solved, Weighting, solve
+
+__all__ = ["Integrated", "integrated"]
+
+Array = NDArray[np.float64]
+
+
+class Integrated(NamedTuple):
+    """The posterior over the scales."""
+
+    found: Found
+    scales: Array
+    """(T, D) of each weighting, by the noise scale, or, where that is one, themselves: the scatter's first."""
+    totals: Array
+    """(T, geometries) log integrals."""
+    masses: Mapping[str, tuple[Array, Array]]
+    """As `Posterior.scale_masses`."""
+    effects: Effects
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The rows at any scales, in coordinates in which their density is about a bell."""
+
+    problem: Problem
+    rows: GroupedRows
+
+    @cached_property
+    def has_scatter(self) -> bool:
+        return self.problem.noise.scatters
+
+    @cached_property
+    def unit(self) -> Array:
+        """(D,) scales that are about as large as what rows say of what they are of."""
+        information = np.maximum(self.rows.information, np.finfo(np.float64).tiny)
+        own = 1.0 / information
+        return np.append(self.problem.scatter_unit, own) if self.has_scatter else own
+
+    @cached_property
+    def lost(self) -> Array:
+        """(D,) scales below which there is nothing to see."""
+        layout = self.rows.layout
+        counts = np.concatenate([np.full(w, s) for w, s in zip(layout.widths, layout.sizes, strict=True)])
+        own = (2.0 / counts) ** 0.25 * self.unit[int(self.has_scatter) :]
+        return np.append(lost_scatter(self.problem), own) if self.has_scatter else own
+
+    @cached_property
+    def _priors(self) -> tuple[ScalePrior, ...]:
+        """Of scales that are no multiples of the noise scale, so that the density has theirs."""
+        problem = self.problem
+        if problem.noise.multiplies:
+            return ()
+        scatter = (problem.noise_prior,) if self.has_scatter else ()
+        return scatter + problem.group_priors
+
+    def scales(self, u: Array) -> Array:
+        """Return scales at coordinates, (M, D)."""
+        return scatter_at(u, self.lost)
+
+    def at(self, u: Array) -> tuple[list[Weighting], list[AtScales]]:
+        """Return the rows at coordinates, (M, D), weighted with their density."""
+        scales, weightings, others = self.scales(u), [], []
+        log_volume = np.log1p(np.exp(-u)).sum(axis=1)
+        for k, prior in enumerate(self._priors):
+            log_volume += prior.log_density(scales[:, k]) + np.log(scales[:, k])
+        own = int(self.has_scatter)
+        for one, volume in zip(scales, log_volume.tolist(), strict=True):
+            split = self.rows.split(float(one[0]) if own else 0.0)
+            found = self.rows.marginal(split, one[own:])
+            weightings.append(Weighting(found.factor, found.log_weight + volume, tuple(np.log(one).tolist())))
+            if found.others is not None:
+                others.append(found.others)
+        return weightings, others
+
+    def wide(self, u: Array) -> Array:
+        """Return the log density of coordinates, (M, D), under a wide prior of the coefficients."""
+        found, _ = self.at(u)
+        log_weight = np.array([one.log_weight for one in found])
+        log_ratios = np.array([one.log_ratios for one in found]).T
+        factors = np.array([one.factor for one in found])
+        return wide_density(self.problem, factors, log_weight, log_ratios, self.problem.total_weight)
+
+    def effects(self, u: Array, others: list[AtScales], found: Found) -> Effects:
+        """Return the groups' effects at nodes."""
+        scales, own, problem = self.scales(u), int(self.has_scatter), self.problem
+        distinct, which = np.unique(scales[:, 0] if own else np.zeros(len(u)), return_inverse=True)
+        rest = np.array([self.rows.split(float(scatter)).rest for scatter in distinct])
+        p = problem.rows.n_features
+        return Effects(
+            self.rows.layout,
+            rest,
+            which,
+            scales[:, own:],
+            tuple(others),
+            found.weighting,
+            found.noise_scale if problem.noise.multiplies else np.ones(len(found.noise_scale)),
+            np.zeros(p),
+            np.ones(p),
+            0.0,
+            1.0,
+        )
+
+
+def integrated(problem: Problem, prior: ConditionalPrior) -> Integrated:
+    """Return the posterior of a problem with groups, over all scales."""
+    source = Source(problem, GroupedRows(problem))
+    return _on_lattice(source, prior) if len(source.lost) == 1 else _sampled(source, prior)
+
+
+def _names(source: Source) -> list[str]:
+    """Return the scales' names in `Posterior.scale_masses`."""
+    own = [f"group_std_{k}" for k in range(source.rows.layout.n_scales)]
+    return ["scatter", *own] if source.has_scatter else own
+
+
+def _on_lattice(source: Source, prior: ConditionalPrior) -> Integrated:
+    """Integrate over one scale: a lattice, and a few of its points that stand for all."""
+    problem, lost = source.problem, float(source.lost[0])
+
+    def solved(u: Array) -> Solved:
+        return solve(problem, prior, source.at(u[:, None])[0])
+
+    # Standard deviations so many times (its log) larger than what rows say are looked at first.
+    upper = 6.0
+    intervals = peak_intervals(
+        lambda u: source.wide(u[:, None]),
+        LOWEST,
+        upper + float(np.log(source.unit[0] / lost)),
+        max(problem.tail, 1.0),
+    )
+    parts, spacing = lattice(solved, intervals[0][0], intervals[-1][1])
+    u, log_density = joined(parts)
+    log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
+    share = np.exp(log_density - np.logaddexp.reduce(log_density))
+    points, shares = few(scatter_at(u, lost), share, float(source.unit[0]))
+    at = scatter_coordinate(points, lost)[:, None]
+    weightings, others = source.at(at)
+    final = solve(problem, prior, weightings)
+    more = np.log(np.maximum(shares, 1e-300)) + log_total - np.logaddexp.reduce(final.totals, axis=1)
+    found = final.found(more)
+
+    def masses() -> Mapping[str, tuple[Array, Array]]:
+        (name,), logs = _names(source), [np.log(scatter_at(u, lost)) for u, _ in parts]
+        scales = [solved.scales({name: own}) for own, (_, solved) in zip(logs, parts, strict=True)]
+        log_weights = np.concatenate([weights for weights, _ in scales])
+        values = {key: np.concatenate([of[key] for _, of in scales]) for key in scales[0][1]}
+        below = masses_below(log_weights, values, {**parts[0][1].spacings, name: spacing})
+        if not problem.noise.multiplies:
+            below[name] = masses_between(np.log(scatter_at(u, lost)), share)
+        return below
+
+    return Integrated(
+        found,
+        source.scales(at),
+        final.totals + more[:, None],
+        ScaleMasses(masses),
+        source.effects(at, others, found),
+    )
+
+
+def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
+    """Integrate over several scales: points drawn from about their density under a wide prior, weighed by their own."""
+    problem, d = source.problem, len(source.lost)
+    rng = np.random.default_rng(0)
+    start = np.log(np.maximum(source.unit / source.lost, 1.0))
+    center, root, _ = find_mode(source.wide, start, np.eye(d))
+    # Points that stand for all, and the share below which one has no say.
+    size, no_share = 2 ** min(6 + d, 9), 1e-5
+    found = sample(source.wide, [Component(center, root)], size, rng)
+    kept = found.weights > no_share * found.weights.max()
+    points, weights = found.points[kept], found.weights[kept]
+    weightings, others = source.at(points)
+    level = source.wide(points)
+    final = solve(
+        problem,
+        prior,
+        [one._replace(log_weight=one.log_weight - at) for one, at in zip(weightings, level, strict=True)],
+    )
+    more = np.log(weights) + found.log_total
+    nodes = final.found(more)
+    return Integrated(
+        nodes,
+        source.scales(points),
+        final.totals + more[:, None],
+        nodes.scale_masses,
+        source.effects(points, others, nodes),
+    )
