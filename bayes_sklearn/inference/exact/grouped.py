@@ -1,4 +1,4 @@
-"""Exact posteriors of rows in groups: over the standard deviations of the groups' effects, and the scatter beside them.
+"""Exact posteriors of rows in groups: over the standard deviations of the groups' effects, and the scatter's.
 
 Each value of them weights the rows anew, and given it everything is Gaussian. One is integrated over on a lattice,
 more by importance sampling. Equations (n) are those of ``docs/maths.md``.
@@ -45,6 +45,17 @@ class Integrated(NamedTuple):
     effects: Effects
 
 
+class AtPoints(NamedTuple):
+    """Rows at some scales."""
+
+    u: Array
+    """(M, D) coordinates."""
+    weightings: list[Weighting]
+    rest: list[Array]
+    """What stands for each group: one for all, or, with a scatter, one a point."""
+    others: list[AtScales]
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """The rows at any scales, in coordinates in which their density is about a bell."""
@@ -84,41 +95,51 @@ class Source:
         """Return scales at coordinates, (M, D)."""
         return scatter_at(u, self.lost)
 
-    def at(self, u: Array) -> tuple[list[Weighting], list[AtScales]]:
+    def at(self, u: Array) -> AtPoints:
         """Return the rows at coordinates, (M, D), weighted with their density."""
-        scales, weightings, others = self.scales(u), [], []
+        scales, found = self.scales(u), AtPoints(u, [], [], [])
         log_volume = np.log1p(np.exp(-u)).sum(axis=1)
         for k, prior in enumerate(self._priors):
             log_volume += prior.log_density(scales[:, k]) + np.log(scales[:, k])
         own = int(self.has_scatter)
         for one, volume in zip(scales, log_volume.tolist(), strict=True):
             split = self.rows.split(float(one[0]) if own else 0.0)
-            found = self.rows.marginal(split, one[own:])
-            weightings.append(Weighting(found.factor, found.log_weight + volume, tuple(np.log(one).tolist())))
-            if found.others is not None:
-                others.append(found.others)
-        return weightings, others
+            marginal = self.rows.marginal(split, one[own:])
+            found.weightings.append(
+                Weighting(marginal.factor, marginal.log_weight + volume, tuple(np.log(one).tolist()))
+            )
+            if own or not found.rest:
+                found.rest.append(split.rest)
+            if marginal.others is not None:
+                found.others.append(marginal.others)
+        return found
 
     def wide(self, u: Array) -> Array:
         """Return the log density of coordinates, (M, D), under a wide prior of the coefficients."""
-        found, _ = self.at(u)
-        log_weight = np.array([one.log_weight for one in found])
-        log_ratios = np.array([one.log_ratios for one in found]).T
-        factors = np.array([one.factor for one in found])
-        return wide_density(self.problem, factors, log_weight, log_ratios, self.problem.total_weight)
+        density = np.full(len(u), -np.inf)
+        # Standard deviations so many times (its log) larger than what rows say of what they are of are none.
+        most = 40.0
+        inside = np.flatnonzero(((u >= LOWEST) & (u < most)).all(axis=1))
+        if len(inside):
+            # Rows of one point at a time: what stands for groups is large.
+            found = [self.at(u[[i]]).weightings[0] for i in inside]
+            log_weight = np.array([one.log_weight for one in found])
+            log_ratios = np.array([one.log_ratios for one in found]).T
+            factors = np.array([one.factor for one in found])
+            total_weight = self.problem.total_weight
+            density[inside] = wide_density(self.problem, factors, log_weight, log_ratios, total_weight)
+        return density
 
-    def effects(self, u: Array, others: list[AtScales], found: Found) -> Effects:
+    def effects(self, at: AtPoints, found: Found) -> Effects:
         """Return the groups' effects at nodes."""
-        scales, own, problem = self.scales(u), int(self.has_scatter), self.problem
-        distinct, which = np.unique(scales[:, 0] if own else np.zeros(len(u)), return_inverse=True)
-        rest = np.array([self.rows.split(float(scatter)).rest for scatter in distinct])
+        scales, own, problem = self.scales(at.u), int(self.has_scatter), self.problem
         p = problem.rows.n_features
         return Effects(
             self.rows.layout,
-            rest,
-            which,
+            np.array(at.rest),
+            np.arange(len(scales)) if own else np.zeros(len(scales), dtype=np.intp),
             scales[:, own:],
-            tuple(others),
+            tuple(at.others),
             found.weighting,
             found.noise_scale if problem.noise.multiplies else np.ones(len(found.noise_scale)),
             np.zeros(p),
@@ -145,14 +166,14 @@ def _on_lattice(source: Source, prior: ConditionalPrior) -> Integrated:
     problem, lost = source.problem, float(source.lost[0])
 
     def solved(u: Array) -> Solved:
-        return solve(problem, prior, source.at(u[:, None])[0])
+        return solve(problem, prior, source.at(u[:, None]).weightings)
 
     # Standard deviations so many times (its log) larger than what rows say are looked at first.
-    upper = 6.0
+    upper = 6.0 + float(np.log(source.unit[0] / lost))
     intervals = peak_intervals(
         lambda u: source.wide(u[:, None]),
         LOWEST,
-        upper + float(np.log(source.unit[0] / lost)),
+        upper,
         max(problem.tail, 1.0),
     )
     parts, spacing = lattice(solved, intervals[0][0], intervals[-1][1])
@@ -160,9 +181,8 @@ def _on_lattice(source: Source, prior: ConditionalPrior) -> Integrated:
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
     points, shares = few(scatter_at(u, lost), share, float(source.unit[0]))
-    at = scatter_coordinate(points, lost)[:, None]
-    weightings, others = source.at(at)
-    final = solve(problem, prior, weightings)
+    at = source.at(scatter_coordinate(points, lost)[:, None])
+    final = solve(problem, prior, at.weightings)
     more = np.log(np.maximum(shares, 1e-300)) + log_total - np.logaddexp.reduce(final.totals, axis=1)
     found = final.found(more)
 
@@ -178,30 +198,49 @@ def _on_lattice(source: Source, prior: ConditionalPrior) -> Integrated:
 
     return Integrated(
         found,
-        source.scales(at),
+        source.scales(at.u),
         final.totals + more[:, None],
         ScaleMasses(masses),
-        source.effects(at, others, found),
+        source.effects(at, found),
     )
 
 
+def _start(source: Source) -> tuple[Array, Array]:
+    """Return about where the density of several scales has its mode, and a root of its covariance: axis by axis."""
+    d = len(source.lost)
+    center, width = np.log(np.maximum(source.unit / source.lost, 1.0)), np.ones(d)
+    # Along each axis so many times, the second time about what was found.
+    for steps in (np.arange(-4.0, 14.0), np.arange(-2.0, 2.1, 0.5)):
+        for k in range(d):
+            along = np.tile(center, (len(steps), 1))
+            along[:, k] = np.maximum(steps if len(steps) > 9 else center[k] + steps, LOWEST)
+            density = source.wide(along)
+            share = np.exp(density - density.max())
+            share /= share.sum()
+            mean = share @ along[:, k]
+            width[k] = np.sqrt(share @ np.square(along[:, k] - mean) + 0.02)
+            center[k] = along[density.argmax(), k]
+    return center, np.diag(width)
+
+
 def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
-    """Integrate over several scales: points drawn from about their density under a wide prior, weighed by their own."""
+    """Integrate over several scales: points are drawn from their density under a wide prior, and weighed anew."""
     problem, d = source.problem, len(source.lost)
     rng = np.random.default_rng(0)
-    start = np.log(np.maximum(source.unit / source.lost, 1.0))
-    center, root, _ = find_mode(source.wide, start, np.eye(d))
+    center, root, _ = find_mode(source.wide, *_start(source))
     # Points that stand for all, and the share below which one has no say.
     size, no_share = 2 ** min(6 + d, 9), 1e-5
     found = sample(source.wide, [Component(center, root)], size, rng)
     kept = found.weights > no_share * found.weights.max()
     points, weights = found.points[kept], found.weights[kept]
-    weightings, others = source.at(points)
-    level = source.wide(points)
+    at, level = source.at(points), source.wide(points)
     final = solve(
         problem,
         prior,
-        [one._replace(log_weight=one.log_weight - at) for one, at in zip(weightings, level, strict=True)],
+        [
+            one._replace(log_weight=one.log_weight - here)
+            for one, here in zip(at.weightings, level, strict=True)
+        ],
     )
     more = np.log(weights) + found.log_total
     nodes = final.found(more)
@@ -210,5 +249,5 @@ def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
         source.scales(points),
         final.totals + more[:, None],
         nodes.scale_masses,
-        source.effects(points, others, nodes),
+        source.effects(at, nodes),
     )

@@ -52,7 +52,7 @@ class ScaleIntegrand:
     lowest: Array
     """(branches,) log of the noise scale below which a residual is rounding."""
     ratio_priors: Sequence[ScalePrior] = ()
-    """Of further scales t, the scatter's or the groups', whose ratios to s are given: the density is one of log t, too."""
+    """Of further scales t, the scatter's or the groups', whose ratios to s are given."""
     intercept: tuple[float, float] | None = None
     """Mean and standard deviation of the intercept's prior, where it has one: that is one more observation."""
 

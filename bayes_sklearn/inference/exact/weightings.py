@@ -75,7 +75,7 @@ class Solved(Protocol):
     def scales(self, log_ratios: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return log weights and, by name, logs of the scales that they belong to, (K,) each.
 
-        `log_ratios` has the logs of each weighting's further scales by the noise scale, or by one, (weightings,) each.
+        `log_ratios` has logs of each weighting's further scales by the noise scale, or by one, (weightings,) each.
         """
 
 

@@ -100,7 +100,7 @@ class Open(NamedTuple):
 
 
 class Conditional(NamedTuple):
-    """A linear function of B and the effects at some rows, given B: ``constant + design @ B``, and what is left open."""
+    """A linear function of B and the effects at some rows, given B: ``constant + design @ B``, and what is open."""
 
     design: Array
     """(n, P)"""
@@ -250,7 +250,7 @@ class Effects:
         return replace(self, x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)
 
     def line(self, part: int, x: Array, members: Index) -> Conditional:
-        """Return the line at rows, of features in the data's units, on the data's scale: of that B, about ``x_mean``."""
+        """Return the line at rows, of features in the data's units, on the data's scale: of B about ``x_mean``."""
         x = (x - self.x_mean) / self.x_scale
         design = np.concatenate([np.ones((len(x), 1)), x], axis=1)
         found = self.on_data(self.at(part, design, self.terms(x), members))

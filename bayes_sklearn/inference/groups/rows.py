@@ -6,6 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -50,13 +51,14 @@ class GroupedRows:
             raise ValueError("The problem has no groups.")
         self.layout = Layout(groupings.sizes, groupings.slopes)
         self._problem, self._members = problem, members
-        self._splits: dict[float, Split] = {}
 
     def split(self, scatter: float = 0.0) -> Split:
-        """Return the rows under errors with a scatter added, in the model's units; found once."""
-        if scatter not in self._splits:
-            self._splits[scatter] = self._split(scatter)
-        return self._splits[scatter]
+        """Return the rows under errors with a scatter added, in the model's units."""
+        return self._split(scatter) if scatter else self._plain
+
+    @cached_property
+    def _plain(self) -> Split:
+        return self._split(0.0)
 
     def _split(self, scatter: float) -> Split:
         """Project out one effect after the other, by the modified Gram-Schmidt method, all groups at once."""
@@ -155,7 +157,7 @@ class GroupedRows:
     def marginal(self, split: Split, ratios: Array) -> Marginal:
         """Return the rows with the effects integrated over, at ratios of the scales to the noise, (scales,)."""
         layout = self.layout
-        m, (J, r, width) = layout.n_columns, split.rest.shape
+        m, (_, r, width) = layout.n_columns, split.rest.shape
         scale = ratios[layout.scales(layout.main)]
         if r == 1:
             square = 1.0 + np.square(scale[0] * split.rest[:, 0, m])

@@ -79,7 +79,7 @@ class Groupings:
         return column if isinstance(column, str) else str(columns.names[column])
 
     def members(self, X: Any) -> Index:
-        """Return the groups of new rows, (n, K): beyond the labels of fit each new label is one, each missing its own.
+        """Return the groups of new rows, (n, K): beyond those of fit each new label is one, each missing its own.
 
         Raises
         ------
@@ -113,7 +113,7 @@ def group_columns(setting: object) -> tuple[Any, ...]:
 
 
 def unlabelled(X: Any, setting: object) -> Any:
-    """Return X with numbers in the place of labels, which are of any type; the array itself where they are numbers."""
+    """Return X with numbers in the place of labels, which are of any type; arrays of numbers as they are."""
     columns = group_columns(setting)
     if not columns:
         return X
@@ -176,8 +176,8 @@ def _looked_up(values: Any, labels: NDArray[Any], column: object) -> Index:
     new, distinct = pd.factorize(series.iloc[unseen])
     if len(unseen) == len(codes) and len(distinct) and _kind(distinct) != _kind(labels):
         raise ValueError(
-            f"group_column={shown(column)}: labels such as {shown(distinct[0])} are of another type than those of fit,"
-            f" such as {shown(labels[0])}. Give labels of one type; a missing one is a new group."
+            f"group_column={shown(column)}: labels such as {shown(distinct[0])} are of another type than those of"
+            f" fit, such as {shown(labels[0])}. Give labels of one type; a missing one is a new group."
         )
     missing = new < 0
     new[missing] = len(distinct) + np.arange(missing.sum())

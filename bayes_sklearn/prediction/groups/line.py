@@ -66,7 +66,7 @@ class GroupedLine(LinearPredictor):
     def covariance(self) -> Array:
         n, posterior, effects = len(self), self.posterior, self._effects
         lines, covariance = np.empty((n, len(self.weights))), np.zeros((n, n))
-        for part, nodes, given in self._parts(slice(None)):
+        for _, nodes, given in self._parts(slice(None)):
             lines[:, nodes] = given.constant[:, None] + given.design @ posterior.location[nodes].T
             weights = self.weights[nodes]
             spread = given.design @ posterior.covariances.take(nodes).root(weights).T
