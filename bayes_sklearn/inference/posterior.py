@@ -283,6 +283,19 @@ class Posterior:
         means = design @ self.location.T
         return means, np.broadcast_to(self.covariances.quadratic(design), means.shape)
 
+    def line(self, design: Array, members: NDArray[np.intp] | None) -> tuple[Array, Array]:
+        """Return mean and variance at every node of the line at rows, (rows, G) each, in the model's units."""
+        if self.effects is None or members is None:
+            return self.linear(design)
+        means, variances = np.empty((2, len(design), len(self.weights)))
+        terms = self.effects.terms(design[:, 1:])
+        for part in range(self.effects.n_parts):
+            nodes, given = self.effects.nodes(part), self.effects.at(part, design, terms, members)
+            means[:, nodes] = given.constant[:, None] + given.design @ self.location[nodes].T
+            variances[:, nodes] = self.covariances.take(nodes).quadratic(given.design)
+            variances[:, nodes] += given.variance[:, None] * np.square(self.effects.noise[nodes])
+        return means, variances
+
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
         """Return draws of B, (size, P), and the node that each is of, (size,)."""
         nodes = rng.choice(len(self.weights), size=size, p=self.weights)

@@ -267,6 +267,11 @@ class Problem:
         """A typical known error (one over them is the triangle's first entry), in the model's units."""
         return float(np.sqrt(self.total_weight) / self.factor[0][0, 0])
 
+    def design_at(self, rows: NDArray[np.intp]) -> Array:
+        """Return [1, x] of some rows in the model's units."""
+        x = np.asarray(self.rows.take(rows), dtype=np.float64) - self.rows.here(self.scaling.mean)[:-1]
+        return np.concatenate([np.ones((len(x), 1)), x / self.scaling.x_scale], axis=1)
+
     def design_blocks(self) -> Iterator[tuple[slice, Array]]:
         """Yield [1, x], or x without an intercept, in the model's units, a block of rows at a time."""
         first = int(self.fit_intercept)
@@ -378,6 +383,10 @@ class Problem:
         """Of scales that are multiples of the noise scale: of the scatter beside it, and of the groups."""
         scatter = (self.scatter_prior,) if self.noise.combined else ()
         return scatter + (self.group_priors if self.noise.multiplies else ())
+
+    def effect_unit(self, noise_scale: Array) -> Array:
+        """Return what groups' effects are in multiples of, at noise scales."""
+        return noise_scale if self.noise.multiplies else np.ones(len(noise_scale))
 
     @cached_property
     def gaussian_prior(self) -> tuple[Array, Array] | None:

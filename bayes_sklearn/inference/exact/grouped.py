@@ -18,16 +18,16 @@ from ...priors.base import ScalePrior
 from ..given_scale import ConditionalPrior
 from ..groups.effects import AtScales, Effects
 from ..groups.rows import GroupedRows
-from ..numerics.importance_sampling import Component, find_mode, sample
+from ..numerics.importance_sampling import Component, Sample, find_mode, sample
 from ..numerics.quadrature import peak_intervals
 from ..posterior import ScaleMasses
 from ..problem import Problem
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
 from .scale_lattice import masses_below, masses_between
-from .scatter_integrals import few, joined, lattice, lost_scatter, wide_density
+from .scatter_integrals import few, joined, lattice, lost_scatter, wide_density, with_room
 from .weightings import Found, Solved, Weighting, solve
 
-__all__ = ["Integrated", "integrated"]
+__all__ = ["Integrated", "Points", "integrated", "points"]
 
 Array = NDArray[np.float64]
 
@@ -130,8 +130,8 @@ class Source:
             density[inside] = wide_density(self.problem, factors, log_weight, log_ratios, total_weight)
         return density
 
-    def effects(self, at: AtPoints, found: Found) -> Effects:
-        """Return the groups' effects at nodes."""
+    def effects(self, at: AtPoints, found: Found | None = None) -> Effects:
+        """Return the groups' effects at nodes, or at none."""
         scales, own, problem = self.scales(at.u), int(self.has_scatter), self.problem
         p = problem.rows.n_features
         return Effects(
@@ -140,8 +140,8 @@ class Source:
             np.arange(len(scales)) if own else np.zeros(len(scales), dtype=np.intp),
             scales[:, own:],
             tuple(at.others),
-            found.weighting,
-            found.noise_scale if problem.noise.multiplies else np.ones(len(found.noise_scale)),
+            np.zeros(0, dtype=np.intp) if found is None else found.weighting,
+            np.ones(0) if found is None else problem.effect_unit(found.noise_scale),
             np.zeros(p),
             np.ones(p),
             0.0,
@@ -155,28 +155,52 @@ def integrated(problem: Problem, prior: ConditionalPrior) -> Integrated:
     return _on_lattice(source, prior) if len(source.lost) == 1 else _sampled(source, prior)
 
 
+class Points(NamedTuple):
+    """Rows at points that hold the posterior of the scales, with room for that of fewer rows."""
+
+    weightings: list[Weighting]
+    log_weights: Array
+    """(T,) what each counts."""
+    effects: Effects
+    """At no nodes."""
+
+
+def points(problem: Problem, prior: ConditionalPrior) -> Points:
+    """Return the rows at points over all scales, for leave-one-out."""
+    source = Source(problem, GroupedRows(problem))
+    if len(source.lost) > 1:
+        found, weights = _drawn(source)
+        at, level = source.at(found.points), source.wide(found.points)
+        return Points(at.weightings, weights - level, source.effects(at))
+    parts, spacing = _lattice(source, prior)
+    u = with_room(*joined(parts), spacing)
+    at = source.at(u[:, None])
+    return Points(at.weightings, np.full(len(u), np.log(spacing)), source.effects(at))
+
+
 def _names(source: Source) -> list[str]:
     """Return the scales' names in `Posterior.scale_masses`."""
     own = [f"group_std_{k}" for k in range(source.rows.layout.n_scales)]
     return ["scatter", *own] if source.has_scatter else own
 
 
+def _lattice(source: Source, prior: ConditionalPrior) -> tuple[list[tuple[Array, Solved]], float]:
+    """Return the posterior on an even lattice of one scale's coordinate, and its spacing."""
+
+    def solved(u: Array) -> Solved:
+        return solve(source.problem, prior, source.at(u[:, None]).weightings)
+
+    # Standard deviations so many times (its log) larger than what rows say are looked at first.
+    upper = 6.0 + float(np.log(source.unit[0] / source.lost[0]))
+    tail = max(source.problem.tail, 1.0)
+    intervals = peak_intervals(lambda u: source.wide(u[:, None]), LOWEST, upper, tail)
+    return lattice(solved, intervals[0][0], intervals[-1][1])
+
+
 def _on_lattice(source: Source, prior: ConditionalPrior) -> Integrated:
     """Integrate over one scale: a lattice, and a few of its points that stand for all."""
     problem, lost = source.problem, float(source.lost[0])
-
-    def solved(u: Array) -> Solved:
-        return solve(problem, prior, source.at(u[:, None]).weightings)
-
-    # Standard deviations so many times (its log) larger than what rows say are looked at first.
-    upper = 6.0 + float(np.log(source.unit[0] / lost))
-    intervals = peak_intervals(
-        lambda u: source.wide(u[:, None]),
-        LOWEST,
-        upper,
-        max(problem.tail, 1.0),
-    )
-    parts, spacing = lattice(solved, intervals[0][0], intervals[-1][1])
+    parts, spacing = _lattice(source, prior)
     u, log_density = joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
@@ -223,17 +247,22 @@ def _start(source: Source) -> tuple[Array, Array]:
     return center, np.diag(width)
 
 
-def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
-    """Integrate over several scales: points are drawn from their density under a wide prior, and weighed anew."""
-    problem, d = source.problem, len(source.lost)
-    rng = np.random.default_rng(0)
+def _drawn(source: Source) -> tuple[Sample, Array]:
+    """Return points from the density of several scales under a wide prior, and the logs of what each counts."""
     center, root, _ = find_mode(source.wide, *_start(source))
     # Points that stand for all, and the share below which one has no say.
-    size, no_share = 2 ** min(6 + d, 9), 1e-5
-    found = sample(source.wide, [Component(center, root)], size, rng)
+    size, no_share = 2 ** min(6 + len(center), 9), 1e-5
+    found = sample(source.wide, [Component(center, root)], size, np.random.default_rng(0))
     kept = found.weights > no_share * found.weights.max()
-    points, weights = found.points[kept], found.weights[kept]
-    at, level = source.at(points), source.wide(points)
+    found = found._replace(points=found.points[kept], weights=found.weights[kept])
+    return found, np.log(found.weights) + found.log_total
+
+
+def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
+    """Integrate over several scales: points are drawn from their density under a wide prior, and weighed anew."""
+    problem = source.problem
+    drawn, more = _drawn(source)
+    at, level = source.at(drawn.points), source.wide(drawn.points)
     final = solve(
         problem,
         prior,
@@ -242,11 +271,10 @@ def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
             for one, here in zip(at.weightings, level, strict=True)
         ],
     )
-    more = np.log(weights) + found.log_total
     nodes = final.found(more)
     return Integrated(
         nodes,
-        source.scales(points),
+        source.scales(at.u),
         final.totals + more[:, None],
         nodes.scale_masses,
         source.effects(at, nodes),

@@ -30,6 +30,7 @@ __all__ = [
     "over_scatter",
     "scatters",
     "wide_density",
+    "with_room",
 ]
 
 Array = NDArray[np.float64]
@@ -289,14 +290,20 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
         lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
     )
     u, log_density = joined(parts)
-    if len(u) > 1:
-        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
-        left, right = u[inside[0]], u[inside[-1]]
-        room = 0.5 * (right - left)
-        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
+    u = with_room(u, log_density, spacing)
     exact = groups is None or groups.exact
     rows = gathered if exact else ScatteredRows(problem, None)
     return _at_scatters(problem, rows, u), float(np.log(spacing))
+
+
+def with_room(u: Array, log_density: Array, spacing: float) -> Array:
+    """Return an even lattice about those of a scale's coordinate that count, with room at its ends."""
+    if len(u) == 1:
+        return u
+    inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
+    left, right = u[inside[0]], u[inside[-1]]
+    room = 0.5 * (right - left)
+    return np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
 
 
 def lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:

@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -255,6 +255,13 @@ class Effects:
         design = np.concatenate([np.ones((len(x), 1)), x], axis=1)
         found = self.on_data(self.at(part, design, self.terms(x), members))
         return found._replace(constant=found.constant + self.y_mean)
+
+    def at_rows(
+        self, part: int, design_at: Callable[[Index], Array], members: Index, rows: Index
+    ) -> Conditional:
+        """Return the line at some of the rows that were fitted, in the model's units."""
+        design = design_at(rows)
+        return self.at(part, design, self.terms(design[:, 1:]), members[rows])
 
     def on_data(self, given: Conditional) -> Conditional:
         """Return a difference of lines on the data's scale, of that B."""
