@@ -122,13 +122,15 @@ class Source:
         inside = np.flatnonzero(((u >= LOWEST) & (u < most)).all(axis=1))
         if len(inside):
             # Rows of one point at a time: what stands for groups is large.
-            found = [self.at(u[[i]]).weightings[0] for i in inside]
-            log_weight = np.array([one.log_weight for one in found])
-            log_ratios = np.array([one.log_ratios for one in found]).T
-            factors = np.array([one.factor for one in found])
-            total_weight = self.problem.total_weight
-            density[inside] = wide_density(self.problem, factors, log_weight, log_ratios, total_weight)
+            density[inside] = self.wide_of([self.at(u[[i]]).weightings[0] for i in inside])
         return density
+
+    def wide_of(self, weightings: list[Weighting]) -> Array:
+        """Return what `wide` does of rows that are weighted."""
+        log_weight = np.array([one.log_weight for one in weightings])
+        log_ratios = np.array([one.log_ratios for one in weightings]).T
+        factors = np.array([one.factor for one in weightings])
+        return wide_density(self.problem, factors, log_weight, log_ratios, self.problem.total_weight)
 
     def effects(self, at: AtPoints, found: Found | None = None) -> Effects:
         """Return the groups' effects at nodes, or at none."""
@@ -170,8 +172,8 @@ def points(problem: Problem, prior: ConditionalPrior) -> Points:
     source = Source(problem, GroupedRows(problem))
     if len(source.lost) > 1:
         found, weights = _drawn(source)
-        at, level = source.at(found.points), source.wide(found.points)
-        return Points(at.weightings, weights - level, source.effects(at))
+        at = source.at(found.points)
+        return Points(at.weightings, weights - source.wide_of(at.weightings), source.effects(at))
     parts, spacing = _lattice(source, prior)
     u = with_room(*joined(parts), spacing)
     at = source.at(u[:, None])
@@ -262,7 +264,8 @@ def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
     """Integrate over several scales: points are drawn from their density under a wide prior, and weighed anew."""
     problem = source.problem
     drawn, more = _drawn(source)
-    at, level = source.at(drawn.points), source.wide(drawn.points)
+    at = source.at(drawn.points)
+    level = source.wide_of(at.weightings)
     final = solve(
         problem,
         prior,
