@@ -223,8 +223,8 @@ def _counters() -> Iterator[Counts]:
             stack.enter_context(patch.object(np.linalg, name, counted))
         taken = counting("passes", rows.take, lambda block, *_: len(block))
         stack.enter_context(patch.object(rows, "take", taken))
-        eliminated = counting("blocks", compressed._eliminate, lambda *_: 1)
-        stack.enter_context(patch.object(compressed, "_eliminate", eliminated))
+        eliminated = counting("blocks", compressed.eliminate, lambda *_: 1)
+        stack.enter_context(patch.object(compressed, "eliminate", eliminated))
         stack.enter_context(patch.object(CompiledModels, "get", compiled))
         # Models that were compiled before would hide what compiles.
         stack.enter_context(patch.object(sampler, "COMPILED", CompiledModels(4)))

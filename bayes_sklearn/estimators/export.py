@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..inference._compat import inference_data, prior_draws
 from ..inference.nuts.pymc_priors import missing_distribution
 from ..prediction.draws import Draws
+from ..prediction.groups.line import drawn_effects
 from ..prediction.rows_given_draws import GivenDraws
 from ..priors.base import Flat
 from .fitted import FittedModel
@@ -198,6 +199,8 @@ class ExportMixin:
         _check_together(X, y, **of_rows, prior=prior or None)
         draws, noise_rng = drawn(self)
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
+        if self._fitted.groupings is not None:
+            coords |= self._fitted.groupings.coords
         groups: dict[str, Variables] = {"posterior": self._parameters(draws)}
         if self._fitted.posterior.chains is not None:
             statistics = self._fitted.posterior.chains.statistics
@@ -245,12 +248,29 @@ class ExportMixin:
         variables |= {
             name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.further.items()
         }
+        variables |= self._of_groups(draws)
         if self._fitted.posterior.chains is not None:
             # As `readable_model` calls them.
             prefix = "coef_standardized" if self._fitted.standardized else "coef"
             for name, values in self._fitted.posterior.chains.scales.items():
                 dims = (*_SAMPLED, "feature")[: values.ndim]
                 variables[f"{prefix}_{name}"] = (dims, values.copy())
+        return variables
+
+    def _of_groups(self, draws: Draws) -> Variables:
+        """Return the effects of groups and their standard deviations, as `readable_model` calls them."""
+        fitted = self._fitted
+        variables: Variables = {}
+        effects, groupings = fitted.posterior.effects, fitted.groupings
+        if effects is None or groupings is None or draws.nodes is None:
+            return variables
+        terms = groupings.terms(self.coef_names_.tolist())
+        for place, (k, term, _) in enumerate(terms):
+            own = place - effects.layout.scales(k).start
+            name = f"{groupings.names[k]}_{term}" if own else groupings.names[k]
+            values = drawn_effects(fitted.posterior, k, own, draws.location, draws.nodes, fitted.seed)
+            variables[f"effect_{name}"] = ((*_SAMPLED, groupings.names[k]), draws.split(values))
+            variables[f"group_std_{name}"] = (_SAMPLED, draws.split(effects.scales[draws.nodes, place]))
         return variables
 
     def _of_data(self, given: GivenDraws, rng: np.random.Generator) -> dict[str, Variables]:

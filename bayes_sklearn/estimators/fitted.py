@@ -244,7 +244,7 @@ class FittedModel:
             self.attenuation,
             noise=self.likelihood.has_noise_scale,
         )
-        if self.groupings is not None:
+        if self.posterior.effects is not None:
             names = dict(zip(self.posterior.effects.by_key, self._scale_names(), strict=True))
             table = table.rename(index={key: f"group_std[{name}]" for key, name in names.items()})
         if self.chi_square is not None:
@@ -252,7 +252,8 @@ class FittedModel:
         return table
 
     def _scale_names(self) -> list[str]:
-        return [] if self.groupings is None else self.groupings.scale_names(self.columns)
+        features = self.columns.feature_names.tolist()
+        return [] if self.groupings is None else [name for *_, name in self.groupings.terms(features)]
 
     def group_std(self) -> pd.Series:
         """Return posterior means of the standard deviations of the groups' effects."""

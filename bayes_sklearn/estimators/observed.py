@@ -25,6 +25,7 @@ from ..measurements.missing import anything_known
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
 from ..prediction.gaps import filled_rows, gaps_of, limits_of
+from ..prediction.groups.line import GroupedLine
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
@@ -79,7 +80,11 @@ def given_draws(model: Any, observed: Observed, draws: Draws) -> GivenDraws:
     if observed.limits is not None:
         likelihood = Censored(likelihood)
     noise, center = fitted.noise_model.noise, fitted.posterior.center
-    return GivenDraws(likelihood, noise, observed, draws, center, truncation)
+    line = None
+    if observed.members is not None and draws.nodes is not None:
+        of_rows = GroupedLine.at_rows(fitted.posterior, observed.X, None, observed.members)
+        line = of_rows.drawn(draws.location, draws.nodes, fitted.seed)
+    return GivenDraws(likelihood, noise, observed, draws, center, truncation, line)
 
 
 def settled(
@@ -178,6 +183,7 @@ def observed_rows(
         used,
         None if rows.limits is None else rows.limits.take(used),
         None if readings is None else readings.take(used),
+        None if fitted.groupings is None else fitted.groupings.members(X)[used],
     )
 
 

@@ -34,6 +34,8 @@ class Draws(NamedTuple):
     """(G,) noise "auto": the scatter beside the multiplied errors; else None."""
     prior_scale: Array | None = None
     """(G,) the scale of the coefficients' prior, where it is learned."""
+    nodes: NDArray[np.intp] | None = None
+    """(G,) the posterior's nodes that they are of; None: each is one."""
 
     @property
     def values(self) -> dict[str, Array]:
@@ -82,7 +84,7 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
         if true is None:
             deviation *= _wider(posterior, nodes, noise_scale, scatter)[:, None]
             location = posterior.location[nodes] + deviation
-        return Draws(chains, location, noise_scale, true, auxiliary, scatter, prior_scale)
+        return Draws(chains, location, noise_scale, true, auxiliary, scatter, prior_scale, nodes)
     # The nodes of the noise scale are few; between them its density is known, and B changes little from one to the
     # next: it is drawn at either neighbour, the nearer the more often.
     scale = posterior.noise_quantiles(rng.random(size))

@@ -5,7 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -60,6 +60,8 @@ class Observed(NamedTuple):
     """Of targets that were not measured."""
     readings: ReadingLimits | None = None
     """Of features with errors of which only a side was seen."""
+    members: NDArray[np.intp] | None = None
+    """(n, K) groups that rows are of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,8 @@ class GivenDraws:
     truncation: tuple[float, float] | None = None
     """Limits between which targets lie of rows that were selected, where features have errors: of others the
     likelihood has them."""
+    line: Callable[[slice], Array] | None = None
+    """Where rows are in groups: the lines of some rows, (rows, G)."""
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices of rows whose arrays of draws and rows stay small."""
@@ -105,6 +109,9 @@ class GivenDraws:
             if self.truncation is None:
                 return found
             return SelectedRowsGivenDraws(found, *Truncated(self.likelihood, *self.truncation).ends(data))
+        if self.line is not None:
+            eta = np.ascontiguousarray(self.line(rows).T)
+            return RowsGivenDraws(self.likelihood, data, of_draws, eta)
         centred = observed.X[rows] - self.center
         eta = draws.location[:, 1:] @ centred.T
         eta += draws.location[:, :1]

@@ -127,12 +127,15 @@ class InUnit(ScalePrior):
         self.unit = unit
 
     def log_density(self, scale: Array) -> Array:
-        return self.prior.log_density(scale / self.unit) - np.log(self.unit)
+        return np.asarray(self.prior.log_density(scale / self.unit) - np.log(self.unit))
 
     def drawn(
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
     ) -> Array:
-        return self.unit * self.prior.drawn(self.prior.check("group_prior", 1), shape, rng)
+        found = self.prior.drawn(self.prior.check("group_prior", 1), shape, rng)
+        if found is None:
+            raise ValueError(f"{self.prior!r} can't be drawn from.")
+        return self.unit * found
 
     def tail(self) -> float:
         return self.prior.tail()

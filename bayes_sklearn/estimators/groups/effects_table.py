@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +31,15 @@ def effects_table(
     if effects is None:
         raise AssertionError  # for the type checker
     parts, keys = [], []
-    for k, (column, labels, slopes) in enumerate(
-        zip(groupings.columns, groupings.labels, groupings.slopes, strict=True)
-    ):
-        name = groupings.name_of(column, columns)
-        terms = ["intercept", *(str(columns.feature_names[place]) for place in slopes)]
-        for term, label in enumerate(terms):
-            parts.append(_moments_and_limits(posterior, effects, k, term, coverage))
-            keys += [(name, group, label) for group in labels.tolist()]
+    for place, (k, term, _) in enumerate(groupings.terms(columns.feature_names.tolist())):
+        own = place - effects.layout.scales(k).start
+        parts.append(_moments_and_limits(posterior, effects, k, own, coverage))
+        keys += [(groupings.names[k], group, term) for group in groupings.labels[k].tolist()]
     percent = f"{100.0 * coverage:g}%"
     names = ["mean", "sd", f"lower_{percent}", f"upper_{percent}"]
-    index = pd.MultiIndex.from_tuples(keys, names=["grouping", "group", "term"])
+    index: pd.Index[Any] = pd.MultiIndex.from_tuples(keys, names=["grouping", "group", "term"])
     if len(groupings.columns) == 1:
-        index = index.droplevel("grouping").rename([name, "term"])
+        index = index.droplevel("grouping").set_names([groupings.names[0], "term"])
         if not groupings.slopes[0]:
             index = index.droplevel("term")
     return pd.DataFrame(np.concatenate(parts), index=index, columns=names)
@@ -60,16 +56,11 @@ def _moments_and_limits(
     tails = 0.5 + np.array([-0.5, 0.5]) * coverage
     for rows in row_blocks(count, 8 * len(posterior.weights) + 8 * P):
         size = rows.stop - rows.start
-        # Of the other groupings none is seen.
-        members = np.tile(np.array(layout.sizes, dtype=np.intp), (size, 1))
-        members[:, grouping] = np.arange(rows.start, rows.stop)
-        terms = [np.zeros((size, width)) for width in layout.widths]
-        terms[grouping][:, term] = 1.0
         means, variances = np.empty((size, len(posterior.weights))), np.empty((size, len(posterior.weights)))
         for part in range(effects.n_parts):
             nodes = effects.nodes(part)
             if len(nodes):
-                given = effects.on_data(effects.at(part, np.zeros((size, P)), terms, members))
+                given = effects.effect(part, grouping, term, np.arange(rows.start, rows.stop), P)
                 means[:, nodes] = given.constant[:, None] + given.design @ posterior.location[nodes].T
                 variances[:, nodes] = posterior.covariances.take(nodes).quadratic(given.design)
                 variances[:, nodes] += given.variance[:, None] * np.square(effects.noise[nodes])

@@ -130,10 +130,12 @@ def _of_weighting(
 
 def _of_groups(problem: Problem, prior: ConditionalPrior) -> list[Component]:
     """Return the components where rows are in groups: points over the scales of these."""
-    found = points(problem, prior)
-    components = []
+    found, members = points(problem, prior), problem.rows.members
+    if members is None:
+        raise AssertionError  # for the type checker
+    components: list[Component] = []
     for part, (one, log_weight) in enumerate(zip(found.weightings, found.log_weights, strict=True)):
-        line = partial(found.effects.at_rows, part, problem.design_at, problem.rows.members)
+        line = partial(found.effects.at_rows, part, problem.design_at, members)
         components += _of_weighting(problem, prior, one, float(log_weight), line)
     return components
 

@@ -246,7 +246,7 @@ class AdditiveIntegrand:
         return Nodes(density, scatter_at(u, self.lost), solved.location, Factors(solved.root))
 
 
-def scatter_at(u: Array, lost: float) -> Array:
+def scatter_at(u: Array, lost: Array | float) -> Array:
     """Return the scatter at u: log s = log(lost) + u - exp(-u), (11).
 
     To the right it is log s; to the left s falls so fast that the flat density of a scatter too small to see,

@@ -263,6 +263,16 @@ class Effects:
         design = design_at(rows)
         return self.at(part, design, self.terms(design[:, 1:]), members[rows])
 
+    def effect(self, part: int, grouping: int, term: int, groups: Index, size: int) -> Conditional:
+        """Return one effect of some groups on the data's scale but for a slope's unit; `size` is that of B."""
+        layout = self.layout
+        # Of the other groupings none is seen.
+        members = np.tile(np.array(layout.sizes, dtype=np.intp), (len(groups), 1))
+        members[:, grouping] = groups
+        terms = [np.zeros((len(groups), width)) for width in layout.widths]
+        terms[grouping][:, term] = 1.0
+        return self.on_data(self.at(part, np.zeros((len(groups), size)), terms, members))
+
     def on_data(self, given: Conditional) -> Conditional:
         """Return a difference of lines on the data's scale, of that B."""
         left = tuple(part._replace(loadings=self.y_scale * part.loadings) for part in given.open)

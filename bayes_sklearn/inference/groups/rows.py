@@ -21,6 +21,8 @@ __all__ = ["GroupedRows", "Marginal", "Split"]
 
 Array = NDArray[np.float64]
 
+Index = NDArray[np.intp]
+
 
 class Split(NamedTuple):
     """Rows of unit noise, split into what lies along each group's effects and what is left, (69)."""
@@ -82,8 +84,8 @@ class GroupedRows:
                 gather = sparse.csc_array(
                     (weight * z, own, np.arange(len(own) + 1, dtype=np.intp)), shape=(J, len(own))
                 )
-                sums += gather @ rows
-                squares += gather @ z
+                sums += np.asarray(gather @ rows)
+                squares += np.asarray(gather @ z)
                 log_error += logs
             # A feature that does not vary within a group has no slope there, but for rounding.
             nothing, size = 1e-24, np.square(norms[0]) * (1.0 + np.square(means[0][:, columns[k]]))
@@ -100,7 +102,7 @@ class GroupedRows:
         within = np.zeros((width, width)) if triangle is None else np.asarray(triangle)
         return Split(rest, within, np.ascontiguousarray(rest.transpose(1, 2, 0)), log_error)
 
-    def _less(self, own: NDArray[np.intp], rows: Array, means: Array) -> Array:
+    def _less(self, own: Index, rows: Array, means: Array) -> Array:
         """Take from rows what lies along the first effects; return the directions left, (n, r)."""
         columns = self._columns(self.layout.main)
         directions = rows[:, columns].copy()
@@ -117,20 +119,20 @@ class GroupedRows:
         first = self.layout.n_columns
         return [first, *(first + 1 + place for place in self.layout.slopes[grouping])]
 
-    def _blocks(self, scatter: float) -> Iterator[tuple[NDArray[np.intp], Array, Array, float]]:
+    def _blocks(self, scatter: float) -> Iterator[tuple[Index, Array, Array, float]]:
         """Yield groups, weights, rows of [columns, 1, x, y] and summed log errors, a block of rows at a time."""
         problem, layout = self._problem, self.layout
         rows, scaling = problem.rows, problem.scaling
         m, n = layout.n_columns, len(rows.y)
         width = m + rows.n_features + 2
         center = rows.here(scaling.mean)
-        error = 1.0 if problem.standard_error is None else np.asarray(problem.standard_error)
+        error = np.asarray(1.0 if problem.standard_error is None else problem.standard_error)
         # Numbers in hand at once; long enough that sums over groups are a small part of the work.
         length = max(2**17 // width, min(2 * layout.sizes[layout.main], n), 64)
         for start in range(0, n, length):
-            block = slice(start, min(start + length, n))
+            block: slice | Index = slice(start, min(start + length, n))
             if rows.frequency is not None and not rows.frequency[block].all():
-                block = start + np.flatnonzero(rows.frequency[block])
+                block = start + np.flatnonzero(rows.frequency[start : start + length])
             members = self._members[block]
             if not len(members):
                 continue
@@ -142,7 +144,7 @@ class GroupedRows:
             if m:
                 terms = [table[:, self._columns(k)] for k in range(len(layout.sizes))]
                 layout.filled(table, members, terms)
-            here = error[block] if np.ndim(error) else np.full(len(members), float(error))
+            here = error[block] if error.ndim else np.full(len(members), float(error))
             square = np.square(here / problem.error_unit) + scatter**2
             weight = np.ones(len(members)) if rows.frequency is None else rows.frequency[block]
             yield members[:, layout.main], weight / square, table, 0.5 * float(weight @ np.log(square))
@@ -166,28 +168,15 @@ class GroupedRows:
         layout = self.layout
         m, (J, r, width) = layout.n_columns, split.rest.shape
         scale = ratios[layout.scales(layout.main)]
-        along, columns = split.along, self._columns(layout.main)
-        roots = [[along[i, column] * scale[j] for j, column in enumerate(columns)] for i in range(r)]
-        # A root of the covariance of what lies along the effects, a column for all groups at a time, and rows by it.
-        lower: list[list[Array]] = []
-        block, log_det = np.empty((width, r * J)), 0.0
-        for i in range(r):
-            own, here = [], block[:, i * J : (i + 1) * J]
-            for j in range(i + 1):
-                crossed = sum(
-                    (one * other for one, other in zip(roots[i], roots[j], strict=True)), start=float(i == j)
-                )
-                crossed -= (
-                    sum((own[k] * lower[j][k] for k in range(j)), start=0.0)
-                    if j < i
-                    else sum((np.square(own[k]) for k in range(i)), start=0.0)
-                )
-                own.append(crossed / lower[j][j] if j < i else np.sqrt(crossed))
-            lower.append(own)
-            np.divide(along[i], own[i], out=here)
+        roots = split.along[:, self._columns(layout.main)] * scale[:, None]
+        lower = _lower(np.einsum("ikg,jkg->ijg", roots, roots) + np.eye(r)[:, :, None])
+        block = np.empty((width, r * J))
+        for i, own in enumerate(lower):
+            here = block[:, i * J : (i + 1) * J]
+            np.divide(split.along[i], own[i], out=here)
             for k in range(i):
                 here -= (own[k] / own[i]) * block[:, k * J : (k + 1) * J]
-            log_det += float(np.log(own[i]).sum())
+        log_det = float(np.log(np.diagonal(lower)).sum())
         log_weight = -log_det
         triangle = eliminate(split.within.copy(order="F"), block)
         if not m:
@@ -201,3 +190,13 @@ class GroupedRows:
         return Marginal(
             signed(found[m:, m:]), log_weight - split.log_error, AtScales(found[:m, :m], found[:m, m:])
         )
+
+
+def _lower(matrices: Array) -> Array:
+    """Return lower triangles of small matrices, (r, r, J), whose products they are."""
+    lower = np.zeros_like(matrices)
+    for i in range(len(lower)):
+        for j in range(i + 1):
+            left = matrices[i, j] - (lower[i, :j] * lower[j, :j]).sum(axis=0)
+            lower[i, j] = left / lower[j, j] if j < i else np.sqrt(left)
+    return lower

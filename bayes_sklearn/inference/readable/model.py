@@ -24,6 +24,7 @@ from .._compat import quietly
 from ..nuts.prior_coordinates import gaussian_given_scale
 from ..nuts.pymc_priors import coefficient_variable, of_geometries, positive_variable, prior_scale, unit_of
 from ..problem import Problem
+from .groups import group_coords, group_line
 from .true_features import TrueVariables, on_signal, sharing_errors, true_features
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
         exact = np.setdiff1d(np.arange(rows.n_features), errors.noisy)
         coords |= {"noisy": [names[j] for j in errors.noisy], "exact": [names[j] for j in exact]}
         coords |= {"component": list(range(problem.n_components))} if problem.n_components > 1 else {}
+    coords |= group_coords(problem)
     coords["obs"] = [obs[int(i)] for i in used]
     measured = np.asarray(rows.take(used), dtype=np.float64)
     with quietly():
@@ -84,6 +86,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
                 coef = pm.Deterministic("coef", coef * (scaling.y_scale / scaling.x_scale), dims="feature")
             X = pm.Data("X", measured, dims=("obs", "feature")) if true is None else true.X
             line = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
+            line = line + group_line(problem, names, X, used, suffix)
             if true is None or true.told is None:
                 name, parameters = problem.likelihood.distribution(line, seen, data)
                 distribution = getattr(pm, name)

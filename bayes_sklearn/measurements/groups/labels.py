@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..columns import Columns, find_column
+from ..columns import find_column
 from ..messages import shown
 
 __all__ = ["Groupings", "group_columns", "unlabelled"]
@@ -27,6 +27,8 @@ class Groupings:
     """(K,) arrays of the groups' labels."""
     slopes: tuple[tuple[int, ...], ...]
     """(K,) positions among the features of those whose slopes differ from group to group."""
+    names: tuple[str, ...]
+    """(K,) names of the columns."""
 
     @classmethod
     def of(cls, X: Any, columns: object, slopes: object, features: Sequence[str]) -> tuple[Groupings, Index]:
@@ -57,26 +59,30 @@ class Groupings:
         listed = group_columns(columns)
         found = [_factorized(_values(X, column), column) for column in listed]
         of_slopes = _slopes(slopes, listed, features)
-        return cls(listed, tuple(labels for _, labels in found), of_slopes), np.column_stack(
-            [codes for codes, _ in found]
-        )
+        names = tuple(_name(X, column) for column in listed)
+        members = np.column_stack([codes for codes, _ in found])
+        return cls(listed, tuple(labels for _, labels in found), of_slopes, names), members
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """(K,) how many groups there are."""
         return tuple(len(labels) for labels in self.labels)
 
-    def scale_names(self, columns: Columns) -> list[str]:
-        """Return names of the effects' standard deviations: the grouping's, and that of a feature of slopes."""
-        found = []
-        for column, slopes in zip(self.columns, self.slopes, strict=True):
-            name = self.name_of(column, columns)
-            found += [name, *(f"{name}, {columns.feature_names[place]}" for place in slopes)]
-        return found
+    @property
+    def coords(self) -> dict[str, NDArray[Any]]:
+        """The groups' labels as words, by grouping."""
+        return {
+            name: np.array([str(label) for label in labels])
+            for name, labels in zip(self.names, self.labels, strict=True)
+        }
 
-    def name_of(self, column: Any, columns: Columns) -> str:
-        """Return the name of the column that holds a grouping's labels."""
-        return column if isinstance(column, str) else str(columns.names[column])
+    def terms(self, features: Sequence[str]) -> list[tuple[int, str, str]]:
+        """Return the grouping of each kind of effects, what it is of ("intercept", or a feature), and its name."""
+        return [
+            (k, term, f"{name}, {term}" if i else name)
+            for k, (name, slopes) in enumerate(zip(self.names, self.slopes, strict=True))
+            for i, term in enumerate(["intercept", *(str(features[place]) for place in slopes)])
+        ]
 
     def members(self, X: Any) -> Index:
         """Return the groups of new rows, (n, K): beyond those of fit each new label is one, each missing its own.
@@ -141,6 +147,13 @@ def _values(X: Any, column: object) -> Any:
         return X.get_column(X.columns[find_column(column, list(X.columns), len(X.columns), "group_column")])
     table = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else np.asarray(X)
     return table[:, find_column(column, None, table.shape[1] if table.ndim == 2 else 0, "group_column")]
+
+
+def _name(X: Any, column: object) -> str:
+    """Return the name of a column of X."""
+    if hasattr(X, "columns") and not isinstance(column, str):
+        return str(X.columns[find_column(column, None, len(X.columns), "group_column")])
+    return column if isinstance(column, str) else f"x{find_column(column, None, len(X[0]), 'group_column')}"
 
 
 def _factorized(values: Any, column: object) -> tuple[Index, NDArray[Any]]:
@@ -210,7 +223,7 @@ def _slopes(
         )
     found = []
     for column in columns:
-        named = setting.get(column, ())
+        named: Any = setting.get(column, ())
         named = [named] if isinstance(named, str | int | np.integer) else list(named)
         places = tuple(find_column(name, list(features), len(features), "group_slopes") for name in named)
         if len(set(places)) < len(places):

@@ -14,7 +14,7 @@ from ...measurements.compressed import Rows
 from ..line import LinearPredictor
 from ..mixtures.parts import Lines
 
-__all__ = ["GroupedLine"]
+__all__ = ["GroupedLine", "drawn_effects"]
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class GroupedLine(LinearPredictor):
         return cls(posterior, Rows(X, np.empty(0), features), members=members)
 
     @property
-    def is_spread(self) -> bool:  # type: ignore[override]
+    def is_spread(self) -> bool:
         return True
 
     @property
@@ -83,11 +83,15 @@ class GroupedLine(LinearPredictor):
     def draws(
         self, size: int, rng: np.random.Generator
     ) -> tuple[Index, Iterator[slice], Callable[[slice], tuple[Array, Array | float]]]:
-        posterior, effects = self.posterior, self._effects
-        coefficients, nodes = posterior.draw(size, rng)
-        noise, seed = effects.noise[nodes], int(rng.integers(2**63))
+        coefficients, nodes = self.posterior.draw(size, rng)
+        line = self.drawn(coefficients, nodes, int(rng.integers(2**31)))
+        return nodes, row_blocks(len(self), size + self.width), lambda rows: (line(rows), 0.0)
 
-        def line(rows: slice) -> tuple[Array, Array | float]:
+    def drawn(self, coefficients: Array, nodes: Index, seed: int) -> Callable[[slice], Array]:
+        """Return what gives the lines of some rows, (rows, size), for draws of B, (size, P), at these nodes."""
+        noise, size = self._effects.noise[nodes], len(nodes)
+
+        def line(rows: slice) -> Array:
             found = np.empty((rows.stop - rows.start, size))
             for part, of_part, given in self._parts(rows):
                 drawn = np.flatnonzero(np.isin(nodes, of_part))
@@ -95,11 +99,11 @@ class GroupedLine(LinearPredictor):
                     continue
                 found[:, drawn] = given.constant[:, None] + given.design @ coefficients[drawn].T
                 for place, left in enumerate(given.open):
-                    standard = _standard(left.group, left.loadings.shape[1], drawn, size, (seed, part, place))
+                    standard = _standard(left.group, left.loadings.shape[1], len(drawn), (seed, part, place))
                     found[:, drawn] += noise[drawn] * np.einsum("nq,nqd->nd", left.loadings, standard)
-            return found, 0.0
+            return found
 
-        return nodes, row_blocks(len(self), size + self.width), line
+        return line
 
     @property
     def _effects(self) -> Effects:
@@ -139,13 +143,37 @@ class GroupedLine(LinearPredictor):
         return found
 
 
-def _standard(group: Index | None, width: int, drawn: Index, size: int, seed: tuple[int, int, int]) -> Array:
+def drawn_effects(
+    posterior: Posterior, grouping: int, term: int, coefficients: Array, nodes: Index, seed: int
+) -> Array:
+    """Return draws of one effect of every group, (size, J), beside those of B and `GroupedLine.drawn`."""
+    effects = posterior.effects
+    if effects is None:
+        raise AssertionError  # for the type checker
+    layout, size = effects.layout, len(nodes)
+    count = layout.sizes[grouping]
+    unit = effects.units[layout.scales(grouping).start + term] / effects.y_scale
+    found = np.empty((size, count))
+    for part in range(effects.n_parts):
+        drawn = np.flatnonzero(effects.node[nodes] == part)
+        if not len(drawn):
+            continue
+        given = effects.effect(part, grouping, term, np.arange(count), coefficients.shape[1])
+        values = given.constant[:, None] + given.design @ coefficients[drawn].T
+        for place, left in enumerate(given.open):
+            standard = _standard(left.group, left.loadings.shape[1], len(drawn), (seed, part, place))
+            values += effects.noise[nodes[drawn]] * np.einsum("nq,nqd->nd", left.loadings, standard)
+        found[drawn] = unit * values.T
+    return found
+
+
+def _standard(group: Index | None, width: int, size: int, seed: tuple[int, int, int]) -> Array:
     """Return standard normal numbers that rows of a group share, (n or 1, width, draws), the same in all blocks."""
     if group is None:
         rng = np.random.default_rng(seed)
-        return rng.standard_normal((1, width, len(drawn)))
+        return rng.standard_normal((1, width, size))
     distinct, place = np.unique(group, return_inverse=True)
-    found = np.empty((len(distinct), width, len(drawn)))
+    found = np.empty((len(distinct), width, size))
     for own, out in zip(distinct.tolist(), found, strict=True):
-        out[:] = np.random.default_rng((*seed, own)).standard_normal((width, len(drawn)))
+        out[:] = np.random.default_rng((*seed, own)).standard_normal((width, size))
     return found[place]
