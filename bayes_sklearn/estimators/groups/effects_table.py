@@ -37,11 +37,13 @@ def effects_table(
         keys += [(groupings.names[k], group, term) for group in groupings.labels[k].tolist()]
     percent = f"{100.0 * coverage:g}%"
     names = ["mean", "sd", f"lower_{percent}", f"upper_{percent}"]
-    index: pd.Index[Any] = pd.MultiIndex.from_tuples(keys, names=["grouping", "group", "term"])
-    if len(groupings.columns) == 1:
-        index = index.droplevel("grouping").set_names([groupings.names[0], "term"])
-        if not groupings.slopes[0]:
-            index = index.droplevel("term")
+    one = len(groupings.columns) == 1
+    if one and not groupings.slopes[0]:
+        index: Any = pd.Index([group for _, group, _ in keys], name=groupings.names[0])
+    elif one:
+        index = pd.MultiIndex.from_tuples([key[1:] for key in keys], names=[groupings.names[0], "term"])
+    else:
+        index = pd.MultiIndex.from_tuples(keys, names=["grouping", "group", "term"])
     return pd.DataFrame(np.concatenate(parts), index=index, columns=names)
 
 

@@ -58,6 +58,8 @@ def why_not(problem: Problem) -> str | None:
     errors = problem.feature_errors
     if errors is None and problem.likelihood.is_normal:
         return "with the normal likelihood it is for features measured with error, and none has one"
+    if problem.groupings is not None:
+        return "it has no effects of groups (group_column)"
     if isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,8 @@ def unlabelled(X: Any, setting: object) -> Any:
     columns = group_columns(setting)
     if not columns:
         return X
+    if type(X).__module__.partition(".")[0] == "polars":
+        X = X.with_columns(**{str(column): sys.modules["polars"].lit(0.0) for column in columns})
     if hasattr(X, "iloc"):
         X = X.copy(deep=False)
         names = [str(name) for name in X.columns]
@@ -144,7 +147,8 @@ def _values(X: Any, column: object) -> Any:
         names = [str(name) for name in X.columns]
         return X.iloc[:, find_column(column, names, len(names), "group_column")]
     if hasattr(X, "columns") and hasattr(X, "get_column"):
-        return X.get_column(X.columns[find_column(column, list(X.columns), len(X.columns), "group_column")])
+        found = X.get_column(X.columns[find_column(column, list(X.columns), len(X.columns), "group_column")])
+        return np.array(found.to_list(), dtype=object)
     table = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else np.asarray(X)
     return table[:, find_column(column, None, table.shape[1] if table.ndim == 2 else 0, "group_column")]
 
