@@ -18,8 +18,8 @@ NAME = "nuts"
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if problem.groupings is not None:
-        return "it has no effects of groups (group_column)"
+    if problem.groupings is not None and problem.feature_errors is not None:
+        return "it has no effects of groups (group_column) beside errors in X, or NaN"
     if problem.feature_errors is not None and problem.feature_errors.readings is not None:
         return "it doesn't take readings of features that are limits (X_censored)"
     for method in ("normal_parts", "normal_parts_graph"):
@@ -50,7 +50,8 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
     if problem.feature_errors is None:
-        of = compressed_rows if problem.likelihood.is_normal else rows
+        compressed = problem.likelihood.is_normal and problem.groupings is None
+        of = compressed_rows if compressed else rows
     else:
         linear = problem.likelihood.is_normal and problem.n_components == 1 and not problem.outliers
         linear = linear and problem.truncation is None
