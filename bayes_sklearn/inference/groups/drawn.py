@@ -42,6 +42,11 @@ class DrawnEffects(ScaledEffects):
             self, values=tuple(part[nodes] for part in self.values), deviations=self.deviations[nodes]
         )
 
+    def averaged(self, weights: Array) -> DrawnEffects:
+        """Return their means, as of one node."""
+        values = tuple(np.tensordot(weights, part, axes=1)[None] for part in self.values)
+        return replace(self, values=values, deviations=(weights @ self.deviations)[None])
+
     def of(self, grouping: int, term: int) -> Array:
         """Return one effect of every group, (G, J), on the data's scale."""
         return self.values[grouping][:, :, term] * self.units[self.layout.scales(grouping).start + term]
@@ -63,7 +68,7 @@ class DrawnEffects(ScaledEffects):
                 found[known] += own if i == 0 else terms[known, i, None] * own
         return self.y_scale * found
 
-    def new(self, x: Array, members: Index) -> Iterator[tuple[int, Array, Array]]:
+    def new(self, x: Array, members: Index) -> Iterator[tuple[int, Index, Array]]:
         """Yield each grouping and which rows are of new groups, with what multiplies their effects' deviations there.
 
         On the data's scale, (rows, r).

@@ -151,7 +151,7 @@ class ScaledEffects(ABC):
 
     def on_scale(self, x_mean: Array, x_scale: Array, y_mean: float, y_scale: float) -> Self:
         """Return them with the data's scale."""
-        return replace(self, x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)
+        return replace(self, x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True, eq=False)

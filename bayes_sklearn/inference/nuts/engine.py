@@ -59,7 +59,9 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     # With errors of features, where the true ones' spread may be small, the posterior is bent: not in the coordinates
     # of what data and priors tell, but for a noise that may be small as well.
     straight = of is mixture_data and problem.n_components == 1 and is_regressed(problem)
-    accept = 0.95 if problem.feature_errors is not None and not straight else 0.9
+    # So it is of few groups, whose standard deviation may be small or large.
+    accept = 0.95 if problem.groupings is not None else 0.9
+    accept = 0.95 if problem.feature_errors is not None and not straight else accept
     if straight and not problem.has_noise_scale:
         accept = 0.8
     options = SamplerOptions.of(settings, accept)

@@ -86,7 +86,17 @@ def structure(problem: Problem) -> tuple[object, ...]:
         powers, cauchy = np.size(problem.coef_prior.power), signal_prior(problem.coef_prior).cauchy
     limits = None if problem.truncation is None else tuple(np.isfinite(problem.truncation))
     groups = None if problem.groupings is None else (problem.groupings.sizes, problem.groupings.slopes)
-    return problem.noise, problem.rows.n_features, of_features, likelihood, kinds, powers, cauchy, limits, groups
+    return (
+        problem.noise,
+        problem.rows.n_features,
+        of_features,
+        likelihood,
+        kinds,
+        powers,
+        cauchy,
+        limits,
+        groups,
+    )
 
 
 def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...likelihoods.base import Likelihood, Observations
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
 from ...priors.coefficients import PoweredCorrelation
-from ...priors.scales import NEGLIGIBLE_SCATTER, InUnit, ScatterPrior
+from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
 from ..problem import Problem
 from ..structural.model import StructuralProblem
 from ..structural.normal_equations import signal_prior
@@ -89,8 +89,7 @@ def priors_of(problem: Problem) -> dict[str, Any]:
     if problem.noise.combined:
         priors["scatter_prior"] = problem.scatter_prior
     if problem.group_priors:
-        prior = problem.group_priors[0]
-        priors["group_prior"] = prior.prior if isinstance(prior, InUnit) else prior
+        priors["group_prior"] = problem.group_prior[0]
     others = (other for other in problem.auxiliary if other.name not in ("noise_scale", "scatter"))
     priors |= {f"{other.name}_prior": other.prior for other in others}
     return priors

@@ -303,13 +303,11 @@ def _of_noise(problem: Problem, found: Approximation) -> dict[str, Array | float
     return {"resolution": resolution, "typical_error": error, "variance": variance}
 
 
-def _following(
-    problem: Problem, found: Approximation, groups: RoughFit | None
-) -> dict[str, Array | float]:
+def _following(problem: Problem, found: Approximation, groups: RoughFit | None) -> dict[str, Array | float]:
     """Return the coordinates of coefficients that follow their prior, (18a), by the rows' log density about the mode.
 
-    Where that is depends on the prior's scale, and the other way round: it is looked for in turns. With groups' effects
-    integrated over the density is known about one point.
+    Where that is depends on the prior's scale, and the other way round: it is looked for in turns. With groups'
+    effects integrated over, the density is known about one point.
     """
     density, k = found.density, found.density.n_coefficients
     prior = gaussian_given_scale(problem)

@@ -98,7 +98,7 @@ def check_convergence(
     effects = posterior.effects
     if isinstance(effects, DrawnEffects):
         draws["standard deviations of groups"] = chains.split(effects.scales)
-        draws |= {"effects of groups": chains.split(effects.values[k]) for k in [effects.layout.main]}
+        draws["effects of groups"] = chains.split(effects.values[effects.layout.main])
     draws |= {name.replace("_", " "): values for name, values in chains.scales.items() if values.ndim == 2}
     found = diagnostics(draws)
     r_hat = _worst(found["r_hat"], np.nanmax)

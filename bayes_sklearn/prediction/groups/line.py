@@ -41,6 +41,10 @@ class GroupedLine(LinearPredictor):
         return True
 
     @property
+    def within(self) -> str | None:
+        return "groups"
+
+    @property
     def width(self) -> int:
         return 8 * len(self.weights) + 8 * self.posterior.location.shape[1]
 
@@ -102,7 +106,9 @@ class GroupedLine(LinearPredictor):
                     continue
                 found[:, drawn] = given.constant[:, None] + given.design @ coefficients[drawn].T
                 for place, left in enumerate(given.open):
-                    standard = standard_normals(left.group, left.loadings.shape[1], len(drawn), (seed, part, place))
+                    standard = standard_normals(
+                        left.group, left.loadings.shape[1], len(drawn), (seed, part, place)
+                    )
                     found[:, drawn] += noise[drawn] * np.einsum("nq,nqd->nd", left.loadings, standard)
             return found
 

@@ -1,7 +1,7 @@
 """Groups' effects in PyTensor, in coordinates that follow their standard deviations, the coefficients and the noise.
 
-Given these, the rows' log density about a rough fit and the effects' prior are one Gaussian: coordinates of unit scale
-about its mean, in its own directions, are alike whether rows say much of a group, little, or nothing.
+Given these, the rows' log density about a rough fit and the effects' prior are one Gaussian: coordinates of unit
+scale about its mean, in its own directions, are alike whether rows say much of a group, little, or nothing.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ class EffectsGraph:
             standard = pt.linalg.solve_triangular(self.root.T, right, lower=False)
             own = self.scales[layout.scale_of_column]
             c = column(own) * standard
-            log_density = log_density - pt.log(pt.diagonal(self.root)).sum() - 0.5 * pt.square(standard).sum(axis=0)
+            log_density = (
+                log_density - pt.log(pt.diagonal(self.root)).sum() - 0.5 * pt.square(standard).sum(axis=0)
+            )
             for k, first in layout.columns.items():
                 size, width = layout.sizes[k], layout.widths[k]
                 part = c[first : first + size * width]

@@ -1,7 +1,7 @@
 """About where groups' effects are, and how much the rows say of them: what a sampler's coordinates follow.
 
-Newton's method for the effects and coefficients; standard deviations from the effects' sizes, and what rows leave open
-of them (MacKay 1992, Neural Computation 4:415-447).
+Newton's method for the effects and coefficients; standard deviations from the effects' sizes, and what rows leave
+open of them (MacKay 1992, Neural Computation 4:415-447).
 """
 
 from __future__ import annotations
@@ -184,11 +184,6 @@ class RoughFit:
         found[table.used] = table.line(self.effects, rest)
         return found
 
-    @property
-    def B(self) -> Array:
-        """(k,)"""
-        return self.rest[self.table.layout.n_columns :]
-
     def marginal(self, offset: Array) -> tuple[Array, Array]:
         """Return minus the curvature of the rows' log density in B, effects integrated over, and its slope at a B."""
         layout, (own, across, rest, pull, pull_rest) = self.table.layout, self.quadratic
@@ -232,7 +227,7 @@ class RoughFit:
             typical = float(np.median(information) or information.mean() or 1.0)
             unit[scale] = (2.0 / len(information)) ** 0.25 / np.sqrt(typical)
         return {
-            "group_unit": float(getattr(problem.group_priors[0], "unit", 1.0)),
+            "group_unit": problem.group_prior[1],
             "effects_own": np.ascontiguousarray(own.transpose(1, 2, 0)),
             "effects_across": np.ascontiguousarray(across.transpose(1, 0, 2)),
             "effects_rest": np.column_stack([rest, turn.T @ rest_pull]),
@@ -242,7 +237,9 @@ class RoughFit:
         }
 
 
-def rough_fit(table: GroupTable, prior: tuple[Array, Array], coordinates: Array, last: RoughFit | None) -> RoughFit:
+def rough_fit(
+    table: GroupTable, prior: tuple[Array, Array], coordinates: Array, last: RoughFit | None
+) -> RoughFit:
     """Return the fit given the likelihood's own parameters.
 
     Parameters
@@ -263,7 +260,8 @@ def rough_fit(table: GroupTable, prior: tuple[Array, Array], coordinates: Array,
         start = np.where(np.isfinite(sd), mean, 0.0)
         if problem.fit_intercept and not problem.likelihood.link.is_identity:
             start[0] = problem.likelihood.link.of(np.array(problem.pooled_mean / problem.rate_unit))
-        effects, rest, scales = np.zeros((J, r)), np.append(np.zeros(m), start), _units(problem, layout)
+        effects, rest = np.zeros((J, r)), np.append(np.zeros(m), start)
+        scales = np.full(layout.n_scales, 0.5 * problem.group_prior[1])
     else:
         effects, rest, scales = last.effects, last.rest, last.scales
     seen = np.ones(layout.n_scales)
@@ -272,7 +270,9 @@ def rough_fit(table: GroupTable, prior: tuple[Array, Array], coordinates: Array,
         found = _derivatives(table, effects, rest, coordinates).value @ table.frequency
         found -= 0.5 * (np.square(effects) / np.square(scales[layout.scales(layout.main)])).sum()
         found -= 0.5 * (np.square(rest[:m]) / np.square(scales[layout.scale_of_column])).sum()
-        return float(found - 0.5 * (np.square(rest[m:] - np.where(np.isfinite(sd), mean, 0.0)) * precision_B).sum())
+        return float(
+            found - 0.5 * (np.square(rest[m:] - np.where(np.isfinite(sd), mean, 0.0)) * precision_B).sum()
+        )
 
     # So often the standard deviations follow the effects; they are as good as found before.
     rounds, same = 40, 0.02
@@ -302,11 +302,6 @@ def _derivatives(table: GroupTable, effects: Array, rest: Array, coordinates: Ar
         return table.problem.likelihood.derivatives(table.line(effects, rest), coordinates, table.data)
 
 
-def _units(problem: Problem, layout: Layout) -> Array:
-    """Return the size of the standard deviations' priors, from which they are looked for."""
-    return np.array([0.5 * getattr(prior, "unit", 1.0) for prior in problem.group_priors])
-
-
 def _scales(
     table: GroupTable, scales: Array, effects: Array, rest: Array, variances: Array, rest_variances: Array
 ) -> tuple[Array, Array]:
@@ -331,8 +326,7 @@ def _scales(
 
 def vanishing(problem: Problem) -> bool:
     """Return whether the density of standard deviations vanishes at zero, so that their logs are sampled."""
-    prior = problem.group_priors[0]
-    return bool(getattr(prior, "prior", prior).vanishes_at_zero)
+    return problem.group_prior[0].vanishes_at_zero
 
 
 def _place(scales: Array, unit: Array, in_logs: bool) -> Array:
@@ -341,7 +335,7 @@ def _place(scales: Array, unit: Array, in_logs: bool) -> Array:
 
 
 def group_columns(problem: Problem, design: Array) -> list[Array]:
-    """Return the columns of the sampler's rows that are about groups: which each is of, and features whose slopes differ.
+    """Return columns of the sampler's rows: which groups each is of, and features whose slopes differ.
 
     Parameters
     ----------
