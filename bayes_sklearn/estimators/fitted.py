@@ -259,18 +259,16 @@ class FittedModel:
         """Return posterior means of the standard deviations of the groups' effects."""
         import pandas as pd
 
-        posterior = self.posterior
-        if posterior.effects is None:
-            raise AssertionError  # for the type checker
-        found = [
-            _moments(posterior, key, {key: values})[0] for key, values in posterior.effects.by_key.items()
-        ]
+        if self.posterior.effects is None:
+            raise AttributeError("The model was fitted without group_column: it has no group_std_.")
+        scales = self.posterior.effects.by_key
+        found = [_moments(self.posterior, key, {key: values})[0] for key, values in scales.items()]
         return pd.Series(found, index=self._scale_names(), name="group_std_")
 
     def group_effects(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the groups' effects, a row each."""
         if self.groupings is None:
-            raise AssertionError  # for the type checker
+            raise AttributeError("The model was fitted without group_column: it has no group_effects_.")
         return effects_table(self.posterior, self.groupings, self.columns, coverage)
 
 

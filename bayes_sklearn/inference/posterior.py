@@ -288,7 +288,7 @@ class Posterior:
         if self.effects is None or members is None:
             return self.linear(design)
         means, variances = np.empty((2, len(design), len(self.weights)))
-        terms = self.effects.terms(design[:, 1:])
+        terms = self.effects.layout.terms(design[:, 1:])
         for part in range(self.effects.n_parts):
             nodes, given = self.effects.nodes(part), self.effects.at(part, design, terms, members)
             means[:, nodes] = given.constant[:, None] + given.design @ self.location[nodes].T
