@@ -340,6 +340,8 @@ def _moments(posterior: Posterior, name: str, values: Mapping[str, Array]) -> tu
         # Few nodes tell what lines are, and not how far the tail of their prior's scale reaches.
         logs, below = posterior.scale_masses[name]
         at, weights = np.exp(0.5 * (logs[1:] + logs[:-1])), np.diff(below) / (below[-1] - below[0])
+    if np.ptp(at) == 0.0:
+        return float(at[0]), 0.0
     mean = float(at @ weights)
     away = at - mean
     unit = float(np.abs(away).max()) or 1.0  # squares of what is far away would overflow
