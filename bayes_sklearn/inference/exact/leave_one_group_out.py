@@ -74,7 +74,8 @@ def leave_one_group_out(problem: Problem, grouping: int) -> GroupsLeftOut:
         for which, posterior in enumerate((exact.solve(without, SamplerSettings()), whole)):
             found[which, place] = _log_density(problem, posterior, index, frequency[index])
     location = whole.weights @ whole.location
-    return GroupsLeftOut(groups, *found, len(whole.weights), location[int(not problem.fit_intercept) :])
+    kept = location[int(not problem.fit_intercept) :]
+    return GroupsLeftOut(groups, found[0], found[1], len(whole.weights), kept)
 
 
 def _log_density(problem: Problem, posterior: Posterior, rows: Index, frequency: Array) -> float:
