@@ -25,6 +25,7 @@ from ..measurements.checks import check_coverage, check_vector
 from ..measurements.columns import Columns
 from ..measurements.compressed import warn_of_rounding
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.groups.labels import Groupings
 from ..measurements.limits import sides
 from ..measurements.messages import shown, warn
 from ..measurements.missing import telling
@@ -35,6 +36,7 @@ from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
 from .fitting import Attenuation, Fit, warn_of_readings
+from .groups.effects_table import effects_table
 from .reading import TrainingData
 
 __all__ = ["FittedModel", "warn_of_doubts"]
@@ -69,6 +71,8 @@ class FittedModel:
     """Limits between which targets lie of rows that are in the table."""
     readings_limited: bool = False
     """Whether some readings of features were limits in fit."""
+    groupings: Groupings | None = None
+    """How rows hang together; None: they do not."""
 
     @classmethod
     def of(cls, fitted: Fit, data: TrainingData, noise: Noise, seed: int) -> FittedModel:
@@ -81,6 +85,7 @@ class FittedModel:
             typical = telling(of_features, data.rows).typical(errors.frequency)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
         known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
+        known &= problem.groupings is None
         return cls(
             fitted.posterior,
             problem.likelihood.population,
@@ -93,6 +98,7 @@ class FittedModel:
             ChiSquare.of(fitted.posterior, problem) if known else None,
             problem.truncation,
             of_features is not None and of_features.readings is not None,
+            problem.groupings,
         )
 
     @property
@@ -138,6 +144,7 @@ class FittedModel:
         include_noise: bool,
         index: Any,
         exposure: Any = None,
+        members: NDArray[np.intp] | None = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
         held, gaps = self.columns.held(table), gaps_of(table, self.columns, self.posterior)
@@ -168,6 +175,7 @@ class FittedModel:
             columns=held,
             feature_error=errors,
             feature_limits=limits,
+            members=members,
             include_noise=include_noise,
             seed=self.seed,
             index=index,
@@ -236,9 +244,33 @@ class FittedModel:
             self.attenuation,
             noise=self.likelihood.has_noise_scale,
         )
+        if self.groupings is not None:
+            names = dict(zip(self.posterior.effects.by_key, self._scale_names(), strict=True))
+            table = table.rename(index={key: f"group_std[{name}]" for key, name in names.items()})
         if self.chi_square is not None:
             table.attrs["reduced_chi_square"] = self.chi_square.reduced
         return table
+
+    def _scale_names(self) -> list[str]:
+        return [] if self.groupings is None else self.groupings.scale_names(self.columns)
+
+    def group_std(self) -> pd.Series:
+        """Return posterior means of the standard deviations of the groups' effects."""
+        import pandas as pd
+
+        posterior = self.posterior
+        if posterior.effects is None:
+            raise AssertionError  # for the type checker
+        found = [
+            _moments(posterior, key, {key: values})[0] for key, values in posterior.effects.by_key.items()
+        ]
+        return pd.Series(found, index=self._scale_names(), name="group_std_")
+
+    def group_effects(self, coverage: float = 0.95) -> pd.DataFrame:
+        """Return the groups' effects, a row each."""
+        if self.groupings is None:
+            raise AssertionError  # for the type checker
+        return effects_table(self.posterior, self.groupings, self.columns, coverage)
 
 
 def _summary(
@@ -269,6 +301,7 @@ def _summary(
             ("scatter", posterior.scatter),
             *posterior.further.items(),
             ("prior_scale", posterior.prior_scale),
+            *([] if posterior.effects is None else posterior.effects.by_key.items()),
         )
         if values is not None
     }

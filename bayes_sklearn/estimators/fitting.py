@@ -32,9 +32,11 @@ from ..likelihoods.noise import Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Rows, taken
 from ..measurements.feature_errors import FeatureErrors
+from ..measurements.groups.labels import Groupings
 from ..measurements.messages import warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
+from ..priors.base import ScalePrior
 
 Array = NDArray[np.float64]
 
@@ -69,6 +71,10 @@ class Specification:
     """Limits between which the target of every row that is in the table lies."""
     outliers: tuple[Auxiliary, ...] = ()
     """What is learned of wild readings of features; empty: none is wild."""
+    groupings: Groupings | None = None
+    """How rows hang together; None: they do not."""
+    group_prior: ScalePrior | None = None
+    """Of the standard deviation of each kind of the groups' effects."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -80,9 +86,9 @@ class Specification:
         """Whether extra-binomial variation is estimated.
 
         Additive noise is such variation itself, and known errors leave no room for any; errors of features look like
-        it.
+        it, and so do groups.
         """
-        return self.noise.only_multiplies and self.feature_errors is None
+        return self.noise.only_multiplies and self.feature_errors is None and self.groupings is None
 
     def count_errors(self, pooled: float | None = None) -> CountErrors:
         """Return how counts give errors at first."""
@@ -106,6 +112,8 @@ class Specification:
         )
         if self.feature_errors is not None:
             found = replace(found, outliers=self.outliers)
+        if self.groupings is not None and self.group_prior is not None:
+            found = found.grouped(self.groupings, self.group_prior)
         if rows.limits is not None:
             found = found.censored(rows.limits)
         return found if self.truncation is None else found.selected(self.truncation)

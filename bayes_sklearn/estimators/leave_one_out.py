@@ -265,7 +265,7 @@ class LeaveOneOutMixin:
         size = np.append(1.0, 1.0 / scaling.x_scale) * problem.state.magnitude[-1]
         rounding = _ROUNDING * np.maximum(np.abs(fitted.mean), size)
         apart = np.abs(mean - fitted.mean) / (np.linalg.norm(fitted.root, axis=0) + rounding)
-        few = fitted.prior_scale is not None or fitted.scatter is not None
+        few = fitted.prior_scale is not None or fitted.scatter is not None or fitted.effects is not None
         if not apart.max() < (about_same if few else same):
             raise ValueError(
                 "These are not the rows that the model was fitted to (or its parameters were changed since): give"

@@ -35,6 +35,9 @@ class ParametersMixin(Parametrized):
         "exposure_column": "no_validation",
         "y_censored_column": "no_validation",
         "error_columns": "no_validation",
+        "group_column": "no_validation",
+        "group_slopes": "no_validation",
+        "group_prior": "no_validation",
         "missing": [StrOptions({"error", "model"})],
         "truncation": "no_validation",
         "x_distribution": "no_validation",
@@ -75,7 +78,7 @@ class ParametersMixin(Parametrized):
         -------
         self
         """
-        roles = ("coef_prior", "intercept_prior", "noise_prior")
+        roles = ("coef_prior", "intercept_prior", "noise_prior", "group_prior")
         for key in tuple(params):
             role, _, name = key.partition("__")
             if name and role in roles and params.get(role, getattr(self, role)) is None:

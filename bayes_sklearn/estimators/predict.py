@@ -137,14 +137,16 @@ class PredictionMixin:
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
+        table, groupings = read_table(self, X), self._fitted.groupings
         return self._fitted.predictive(
-            read_table(self, X),
+            table,
             counts,
             y_err,
             of_features,
             include_noise=include_noise,
             index=index,
             exposure=exposure,
+            members=None if groupings is None else groupings.members(X),
         )
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:

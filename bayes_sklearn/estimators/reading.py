@@ -25,6 +25,7 @@ from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.groups.labels import Groupings, group_columns
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, unknown_in
 from ..measurements.messages import brief, shown
 from ..measurements.missing import anything_known, check_known, filled, likely_readings, too_large
@@ -40,7 +41,7 @@ from ..priors.base import (
     resolve_outliers,
 )
 from ..priors.coefficients import Normal, PoweredCorrelation
-from ..priors.scales import HalfNormal
+from ..priors.scales import HalfNormal, HalfStudentT
 from .fitting import Specification
 
 __all__ = [
@@ -80,6 +81,8 @@ class TrainingData(NamedTuple):
     """Where the rows stand for others: the state of those."""
     truncation: tuple[float, float] | None = None
     """Limits between which the targets of rows lie that are in the table."""
+    groupings: Groupings | None = None
+    """How rows hang together; None: they do not."""
 
     def take(self, index: NDArray[np.intp]) -> TrainingData:
         """Return some of the rows; an index may stand there several times."""
@@ -138,7 +141,7 @@ def read(
     index = getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, reset=reset, min_samples=1 if batch else 2)
     columns = Columns.of(
-        {name: getattr(model, name) for name in COLUMNS},
+        {**{name: getattr(model, name) for name in COLUMNS}, **_group_settings(model)},
         getattr(model, "feature_names_in_", None),
         table.shape[1],
         model.error_columns,
@@ -179,8 +182,39 @@ def read(
             "X_censored, by which X is a limit in some cells, goes with all rows at once: call fit."
         )
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
-    data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
+    groupings, members = _grouped(model, X, columns, of_features, batch=batch)
+    rows = replace(rows, members=members)
+    data = TrainingData(rows, columns, errors, of_features, index, groupings=groupings)
+    data = _without_gaps(data, unknown, likelihood)
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
+
+
+def _group_settings(model: Any) -> dict[str, Any]:
+    """Return the columns that hold groups' labels, by what messages call them."""
+    listed = group_columns(model.group_column)
+    if not listed:
+        for name in ("group_slopes", "group_prior"):
+            if getattr(model, name) is not None:
+                raise ValueError(f"{name} is given, but group_column, which says what groups are of, is not.")
+    return {"group_column" if not i else f"group_column[{i}]": column for i, column in enumerate(listed)}
+
+
+def _grouped(
+    model: Any, X: Any, columns: Columns, errors: FeatureErrors | None, *, batch: bool
+) -> tuple[Groupings | None, NDArray[np.intp] | None]:
+    """Return how rows are grouped, and which group each is of, (n, K)."""
+    if model.group_column is None:
+        return None, None
+    if batch:
+        raise ValueError("group_column goes with all rows at once: call fit.")
+    names = columns.feature_names.tolist()
+    found, members = Groupings.of(X, model.group_column, model.group_slopes, names)
+    noisy = set() if errors is None else set(errors.noisy.tolist())
+    for place in sorted({place for slopes in found.slopes for place in slopes} & noisy):
+        raise ValueError(
+            f"group_slopes: {names[place]!r} has errors or gaps: slopes that differ are of exact features."
+        )
+    return found, members
 
 
 def _check_noise(noise: Noise, errors: TargetErrors, likelihood: Likelihood) -> None:
@@ -252,6 +286,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         "intercept_prior": intercept_prior if model.fit_intercept else None,
         "noise_prior": prior_of(model, "noise_prior", ScalePrior, 1),
     }
+    group_prior = None if data.groupings is None else prior_of(model, "group_prior", ScalePrior, 1)
     return Specification(
         noise_of(model, data),
         model.standardize,
@@ -269,6 +304,8 @@ def specify(model: Any, data: TrainingData) -> Specification:
         ),
         truncation=data.truncation,
         outliers=parameters_of(resolve_outliers(model.x_error_distribution)),
+        groupings=data.groupings,
+        group_prior=group_prior,
     )
 
 
@@ -399,7 +436,9 @@ def prior_of(model: Any, role: str, kind: type[Prior], size: int) -> Any:
             return Flat()  # rates have a unit, and features an origin, that no prior knows
         return default_prior(role, likelihood)
     if not isinstance(prior, kind):
-        wanted = "the noise scale" if kind is ScalePrior else "coefficients"
+        wanted = "coefficients"
+        if kind is ScalePrior:
+            wanted = "the groups' standard deviations" if role == "group_prior" else "the noise scale"
         fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
         raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {shown(prior)}.")
     if isinstance(prior, ScaleMixture) and role == "intercept_prior":
@@ -419,6 +458,8 @@ def default_prior(role: str, likelihood: Likelihood) -> Prior:
     """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
     if role == "noise_prior":
         return HalfNormal()
+    if role == "group_prior":
+        return HalfStudentT(nu=3.0)
     return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
 
 

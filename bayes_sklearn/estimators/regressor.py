@@ -113,6 +113,17 @@ class BayesianErrorsInVariablesRegressor(
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+    group_column : str, int or list of these, default=None
+        Column of X that holds the label, of any type, of the group that each row is of: rows of one group share an
+        effect, which is added to the line, normal with a standard deviation that is learned (``group_std_``). Several
+        columns: each row has an effect of each (crossed groups, or nested ones whose labels are distinct). It is no
+        feature. In new rows a label that fit did not have, or a missing one, is that of a new group.
+    group_slopes : str, int, list or dict, default=None
+        Features whose slopes differ from group to group, each with a standard deviation of its own, independently of
+        the groups' other effects; with several groupings a dict of group column to features.
+    group_prior : ScalePrior, default=None
+        Prior of these standard deviations, of each alike, in the units of ``noise_prior``'s (those of slopes by a
+        standard deviation of the feature); None is ``HalfStudentT(nu=3)``.
     missing : {"error", "model"}, default="error"
         What NaN in X is. "error": refused. "model": a feature that was not measured, missing at random (whether it is
         missing may depend on what else its row has, not on its own value). Features with NaN join the model of those
@@ -189,6 +200,12 @@ class BayesianErrorsInVariablesRegressor(
     outlier_share_, outlier_factor_ : float
         Posterior means of the share of readings that are wild, and of how many times larger than stated their errors
         are. Absent but under ``x_error_distribution="outliers"``.
+    group_std_ : pandas.Series
+        Posterior means of the standard deviations of the groups' effects, in the target's unit (of slopes, by the
+        feature's). Absent without ``group_column``.
+    group_effects_ : pandas.DataFrame
+        A row for each group's effect: posterior mean, sd and the limits of 95%, at the features' means, on the scale
+        of the line. Absent without ``group_column``.
     n_components_ : int
         Number of normal distributions whose mixture the true features follow. Absent where no feature has an error.
     weight_type_ : {"counts", "frequency", "precision"}
@@ -231,6 +248,9 @@ class BayesianErrorsInVariablesRegressor(
         exposure_column: str | int | None = None,
         y_censored_column: str | int | None = None,
         error_columns: Mapping[Any, Any] | str | None = None,
+        group_column: Any = None,
+        group_slopes: Any = None,
+        group_prior: ScalePrior | None = None,
         missing: str = "error",
         truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
@@ -257,6 +277,9 @@ class BayesianErrorsInVariablesRegressor(
         self.exposure_column = exposure_column
         self.y_censored_column = y_censored_column
         self.error_columns = error_columns
+        self.group_column = group_column
+        self.group_slopes = group_slopes
+        self.group_prior = group_prior
         self.missing = missing
         self.truncation = truncation
         self.x_distribution = x_distribution
@@ -363,6 +386,7 @@ class BayesianErrorsInVariablesRegressor(
             "n_components_",
             "outlier_share_",
             "outlier_factor_",
+            "group_std_",
         )
         found = FittedModel.of(fitted, data, noise_of(self, data), settings.seed)
         posterior, mean = found.posterior, found.posterior.mean
@@ -379,6 +403,8 @@ class BayesianErrorsInVariablesRegressor(
             self.scatter_ = float(posterior.weights @ posterior.scatter)
         for name, values in posterior.further.items():
             setattr(self, f"{name}_", float(posterior.weights @ values))
+        if posterior.effects is not None:
+            self.group_std_ = found.group_std()
         self.weight_type_ = data.errors.weight_type
         self.overdispersion_ = fitted.count_errors.overdispersion
         self.inference_ = fitted.engine
@@ -388,6 +414,14 @@ class BayesianErrorsInVariablesRegressor(
             self.reliability_ = found.attenuation.reliability.copy()
             self.n_components_ = fitted.problem.n_components
         warn_of_doubts(fitted, found)
+
+    @property
+    def group_effects_(self) -> pd.DataFrame:
+        """What rows of each group have beside the line, at the features' means: means, sds and 95% intervals."""
+        check_is_fitted(self)
+        if self._fitted.groupings is None:
+            raise AttributeError("The model was fitted without group_column: it has no group_effects_.")
+        return self._fitted.group_effects()
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the posterior as a table.

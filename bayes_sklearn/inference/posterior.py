@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from ..measurements.compressed import Rows
+from .groups.effects import Effects
 from .structural.true_features import TrueFeatures
 from .structural.true_mixture import TrueMixture
 
@@ -26,6 +27,9 @@ class NodeCovariances(Protocol):
 
     def __len__(self) -> int:
         """Return G."""
+
+    def take(self, nodes: NDArray[np.intp]) -> NodeCovariances:
+        """Return those of some nodes."""
 
     def quadratic(self, design: Array) -> Array:
         """Return a' C_g a for each row a of the design, (rows, G) or (rows, 1)."""
@@ -52,6 +56,9 @@ class SharedBasis:
     def __len__(self) -> int:
         return len(self.variances)
 
+    def take(self, nodes: NDArray[np.intp]) -> SharedBasis:
+        return replace(self, variances=self.variances[nodes])
+
     def quadratic(self, design: Array) -> Array:
         return np.square(design @ self.basis) @ self.variances.T
 
@@ -75,6 +82,9 @@ class Factors:
 
     def __len__(self) -> int:
         return len(self.factors)
+
+    def take(self, nodes: NDArray[np.intp]) -> Factors:
+        return replace(self, factors=self.factors[nodes])
 
     def quadratic(self, design: Array) -> Array:
         spread = design @ self.factors  # (G, rows, K)
@@ -121,6 +131,15 @@ class Joined:
 
     def __len__(self) -> int:
         return sum(self.sizes)
+
+    def take(self, nodes: NDArray[np.intp]) -> NodeCovariances:
+        ends = np.cumsum(self.sizes)
+        which = np.searchsorted(ends, nodes, side="right")
+        if (np.diff(which) < 0).any():
+            raise ValueError("Nodes of several parts are taken in their order.")
+        return Joined.of(
+            [self.parts[i].take(nodes[which == i] - (ends[i] - self.sizes[i])) for i in np.unique(which)]
+        )
 
     def quadratic(self, design: Array) -> Array:
         found = [
@@ -217,6 +236,8 @@ class Posterior:
     error_share: Array | None = None
     """(G,) where B's deviations at each node are proportional to the noise, given its ratio to the prior's scale,
     (11b): the share that multiplied errors have in its variance, the scatter the rest; else None."""
+    effects: Effects | None = None
+    """Where rows are in groups: the groups' effects."""
 
     @property
     def noise_terms(self) -> tuple[Array, Array, Array]:
@@ -261,6 +282,19 @@ class Posterior:
         """Return mean and variance at every node of each design row's a'B, (rows, G) each."""
         means = design @ self.location.T
         return means, np.broadcast_to(self.covariances.quadratic(design), means.shape)
+
+    def line(self, design: Array, members: NDArray[np.intp] | None) -> tuple[Array, Array]:
+        """Return mean and variance at every node of the line at rows, (rows, G) each, in the model's units."""
+        if self.effects is None or members is None:
+            return self.linear(design)
+        means, variances = np.empty((2, len(design), len(self.weights)))
+        terms = self.effects.terms(design[:, 1:])
+        for part in range(self.effects.n_parts):
+            nodes, given = self.effects.nodes(part), self.effects.at(part, design, terms, members)
+            means[:, nodes] = given.constant[:, None] + given.design @ self.location[nodes].T
+            variances[:, nodes] = self.covariances.take(nodes).quadratic(given.design)
+            variances[:, nodes] += given.variance[:, None] * np.square(self.effects.noise[nodes])
+        return means, variances
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
         """Return draws of B, (size, P), and the node that each is of, (size,)."""

@@ -20,10 +20,11 @@ from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
 from ..measurements.feature_errors import FeatureErrors
+from ..measurements.groups.labels import Groupings
 from ..measurements.limits import Limits
 from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import Normal
-from ..priors.scales import ScatterPrior
+from ..priors.scales import InUnit, ScatterPrior
 from .given_scale import ConditionalPrior, GivenScale
 from .posterior import row_blocks
 from .scaling import PriorUnits, Scaling, pooled_mean
@@ -73,6 +74,11 @@ class Problem:
     average_error: float | None = None
     """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
     noise scale is in the target's unit. None: they are known outright, or not at all."""
+
+    groupings: Groupings | None = None
+    """How rows hang together; None: they do not."""
+    group_priors: tuple[ScalePrior, ...] = ()
+    """Of the standard deviation of each kind of the groups' effects, in the model's units."""
 
     @classmethod
     def build(
@@ -150,6 +156,16 @@ class Problem:
         if self.feature_errors is None:
             likelihood = with_limits(Truncated(likelihood, *found.scaled_truncation), self.limits)
         return replace(found, likelihood=likelihood)
+
+    def grouped(self, groupings: Groupings, prior: ScalePrior) -> Problem:
+        """Return the problem of rows in groups; the prior is of standard deviations in units of the target's."""
+        unit = 1.0
+        if self.errors_known and not self.scaling.is_identity:
+            unit = float(
+                np.hypot(self.state.standard_deviation[-1] / self.scaling.y_scale, self.scatter_unit)
+            )
+        n_scales = sum(1 + len(slopes) for slopes in groupings.slopes)
+        return replace(self, groupings=groupings, group_priors=(InUnit(prior, unit),) * n_scales)
 
     def censored(self, limits: Limits) -> Problem:
         """Return the problem of rows some of whose targets are limits, or, of a normal likelihood, not there."""
@@ -250,6 +266,11 @@ class Problem:
     def typical_error(self) -> float:
         """A typical known error (one over them is the triangle's first entry), in the model's units."""
         return float(np.sqrt(self.total_weight) / self.factor[0][0, 0])
+
+    def design_at(self, rows: NDArray[np.intp]) -> Array:
+        """Return [1, x] of some rows in the model's units."""
+        x = np.asarray(self.rows.take(rows), dtype=np.float64) - self.rows.here(self.scaling.mean)[:-1]
+        return np.concatenate([np.ones((len(x), 1)), x / self.scaling.x_scale], axis=1)
 
     def design_blocks(self) -> Iterator[tuple[slice, Array]]:
         """Yield [1, x], or x without an intercept, in the model's units, a block of rows at a time."""
@@ -356,6 +377,16 @@ class Problem:
     def scatter_prior(self) -> ScatterPrior:
         """Prior of a scatter beside known errors, in the model's units."""
         return ScatterPrior(self.scatter_unit)
+
+    @property
+    def ratio_priors(self) -> tuple[ScalePrior, ...]:
+        """Of scales that are multiples of the noise scale: of the scatter beside it, and of the groups."""
+        scatter = (self.scatter_prior,) if self.noise.combined else ()
+        return scatter + (self.group_priors if self.noise.multiplies else ())
+
+    def effect_unit(self, noise_scale: Array) -> Array:
+        """Return what groups' effects are in multiples of, at noise scales."""
+        return noise_scale if self.noise.multiplies else np.ones(len(noise_scale))
 
     @cached_property
     def gaussian_prior(self) -> tuple[Array, Array] | None:

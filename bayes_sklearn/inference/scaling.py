@@ -116,8 +116,12 @@ class Scaling:
             )
         scatter = None if posterior.scatter is None else self.y_scale * posterior.scatter
         mapped = posterior.mapped(matrix, shift, noise_unit, self.x_mean)
-        masses = in_unit(mapped.scale_masses, "scatter", self.y_scale)
-        return replace(mapped, true_features=true, scatter=scatter, scale_masses=masses)
+        masses, effects = in_unit(mapped.scale_masses, "scatter", self.y_scale), posterior.effects
+        if effects is not None:
+            effects = effects.on_scale(self.x_mean, self.x_scale, self.y_mean, self.y_scale)
+            for k, unit in enumerate(effects.units):
+                masses = in_unit(masses, f"group_std_{k}", float(unit))
+        return replace(mapped, true_features=true, scatter=scatter, scale_masses=masses, effects=effects)
 
 
 def pooled_mean(

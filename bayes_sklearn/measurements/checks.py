@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from .groups.labels import unlabelled
 from .messages import LONGEST, first_offender, shortened, shown
 
 Array = NDArray[np.float64]
@@ -138,6 +139,7 @@ def read_table(
     finite = "allow-nan" if (missing := getattr(estimator, "missing", None)) == "model" else True
     remedy = ", or use missing='model': such features were not measured" if missing == "error" else ""
     with named("X", lambda said: _where_in_table(estimator, X, said), remedy):
+        X = unlabelled(X, getattr(estimator, "group_column", None))
         check_unmasked(X)
         wanted = {"dtype": [np.float64, np.float32], "ensure_min_samples": min_samples}
         return validate_data(estimator, X, reset=reset, ensure_all_finite=finite, **wanted)

@@ -85,6 +85,8 @@ class Rows:
     """(p + 1,) what was taken from features and target beforehand, so that they keep their digits; None: nothing."""
     limits: Limits | None = None
     """Of targets that were not measured, in the place of which `y` has a limit; None: all were."""
+    members: NDArray[np.intp] | None = None
+    """(n, K) which group each row is of, in each way that they are grouped; None: in none."""
 
     @property
     def n_features(self) -> int:
@@ -107,7 +109,8 @@ class Rows:
     def subset(self, index: NDArray[np.intp]) -> Rows:
         """Return these rows alone (copied)."""
         limits = None if self.limits is None else self.limits.take(index)
-        return Rows(self.take(index), self.y[index], None, taken(self.frequency, index), self.origin, limits)
+        frequency, members = taken(self.frequency, index), taken(self.members, index)
+        return Rows(self.take(index), self.y[index], None, frequency, self.origin, limits, members)
 
 
 def taken(values: Any, index: slice | NDArray[np.intp], ndim: int = 0) -> Any:
@@ -208,8 +211,8 @@ def compress(
             logs = np.log(precision)
             log_error -= float(logs.sum() if weight is None else weight @ logs)
         block *= precision
-        triangle = _eliminate(triangle, block)
-    factor = _signed(np.zeros((width, width)) if triangle is None else triangle)
+        triangle = eliminate(triangle, block)
+    factor = signed(np.zeros((width, width)) if triangle is None else triangle)
     if like is not None:
         state = like
     else:
@@ -246,7 +249,7 @@ def _precision(
     return np.reciprocal(standard_error[index])
 
 
-def _eliminate(triangle: Array | None, block: Array) -> Array:
+def eliminate(triangle: Array | None, block: Array) -> Array:
     """Return the triangle of [triangle; block'], in Fortran's order; both are overwritten."""
     width = len(block)
     if triangle is None:
@@ -268,7 +271,7 @@ def _eliminate(triangle: Array | None, block: Array) -> Array:
     return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
 
-def _signed(triangle: Array) -> Array:
+def signed(triangle: Array) -> Array:
     """Return a triangle whose diagonal is not negative, in C's order: the same in whatever order the rows came."""
     return np.ascontiguousarray(np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None] * triangle)
 
@@ -298,7 +301,7 @@ def merge(first: Compressed, second: Compressed) -> Compressed:
     triangle = np.triu(dgeqrf(np.asfortranarray(rows), overwrite_a=True)[0][: len(origin) + 1])
     return Compressed(
         origin,
-        _signed(triangle),
+        signed(triangle),
         total,
         first.n_rows + second.n_rows,
         first.log_error + second.log_error,
@@ -375,10 +378,10 @@ class Groups:
         error = np.hypot(self.error, scatter)
         order = np.argsort(error, kind="stable")
         scaled = self.matrix.reshape(-1, width, width)[order] / error[order, None, None]
-        triangle = _eliminate(None, np.ascontiguousarray(scaled.reshape(-1, width).T))
+        triangle = eliminate(None, np.ascontiguousarray(scaled.reshape(-1, width).T))
         return replace(
             self.whole,
-            factor=_signed(triangle),
+            factor=signed(triangle),
             log_error=float(self.weight @ np.log(error)),
         )
 

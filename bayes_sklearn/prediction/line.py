@@ -136,6 +136,10 @@ class LinearPredictor:
             noise = np.repeat(np.broadcast_to(noise, (len(means), len(self.weights))), count, axis=1)
         return weights, means, np.sqrt(variances + noise)
 
+    def mean(self) -> Array:
+        """Return the mean, (n,)."""
+        return line_mean(self.posterior, self.rows) if self.by_row is None else self.moments()[0]
+
     def moments(self, noise: Array | float = 0.0, *, root: bool = False) -> tuple[Array, Array]:
         """Return mean and variance with noise of this mean variance, or the variance's root, (n,) each."""
         if self.by_row is None:
@@ -294,9 +298,7 @@ class LinearPredictive(PredictiveDistribution):
         return len(self._line)
 
     def mean(self) -> Array:
-        if self._line.by_row is None:
-            return line_mean(self._line.posterior, self._line.rows)
-        return self._line.moments()[0]
+        return self._line.mean()
 
     def var(self) -> Array:
         return self._line.moments(self._mean_noise())[1]
@@ -309,7 +311,8 @@ class LinearPredictive(PredictiveDistribution):
     def variance_parts(self) -> dict[str, Array]:
         """What the variances are made of: name to (n,) variances that add up to `var()`.
 
-        ``parameters``: what the rows left open of the line; ``scatter``: noise that no stated error explains (and
+        ``parameters``: what the rows left open of the line; ``groups``: what is left open of the effects of the row's
+        groups given the line, all of it where these are new; ``scatter``: noise that no stated error explains (and
         the error floor's part); ``target_error``: the stated standard error; ``finite_count``: the binomial error
         of a share of a finite count; ``feature_error``: the errors of the new row's features. What these tell of an
         error that the target shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.

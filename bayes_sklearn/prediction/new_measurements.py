@@ -14,6 +14,7 @@ from ..measurements.checks import check_flag
 from ..measurements.limits import ReadingLimits
 from .distribution import PredictiveDistribution
 from .events import EventsPredictive
+from .groups.line import GroupedLine
 from .line import LinearPredictive, LinearPredictor
 from .noise import NoiseModel, new_counts
 from .response import ResponsePredictive
@@ -37,6 +38,7 @@ def new_rows(
     columns: Mapping[str, Array],
     feature_error: Array | None,
     feature_limits: ReadingLimits | None = None,
+    members: NDArray[np.intp] | None = None,
     include_noise: bool,
     seed: int,
     index: Any = None,
@@ -62,6 +64,8 @@ def new_rows(
         nothing, in a last column if there are any; None: the features are true.
     feature_limits : ReadingLimits, optional
         Of the rows' features with errors: readings of which only a side was seen.
+    members : ndarray of shape (n, K), optional
+        The groups that rows are of, where fit had groups.
     include_noise : bool
     seed, index
         As for `ResponsePredictive`.
@@ -74,7 +78,10 @@ def new_rows(
     include_noise = check_flag(include_noise, "include_noise")
     if include_noise:
         posterior = posterior.sharing(noise_model.sharing(posterior.noise_scale))
-    line = LinearPredictor.of(posterior, X, features, feature_error, feature_limits)
+    if members is None:
+        line = LinearPredictor.of(posterior, X, features, feature_error, feature_limits)
+    else:
+        line = GroupedLine.at_rows(posterior, X, features, members)
     if likelihood.counted:
         known = new_counts(len(X), likelihood, counts, y_err, exposure, columns)
         if known is None and likelihood.per == "exposure" and noise_model.kind == "none":

@@ -112,6 +112,32 @@ class HalfCauchy(ScalePrior):
         return np.asarray(parameters["beta"] * np.abs(rng.standard_cauchy(shape)))
 
 
+class InUnit(ScalePrior):
+    """Another prior, of a number in another unit.
+
+    Parameters
+    ----------
+    prior : ScalePrior
+    unit : float
+        Of the prior's numbers.
+    """
+
+    def __init__(self, prior: ScalePrior, unit: float):
+        self.prior = prior
+        self.unit = unit
+
+    def log_density(self, scale: Array) -> Array:
+        return self.prior.log_density(scale / self.unit) - np.log(self.unit)
+
+    def drawn(
+        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Array:
+        return self.unit * self.prior.drawn(self.prior.check("group_prior", 1), shape, rng)
+
+    def tail(self) -> float:
+        return self.prior.tail()
+
+
 class ScatterPrior(ScalePrior):
     """Prior of a scatter beside errors that are known: as likely as not there is none to speak of.
 

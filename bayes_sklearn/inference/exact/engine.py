@@ -22,9 +22,10 @@ from ..problem import Problem
 from ..propriety import check_proper, warn_of_no_noise
 from ..settings import SamplerSettings
 from . import weightings
+from .grouped import integrated
 from .noise_integrals import LOWEST, AdditiveIntegrand, Nodes, ScaledIntegrand, Solved, scatter_at
 from .scatter_integrals import over_scatter
-from .weightings import Contradiction, contradiction
+from .weightings import Contradiction, Found, contradiction
 
 __all__ = ["refined"]
 
@@ -78,6 +79,8 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     if prior is None or reason is not None:
         raise ValueError(f"The exact engine can't take this: {reason}.")
     check_proper(problem)
+    if problem.groupings is not None:
+        return _grouped(problem, prior)
     gaussian = problem.gaussian_prior
     if gaussian is None or problem.noise.combined:
         return _over_more(problem, prior, approximate=approximate)
@@ -98,7 +101,7 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
     coordinates are more than the prior lets expect, (10).
     """
     prior = problem.conditional_prior
-    if prior is None or problem.noise.scatters:
+    if prior is None or problem.noise.scatters or problem.groupings is not None:
         return None
     if not len(prior.mean) or not np.isfinite(prior.sigma).all() or posterior.log_evidence is None:
         return None
@@ -142,6 +145,12 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
         scatter = scatter * noise_scale
     if not problem.noise.has_scale:
         masses = _masses_of(masses)
+    posterior = _of_found(problem, found, noise_scale, totals)
+    return replace(posterior, scatter=scatter, scale_masses=masses, error_share=error_share)
+
+
+def _of_found(problem: Problem, found: Found, noise_scale: Array, totals: Array) -> Posterior:
+    """Return nodes of several weightings as a posterior; `totals` are (weightings, geometries) log integrals."""
     posterior = _posterior(
         problem, found.log_weights, noise_scale, found.location, found.covariances, None, 0.0
     )
@@ -150,12 +159,27 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
     return replace(
         posterior,
         log_evidence=_log_evidence(problem, log_total),
-        scatter=scatter,
         prior_scale=found.prior_scale,
         geometry=None if len(geometry) == 1 else geometry,
-        scale_masses=masses,
-        error_share=error_share,
     )
+
+
+def _grouped(problem: Problem, prior: ConditionalPrior) -> Posterior:
+    """Integrate over the standard deviations of groups' effects, and what else there is."""
+    whole = integrated(problem, prior)
+    found, scatter, masses = whole.found, None, whole.masses
+    noise_scale = found.noise_scale
+    if problem.noise.scatters:
+        scatter = whole.scales[found.weighting, 0]
+    if problem.noise.only_scatters and scatter is not None:
+        noise_scale, scatter = scatter, None
+        masses = _masses_of(masses)
+    elif scatter is not None:
+        scatter = scatter * noise_scale
+    if not problem.noise.has_scale:
+        masses = _masses_of(masses)
+    posterior = _of_found(problem, found, noise_scale, whole.totals)
+    return replace(posterior, scatter=scatter, scale_masses=masses, effects=whole.effects)
 
 
 def _masses_of(
@@ -315,7 +339,7 @@ def refined(problem: Problem, posterior: Posterior) -> Posterior:
     flat = isinstance(problem.coef_prior, Flat) and (
         not problem.fit_intercept or isinstance(problem.intercept_prior, Flat)
     )
-    if not flat or problem.noise.scatters:
+    if not flat or problem.noise.scatters or problem.groupings is not None:
         return posterior
     rows, root = problem.rows, posterior.root
     square = float(posterior.weights @ np.square(posterior.noise_scale))

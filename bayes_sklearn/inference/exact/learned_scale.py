@@ -51,8 +51,8 @@ class ScaleIntegrand:
     """Of s; None: it is one."""
     lowest: Array
     """(branches,) log of the noise scale below which a residual is rounding."""
-    scatter_prior: ScalePrior | None = None
-    """Noise "auto": of the scatter t; the density is one of log t, too."""
+    ratio_priors: Sequence[ScalePrior] = ()
+    """Of further scales t, the scatter's or the groups', whose ratios to s are given."""
     intercept: tuple[float, float] | None = None
     """Mean and standard deviation of the intercept's prior, where it has one: that is one more observation."""
 
@@ -112,19 +112,18 @@ class ScaleIntegrand:
         square = np.square(ratio[:, None] * self.singular[branch])
         square += 1.0
         left = np.einsum("mk,mk->m", np.square(self.projected)[branch], np.reciprocal(square))
-        intercept = variance = scatter = np.empty(0)
+        intercept = variance = np.empty(0)
         if self.intercept is not None:
             intercept, variance = np.empty((2, len(branch)))
             for i, (given, _, _) in enumerate(self.branches):
                 location, variances = given.nodes_given_ratio(ratio[branch == i])
                 intercept[branch == i] = location[:, 0]
                 variance[branch == i] = variances @ np.square(given.basis[0])
-        if self.scatter_prior is not None:
-            scatter = np.array([of.log_scatter_ratio for of in self.branches])[branch]
+        further = np.array([of.log_ratios for of in self.branches])[branch].T
         has_residual = (self.residual > 0.0)[branch].astype(np.float64)
         half_log_det = 0.5 * np.log(square).sum(axis=1)
         top, lowest = self.top[branch], self.lowest[branch]
-        return AtRatio(log_ratio, left, half_log_det, top, lowest, has_residual, scatter, intercept, variance)
+        return AtRatio(log_ratio, left, half_log_det, top, lowest, has_residual, further, intercept, variance)
 
     def log_density(self, at: AtRatio, log_scale: Array) -> Array:
         """Return the log density in (log g, log s) given the data, but for constants, (11a); shapes broadcast."""
@@ -142,9 +141,9 @@ class ScaleIntegrand:
         away += 0.5 * at.has_residual * np.expm1(-2.0 * away)
         explained -= self.total_weight * away
         explained += (self.n_flat + 1.0) * log_scale
-        if self.scatter_prior is not None:
-            log_scatter = at.log_scatter_ratio + log_scale
-            explained += self.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
+        for prior, log_ratio in zip(self.ratio_priors, at.log_ratios, strict=False):
+            log_further = log_ratio + log_scale
+            explained += prior.log_density(np.exp(log_further)) + log_further
         return np.asarray(explained + self.noise_prior.log_density(scale))
 
     def _of_likelihood(self, at: AtRatio) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, ndtr
 
-from ...measurements.compressed import compress
+from ...measurements.compressed import compress, taken
 from ..posterior import Factors, row_blocks
 from ..problem import Problem
 from ..settings import SamplerSettings
@@ -240,12 +240,16 @@ class _Table:
 
     def design(self, members: Index) -> Array:
         """Return [1, x], or x without an intercept."""
-        problem = self.problem
-        first = int(problem.fit_intercept)
-        x = np.asarray(problem.rows.take(self.rows[members]), dtype=np.float64)
-        design = np.ones((len(x), x.shape[1] + first))
-        design[:, first:] = (x - problem.scaling.x_mean) / problem.scaling.x_scale
-        return design
+        return self.problem.design_at(self.rows[members])[:, int(not self.problem.fit_intercept) :]
+
+    def line(self, members: Index, component: Component) -> tuple[Array, Array, Array]:
+        """Return a design, targets less what coefficients have no part in, and variances beside, (rows, G)."""
+        if component.line is None:
+            return self.design(members), self.y[members], np.zeros((1, 1))
+        given, nodes = component.line(self.rows[members]), component.found.nodes
+        design = given.design[:, int(not self.problem.fit_intercept) :]
+        square = np.square(self.problem.effect_unit(nodes.noise_scale))
+        return design, self.y[members] - given.constant, given.variance[:, None] * square
 
     def variance(self, members: Index, noise_scale: Array, scatter: Array | float = 0.0) -> Array:
         """Return the noise variance at every node, (rows, G); a scatter is in multiples of the noise scale."""
@@ -274,10 +278,11 @@ class _Judged(NamedTuple):
 def _judge(table: _Table, members: Index, component: Component, with_row: bool, with_pit: bool) -> _Judged:
     """Sum over the nodes for some rows, (41) to (44)."""
     found = component.found
-    design, nodes, weights = table.design(members), found.nodes, found.log_weights
+    nodes, weights = found.nodes, found.log_weights
+    design, target, beside = table.line(members, component)
     variance = table.variance(members, nodes.noise_scale, component.scatter)
-    spread = nodes.covariances.quadratic(design)
-    away = table.y[members, None] - design @ nodes.location.T
+    spread = nodes.covariances.quadratic(design) + beside
+    away = target[:, None] - design @ nodes.location.T
     square = np.square(away)
     with_row_density = None
     if with_row:
@@ -360,9 +365,7 @@ def _refitted(problem: Problem, table: _Table, member: int) -> tuple[float, floa
         ) from improper
     members = np.array([member])
     scatter = 0.0 if posterior.scatter is None else posterior.scatter / posterior.noise_scale
-    design = np.zeros((1, posterior.location.shape[1]))
-    design[:, -table.design(members).shape[1] :] = table.design(members)
-    mean, spread = posterior.linear(design)
+    mean, spread = posterior.line(problem.design_at(np.array([row])), taken(rows.members, np.array([row])))
     variance = table.variance(members, posterior.noise_scale, scatter) + spread
     away = table.y[member] - mean
     pit = float((ndtr(away / np.sqrt(variance)) @ posterior.weights)[0])

@@ -5,17 +5,20 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..given_scale import GivenScale
+from ..given_scale import ConditionalPrior, GivenScale
+from ..groups.effects import Conditional
 from ..numerics.quadrature import trapezoid
 from ..posterior import Factors, NodeCovariances, SharedBasis
 from ..problem import Problem
 from .engine import Integrand, integrand, known_node
+from .grouped import points
 from .learned_scale import ScaleIntegrand
 from .noise_integrals import Nodes, ScaledIntegrand
 from .scatter_integrals import scatters
@@ -70,6 +73,9 @@ class LeftOutNodes(Protocol):
         """Add nodes on the sides that want them, or double them, by axes; return False if there can't be more."""
 
 
+Line = Callable[[Index], Conditional]
+
+
 class Component(NamedTuple):
     """Nodes that see the rows with errors of one kind."""
 
@@ -78,6 +84,8 @@ class Component(NamedTuple):
     """Added in quadrature to the errors, in multiples of the noise scale; zero: as the problem has it."""
     log_weight: float = 0.0
     """What the nodes' weights are multiplied by."""
+    line: Line | None = None
+    """Where rows are in groups: the line at rows of these positions, given B."""
 
 
 def components(problem: Problem, noise_scale: Array) -> list[Component]:
@@ -92,6 +100,8 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
     prior, gaussian = problem.conditional_prior, problem.gaussian_prior
     if prior is None:
         raise ValueError("Exact leave-one-out is for priors that are Gaussian given their scale.")
+    if problem.groupings is not None:
+        return _of_groups(problem, prior.distinct)
     if gaussian is not None and not problem.noise.has_scale:
         return [Component(Known(known_node(problem, *gaussian)))]
     if gaussian is not None and not problem.noise.combined:
@@ -101,25 +111,38 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
         rows, log_spacing = scatters(problem, prior)
     else:
         rows, log_spacing = [weighting(problem)], 0.0
-    found = []
-    for one in rows:
-        scatter = float(np.exp(one.log_scatter_ratio)) if problem.noise.scatters else 0.0
-        if prior.scale_prior is not None:
-            found.append(Component(ScaleLattice(learned(problem, prior, [one])), scatter, log_spacing))
-            continue
-        share = log_spacing - float(np.log(prior.n_geometries))
-        for given in given_geometries(problem, prior, [one], flat_intercept=False)[0]:
-            nodes, constant = _of_fixed(problem, given, one)
-            found.append(Component(nodes, scatter, share + constant))
-    return found
+    return [part for one in rows for part in _of_weighting(problem, prior, one, log_spacing)]
+
+
+def _of_weighting(
+    problem: Problem, prior: ConditionalPrior, one: Weighting, log_weight: float, line: Line | None = None
+) -> Iterator[Component]:
+    """Yield the components of one weighting of the rows."""
+    scatter = float(np.exp(one.log_ratios[0])) if problem.noise.scatters else 0.0
+    if prior.scale_prior is not None:
+        yield Component(ScaleLattice(learned(problem, prior, [one])), scatter, log_weight, line)
+        return
+    share = log_weight - float(np.log(prior.n_geometries))
+    for given in given_geometries(problem, prior, [one], flat_intercept=False)[0]:
+        nodes, constant = _of_fixed(problem, given, one)
+        yield Component(nodes, scatter, share + constant, line)
+
+
+def _of_groups(problem: Problem, prior: ConditionalPrior) -> list[Component]:
+    """Return the components where rows are in groups: points over the scales of these."""
+    found = points(problem, prior)
+    components = []
+    for part, (one, log_weight) in enumerate(zip(found.weightings, found.log_weights, strict=True)):
+        line = partial(found.effects.at_rows, part, problem.design_at, problem.rows.members)
+        components += _of_weighting(problem, prior, one, float(log_weight), line)
+    return components
 
 
 def _of_fixed(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[LeftOutNodes, float]:
     """Return nodes where the prior's scale is fixed, and the log of what their weights lack."""
     if problem.noise.multiplies:
-        scatter = (problem.scatter_prior, rows.log_scatter_ratio) if problem.noise.combined else None
         lowest = problem.resolution(rows.factor)
-        of = ScaledIntegrand(problem, given, -rows.log_weight, scatter, lowest)
+        of = ScaledIntegrand(problem, given, -rows.log_weight, rows.log_ratios, lowest)
         log_scale, _, _ = trapezoid(of.log_density, of.intervals())
         return NoiseLattice.of(of, np.exp(log_scale)), of.constant
     one = np.ones(1)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.special import wrightomega
 
 from ...measurements.compressed import Groups
-from ...priors.base import ScalePrior
 from ..given_scale import LOG_TWO_PI, GivenScale, log_explained
 from ..numerics.quadrature import even_lattices, gauss_rule, peak_intervals, trapezoid
 from ..posterior import Factors, NodeCovariances, SharedBasis
@@ -102,10 +101,10 @@ class ScaledIntegrand:
         problem: Problem,
         given: GivenScale,
         log_error: float,
-        scatter: tuple[ScalePrior, float] | None = None,
+        log_ratios: Sequence[float] = (),
         lowest: float | None = None,
     ):
-        """Take rows of unit error; under noise "auto" with a scatter that is a multiple of s.
+        """Take rows of unit error, perhaps with further scales that are multiples of s.
 
         Parameters
         ----------
@@ -113,12 +112,13 @@ class ScaledIntegrand:
         given : GivenScale
         log_error : float
             Summed logs of the errors.
-        scatter : tuple of ScalePrior and float, optional
-            The prior of the scatter t, and the log of t / s: the density is one of log t, too.
+        log_ratios : sequence of float, optional
+            Logs of further scales by s, whose priors are the problem's: the density is one of their logs, too.
         lowest : float, optional
             Noise scale below which a residual is rounding, where it is not that of the known errors.
         """
-        self._conditional, self._scatter, self.tail = given, scatter, problem.tail
+        self._conditional, self.tail = given, problem.tail
+        self._log_ratios, self._ratio_priors = log_ratios, problem.ratio_priors
         self._noise_prior = problem.noise_prior
         self._total_weight = N = problem.total_weight
         self._residual = residual = self._conditional.residual
@@ -139,8 +139,7 @@ class ScaledIntegrand:
         scale, away = np.exp(u), u - self._top
         misfit = -self._total_weight * (away + (0.5 * np.expm1(-2.0 * away) if self._residual > 0.0 else 0.0))
         density = misfit + self._conditional.log_explained(scale) + self._noise_prior.log_density(scale) + u
-        if self._scatter is not None:
-            prior, log_ratio = self._scatter
+        for prior, log_ratio in zip(self._ratio_priors, self._log_ratios, strict=False):
             density = density + prior.log_density(np.exp(log_ratio + u)) + log_ratio + u
         return np.asarray(density)
 
@@ -187,7 +186,7 @@ def _together(integrands: Sequence[ScaledIntegrand]) -> Callable[[Array], Array]
     residual, log_flat, top = np.array(
         [(of.residual, of.log_flat, each._top) for of, each in zip(given, integrands, strict=True)]
     ).T[:, :, None]
-    log_ratio = np.array([0.0 if each._scatter is None else each._scatter[1] for each in integrands])[:, None]
+    log_ratios = np.array([each._log_ratios for each in integrands]).T[:, :, None]
 
     def log_density(u: Array) -> Array:
         scale, away = np.exp(u), u - top
@@ -195,8 +194,8 @@ def _together(integrands: Sequence[ScaledIntegrand]) -> Callable[[Array], Array]
         density *= -one._total_weight
         density += log_explained(scale, singular, projected, given[0].n_flat) + log_flat
         density += one._noise_prior.log_density(scale) + u
-        if one._scatter is not None:
-            density += one._scatter[0].log_density(np.exp(log_ratio + u)) + (log_ratio + u)
+        for prior, log_ratio in zip(one._ratio_priors, log_ratios, strict=False):
+            density += prior.log_density(np.exp(log_ratio + u)) + (log_ratio + u)
         return np.asarray(density)
 
     return log_density

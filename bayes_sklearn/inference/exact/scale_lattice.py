@@ -98,8 +98,8 @@ class AtRatio(NamedTuple):
     """Log s below which a residual is rounding."""
     has_residual: Array
     """1 where there is a part of the target that no coefficients reach, else 0."""
-    log_scatter_ratio: Array
-    """Noise "auto": the log of t / s; else empty."""
+    log_ratios: Array
+    """(further scales, M) logs of them by s."""
     intercept: Array
     """The intercept's mean, where it has a prior; else empty."""
     variance: Array
@@ -107,7 +107,7 @@ class AtRatio(NamedTuple):
 
     def for_steps(self) -> AtRatio:
         """Return the same as columns."""
-        return AtRatio(*(part[:, None] for part in self))
+        return AtRatio(*(part[..., None] if part.size else part for part in self))
 
 
 class Nodes(NamedTuple):
@@ -133,7 +133,7 @@ class Branch(NamedTuple):
     """At a prior scale of one, with a flat prior of the intercept."""
     log_weight: float
     """What its density is multiplied by: its prior probability, the determinant of the rows' errors."""
-    log_scatter_ratio: float = 0.0
+    log_ratios: tuple[float, ...] = ()
     """Noise "auto": the log of the ratio of the scatter to the noise scale, which is in the rows' errors."""
 
 

@@ -21,7 +21,17 @@ from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
 from .scale_lattice import LEVEL_MASSES, masses_below, masses_between
 from .weightings import Found, Learned, Solved, Weighting, solve
 
-__all__ = ["Integrated", "over_scatter", "scatters"]
+__all__ = [
+    "Integrated",
+    "few",
+    "joined",
+    "lattice",
+    "lost_scatter",
+    "over_scatter",
+    "scatters",
+    "wide_density",
+    "with_room",
+]
 
 Array = NDArray[np.float64]
 
@@ -52,7 +62,7 @@ Part = tuple[Array, Solved]
 
 def _compressed(problem: Problem, source: Source, u: Array) -> tuple[Array, Array, Array]:
     """Return the rows' triangles at some values of the scatter's coordinate, log weights and logs of the scatter."""
-    scatter = scatter_at(u, _lost(problem))
+    scatter = scatter_at(u, lost_scatter(problem))
     factors, log_errors = source.compressed(scatter)
     log_weights = np.log1p(np.exp(-u)) - log_errors
     if problem.noise.only_scatters:
@@ -63,7 +73,8 @@ def _compressed(problem: Problem, source: Source, u: Array) -> tuple[Array, Arra
 def _at_scatters(problem: Problem, source: Source, u: Array) -> list[Weighting]:
     """Return the rows at some values of the scatter's coordinate, weighted with its density."""
     factors, log_weights, log_scatter = _compressed(problem, source, u)
-    return [Weighting(*one) for one in zip(factors, log_weights.tolist(), log_scatter.tolist(), strict=True)]
+    parts = zip(factors, log_weights.tolist(), log_scatter.tolist(), strict=True)
+    return [Weighting(factor, log_weight, (log_ratio,)) for factor, log_weight, log_ratio in parts]
 
 
 def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
@@ -102,11 +113,13 @@ def _interpolated(problem: Problem) -> InterpolatedRows | None:
     long, pilot_rows, most_points = 500, 2**13, 16
     if problem.errors_vary and len(problem.rows.y) >= long:
         every = len(problem.rows.y) // pilot_rows
-        low, high = scatter_at(np.array([LOWEST, _upper(problem)]), _lost(problem)).tolist()
+        low, high = scatter_at(np.array([LOWEST, _upper(problem)]), lost_scatter(problem)).tolist()
         try:
             if every > 1:
                 pilot = InterpolatedRows(problem, low, high, every=every, tolerance=rough)
-                low, high = scatter_at(_peak(problem, pilot, _ENDS)[0][[0, -1]], _lost(problem)).tolist()
+                low, high = scatter_at(
+                    _peak(problem, pilot, _ENDS)[0][[0, -1]], lost_scatter(problem)
+                ).tolist()
                 tolerance = rough if every >= many_times else finer
                 found = InterpolatedRows(problem, low, high, tolerance=tolerance, most=most_points)
             else:
@@ -122,7 +135,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
 
     Only what the prior adds, a factor that hardly varies, takes the solutions at the points of the rule.
     """
-    lost = _lost(problem)
+    lost = lost_scatter(problem)
     u, log_wide = _peak(problem, rows, _ENDS)
     highest = float(log_wide.max())
     share = np.exp(log_wide - highest)
@@ -130,7 +143,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     if not abs(2.0 * share[::2].sum() - total) < _FINE_AGREE * total or share[-1] > _FINE_AGREE:
         return None
     scatter = scatter_at(u, lost)
-    points, shares = _few(scatter, share / total, problem.scatter_unit)
+    points, shares = few(scatter, share / total, problem.scatter_unit)
     weightings = _at_scatters(problem, rows, scatter_coordinate(points, lost))
     level = _wide_density(problem, rows, scatter_coordinate(points, lost))
     solved = Learned(
@@ -191,12 +204,12 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             ]
         return solve(problem, prior, found)
 
-    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
-    u, log_density = _joined(parts)
+    parts, spacing = lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    u, log_density = joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
     # About the same density for all: one that is low between others is none the less to be solved.
-    seen, scatter = np.isfinite(log_density), scatter_at(u, _lost(problem))
+    seen, scatter = np.isfinite(log_density), scatter_at(u, lost_scatter(problem))
 
     def weighed(of_points: Array, shares: Array) -> tuple[Solved, Array]:
         level = np.interp(of_points, u[seen], log_density[seen])
@@ -207,8 +220,8 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             more = np.log(shares) + log_total - before
         return final, np.where(np.isfinite(before), more, -np.inf)
 
-    points, shares = _few(scatter, share, problem.scatter_unit)
-    final, more = weighed(scatter_coordinate(points, _lost(problem)), shares)
+    points, shares = few(scatter, share, problem.scatter_unit)
+    final, more = weighed(scatter_coordinate(points, lost_scatter(problem)), shares)
     if not seen.all() and np.isneginf(more).all():
         # Between nodes of a density that is rounding there may be nothing.
         points = scatter[seen]
@@ -219,7 +232,7 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
     )
 
 
-def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
+def few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
     """Return a few scatters that stand for many, and their weights.
 
     A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
@@ -240,14 +253,14 @@ def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
 
 def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str, tuple[Array, Array]]:
     """Return what `Posterior.scale_masses` are, from all scatters of the lattice."""
-    log_scatter = [np.log(scatter_at(u, _lost(problem))) for u, _ in parts]
-    found = [solved.scales(logs) for logs, (_, solved) in zip(log_scatter, parts, strict=True)]
+    log_scatter = [np.log(scatter_at(u, lost_scatter(problem))) for u, _ in parts]
+    found = [solved.scales({"scatter": logs}) for logs, (_, solved) in zip(log_scatter, parts, strict=True)]
     log_weights = np.concatenate([weights for weights, _ in found])
     values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
     masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
     if problem.noise.only_scatters:
-        u, log_density = _joined(parts)
-        logs = np.log(scatter_at(u, _lost(problem)))
+        u, log_density = joined(parts)
+        logs = np.log(scatter_at(u, lost_scatter(problem)))
         masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
     return masses
 
@@ -264,7 +277,7 @@ class Integrated(NamedTuple):
     """As `Posterior.scale_masses`."""
 
 
-def _lost(problem: Problem) -> float:
+def lost_scatter(problem: Problem) -> float:
     """Return the scatter below which the lattice falls off faster than a logarithm's: there is nothing to see."""
     return problem.scatter_prior.negligible if problem.noise.combined else problem.visible_scatter
 
@@ -273,22 +286,28 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
     """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
     groups = problem.groups
     gathered = ScatteredRows(problem, groups)
-    parts, spacing = _lattice(
+    parts, spacing = lattice(
         lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
     )
-    u, log_density = _joined(parts)
-    if len(u) > 1:
-        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
-        left, right = u[inside[0]], u[inside[-1]]
-        room = 0.5 * (right - left)
-        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
+    u, log_density = joined(parts)
+    u = with_room(u, log_density, spacing)
     exact = groups is None or groups.exact
     rows = gathered if exact else ScatteredRows(problem, None)
     return _at_scatters(problem, rows, u), float(np.log(spacing))
 
 
-def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
-    """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
+def with_room(u: Array, log_density: Array, spacing: float) -> Array:
+    """Return an even lattice about those of a scale's coordinate that count, with room at its ends."""
+    if len(u) == 1:
+        return u
+    inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
+    left, right = u[inside[0]], u[inside[-1]]
+    room = 0.5 * (right - left)
+    return np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
+
+
+def lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
+    """Return the posterior on an even lattice of a scale's coordinate, and its spacing."""
     size = _NODES if left < right else 0
     u = np.linspace(left, right, size + 1)
     parts, top = [(u, solved(u))], -np.inf
@@ -297,7 +316,7 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
     for _ in range(_ROUNDS):
         if not 0 < size <= _MOST_NODES:
             break
-        u, log_density = _joined(parts)
+        u, log_density = joined(parts)
         # By the highest that any lattice saw: one that misses it would widen again what was narrowed, for ever.
         highest = float(log_density.max())
         top = max(top, highest)
@@ -323,7 +342,7 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
     return parts, float(right - left) / size if size else 1.0
 
 
-def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
+def joined(parts: Sequence[Part]) -> tuple[Array, Array]:
     """Return all coordinates, ascending, and log densities there."""
     u = np.concatenate([part for part, _ in parts])
     log_density = np.concatenate([np.logaddexp.reduce(solved.totals, axis=1) for _, solved in parts])
@@ -343,7 +362,7 @@ def _where(problem: Problem, source: Source) -> tuple[float, float]:
 
 def _peak(problem: Problem, rows: InterpolatedRows, drop: float = DROP) -> tuple[Array, Array]:
     """Return even values of the scatter's coordinate that hold it, and the log of its density under a wide prior."""
-    lower, upper = scatter_coordinate(np.array(rows.ends), _lost(problem))[:, None]
+    lower, upper = scatter_coordinate(np.array(rows.ends), lost_scatter(problem))[:, None]
     u, values, _ = even_lattices(
         lambda u: _wide_density(problem, rows, u[0])[None],
         lower,
@@ -359,31 +378,58 @@ def _peak(problem: Problem, rows: InterpolatedRows, drop: float = DROP) -> tuple
 def _upper(problem: Problem) -> float:
     """Return the scatter's coordinate far above which there is none."""
     spread = np.hypot(problem.state.standard_deviation[-1], problem.state.mean[-1])
-    return float(np.log(max(spread / problem.scaling.y_scale / _lost(problem), 1.0))) + 3.0
+    return float(np.log(max(spread / problem.scaling.y_scale / lost_scatter(problem), 1.0))) + 3.0
 
 
 def _wide_density(problem: Problem, source: Source, u: Array) -> Array:
     """Return the log density of the scatter's coordinate under a wide prior and the best noise scale."""
-    size = problem.rows.n_features + problem.fit_intercept
-    freedom = max(source.total_weight - size, 1.0)
     factors, log_weight, log_scatter = _compressed(problem, source, u)
+    plain = isinstance(source, InterpolatedRows)
+    return wide_density(problem, factors, log_weight, log_scatter[None], source.total_weight, plain=plain)
+
+
+def wide_density(
+    problem: Problem,
+    factors: Array,
+    log_weight: Array,
+    log_ratios: Array,
+    total_weight: float,
+    *,
+    plain: bool = False,
+) -> Array:
+    """Return the log density of weightings of the rows under a wide prior and the best noise scale.
+
+    Parameters
+    ----------
+    problem : Problem
+    factors : ndarray of shape (M, P + 1, P + 1)
+    log_weight : ndarray of shape (M,)
+    log_ratios : ndarray of shape (K, M)
+        Logs of further scales by the noise scale.
+    total_weight : float
+        Of the rows.
+    plain : bool, default=False
+        Whether the wide prior has no rows.
+    """
+    size = problem.rows.n_features + problem.fit_intercept
+    freedom = max(total_weight - size, 1.0)
     triangle = factors[:, :, -1 - size :]
     # Deviation of the coefficients' prior, in the model's units, under which it is looked for where the scatter lies.
     widest = 1e3
-    if isinstance(source, ScatteredRows):
-        wide = np.broadcast_to(np.eye(size, size + 1) / widest, (len(u), size, size + 1))
+    if not plain:
+        wide = np.broadcast_to(np.eye(size, size + 1) / widest, (len(factors), size, size + 1))
         triangle = np.concatenate([triangle, wide], axis=1)
-    if not (isinstance(source, InterpolatedRows) and problem.fit_intercept):
+    if not (plain and problem.fit_intercept):
         triangle = np.asarray(np.linalg.qr(triangle, mode="r"))
     square = np.square(triangle[:, size:, size]).sum(axis=1)
     # Rows that are many bound what they tell of more than the prior does.
     diagonal = np.diagonal(triangle, axis1=1, axis2=2)[:, :size]
-    log_weight -= np.log(np.maximum(np.abs(diagonal), 1.0 / widest)).sum(axis=1)
-    if not problem.noise.combined:
+    log_weight = log_weight - np.log(np.maximum(np.abs(diagonal), 1.0 / widest)).sum(axis=1)
+    if not problem.noise.multiplies:
         return np.asarray(log_weight - 0.5 * square)
     floor = problem.resolutions(factors)
     log_scale = 0.5 * np.log(np.maximum(square / freedom, np.square(floor)))
-    log_scatter += log_scale
     log_weight += problem.noise_prior.log_density(np.exp(log_scale)) + log_scale
-    log_weight += problem.scatter_prior.log_density(np.exp(log_scatter)) + log_scatter
+    for prior, log_ratio in zip(problem.ratio_priors, log_ratios, strict=False):
+        log_weight += prior.log_density(np.exp(log_ratio + log_scale)) + (log_ratio + log_scale)
     return np.asarray(log_weight - freedom * log_scale)

@@ -32,8 +32,8 @@ class Weighting(NamedTuple):
     """(K, p + 2)"""
     log_weight: float
     """What the density of the data is multiplied by: the errors' determinant, the density of what settles them."""
-    log_scatter_ratio: float = 0.0
-    """Noise "auto": the log of the scatter by the noise scale."""
+    log_ratios: tuple[float, ...] = ()
+    """Logs of further scales by the noise scale, or, where that is one, of the scales: the scatter's first."""
 
 
 class Found(NamedTuple):
@@ -72,10 +72,10 @@ class Solved(Protocol):
     def found(self, more: Array) -> Found:
         """Return nodes, with this added to each weighting's log weights, (weightings,)."""
 
-    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+    def scales(self, log_ratios: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return log weights and, by name, logs of the scales that they belong to, (K,) each.
 
-        `log_scatter_ratio` has the logs of each weighting's scatter by the noise scale, or by one, (weightings,).
+        `log_ratios` has logs of each weighting's further scales by the noise scale, or by one, (weightings,) each.
         """
 
 
@@ -92,7 +92,7 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
         raise ValueError("The scale of this prior is not learned.")
     share = -float(np.log(prior.n_geometries))
     branches = [
-        Branch(given, rows.log_weight + share, rows.log_scatter_ratio)
+        Branch(given, rows.log_weight + share, rows.log_ratios)
         for rows, geometries in zip(
             of, given_geometries(problem, prior, of, flat_intercept=True), strict=True
         )
@@ -104,7 +104,7 @@ def learned(problem: Problem, prior: ConditionalPrior, of: Sequence[Weighting]) 
         prior.scale_prior,
         problem.noise_prior if problem.noise.multiplies else None,
         np.log(np.repeat([problem.resolution(rows.factor) for rows in of], len(branches) // len(of))),
-        problem.scatter_prior if problem.noise.combined else None,
+        problem.ratio_priors,
         None if prior.intercept is None or np.isinf(prior.intercept[1]) else prior.intercept,
     )
 
@@ -218,11 +218,11 @@ class Learned:
                 found[name].append(0.5 * (at[1:] + at[:-1]))
         return {name: np.array(logs) for name, logs in found.items()}
 
-    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+    def scales(self, log_ratios: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         lattice, values = self._lattice, self._lattice.scales
-        values["scatter"] = (
-            log_scatter_ratio[lattice.branch // self._geometries, None] + lattice.log_scale
-        ).ravel()
+        of = lattice.branch // self._geometries
+        for name, logs in log_ratios.items():
+            values[name] = (logs[of, None] + lattice.log_scale).ravel()
         return lattice.log_weights.ravel() + self._integrand.reference, values
 
 
@@ -236,12 +236,10 @@ def _noise_scales(
             (np.zeros(1), given.log_explained(one) - 0.5 * given.residual + rows.log_weight)
             for given, rows in branches
         ]
-    prior = problem.scatter_prior
     lowest = problem.resolutions(np.array([rows.factor for _, rows in branches])).tolist()
     integrands = []
     for (given, rows), least in zip(branches, lowest, strict=True):
-        scatter = (prior, rows.log_scatter_ratio) if problem.noise.combined else None
-        integrands.append(ScaledIntegrand(problem, given, -rows.log_weight, scatter, least))
+        integrands.append(ScaledIntegrand(problem, given, -rows.log_weight, rows.log_ratios, least))
     return ScaledIntegrand.few_of_each(integrands)
 
 
@@ -284,9 +282,10 @@ class _Fixed:
             {},
         )
 
-    def scales(self, log_scatter_ratio: Array) -> tuple[Array, dict[str, Array]]:
+    def scales(self, log_ratios: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         sizes = [len(w) for _, _, w in self._branches]
         which = np.repeat(np.arange(len(sizes)) // self.totals.shape[1], sizes)
         log_scale = np.concatenate([of_branch for _, of_branch, _ in self._branches])
         log_weights = np.concatenate([w for _, _, w in self._branches])
-        return log_weights, {"noise_scale": log_scale, "scatter": log_scatter_ratio[which] + log_scale}
+        further = {name: logs[which] + log_scale for name, logs in log_ratios.items()}
+        return log_weights, {"noise_scale": log_scale, **further}

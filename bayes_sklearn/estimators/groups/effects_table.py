@@ -1,0 +1,83 @@
+"""What is learned of groups, as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...inference.groups.effects import Effects
+from ...inference.posterior import Posterior, row_blocks
+from ...measurements.columns import Columns
+from ...measurements.groups.labels import Groupings
+from ...prediction.mixtures import normal as mixtures
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["effects_table"]
+
+Array = NDArray[np.float64]
+
+
+def effects_table(
+    posterior: Posterior, groupings: Groupings, columns: Columns, coverage: float
+) -> pd.DataFrame:
+    """Return means, standard deviations and equal-tailed limits of the groups' effects, a row each."""
+    import pandas as pd
+
+    effects = posterior.effects
+    if effects is None:
+        raise AssertionError  # for the type checker
+    parts, keys = [], []
+    for k, (column, labels, slopes) in enumerate(
+        zip(groupings.columns, groupings.labels, groupings.slopes, strict=True)
+    ):
+        name = groupings.name_of(column, columns)
+        terms = ["intercept", *(str(columns.feature_names[place]) for place in slopes)]
+        for term, label in enumerate(terms):
+            parts.append(_moments_and_limits(posterior, effects, k, term, coverage))
+            keys += [(name, group, label) for group in labels.tolist()]
+    percent = f"{100.0 * coverage:g}%"
+    names = ["mean", "sd", f"lower_{percent}", f"upper_{percent}"]
+    index = pd.MultiIndex.from_tuples(keys, names=["grouping", "group", "term"])
+    if len(groupings.columns) == 1:
+        index = index.droplevel("grouping").rename([name, "term"])
+        if not groupings.slopes[0]:
+            index = index.droplevel("term")
+    return pd.DataFrame(np.concatenate(parts), index=index, columns=names)
+
+
+def _moments_and_limits(
+    posterior: Posterior, effects: Effects, grouping: int, term: int, coverage: float
+) -> Array:
+    """Return mean, standard deviation and limits of one effect of every group, (J, 4)."""
+    layout, P = effects.layout, posterior.location.shape[1]
+    count = layout.sizes[grouping]
+    unit = effects.units[layout.scales(grouping).start + term] / effects.y_scale
+    found = np.empty((count, 4))
+    tails = 0.5 + np.array([-0.5, 0.5]) * coverage
+    for rows in row_blocks(count, 8 * len(posterior.weights) + 8 * P):
+        size = rows.stop - rows.start
+        # Of the other groupings none is seen.
+        members = np.tile(np.array(layout.sizes, dtype=np.intp), (size, 1))
+        members[:, grouping] = np.arange(rows.start, rows.stop)
+        terms = [np.zeros((size, width)) for width in layout.widths]
+        terms[grouping][:, term] = 1.0
+        means, variances = np.empty((size, len(posterior.weights))), np.empty((size, len(posterior.weights)))
+        for part in range(effects.n_parts):
+            nodes = effects.nodes(part)
+            if len(nodes):
+                given = effects.on_data(effects.at(part, np.zeros((size, P)), terms, members))
+                means[:, nodes] = given.constant[:, None] + given.design @ posterior.location[nodes].T
+                variances[:, nodes] = posterior.covariances.take(nodes).quadratic(given.design)
+                variances[:, nodes] += given.variance[:, None] * np.square(effects.noise[nodes])
+        means, deviations = unit * means, unit * np.sqrt(variances)
+        mean = means @ posterior.weights
+        spread = (np.square(deviations) + np.square(means - mean[:, None])) @ posterior.weights
+        limits = [
+            mixtures.quantile(np.full(size, tail), posterior.weights, means, deviations) for tail in tails
+        ]
+        found[rows] = np.column_stack([mean, np.sqrt(spread), *limits])
+    return found

@@ -1,0 +1,1 @@
+"""Rows that hang together: which group each is of."""

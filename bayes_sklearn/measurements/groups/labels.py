@@ -1,0 +1,219 @@
+"""Labels of groups: which columns of X hold them, of any type, and which group each row is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..columns import Columns, find_column
+from ..messages import shown
+
+__all__ = ["Groupings", "group_columns", "unlabelled"]
+
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Groupings:
+    """The ways in which rows are grouped, as fit found them; of the size of their labels, not of the table."""
+
+    columns: tuple[Any, ...]
+    """(K,) as the estimator's ``group_column`` names them."""
+    labels: tuple[NDArray[Any], ...]
+    """(K,) arrays of the groups' labels."""
+    slopes: tuple[tuple[int, ...], ...]
+    """(K,) positions among the features of those whose slopes differ from group to group."""
+
+    @classmethod
+    def of(cls, X: Any, columns: object, slopes: object, features: Sequence[str]) -> tuple[Groupings, Index]:
+        """Find the groups of training rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+            As given to fit.
+        columns : str, int or list of these
+            The estimator's ``group_column``.
+        slopes : str, int, list or dict
+            Its ``group_slopes``.
+        features : sequence of str
+            The features' names.
+
+        Returns
+        -------
+        Groupings
+        members : ndarray of shape (n, K)
+            Position among the labels of each row's group.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a column is not there, a label is missing, all rows have one, or slopes are of no feature.
+        """
+        listed = group_columns(columns)
+        found = [_factorized(_values(X, column), column) for column in listed]
+        of_slopes = _slopes(slopes, listed, features)
+        return cls(listed, tuple(labels for _, labels in found), of_slopes), np.column_stack(
+            [codes for codes, _ in found]
+        )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(K,) how many groups there are."""
+        return tuple(len(labels) for labels in self.labels)
+
+    def scale_names(self, columns: Columns) -> list[str]:
+        """Return names of the effects' standard deviations: the grouping's, and that of a feature of slopes."""
+        found = []
+        for column, slopes in zip(self.columns, self.slopes, strict=True):
+            name = self.name_of(column, columns)
+            found += [name, *(f"{name}, {columns.feature_names[place]}" for place in slopes)]
+        return found
+
+    def name_of(self, column: Any, columns: Columns) -> str:
+        """Return the name of the column that holds a grouping's labels."""
+        return column if isinstance(column, str) else str(columns.names[column])
+
+    def members(self, X: Any) -> Index:
+        """Return the groups of new rows, (n, K): beyond those of fit each new label is one, each missing its own.
+
+        Raises
+        ------
+        ValueError
+            Where labels are of another type than those of fit, or their column is not there.
+        """
+        found = np.empty((len(X), len(self.columns)), dtype=np.intp)
+        for k, (column, labels) in enumerate(zip(self.columns, self.labels, strict=True)):
+            found[:, k] = _looked_up(_values(X, column), labels, column)
+        return found
+
+
+def group_columns(setting: object) -> tuple[Any, ...]:
+    """Return the columns that ``group_column`` names.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if setting is None:
+        return ()
+    if isinstance(setting, str | int | np.integer) and not isinstance(setting, bool):
+        return (setting,)
+    if isinstance(setting, list | tuple) and setting:
+        if len(set(setting)) < len(setting):
+            raise ValueError(f"group_column={shown(setting)} names a column twice.")
+        return tuple(setting)
+    raise TypeError(
+        f"group_column must be a column's name or position, or a list of these, got {shown(setting)}."
+    )
+
+
+def unlabelled(X: Any, setting: object) -> Any:
+    """Return X with numbers in the place of labels, which are of any type; arrays of numbers as they are."""
+    columns = group_columns(setting)
+    if not columns:
+        return X
+    if hasattr(X, "iloc"):
+        X = X.copy(deep=False)
+        names = [str(name) for name in X.columns]
+        for column in columns:
+            X.isetitem(find_column(column, names, len(names), "group_column"), 0.0)
+        return X
+    table = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else np.asarray(X)
+    if table.ndim != 2 or table.dtype.kind in "biuf":
+        return X
+    table = table.copy()
+    for column in columns:
+        table[:, find_column(column, None, table.shape[1], "group_column")] = 0.0
+    return table
+
+
+def _values(X: Any, column: object) -> Any:
+    """Return a column of X as it stands."""
+    if hasattr(X, "iloc"):
+        names = [str(name) for name in X.columns]
+        return X.iloc[:, find_column(column, names, len(names), "group_column")]
+    if hasattr(X, "columns") and hasattr(X, "get_column"):
+        return X.get_column(X.columns[find_column(column, list(X.columns), len(X.columns), "group_column")])
+    table = np.asarray(X, dtype=object) if isinstance(X, list | tuple) else np.asarray(X)
+    return table[:, find_column(column, None, table.shape[1] if table.ndim == 2 else 0, "group_column")]
+
+
+def _factorized(values: Any, column: object) -> tuple[Index, NDArray[Any]]:
+    """Return each row's position among the labels, and the labels, in their order where they have one."""
+    import pandas as pd
+
+    series = pd.Series(np.asarray(values, dtype=object) if not hasattr(values, "dtype") else values)
+    try:
+        codes, labels = pd.factorize(series, sort=True)
+    except TypeError:  # labels of several types have no order
+        codes, labels = pd.factorize(series)
+    if (codes < 0).any():
+        raise ValueError(
+            f"group_column={shown(column)}: row {int(np.argmax(codes < 0))} has no label. Give it one: of its own,"
+            " where it is in no group with others."
+        )
+    if len(labels) < 2:
+        raise ValueError(
+            f"group_column={shown(column)}: all rows have the label {shown(labels[0])}; how groups differ is learned"
+            " from two at least, better from eight. Leave it out."
+        )
+    return codes.astype(np.intp), np.asarray(labels)
+
+
+def _looked_up(values: Any, labels: NDArray[Any], column: object) -> Index:
+    import pandas as pd
+
+    series = pd.Series(np.asarray(values, dtype=object) if not hasattr(values, "dtype") else values)
+    codes = pd.Index(labels).get_indexer(pd.Index(series)).astype(np.intp)
+    unseen = np.flatnonzero(codes < 0)
+    if not len(unseen):
+        return codes
+    new, distinct = pd.factorize(series.iloc[unseen])
+    if len(unseen) == len(codes) and len(distinct) and _kind(distinct) != _kind(labels):
+        raise ValueError(
+            f"group_column={shown(column)}: labels such as {shown(distinct[0])} are of another type than those of"
+            f" fit, such as {shown(labels[0])}. Give labels of one type; a missing one is a new group."
+        )
+    missing = new < 0
+    new[missing] = len(distinct) + np.arange(missing.sum())
+    codes[unseen] = len(labels) + new
+    return codes
+
+
+def _kind(labels: Any) -> str:
+    """Return about what labels are: words, or numbers."""
+    return "words" if isinstance(labels[0], str | bytes) else "others"
+
+
+def _slopes(
+    setting: object, columns: tuple[Any, ...], features: Sequence[str]
+) -> tuple[tuple[int, ...], ...]:
+    """Return positions of the features whose slopes differ, by grouping."""
+    if setting is None:
+        return ((),) * len(columns)
+    if not isinstance(setting, Mapping):
+        if len(columns) > 1:
+            raise TypeError(
+                "group_slopes must say which grouping's slopes differ where there are several: give a dict such as"
+                f" {{{columns[0]!r}: {shown(setting)}}}."
+            )
+        setting = {columns[0]: setting}
+    unknown = [column for column in setting if column not in columns]
+    if unknown:
+        raise ValueError(
+            f"group_slopes: {shown(unknown[0])} is not in group_column, which has {shown(list(columns))}."
+        )
+    found = []
+    for column in columns:
+        named = setting.get(column, ())
+        named = [named] if isinstance(named, str | int | np.integer) else list(named)
+        places = tuple(find_column(name, list(features), len(features), "group_slopes") for name in named)
+        if len(set(places)) < len(places):
+            raise ValueError(f"group_slopes names a feature twice: {shown(named)}.")
+        found.append(places)
+    return tuple(found)
