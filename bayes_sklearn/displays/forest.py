@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
-from ..measurements.checks import check_coverage, read_table, read_target
+from ..measurements.checks import read_table, read_target
 from ..measurements.groups.labels import Groupings
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor
@@ -128,7 +128,6 @@ class ForestDisplay(Display):
         ValueError
             Where it was fitted without ``group_column``, or for bad input, naming the argument.
         """
-        check_coverage(coverage)
         model, table = final_regressor(estimator, X)
         if not isinstance(model, BayesianErrorsInVariablesRegressor):
             raise TypeError(
@@ -146,7 +145,7 @@ class ForestDisplay(Display):
         error = error_bars(model, table, None, y_err)
         error = np.full(len(estimates), np.nan) if error is None else error
         found = model.predict_distribution(table, include_noise=False)
-        common, new = _beside_groups(model, table)
+        common, new = _beside_groups(model, groupings, table)
         reach = float(ndtri(0.5 + 0.5 * coverage)) * error
         return cls(
             _names(groupings, groupings.members(table)),
@@ -202,7 +201,7 @@ class ForestDisplay(Display):
         )
         low, high = self.pooled_interval
         corners = [low, self.pooled, high, self.pooled], [J, J - 0.28, J, J + 0.28]
-        (self.pooled_,) = ax.fill(*corners, color=GREEN, label=f"in common, {interval}")
+        self.pooled_ = ax.fill(*corners, color=GREEN, label=f"in common, {interval}")[0]
         middle = self.new_interval.mean()
         self.new_ = ax.errorbar(
             [middle],
@@ -239,14 +238,14 @@ def _names(groupings: Groupings, members: NDArray[np.intp]) -> list[str]:
 
 
 def _beside_groups(
-    model: BayesianErrorsInVariablesRegressor, X: Any
+    model: BayesianErrorsInVariablesRegressor, groupings: Groupings, X: Any
 ) -> tuple[PredictiveDistribution, PredictiveDistribution]:
     """Return the line at the features' means without any group's effect, and in groups that are new."""
     fitted = model._fitted
     row = read_table(model, X).mean(axis=0, keepdims=True)
     row = HeldColumns.of(model, row, None).emptied(row)
     nothing = dict.fromkeys(("X_err", "X_cov", "Xy_cov", "X_censored"))
-    new = np.array([fitted.groupings.sizes])
+    new = np.array([groupings.sizes])
     common, anew = (
         fitted.predictive(row, None, None, nothing, include_noise=False, index=None, members=members)
         for members in (None, new)

@@ -153,7 +153,8 @@ class GroupPosterior:
         if error is not None:
             scales = np.reshape(list(self.scales.values()), (len(self.scales), len(self.weights))).T
             variance += self.model.noise_variance(scales, np.broadcast_to(error, len(rows)))
-        return Mixture(self.weights, self.means @ rows.T, np.sqrt(variance))
+        # Differences of covariances are nothing but rounding where noise is next to none.
+        return Mixture(self.weights, self.means @ rows.T, np.sqrt(np.maximum(variance, 1e-20)))
 
 
 @dataclass(frozen=True)
