@@ -337,7 +337,7 @@ def _summary(
 def _moments(posterior: Posterior, name: str, values: Mapping[str, Array]) -> tuple[float, float]:
     """Return mean and standard deviation."""
     at, weights = values[name], posterior.weights
-    if name == "prior_scale" and name in posterior.scale_masses:
+    if name.startswith(("prior_scale", "group_std")) and name in posterior.scale_masses:
         # Few nodes tell what lines are, and not how far the tail of their prior's scale reaches.
         logs, below = posterior.scale_masses[name]
         at, weights = np.exp(0.5 * (logs[1:] + logs[:-1])), np.diff(below) / (below[-1] - below[0])

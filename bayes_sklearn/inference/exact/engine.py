@@ -173,7 +173,7 @@ def _grouped(problem: Problem, prior: ConditionalPrior) -> Posterior:
         scatter = whole.scales[found.weighting, 0]
     if problem.noise.only_scatters and scatter is not None:
         noise_scale, scatter = scatter, None
-        masses = _masses_of(masses)
+        masses = _masses_of(masses, "scatter")
     elif scatter is not None:
         scatter = scatter * noise_scale
     if not problem.noise.has_scale:
@@ -189,7 +189,7 @@ def _masses_of(
 
     def find() -> Mapping[str, tuple[Array, Array]]:
         others = {name: found for name, found in masses.items() if name not in ("noise_scale", noise_scale)}
-        return {**others, "noise_scale": masses[noise_scale]} if noise_scale else others
+        return {**others, "noise_scale": masses[noise_scale]} if noise_scale in masses else others
 
     return ScaleMasses(find)
 

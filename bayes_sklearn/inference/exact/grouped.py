@@ -19,17 +19,19 @@ from ..given_scale import ConditionalPrior
 from ..groups.effects import AtScales, Effects
 from ..groups.rows import GroupedRows
 from ..numerics.importance_sampling import Component, Sample, find_mode, sample
-from ..numerics.quadrature import peak_intervals
 from ..posterior import ScaleMasses
 from ..problem import Problem
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
-from .scale_lattice import masses_below, masses_between
-from .scatter_integrals import few, joined, lattice, lost_scatter, wide_density, with_room
+from .scale_lattice import masses_below
+from .scatter_integrals import few, lost_scatter, wide_density
 from .weightings import Found, Solved, Weighting, solve
 
 __all__ = ["Integrated", "Points", "integrated", "points"]
 
 Array = NDArray[np.float64]
+
+# So many scales are integrated over on a grid, more by importance sampling.
+MOST_ON_GRID = 2
 
 
 class Integrated(NamedTuple):
@@ -122,13 +124,15 @@ class Source:
         inside = np.flatnonzero(((u >= LOWEST) & (u < most)).all(axis=1))
         if len(inside):
             # Rows of one point at a time: what stands for groups is large.
-            found = [self.at(u[[i]]).weightings[0] for i in inside]
-            log_weight = np.array([one.log_weight for one in found])
-            log_ratios = np.array([one.log_ratios for one in found]).T
-            factors = np.array([one.factor for one in found])
-            total_weight = self.problem.total_weight
-            density[inside] = wide_density(self.problem, factors, log_weight, log_ratios, total_weight)
+            density[inside] = self.wide_of([self.at(u[[i]]).weightings[0] for i in inside])
         return density
+
+    def wide_of(self, weightings: list[Weighting]) -> Array:
+        """Return what `wide` does of rows that are weighted."""
+        log_weight = np.array([one.log_weight for one in weightings])
+        log_ratios = np.array([one.log_ratios for one in weightings]).T
+        factors = np.array([one.factor for one in weightings])
+        return wide_density(self.problem, factors, log_weight, log_ratios, self.problem.total_weight)
 
     def effects(self, at: AtPoints, found: Found | None = None) -> Effects:
         """Return the groups' effects at nodes, or at none."""
@@ -152,7 +156,7 @@ class Source:
 def integrated(problem: Problem, prior: ConditionalPrior) -> Integrated:
     """Return the posterior of a problem with groups, over all scales."""
     source = Source(problem, GroupedRows(problem))
-    return _on_lattice(source, prior) if len(source.lost) == 1 else _sampled(source, prior)
+    return (_sampled if len(source.lost) > MOST_ON_GRID else _on_grid)(source, prior)
 
 
 class Points(NamedTuple):
@@ -168,14 +172,13 @@ class Points(NamedTuple):
 def points(problem: Problem, prior: ConditionalPrior) -> Points:
     """Return the rows at points over all scales, for leave-one-out."""
     source = Source(problem, GroupedRows(problem))
-    if len(source.lost) > 1:
+    if len(source.lost) > MOST_ON_GRID:
         found, weights = _drawn(source)
-        at, level = source.at(found.points), source.wide(found.points)
-        return Points(at.weightings, weights - level, source.effects(at))
-    parts, spacing = _lattice(source, prior)
-    u = with_room(*joined(parts), spacing)
-    at = source.at(u[:, None])
-    return Points(at.weightings, np.full(len(u), np.log(spacing)), source.effects(at))
+        at = source.at(found.points)
+        return Points(at.weightings, weights - source.wide_of(at.weightings), source.effects(at))
+    grid = _grid(source, prior)
+    log_volume = float(np.log(grid.spacings).sum())
+    return Points(grid.at.weightings, np.full(len(grid.at.u), log_volume), source.effects(grid.at))
 
 
 def _names(source: Source) -> list[str]:
@@ -184,41 +187,146 @@ def _names(source: Source) -> list[str]:
     return ["scatter", *own] if source.has_scatter else own
 
 
-def _lattice(source: Source, prior: ConditionalPrior) -> tuple[list[tuple[Array, Solved]], float]:
-    """Return the posterior on an even lattice of one scale's coordinate, and its spacing."""
+class Grid(NamedTuple):
+    """The posterior of one or two scales on even lattices of their coordinates."""
 
-    def solved(u: Array) -> Solved:
-        return solve(source.problem, prior, source.at(u[:, None]).weightings)
+    axes: list[Array]
+    """(D,) of coordinates."""
+    density: Array
+    """(n, ...) log integrals at all of them; minus infinity where there is next to nothing."""
+    at: AtPoints
+    """Where there is more, ..."""
+    solved: Solved
+    """... and what is there."""
 
-    # Standard deviations so many times (its log) larger than what rows say are looked at first.
-    upper = 6.0 + float(np.log(source.unit[0] / source.lost[0]))
-    tail = max(source.problem.tail, 1.0)
-    intervals = peak_intervals(lambda u: source.wide(u[:, None]), LOWEST, upper, tail)
-    return lattice(solved, intervals[0][0], intervals[-1][1])
+    @property
+    def spacings(self) -> list[float]:
+        return [float(axis[1] - axis[0]) for axis in self.axes]
 
 
-def _on_lattice(source: Source, prior: ConditionalPrior) -> Integrated:
-    """Integrate over one scale: a lattice, and a few of its points that stand for all."""
-    problem, lost = source.problem, float(source.lost[0])
-    parts, spacing = _lattice(source, prior)
-    u, log_density = joined(parts)
-    log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
-    share = np.exp(log_density - np.logaddexp.reduce(log_density))
-    points, shares = few(scatter_at(u, lost), share, float(source.unit[0]))
-    at = source.at(scatter_coordinate(points, lost)[:, None])
+# A grid ends where the density has fallen by this factor (its log).
+_FALLEN = 18.0
+
+
+def _grid(source: Source, prior: ConditionalPrior) -> Grid:
+    """Return lattices that hold all but next to nothing of the posterior."""
+    axes, wide = _where(source)
+    d = len(axes)
+    # How well halves of a lattice have to agree, the error being near the square; how often it is halved at most.
+    agree, most = 2e-2, 3
+    for k in range(d):
+        for _ in range(most):
+            share = np.moveaxis(np.exp(wide - wide.max()), k, 0).reshape(len(axes[k]), -1).sum(axis=1)
+            if abs(2.0 * share[::2].sum() - share.sum()) < agree * share.sum():
+                break
+            axes, wide = _halved(source, axes, wide, k)
+    u = _mesh(axes)
+    kept = wide.ravel() >= wide.max() - _FALLEN
+    at = source.at(u[kept])
+    solved = solve(source.problem, prior, at.weightings)
+    density = np.full(len(u), -np.inf)
+    density[kept] = np.logaddexp.reduce(solved.totals, axis=1)
+    return Grid(axes, density.reshape(wide.shape), at, solved)
+
+
+def _mesh(axes: list[Array]) -> Array:
+    """Return the points of a grid, (M, D)."""
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+
+
+def _where(source: Source) -> tuple[list[Array], Array]:
+    """Return lattices that reach to where the density under a wide prior has fallen, and its log there."""
+    center, root = _mode(source)
+    d, width = len(center), np.sqrt(np.square(root).sum(axis=1))
+    lower, upper = np.empty((2, d))
+    # By how many times the width it is looked where the density has fallen, along each axis.
+    times = np.array([1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 14.0, 22.0])
+    for k in range(d):
+        along = np.tile(center, (17, 1))
+        along[:, k] = np.maximum(center[k] + width[k] * np.concatenate([-times[::-1], [0.0], times]), LOWEST)
+        density = source.wide(along)
+        low = np.flatnonzero(density[:8] < density.max() - _FALLEN)
+        high = np.flatnonzero(density[9:] < density.max() - _FALLEN)
+        lower[k] = along[low[-1] if len(low) else 0, k]
+        upper[k] = along[9 + high[0] if len(high) else 16, k]
+    size, rounds = (33 if d == 1 else 13), 12
+    for _ in range(rounds):
+        axes = [np.linspace(*ends, size) for ends in zip(lower, upper, strict=True)]
+        wide = source.wide(_mesh(axes)).reshape((size,) * d)
+        moved = False
+        for k, axis in enumerate(axes):
+            along = wide.max(axis=tuple(set(range(d)) - {k}))
+            inside = np.flatnonzero(along >= wide.max() - _FALLEN)
+            left, right = inside[0] == 0 and axis[0] > LOWEST, inside[-1] == size - 1
+            half, narrow = 0.5 * (axis[-1] - axis[0]), len(inside) < size // 2
+            if left or right:
+                lower[k], upper[k] = max(axis[0] - left * half, LOWEST), axis[-1] + right * half
+            elif narrow:
+                lower[k], upper[k] = axis[max(inside[0] - 1, 0)], axis[min(inside[-1] + 1, size - 1)]
+            moved |= bool(left or right or narrow)
+        if not moved:
+            break
+    return axes, wide
+
+
+def _halved(source: Source, axes: list[Array], wide: Array, k: int) -> tuple[list[Array], Array]:
+    """Return a grid with points between those of one axis, where there is anything."""
+    axis = np.linspace(axes[k][0], axes[k][-1], 2 * len(axes[k]) - 1)
+    axes = [axis if i == k else other for i, other in enumerate(axes)]
+    values = np.moveaxis(wide, k, 0)
+    found = np.full((len(axis), *values.shape[1:]), -np.inf)
+    found[::2] = values
+    found = np.moveaxis(found, 0, k)
+    # By how much more the density (its log) may rise in between.
+    rise = 5.0
+    beside = np.full_like(found, -np.inf)
+    np.moveaxis(beside, k, 0)[1::2] = np.maximum(values[1:], values[:-1])
+    new = np.flatnonzero(beside.ravel() > wide.max() - _FALLEN - rise)
+    found = np.ascontiguousarray(found)
+    found.ravel()[new] = source.wide(_mesh(axes)[new])
+    return axes, found
+
+
+def _few_points(source: Source, grid: Grid) -> tuple[Array, Array]:
+    """Return coordinates of a few points that stand for a grid, (M, D), and their shares: Gauss rules, nested."""
+    shares = np.exp(grid.density - grid.density.max())
+    units, lost = source.unit.tolist(), source.lost.tolist()
+    # Points of a rule at least and at most.
+    least, most = (5, 9) if len(units) == 1 else (4, 7)
+    along = shares.reshape(len(grid.axes[0]), -1).sum(axis=1)
+    scales, masses = few(scatter_at(grid.axes[0], lost[0]), along / along.sum(), units[0], least, most)
+    first = scatter_coordinate(scales, lost[0])
+    if len(units) == 1:
+        return first[:, None], masses
+    points, weights = [], []
+    place = np.clip(np.searchsorted(grid.axes[0], first) - 1, 0, len(grid.axes[0]) - 2)
+    part = (first - grid.axes[0][place]) / grid.spacings[0]
+    with np.errstate(divide="ignore"):
+        logs = np.maximum(grid.density - grid.density.max(), -1e3)
+    for i, share, u, mass in zip(place, part, first, masses, strict=True):
+        between = np.exp((1.0 - share) * logs[i] + share * logs[i + 1])
+        own, of_own = few(scatter_at(grid.axes[1], lost[1]), between / between.sum(), units[1], least, most)
+        points += [(u, v) for v in scatter_coordinate(own, lost[1])]
+        weights += (mass * of_own).tolist()
+    return np.array(points), np.array(weights)
+
+
+def _on_grid(source: Source, prior: ConditionalPrior) -> Integrated:
+    """Integrate over one or two scales: even lattices, and a few points that stand for all of theirs."""
+    problem, grid = source.problem, _grid(source, prior)
+    log_total = float(np.logaddexp.reduce(grid.density, axis=None) + np.log(grid.spacings).sum())
+    u, shares = _few_points(source, grid)
+    at = source.at(u)
     final = solve(problem, prior, at.weightings)
     more = np.log(np.maximum(shares, 1e-300)) + log_total - np.logaddexp.reduce(final.totals, axis=1)
-    found = final.found(more)
+    found, names, spacings = final.found(more), _names(source), grid.spacings
+    logs, solved = np.log(source.scales(grid.at.u)), grid.solved
 
     def masses() -> Mapping[str, tuple[Array, Array]]:
-        (name,), logs = _names(source), [np.log(scatter_at(u, lost)) for u, _ in parts]
-        scales = [solved.scales({name: own}) for own, (_, solved) in zip(logs, parts, strict=True)]
-        log_weights = np.concatenate([weights for weights, _ in scales])
-        values = {key: np.concatenate([of[key] for _, of in scales]) for key in scales[0][1]}
-        below = masses_below(log_weights, values, {**parts[0][1].spacings, name: spacing})
-        if not problem.noise.multiplies:
-            below[name] = masses_between(np.log(scatter_at(u, lost)), share)
-        return below
+        log_weights, values = solved.scales(dict(zip(names, logs.T, strict=True)))
+        return masses_below(
+            log_weights, values, {**solved.spacings, **dict(zip(names, spacings, strict=True))}
+        )
 
     return Integrated(
         found,
@@ -229,12 +337,12 @@ def _on_lattice(source: Source, prior: ConditionalPrior) -> Integrated:
     )
 
 
-def _start(source: Source) -> tuple[Array, Array]:
-    """Return about where the density of several scales has its mode, and a root of its covariance: axis by axis."""
+def _mode(source: Source) -> tuple[Array, Array]:
+    """Return about where the density of the scales has its mode, and a root of its covariance there."""
     d = len(source.lost)
     center, width = np.log(np.maximum(source.unit / source.lost, 1.0)), np.ones(d)
-    # Along each axis so many times, the second time about what was found.
-    for steps in (np.arange(-4.0, 14.0), np.arange(-2.0, 2.1, 0.5)):
+    # Along each axis first, the second time about what was found.
+    for steps in (np.arange(-4.0, 14.0), np.arange(-1.5, 1.6, 0.5)):
         for k in range(d):
             along = np.tile(center, (len(steps), 1))
             along[:, k] = np.maximum(steps if len(steps) > 9 else center[k] + steps, LOWEST)
@@ -244,12 +352,14 @@ def _start(source: Source) -> tuple[Array, Array]:
             mean = share @ along[:, k]
             width[k] = np.sqrt(share @ np.square(along[:, k] - mean) + 0.02)
             center[k] = along[density.argmax(), k]
-    return center, np.diag(width)
+    center, root, _ = find_mode(source.wide, center, np.diag(width))
+    # Where it has a shoulder instead of a peak, the curvature says nothing of how wide it is.
+    return center, root * min(1.0, 4.0 / float(np.linalg.norm(root, axis=1).max()))
 
 
 def _drawn(source: Source) -> tuple[Sample, Array]:
     """Return points from the density of several scales under a wide prior, and the logs of what each counts."""
-    center, root, _ = find_mode(source.wide, *_start(source))
+    center, root = _mode(source)
     # Points that stand for all, and the share below which one has no say.
     size, no_share = 2 ** min(6 + len(center), 9), 1e-5
     found = sample(source.wide, [Component(center, root)], size, np.random.default_rng(0))
@@ -262,7 +372,8 @@ def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
     """Integrate over several scales: points are drawn from their density under a wide prior, and weighed anew."""
     problem = source.problem
     drawn, more = _drawn(source)
-    at, level = source.at(drawn.points), source.wide(drawn.points)
+    at = source.at(drawn.points)
+    level = source.wide_of(at.weightings)
     final = solve(
         problem,
         prior,

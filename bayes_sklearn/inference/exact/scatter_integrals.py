@@ -232,17 +232,17 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
     )
 
 
-def few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
-    """Return a few scatters that stand for many, and their weights.
+def few(scatter: Array, weights: Array, error: float, fewest: int = 3, most: int = 7) -> tuple[Array, Array]:
+    """Return a few scatters, at least so many and at most, that stand for many, and their weights.
 
     A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
     that are all there is.
     """
     shares = 1.0 / (1.0 + scatter / error)
     deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
-    # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
-    fewest, more, scatters = 3, 20.0, 7
-    size = int(np.clip(np.ceil(fewest + more * deviation), fewest, scatters))
+    # More of them by how far those of the lattice are apart.
+    more = 20.0
+    size = int(np.clip(np.ceil(fewest + more * deviation), fewest, most))
     points, masses = gauss_rule(shares[None], weights, size)
     # The share below which a scatter is none.
     no_scatter = 1e-12

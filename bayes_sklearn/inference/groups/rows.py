@@ -15,7 +15,7 @@ from scipy import sparse
 
 from ...measurements.compressed import eliminate, signed
 from ..problem import Problem
-from .effects import AtScales, Layout, cholesky, forward
+from .effects import AtScales, Layout
 
 __all__ = ["GroupedRows", "Marginal", "Split"]
 
@@ -29,6 +29,8 @@ class Split(NamedTuple):
     """(J, r, C) of [columns, 1, x, y]."""
     within: Array
     """(C, C) triangle."""
+    along: Array
+    """(r, C, J) the first of these in another order: what runs through groups is contiguous."""
     log_error: float
     """Summed logs of the errors."""
 
@@ -51,10 +53,15 @@ class GroupedRows:
             raise ValueError("The problem has no groups.")
         self.layout = Layout(groupings.sizes, groupings.slopes)
         self._problem, self._members = problem, members
+        self._last = 0.0, Split(np.empty(0), np.empty(0), np.empty(0), 0.0)
 
     def split(self, scatter: float = 0.0) -> Split:
-        """Return the rows under errors with a scatter added, in the model's units."""
-        return self._split(scatter) if scatter else self._plain
+        """Return the rows under errors with a scatter added, in the model's units; the last one is remembered."""
+        if not scatter:
+            return self._plain
+        if scatter != self._last[0]:
+            self._last = scatter, self._split(scatter)
+        return self._last[1]
 
     @cached_property
     def _plain(self) -> Split:
@@ -91,7 +98,7 @@ class GroupedRows:
             triangle = eliminate(triangle, np.ascontiguousarray(rows.T))
         rest = np.ascontiguousarray((means * norms[:, :, None]).transpose(1, 0, 2))
         within = np.zeros((width, width)) if triangle is None else np.asarray(triangle)
-        return Split(rest, within, log_error)
+        return Split(rest, within, np.ascontiguousarray(rest.transpose(1, 2, 0)), log_error)
 
     def _less(self, own: NDArray[np.intp], rows: Array, means: Array) -> Array:
         """Take from rows what lies along the first effects; return the directions left, (n, r)."""
@@ -157,20 +164,32 @@ class GroupedRows:
     def marginal(self, split: Split, ratios: Array) -> Marginal:
         """Return the rows with the effects integrated over, at ratios of the scales to the noise, (scales,)."""
         layout = self.layout
-        m, (_, r, width) = layout.n_columns, split.rest.shape
+        m, (J, r, width) = layout.n_columns, split.rest.shape
         scale = ratios[layout.scales(layout.main)]
-        if r == 1:
-            square = 1.0 + np.square(scale[0] * split.rest[:, 0, m])
-            whitened = split.rest[:, 0] / np.sqrt(square)[:, None]
-            log_weight = -0.5 * float(np.log(square).sum())
-        else:
-            B = split.rest[:, :, self._columns(layout.main)] * scale
-            V = B @ B.transpose(0, 2, 1)
-            V[:, np.arange(r), np.arange(r)] += 1.0
-            L = cholesky(V)
-            whitened = forward(L, split.rest).reshape(-1, width)
-            log_weight = -float(np.log(L[:, np.arange(r), np.arange(r)]).sum())
-        triangle = eliminate(split.within.copy(order="F"), np.ascontiguousarray(whitened.T))
+        along, columns = split.along, self._columns(layout.main)
+        roots = [[along[i, column] * scale[j] for j, column in enumerate(columns)] for i in range(r)]
+        # A root of the covariance of what lies along the effects, a column for all groups at a time, and rows by it.
+        lower: list[list[Array]] = []
+        block, log_det = np.empty((width, r * J)), 0.0
+        for i in range(r):
+            own, here = [], block[:, i * J : (i + 1) * J]
+            for j in range(i + 1):
+                crossed = sum(
+                    (one * other for one, other in zip(roots[i], roots[j], strict=True)), start=float(i == j)
+                )
+                crossed -= (
+                    sum((own[k] * lower[j][k] for k in range(j)), start=0.0)
+                    if j < i
+                    else sum((np.square(own[k]) for k in range(i)), start=0.0)
+                )
+                own.append(crossed / lower[j][j] if j < i else np.sqrt(crossed))
+            lower.append(own)
+            np.divide(along[i], own[i], out=here)
+            for k in range(i):
+                here -= (own[k] / own[i]) * block[:, k * J : (k + 1) * J]
+            log_det += float(np.log(own[i]).sum())
+        log_weight = -log_det
+        triangle = eliminate(split.within.copy(order="F"), block)
         if not m:
             return Marginal(signed(triangle), log_weight - split.log_error, None)
         stacked = np.zeros((m + width, width))
