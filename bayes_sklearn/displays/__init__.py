@@ -8,6 +8,7 @@ artists. Displays of predictions take any regressor whose predict takes ``return
 from .audit import AuditDisplay
 from .calibration import CalibrationDisplay, PITDisplay
 from .coefficients import CoefficientDisplay
+from .forest import ForestDisplay
 from .line import RegressionLineDisplay
 from .predictions import PredictionDisplay
 from .ranks import RankDisplay
@@ -17,6 +18,7 @@ __all__ = [
     "AuditDisplay",
     "CalibrationDisplay",
     "CoefficientDisplay",
+    "ForestDisplay",
     "PITDisplay",
     "PredictionDisplay",
     "RankDisplay",

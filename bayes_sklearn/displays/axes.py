@@ -34,6 +34,7 @@ BLUE, ORANGE, GREEN, GREY, LIGHT = "#0072B2", "#D55E00", "#009E73", "#666666", "
 
 PARTS = {
     "parameters": "#0072B2",
+    "groups": "#F0E442",
     "feature_error": "#CC79A7",
     "scatter": "#E69F00",
     "target_error": "#56B4E9",

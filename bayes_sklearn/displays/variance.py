@@ -144,6 +144,7 @@ class VarianceDisplay(Display):
         """
         labels = {
             "parameters": "line (parameters)",
+            "groups": "effects of groups",
             "feature_error": "errors of features",
             "scatter": "scatter about the line",
             "target_error": "stated errors of target",

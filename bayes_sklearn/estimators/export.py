@@ -331,7 +331,11 @@ class ExportMixin:
             used = slice(None) if frequency is None else np.flatnonzero(frequency)
             target = target / trials[used]
         dims: dict[str, tuple[str, ...]] = dict.fromkeys(names, _SAMPLED)
-        dims |= {name: (*_SAMPLED, "feature") for name in names if drawn[name].ndim == 2}
+        dims |= {
+            name: (*_SAMPLED, *map(str, model.named_vars_to_dims[name]))
+            for name in names
+            if drawn[name].ndim == 2
+        }
         return {
             "prior": {name: (dims[name], drawn[name][None]) for name in names},
             "prior_predictive": {"y": ((*_SAMPLED, "obs"), target[None])},

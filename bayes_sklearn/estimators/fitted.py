@@ -259,18 +259,16 @@ class FittedModel:
         """Return posterior means of the standard deviations of the groups' effects."""
         import pandas as pd
 
-        posterior = self.posterior
-        if posterior.effects is None:
-            raise AssertionError  # for the type checker
-        found = [
-            _moments(posterior, key, {key: values})[0] for key, values in posterior.effects.by_key.items()
-        ]
+        if self.posterior.effects is None:
+            raise AttributeError("The model was fitted without group_column: it has no group_std_.")
+        scales = self.posterior.effects.by_key
+        found = [_moments(self.posterior, key, {key: values})[0] for key, values in scales.items()]
         return pd.Series(found, index=self._scale_names(), name="group_std_")
 
     def group_effects(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the groups' effects, a row each."""
         if self.groupings is None:
-            raise AssertionError  # for the type checker
+            raise AttributeError("The model was fitted without group_column: it has no group_effects_.")
         return effects_table(self.posterior, self.groupings, self.columns, coverage)
 
 
@@ -342,6 +340,8 @@ def _moments(posterior: Posterior, name: str, values: Mapping[str, Array]) -> tu
         # Few nodes tell what lines are, and not how far the tail of their prior's scale reaches.
         logs, below = posterior.scale_masses[name]
         at, weights = np.exp(0.5 * (logs[1:] + logs[:-1])), np.diff(below) / (below[-1] - below[0])
+    if np.ptp(at) == 0.0:
+        return float(at[0]), 0.0
     mean = float(at @ weights)
     away = at - mean
     unit = float(np.abs(away).max()) or 1.0  # squares of what is far away would overflow

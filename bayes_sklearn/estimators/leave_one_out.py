@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference._compat import elpd_data, good_pareto_k, psis_loo, psis_weights, relative_efficiency
+from ..inference.exact.leave_one_group_out import leave_one_group_out
 from ..inference.exact.leave_one_out import LeaveOneOut, leave_one_out
 from ..inference.problem import Problem
 from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import read_table, read_target
-from ..measurements.messages import warn
+from ..measurements.messages import shown, warn
 from ..prediction.draws import Draws
 from ..prediction.rows_given_draws import GivenDraws
 from .fitted import FittedModel
@@ -53,6 +54,7 @@ class LeaveOneOutMixin:
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
+        leave_out: str = "row",
     ) -> Any:
         """Return how well each training row is predicted by the model fitted to the others.
 
@@ -60,6 +62,10 @@ class LeaveOneOutMixin:
         ----------
         X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
+        leave_out : str, default="row"
+            What is left out: each row, or "group", all rows of each group; of several groupings the name of a column
+            of ``group_column``. Values are then a group's, of all its targets together, after exact fits by a fit to
+            the others each.
 
         Returns
         -------
@@ -107,6 +113,8 @@ class LeaveOneOutMixin:
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         self._check_available(X, y, sample_weight, of_target)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
+        if leave_out != "row":
+            return self._groups_left_out(leave_out, X, y, sample_weight, of_target, of_features)
         if self.inference_ != "exact":
             data = self.to_arviz(X, y, sample_weight, **of_target, **of_features)
             return self._smoothed(data)
@@ -206,8 +214,39 @@ class LeaveOneOutMixin:
         """Return the labels of the rows that count, and what is known of each without it, after an exact fit."""
         problem, labels = training_problem(self, X, y, sample_weight, of_target, of_features)
         found = leave_one_out(problem, self._fitted.posterior.noise_scale / problem.noise_unit)
-        self._check_same(problem, found)
+        self._check_same(problem, found.location)
         return labels, found
+
+    def _groups_left_out(
+        self,
+        leave_out: str,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: Any,
+        of_target: Mapping[str, Any],
+        of_features: Mapping[str, Any],
+    ) -> Any:
+        """Return leave-one-group-out of an exact fit."""
+        groupings = self._fitted.groupings
+        names = () if groupings is None else groupings.names
+        if leave_out == "group" and len(names) == 1:
+            leave_out = names[0]
+        if leave_out not in names or groupings is None:
+            raise ValueError(
+                f"leave_out={shown(leave_out)} must be 'row', or of a model with groups"
+                f" {'a name in group_column' if len(names) > 1 else repr('group')}, got {shown(list(names))} there."
+            )
+        if self.inference_ != "exact":
+            raise ValueError(
+                f"leave_out={shown(leave_out)} is for exact fits. Use cross_val_score with cv=LeaveOneGroupOut() and"
+                " a scorer of bayes_sklearn.metrics."
+            )
+        problem, _ = training_problem(self, X, y, sample_weight, of_target, of_features)
+        grouping = names.index(leave_out)
+        found = leave_one_group_out(problem, grouping)
+        self._check_same(problem, found.location)
+        labels, p = groupings.labels[grouping][found.groups], found.log_density_with - found.log_density
+        return elpd_data(found.log_density, labels, p=float(p.sum()), n_samples=found.n_nodes)
 
     def _smoothed(self, data: Any) -> Any:
         """Return leave-one-out of draws, by Pareto-smoothed importance sampling."""
@@ -249,18 +288,16 @@ class LeaveOneOutMixin:
                 f"{self._fitted.likelihood.takes_more}.",
             )
 
-    def _check_same(self, problem: Problem, found: LeaveOneOut) -> None:
+    def _check_same(self, problem: Problem, location: Array) -> None:
         """Refuse rows that do not give the posterior that the model has."""
         # Posterior means that differ by more than this, in standard deviations, are not of the same rows; nor where
         # few nodes stand for the scales of prior and scatter.
         same, about_same = 1e-4, 1e-2
         scaling, fitted = problem.scaling, self._fitted.posterior
-        coef = found.location[-len(scaling.x_scale) :] * scaling.y_scale / scaling.x_scale
+        coef = location[len(location) - len(scaling.x_scale) :] * scaling.y_scale / scaling.x_scale
         mean = np.append(0.0, coef)
         if problem.fit_intercept:
-            mean[0] = (
-                scaling.y_mean + found.location[0] * scaling.y_scale + coef @ (fitted.center - scaling.x_mean)
-            )
+            mean[0] = scaling.y_mean + location[0] * scaling.y_scale + coef @ (fitted.center - scaling.x_mean)
         # Standard deviations below the rounding of what they belong to are no measure.
         size = np.append(1.0, 1.0 / scaling.x_scale) * problem.state.magnitude[-1]
         rounding = _ROUNDING * np.maximum(np.abs(fitted.mean), size)

@@ -155,6 +155,8 @@ def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors
             f"under {likelihood!r} the density of every row is its own. Call fit with all rows, or use"
             " likelihood='normal'"
         )
+    if model.group_column is not None:
+        return "groups' effects (group_column) are learned from all rows together. Call fit with all rows"
     if model.truncation is not None:
         return "with truncation the density of every row is its own. Call fit with all rows"
     if counted and model.count_error == "fitted":

@@ -386,7 +386,6 @@ class BayesianErrorsInVariablesRegressor(
             "n_components_",
             "outlier_share_",
             "outlier_factor_",
-            "group_std_",
         )
         found = FittedModel.of(fitted, data, noise_of(self, data), settings.seed)
         posterior, mean = found.posterior, found.posterior.mean
@@ -403,8 +402,6 @@ class BayesianErrorsInVariablesRegressor(
             self.scatter_ = float(posterior.weights @ posterior.scatter)
         for name, values in posterior.further.items():
             setattr(self, f"{name}_", float(posterior.weights @ values))
-        if posterior.effects is not None:
-            self.group_std_ = found.group_std()
         self.weight_type_ = data.errors.weight_type
         self.overdispersion_ = fitted.count_errors.overdispersion
         self.inference_ = fitted.engine
@@ -416,11 +413,15 @@ class BayesianErrorsInVariablesRegressor(
         warn_of_doubts(fitted, found)
 
     @property
+    def group_std_(self) -> pd.Series:
+        """Posterior means of the standard deviations of the groups' effects."""
+        check_is_fitted(self)
+        return self._fitted.group_std()
+
+    @property
     def group_effects_(self) -> pd.DataFrame:
         """What rows of each group have beside the line, at the features' means: means, sds and 95% intervals."""
         check_is_fitted(self)
-        if self._fitted.groupings is None:
-            raise AttributeError("The model was fitted without group_column: it has no group_effects_.")
         return self._fitted.group_effects()
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:

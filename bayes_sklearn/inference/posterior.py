@@ -289,9 +289,12 @@ class Posterior:
         if not isinstance(self.effects, Effects) or members is None:
             return self.linear(design)
         means, variances = np.empty((2, len(design), len(self.weights)))
-        terms = self.effects.terms(design[:, 1:])
+        terms = self.effects.layout.terms(design[:, 1:])
         for part in range(self.effects.n_parts):
-            nodes, given = self.effects.nodes(part), self.effects.at(part, design, terms, members)
+            nodes = self.effects.nodes(part)
+            if not len(nodes):
+                continue
+            given = self.effects.at(part, design, terms, members)
             means[:, nodes] = given.constant[:, None] + given.design @ self.location[nodes].T
             variances[:, nodes] = self.covariances.take(nodes).quadratic(given.design)
             variances[:, nodes] += given.variance[:, None] * np.square(self.effects.noise[nodes])

@@ -161,9 +161,8 @@ class Problem:
         """Return the problem of rows in groups; the prior is of standard deviations in units of the target's."""
         unit = 1.0
         if self.errors_known and not self.scaling.is_identity:
-            unit = float(
-                np.hypot(self.state.standard_deviation[-1] / self.scaling.y_scale, self.scatter_unit)
-            )
+            spread = (self.prior_units or self.state).standard_deviation[-1] / self.scaling.y_scale
+            unit = float(np.hypot(spread if self.fit_intercept else 1.0, self.scatter_unit))
         n_scales = sum(1 + len(slopes) for slopes in groupings.slopes)
         return replace(self, groupings=groupings, group_priors=(InUnit(prior, unit),) * n_scales)
 

@@ -324,9 +324,9 @@ class LinearPredictive(PredictiveDistribution):
         ``parameters``: what the rows left open of the line; ``groups``: what is left open of the effects of the row's
         groups given the line, all of it where these are new (after NUTS that alone: what is left open of others is
         among the parameters); ``scatter``: noise that no stated error explains (and the error floor's part);
-        ``target_error``: the stated standard error; ``finite_count``: the binomial error of a share of a finite count;
-        ``feature_error``: the errors of the new row's features. What these tell of an error that the target shares
-        (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
+        ``target_error``: the stated standard error; ``finite_count``: the binomial error of a share of a finite
+        count; ``feature_error``: the errors of the new row's features. What these tell of an error that the target
+        shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
         """
         parts, means = self._line.variance_parts(), self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):

@@ -126,9 +126,9 @@ class ResponsePredictive(PredictiveDistribution):
         """What the variances are made of: name to (n,) variances that add up to `var()`.
 
         ``parameters``: what the rows left open of the mean; ``groups``: what groups leave open of it that are new;
-        ``scatter``: noise that no stated error explains, of counts what underlying shares or rates vary about the mean;
-        ``target_error``: the stated standard error; ``finite_count``: the rest of the variance of a count by finite
-        trials or exposure; ``feature_error``: the errors of the new row's features.
+        ``scatter``: noise that no stated error explains, of counts what underlying shares or rates vary about the
+        mean; ``target_error``: the stated standard error; ``finite_count``: the rest of the variance of a count by
+        finite trials or exposure; ``feature_error``: the errors of the new row's features.
         """
         parts = {name: part for name, part in self._moments.items() if name != "mean"}
         if self._likelihood.has_noise_scale and self._include_noise:

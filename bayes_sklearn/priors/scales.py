@@ -129,13 +129,14 @@ class InUnit(ScalePrior):
     def log_density(self, scale: Array) -> Array:
         return np.asarray(self.prior.log_density(scale / self.unit) - np.log(self.unit))
 
+    def check(self, argument: str, size: int) -> Mapping[str, Array]:
+        return self.prior.check(argument, size)
+
     def drawn(
         self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
-    ) -> Array:
-        found = self.prior.drawn(self.prior.check("group_prior", 1), shape, rng)
-        if found is None:
-            raise ValueError(f"{self.prior!r} can't be drawn from.")
-        return self.unit * found
+    ) -> Array | None:
+        found = self.prior.drawn(parameters, shape, rng)
+        return None if found is None else self.unit * found
 
     def tail(self) -> float:
         return self.prior.tail()

@@ -189,6 +189,8 @@ def _ranks(
     at_zero[0, 1:] = -posterior.center
     means, variances = posterior.linear(at_zero)
     found = {"scatter": posterior.scatter, "prior_scale": posterior.prior_scale, **posterior.further}
+    if posterior.effects is not None:
+        found |= posterior.effects.by_key
     given = {name: values for name, values in found.items() if values is not None}
     given["noise_scale"] = posterior.noise_scale
     jitter = rng.random(len(truth))

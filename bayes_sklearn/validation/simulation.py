@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..estimators.fitting import Fit, Specification, fit
 from ..estimators.reading import TrainingData
 from ..inference._compat import draws_of_distribution
+from ..inference.groups.effects import Layout
 from ..inference.importance.engine import structural_problem
 from ..inference.nuts.prior_coordinates import gaussian_given_scale, scale_is_learned
 from ..inference.problem import Problem
@@ -105,7 +106,8 @@ class Simulation:
     @property
     def ranked(self) -> tuple[str, ...]:
         """The parameters beside the coefficients that have true values."""
-        learned = ("prior_scale",) if scale_is_learned(self.problem) else ()
+        learned: tuple[str, ...] = ("prior_scale",) if scale_is_learned(self.problem) else ()
+        learned += tuple(f"group_std_{k}" for k in range(len(self.problem.group_priors)))
         if self.binomial:
             return learned
         return (*(parameter.name for parameter in self.problem.auxiliary), *learned)
@@ -144,6 +146,8 @@ class Simulation:
             + _drawn(parameter.prior, parameter.name, 1, n, rng)[:, 0]
             for parameter in problem.auxiliary
         }
+        for k, own in enumerate(problem.group_priors):
+            auxiliary[f"group_std_{k}"] = _drawn(own, "group_prior", 1, n, rng)[:, 0]
         B, true = np.zeros((n, p + 1)), self._true_distribution(n, rng)
         # Where the target may be shifted, ranks under a flat prior are uniform for every true intercept, (63a).
         if problem.intercept_prior is not None and not isinstance(problem.intercept_prior, Flat):
@@ -232,12 +236,25 @@ class Simulation:
     ) -> tuple[NDArray[Any], Array, Array | None]:
         """Return the table with measured features, the line, and the features' errors as stated."""
         X, feature_error = self._features(one, rng)
-        line = self._line(one, X)
+        line = self._line(one, X) + self._of_groups(one, X, rng)
         if feature_error is None:
             return self.data.rows.X, line, None
         share, factor = (one.auxiliary.get(f"outlier_{name}", 0.0) for name in ("share", "factor"))
         multiples = np.where(rng.random(feature_error.shape) < share, factor, 1.0)
         return self._measured(X, feature_error * multiples), line, feature_error
+
+    def _of_groups(self, one: Parameters, X: Array, rng: np.random.Generator) -> Array | float:
+        """Return what effects of groups add to the line, in the model's units."""
+        groupings, members, scaling = self.problem.groupings, self.data.rows.members, self.problem.scaling
+        if groupings is None or members is None:
+            return 0.0
+        layout, line = Layout(groupings.sizes, groupings.slopes), np.zeros(len(X))
+        for k, terms in enumerate(layout.terms((X - scaling.x_mean) / scaling.x_scale)):
+            scales = range(layout.n_scales)[layout.scales(k)]
+            sd = np.array([one.auxiliary[f"group_std_{i}"] for i in scales])
+            effects = sd * rng.standard_normal((layout.sizes[k], layout.widths[k]))
+            line += (terms * effects[members[:, k]]).sum(axis=1)
+        return line
 
     def _drawn_rows(self, one: Parameters, rng: np.random.Generator) -> tuple[NDArray[Any], Array]:
         """Return the table with measured features, and targets; refuse rows that are hardly ever selected."""
@@ -274,6 +291,10 @@ class Simulation:
         coef = scaling.y_scale * parameters.B[1:] / scaling.x_scale
         intercept = scaling.y_mean + scaling.y_scale * parameters.B[0] - coef @ scaling.x_mean
         unit = {"noise_scale": self.problem.noise_unit, "scatter": scaling.y_scale}
+        if self.problem.groupings is not None:
+            layout = Layout(self.problem.groupings.sizes, self.problem.groupings.slopes)
+            of_groups = layout.units(scaling.x_scale, scaling.y_scale)
+            unit |= {f"group_std_{k}": float(own) for k, own in enumerate(of_groups)}
         others = [float(parameters.auxiliary[name]) * unit.get(name, 1.0) for name in self.ranked]
         return np.concatenate([[intercept], coef, others])
 

@@ -17,7 +17,7 @@ from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Observations
 from ..likelihoods.noise import KNOWN, Noise
-from ..measurements.checks import check_vector
+from ..measurements.checks import check_vector, read_table
 from ..measurements.target_errors import FITTED_PRIOR_COUNT
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.gaps import filled_rows, gaps_of
@@ -71,7 +71,7 @@ def judged(
     held_out: bool,
 ) -> JudgedRows:
     """Read what rows state; refuse what can't be judged."""
-    values = np.asarray(table, dtype=np.float64)
+    values = np.asarray(read_table(model, table), dtype=np.float64)
     n, fitted = len(values), model._fitted
     if fitted.truncation is not None and not held_out:
         raise ValueError(
@@ -272,7 +272,7 @@ def error_bars(
     regressor, table = final_regressor(estimator, X)
     n = len(table)
     if isinstance(regressor, BayesianErrorsInVariablesRegressor):
-        held = regressor._fitted.columns.held(np.asarray(table, dtype=np.float64))
+        held = regressor._fitted.columns.held(np.asarray(read_table(regressor, table), dtype=np.float64))
         counts, y_err = held.get("count_column", counts), held.get("y_err_column", y_err)
         if regressor._fitted.likelihood.per == "exposure":
             return np.sqrt(regressor.predict_distribution(table, exposure=exposure, **of_features).mean())

@@ -173,12 +173,11 @@ def points(problem: Problem, prior: ConditionalPrior) -> Points:
     """Return the rows at points over all scales, for leave-one-out."""
     source = Source(problem, GroupedRows(problem))
     if len(source.lost) > MOST_ON_GRID:
-        found, weights = _drawn(source)
+        found, weights = _drawn(source, 128)
         at = source.at(found.points)
         return Points(at.weightings, weights - source.wide_of(at.weightings), source.effects(at))
-    grid = _grid(source, prior)
-    log_volume = float(np.log(grid.spacings).sum())
-    return Points(grid.at.weightings, np.full(len(grid.at.u), log_volume), source.effects(grid.at))
+    at, _, log_weights = _on_few(source, prior, _grid(source, prior), more=4)
+    return Points(at.weightings, log_weights, source.effects(at))
 
 
 def _names(source: Source) -> list[str]:
@@ -287,12 +286,24 @@ def _halved(source: Source, axes: list[Array], wide: Array, k: int) -> tuple[lis
     return axes, found
 
 
-def _few_points(source: Source, grid: Grid) -> tuple[Array, Array]:
+def _on_few(
+    source: Source, prior: ConditionalPrior, grid: Grid, more: int = 0
+) -> tuple[AtPoints, Solved, Array]:
+    """Return rows at a few points that stand for a grid, the posterior there, and the logs of what each counts."""
+    log_total = float(np.logaddexp.reduce(grid.density, axis=None) + np.log(grid.spacings).sum())
+    u, shares = _few_points(source, grid, more)
+    at = source.at(u)
+    final = solve(source.problem, prior, at.weightings)
+    of_own = np.logaddexp.reduce(final.totals, axis=1)
+    return at, final, np.log(np.maximum(shares, 1e-300)) + log_total - of_own
+
+
+def _few_points(source: Source, grid: Grid, more: int) -> tuple[Array, Array]:
     """Return coordinates of a few points that stand for a grid, (M, D), and their shares: Gauss rules, nested."""
     shares = np.exp(grid.density - grid.density.max())
     units, lost = source.unit.tolist(), source.lost.tolist()
     # Points of a rule at least and at most.
-    least, most = (5, 9) if len(units) == 1 else (4, 7)
+    least, most = (5 + more, 9 + more) if len(units) == 1 else (4 + more // 2, 7 + more // 2)
     along = shares.reshape(len(grid.axes[0]), -1).sum(axis=1)
     scales, masses = few(scatter_at(grid.axes[0], lost[0]), along / along.sum(), units[0], least, most)
     first = scatter_coordinate(scales, lost[0])
@@ -313,12 +324,8 @@ def _few_points(source: Source, grid: Grid) -> tuple[Array, Array]:
 
 def _on_grid(source: Source, prior: ConditionalPrior) -> Integrated:
     """Integrate over one or two scales: even lattices, and a few points that stand for all of theirs."""
-    problem, grid = source.problem, _grid(source, prior)
-    log_total = float(np.logaddexp.reduce(grid.density, axis=None) + np.log(grid.spacings).sum())
-    u, shares = _few_points(source, grid)
-    at = source.at(u)
-    final = solve(problem, prior, at.weightings)
-    more = np.log(np.maximum(shares, 1e-300)) + log_total - np.logaddexp.reduce(final.totals, axis=1)
+    grid = _grid(source, prior)
+    at, final, more = _on_few(source, prior, grid)
     found, names, spacings = final.found(more), _names(source), grid.spacings
     logs, solved = np.log(source.scales(grid.at.u)), grid.solved
 
@@ -357,11 +364,11 @@ def _mode(source: Source) -> tuple[Array, Array]:
     return center, root * min(1.0, 4.0 / float(np.linalg.norm(root, axis=1).max()))
 
 
-def _drawn(source: Source) -> tuple[Sample, Array]:
+def _drawn(source: Source, size: int = 512) -> tuple[Sample, Array]:
     """Return points from the density of several scales under a wide prior, and the logs of what each counts."""
     center, root = _mode(source)
-    # Points that stand for all, and the share below which one has no say.
-    size, no_share = 2 ** min(6 + len(center), 9), 1e-5
+    # The share below which a point has no say.
+    no_share = 1e-5
     found = sample(source.wide, [Component(center, root)], size, np.random.default_rng(0))
     kept = found.weights > no_share * found.weights.max()
     found = found._replace(points=found.points[kept], weights=found.weights[kept])

@@ -86,7 +86,7 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
             " no leave-one-out. Check the units of noise_prior, coef_prior, y_err and sample_weight."
         )
     judged = [_without(table, component, with_rows) for component in components(problem, noise_scale)]
-    together = _together(judged)
+    together = _together(judged, few=problem.groupings is not None)
     density, pit = together.log_density, together.pit
     for i in together.undetermined:  # leverages sum to P at most, and rows that far out are few
         density[i], pit[i] = _refitted(problem, table, int(i))
@@ -164,8 +164,11 @@ class _Together(NamedTuple):
     location: Array
 
 
-def _together(found: list[_Found]) -> _Together:
-    """Return the components' averages: without a row each counts by its part of the others' density, (43a)."""
+def _together(found: list[_Found], *, few: bool) -> _Together:
+    """Return the components' averages: without a row each counts by its part of the others' density, (43a).
+
+    `few` of them stand for many: rows without which others would do so are to be fitted anew.
+    """
     if len(found) == 1:  # nothing is averaged, and no digit lost
         (only,) = found
         undetermined = np.union1d(only.undetermined, only.far)
@@ -184,6 +187,12 @@ def _together(found: list[_Found]) -> _Together:
     # How much less (its log) than elsewhere has been found where nodes end too early still matters.
     unseen = 60.0
     lost += [one.far[rest[i, one.far] > of_rest[one.far] - unseen] for i, one in enumerate(found)]
+    if few:
+        # So many times more or less likely than with the row, a component was not chosen for what is left.
+        moved = (rest - of_rest) - (totals - logsumexp(totals))[:, None]
+        lost.append(
+            np.flatnonzero(np.where(rest - of_rest > np.log(1e-4), moved, 0.0).max(axis=0) > np.log(20.0))
+        )
     return _Together(
         logsumexp(totals) - of_rest,
         with_row - logsumexp(totals),

@@ -61,7 +61,7 @@ class DrawnEffects(ScaledEffects):
         members : ndarray of shape (n, K)
         """
         found = np.zeros((len(x), len(self.deviations)))
-        for k, terms in enumerate(self.terms((x - self.x_mean) / self.x_scale)):
+        for k, terms in enumerate(self.layout.terms((x - self.x_mean) / self.x_scale)):
             known = np.flatnonzero(members[:, k] < self.layout.sizes[k])
             for i in range(self.layout.widths[k]):
                 own = self.values[k][:, members[known, k], i].T
@@ -73,7 +73,7 @@ class DrawnEffects(ScaledEffects):
 
         On the data's scale, (rows, r).
         """
-        for k, terms in enumerate(self.terms((x - self.x_mean) / self.x_scale)):
+        for k, terms in enumerate(self.layout.terms((x - self.x_mean) / self.x_scale)):
             rows = np.flatnonzero(members[:, k] >= self.layout.sizes[k])
             if len(rows):
                 yield k, rows, self.y_scale * terms[rows]

@@ -45,6 +45,15 @@ class Layout:
         """How many standard deviations are learned."""
         return sum(self.widths)
 
+    def units(self, x_scale: Array, y_scale: float) -> Array:
+        """Return the model's units of the effects, (scales,): the target's, by the feature's."""
+        return np.concatenate([y_scale / np.append(1.0, x_scale[list(own)]) for own in self.slopes])
+
+    def terms(self, x: Array) -> list[Array]:
+        """Return what multiplies each grouping's effects at rows, (n, r) each; `x` in the model's units."""
+        one = np.ones((len(x), 1))
+        return [np.concatenate([one, x[:, list(slopes)]], axis=1) for slopes in self.slopes]
+
     def scales(self, grouping: int) -> slice:
         """Return which of the scales are a grouping's."""
         first = sum(self.widths[:grouping])
@@ -134,20 +143,13 @@ class ScaledEffects(ABC):
 
     @property
     def units(self) -> Array:
-        """(scales,) the model's units of the effects: the target's, by the feature's."""
-        return np.concatenate(
-            [self.y_scale / np.append(1.0, self.x_scale[list(slopes)]) for slopes in self.layout.slopes]
-        )
+        """(scales,) the model's units of the effects."""
+        return self.layout.units(self.x_scale, self.y_scale)
 
     @property
     def by_key(self) -> dict[str, Array]:
         """Standard deviations, (G,) each, by their names in `Posterior.scale_masses`."""
         return {f"group_std_{k}": self.scales[:, k] for k in range(self.layout.n_scales)}
-
-    def terms(self, x: Array) -> list[Array]:
-        """Return what multiplies each grouping's effects at rows, (n, r) each; `x` in the model's units."""
-        one = np.ones((len(x), 1))
-        return [np.concatenate([one, x[:, list(slopes)]], axis=1) for slopes in self.layout.slopes]
 
     def on_scale(self, x_mean: Array, x_scale: Array, y_mean: float, y_scale: float) -> Self:
         """Return them with the data's scale."""
@@ -268,7 +270,7 @@ class Effects(ScaledEffects):
         """Return the line at rows, of features in the data's units, on the data's scale: of B about ``x_mean``."""
         x = (x - self.x_mean) / self.x_scale
         design = np.concatenate([np.ones((len(x), 1)), x], axis=1)
-        found = self.on_data(self.at(part, design, self.terms(x), members))
+        found = self.on_data(self.at(part, design, self.layout.terms(x), members))
         return found._replace(constant=found.constant + self.y_mean)
 
     def at_rows(
@@ -276,7 +278,7 @@ class Effects(ScaledEffects):
     ) -> Conditional:
         """Return the line at some of the rows that were fitted, in the model's units."""
         design = design_at(rows)
-        return self.at(part, design, self.terms(design[:, 1:]), members[rows])
+        return self.at(part, design, self.layout.terms(design[:, 1:]), members[rows])
 
     def effect(self, part: int, grouping: int, term: int, groups: Index, size: int) -> Conditional:
         """Return one effect of some groups on the data's scale but for a slope's unit; `size` is that of B."""
