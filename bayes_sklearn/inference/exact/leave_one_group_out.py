@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ...measurements.compressed import compress
-from ..groups.effects import Open
-from ..groups.effects import Effects
+from ..groups.effects import Effects, Open
 from ..posterior import Posterior
 from ..problem import Problem
 from ..settings import SamplerSettings
