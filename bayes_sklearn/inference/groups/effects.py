@@ -128,7 +128,7 @@ class Conditional(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """The posterior of the effects of groups, given B at each node, (70) to (72); in the model's units."""
+    """The posterior of the effects of groups, given B at each node, (72); in the model's units."""
 
     layout: Layout
     rest: Array
