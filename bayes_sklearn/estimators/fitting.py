@@ -26,6 +26,7 @@ from ..inference.problem import Problem
 from ..inference.scaling import PriorUnits
 from ..inference.settings import SamplerSettings
 from ..inference.structural.true_features import TrueFeatures
+from ..inference.under_scatters import Correlated
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
@@ -69,6 +70,8 @@ class Specification:
     """Limits between which the target of every row that is in the table lies."""
     outliers: tuple[Auxiliary, ...] = ()
     """What is learned of wild readings of features; empty: none is wild."""
+    correlated: Correlated | None = None
+    """What errors of the target have in common from row to row; None: nothing."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -102,6 +105,7 @@ class Specification:
             state=self.state,
             prior_units=self.prior_units,
             relative_to=self.relative_to,
+            correlated=self.correlated,
             **self.priors,
         )
         if self.feature_errors is not None:

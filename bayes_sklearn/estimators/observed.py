@@ -18,6 +18,7 @@ from ..inference.problem import Problem
 from ..inference.readable.model import readable_model
 from ..inference.settings import SamplerSettings
 from ..likelihoods.limited import Censored
+from ..likelihoods.registry import check_shared_errors
 from ..measurements.checks import read_table, read_target
 from ..measurements.compressed import Rows
 from ..measurements.limits import resolve_truncation
@@ -28,7 +29,7 @@ from ..prediction.gaps import filled_rows, gaps_of, limits_of
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
-from .reading import check_shared_errors, read, read_errors, read_limits, specify
+from .reading import read, read_errors, read_limits, specify
 
 __all__ = [
     "Described",

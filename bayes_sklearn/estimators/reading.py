@@ -20,10 +20,11 @@ from ..inference.settings import SamplerSettings
 from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
-from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
+from ..likelihoods.registry import check_shared_errors, check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
+from ..measurements.correlated.arguments import resolve_correlated, with_correlated
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, unknown_in
 from ..measurements.messages import brief, shown
@@ -45,7 +46,6 @@ from .fitting import Specification
 
 __all__ = [
     "TrainingData",
-    "check_shared_errors",
     "default_prior",
     "noise_of",
     "prior_of",
@@ -151,6 +151,9 @@ def read(
     unknown = np.isnan(target)
     check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
+    weights = "auto" if sample_weight is None else model.weight_type
+    beside = {"truncation": model.truncation, "weight_type": weights}
+    correlated, of_target = resolve_correlated(len(table), of_target, held, beside, normal=likelihood.is_normal)
     given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(
         likelihood,
@@ -180,6 +183,8 @@ def read(
         )
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
+    found = with_correlated(correlated, data.errors, data.rows, exact_features=data.feature_errors is None)
+    data = data._replace(errors=found)
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
 
 
@@ -236,14 +241,6 @@ def _selected(truncation: object, data: TrainingData, likelihood: Likelihood, *,
     return data._replace(truncation=found, rows=replace(rows, limits=limits))
 
 
-def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:
-    """Refuse `Xy_cov` where the target has no errors of its own that it could be of."""
-    if feature_errors.get("Xy_cov") is not None and not likelihood.has_noise_scale:
-        raise ValueError(
-            f"Xy_cov goes with noise that is added to the line, and {likelihood!r} has none: leave it out."
-        )
-
-
 def specify(model: Any, data: TrainingData) -> Specification:
     """Return what the parameters say of the model, priors checked."""
     intercept_prior = prior_of(model, "intercept_prior", CoefficientPrior, 1)
@@ -269,6 +266,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         ),
         truncation=data.truncation,
         outliers=parameters_of(resolve_outliers(model.x_error_distribution)),
+        correlated=data.errors.correlated,
     )
 
 

@@ -285,6 +285,8 @@ class BayesianErrorsInVariablesRegressor(
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
     ) -> Self:
         """Fit the model.
 
@@ -343,6 +345,7 @@ class BayesianErrorsInVariablesRegressor(
         with untouched_on_error(self):
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
             of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+            of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
             data = read(self, X, y, sample_weight, of_target, given)
             settings = sampler_settings(self)
             fitted = fit(data.rows, data.errors, specify(self, data), self.inference, settings)

@@ -209,7 +209,7 @@ def compress(
             log_error -= float(logs.sum() if weight is None else weight @ logs)
         block *= precision
         triangle = _eliminate(triangle, block)
-    factor = _signed(np.zeros((width, width)) if triangle is None else triangle)
+    factor = signed(np.zeros((width, width)) if triangle is None else triangle)
     if like is not None:
         state = like
     else:
@@ -268,9 +268,10 @@ def _eliminate(triangle: Array | None, block: Array) -> Array:
     return np.asarray(dtpqrt(0, panel, triangle, block.T, overwrite_a=True, overwrite_b=True)[0])
 
 
-def _signed(triangle: Array) -> Array:
-    """Return a triangle whose diagonal is not negative, in C's order: the same in whatever order the rows came."""
-    return np.ascontiguousarray(np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None] * triangle)
+def signed(triangle: Array) -> Array:
+    """Return triangles whose diagonals are not negative, in C's order: the same in whatever order the rows came."""
+    own = np.diagonal(triangle, axis1=-2, axis2=-1)
+    return np.ascontiguousarray(np.where(own < 0.0, -1.0, 1.0)[..., None] * triangle)
 
 
 def merge(first: Compressed, second: Compressed) -> Compressed:
@@ -298,7 +299,7 @@ def merge(first: Compressed, second: Compressed) -> Compressed:
     triangle = np.triu(dgeqrf(np.asfortranarray(rows), overwrite_a=True)[0][: len(origin) + 1])
     return Compressed(
         origin,
-        _signed(triangle),
+        signed(triangle),
         total,
         first.n_rows + second.n_rows,
         first.log_error + second.log_error,
@@ -378,7 +379,7 @@ class Groups:
         triangle = _eliminate(None, np.ascontiguousarray(scaled.reshape(-1, width).T))
         return replace(
             self.whole,
-            factor=_signed(triangle),
+            factor=signed(triangle),
             log_error=float(self.weight @ np.log(error)),
         )
 
