@@ -29,6 +29,7 @@ from ..measurements.limits import sides
 from ..measurements.messages import shown, warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
+from ..prediction.correlated.told import check_told, told_by
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.gaps import filled_rows, gaps_of, limits_of
 from ..prediction.mixtures import normal as mixtures
@@ -69,6 +70,8 @@ class FittedModel:
     """Limits between which targets lie of rows that are in the table."""
     readings_limited: bool = False
     """Whether some readings of features were limits in fit."""
+    told: Any = None
+    """What training rows tell of the errors of new ones, by ``y_cov`` or ``y_shared_err``; None: nothing."""
 
     @classmethod
     def of(cls, fitted: Fit, data: TrainingData, noise: Noise, seed: int) -> FittedModel:
@@ -80,11 +83,12 @@ class FittedModel:
         if of_features is not None:
             typical = telling(of_features, data.rows).typical(errors.frequency)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
+        noise_model = NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted)
         known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
         return cls(
             fitted.posterior,
             problem.likelihood.population,
-            NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted),
+            noise_model,
             data.columns,
             problem.scaling,
             seed,
@@ -93,6 +97,7 @@ class FittedModel:
             ChiSquare.of(fitted.posterior, problem) if known else None,
             problem.truncation,
             of_features is not None and of_features.readings is not None,
+            told_by(fitted.posterior, problem, noise_model),
         )
 
     @property
@@ -138,8 +143,10 @@ class FittedModel:
         include_noise: bool,
         index: Any,
         exposure: Any = None,
+        of_errors: Mapping[str, Any] | None = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
+        common = check_told(self.told, len(table), of_errors or {})
         held, gaps = self.columns.held(table), gaps_of(table, self.columns, self.posterior)
         check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
@@ -171,6 +178,8 @@ class FittedModel:
             include_noise=include_noise,
             seed=self.seed,
             index=index,
+            told=self.told if common else None,
+            common=common,
         )
         behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
         if behind.ndim and not behind.all():

@@ -53,12 +53,15 @@ class LeaveOneOutMixin:
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
     ) -> Any:
         """Return how well each training row is predicted by the model fitted to the others.
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper, y_cov, \
+y_shared_err
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -105,6 +108,7 @@ class LeaveOneOutMixin:
         4
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
         self._check_available(X, y, sample_weight, of_target)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if self.inference_ != "exact":
@@ -129,6 +133,8 @@ class LeaveOneOutMixin:
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
     ) -> Array:
         """Return the probability integral transform of each training row under the model fitted to the others.
 
@@ -136,7 +142,8 @@ class LeaveOneOutMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper, y_cov, \
+y_shared_err
             The training rows, as given to `fit`: the model does not keep them.
 
         Returns
@@ -172,6 +179,7 @@ class LeaveOneOutMixin:
         array([0.5 , 0.31, 0.77, 0.4 ])
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
         self._check_available(X, y, sample_weight, of_target)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if self.inference_ != "exact":

@@ -193,7 +193,12 @@ def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str
             "The model was fitted with weights that say how precise y is (weight_type='precision'): give"
             " sample_weight with X and y."
         )
-    stated = of_target.get("y_err") is not None
+    known = None if fitted.told is None else fitted.told.argument
+    for name in ("y_cov", "y_shared_err"):
+        if (of_target.get(name) is not None) != (known == name):
+            said = f"with {name}: give it with X and y, too" if known == name else f"without {name}: leave it out"
+            raise ValueError(f"The model was fitted {said}.")
+    stated = of_target.get("y_err") is not None or known == "y_cov"
     if fitted.noise_model.kind == "none" or stated or in_columns or as_counts:
         return
     if fitted.likelihood.per == "exposure":

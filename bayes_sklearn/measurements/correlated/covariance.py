@@ -189,13 +189,20 @@ class Covariance:
     def turned(self, rows: Rows, origin: Array) -> Turned:
         """Return the rows in the covariance's principal directions, along which errors are independent."""
         columns = columns_of(rows, origin)
-        along = [
-            (spectrum.vectors.transpose(0, 2, 1) @ columns[spectrum.rows]).reshape(-1, columns.shape[1])
-            for spectrum in self.spectra
-        ]
-        square = np.concatenate([spectrum.values.ravel() for spectrum in self.spectra])
+        square, along, _ = self.along(columns, columns.shape[1])
         order = np.argsort(square, kind="stable")
-        return Turned(np.concatenate(along)[order], np.sqrt(square[order]))
+        return Turned(along[order], np.sqrt(square[order]))
+
+    def along(self, columns: Array, split: int) -> tuple[Array, Array, Array]:
+        """Return eigenvalues, (n,), and columns along the directions, (n, m), in two parts."""
+        along = np.concatenate(
+            [
+                (vectors.transpose(0, 2, 1) @ columns[rows]).reshape(-1, columns.shape[1])
+                for rows, _, vectors in self.spectra
+            ]
+        )
+        values = np.concatenate([values.ravel() for _, values, _ in self.spectra])
+        return values, along[:, :split], along[:, split:]
 
     def solved(self, columns: Array, scatter: float) -> tuple[Array, Array]:
         """Return the inverse of the covariance, a scatter added, times columns, (n, m), and its diagonal, (n,).
