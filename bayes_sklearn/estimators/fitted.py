@@ -143,10 +143,10 @@ class FittedModel:
         include_noise: bool,
         index: Any,
         exposure: Any = None,
-        of_errors: Mapping[str, Any] | None = None,
+        in_common: Mapping[str, Any] | None = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
-        common = check_told(self.told, len(table), of_errors or {})
+        told = check_told(self.told, len(table), in_common or {})
         held, gaps = self.columns.held(table), gaps_of(table, self.columns, self.posterior)
         check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
@@ -178,8 +178,8 @@ class FittedModel:
             include_noise=include_noise,
             seed=self.seed,
             index=index,
-            told=self.told if common else None,
-            common=common,
+            told=self.told if told else None,
+            common=told,
         )
         behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
         if behind.ndim and not behind.all():

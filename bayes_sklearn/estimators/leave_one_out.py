@@ -60,9 +60,10 @@ class LeaveOneOutMixin:
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper, y_cov, \
-y_shared_err
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
+        y_cov, y_shared_err
+            What their errors have in common, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------
@@ -142,9 +143,10 @@ y_shared_err
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper, y_cov, \
-y_shared_err
+        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
+        y_cov, y_shared_err
+            What their errors have in common, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------

@@ -130,6 +130,11 @@ def observed_rows(
 ) -> Observed:
     """Check data against the fitted model, and settle their errors."""
     fitted: FittedModel = model._fitted
+    if fitted.told is not None:
+        raise ValueError(
+            f"The model was fitted with {fitted.told.argument}, errors that go together, and draws have no log"
+            " likelihood of single rows: leave X and y out. Exact ones given the other rows are those of loo."
+        )
     columns, index = fitted.columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, min_samples=2)
     held = columns.held(table)
@@ -196,7 +201,11 @@ def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str
     known = None if fitted.told is None else fitted.told.argument
     for name in ("y_cov", "y_shared_err"):
         if (of_target.get(name) is not None) != (known == name):
-            said = f"with {name}: give it with X and y, too" if known == name else f"without {name}: leave it out"
+            said = (
+                f"with {name}: give it with X and y, too"
+                if known == name
+                else f"without {name}: leave it out"
+            )
             raise ValueError(f"The model was fitted {said}.")
     stated = of_target.get("y_err") is not None or known == "y_cov"
     if fitted.noise_model.kind == "none" or stated or in_columns or as_counts:

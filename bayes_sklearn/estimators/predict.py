@@ -165,7 +165,7 @@ class PredictionMixin:
             include_noise=include_noise,
             index=index,
             exposure=exposure,
-            of_errors={"y_shared_err": y_shared_err, "y_cov_with_train": y_cov_with_train},
+            in_common={"y_shared_err": y_shared_err, "y_cov_with_train": y_cov_with_train},
         )
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:

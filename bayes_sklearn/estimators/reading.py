@@ -153,7 +153,9 @@ def read(
     as_given = anything_known(target, counted=likelihood.counted)
     weights = "auto" if sample_weight is None else model.weight_type
     beside = {"truncation": model.truncation, "weight_type": weights}
-    correlated, of_target = resolve_correlated(len(table), of_target, held, beside, normal=likelihood.is_normal)
+    correlated, of_target = resolve_correlated(
+        len(table), of_target, held, beside, normal=likelihood.is_normal
+    )
     given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(
         likelihood,

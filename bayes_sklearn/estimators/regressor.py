@@ -319,6 +319,15 @@ class BayesianErrorsInVariablesRegressor(
             -1 where the value of the target lies at or below y, 1 where it lies above, 0 where it is y.
         y_upper : array-like of shape (n,), optional
             Where it is not NaN the target's value lies above y and at most there.
+        y_cov : array-like or scipy.sparse matrix of shape (n, n), optional
+            Covariance of the errors of y, in the place of y_err: symmetric and positive definite. What `noise` says
+            of a row's error it says of all: s^2 times the covariance, plus t^2 on the diagonal. Rows that share no
+            error with others are factored by themselves, so that blocks cost what they have, whatever the order of
+            rows. It can't be split with the rows, by cross-validation or metadata routing; ``y_shared_err`` can.
+        y_shared_err : array-like of shape (n,) or (n, k), optional
+            What k errors that rows share, each of standard deviation 1, do to each row, beside its own y_err: an
+            uncertain zero point (the same number in all rows of a night), or scale. The covariance is
+            ``diag(y_err**2) + L @ L.T``, and is never formed.
 
         Returns
         -------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,11 @@ class UnderScatters:
     state: Compressed
     scaling: Scaling
     remembered: dict[tuple[float, bool], tuple[Array, float]] | None
-    error_unit: float
+
+    @property
+    def error_unit(self) -> float:
+        """The unit of the model's errors."""
+        raise NotImplementedError
 
     @cached_property
     def factor(self) -> tuple[Array, float]:
@@ -162,7 +166,7 @@ class UnderScatters:
         found, more = eliminated(factors, self.n_loadings)
         return found, log_errors + more
 
-    def weighted(self: Any, frequency: Array) -> Self:
+    def weighted(self: Any, frequency: Array) -> Problem:
         """Return the problem of the same rows, each of which counts so often; units and priors stay."""
         rows, correlated = replace(self.rows, frequency=frequency), self.correlated
         if isinstance(correlated, Covariance):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Mapping
+from collections.abc import Collection, Mapping
 
 from ..measurements.messages import shown
 from .additive import NormalLikelihood, StudentTLikelihood
@@ -12,7 +12,7 @@ from .proportions import BetaLikelihood
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
-__all__ = ["LIKELIHOODS", "check_takes_exposure", "resolve_likelihood"]
+__all__ = ["LIKELIHOODS", "check_shared_errors", "check_takes_exposure", "resolve_likelihood"]
 
 
 LIKELIHOODS: Mapping[str, Likelihood] = {

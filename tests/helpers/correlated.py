@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from oracle import standardisation
 from scipy import stats
+
+from oracle import standardisation
 
 __all__ = ["Dense", "dense"]
 
@@ -48,7 +49,9 @@ class Dense:
         """Log density of y at every node."""
         mean, covariance = self._joint(self.design, self.V)
         root = np.linalg.cholesky(covariance)
-        white = np.linalg.solve(root, np.broadcast_to((self.y - mean)[:, None], (len(root), len(mean), 1)))[..., 0]
+        white = np.linalg.solve(root, np.broadcast_to((self.y - mean)[:, None], (len(root), len(mean), 1)))[
+            ..., 0
+        ]
         log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         return -0.5 * np.square(white).sum(axis=1) - log_volume - 0.5 * len(mean) * np.log(2.0 * np.pi)
 
@@ -64,13 +67,22 @@ class Dense:
     def without(self, row: int) -> "Dense":
         kept = np.delete(np.arange(len(self.y)), row)
         return Dense(
-            self.design[kept], self.y[kept], self.V[np.ix_(kept, kept)], self.mu, self.D, self.s, self.t, self.log_rule
+            self.design[kept],
+            self.y[kept],
+            self.V[np.ix_(kept, kept)],
+            self.mu,
+            self.D,
+            self.s,
+            self.t,
+            self.log_rule,
         )
 
     def coefficients(self) -> tuple[Array, Array]:
         """Posterior mean and covariance of (intercept, coef)."""
         mean, covariance = self._joint(self.design, self.V)
-        gain = np.linalg.solve(covariance, np.broadcast_to(self.design @ self.D, (len(covariance), *self.design.shape)))
+        gain = np.linalg.solve(
+            covariance, np.broadcast_to(self.design @ self.D, (len(covariance), *self.design.shape))
+        )
         means = self.mu + np.einsum("gnp,n->gp", gain, self.y - mean)
         within = self.D - np.einsum("gnp,nq->gpq", gain, self.design @ self.D)
         overall = self.weights @ means
@@ -86,7 +98,11 @@ class Dense:
         for i, row in enumerate(design):
             with_rows = self.design @ self.D @ row + np.square(self.s)[:, None] * cross[i]
             gain = np.linalg.solve(covariance, with_rows[:, :, None])[:, :, 0]
-            own = row @ self.D @ row + np.square(self.s) * np.broadcast_to(variance, len(rows))[i] + np.square(self.t)
+            own = (
+                row @ self.D @ row
+                + np.square(self.s) * np.broadcast_to(variance, len(rows))[i]
+                + np.square(self.t)
+            )
             means[i] = row @ self.mu + gain @ (self.y - mean)
             variances[i] = own - np.einsum("gn,gn->g", gain, with_rows)
         overall = means @ self.weights
@@ -125,7 +141,9 @@ def dense(X: ArrayLike, y: ArrayLike, V: ArrayLike, noise: str, *, panels: int =
         s, log_rule = np.ones(len(t)), log_rule + stats.halfnorm(scale=y_scale).logpdf(t)
     else:
         t, log_t = _rule(np.log(1e-9 * unit), np.log(1e3 * unit), panels)
-        halves = np.logaddexp(stats.halfcauchy(scale=unit).logpdf(t), stats.halfcauchy(scale=0.01 * unit).logpdf(t))
+        halves = np.logaddexp(
+            stats.halfcauchy(scale=unit).logpdf(t), stats.halfcauchy(scale=0.01 * unit).logpdf(t)
+        )
         log_rule = (log_s[:, None] + log_t + halves - np.log(2.0)).ravel()
         s, t = (a.ravel() for a in np.meshgrid(s, t, indexing="ij"))
     # With next to no noise the rows have no density to speak of, nor a covariance that could be inverted.

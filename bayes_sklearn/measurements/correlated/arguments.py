@@ -20,7 +20,12 @@ _NEVER = ("exposure", "y_censored", "y_upper", "count_column", "y_censored_colum
 
 
 def resolve_correlated(
-    n: int, of_target: Mapping[str, Any], held: Mapping[str, Any], settings: Mapping[str, Any], *, normal: bool
+    n: int,
+    of_target: Mapping[str, Any],
+    held: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    normal: bool,
 ) -> tuple[Covariance | Loadings | None, Mapping[str, Any]]:
     """Return what errors of n targets have in common, None where nothing, and what else is said of the targets.
 
@@ -52,8 +57,8 @@ def resolve_correlated(
         return None, rest
     if len(names) > 1:
         raise ValueError(
-            "Both y_cov and y_shared_err are given: add the products of y_shared_err, L @ L.T, to y_cov, or give y_err"
-            " beside y_shared_err."
+            "Both y_cov and y_shared_err are given: add the product of y_shared_err, L @ L.T, to y_cov, or give"
+            " y_err beside y_shared_err."
         )
     (name,) = names
     if not normal:
@@ -95,8 +100,8 @@ def with_correlated(
     name = "y_cov" if isinstance(found, Covariance) else "y_shared_err"
     if not exact_features:
         raise ValueError(
-            f"{name} goes with exact features: leave out X_err, X_cov, X_censored and error_columns, and rows with NaN"
-            " in X."
+            f"{name} goes with exact features: leave out X_err, X_cov, X_censored and error_columns, and rows with"
+            " NaN in X."
         )
     frequency, used = errors.frequency, rows.used
     if isinstance(found, Loadings):
@@ -106,7 +111,7 @@ def with_correlated(
     if frequency is not None and not np.isin(frequency, (0.0, 1.0)).all():
         weight = frequency[~np.isin(frequency, (0.0, 1.0))][0]
         raise ValueError(
-            f"sample_weight has {weight:g}, and y_cov says nothing of the errors of copies of a row: give weights of 0"
-            " and 1, or each copy as a row of its own."
+            f"sample_weight has {weight:g}, and y_cov says nothing of the errors of copies of a row: give weights"
+            " of 0 and 1, or each copy as a row of its own."
         )
     return replace(errors, correlated=found.among(used).checked())

@@ -69,16 +69,17 @@ class Covariance:
         TypeError, ValueError
             Where it is no covariance of n errors, but for its eigenvalues, which `checked` looks at.
         """
-        if sparse.issparse(given):
-            matrix = sparse.csr_array(given, dtype=np.float64)
+        is_sparse: bool = sparse.issparse(given)
+        if is_sparse:
+            matrix: Any = sparse.csr_array(given).astype(np.float64)
             numbers = matrix.data
         else:
             try:
                 matrix = numbers = as_floats(given)
-            except TypeError as error:
+            except TypeError as reason:
                 raise TypeError(
-                    f"y_cov must be an array of numbers, or a scipy.sparse matrix: {error}."
-                ) from error
+                    f"y_cov must be an array of numbers, or a scipy.sparse matrix: {reason}."
+                ) from reason
         if matrix.shape != (n, n):
             raise ValueError(
                 f"y_cov must have a row and a column for each of the {n} rows of X, ({n}, {n}), got"
@@ -134,20 +135,15 @@ class Covariance:
         values = np.concatenate([np.linalg.eigvalsh(matrix).ravel() for _, matrix in self.blocks])
         return ValueError(
             f"y_cov is not positive definite: its smallest eigenvalue is {values.min():.3g}, the largest"
-            f" {values.max():.3g}. Errors that are right have none below zero; where one is zero but for rounding, add"
-            " the variance of what every row has of its own to the diagonal."
+            f" {values.max():.3g}. Errors that are right have none below zero; where one is zero but for rounding,"
+            " add the variance of what every row has of its own to the diagonal."
         )
 
     @cached_property
     def _roots(self) -> tuple[Array, ...]:
         """The blocks' Cholesky factors, lower triangles."""
         try:
-            return tuple(
-                cholesky(matrix[0].T, lower=True, check_finite=False)[None]
-                if len(matrix) == 1
-                else np.linalg.cholesky(matrix)
-                for _, matrix in self.blocks
-            )
+            return tuple(_root(matrix) for _, matrix in self.blocks)
         except np.linalg.LinAlgError:
             raise self._not_positive_definite() from None
 
@@ -233,6 +229,13 @@ class Turned(NamedTuple):
         return replace(like, factor=factor, log_error=float(np.log(error).sum()))
 
 
+def _root(matrix: Array) -> Array:
+    """Return Cholesky factors, lower triangles; LAPACK's own is the faster for one."""
+    if len(matrix) == 1:
+        return np.asarray(cholesky(matrix[0].T, lower=True, check_finite=False), dtype=np.float64)[None]
+    return np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
+
+
 def columns_of(rows: Rows, origin: Array) -> Array:
     """Return [1, X, y] less an origin, (n, P + 1)."""
     columns = np.ones((len(rows.y), rows.n_features + 2))
@@ -246,7 +249,7 @@ def _triangle(rows: Array) -> Array:
     """Return the square triangle of rows, however few."""
     width = rows.shape[1]
     triangle = np.zeros((width, width))
-    found = np.linalg.qr(rows, mode="r")
+    found = np.asarray(np.linalg.qr(rows, mode="r"))
     triangle[: len(found)] = found
     return signed(triangle)
 
@@ -256,10 +259,12 @@ def _solved(root: Array, columns: Array) -> Array:
     if root.shape[1] == 1:
         found = columns / root
     elif len(root) == 1:
-        found = solve_triangular(root[0], columns[0], lower=True, check_finite=False)
+        found = np.asarray(
+            solve_triangular(root[0], columns[0], lower=True, check_finite=False), dtype=np.float64
+        )
     else:
-        found = np.linalg.solve(root, columns)
-    return np.asarray(found).reshape(-1, columns.shape[-1])
+        found = np.asarray(np.linalg.solve(root, columns), dtype=np.float64)
+    return found.reshape(-1, columns.shape[-1])
 
 
 def _check_symmetric(matrix: Any, error: Array) -> None:
@@ -274,10 +279,10 @@ def _check_symmetric(matrix: Any, error: Array) -> None:
             )
 
 
-def _differences(matrix: Any) -> Iterator[tuple[Index, Index, Array]]:
+def _differences(matrix: Any) -> Iterator[tuple[Any, Any, Array]]:
     """Yield rows, columns, and by how much entries there differ from those of the transpose."""
-    if sparse.issparse(matrix):
-        apart = sparse.coo_array(matrix - matrix.T)
+    if not isinstance(matrix, np.ndarray):
+        apart: Any = sparse.coo_array(matrix - matrix.T)
         yield apart.row, apart.col, np.abs(apart.data)
         return
     places = np.arange(len(matrix))
@@ -290,7 +295,7 @@ def _differences(matrix: Any) -> Iterator[tuple[Index, Index, Array]]:
 
 def _blocks(matrix: Any, n: int) -> Iterator[Block]:
     """Yield the blocks that a matrix has once rows are put in order, those of the same size together."""
-    if not sparse.issparse(matrix) and np.count_nonzero(matrix) == matrix.size:
+    if isinstance(matrix, np.ndarray) and np.count_nonzero(matrix) == matrix.size:
         yield Block(np.arange(n)[None], matrix[None])
         return
     entries = sparse.coo_array(matrix)

@@ -97,7 +97,9 @@ def check_loadings(given: Any, n: int, count: int | None = None) -> Array:
             " each, zeros where a row has no part in it."
         )
     if not np.isfinite(values).all():
-        raise ValueError("y_shared_err has NaN or infinity: give 0 where a row has no part in a shared error.")
+        raise ValueError(
+            "y_shared_err has NaN or infinity: give 0 where a row has no part in a shared error."
+        )
     return values
 
 

@@ -82,9 +82,9 @@ class KrigedPredictive(PredictiveDistribution):
         if short.any():
             row = int(np.flatnonzero(short)[0])
             raise ValueError(
-                f"y_cov_with_train has more in common with the training rows' errors than the error of row {row} has"
-                f" in all: of its variance, {square_error[row]:.3g}, they would tell {errors.least[row]:.3g}. Give its"
-                " y_err, and both in the same unit."
+                f"y_cov_with_train has more in common with the training rows' errors than the error of row {row}"
+                f" has in all: of its variance, {square_error[row]:.3g}, they would tell {errors.least[row]:.3g}."
+                " Give its y_err, and both in the same unit."
             )
         self._posterior, self._noise, self._seed, self.index = posterior, noise, seed, index
         self._design, self._square, self._errors = design, square_error, errors
@@ -108,8 +108,8 @@ class KrigedPredictive(PredictiveDistribution):
             noise[:, nodes] = np.square(multiple[nodes]) * left[:, None] + np.square(scatter[nodes])
         return mean, parameters, noise
 
-    def _moments(self) -> tuple[Array, Array, Array, Array]:
-        """Return means, and variances by the parameters, the target's error and scatter, (m,) each."""
+    def _moments(self) -> Array:
+        """Return means, and variances by the parameters, the target's error and scatter, (4, m)."""
         weights = self._posterior.weights
         found = np.empty((4, len(self)))
         scatter = float(weights @ np.broadcast_to(np.square(self._scatter), weights.shape))
@@ -119,7 +119,7 @@ class KrigedPredictive(PredictiveDistribution):
             between = np.square(mean - overall[:, None])
             found[:3, rows] = overall, (parameters + between) @ weights, noise @ weights - scatter
             found[3, rows] = scatter
-        return tuple(found)
+        return found
 
     def mean(self) -> Array:
         return self._moments()[0]

@@ -5,6 +5,7 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,17 +48,19 @@ class ToldBySharedErrors:
     def of(cls, posterior: Posterior, problem: Problem, noise: NoiseModel, loadings: Loadings) -> Any:
         ratios, which = _ratios(posterior, noise)
         k, own = loadings.count, problem.with_loadings
-        factors = [own.factor if ratio == 0.0 else own.factor_at(ratio / own.scaling.y_scale) for ratio in ratios]
+        factors = [
+            own.factor if ratio == 0.0 else own.factor_at(ratio / own.scaling.y_scale) for ratio in ratios
+        ]
         triangles = shared_first(np.array([factor for factor, _ in factors]), k)[:, :k]
-        roots = np.linalg.inv(triangles[:, :, :k])
-        maps = roots @ triangles[:, :, k:]
+        roots = np.asarray(np.linalg.inv(triangles[:, :, :k]), dtype=np.float64)
+        maps: Array = roots @ triangles[:, :, k:]
         # From (1, B) in the data's units, the intercept about the features' mean.
         scaling = problem.scaling
-        means = np.concatenate([maps[:, :, -1:], -maps[:, :, :-1]], axis=2)
+        means: Array = np.concatenate([maps[:, :, -1:], -maps[:, :, :-1]], axis=2)
         means[:, :, 1] /= scaling.y_scale
         means[:, :, 2:] *= scaling.x_scale / scaling.y_scale
         means[:, :, 0] -= means[:, :, 1] * scaling.y_mean
-        error = root_mean_square(_as_known(problem.standard_error), problem.rows.frequency)
+        error = root_mean_square(problem.standard_error, problem.rows.frequency)
         return cls(error, means, roots, which)
 
     @property
@@ -130,16 +133,16 @@ class ToldByCovariance:
             raise TypeError(f"y_cov_with_train must be an array of numbers: {error}.") from error
         if values.shape != (m, self.n):
             raise ValueError(
-                f"y_cov_with_train must have a row for each of the {m} rows of X and a column for each of the {self.n}"
-                f" rows of fit, ({m}, {self.n}), got an array of shape {values.shape}."
+                f"y_cov_with_train must have a row for each of the {m} rows of X and a column for each of the"
+                f" {self.n} rows of fit, ({m}, {self.n}), got an array of shape {values.shape}."
             )
         if not np.isfinite(values).all():
             raise ValueError("y_cov_with_train has NaN or infinity: give 0 where errors are independent.")
         if self.covariance is None:
             raise ValueError(
-                "y_cov_with_train needs the training rows and y_cov, which a fit keeps of up to 1,024 rows whose errors"
-                f" all go together, and this one had {self.n}. Give y_cov as a scipy.sparse matrix where errors of"
-                " most rows are independent, or leave y_cov_with_train out."
+                "y_cov_with_train needs the training rows and y_cov, which a fit keeps of up to 1,024 rows whose"
+                f" errors all go together, and this one had {self.n}. Give y_cov as a scipy.sparse matrix where errors"
+                " of most rows are independent, or leave y_cov_with_train out."
             )
         return ErrorsGiven.of(values, replace(self.covariance), self.columns, self.ratios, self.which)
 
@@ -153,7 +156,7 @@ def told_by(posterior: Posterior, problem: Problem, noise: NoiseModel) -> Any:
     return None
 
 
-def check_told(told: Any, n: int, of_errors: dict[str, Any]) -> dict[str, Any]:
+def check_told(told: Any, n: int, of_errors: Mapping[str, Any]) -> dict[str, Any]:
     """Return what new rows say of their errors and those of the training rows, by argument, checked.
 
     Raises
@@ -168,10 +171,6 @@ def check_told(told: Any, n: int, of_errors: dict[str, Any]) -> dict[str, Any]:
     if "y_shared_err" in found:
         return {"y_shared_err": check_loadings(found["y_shared_err"], n, told.count)}
     return {name: told.given(value, n) for name, value in found.items()}
-
-
-def _as_known(error: Array | float | None) -> Array | float | None:
-    return float(error) if np.ndim(error) == 0 and error is not None else error
 
 
 def _ratios(posterior: Posterior, noise: NoiseModel) -> tuple[Array, NDArray[np.intp]]:
