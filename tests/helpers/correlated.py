@@ -130,7 +130,7 @@ def dense(X: ArrayLike, y: ArrayLike, V: ArrayLike, noise: str, *, panels: int =
     to_zero[0, 1:] = -center
     D = to_zero @ np.diag(np.append(INTERCEPT_SIGMA * y_scale, sigma) ** 2) @ to_zero.T
     mu = np.append(y_center, np.zeros(p))
-    s, log_rule = _rule(np.log(1e-7), np.log(20.0), panels)
+    s, log_rule = _rule(np.log(0.02 if noise == "scaled" else 1e-7), np.log(20.0), panels)
     log_s = log_rule + stats.halfnorm.logpdf(s)
     if noise == "known":
         s, t, log_rule = np.ones(1), np.zeros(1), np.zeros(1)
