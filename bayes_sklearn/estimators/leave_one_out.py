@@ -109,13 +109,13 @@ class LeaveOneOutMixin:
         4
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
-        of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
-        self._check_available(X, y, sample_weight, of_target)
+        together = {"y_cov": y_cov, "y_shared_err": y_shared_err}  # exact fits alone have them
+        self._check_available(X, y, sample_weight, {**of_target, **together})
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if self.inference_ != "exact":
             data = self.to_arviz(X, y, sample_weight, **of_target, **of_features)
             return self._smoothed(data)
-        labels, found = self._exactly(X, y, sample_weight, of_target, of_features)
+        labels, found = self._exactly(X, y, sample_weight, {**of_target, **together}, of_features)
         values = found.frequency * found.log_density
         p = float(found.frequency @ (found.log_density_with - found.log_density))
         return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
@@ -181,8 +181,8 @@ class LeaveOneOutMixin:
         array([0.5 , 0.31, 0.77, 0.4 ])
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
-        of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
-        self._check_available(X, y, sample_weight, of_target)
+        together = {"y_cov": y_cov, "y_shared_err": y_shared_err}  # exact fits alone have them
+        self._check_available(X, y, sample_weight, {**of_target, **together})
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if self.inference_ != "exact":
             draws, _ = drawn(self)
@@ -190,7 +190,7 @@ class LeaveOneOutMixin:
             given = given_draws(self, observed, draws)
             values, used = self._reweighted(given), given.observed.used
         else:
-            _, found = self._exactly(X, y, sample_weight, of_target, of_features)
+            _, found = self._exactly(X, y, sample_weight, {**of_target, **together}, of_features)
             values, used = found.pit, found.rows
         answer = np.full(len(np.asarray(y)), np.nan)
         answer[used] = values

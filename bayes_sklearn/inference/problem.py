@@ -109,8 +109,8 @@ class Problem(UnderScatters):
         if standard_error is not None and relative_to is not None:
             standard_error = standard_error / relative_to
             state = None if state is None else state.with_error(1.0 / relative_to)
-        if state is None:
-            state = state_of(rows, standard_error, correlated, None if like is None else like.state)
+        like_state = None if like is None else like.state
+        state = state or state_of(rows, standard_error, correlated, like_state)
         units = prior_units or PriorUnits.of(state, rows) or state
         scaling = Scaling.of(units, standardize, intercept_prior is not None)
         if not likelihood.link.is_identity:
@@ -123,6 +123,7 @@ class Problem(UnderScatters):
             spread = scaling.y_scale if intercept_prior is None else float(units.standard_deviation[-1])
             error = float(np.exp(state.log_error / state.total_weight))
             coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
+        average = None if relative_to is None else float(np.sqrt(state.total_weight) / state.factor[0, 0])
         if not rows.n_features:
             coef_prior = Normal()  # of no coefficients, so that there is no scale to learn
         return cls(
@@ -138,9 +139,7 @@ class Problem(UnderScatters):
             likelihood=likelihood,
             trials=trials if likelihood.counted else None,
             prior_units=prior_units,
-            average_error=None
-            if relative_to is None
-            else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
+            average_error=average,
             correlated=correlated,
         )
 

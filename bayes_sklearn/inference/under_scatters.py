@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from ..measurements.compressed import Compressed, Groups, Rows, compress, distin
 from ..measurements.correlated.covariance import Covariance
 from ..measurements.correlated.loadings import Loadings, eliminated
 from .scaling import Scaling
-
-if TYPE_CHECKING:
-    from .problem import Problem
 
 __all__ = ["Correlated", "UnderScatters", "state_of"]
 
@@ -121,12 +118,12 @@ class UnderScatters:
         return self.correlated.count if isinstance(self.correlated, Loadings) else 0
 
     @property
-    def with_loadings(self: Any) -> Problem:
+    def with_loadings(self: Any) -> Any:
         """The problem that has the loadings of errors that rows share as further features; where none are, this."""
         return self.beside_loadings if self.n_loadings else self
 
     @cached_property
-    def beside_loadings(self: Any) -> Problem:
+    def beside_loadings(self: Any) -> Any:
         """The same where there are some."""
         rows, more = self.correlated.beside(self.rows), np.ones(self.correlated.count)
         scaling = replace(
@@ -166,7 +163,7 @@ class UnderScatters:
         found, more = eliminated(factors, self.n_loadings)
         return found, log_errors + more
 
-    def weighted(self: Any, frequency: Array) -> Problem:
+    def weighted(self: Any, frequency: Array) -> Any:
         """Return the problem of the same rows, each of which counts so often; units and priors stay."""
         rows, correlated = replace(self.rows, frequency=frequency), self.correlated
         if isinstance(correlated, Covariance):
