@@ -25,7 +25,7 @@ from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.correlated.arguments import resolve_correlated, with_correlated
-from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
+from ..measurements.feature_errors import FeatureErrors, check_measured, resolve_feature_errors
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, unknown_in
 from ..measurements.messages import brief, shown
 from ..measurements.missing import anything_known, check_known, filled, likely_readings, too_large
@@ -151,8 +151,11 @@ def read(
     unknown = np.isnan(target)
     check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
-    weights = "auto" if sample_weight is None else model.weight_type
-    beside = {"truncation": model.truncation, "weight_type": weights}
+    beside = {
+        "truncation": model.truncation,
+        "weight_type": model.weight_type,
+        "sample_weight": sample_weight,
+    }
     correlated, of_target = resolve_correlated(
         len(table), of_target, held, beside, normal=likelihood.is_normal
     )
@@ -179,14 +182,13 @@ def read(
         X=table if columns.features is None else table[:, columns.features],
         **feature_errors,
     )
-    if of_features is not None and of_features.readings is not None and batch:
-        raise ValueError(
-            "X_censored, by which X is a limit in some cells, goes with all rows at once: call fit."
-        )
+    if batch:
+        check_measured(of_features)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
-    found = with_correlated(correlated, data.errors, data.rows, exact_features=data.feature_errors is None)
-    data = data._replace(errors=found)
+    data = data._replace(
+        errors=with_correlated(correlated, data.errors, data.rows, data.feature_errors is None)
+    )
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
 
 

@@ -37,7 +37,7 @@ def resolve_correlated(
     held : mapping of str to ndarray
         The same by columns of X.
     settings : mapping of str to object
-        ``truncation``, and the ``weight_type`` of weights that are given.
+        ``truncation``, ``weight_type`` and ``sample_weight``.
     normal : bool
         Whether the likelihood is normal.
 
@@ -48,7 +48,7 @@ def resolve_correlated(
     """
     given, others = {**of_target, **held}, dict.fromkeys(_NEVER)
     others |= {name: value for name, value in {**given, **settings}.items() if name in _NEVER}
-    if settings["weight_type"] in ("counts", "precision"):
+    if settings["sample_weight"] is not None and settings["weight_type"] in ("counts", "precision"):
         others[f"weight_type={settings['weight_type']!r}"] = True
     named = {name: given.get(name) for name in ("y_cov", "y_shared_err")}
     rest = {name: value for name, value in of_target.items() if name not in named}
@@ -86,7 +86,7 @@ def resolve_correlated(
 
 
 def with_correlated(
-    found: Covariance | Loadings | None, errors: TargetErrors, rows: Rows, *, exact_features: bool
+    found: Covariance | Loadings | None, errors: TargetErrors, rows: Rows, exact_features: bool
 ) -> TargetErrors:
     """Return the errors of the rows, with what they have in common, checked.
 

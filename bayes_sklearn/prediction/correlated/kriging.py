@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ErrorsGiven:
-    """Errors of m new rows given those of the training rows, (71)."""
+    """Errors of m new rows given those of the training rows, (69e)."""
 
     maps: Array
     """(R, m, P + 1) what is told of them of [1, x - center, y]."""
@@ -50,7 +50,7 @@ class ErrorsGiven:
 
 
 class KrigedPredictive(PredictiveDistribution):
-    """Distribution of new measurements whose errors the training rows tell something of, (71).
+    """Distribution of new measurements whose errors the training rows tell something of, (69e).
 
     Given the training rows, errors of new rows are taken to be independent of each other.
 

@@ -31,7 +31,7 @@ _KEPT = 2**20
 
 @dataclass(frozen=True, eq=False)
 class ToldBySharedErrors:
-    """What the training rows tell of the errors that they share: at every node Normal given B, (70)."""
+    """What the training rows tell of the errors that they share: at every node Normal given B, (69d)."""
 
     own_error: float
     """Root mean square of the training rows' own errors."""
