@@ -130,11 +130,7 @@ def observed_rows(
 ) -> Observed:
     """Check data against the fitted model, and settle their errors."""
     fitted: FittedModel = model._fitted
-    if fitted.told is not None:
-        raise ValueError(
-            f"The model was fitted with {fitted.told.argument}, errors that go together, and draws have no log"
-            " likelihood of single rows: leave X and y out. Exact ones given the other rows are those of loo."
-        )
+    _check_alone(fitted)
     columns, index = fitted.columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, min_samples=2)
     held = columns.held(table)
@@ -185,6 +181,15 @@ def observed_rows(
         None if rows.limits is None else rows.limits.take(used),
         None if readings is None else readings.take(used),
     )
+
+
+def _check_alone(fitted: FittedModel) -> None:
+    """Refuse rows one by one where errors go together."""
+    if fitted.told is not None:
+        raise ValueError(
+            f"The model was fitted with {fitted.told.argument}, errors that go together, and draws have no log"
+            " likelihood of single rows: leave X and y out. Exact ones given the other rows are those of loo."
+        )
 
 
 def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:

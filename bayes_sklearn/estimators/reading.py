@@ -151,14 +151,8 @@ def read(
     unknown = np.isnan(target)
     check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
-    beside = {
-        "truncation": model.truncation,
-        "weight_type": model.weight_type,
-        "sample_weight": sample_weight,
-    }
-    correlated, of_target = resolve_correlated(
-        len(table), of_target, held, beside, normal=likelihood.is_normal
-    )
+    n, normal = len(table), likelihood.is_normal
+    correlated, of_target = resolve_correlated(n, of_target, held, model, sample_weight, normal=normal)
     given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(
         likelihood,
@@ -186,9 +180,7 @@ def read(
         check_measured(of_features)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
     data = _without_gaps(TrainingData(rows, columns, errors, of_features, index), unknown, likelihood)
-    data = data._replace(
-        errors=with_correlated(correlated, data.errors, data.rows, data.feature_errors is None)
-    )
+    data = data._replace(errors=with_correlated(correlated, data))
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
 
 

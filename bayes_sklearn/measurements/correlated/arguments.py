@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..compressed import Rows
 from ..target_errors import TargetErrors, root_mean_square
 from .covariance import Covariance
 from .loadings import Loadings
@@ -16,14 +15,15 @@ from .loadings import Loadings
 __all__ = ["resolve_correlated", "with_correlated"]
 
 # Arguments, and parameters, that do not go with errors which rows have in common.
-_NEVER = ("exposure", "y_censored", "y_upper", "count_column", "y_censored_column", "truncation")
+_NEVER = ("exposure", "y_censored", "y_upper", "count_column", "y_censored_column")
 
 
 def resolve_correlated(
     n: int,
     of_target: Mapping[str, Any],
     held: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    parameters: Any,
+    sample_weight: object,
     *,
     normal: bool,
 ) -> tuple[Covariance | Loadings | None, Mapping[str, Any]]:
@@ -36,8 +36,10 @@ def resolve_correlated(
         What is said of the target, by argument.
     held : mapping of str to ndarray
         The same by columns of X.
-    settings : mapping of str to object
-        ``truncation``, ``weight_type`` and ``sample_weight``.
+    parameters : object
+        What has the estimator's parameters ``truncation`` and ``weight_type``.
+    sample_weight : object
+        As given.
     normal : bool
         Whether the likelihood is normal.
 
@@ -46,10 +48,11 @@ def resolve_correlated(
     TypeError, ValueError
         Naming the argument.
     """
-    given, others = {**of_target, **held}, dict.fromkeys(_NEVER)
-    others |= {name: value for name, value in {**given, **settings}.items() if name in _NEVER}
-    if settings["sample_weight"] is not None and settings["weight_type"] in ("counts", "precision"):
-        others[f"weight_type={settings['weight_type']!r}"] = True
+    given = {**of_target, **held}
+    others = {name: given.get(name) for name in _NEVER}
+    others["truncation"] = parameters.truncation
+    if sample_weight is not None and parameters.weight_type in ("counts", "precision"):
+        others[f"weight_type={parameters.weight_type!r}"] = True
     named = {name: given.get(name) for name in ("y_cov", "y_shared_err")}
     rest = {name: value for name, value in of_target.items() if name not in named}
     names = [name for name, value in named.items() if value is not None]
@@ -85,25 +88,30 @@ def resolve_correlated(
     return found, {**rest, "y_err": found.standard_error}
 
 
-def with_correlated(
-    found: Covariance | Loadings | None, errors: TargetErrors, rows: Rows, exact_features: bool
-) -> TargetErrors:
-    """Return the errors of the rows, with what they have in common, checked.
+def with_correlated(found: Covariance | Loadings | None, data: Any) -> TargetErrors:
+    """Return the errors of the target, with what they have in common, checked.
+
+    Parameters
+    ----------
+    found : Covariance or Loadings or None
+    data : object
+        What has the ``rows``, their ``errors``, and ``feature_errors``.
 
     Raises
     ------
     ValueError
         Where features have errors, weights are no frequencies that errors can have, or ``y_cov`` is no covariance.
     """
+    errors: TargetErrors = data.errors
     if found is None:
         return errors
     name = "y_cov" if isinstance(found, Covariance) else "y_shared_err"
-    if not exact_features:
+    if data.feature_errors is not None:
         raise ValueError(
             f"{name} goes with exact features: leave out X_err, X_cov, X_censored and error_columns, and rows with"
             " NaN in X."
         )
-    frequency, used = errors.frequency, rows.used
+    frequency = errors.frequency
     if isinstance(found, Loadings):
         shared = np.linalg.norm(found.values, axis=1)
         own, whole = (root_mean_square(error, frequency) for error in (errors.standard_error, shared))
@@ -114,4 +122,4 @@ def with_correlated(
             f"sample_weight has {weight:g}, and y_cov says nothing of the errors of copies of a row: give weights"
             " of 0 and 1, or each copy as a row of its own."
         )
-    return replace(errors, correlated=found.among(used).checked())
+    return replace(errors, correlated=found.among(data.rows.used).checked())
