@@ -156,6 +156,16 @@ class UnderScatters:
         error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
         return self.correlated.solved(columns, error, self.rows.frequency, scatter)
 
+    def covariance_of(self, used: NDArray[np.intp]) -> Array:
+        """Return the covariance of the errors of some rows, which may be copies, in the data's unit."""
+        if isinstance(self.correlated, Covariance):
+            return self.correlated.dense()[np.ix_(used, used)]
+        if self.correlated is None:
+            raise ValueError("Errors are independent.")
+        error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
+        loadings = self.correlated.values[used]
+        return np.diag(np.square(error[used])) + loadings @ loadings.T
+
     def without_loadings(self, factors: Any, log_errors: Any) -> tuple[Any, Any]:
         """Return triangles and log errors of `with_loadings`, the shared errors eliminated, (69b)."""
         if not self.n_loadings:

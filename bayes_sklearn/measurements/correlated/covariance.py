@@ -99,6 +99,13 @@ class Covariance:
         _check_symmetric(matrix, error)
         return cls(tuple(_blocks(matrix, n)), error)
 
+    def dense(self) -> Array:
+        """Return it as one array, (n, n)."""
+        whole = np.diag(np.square(self.standard_error))
+        for rows, matrix in self.blocks:
+            whole[rows[:, :, None], rows[:, None, :]] = matrix
+        return whole
+
     def among(self, used: Index) -> Covariance:
         """Return the covariance of some rows' errors; positions stay those of all rows."""
         if len(used) == len(self.standard_error):
