@@ -48,7 +48,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class FittedModel:
-    """What a fit has found; of the size of the posterior, not of the table."""
+    """What a fit has found; of the size of the posterior, not of the table, but for `told`."""
 
     posterior: Posterior
     """On the data's scale."""
@@ -347,7 +347,7 @@ def warn_of_doubts(fitted: Fit, model: FittedModel) -> None:
     if model.attenuation is not None:
         _warn_if_errors_hide_features(model.attenuation, names)
         warn_of_readings(fitted, names)
-    known = model.noise_model.kind == "standard_error"
+    known = model.noise_model.kind == "standard_error" and fitted.problem.correlated is None
     warn_of_rounding(fitted.problem.state, names.tolist(), errors_known=known)
 
 

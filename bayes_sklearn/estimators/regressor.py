@@ -320,7 +320,7 @@ class BayesianErrorsInVariablesRegressor(
         y_upper : array-like of shape (n,), optional
             Where it is not NaN the target's value lies above y and at most there.
         y_cov : array-like or scipy.sparse matrix of shape (n, n), optional
-            Covariance of the errors of y, in the place of y_err: symmetric and positive definite. What `noise` says
+            Covariance of the errors of y, in the place of y_err: symmetric and positive definite. What ``noise`` says
             of a row's error it says of all: s^2 times the covariance, plus t^2 on the diagonal. Rows that share no
             error with others are factored by themselves, so that blocks cost what they have, whatever the order of
             rows. It can't be split with the rows, by cross-validation or metadata routing; ``y_shared_err`` can.
@@ -363,7 +363,7 @@ class BayesianErrorsInVariablesRegressor(
         return self
 
     def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
-        """Set the fitted attributes; no training rows are kept."""
+        """Set the fitted attributes; no training rows are kept, but a few with ``y_cov``, for errors of new ones."""
         # Attributes that only some fits have: those of an earlier one go.
         not_of_all_fits = (
             "noise_scale_",

@@ -71,6 +71,8 @@ class Covariance:
         """
         is_sparse: bool = sparse.issparse(given)
         if is_sparse:
+            if given.dtype.kind not in "biuf":
+                raise TypeError(f"y_cov must have real numbers, got a sparse matrix of {given.dtype}.")
             matrix: Any = sparse.csr_array(given).astype(np.float64)
             numbers = matrix.data
         else:

@@ -138,7 +138,7 @@ def test_shared_errors_are_their_covariance(noise: str, name: str, settings: dic
 def test_shared_errors_of_a_long_table_are_their_covariance(noise: str) -> None:
     """Where rows are many their errors are interpolated, and few that differ are gathered."""
     X, y, error, _ = table(700)
-    L = loadings(700)
+    L = np.column_stack([loadings(700), np.full(700, 0.3)])  # the last is the intercept's column
     for own in (error, np.where(np.arange(700) % 2, 0.3, 0.5)):
         model = Regressor(noise=noise)
         shared = answers(model.fit(X, y, y_err=own, y_shared_err=L), scales=False)

@@ -45,6 +45,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no square": ({"y_cov": V[:5]}, ValueError, r"y_cov must have .* got \(5, 12\)"),
     "a vector": ({"y_cov": ERROR}, ValueError, r"y_cov must have .* got \(12,\)"),
     "words": ({"y_cov": "none"}, TypeError, "y_cov must be an array of numbers"),
+    "complex": ({"y_cov": sparse.csr_array(V * 1j)}, TypeError, "y_cov must have real numbers"),
     "nan": ({"y_cov": changed((2, 3), np.nan)}, ValueError, "y_cov has NaN or infinity"),
     "not symmetric": (
         {"y_cov": changed((2, 3), 0.2)},
