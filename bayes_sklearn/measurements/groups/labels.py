@@ -194,8 +194,8 @@ def _looked_up(values: Any, labels: NDArray[Any], column: object) -> Index:
     if len(unseen) == len(codes) and len(distinct) and _kind(distinct) != _kind(labels):
         raise ValueError(
             f"group_column={shown(column)}: labels such as {shown(np.asarray(distinct).tolist()[0])} are of another"
-            f" type than those of fit, such as {shown(labels.tolist()[0])}. Give labels of one type; a missing one is a"
-            " new group."
+            f" type than those of fit, such as {shown(labels.tolist()[0])}. Give labels of one type; a missing one"
+            " is a new group."
         )
     missing = new < 0
     new[missing] = len(distinct) + np.arange(missing.sum())

@@ -33,18 +33,6 @@ def fitted() -> tuple[Any, ...]:
     return model.fit(frame, y, y_err=error), frame, y, error
 
 
-def test_tables_name_what_they_are_of(fitted: tuple[Any, ...]) -> None:
-    model = fitted[0]
-    assert model.group_std_.index.tolist() == ["person", "person, days", "lab"]
-    effects = model.group_effects_
-    assert effects.index.names == ["grouping", "group", "term"]
-    assert len(effects) == 12 + 12 + 4
-    assert effects.columns.tolist() == ["mean", "sd", "lower_95%", "upper_95%"]
-    assert "group_std[person, days]" in model.summary().index
-    with pytest.raises(AttributeError, match="without group_column"):
-        _ = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.5]], [0.0, 1.0, 2.0]).group_std_
-
-
 def test_draws_are_of_the_tables_and_of_predictions(fitted: tuple[Any, ...]) -> None:
     model, frame, y, error = fitted
     data = model.to_arviz(frame, y, y_err=error)
@@ -99,21 +87,6 @@ def test_pymc_s_model_is_the_one_that_is_integrated(fitted: tuple[Any, ...]) -> 
     for name, row in (("person", "person"), ("person_days", "person, days"), ("lab", "lab")):
         own = summary.loc[f"group_std[{row}]"]
         assert abs(float(draws[f"group_std_{name}"].mean()) - own["mean"]) < 0.25 * own["sd"]
-
-
-def test_new_groups_are_wider_and_rows_of_one_go_together(fitted: tuple[Any, ...]) -> None:
-    model, frame, _, _ = fitted
-    known, new = frame.head(4), frame.head(4).assign(person="nobody")
-    wide = (
-        model.predict(new, return_std=True, y_err=12.0)[1]
-        / model.predict(known, return_std=True, y_err=12.0)[1]
-    )
-    assert (wide > 1.2).all()
-    distribution = model.predict_distribution(new, y_err=12.0)
-    covariance = distribution.covariance()
-    assert_allclose(np.diag(covariance), distribution.var())
-    drawn = np.cov(model.sample_y(new, 20_000, y_err=12.0))
-    assert_allclose(drawn, covariance, atol=0.05 * covariance.max())  # as in test_labels
 
 
 @pytest.mark.thorough
