@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import adapters, feature_cases, nuts_cases, scaling, share_cases, streaming_cases
+from . import adapters, correlated_cases, feature_cases, nuts_cases, scaling, share_cases, streaming_cases
 from .adapters import Adapter
 from .data import Table, measured, one_error, phones, scattered, shares, sparse
 from .fresh import import_seconds, run_probe
@@ -271,6 +271,21 @@ CASES: dict[str, Case] = {
         for likelihood in ("binomial", "beta_binomial", "student_t")
     },
     "missing-features": Case(feature_cases.gaps, {"rows": 200, "columns": 3}, {"rows": 40, "columns": 2}),
+    "y-cov-2000": Case(
+        correlated_cases.against_least_squares("scaled"),
+        {"rows": 2000, "columns": 5},
+        {"rows": 40, "columns": 2},
+    ),
+    "y-cov-scatter-2000": Case(
+        correlated_cases.against_least_squares("auto"),
+        {"rows": 2000, "columns": 5},
+        {"rows": 40, "columns": 2},
+    ),
+    "y-shared-err-100000": Case(
+        correlated_cases.shared_against_independent,
+        {"rows": 100_000, "columns": 5, "nights": 5},
+        {"rows": 60, "columns": 2, "nights": 2},
+    ),
     "star98-binomial": Case(share_cases.fit("binomial"), {"rows": 303}, {"rows": 60}),
     "star98-beta-binomial": Case(share_cases.fit("beta_binomial"), {"rows": 303}, {"rows": 60}),
     **{

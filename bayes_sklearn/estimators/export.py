@@ -56,6 +56,8 @@ class ExportMixin:
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
     ) -> pm.Model:
         """Return the model in PyMC, as a person would write it, for these data.
 
@@ -73,6 +75,8 @@ class ExportMixin:
             Known standard errors of y, in its unit; positive.
         X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper : optional
             Known errors of the features, what events were counted over, and limits, as for `fit`.
+        y_cov, y_shared_err : array-like, optional
+            What errors of y have in common, as for `fit`: the target is then multivariate normal.
 
         Returns
         -------
@@ -116,6 +120,7 @@ class ExportMixin:
         """
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
         return self._described(X, y, sample_weight, of_target, of_features).to_pymc()
 
     def to_arviz(

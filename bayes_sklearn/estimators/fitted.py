@@ -5,14 +5,13 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inference._compat import diagnostics
 from ..inference.chi_square import ChiSquare
 from ..inference.exact.engine import contradicted
 from ..inference.posterior import Posterior, line_mean
@@ -30,14 +29,15 @@ from ..measurements.limits import sides
 from ..measurements.messages import shown, warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import PREDICTED_PRIOR_COUNT
+from ..prediction.correlated.told import check_told, told_by
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.gaps import filled_rows, gaps_of, limits_of
-from ..prediction.mixtures import normal as mixtures
 from ..prediction.new_measurements import new_rows
 from ..prediction.noise import NoiseModel
 from .fitting import Attenuation, Fit, warn_of_readings
-from .groups.effects_table import effects_table
 from .reading import TrainingData
+from .tables.effects import effects_table
+from .tables.summary import moments, summary_of
 
 __all__ = ["FittedModel", "warn_of_doubts"]
 
@@ -49,7 +49,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class FittedModel:
-    """What a fit has found; of the size of the posterior, not of the table."""
+    """What a fit has found; of the size of the posterior, not of the table, but for `told`."""
 
     posterior: Posterior
     """On the data's scale."""
@@ -73,6 +73,8 @@ class FittedModel:
     """Whether some readings of features were limits in fit."""
     groupings: Groupings | None = None
     """How rows hang together; None: they do not."""
+    told: Any = None
+    """What training rows tell of the errors of new ones, by ``y_cov`` or ``y_shared_err``; None: nothing."""
 
     @classmethod
     def of(cls, fitted: Fit, data: TrainingData, noise: Noise, seed: int) -> FittedModel:
@@ -84,12 +86,13 @@ class FittedModel:
         if of_features is not None:
             typical = telling(of_features, data.rows).typical(errors.frequency)
         at_predicted = replace(fitted.count_errors, prior_count=PREDICTED_PRIOR_COUNT)
+        noise_model = NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted)
         known = not noise.has_scale and errors.kind == "standard_error" and problem.likelihood.is_normal
         known &= problem.groupings is None
         return cls(
             fitted.posterior,
             problem.likelihood.population,
-            NoiseModel(noise, errors.kind, used.root_mean_square, at_predicted),
+            noise_model,
             data.columns,
             problem.scaling,
             seed,
@@ -99,6 +102,7 @@ class FittedModel:
             problem.truncation,
             of_features is not None and of_features.readings is not None,
             problem.groupings,
+            told_by(fitted.posterior, problem, noise_model),
         )
 
     @property
@@ -145,8 +149,10 @@ class FittedModel:
         index: Any,
         exposure: Any = None,
         members: NDArray[np.intp] | None = None,
+        in_common: Mapping[str, Any] | None = None,
     ) -> PredictiveDistribution:
         """Return the predictive distribution of new rows, what they state of their errors checked."""
+        told = check_told(self.told, len(table), in_common or {})
         held, gaps = self.columns.held(table), gaps_of(table, self.columns, self.posterior)
         check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
@@ -179,6 +185,8 @@ class FittedModel:
             include_noise=include_noise,
             seed=self.seed,
             index=index,
+            told=self.told if told else None,
+            common=told,
         )
         behind = np.asarray(held.get("count_column", 1.0 if counts is None else counts))
         if behind.ndim and not behind.all():
@@ -237,7 +245,7 @@ class FittedModel:
             Where the coverage is not between 0 and 1.
         """
         check_coverage(coverage)
-        table = _summary(
+        table = summary_of(
             self.posterior,
             self.columns.feature_names.tolist(),
             coverage,
@@ -262,7 +270,7 @@ class FittedModel:
         if self.posterior.effects is None:
             raise AttributeError("The model was fitted without group_column: it has no group_std_.")
         scales = self.posterior.effects.by_key
-        found = [_moments(self.posterior, key, {key: values})[0] for key, values in scales.items()]
+        found = [moments(self.posterior, key, {key: values})[0] for key, values in scales.items()]
         return pd.Series(found, index=self._scale_names(), name="group_std_")
 
     def group_effects(self, coverage: float = 0.95) -> pd.DataFrame:
@@ -270,88 +278,6 @@ class FittedModel:
         if self.groupings is None:
             raise AttributeError("The model was fitted without group_column: it has no group_effects_.")
         return effects_table(self.posterior, self.groupings, self.columns, coverage)
-
-
-def _summary(
-    posterior: Posterior,
-    names: Sequence[str],
-    coverage: float,
-    attenuation: Attenuation | None = None,
-    *,
-    noise: bool = True,
-) -> pd.DataFrame:
-    """Return the table; of a sampler's draws, how far to trust them, too."""
-    import pandas as pd
-
-    tails = 0.5 + np.array([-0.5, 0.5]) * coverage
-    # The user's intercept is at x = 0, the posterior's at its center.
-    functionals = np.eye(len(posterior.mean))
-    functionals[0, 1:] = -posterior.center
-    means, variances = posterior.linear(functionals)
-    limits = [
-        mixtures.quantile(np.full(len(means), tail), posterior.weights, means, np.sqrt(variances))
-        for tail in tails
-    ]
-    deviations = np.linalg.norm(posterior.root @ functionals.T, axis=0)
-    others = {
-        name: values
-        for name, values in (
-            ("noise_scale", posterior.noise_scale if noise else None),
-            ("scatter", posterior.scatter),
-            *posterior.further.items(),
-            ("prior_scale", posterior.prior_scale),
-            *([] if posterior.effects is None else posterior.effects.by_key.items()),
-        )
-        if values is not None
-    }
-    values = np.reshape(list(others.values()), (len(others), len(posterior.weights)))
-    own_moments = np.reshape([_moments(posterior, name, others) for name in others], (-1, 2))
-    own_limits = np.reshape([_quantiles(posterior, name, tails, others) for name in others], (-1, 2))
-    label = f"{100.0 * coverage:g}%"
-    table = pd.DataFrame(
-        {
-            "mean": np.append(functionals @ posterior.mean, own_moments[:, 0]),
-            "sd": np.append(deviations, own_moments[:, 1]),
-            f"lower_{label}": np.append(limits[0], own_limits[:, 0]),
-            f"upper_{label}": np.append(limits[1], own_limits[:, 1]),
-        },
-        index=["intercept", *names, *others],
-    )
-    if attenuation is not None:
-        for measure, of_features in attenuation._asdict().items():
-            table[measure] = np.concatenate([[np.nan], of_features, np.full(len(others), np.nan)])
-    if posterior.geometry is not None:
-        table.attrs["geometry"] = posterior.geometry.tolist()
-    chains = posterior.chains
-    if chains is not None:
-        draws = np.column_stack([posterior.location @ functionals.T, values.T])
-        found = diagnostics({"row": chains.split(draws)})
-        constant = np.ptp(draws, axis=0) == 0.0
-        for measure in ("ess_bulk", "ess_tail", "r_hat"):
-            table[measure] = np.where(constant, np.nan, found[measure]["row"])
-        table.attrs |= {"divergences": chains.n_divergent, "energy_information": chains.energy_information}
-    return table
-
-
-def _moments(posterior: Posterior, name: str, values: Mapping[str, Array]) -> tuple[float, float]:
-    """Return mean and standard deviation."""
-    at, weights = values[name], posterior.weights
-    if name.startswith(("prior_scale", "group_std")) and name in posterior.scale_masses:
-        # Few nodes tell what lines are, and not how far the tail of their prior's scale reaches.
-        logs, below = posterior.scale_masses[name]
-        at, weights = np.exp(0.5 * (logs[1:] + logs[:-1])), np.diff(below) / (below[-1] - below[0])
-    if np.ptp(at) == 0.0:
-        return float(at[0]), 0.0
-    mean = float(at @ weights)
-    away = at - mean
-    unit = float(np.abs(away).max()) or 1.0  # squares of what is far away would overflow
-    return mean, unit * float(np.sqrt(np.square(away / unit) @ weights))
-
-
-def _quantiles(posterior: Posterior, name: str, probabilities: Array, values: Mapping[str, Array]) -> Array:
-    if name == "noise_scale":
-        return posterior.noise_quantiles(probabilities)
-    return posterior.quantiles(name, values[name], probabilities)
 
 
 def warn_of_doubts(fitted: Fit, model: FittedModel) -> None:
@@ -372,7 +298,7 @@ def warn_of_doubts(fitted: Fit, model: FittedModel) -> None:
     if model.attenuation is not None:
         _warn_if_errors_hide_features(model.attenuation, names)
         warn_of_readings(fitted, names)
-    known = model.noise_model.kind == "standard_error"
+    known = model.noise_model.kind == "standard_error" and fitted.problem.correlated is None
     warn_of_rounding(fitted.problem.state, names.tolist(), errors_known=known)
 
 

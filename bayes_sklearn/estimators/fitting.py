@@ -26,6 +26,7 @@ from ..inference.problem import Problem
 from ..inference.scaling import PriorUnits
 from ..inference.settings import SamplerSettings
 from ..inference.structural.true_features import TrueFeatures
+from ..inference.under_scatters import Correlated
 from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
@@ -75,6 +76,8 @@ class Specification:
     """How rows hang together; None: they do not."""
     group_prior: ScalePrior | None = None
     """Of the standard deviation of each kind of the groups' effects."""
+    correlated: Correlated | None = None
+    """What errors of the target have in common from row to row; None: nothing."""
 
     @property
     def takes_fitted_errors(self) -> bool:
@@ -108,6 +111,7 @@ class Specification:
             state=self.state,
             prior_units=self.prior_units,
             relative_to=self.relative_to,
+            correlated=self.correlated,
             **self.priors,
         )
         if self.feature_errors is not None:

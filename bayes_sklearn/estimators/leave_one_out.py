@@ -55,6 +55,8 @@ class LeaveOneOutMixin:
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
         leave_out: str = "row",
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
     ) -> Any:
         """Return how well each training row is predicted by the model fitted to the others.
 
@@ -66,6 +68,8 @@ class LeaveOneOutMixin:
             What is left out: each row, or "group", all rows of each group; of several groupings the name of a column
             of ``group_column``. Values are then a group's, of all its targets together, after exact fits by a fit to
             the others each.
+        y_cov, y_shared_err
+            What their errors have in common, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------
@@ -111,14 +115,15 @@ class LeaveOneOutMixin:
         4
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
-        self._check_available(X, y, sample_weight, of_target)
+        together = {"y_cov": y_cov, "y_shared_err": y_shared_err}  # exact fits alone have them
+        self._check_available(X, y, sample_weight, {**of_target, **together})
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if leave_out != "row":
             return self._groups_left_out(leave_out, X, y, sample_weight, of_target, of_features)
         if self.inference_ != "exact":
             data = self.to_arviz(X, y, sample_weight, **of_target, **of_features)
             return self._smoothed(data)
-        labels, found = self._exactly(X, y, sample_weight, of_target, of_features)
+        labels, found = self._exactly(X, y, sample_weight, {**of_target, **together}, of_features)
         values = found.frequency * found.log_density
         p = float(found.frequency @ (found.log_density_with - found.log_density))
         return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
@@ -137,6 +142,8 @@ class LeaveOneOutMixin:
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
     ) -> Array:
         """Return the probability integral transform of each training row under the model fitted to the others.
 
@@ -146,6 +153,8 @@ class LeaveOneOutMixin:
         ----------
         X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
+        y_cov, y_shared_err
+            What their errors have in common, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------
@@ -180,7 +189,8 @@ class LeaveOneOutMixin:
         array([0.5 , 0.31, 0.77, 0.4 ])
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
-        self._check_available(X, y, sample_weight, of_target)
+        together = {"y_cov": y_cov, "y_shared_err": y_shared_err}  # exact fits alone have them
+        self._check_available(X, y, sample_weight, {**of_target, **together})
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         if self.inference_ != "exact":
             draws, _ = drawn(self)
@@ -188,7 +198,7 @@ class LeaveOneOutMixin:
             given = given_draws(self, observed, draws)
             values, used = self._reweighted(given), given.observed.used
         else:
-            _, found = self._exactly(X, y, sample_weight, of_target, of_features)
+            _, found = self._exactly(X, y, sample_weight, {**of_target, **together}, of_features)
             values, used = found.pit, found.rows
         answer = np.full(len(np.asarray(y)), np.nan)
         answer[used] = values

@@ -18,6 +18,7 @@ from ..inference.problem import Problem
 from ..inference.readable.model import readable_model
 from ..inference.settings import SamplerSettings
 from ..likelihoods.limited import Censored
+from ..likelihoods.registry import check_shared_errors
 from ..measurements.checks import read_table, read_target
 from ..measurements.compressed import Rows
 from ..measurements.limits import resolve_truncation
@@ -29,7 +30,7 @@ from ..prediction.groups.drawn import grouped_line
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
-from .reading import check_shared_errors, read, read_errors, read_limits, specify
+from .reading import read, read_errors, read_limits, specify
 
 __all__ = [
     "Described",
@@ -134,6 +135,7 @@ def observed_rows(
 ) -> Observed:
     """Check data against the fitted model, and settle their errors."""
     fitted: FittedModel = model._fitted
+    _check_alone(fitted)
     columns, index = fitted.columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, min_samples=2)
     held = columns.held(table)
@@ -187,6 +189,15 @@ def observed_rows(
     )
 
 
+def _check_alone(fitted: FittedModel) -> None:
+    """Refuse rows one by one where errors go together."""
+    if fitted.told is not None:
+        raise ValueError(
+            f"The model was fitted with {fitted.told.argument}, errors that go together, and draws have no log"
+            " likelihood of single rows: leave X and y out. Exact ones given the other rows are those of loo."
+        )
+
+
 def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:
     """Refuse data without errors where the model was fitted with them."""
     fitted: FittedModel = model._fitted
@@ -198,7 +209,16 @@ def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str
             "The model was fitted with weights that say how precise y is (weight_type='precision'): give"
             " sample_weight with X and y."
         )
-    stated = of_target.get("y_err") is not None
+    known = None if fitted.told is None else fitted.told.argument
+    for name in ("y_cov", "y_shared_err"):
+        if (of_target.get(name) is not None) != (known == name):
+            said = (
+                f"with {name}: give it with X and y, too"
+                if known == name
+                else f"without {name}: leave it out"
+            )
+            raise ValueError(f"The model was fitted {said}.")
+    stated = of_target.get("y_err") is not None or known == "y_cov"
     if fitted.noise_model.kind == "none" or stated or in_columns or as_counts:
         return
     if fitted.likelihood.per == "exposure":

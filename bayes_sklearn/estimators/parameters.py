@@ -53,13 +53,24 @@ class ParametersMixin(Parametrized):
     }
     # With metadata routing on, errors go where they are given without being asked for.
     __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure", "y_censored", "y_upper"), True
+        (
+            "y_err",
+            "X_err",
+            "X_cov",
+            "Xy_cov",
+            "X_censored",
+            "exposure",
+            "y_censored",
+            "y_upper",
+            "y_shared_err",
+        ),
+        True,
     )
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("y_err", "X_err", "X_cov", "Xy_cov"), True
     )
     __metadata_request__predict: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "counts", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure"), True
+        ("y_err", "counts", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure", "y_shared_err"), True
     )
     __metadata_request__score: ClassVar[dict[str, bool]] = dict.fromkeys(("X_censored", "exposure"), True)
 

@@ -78,6 +78,11 @@ class Seen:
         ValueError
             Where a fit needs the rows themselves, naming the reason and what to do instead.
         """
+        if data.errors.correlated is not None:
+            raise ValueError(
+                "Rows can't be added batch by batch: their errors go together (y_cov, y_shared_err). Call fit with"
+                " all rows."
+            )
         counted = data.errors.counts is not None and standard_error is None
         of_features = data.feature_errors
         reason = why_rows_are_needed(model, counted=counted, of_features=of_features)

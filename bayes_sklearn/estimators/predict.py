@@ -34,6 +34,8 @@ class PredictionMixin:
         Xy_cov: ArrayLike | None = None,
         X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
+        y_shared_err: ArrayLike | None = None,
+        y_cov_with_train: ArrayLike | None = None,
         include_noise: bool = True,
     ) -> Array | tuple[Array, Array]:
         """Predict the target of new measurements.
@@ -70,6 +72,15 @@ class PredictionMixin:
         exposure : float or array-like of shape (n,), optional
             What events are to be counted over, of a model of events: the answer is then of their number, without it
             of their rate, in events per unit of exposure. Where fit had no exposures they are one here, too.
+        y_shared_err : array-like of shape (n,) or (n, k), optional
+            Of a model that was fitted with it, what the same shared errors do to the new measurements, beside their
+            own y_err: they are known as far as the training rows tell them. Without it new measurements have nothing
+            in common with those: of another night.
+        y_cov_with_train : array-like of shape (n, n_train), optional
+            Of a model that was fitted with ``y_cov``, the covariance of the new measurements' errors with those of
+            the training rows, of which y_err is the whole error. Given those the new errors are taken to be
+            independent of each other. A fit keeps what that takes, rows and covariance, where its blocks have no more
+            than 1,024 x 1,024 numbers.
         include_noise : bool, default=True
             Whether the answer is of a new measurement; False: of the regression line alone, at the true features
             behind those measured.
@@ -99,9 +110,16 @@ class PredictionMixin:
             Xy_cov=Xy_cov,
             X_censored=X_censored,
             exposure=exposure,
-            # The mean needs it where the target's error goes with the features'.
+            y_shared_err=y_shared_err,
+            y_cov_with_train=y_cov_with_train,
+            # The mean needs it where the target's error goes with others.
             include_noise=include_noise
-            and (return_std or return_cov or self._fitted.errors_go_together or Xy_cov is not None),
+            and (
+                return_std
+                or return_cov
+                or self._fitted.errors_go_together
+                or any(given is not None for given in (Xy_cov, y_shared_err, y_cov_with_train))
+            ),
         )
         if return_std:
             return distribution.mean_and_std()
@@ -120,13 +138,15 @@ class PredictionMixin:
         Xy_cov: ArrayLike | None = None,
         X_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
+        y_shared_err: ArrayLike | None = None,
+        y_cov_with_train: ArrayLike | None = None,
         include_noise: bool = True,
     ) -> PredictiveDistribution:
         """Return the predictive distribution, from which all else derives.
 
         Parameters
         ----------
-        X, counts, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, include_noise
+        X, counts, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_shared_err, y_cov_with_train, include_noise
             As for `predict`.
 
         Returns
@@ -147,6 +167,7 @@ class PredictionMixin:
             index=index,
             exposure=exposure,
             members=None if groupings is None else groupings.members(X),
+            in_common={"y_shared_err": y_shared_err, "y_cov_with_train": y_cov_with_train},
         )
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:
@@ -159,7 +180,7 @@ class PredictionMixin:
             Probability that a new measurement lies inside.
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``X_censored``, ``exposure``,
-            ``include_noise`` as for `predict`.
+            ``y_shared_err``, ``y_cov_with_train``, ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -180,7 +201,7 @@ class PredictionMixin:
             Probabilities.
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``X_censored``, ``exposure``,
-            ``include_noise`` as for `predict`.
+            ``y_shared_err``, ``y_cov_with_train``, ``include_noise`` as for `predict`.
 
         Returns
         -------
@@ -269,7 +290,7 @@ class PredictionMixin:
             None: the seed that fit settled, so that the draws are the same every time.
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``Xy_cov``, ``X_censored``, ``exposure``,
-            ``include_noise`` as for `predict`.
+            ``y_shared_err``, ``y_cov_with_train``, ``include_noise`` as for `predict`.
 
         Returns
         -------

@@ -20,12 +20,13 @@ from ..inference.settings import SamplerSettings
 from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
-from ..likelihoods.registry import check_takes_exposure, resolve_likelihood
+from ..likelihoods.registry import check_shared_errors, check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
-from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
-from ..measurements.groups.labels import Groupings, group_columns
+from ..measurements.correlated.arguments import resolve_correlated, with_correlated
+from ..measurements.feature_errors import FeatureErrors, check_measured, resolve_feature_errors
+from ..measurements.groups.labels import Groupings
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, unknown_in
 from ..measurements.messages import brief, shown
 from ..measurements.missing import anything_known, check_known, filled, likely_readings, too_large
@@ -43,10 +44,10 @@ from ..priors.base import (
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import HalfNormal, HalfStudentT
 from .fitting import Specification
+from .groups.given import group_settings, grouped
 
 __all__ = [
     "TrainingData",
-    "check_shared_errors",
     "default_prior",
     "noise_of",
     "prior_of",
@@ -82,7 +83,6 @@ class TrainingData(NamedTuple):
     truncation: tuple[float, float] | None = None
     """Limits between which the targets of rows lie that are in the table."""
     groupings: Groupings | None = None
-    """How rows hang together; None: they do not."""
 
     def take(self, index: NDArray[np.intp]) -> TrainingData:
         """Return some of the rows; an index may stand there several times."""
@@ -141,7 +141,7 @@ def read(
     index = getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, reset=reset, min_samples=1 if batch else 2)
     columns = Columns.of(
-        {**{name: getattr(model, name) for name in COLUMNS}, **_group_settings(model)},
+        {**{name: getattr(model, name) for name in COLUMNS}, **group_settings(model)},
         getattr(model, "feature_names_in_", None),
         table.shape[1],
         model.error_columns,
@@ -154,6 +154,8 @@ def read(
     unknown = np.isnan(target)
     check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
+    n, normal = len(table), likelihood.is_normal
+    correlated, of_target = resolve_correlated(n, of_target, held, model, sample_weight, normal=normal)
     given, noise = {"sample_weight": sample_weight, **of_target}, NOISES[model.noise]
     errors, target = read_errors(
         likelihood,
@@ -177,44 +179,14 @@ def read(
         X=table if columns.features is None else table[:, columns.features],
         **feature_errors,
     )
-    if of_features is not None and of_features.readings is not None and batch:
-        raise ValueError(
-            "X_censored, by which X is a limit in some cells, goes with all rows at once: call fit."
-        )
-    rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
-    groupings, members = _grouped(model, X, columns, of_features, batch=batch)
-    rows = replace(rows, members=members)
-    data = TrainingData(rows, columns, errors, of_features, index, groupings=groupings)
-    data = _without_gaps(data, unknown, likelihood)
-    return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
-
-
-def _group_settings(model: Any) -> dict[str, Any]:
-    """Return the columns that hold groups' labels, by what messages call them."""
-    listed = group_columns(model.group_column)
-    if not listed:
-        for name in ("group_slopes", "group_prior"):
-            if getattr(model, name) is not None:
-                raise ValueError(f"{name} is given, but group_column, which says what groups are of, is not.")
-    return {"group_column" if not i else f"group_column[{i}]": column for i, column in enumerate(listed)}
-
-
-def _grouped(
-    model: Any, X: Any, columns: Columns, errors: FeatureErrors | None, *, batch: bool
-) -> tuple[Groupings | None, NDArray[np.intp] | None]:
-    """Return how rows are grouped, and which group each is of, (n, K)."""
-    if model.group_column is None:
-        return None, None
     if batch:
-        raise ValueError("group_column goes with all rows at once: call fit.")
-    names = columns.feature_names.tolist()
-    found, members = Groupings.of(X, model.group_column, model.group_slopes, names)
-    noisy = set() if errors is None else set(errors.noisy.tolist())
-    for place in sorted({place for slopes in found.slopes for place in slopes} & noisy):
-        raise ValueError(
-            f"group_slopes: {names[place]!r} has errors or gaps: slopes that differ are of exact features."
-        )
-    return found, members
+        check_measured(of_features)
+    groups, members = grouped(model, X, columns, of_features, correlated, batch=batch)
+    rows = Rows(table, target, columns.features, errors.frequency, limits=limits, members=members)
+    data = TrainingData(rows, columns, errors, of_features, index, groupings=groups)
+    data = _without_gaps(data, unknown, likelihood)
+    data = data._replace(errors=with_correlated(correlated, data))
+    return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
 
 
 def _check_noise(noise: Noise, errors: TargetErrors, likelihood: Likelihood) -> None:
@@ -270,14 +242,6 @@ def _selected(truncation: object, data: TrainingData, likelihood: Likelihood, *,
     return data._replace(truncation=found, rows=replace(rows, limits=limits))
 
 
-def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, Any]) -> None:
-    """Refuse `Xy_cov` where the target has no errors of its own that it could be of."""
-    if feature_errors.get("Xy_cov") is not None and not likelihood.has_noise_scale:
-        raise ValueError(
-            f"Xy_cov goes with noise that is added to the line, and {likelihood!r} has none: leave it out."
-        )
-
-
 def specify(model: Any, data: TrainingData) -> Specification:
     """Return what the parameters say of the model, priors checked."""
     intercept_prior = prior_of(model, "intercept_prior", CoefficientPrior, 1)
@@ -306,6 +270,7 @@ def specify(model: Any, data: TrainingData) -> Specification:
         outliers=parameters_of(resolve_outliers(model.x_error_distribution)),
         groupings=data.groupings,
         group_prior=group_prior,
+        correlated=data.errors.correlated,
     )
 
 

@@ -17,6 +17,7 @@ from ..priors.base import CoefficientPrior, Mixture, Outliers, ScalePrior
 from .export import ExportMixin
 from .fitted import FittedModel, warn_of_doubts
 from .fitting import Fit, fit
+from .groups.attributes import GroupsMixin
 from .leave_one_out import LeaveOneOutMixin
 from .parameters import ParametersMixin
 from .partial_fit import StreamingMixin
@@ -43,6 +44,7 @@ class BayesianErrorsInVariablesRegressor(
     PredictionMixin,
     LeaveOneOutMixin,
     ExportMixin,
+    GroupsMixin,
     PersistenceMixin,
     RegressorMixin,
     ParametersMixin,
@@ -114,16 +116,14 @@ class BayesianErrorsInVariablesRegressor(
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
     group_column : str, int or list of these, default=None
-        Column of X that holds the label, of any type, of the group that each row is of: rows of one group share an
-        effect, which is added to the line, normal with a standard deviation that is learned (``group_std_``). Several
-        columns: each row has an effect of each (crossed groups, or nested ones whose labels are distinct). It is no
-        feature. In new rows a label that fit did not have, or a missing one, is that of a new group.
+        Column of X that holds the label, of any type, of each row's group: rows of a group share an effect, added to
+        the line, normal with a standard deviation that is learned (``group_std_``). Several columns: an effect of
+        each. In new rows a label that fit did not have, or a missing one, is that of a new group.
     group_slopes : str, int, list or dict, default=None
-        Features whose slopes differ from group to group, each with a standard deviation of its own, independently of
-        the groups' other effects; with several groupings a dict of group column to features.
+        Features whose slopes differ from group to group, independently of the groups' other effects; with several
+        groupings a dict of group column to features.
     group_prior : ScalePrior, default=None
-        Prior of these standard deviations, of each alike, in the units of ``noise_prior``'s (those of slopes by a
-        standard deviation of the feature); None is ``HalfStudentT(nu=3)``.
+        Prior of these standard deviations, in the unit of the (standardised) target; None is ``HalfStudentT(nu=3)``.
     missing : {"error", "model"}, default="error"
         What NaN in X is. "error": refused. "model": a feature that was not measured, missing at random (whether it is
         missing may depend on what else its row has, not on its own value). Features with NaN join the model of those
@@ -150,18 +150,18 @@ class BayesianErrorsInVariablesRegressor(
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and PoweredCorrelation, their
-        scales learned or not, and draws nothing.
-        "importance" is for errors of features, or for other likelihoods than the normal one. "nuts" takes any.
-        "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
+        scales learned or not, and draws nothing. "importance" is for errors of features, or for other likelihoods
+        than the normal one, without groups. "nuts" takes any, but no groups beside errors of features. "auto" is the
+        first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
     chains : int, default=4
         Number of chains.
     nuts_kwargs : dict, default=None
         What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
-        with errors of features 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler`` ("nutpie";
-        "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything else that
-        the sampler takes.
+        with errors of features or groups 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler``
+        ("nutpie"; "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything
+        else that the sampler takes.
     random_state : int, RandomState instance or None, default=None
         Settles, in fit, the seed of NUTS and of the draws made later by `sample_y` and `to_arviz`.
     verbose : bool, default=False
@@ -204,8 +204,7 @@ class BayesianErrorsInVariablesRegressor(
         Posterior means of the standard deviations of the groups' effects, in the target's unit (of slopes, by the
         feature's). Absent without ``group_column``.
     group_effects_ : pandas.DataFrame
-        A row for each group's effect: posterior mean, sd and the limits of 95%, at the features' means, on the scale
-        of the line. Absent without ``group_column``.
+        Posterior mean, sd and 95% limits of each group's effects, at the features' means. Absent likewise.
     n_components_ : int
         Number of normal distributions whose mixture the true features follow. Absent where no feature has an error.
     weight_type_ : {"counts", "frequency", "precision"}
@@ -308,6 +307,8 @@ class BayesianErrorsInVariablesRegressor(
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
     ) -> Self:
         """Fit the model.
 
@@ -340,6 +341,15 @@ class BayesianErrorsInVariablesRegressor(
             -1 where the value of the target lies at or below y, 1 where it lies above, 0 where it is y.
         y_upper : array-like of shape (n,), optional
             Where it is not NaN the target's value lies above y and at most there.
+        y_cov : array-like or scipy.sparse matrix of shape (n, n), optional
+            Covariance of the errors of y, in the place of y_err: symmetric and positive definite. What ``noise`` says
+            of a row's error it says of all: s^2 times the covariance, plus t^2 on the diagonal. Rows that share no
+            error with others are factored by themselves, so that blocks cost what they have, whatever the order of
+            rows. It can't be split with the rows, by cross-validation or metadata routing; ``y_shared_err`` can.
+        y_shared_err : array-like of shape (n,) or (n, k), optional
+            What k errors that rows share, each of standard deviation 1, do to each row, beside its own y_err: an
+            uncertain zero point (the same number in all rows of a night), or scale. The covariance is
+            ``diag(y_err**2) + L @ L.T``, and is never formed.
 
         Returns
         -------
@@ -366,6 +376,7 @@ class BayesianErrorsInVariablesRegressor(
         with untouched_on_error(self):
             given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
             of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+            of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
             data = read(self, X, y, sample_weight, of_target, given)
             settings = sampler_settings(self)
             fitted = fit(data.rows, data.errors, specify(self, data), self.inference, settings)
@@ -374,7 +385,7 @@ class BayesianErrorsInVariablesRegressor(
         return self
 
     def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
-        """Set the fitted attributes; no training rows are kept."""
+        """Set the fitted attributes; no training rows are kept, but a few with ``y_cov``, for errors of new ones."""
         # Attributes that only some fits have: those of an earlier one go.
         not_of_all_fits = (
             "noise_scale_",
@@ -411,18 +422,6 @@ class BayesianErrorsInVariablesRegressor(
             self.reliability_ = found.attenuation.reliability.copy()
             self.n_components_ = fitted.problem.n_components
         warn_of_doubts(fitted, found)
-
-    @property
-    def group_std_(self) -> pd.Series:
-        """Posterior means of the standard deviations of the groups' effects."""
-        check_is_fitted(self)
-        return self._fitted.group_std()
-
-    @property
-    def group_effects_(self) -> pd.DataFrame:
-        """What rows of each group have beside the line, at the features' means: means, sds and 95% intervals."""
-        check_is_fitted(self)
-        return self._fitted.group_effects()
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
         """Return the posterior as a table.

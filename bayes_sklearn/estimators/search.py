@@ -126,7 +126,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         "scoring": [StrOptions({"loo", "marginal_likelihood"})],
     }
     # As the estimator's: with metadata routing on, errors go where they are given.
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {"y_err": True}
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"y_err": True, "y_shared_err": True}
     __metadata_request__predict: ClassVar[dict[str, bool]] = {"y_err": True, "counts": True}
 
     def __init__(
@@ -148,13 +148,15 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         sample_weight: ArrayLike | None = None,
         *,
         y_err: ArrayLike | float | None = None,
+        y_cov: ArrayLike | None = None,
+        y_shared_err: ArrayLike | None = None,
         **others: Any,
     ) -> Self:
         """Score every candidate, and fit the best.
 
         Parameters
         ----------
-        X, y, sample_weight, y_err
+        X, y, sample_weight, y_err, y_cov, y_shared_err
             As for `BayesianErrorsInVariablesRegressor.fit`.
         **others
             What else that takes is refused: the exact engine has no errors or limits of features, limits of y or
@@ -173,11 +175,12 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         for name in others:
             known = name in signature(BayesianErrorsInVariablesRegressor.fit).parameters
             raise TypeError(f"fit takes no {name}.{_ELSEWHERE * known}")
+        of_target = {"y_err": y_err, "y_cov": y_cov, "y_shared_err": y_shared_err}
         candidates = self._candidates()
         score = _leave_one_out if self.scoring == "loo" else _marginal_likelihood
         scores = np.empty(len(candidates))
         for members in _alike(candidates):
-            table = _Table(candidates[members[0]].model, X, y, sample_weight, y_err)
+            table = _Table(candidates[members[0]].model, X, y, sample_weight, of_target)
             for i in members:
                 problem = table.problem(candidates[i].model)
                 try:
@@ -188,7 +191,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
                         f"The candidate {candidates[i].params} has no score: {refused}{elsewhere}"
                     ) from refused
         best = int(np.argmax(scores))
-        model = candidates[best].model.fit(X, y, sample_weight, y_err=y_err)
+        model = candidates[best].model.fit(X, y, sample_weight, **of_target)
         fitted = {
             "best_estimator_": model,
             "best_params_": candidates[best].params,
@@ -286,11 +289,9 @@ class _Table:
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
-        y_err: ArrayLike | float | None,
+        of_target: Mapping[str, Any],
     ):
-        self._data = read(
-            model, X, y, sample_weight, {"y_err": y_err}, dict.fromkeys(("X_err", "X_cov", "Xy_cov"))
-        )
+        self._data = read(model, X, y, sample_weight, of_target, dict.fromkeys(("X_err", "X_cov", "Xy_cov")))
         self._problem: Problem | None = None
 
     def problem(self, model: BayesianErrorsInVariablesRegressor) -> Problem:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.limited import Truncated, with_limits
 from ..likelihoods.noise import SCALED, Noise
 from ..likelihoods.parameters import Auxiliary
-from ..measurements.compressed import Compressed, Groups, Rows, compress, distinct, group
+from ..measurements.compressed import Compressed, Rows
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.groups.labels import Groupings
 from ..measurements.limits import Limits
@@ -28,6 +27,7 @@ from ..priors.scales import InUnit, ScatterPrior
 from .given_scale import ConditionalPrior, GivenScale
 from .posterior import row_blocks
 from .scaling import PriorUnits, Scaling, pooled_mean
+from .under_scatters import Correlated, UnderScatters, state_of
 
 __all__ = ["Problem"]
 
@@ -36,12 +36,9 @@ Array = NDArray[np.float64]
 # A residual below this share of the target's spread is rounding, not noise.
 RESOLUTION = 1e-8
 
-# Rows whose known errors take at most so many values are factored once a value.
-_MAX_GROUPS = 64
-
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(UnderScatters):
     """A regression in the model's units: data, error model and priors. Immutable; engines only read it."""
 
     rows: Rows
@@ -74,6 +71,8 @@ class Problem:
     average_error: float | None = None
     """Where errors are known up to a factor alone, with a root mean square of 1: that of a row of average weight; the
     noise scale is in the target's unit. None: they are known outright, or not at all."""
+    correlated: Correlated | None = None
+    """What known errors have in common from row to row; None: they are independent."""
 
     groupings: Groupings | None = None
     """How rows hang together; None: they do not."""
@@ -98,6 +97,7 @@ class Problem:
         state: Compressed | None = None,
         prior_units: PriorUnits | None = None,
         relative_to: float | None = None,
+        correlated: Correlated | None = None,
     ) -> Problem:
         """Compress the rows and settle the model's units.
 
@@ -115,9 +115,8 @@ class Problem:
         if standard_error is not None and relative_to is not None:
             standard_error = standard_error / relative_to
             state = None if state is None else state.with_error(1.0 / relative_to)
-        if state is None:
-            unit = 1.0 if standard_error is None else standard_error
-            state = compress(rows, unit, like=None if like is None else like.state)
+        like_state = None if like is None else like.state
+        state = state or state_of(rows, standard_error, correlated, like_state)
         units = prior_units or PriorUnits.of(state, rows) or state
         scaling = Scaling.of(units, standardize, intercept_prior is not None)
         if not likelihood.link.is_identity:
@@ -130,6 +129,7 @@ class Problem:
             spread = scaling.y_scale if intercept_prior is None else float(units.standard_deviation[-1])
             error = float(np.exp(state.log_error / state.total_weight))
             coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
+        average = None if relative_to is None else float(np.sqrt(state.total_weight) / state.factor[0, 0])
         if not rows.n_features:
             coef_prior = Normal()  # of no coefficients, so that there is no scale to learn
         return cls(
@@ -145,9 +145,8 @@ class Problem:
             likelihood=likelihood,
             trials=trials if likelihood.counted else None,
             prior_units=prior_units,
-            average_error=None
-            if relative_to is None
-            else float(np.sqrt(state.total_weight) / state.factor[0, 0]),
+            average_error=average,
+            correlated=correlated,
         )
 
     def selected(self, truncation: tuple[float, float]) -> Problem:
@@ -270,6 +269,8 @@ class Problem:
     @property
     def typical_error(self) -> float:
         """A typical known error (one over them is the triangle's first entry), in the model's units."""
+        if self.correlated is not None and self.noise.scatters:
+            return self.typical_correlated_error
         return float(np.sqrt(self.total_weight) / self.factor[0][0, 0])
 
     def design_at(self, rows: NDArray[np.intp]) -> Array:
@@ -307,55 +308,10 @@ class Problem:
         return self.total_weight - float(censored.sum() if frequency is None else frequency[censored].sum())
 
     @cached_property
-    def factor(self) -> tuple[Array, float]:
-        """The triangle of [1, x, y] and the summed log errors, in the model's units."""
-        return self.in_model_units(self.state)
-
-    def in_model_units(self, state: Compressed) -> tuple[Array, float]:
-        log_error = state.log_error - state.total_weight * float(np.log(self.error_unit))
-        return self.scaling.factor(state, self.error_unit), log_error
-
-    def factor_at(self, scatter: float, source: Groups | None = None) -> tuple[Array, float]:
-        """Return what `factor` does, with a scatter (in the model's units) added to every error."""
-        key = float(scatter), source is None
-        if self.remembered is not None and key in self.remembered:
-            return self.remembered[key]
-        scatter *= self.scaling.y_scale
-        if source is not None:
-            found = self.in_model_units(source.compress(scatter))
-        elif self.standard_error is None:
-            raise ValueError("There are no known errors that a scatter could be added to.")
-        else:
-            found = self.in_model_units(compress(self.rows, self.standard_error, scatter, self.state))
-        most = 2**24  # numbers in the triangles that are remembered
-        if self.remembered is not None and len(self.remembered) * self.state.factor.size < most:
-            self.remembered[key] = found
-        return found
-
-    @cached_property
-    def errors_vary(self) -> bool:
-        """Whether known errors take more values than rows are factored once for."""
-        error = self.standard_error
-        return isinstance(error, np.ndarray) and error.ndim > 0 and distinct(error, _MAX_GROUPS) is None
-
-    @cached_property
     def given_scale(self) -> GivenScale | None:
         """The rows under Gaussian priors, taken apart; None where priors are others."""
         gaussian = self.gaussian_prior
         return None if gaussian is None else GivenScale.of(self.factor[0], *gaussian)
-
-    @cached_property
-    def passed(self) -> dict[str, Any]:
-        """What passes over the rows have found that does not depend on priors of coefficients, by its name."""
-        return {}
-
-    @cached_property
-    def groups(self) -> Groups | None:
-        """The rows gathered by their known error, or None where that would leave more rows than there are."""
-        if _MAX_GROUPS * (self.rows.n_features + 2) > len(self.rows.y):
-            return None
-        error = np.broadcast_to(np.asarray(self.standard_error, dtype=np.float64), self.rows.y.shape)
-        return group(self.rows, error, self.state, _MAX_GROUPS)
 
     @property
     def prior_design(self) -> Array:
@@ -416,7 +372,7 @@ class Problem:
         if not self.rows.n_features:
             coef_prior = self.coef_prior
         other = replace(self, coef_prior=coef_prior, intercept_prior=intercept_prior, noise_prior=noise_prior)
-        kept = self.__dict__.keys() & {"factor", "groups", "errors_vary", "passed"}
+        kept = self.__dict__.keys() & {"factor", "groups", "errors_vary", "passed", "beside_loadings"}
         other.__dict__.update({name: self.__dict__[name] for name in kept})
         return other
 

@@ -12,7 +12,7 @@ from .proportions import BetaLikelihood
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .shares import BetaBinomialLikelihood, BinomialLikelihood
 
-__all__ = ["LIKELIHOODS", "check_takes_exposure", "resolve_likelihood"]
+__all__ = ["LIKELIHOODS", "check_shared_errors", "check_takes_exposure", "resolve_likelihood"]
 
 
 LIKELIHOODS: Mapping[str, Likelihood] = {
@@ -70,4 +70,17 @@ def check_takes_exposure(likelihood: Likelihood, exposure: object, columns: Coll
         raise ValueError(
             f"{name} is given, but likelihood={likelihood.name!r} takes none: those of events counted over an"
             f" exposure are {taking}. Leave {name} out, or use one of them."
+        )
+
+
+def check_shared_errors(likelihood: Likelihood, feature_errors: Mapping[str, object]) -> None:
+    """Refuse `Xy_cov` where the target has no errors of its own that it could be of.
+
+    Raises
+    ------
+    ValueError
+    """
+    if feature_errors.get("Xy_cov") is not None and not likelihood.has_noise_scale:
+        raise ValueError(
+            f"Xy_cov goes with noise that is added to the line, and {likelihood!r} has none: leave it out."
         )

@@ -272,8 +272,9 @@ def eliminate(triangle: Array | None, block: Array) -> Array:
 
 
 def signed(triangle: Array) -> Array:
-    """Return a triangle whose diagonal is not negative, in C's order: the same in whatever order the rows came."""
-    return np.ascontiguousarray(np.where(np.diag(triangle) < 0.0, -1.0, 1.0)[:, None] * triangle)
+    """Return triangles whose diagonals are not negative, in C's order: the same in whatever order the rows came."""
+    own = np.diagonal(triangle, axis1=-2, axis2=-1)
+    return np.ascontiguousarray(np.where(own < 0.0, -1.0, 1.0)[..., None] * triangle)
 
 
 def merge(first: Compressed, second: Compressed) -> Compressed:

@@ -12,7 +12,7 @@ from .compressed import taken
 from .labels import aligned, aligned_both_ways, numbers
 from .limits import ReadingLimits, resolve_reading_limits
 
-__all__ = ["FeatureErrors", "resolve_feature_errors"]
+__all__ = ["FeatureErrors", "check_measured", "resolve_feature_errors"]
 
 Array = NDArray[np.float64]
 
@@ -406,3 +406,16 @@ def _where(array: Array, allowed: Array) -> str:
         return ""
     apart = (np.abs(array - np.swapaxes(array, -1, -2)) > allowed).any(axis=(1, 2))
     return f" in row {int(np.flatnonzero(apart)[0])}"
+
+
+def check_measured(of_features: FeatureErrors | None) -> None:
+    """Refuse readings of features that are limits, where rows come batch by batch.
+
+    Raises
+    ------
+    ValueError
+    """
+    if of_features is not None and of_features.readings is not None:
+        raise ValueError(
+            "X_censored, by which X is a limit in some cells, goes with all rows at once: call fit."
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,8 @@ class TargetErrors:
     """Where errors come from."""
     typical: float | None = None
     """Root mean square of the standard errors, of rows that stand for others; None: it follows from them."""
+    correlated: Any = None
+    """What they have in common from row to row, a `Covariance` or `Loadings`; None: they are independent."""
 
     def take(self, index: slice | NDArray[np.intp]) -> TargetErrors:
         """Return the errors of some rows."""

@@ -12,6 +12,7 @@ from ..inference.posterior import Posterior
 from ..likelihoods.base import Likelihood
 from ..measurements.checks import check_flag
 from ..measurements.limits import ReadingLimits
+from .correlated.new_rows import NewRows
 from .distribution import PredictiveDistribution
 from .events import EventsPredictive
 from .groups.drawn import grouped_line
@@ -42,6 +43,8 @@ def new_rows(
     include_noise: bool,
     seed: int,
     index: Any = None,
+    told: Any = None,
+    common: Mapping[str, Any] | None = None,
 ) -> PredictiveDistribution:
     """Return the distribution of new measurements, or of their mean.
 
@@ -69,6 +72,8 @@ def new_rows(
     include_noise : bool
     seed, index
         As for `ResponsePredictive`.
+    told, common : optional
+        What training rows tell of errors, and what the rows' have to do with these, by argument.
 
     Raises
     ------
@@ -76,6 +81,9 @@ def new_rows(
         For bad input, naming the argument.
     """
     include_noise = check_flag(include_noise, "include_noise")
+    if include_noise and told is not None and common:
+        rows = NewRows(posterior, noise_model, X, features, y_err, columns, seed, index)
+        return rows.shared(told, common["y_shared_err"]) if "y_shared_err" in common else rows.kriged(common)
     if include_noise:
         posterior = posterior.sharing(noise_model.sharing(posterior.noise_scale))
     if members is None:

@@ -30,7 +30,7 @@ def predictive_distribution(estimator: Any, X: Any, **predict_params: Any) -> Pr
         New rows, as for the estimator's predict.
     **predict_params
         Passed to the regressor at the end: ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``X_censored``,
-        ``exposure``, ``include_noise``.
+        ``exposure``, ``y_shared_err``, ``y_cov_with_train``, ``include_noise``.
 
     Returns
     -------

@@ -78,6 +78,11 @@ def judged(
             "The model was fitted to rows that were selected by their targets (truncation), and there is no audit of"
             " these: give others that were selected so, with held_out=True."
         )
+    if fitted.told is not None and not held_out:
+        raise ValueError(
+            f"The model was fitted with {fitted.told.argument}, errors that go together, and there is no audit of"
+            " such rows: give others, whose errors are independent, with held_out=True."
+        )
     if fitted.readings_limited and not held_out:
         raise ValueError(
             "The model was fitted with X_censored, limits in the place of readings, of which there is no audit: give"

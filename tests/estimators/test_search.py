@@ -107,7 +107,7 @@ def test_the_table_is_compressed_once_for_all_priors(monkeypatch: pytest.MonkeyP
         passes.append(1)
         return compress(*given, **settings)
 
-    monkeypatch.setattr("bayes_sklearn.inference.problem.compress", counted)
+    monkeypatch.setattr("bayes_sklearn.inference.under_scatters.compress", counted)
     Search(Regressor(), PRIORS).fit(**WITH_ERRORS)
     assert len(passes) == 2, "once to search, once to fit the best"
     passes.clear()

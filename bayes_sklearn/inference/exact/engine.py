@@ -339,7 +339,8 @@ def refined(problem: Problem, posterior: Posterior) -> Posterior:
     flat = isinstance(problem.coef_prior, Flat) and (
         not problem.fit_intercept or isinstance(problem.intercept_prior, Flat)
     )
-    if not flat or problem.noise.scatters or problem.groupings is not None:
+    together = problem.groupings is not None or problem.correlated is not None
+    if not flat or problem.noise.scatters or together:
         return posterior
     rows, root = problem.rows, posterior.root
     square = float(posterior.weights @ np.square(posterior.noise_scale))

@@ -119,8 +119,8 @@ class Source:
     def wide(self, u: Array) -> Array:
         """Return the log density of coordinates, (M, D), under a wide prior of the coefficients."""
         density = np.full(len(u), -np.inf)
-        # Standard deviations so many times (its log) larger than what rows say of what they are of are none.
-        most = 40.0
+        # Standard deviations so many times (its log) larger than what rows say of what they are of are not looked at.
+        most = 15.0 + np.log(self.unit / self.lost)
         inside = np.flatnonzero(((u >= LOWEST) & (u < most)).all(axis=1))
         if len(inside):
             # Rows of one point at a time: what stands for groups is large.

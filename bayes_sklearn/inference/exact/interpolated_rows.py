@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dtrtri
 
-from ...measurements.compressed import Groups
+from ...measurements.compressed import Groups, signed
+from ...measurements.correlated.covariance import Covariance
 from ..problem import Problem
 
 __all__ = ["Beyond", "InterpolatedRows", "ScatteredRows"]
@@ -58,6 +59,7 @@ class InterpolatedRows:
         Beyond
             Where more points would be needed, or squares cost too many digits after all.
         """
+        self._without_loadings, problem = problem.without_loadings, problem.with_loadings
         frequency = problem.rows.frequency
         error = np.asarray(problem.standard_error, dtype=np.float64)[::every]
         count = None if frequency is None else frequency[::every]
@@ -163,7 +165,7 @@ class InterpolatedRows:
         except np.linalg.LinAlgError as singular:
             raise Beyond from singular
         log_errors = shares @ self._logs - self.total_weight * np.log(self._problem.error_unit)
-        return roots.transpose(0, 2, 1) @ self._triangle, log_errors
+        return self._without_loadings(roots.transpose(0, 2, 1) @ self._triangle, log_errors)
 
 
 def _coordinate(error: Array, ends: Array, tolerance: float, most: int) -> tuple[float, int]:
@@ -212,7 +214,7 @@ class ScatteredRows:
     """The rows of a problem, or what stands for them, divided by ``sqrt(error**2 + scatter**2)``."""
 
     def __init__(self, problem: Problem, source: Groups | None):
-        self._problem, self._source = problem, source
+        self._given, self._problem, self._source = problem, problem.with_loadings, source
         self.total_weight = problem.total_weight
 
     def compressed(self, scatters: Array) -> tuple[Array, Array]:
@@ -220,8 +222,9 @@ class ScatteredRows:
         # Numbers of stacked rows, of one scatter and of those in hand at once: longer tables are passed over block
         # by block.
         longest, block_numbers = 2**16, 2**20
-        if self._length * (self._problem.rows.n_features + 2) > longest:
-            one_by_one = [self._problem.factor_at(float(scatter), self._source) for scatter in scatters]
+        turned = isinstance(self._given.correlated, Covariance)
+        if turned or self._length * (self._problem.rows.n_features + 2) > longest:
+            one_by_one = [self._given.factor_at(float(scatter), self._source) for scatter in scatters]
             factors, logs = zip(*one_by_one, strict=True)
             return np.array(factors), np.array(logs)
         rows, error, weight = self._stacked
@@ -235,8 +238,7 @@ class ScatteredRows:
             found = np.asarray(np.linalg.qr(rows / errors[:, :, None], mode="r"))
             triangles[some, : found.shape[1]] = found
             log_errors[some] = np.log(errors) @ weight
-        signs = np.where(np.diagonal(triangles, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
-        return triangles * signs[:, :, None], log_errors
+        return self._given.without_loadings(signed(triangles), log_errors)
 
     @property
     def _length(self) -> int:

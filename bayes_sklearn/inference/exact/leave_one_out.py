@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, ndtr
 
-from ...measurements.compressed import compress, taken
-from ..posterior import Factors, row_blocks
+from ...measurements.compressed import taken
+from ...measurements.correlated.covariance import columns_of
+from ..posterior import Factors, Posterior, row_blocks
 from ..problem import Problem
 from ..settings import SamplerSettings
 from . import engine as exact
@@ -75,6 +76,11 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
         Where the posterior without one of the rows is improper, or the noise scale beyond double precision.
     """
     table = _Table.of(problem)
+    if problem.correlated is not None and not (table.left_out == 1.0).all():
+        raise ValueError(
+            "sample_weight has frequencies below one: there is no leave-one-out of parts of rows whose errors go"
+            " together. Multiply the weights."
+        )
     if not problem.tail - float(table.left_out.max()) > 0.0 and problem.has_noise_scale:
         raise ValueError(
             "Without one row the posterior is improper: the others are too few to bound the noise scale from above."
@@ -85,7 +91,10 @@ def leave_one_out(problem: Problem, noise_scale: Array, *, with_rows: bool = Tru
             "Double precision can't tell how certain the noise scale is, and so not what one row says of it: there is"
             " no leave-one-out. Check the units of noise_prior, coef_prior, y_err and sample_weight."
         )
-    judged = [_without(table, component, with_rows) for component in components(problem, noise_scale)]
+    judged = [
+        _without(table.given(component.scatter), component, with_rows)
+        for component in components(problem, noise_scale)
+    ]
     together = _together(judged, few=problem.groupings is not None)
     density, pit = together.log_density, together.pit
     for i in together.undetermined:  # leverages sum to P at most, and rows that far out are few
@@ -230,6 +239,9 @@ class _Table:
     frequency: Array
     left_out: Array
     """(n,) one copy, or all that there is of it."""
+    conditional: Array | None = None
+    """(n, P) where errors go together: the design of each row given the errors of the others; `y` and `square`, which
+    then has a scatter in it, are given them, too."""
 
     @classmethod
     def of(cls, problem: Problem) -> _Table:
@@ -241,6 +253,19 @@ class _Table:
         counts = np.ones(n) if frequency is None else frequency[rows]
         return cls(problem, rows, data.y[rows], np.square(error), counts, np.minimum(counts, 1.0))
 
+    def given(self, scatter: float) -> _Table:
+        """Return rows given the errors of the others, (69c), a scatter (in the model's units) added to them."""
+        problem = self.problem
+        if problem.correlated is None:
+            return self
+        columns = columns_of(problem.rows, problem.scaling.mean)
+        product, inverse = problem.solved(columns, scatter * problem.scaling.y_scale)
+        square = 1.0 / inverse[self.rows]
+        own = square[:, None] * product[self.rows]
+        own[:, 1:] /= np.append(problem.scaling.x_scale, problem.scaling.y_scale)
+        design = own[:, int(not problem.fit_intercept) : -1]
+        return replace(self, y=own[:, -1], square=square / problem.error_unit**2, conditional=design)
+
     def blocks(self, members: Index, found: LeftOutNodes) -> list[slice]:
         """Return slices of the members whose arrays of rows and nodes stay small."""
         G, P = found.nodes.location.shape
@@ -249,6 +274,8 @@ class _Table:
 
     def design(self, members: Index) -> Array:
         """Return [1, x], or x without an intercept."""
+        if self.conditional is not None:
+            return self.conditional[members]
         return self.problem.design_at(self.rows[members])[:, int(not self.problem.fit_intercept) :]
 
     def line(self, members: Index, component: Component) -> tuple[Array, Array, Array]:
@@ -262,6 +289,9 @@ class _Table:
 
     def variance(self, members: Index, noise_scale: Array, scatter: Array | float = 0.0) -> Array:
         """Return the noise variance at every node, (rows, G); a scatter is in multiples of the noise scale."""
+        if self.conditional is not None:
+            multiplied = self.problem.noise.multiplies
+            return self.square[members, None] * (np.square(noise_scale) if multiplied else np.ones(1))
         square = self.square[members, None] + np.square(scatter)
         scale: Array = np.square(noise_scale)
         plain = self.problem.noise.only_scatters and not np.any(scatter)
@@ -363,20 +393,13 @@ def _refitted(problem: Problem, table: _Table, member: int) -> tuple[float, floa
     row, rows = table.rows[member], problem.rows
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency.copy()
     frequency[row] -= table.left_out[member]
-    others = replace(rows, frequency=frequency)
-    unit = 1.0 if problem.standard_error is None else problem.standard_error
     try:
-        without = problem.conditional_on(replace(problem, rows=others, state=compress(others, unit)))
-        posterior = exact.solve(without, SamplerSettings())
+        posterior = exact.solve(problem.weighted(frequency), SamplerSettings())
     except ValueError as improper:
         raise ValueError(
             f"Without row {row} of the table there is no leave-one-out: {improper}"
         ) from improper
-    members = np.array([member])
-    scatter = 0.0 if posterior.scatter is None else posterior.scatter / posterior.noise_scale
-    mean, spread = posterior.line(problem.design_at(np.array([row])), taken(rows.members, np.array([row])))
-    variance = table.variance(members, posterior.noise_scale, scatter) + spread
-    away = table.y[member] - mean
+    away, variance = _predicted(table, member, posterior)
     pit = float((ndtr(away / np.sqrt(variance)) @ posterior.weights)[0])
     if posterior.log_evidence is not None and table.left_out[member] == 1.0:
         # Between two integrals, each with its own nodes: the mixture's tails would end with those of the others.
@@ -385,3 +408,25 @@ def _refitted(problem: Problem, table: _Table, member: int) -> tuple[float, floa
             return whole - posterior.log_evidence + float(np.log(problem.scaling.y_scale)), pit
     log_density = _log_mean(np.log(posterior.weights), _log_normal(np.square(away), variance))
     return float(log_density[0]), pit
+
+
+def _predicted(table: _Table, member: int, posterior: Posterior) -> tuple[Array, Array]:
+    """Return how far a row lies from its mean at every node of a posterior, and its variance there, (1, G) each."""
+    problem, members, noise_scale = table.problem, np.array([member]), posterior.noise_scale
+    scatter = np.zeros_like(noise_scale) if posterior.scatter is None else posterior.scatter / noise_scale
+    if problem.correlated is None:
+        alike = [(table, np.arange(len(scatter)))]
+    else:
+        ratio = noise_scale if problem.noise.only_scatters else scatter
+        steps, which = np.unique(ratio, return_inverse=True)
+        alike = [(table.given(float(step)), np.flatnonzero(which == i)) for i, step in enumerate(steps)]
+    away, variance = np.empty((2, 1, len(scatter)))
+    for of, nodes in alike:
+        own = of.design(members)
+        design = np.zeros((1, posterior.location.shape[1]))
+        design[:, -own.shape[1] :] = own
+        mean, spread = posterior.line(design, taken(problem.rows.members, table.rows[members]))
+        away[:, nodes] = of.y[member] - mean[:, nodes]
+        noise = of.variance(members, noise_scale[nodes], scatter[nodes])
+        variance[:, nodes] = noise + spread[:, nodes]
+    return away, variance

@@ -104,7 +104,9 @@ def components(problem: Problem, noise_scale: Array) -> list[Component]:
         return _of_groups(problem, prior.distinct)
     if gaussian is not None and not problem.noise.has_scale:
         return [Component(Known(known_node(problem, *gaussian)))]
-    if gaussian is not None and not problem.noise.combined:
+    # Where errors go together, each scatter has rows of its own: nodes of one scatter stand for one.
+    alike = problem.correlated is None or not problem.noise.scatters
+    if gaussian is not None and not problem.noise.combined and alike:
         return [Component(NoiseLattice.of(integrand(problem), noise_scale))]
     prior = prior.distinct
     if problem.noise.scatters:

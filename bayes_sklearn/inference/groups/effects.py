@@ -158,7 +158,7 @@ class ScaledEffects(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Effects(ScaledEffects):
-    """The posterior of the effects of groups, given B at each node, (70) to (72); in the model's units."""
+    """The posterior of the effects of groups, given B at each node, (72); in the model's units."""
 
     layout: Layout
     rest: Array

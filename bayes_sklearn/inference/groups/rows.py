@@ -25,7 +25,7 @@ Index = NDArray[np.intp]
 
 
 class Split(NamedTuple):
-    """Rows of unit noise, split into what lies along each group's effects and what is left, (69)."""
+    """Rows of unit noise, split into what lies along each group's effects and what is left, (70)."""
 
     rest: Array
     """(J, r, C) of [columns, 1, x, y]."""
@@ -38,7 +38,7 @@ class Split(NamedTuple):
 
 
 class Marginal(NamedTuple):
-    """The rows with effects integrated over, given their scales' ratios to the noise, (70)."""
+    """The rows with effects integrated over, given their scales' ratios to the noise, (71)."""
 
     factor: Array
     """(P + 1, P + 1) triangle of [1, x, y]."""

@@ -56,6 +56,8 @@ _ROUNDS = 6
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     errors = problem.feature_errors
+    if problem.correlated is not None:
+        return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
     if errors is None and problem.likelihood.is_normal:
         return "with the normal likelihood it is for features measured with error, and none has one"
     if problem.groupings is not None:

@@ -24,6 +24,7 @@ from .._compat import quietly
 from ..nuts.prior_coordinates import gaussian_given_scale
 from ..nuts.pymc_priors import coefficient_variable, of_geometries, positive_variable, prior_scale, unit_of
 from ..problem import Problem
+from .correlated import normal_together
 from .groups import group_coords, group_line
 from .true_features import TrueVariables, on_signal, sharing_errors, true_features
 
@@ -61,13 +62,16 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
     used, names = np.flatnonzero(frequency), list(feature_names)
     coords: dict[str, list[Any]] = {"feature": names}
-    if errors is not None:
+    together = problem.correlated is not None
+    if errors is not None or together:
         used = repeated(rows.frequency, len(rows.y), "to_pymc, and to_arviz for prior=True, need")
+    if errors is not None:
         exact = np.setdiff1d(np.arange(rows.n_features), errors.noisy)
         coords |= {"noisy": [names[j] for j in errors.noisy], "exact": [names[j] for j in exact]}
         coords |= {"component": list(range(problem.n_components))} if problem.n_components > 1 else {}
     coords |= group_coords(problem)
     coords["obs"] = [obs[int(i)] for i in used]
+    coords |= {"obs_other": coords["obs"]} if together else {}
     measured = np.asarray(rows.take(used), dtype=np.float64)
     with quietly():
         import pymc as pm
@@ -87,7 +91,9 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             X = pm.Data("X", measured, dims=("obs", "feature")) if true is None else true.X
             line = pt.dot(X - scaling.x_mean, coef) + intercept_at_mean(problem, suffix, coef)
             line = line + group_line(problem, names, X, used, suffix)
-            if true is None or true.told is None:
+            if together:
+                parameters, distribution = normal_together(problem, line, seen, used), pm.MvNormal
+            elif true is None or true.told is None:
                 name, parameters = problem.likelihood.distribution(line, seen, data)
                 distribution = getattr(pm, name)
             else:
@@ -106,7 +112,7 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
             if problem.truncation is not None:
                 of_rows = _log_selected(problem, line, coef, true, seen, data)
                 pm.Potential("selection", -(frequency[used] * of_rows).sum())
-            if errors is None and (frequency[used] != 1.0).any():
+            if errors is None and not together and (frequency[used] != 1.0).any():
                 weight = pm.Data("frequency", frequency[used], dims="obs")
                 repeats = (weight - 1.0) * pm.logp(distribution.dist(**parameters), y)
                 pm.Potential("repeats", repeats.sum())

@@ -176,8 +176,8 @@ def _factorized(values: Any, column: object) -> tuple[Index, NDArray[Any]]:
         )
     if len(labels) < 2:
         raise ValueError(
-            f"group_column={shown(column)}: all rows have the label {shown(labels[0])}; how groups differ is learned"
-            " from two at least, better from eight. Leave it out."
+            f"group_column={shown(column)}: all rows have the label {shown(np.asarray(labels).tolist()[0])}; how"
+            " groups differ is learned from two at least, better from eight. Leave it out."
         )
     return codes.astype(np.intp), np.asarray(labels)
 
@@ -193,8 +193,9 @@ def _looked_up(values: Any, labels: NDArray[Any], column: object) -> Index:
     new, distinct = pd.factorize(series.iloc[unseen])
     if len(unseen) == len(codes) and len(distinct) and _kind(distinct) != _kind(labels):
         raise ValueError(
-            f"group_column={shown(column)}: labels such as {shown(distinct[0])} are of another type than those of"
-            f" fit, such as {shown(labels[0])}. Give labels of one type; a missing one is a new group."
+            f"group_column={shown(column)}: labels such as {shown(np.asarray(distinct).tolist()[0])} are of another"
+            f" type than those of fit, such as {shown(labels.tolist()[0])}. Give labels of one type; a missing one"
+            " is a new group."
         )
     missing = new < 0
     new[missing] = len(distinct) + np.arange(missing.sum())

@@ -136,7 +136,7 @@ def test_a_few_precise_rows_among_many_decide_additive_noise(
     precise: int, gather: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nodes that the groups put in the wrong place have to be put anew.
-    monkeypatch.setattr("bayes_sklearn.inference.problem.group", gather)
+    monkeypatch.setattr("bayes_sklearn.inference.under_scatters.group", gather)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(500, 1))
     e = rng.uniform(0.99, 1.01, 500)

@@ -1,0 +1,1 @@
+"""Errors of the target that go together from row to row: checked, and taken apart."""

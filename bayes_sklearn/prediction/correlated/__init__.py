@@ -1,0 +1,1 @@
+"""Predictions where errors of new rows go with those of the training rows."""
