@@ -31,6 +31,7 @@ from bayes_sklearn.likelihoods import (
 from bayes_sklearn.likelihoods.noise import NOISES
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.measurements.groups.labels import Groupings
+from bayes_sklearn.measurements.limits import Limits
 from bayes_sklearn.priors import (
     CoefficientPrior,
     Gamma,
@@ -67,6 +68,8 @@ class Case:
     noise: Any = "scaled"
     intercept: bool = True
     weights: bool = False
+    limits: bool = False
+    """Whether some targets are limits, and all lie above one."""
     n: int = 40
 
     def __str__(self) -> str:
@@ -109,7 +112,12 @@ class Case:
             likelihood=likelihood,
             trials=trials,
         )
-        return problem.grouped(groupings, self.prior)
+        problem = problem.grouped(groupings, self.prior)
+        if self.limits:
+            censored = np.arange(n) % 4 == 0
+            upper = np.where(censored, np.inf, y)
+            problem = problem.censored(Limits(censored, y, upper)).selected((float(y.min()) - 0.5, np.inf))
+        return problem
 
 
 CASES = [
@@ -123,6 +131,7 @@ CASES = [
     Case("poisson", ((), ()), coef=PoweredCorrelation(HalfCauchy()), weights=True),
     Case("negative binomial"),
     Case("beta", ((0,),)),
+    Case("normal", ((0,),), limits=True),
 ]
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import logsumexp
 
-from bayes_sklearn import TRUSTED_TYPES, Laplace, Normal
+from bayes_sklearn import Laplace, Normal
+from bayes_sklearn.persistence import TRUSTED_TYPES
 
 from plain import Regressor
 
