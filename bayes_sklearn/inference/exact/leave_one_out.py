@@ -14,7 +14,8 @@ from scipy.special import logsumexp, ndtr
 
 from ...measurements.compressed import taken
 from ...measurements.correlated.covariance import columns_of
-from ..posterior import Factors, Posterior, row_blocks
+from ..node_covariances import Factors
+from ..posterior import Posterior, row_blocks
 from ..problem import Problem
 from ..settings import SamplerSettings
 from . import engine as exact

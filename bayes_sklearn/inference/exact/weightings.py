@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ...priors.scales import HalfCauchy
 from ..given_scale import ConditionalPrior, GivenScale, spreads
-from ..posterior import Joined, NodeCovariances, ScaleMasses, SharedBasis
+from ..node_covariances import Joined, NodeCovariances, SharedBasis
+from ..posterior import ScaleMasses
 from ..problem import Problem
 from .learned_scale import ScaleIntegrand
 from .noise_integrals import ScaledIntegrand
