@@ -150,8 +150,7 @@ def read(
     if not len(columns.feature_names) and not model.fit_intercept:
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
-    likelihood = resolve_likelihood(model.likelihood)
-    unknown = np.isnan(target)
+    likelihood, unknown = resolve_likelihood(model.likelihood), np.isnan(target)
     check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
     n, normal = len(table), likelihood.is_normal

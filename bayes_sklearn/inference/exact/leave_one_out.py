@@ -331,8 +331,7 @@ def _judge(table: _Table, members: Index, component: Component, with_row: bool, 
     leverage = spread / variance
     rest = 1.0 - left_out * leverage
     # What a row leaves to others, 1 - h, is a difference: below this too few of its digits are right.
-    determined = 1e-7
-    undetermined = rest < determined
+    undetermined = rest < 1e-7
     np.maximum(rest, np.finfo(np.float64).eps, out=rest)
     square /= rest
     square /= variance
