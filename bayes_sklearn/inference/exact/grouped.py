@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ from ..given_scale import ConditionalPrior
 from ..groups.effects import AtScales, Effects
 from ..groups.rows import GroupedRows
 from ..numerics.importance_sampling import Component, Sample, find_mode, sample
-from ..posterior import ScaleMasses
 from ..problem import Problem
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
 from .scatter_integrals import few, lost_scatter, wide_density
@@ -333,7 +332,7 @@ def _on_grid(source: Source, prior: ConditionalPrior) -> Integrated:
         found,
         source.scales(at.u),
         final.totals + more[:, None],
-        ScaleMasses(partial(masses_of, grid.solved, logs, spacings)),
+        masses_of(grid.solved, logs, spacings),
         source.effects(at, found),
     )
 
