@@ -134,6 +134,22 @@ class UnderScatters:
         state = compress(rows, self.standard_error)
         return replace(self, rows=rows, state=state, scaling=scaling, correlated=None, remembered=None)
 
+    @property
+    def scatter_unit(self) -> float:
+        """Geometric mean of the known errors, in the model's units."""
+        raise NotImplementedError
+
+    @cached_property
+    def whole_error(self) -> float:
+        """The same of each row by itself, what it shares with others included: about where a scatter changes it."""
+        error = self.standard_error
+        if self.correlated is None or error is None:
+            return self.scatter_unit
+        if isinstance(self.correlated, Loadings):
+            error = np.hypot(error, np.linalg.norm(self.correlated.values, axis=1))
+        logs = np.log(np.broadcast_to(np.asarray(error), self.rows.y.shape))
+        return float(np.exp(np.average(logs, weights=self.rows.frequency))) / self.error_unit
+
     @cached_property
     def typical_correlated_error(self) -> float:
         """One over the root of the mean eigenvalue of the inverse covariance, in the model's units."""

@@ -130,7 +130,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     if not abs(2.0 * share[::2].sum() - total) < _FINE_AGREE * total or share[-1] > _FINE_AGREE:
         return None
     scatter = scatter_at(u, lost)
-    points, shares = _few(scatter, share / total, problem.scatter_unit)
+    points, shares = _few(scatter, share / total, problem.whole_error)
     weightings = _at_scatters(problem, rows, scatter_coordinate(points, lost))
     level = _wide_density(problem, rows, scatter_coordinate(points, lost))
     solved = Learned(
@@ -147,7 +147,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     log_spacing = float(np.log(u[1] - u[0]))
     more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
     found = solved.found(more)
-    unit, additive = problem.scatter_unit, problem.noise.only_scatters
+    unit, additive = problem.whole_error, problem.noise.only_scatters
 
     def masses() -> dict[str, tuple[Array, Array]]:  # refers to nothing that has rows
         whole = share * np.exp(_between(points, factor[:, None], scatter, unit)[:, 0] - factor.max())
@@ -207,7 +207,7 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             more = np.log(shares) + log_total - before
         return final, np.where(np.isfinite(before), more, -np.inf)
 
-    points, shares = _few(scatter, share, problem.scatter_unit)
+    points, shares = _few(scatter, share, problem.whole_error)
     final, more = weighed(scatter_coordinate(points, _lost(problem)), shares)
     if not seen.all() and np.isneginf(more).all():
         # Between nodes of a density that is rounding there may be nothing.
