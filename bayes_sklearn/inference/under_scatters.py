@@ -140,15 +140,20 @@ class UnderScatters:
         raise NotImplementedError
 
     @cached_property
-    def whole_error(self) -> float:
-        """The same of each row by itself, what it shares with others included: about where a scatter changes it."""
+    def mostly_shared(self) -> bool:
+        """Whether rows' errors, what they share included, are many times as large as what they have of their own.
+
+        A scatter then changes the rows at the size of either.
+        """
         error = self.standard_error
         if self.correlated is None or error is None:
-            return self.scatter_unit
+            return False
         if isinstance(self.correlated, Loadings):
             error = np.hypot(error, np.linalg.norm(self.correlated.values, axis=1))
         logs = np.log(np.broadcast_to(np.asarray(error), self.rows.y.shape))
-        return float(np.exp(np.average(logs, weights=self.rows.frequency))) / self.error_unit
+        whole = float(np.exp(np.average(logs, weights=self.rows.frequency))) / self.error_unit
+        many_times = 5.0
+        return whole > many_times * self.scatter_unit
 
     @cached_property
     def typical_correlated_error(self) -> float:

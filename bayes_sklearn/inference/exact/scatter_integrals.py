@@ -130,7 +130,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     if not abs(2.0 * share[::2].sum() - total) < _FINE_AGREE * total or share[-1] > _FINE_AGREE:
         return None
     scatter = scatter_at(u, lost)
-    points, shares = _few(scatter, share / total, problem.whole_error)
+    points, shares = _few(problem, scatter, share / total)
     weightings = _at_scatters(problem, rows, scatter_coordinate(points, lost))
     level = _wide_density(problem, rows, scatter_coordinate(points, lost))
     solved = Learned(
@@ -147,7 +147,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     log_spacing = float(np.log(u[1] - u[0]))
     more = np.log(np.maximum(shares, 1e-300)) + np.log(total) + highest + log_spacing
     found = solved.found(more)
-    unit, additive = problem.whole_error, problem.noise.only_scatters
+    unit, additive = problem.scatter_unit, problem.noise.only_scatters
 
     def masses() -> dict[str, tuple[Array, Array]]:  # refers to nothing that has rows
         whole = share * np.exp(_between(points, factor[:, None], scatter, unit)[:, 0] - factor.max())
@@ -207,7 +207,7 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             more = np.log(shares) + log_total - before
         return final, np.where(np.isfinite(before), more, -np.inf)
 
-    points, shares = _few(scatter, share, problem.whole_error)
+    points, shares = _few(problem, scatter, share)
     final, more = weighed(scatter_coordinate(points, _lost(problem)), shares)
     if not seen.all() and np.isneginf(more).all():
         # Between nodes of a density that is rounding there may be nothing.
@@ -219,16 +219,17 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
     )
 
 
-def _few(scatter: Array, weights: Array, error: float) -> tuple[Array, Array]:
+def _few(problem: Problem, scatter: Array, weights: Array) -> tuple[Array, Array]:
     """Return a few scatters that stand for many, and their weights.
 
     A Gauss rule in the share of the error in the two together: scatters that no row shows are alike, and so are those
     that are all there is.
     """
+    error = problem.scatter_unit
     shares = 1.0 / (1.0 + scatter / error)
     deviation = float(np.sqrt(weights @ np.square(shares - weights @ shares)))
     # Scatters that stand for those of the lattice: so many at least, more by how far they are apart, and at most.
-    fewest, more, scatters = 3, 20.0, 7
+    fewest, more, scatters = 7 if problem.mostly_shared else 3, 20.0, 7
     size = int(np.clip(np.ceil(fewest + more * deviation), fewest, scatters))
     points, masses = gauss_rule(shares[None], weights, size)
     # The share below which a scatter is none.
