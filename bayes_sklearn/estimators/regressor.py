@@ -150,18 +150,18 @@ class BayesianErrorsInVariablesRegressor(
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and PoweredCorrelation, their
-        scales learned or not, and draws nothing.
-        "importance" is for errors of features, or for other likelihoods than the normal one. "nuts" takes any.
-        "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
+        scales learned or not, and draws nothing. "importance" is for errors of features, or for other likelihoods
+        than the normal one, without groups. "nuts" takes any, but no groups beside errors of features. "auto" is the
+        first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
     chains : int, default=4
         Number of chains.
     nuts_kwargs : dict, default=None
         What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
-        with errors of features 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler`` ("nutpie";
-        "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything else that
-        the sampler takes.
+        with errors of features or groups 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler``
+        ("nutpie"; "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything
+        else that the sampler takes.
     random_state : int, RandomState instance or None, default=None
         Settles, in fit, the seed of NUTS and of the draws made later by `sample_y` and `to_arviz`.
     verbose : bool, default=False

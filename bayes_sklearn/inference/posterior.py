@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from ..measurements.compressed import Rows
+from .groups.drawn import DrawnEffects
 from .groups.effects import Effects
 from .node_covariances import Factors, NodeCovariances
 from .structural.true_features import TrueFeatures
@@ -92,7 +93,7 @@ class Posterior:
     error_share: Array | None = None
     """(G,) where B's deviations at each node are proportional to the noise, given its ratio to the prior's scale,
     (11b): the share that multiplied errors have in its variance, the scatter the rest; else None."""
-    effects: Effects | None = None
+    effects: Effects | DrawnEffects | None = None
     """Where rows are in groups: the groups' effects."""
 
     @property
@@ -141,7 +142,7 @@ class Posterior:
 
     def line(self, design: Array, members: NDArray[np.intp] | None) -> tuple[Array, Array]:
         """Return mean and variance at every node of the line at rows, (rows, G) each, in the model's units."""
-        if self.effects is None or members is None:
+        if not isinstance(self.effects, Effects) or members is None:
             return self.linear(design)
         means, variances = np.empty((2, len(design), len(self.weights)))
         terms = self.effects.layout.terms(design[:, 1:])

@@ -165,6 +165,12 @@ class Problem(UnderScatters):
         n_scales = sum(1 + len(slopes) for slopes in groupings.slopes)
         return replace(self, groupings=groupings, group_priors=(InUnit(prior, unit),) * n_scales)
 
+    @property
+    def group_prior(self) -> tuple[ScalePrior, float]:
+        """The prior of the standard deviation of every kind of groups' effects, and the unit that it is in."""
+        prior = self.group_priors[0]
+        return (prior.prior, prior.unit) if isinstance(prior, InUnit) else (prior, 1.0)
+
     def censored(self, limits: Limits) -> Problem:
         """Return the problem of rows some of whose targets are limits, or, of a normal likelihood, not there."""
         return replace(self, likelihood=with_limits(self.likelihood, limits), limits=limits)

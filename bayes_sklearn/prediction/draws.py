@@ -65,6 +65,7 @@ def draws_of(posterior: Posterior, chains: int, draws: int, rng: np.random.Gener
             posterior.auxiliary,
             posterior.scatter,
             posterior.prior_scale,
+            None if posterior.effects is None else np.arange(len(posterior.weights)),
         )
     size = chains * draws
     if posterior.log_noise_density is None and len(posterior.weights) > 1:

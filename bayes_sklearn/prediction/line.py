@@ -14,6 +14,7 @@ from ..inference.posterior import Posterior, line_mean, line_mean_and_variance, 
 from ..inference.structural.readings import most_readings
 from ..inference.structural.true_features import Line, TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
+from ..likelihoods.links import Link
 from ..measurements.checks import check_n_samples, check_seed
 from ..measurements.compressed import Rows
 from ..measurements.limits import ReadingLimits
@@ -101,6 +102,11 @@ class LinearPredictor:
         return self.has_feature_error or bool(self.posterior.covariances.root(self.weights).any())
 
     @property
+    def within(self) -> str | None:
+        """What it is spread by at the nodes, by its name in `variance_parts`; None: that is of the parameters."""
+        return "feature_error" if self.has_feature_error else None
+
+    @property
     def width(self) -> int:
         """How many numbers `at` has in hand for each row."""
         own = 8 * len(self.weights)
@@ -170,6 +176,10 @@ class LinearPredictor:
         away = lines - (lines @ self.weights)[:, None]
         within = self._true.covariance_within(self._features(slice(None)), self.by_row, self.weights)
         return np.asarray((away * self.weights) @ away.T + within)
+
+    def shared(self, link: Link) -> Array | float:
+        """Return covariances of rows' means at the nodes, (n, n), by what these leave open: here nothing."""
+        return 0.0
 
     def draws(
         self, size: int, rng: np.random.Generator
@@ -312,10 +322,11 @@ class LinearPredictive(PredictiveDistribution):
         """What the variances are made of: name to (n,) variances that add up to `var()`.
 
         ``parameters``: what the rows left open of the line; ``groups``: what is left open of the effects of the row's
-        groups given the line, all of it where these are new; ``scatter``: noise that no stated error explains (and
-        the error floor's part); ``target_error``: the stated standard error; ``finite_count``: the binomial error
-        of a share of a finite count; ``feature_error``: the errors of the new row's features. What these tell of an
-        error that the target shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
+        groups given the line, all of it where these are new (after NUTS that alone: what is left open of others is
+        among the parameters); ``scatter``: noise that no stated error explains (and the error floor's part);
+        ``target_error``: the stated standard error; ``finite_count``: the binomial error of a share of a finite
+        count; ``feature_error``: the errors of the new row's features. What these tell of an error that the target
+        shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
         """
         parts, means = self._line.variance_parts(), self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):

@@ -15,7 +15,7 @@ from ..measurements.limits import ReadingLimits
 from .correlated.new_rows import NewRows
 from .distribution import PredictiveDistribution
 from .events import EventsPredictive
-from .groups.line import GroupedLine
+from .groups.drawn import grouped_line
 from .line import LinearPredictive, LinearPredictor
 from .noise import NoiseModel, new_counts
 from .response import ResponsePredictive
@@ -89,7 +89,7 @@ def new_rows(
     if members is None:
         line = LinearPredictor.of(posterior, X, features, feature_error, feature_limits)
     else:
-        line = GroupedLine.at_rows(posterior, X, features, members)
+        line = grouped_line(posterior, X, features, members)
     if likelihood.counted:
         known = new_counts(len(X), likelihood, counts, y_err, exposure, columns)
         if known is None and likelihood.per == "exposure" and noise_model.kind == "none":

@@ -125,10 +125,10 @@ class ResponsePredictive(PredictiveDistribution):
     def variance_parts(self) -> dict[str, Array]:
         """What the variances are made of: name to (n,) variances that add up to `var()`.
 
-        ``parameters``: what the rows left open of the mean; ``scatter``: noise that no stated error explains, of
-        counts what underlying shares or rates vary about the mean; ``target_error``: the stated standard error;
-        ``finite_count``: the rest of the variance of a count by finite trials or exposure; ``feature_error``: the
-        errors of the new row's features.
+        ``parameters``: what the rows left open of the mean; ``groups``: what groups leave open of it that are new;
+        ``scatter``: noise that no stated error explains, of counts what underlying shares or rates vary about the
+        mean; ``target_error``: the stated standard error; ``finite_count``: the rest of the variance of a count by
+        finite trials or exposure; ``feature_error``: the errors of the new row's features.
         """
         parts = {name: part for name, part in self._moments.items() if name != "mean"}
         if self._likelihood.has_noise_scale and self._include_noise:
@@ -150,7 +150,7 @@ class ResponsePredictive(PredictiveDistribution):
                     first += mass * at_point
                 means = self._node_means(lines, first)[0]
                 away[rows] = means - (means @ weights)[:, None]
-            covariance = (away * weights) @ away.T
+            covariance = (away * weights) @ away.T + self._line.shared(self._likelihood.link)
         covariance[np.diag_indices(len(self))] = self.var()
         return covariance
 
@@ -237,7 +237,7 @@ class ResponsePredictive(PredictiveDistribution):
         noise = {"scatter": zero, "target_error": zero, "finite_count": zero}
         if self._likelihood.link.is_identity and self._likelihood.has_noise_scale:
             return {"mean": line.moments()[0]} | line.variance_parts() | noise
-        mean, parameters, feature_error, scatter, total = np.zeros((5, n))
+        mean, parameters, within, scatter, total = np.zeros((5, n))
         for rows in line.blocks():
             lines = line.at(rows)
             # About the mean at the middle, so that nothing cancels.
@@ -254,12 +254,12 @@ class ResponsePredictive(PredictiveDistribution):
             mean[rows] = of_node @ line.weights
             parameters[rows] = np.square(of_node - mean[rows, None]) @ line.weights
             second += np.square(apart)
-            feature_error[rows] = average(np.maximum(second, 0.0), lines.weights)
+            within[rows] = average(np.maximum(second, 0.0), lines.weights)
         found = {"mean": mean, "parameters": parameters}
-        if line.has_feature_error:
-            found["feature_error"] = feature_error
+        if line.within is not None:
+            found[line.within] = within
         else:
-            found["parameters"] = parameters + feature_error
+            found["parameters"] = parameters + within
         return found | {"scatter": scatter, "target_error": zero, "finite_count": total - scatter}
 
     def _add_variances(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...inference.groups.effects import Effects
+from ...inference.groups.effects import ScaledEffects
 from ...inference.posterior import Posterior, row_blocks
 from ...measurements.columns import Columns
 from ...measurements.groups.labels import Groupings
+from ...prediction.groups.line import effects_at
 from ...prediction.mixtures import normal as mixtures
 
 if TYPE_CHECKING:
@@ -48,25 +49,16 @@ def effects_table(
 
 
 def _moments_and_limits(
-    posterior: Posterior, effects: Effects, grouping: int, term: int, coverage: float
+    posterior: Posterior, effects: ScaledEffects, grouping: int, term: int, coverage: float
 ) -> Array:
     """Return mean, standard deviation and limits of one effect of every group, (J, 4)."""
-    layout, P = effects.layout, posterior.location.shape[1]
-    count = layout.sizes[grouping]
-    unit = effects.units[layout.scales(grouping).start + term] / effects.y_scale
+    count = effects.layout.sizes[grouping]
     found = np.empty((count, 4))
     tails = 0.5 + np.array([-0.5, 0.5]) * coverage
-    for rows in row_blocks(count, 8 * len(posterior.weights) + 8 * P):
+    for rows in row_blocks(count, 8 * len(posterior.weights) + 8 * posterior.location.shape[1]):
         size = rows.stop - rows.start
-        means, variances = np.empty((size, len(posterior.weights))), np.empty((size, len(posterior.weights)))
-        for part in range(effects.n_parts):
-            nodes = effects.nodes(part)
-            if len(nodes):
-                given = effects.effect(part, grouping, term, np.arange(rows.start, rows.stop), P)
-                means[:, nodes] = given.constant[:, None] + given.design @ posterior.location[nodes].T
-                variances[:, nodes] = posterior.covariances.take(nodes).quadratic(given.design)
-                variances[:, nodes] += given.variance[:, None] * np.square(effects.noise[nodes])
-        means, deviations = unit * means, unit * np.sqrt(variances)
+        means, variances = effects_at(posterior, grouping, term, np.arange(rows.start, rows.stop))
+        deviations = np.sqrt(variances)
         mean = means @ posterior.weights
         spread = (np.square(deviations) + np.square(means - mean[:, None])) @ posterior.weights
         limits = [

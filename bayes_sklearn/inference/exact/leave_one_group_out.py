@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ...measurements.compressed import compress
-from ..groups.effects import Open
+from ..groups.effects import Effects, Open
 from ..posterior import Posterior
 from ..problem import Problem
 from ..settings import SamplerSettings
@@ -81,7 +81,7 @@ def leave_one_group_out(problem: Problem, grouping: int) -> GroupsLeftOut:
 def _log_density(problem: Problem, posterior: Posterior, rows: Index, frequency: Array) -> float:
     """Return the log density of some targets together under a posterior, in the data's unit."""
     effects, members, scaling = posterior.effects, problem.rows.members, problem.scaling
-    if effects is None or members is None:
+    if not isinstance(effects, Effects) or members is None:
         raise AssertionError  # for the type checker
     design = problem.design_at(rows)
     data = problem.observations().take(rows)

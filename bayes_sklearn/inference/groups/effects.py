@@ -5,15 +5,16 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AtScales", "Conditional", "Effects", "Layout", "cholesky", "forward"]
+__all__ = ["AtScales", "Conditional", "Effects", "Layout", "ScaledEffects", "cholesky", "forward"]
 
 Array = NDArray[np.float64]
 
@@ -126,8 +127,37 @@ class Conditional(NamedTuple):
         return found
 
 
+class ScaledEffects(ABC):
+    """Effects of groups on a scale."""
+
+    layout: Layout
+    x_mean: Array
+    x_scale: Array
+    y_mean: float
+    y_scale: float
+
+    @property
+    @abstractmethod
+    def scales(self) -> Array:
+        """(G, scales) standard deviations of the effects at the nodes, on the data's scale."""
+
+    @property
+    def units(self) -> Array:
+        """(scales,) the model's units of the effects."""
+        return self.layout.units(self.x_scale, self.y_scale)
+
+    @property
+    def by_key(self) -> dict[str, Array]:
+        """Standard deviations, (G,) each, by their names in `Posterior.scale_masses`."""
+        return {f"group_std_{k}": self.scales[:, k] for k in range(self.layout.n_scales)}
+
+    def on_scale(self, x_mean: Array, x_scale: Array, y_mean: float, y_scale: float) -> Self:
+        """Return them with the data's scale."""
+        return replace(self, x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True, eq=False)
-class Effects:
+class Effects(ScaledEffects):
     """The posterior of the effects of groups, given B at each node, (72); in the model's units."""
 
     layout: Layout
@@ -153,20 +183,9 @@ class Effects:
         """T."""
         return len(self.ratios)
 
-    @property
-    def units(self) -> Array:
-        """(scales,) the model's units of the effects."""
-        return self.layout.units(self.x_scale, self.y_scale)
-
     @cached_property
     def scales(self) -> Array:
-        """(G, scales) standard deviations of the effects at the nodes."""
         return self.ratios[self.node] * self.noise[:, None] * self.units
-
-    @property
-    def by_key(self) -> dict[str, Array]:
-        """Standard deviations, (G,) each, by their names in `Posterior.scale_masses`."""
-        return {f"group_std_{k}": self.scales[:, k] for k in range(self.layout.n_scales)}
 
     def nodes(self, part: int) -> Index:
         """Return the nodes of a part."""
@@ -246,10 +265,6 @@ class Effects:
         slopes = self.layout.slopes[self.layout.main]
         first = self.layout.n_columns
         return rest[:, :, [first, *(first + 1 + place for place in slopes)]]
-
-    def on_scale(self, x_mean: Array, x_scale: Array, y_mean: float, y_scale: float) -> Effects:
-        """Return them with the data's scale."""
-        return replace(self, x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)
 
     def line(self, part: int, x: Array, members: Index) -> Conditional:
         """Return the line at rows, of features in the data's units, on the data's scale: of B about ``x_mean``."""

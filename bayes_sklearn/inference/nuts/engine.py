@@ -18,8 +18,8 @@ NAME = "nuts"
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if problem.groupings is not None:
-        return "it has no effects of groups (group_column)"
+    if problem.groupings is not None and problem.feature_errors is not None:
+        return "it has no effects of groups (group_column) beside errors in X, or NaN"
     if problem.correlated is not None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
     if problem.feature_errors is not None and problem.feature_errors.readings is not None:
@@ -52,7 +52,8 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
     if problem.feature_errors is None:
-        of = compressed_rows if problem.likelihood.is_normal else rows
+        compressed = problem.likelihood.is_normal and problem.groupings is None
+        of = compressed_rows if compressed else rows
     else:
         linear = problem.likelihood.is_normal and problem.n_components == 1 and not problem.outliers
         linear = linear and problem.truncation is None
@@ -60,7 +61,9 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     # With errors of features, where the true ones' spread may be small, the posterior is bent: not in the coordinates
     # of what data and priors tell, but for a noise that may be small as well.
     straight = of is mixture_data and problem.n_components == 1 and is_regressed(problem)
-    accept = 0.95 if problem.feature_errors is not None and not straight else 0.9
+    # So it is of few groups, whose standard deviation may be small or large.
+    accept = 0.95 if problem.groupings is not None else 0.9
+    accept = 0.95 if problem.feature_errors is not None and not straight else accept
     if straight and not problem.has_noise_scale:
         accept = 0.8
     options = SamplerOptions.of(settings, accept)

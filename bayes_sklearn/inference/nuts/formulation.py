@@ -86,7 +86,18 @@ def structure(problem: Problem) -> tuple[object, ...]:
     if isinstance(problem.coef_prior, PoweredCorrelation):
         powers, cauchy = np.size(problem.coef_prior.power), signal_prior(problem.coef_prior).cauchy
     limits = None if problem.truncation is None else tuple(np.isfinite(problem.truncation))
-    return problem.noise, problem.rows.n_features, of_features, likelihood, kinds, powers, cauchy, limits
+    groups = None if problem.groupings is None else (problem.groupings.sizes, problem.groupings.slopes)
+    return (
+        problem.noise,
+        problem.rows.n_features,
+        of_features,
+        likelihood,
+        kinds,
+        powers,
+        cauchy,
+        limits,
+        groups,
+    )
 
 
 def packed(data: Mapping[str, Array | float]) -> dict[str, Array]:
@@ -143,6 +154,18 @@ def nodes_of(
     )
 
 
+def picked(draws: Draws, seed: int) -> tuple[NDArray[np.intp] | None, Array | None]:
+    """Return a geometry of the coefficients' prior for each draw, and their probabilities; None: there is one."""
+    if "geometry" not in draws.values:
+        return None, None
+    log_density = draws.flat("geometry")
+    probability = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    probability /= probability.sum(axis=1, keepdims=True)
+    size = len(probability)
+    below = np.random.default_rng(seed).random(size)[:, None] > probability.cumsum(axis=1)[:, :-1]
+    return below.sum(axis=1), probability.mean(axis=0)
+
+
 def following_nodes(
     problem: Problem,
     draws: Draws,
@@ -151,13 +174,9 @@ def following_nodes(
     auxiliary: Mapping[str, Array] | None = None,
 ) -> Posterior:
     """Return draws of coefficients that follow their prior as nodes: each of one of its geometries, (18b)."""
-    B, geometry = draws.flat("B"), None
-    if "geometry" in draws.values:
-        log_density = draws.flat("geometry")
-        probability = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-        probability /= probability.sum(axis=1, keepdims=True)
-        below = np.random.default_rng(seed).random(len(B))[:, None] > probability.cumsum(axis=1)[:, :-1]
-        B, geometry = B[np.arange(len(B)), below.sum(axis=1)], probability.mean(axis=0)
+    B, (chosen, geometry) = draws.flat("B"), picked(draws, seed)
+    if chosen is not None:
+        B = B[np.arange(len(B)), chosen]
     location = np.zeros((len(B), problem.rows.n_features + 1))
     location[:, int(not problem.fit_intercept) :] = B
     return replace(

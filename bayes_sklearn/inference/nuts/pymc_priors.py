@@ -88,6 +88,8 @@ def priors_of(problem: Problem) -> dict[str, Any]:
         priors["noise_prior"] = problem.noise_prior
     if problem.noise.combined:
         priors["scatter_prior"] = problem.scatter_prior
+    if problem.group_priors:
+        priors["group_prior"] = problem.group_prior[0]
     others = (other for other in problem.auxiliary if other.name not in ("noise_scale", "scatter"))
     priors |= {f"{other.name}_prior": other.prior for other in others}
     return priors

@@ -26,6 +26,8 @@ from ..problem import Problem
 from ..propriety import check_proper
 from ..settings import SamplerSettings
 from .formulation import Draws, Formulation, following_nodes, nodes_of, unpacked
+from .groups.graph import GroupsAt, effects_of, n_coordinates
+from .groups.rough_fit import GroupTable, RoughFit, Shifted, group_columns, rough_fit
 from .prior_coordinates import (
     coefficients_given_scales,
     gaussian_given_scale,
@@ -71,26 +73,33 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         mixture = prior.n_coordinates(p) if isinstance(prior, ScaleMixture) else 0
         with pm.Model() as model:
             given = unpacked(data)
-            u = pm.Flat("u", shape=at + (prior.scale_prior is not None) + mixture)
+            end = at + (prior.scale_prior is not None) + mixture
+            u = pm.Flat("u", shape=end + n_coordinates(problem))
             values, terms = likelihood_values(problem, given, u[k:at])
             columns = given["factor"].T
             seen = observations(problem, given, columns[k + 1 :])
             more = rows_say(problem, given, values) if problem.has_noise_scale else 1.0
+            groups = None if problem.groupings is None else GroupsAt.of(problem, given, u[end:], more, terms)
+            given = given if groups is None else given | groups.graph.marginal(given, more)
             if mixture:
                 unit = unit_of(problem.likelihood, values, seen, given["pooled"], columns[-1])
-                scales = problem.coef_prior.scales(u[at:], of_role(given, "coef_prior"), unit)
+                scales = problem.coef_prior.scales(u[at:end], of_role(given, "coef_prior"), unit)
                 for name, value in scales.named.items():
                     pm.Deterministic(name, value)
                 B, of_B = _given_scales(problem, given, scales.sd, u[:k], more)
-                eta = columns[k] + pt.dot(B - given["start"], columns[:k])
-                of_rows = problem.likelihood.graph(eta, values, seen)
-                terms += [scales.log_density, *of_B, pt.dot(of_rows, columns[-1])]
+                own, log_prior = B - given["start"], sum(of_B)
+                terms.append(scales.log_density)
             else:
                 scale, of_scale = learned_scale(problem, given, u[at:])
                 found = following_prior(problem, given, u[:k], more, scale)
-                eta = columns[k] + pt.dot(found.own, columns[:k])
-                of_rows = problem.likelihood.graph(eta, values, seen)
-                terms += [*of_scale, over_geometries(found.log_prior + pt.dot(of_rows, columns[-1]))]
+                own, log_prior = found.own, found.log_prior
+                terms += of_scale
+            eta = columns[k] + pt.dot(own, columns[:k])
+            if groups is not None:
+                of_groups, log_density = groups.line(own, columns[k + 1 + n_row_columns(problem) : -1])
+                eta, log_prior = eta + of_groups, log_prior + log_density
+            of_rows = problem.likelihood.graph(eta, values, seen)
+            terms.append(over_geometries(log_prior + pt.dot(of_rows, columns[-1])))
             pm.Potential("log_posterior", sum(terms))
     return model
 
@@ -158,9 +167,10 @@ class Approximation:
     """(A, A) a root of the covariance of the likelihood's own parameters' coordinates."""
 
     @classmethod
-    def of(cls, problem: Problem) -> Approximation:
-        """Return the approximation of a problem without errors of features."""
-        density = RegressionDensity(problem.gaussian_like())
+    def of(cls, problem: Problem, shift: Array | None = None) -> Approximation:
+        """Return the approximation of a problem without errors of features, with a part of its line that is known."""
+        like = problem.gaussian_like()
+        density = RegressionDensity(like) if shift is None else Shifted(like, shift=shift)
         k = density.n_coefficients
         following, component = find_proposal(density)
         point = component.center
@@ -170,6 +180,18 @@ class Approximation:
         if len(root):
             root = np.asarray(np.linalg.cholesky(root), dtype=np.float64)
         return cls(density, following, point, root)
+
+    @classmethod
+    def with_groups(cls, problem: Problem) -> tuple[Approximation, RoughFit]:
+        """Return the approximation beside groups' effects, and that of these: they are found in turns."""
+        found, table, groups = cls.of(problem), GroupTable.of(problem), None
+        k = found.density.n_coefficients
+        for _ in range(3 if problem.auxiliary else 1):
+            groups = rough_fit(table, found.density.wide, found.point[k:], groups)
+            found = cls.of(problem, groups.shift)
+        if groups is None:
+            raise AssertionError  # for the type checker
+        return found, groups
 
     def intercept_deviation(self) -> float:
         """Return the intercept's standard deviation in the model's units given the other parameters."""
@@ -246,21 +268,27 @@ def likelihood_data(problem: Problem) -> dict[str, Array | float]:
         Where the posterior is improper.
     """
     check_proper(problem.gaussian_like())
-    found = Approximation.of(problem)
+    groups: RoughFit | None = None
+    if problem.groupings is None:
+        found = Approximation.of(problem)
+    else:
+        found, groups = Approximation.with_groups(problem)
     k, rows, mixture = (
         found.density.n_coefficients,
         problem.rows,
         isinstance(problem.coef_prior, ScaleMixture),
     )
     arrays = of_likelihood(problem) | auxiliary_arrays(problem, found.point[k:], found.root)
-    arrays |= _given_mixture(problem, found) if mixture else _following(problem, found)
+    arrays |= _given_mixture(problem, found, groups) if mixture else _following(problem, found, groups)
     arrays |= _of_noise(problem, found)
+    if groups is not None:
+        arrays |= groups.arrays(None if mixture else np.asarray(arrays["basis"]), np.asarray(arrays["start"]))
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
     design = np.concatenate([block for _, block in problem.design_blocks()])
     # What B makes of a row is taken from its start, too.
-    line = design @ arrays["start"]
+    line, of_groups = design @ arrays["start"], group_columns(problem, design)
     design = design if mixture else design @ arrays["basis"]
-    columns = np.column_stack([design, line, row_columns(problem.observations()), frequency])
+    columns = np.column_stack([design, line, row_columns(problem.observations()), *of_groups, frequency])
     arrays["factor"] = columns[frequency > 0.0]
     return arrays
 
@@ -275,17 +303,21 @@ def _of_noise(problem: Problem, found: Approximation) -> dict[str, Array | float
     return {"resolution": resolution, "typical_error": error, "variance": variance}
 
 
-def _following(problem: Problem, found: Approximation) -> dict[str, Array | float]:
+def _following(problem: Problem, found: Approximation, groups: RoughFit | None) -> dict[str, Array | float]:
     """Return the coordinates of coefficients that follow their prior, (18a), by the rows' log density about the mode.
 
-    Where that is depends on the prior's scale, and the other way round: it is looked for in turns.
+    Where that is depends on the prior's scale, and the other way round: it is looked for in turns. With groups'
+    effects integrated over, the density is known about one point.
     """
     density, k = found.density, found.density.n_coefficients
     prior = gaussian_given_scale(problem)
     inverse, point = np.linalg.inv(density.basis), found.point
     for _ in range(20):
         B = density.coefficients(point[None])[0]
-        curvature, pull = _quadratic(problem, replace(found, point=point), B)
+        if groups is None:
+            curvature, pull = _quadratic(problem, replace(found, point=point), B)
+        else:
+            curvature, pull = groups.marginal(density.offset)
         unit = np.sqrt(np.maximum(np.diag(curvature), 1e-300))
         values, vectors = np.linalg.eigh(curvature / np.outer(unit, unit))
         root = np.sqrt(np.maximum(values, 1e-12 * values[-1]))
@@ -297,22 +329,28 @@ def _following(problem: Problem, found: Approximation) -> dict[str, Array | floa
         longest = float(np.abs(rows @ density.basis @ step).max())
         # No step is longer than 10 standard deviations, and the last one less than 0.1.
         point = np.append(point[:k] + step * min(1.0, 10.0 / max(longest, 1e-300)), point[k:])
-        if longest < 0.1:
+        if longest < 0.1 or groups is not None:
             break
     if prior.scale_prior is not None:
         arrays["log_prior_scale"] = likely.log_scale
     return arrays
 
 
-def _given_mixture(problem: Problem, found: Approximation) -> dict[str, Array | float]:
+def _given_mixture(
+    problem: Problem, found: Approximation, groups: RoughFit | None
+) -> dict[str, Array | float]:
     """Return what places coefficients given a mixture's scales, (37)."""
     density = found.density
     curvature, pull = _quadratic(problem, found, density.coefficients(found.point[None])[0])
+    deviation = found.intercept_deviation()
+    if groups is not None:
+        curvature, pull = groups.marginal(density.offset)
+        deviation = max(deviation, float(np.maximum(curvature[0, 0], 1e-300)) ** -0.5)
     arrays: dict[str, Array | float] = {"curvature": curvature, "rows_pull": pull, "start": density.offset}
     arrays["pooled"] = problem.pooled_mean / problem.rate_unit
     if problem.fit_intercept:
         # It is placed as if its prior were no wider than 30 of its own deviations.
-        arrays["intercept_scale"] = min(float(density.wide[1][0]), 30.0 * found.intercept_deviation())
+        arrays["intercept_scale"] = min(float(density.wide[1][0]), 30.0 * deviation)
     return arrays
 
 
@@ -343,9 +381,12 @@ def _posterior(problem: Problem, seed: int, draws: Draws) -> Posterior:
     """Return draws as nodes."""
     auxiliary = {parameter.name: draws.flat(parameter.name) for parameter in problem.auxiliary}
     scale, scatter = auxiliary.pop("noise_scale", None), auxiliary.pop("scatter", None)
+    of_groups = effects_of(problem, draws, seed)
     if not isinstance(problem.coef_prior, ScaleMixture):
-        return replace(following_nodes(problem, draws, seed, scale, auxiliary), scatter=scatter)
-    scales = draws.without("B", "noise_scale", "scatter", *auxiliary)
+        nodes = following_nodes(problem, draws, seed, scale, auxiliary)
+        return replace(nodes, scatter=scatter, effects=of_groups)
+    scales = draws.without("B", "noise_scale", "scatter", "effects", "group_scales", *auxiliary)
     location = np.zeros((len(draws.flat("u")), problem.rows.n_features + 1))
     location[:, int(not problem.fit_intercept) :] = draws.flat("B")
-    return replace(nodes_of(location, scale, draws, scales, auxiliary), scatter=scatter)
+    nodes = nodes_of(location, scale, draws, scales, auxiliary)
+    return replace(nodes, scatter=scatter, effects=of_groups)

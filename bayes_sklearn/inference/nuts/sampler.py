@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ...measurements.messages import warn
 from .._compat import diagnostics, numba_in_vectors, one_blas_thread, quietly
+from ..groups.drawn import DrawnEffects
 from ..posterior import Posterior
 from ..problem import Problem
 from ..settings import SamplerSettings
@@ -94,6 +95,10 @@ def check_convergence(
     if posterior.true_features is not None:
         variances = np.diagonal(posterior.true_features.variance, axis1=1, axis2=2)
         draws["true features' spread"] = chains.split(np.sqrt(variances))
+    effects = posterior.effects
+    if isinstance(effects, DrawnEffects):
+        draws["standard deviations of groups"] = chains.split(effects.scales)
+        draws["effects of groups"] = chains.split(effects.values[effects.layout.main])
     draws |= {name.replace("_", " "): values for name, values in chains.scales.items() if values.ndim == 2}
     found = diagnostics(draws)
     r_hat = _worst(found["r_hat"], np.nanmax)

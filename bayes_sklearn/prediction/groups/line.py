@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...inference.groups.drawn import DrawnEffects
 from ...inference.groups.effects import Conditional, Effects
 from ...inference.posterior import Posterior, row_blocks
 from ...measurements.compressed import Rows
 from ..line import LinearPredictor
 from ..mixtures.parts import Lines
 
-__all__ = ["GroupedLine", "drawn_effects"]
+__all__ = ["GroupedLine", "drawn_effects", "effects_at", "standard_normals"]
 
 Array = NDArray[np.float64]
 
@@ -40,6 +41,10 @@ class GroupedLine(LinearPredictor):
         return True
 
     @property
+    def within(self) -> str | None:
+        return "groups"
+
+    @property
     def width(self) -> int:
         return 8 * len(self.weights) + 8 * self.posterior.location.shape[1]
 
@@ -48,6 +53,8 @@ class GroupedLine(LinearPredictor):
 
     def at(self, rows: slice) -> Lines:
         means, variances, left = self._at(rows)
+        if not self.is_spread:
+            return Lines(self.weights, means, np.zeros((1, 1)))
         variances += left
         return Lines(self.weights, means, variances)
 
@@ -99,7 +106,9 @@ class GroupedLine(LinearPredictor):
                     continue
                 found[:, drawn] = given.constant[:, None] + given.design @ coefficients[drawn].T
                 for place, left in enumerate(given.open):
-                    standard = _standard(left.group, left.loadings.shape[1], len(drawn), (seed, part, place))
+                    standard = standard_normals(
+                        left.group, left.loadings.shape[1], len(drawn), (seed, part, place)
+                    )
                     found[:, drawn] += noise[drawn] * np.einsum("nq,nqd->nd", left.loadings, standard)
             return found
 
@@ -107,7 +116,7 @@ class GroupedLine(LinearPredictor):
 
     @property
     def _effects(self) -> Effects:
-        if self.posterior.effects is None:
+        if not isinstance(self.posterior.effects, Effects):
             raise ValueError("The posterior knows nothing of groups.")
         return self.posterior.effects
 
@@ -143,11 +152,33 @@ class GroupedLine(LinearPredictor):
         return found
 
 
+def effects_at(posterior: Posterior, grouping: int, term: int, groups: Index) -> tuple[Array, Array]:
+    """Return mean and variance of one effect of some groups at every node, (groups, G) each, on the data's scale."""
+    effects, P = posterior.effects, posterior.location.shape[1]
+    if isinstance(effects, DrawnEffects):
+        means = effects.of(grouping, term)[:, groups].T
+        return means, np.zeros_like(means)
+    if effects is None:
+        raise AssertionError  # for the type checker
+    unit = effects.units[effects.layout.scales(grouping).start + term] / effects.y_scale
+    means, variances = np.empty((2, len(groups), len(posterior.weights)))
+    for part in range(effects.n_parts):
+        nodes = effects.nodes(part)
+        if len(nodes):
+            given = effects.effect(part, grouping, term, groups, P)
+            means[:, nodes] = given.constant[:, None] + given.design @ posterior.location[nodes].T
+            variances[:, nodes] = posterior.covariances.take(nodes).quadratic(given.design)
+            variances[:, nodes] += given.variance[:, None] * np.square(effects.noise[nodes])
+    return unit * means, unit**2 * variances
+
+
 def drawn_effects(
     posterior: Posterior, grouping: int, term: int, coefficients: Array, nodes: Index, seed: int
 ) -> Array:
     """Return draws of one effect of every group, (size, J), beside those of B and `GroupedLine.drawn`."""
     effects = posterior.effects
+    if isinstance(effects, DrawnEffects):
+        return effects.of(grouping, term)[nodes]
     if effects is None:
         raise AssertionError  # for the type checker
     layout, size = effects.layout, len(nodes)
@@ -161,13 +192,13 @@ def drawn_effects(
         given = effects.effect(part, grouping, term, np.arange(count), coefficients.shape[1])
         values = given.constant[:, None] + given.design @ coefficients[drawn].T
         for place, left in enumerate(given.open):
-            standard = _standard(left.group, left.loadings.shape[1], len(drawn), (seed, part, place))
+            standard = standard_normals(left.group, left.loadings.shape[1], len(drawn), (seed, part, place))
             values += effects.noise[nodes[drawn]] * np.einsum("nq,nqd->nd", left.loadings, standard)
         found[drawn] = unit * values.T
     return found
 
 
-def _standard(group: Index | None, width: int, size: int, seed: tuple[int, int, int]) -> Array:
+def standard_normals(group: Index | None, width: int, size: int, seed: tuple[int, int, int]) -> Array:
     """Return standard normal numbers that rows of a group share, (n or 1, width, draws), the same in all blocks."""
     if group is None:
         rng = np.random.default_rng(seed)

@@ -1,0 +1,138 @@
+"""The linear predictor at new rows of groups, where a sampler has drawn the effects of those that were fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...inference.groups.drawn import DrawnEffects
+from ...inference.posterior import Posterior, row_blocks
+from ...likelihoods.links import Link
+from .line import GroupedLine, standard_normals
+
+__all__ = ["DrawnLine", "grouped_line"]
+
+Array = NDArray[np.float64]
+
+Index = NDArray[np.intp]
+
+
+class DrawnLine(GroupedLine):
+    """At every draw the linear predictor of rows in groups: a number, or, of new groups, normal."""
+
+    @cached_property
+    def is_spread(self) -> bool:
+        return any(True for _ in self._drawn.new(np.zeros((len(self), self._p)), self._members))
+
+    @property
+    def width(self) -> int:
+        return 2 * len(self.weights)
+
+    def mean(self) -> Array:
+        mean, effects = np.empty(len(self)), self._drawn.averaged(self.weights)
+        for rows in row_blocks(len(self), 4 * (self._p + 1)):
+            x, members = self._features(rows), self._members[rows]
+            mean[rows] = self._design(rows) @ self.posterior.mean + effects.line(x, members)[:, 0]
+        return mean
+
+    def shared(self, link: Link) -> Array | float:
+        """Return covariances of rows' means at the nodes, (n, n), by effects of new groups that both rows are of.
+
+        Of functions of two normal numbers by their Hermite series, in powers of the correlation (Mehler's formula).
+        """
+        n, weights, members = len(self), self.weights, self._members
+        covariance, kinds = np.zeros((n, n)), list(self._drawn.new(self._features(slice(None)), members))
+        new = np.unique(np.concatenate([rows for _, rows, _ in kinds])) if kinds else np.zeros(0, np.intp)
+        if not len(new):
+            return 0.0
+        series, sds = self._series(link, new)
+        for i, row in enumerate(new.tolist()):
+            across = np.zeros((len(new), len(weights)))
+            for k, rows, loadings in kinds:
+                own = np.flatnonzero((members[rows, k] == members[row, k]) & (row in rows))
+                if len(own):
+                    squares = np.square(self._drawn.deviations[:, self._drawn.layout.scales(k)])
+                    products = loadings[own] * loadings[np.searchsorted(rows, row)]
+                    across[np.searchsorted(new, rows[own])] += products @ squares.T
+            others = np.flatnonzero(across.any(axis=1))
+            correlation = across[others] / (sds[others] * sds[i])
+            total, power = np.zeros_like(correlation), np.ones_like(correlation)
+            for order, part in enumerate(series, start=1):
+                power *= correlation / order
+                total += power * part[others] * part[i]
+            covariance[row, new[others]] = total @ weights
+        return covariance
+
+    def _series(self, link: Link, rows: Index) -> tuple[list[Array], Array]:
+        """Return Hermite coefficients of means, from the first order, (rows, G) each, and deviations of lines."""
+        points, masses = np.polynomial.hermite_e.hermegauss(15)
+        means, _, left = (part[rows] for part in self._at(slice(None)))
+        sds = np.sqrt(left)
+        orders = np.polynomial.hermite_e.hermevander(points, 8)[:, 1:] * (masses / masses.sum())[:, None]
+        series = [np.zeros_like(means) for _ in range(orders.shape[1])]
+        for point, of_point in zip(points, orders, strict=True):
+            value = link.mean(means + point * sds)
+            for part, factor in zip(series, of_point, strict=True):
+                part += factor * value
+        return series, sds
+
+    def covariance(self) -> Array:
+        n, weights, x = len(self), self.weights, self._features(slice(None))
+        lines = self._at(slice(None))[0]
+        away, covariance = lines - (lines @ weights)[:, None], np.zeros((n, n))
+        for k, rows, loadings in self._drawn.new(x, self._members):
+            squares = weights @ np.square(self._drawn.deviations[:, self._drawn.layout.scales(k)])
+            own = self._members[rows, k]
+            shared = (loadings * squares) @ loadings.T * (own[:, None] == own)
+            covariance[np.ix_(rows, rows)] += shared
+        return np.asarray(covariance + (away * weights) @ away.T)
+
+    def drawn(self, coefficients: Array, nodes: Index, seed: int) -> Callable[[slice], Array]:
+        effects, deviations = self._drawn.take(nodes), self._drawn.deviations[nodes]
+
+        def line(rows: slice) -> Array:
+            x, members = self._features(rows), self._members[rows]
+            found = self._design(rows) @ coefficients.T + effects.line(x, members)
+            for k, new, loadings in effects.new(x, members):
+                own = effects.layout.scales(k)
+                standard = standard_normals(members[new, k], loadings.shape[1], len(nodes), (seed, 0, k))
+                found[new] += np.einsum("nr,dr,nrd->nd", loadings, deviations[:, own], standard)
+            return found
+
+        return line
+
+    @property
+    def _drawn(self) -> DrawnEffects:
+        if not isinstance(self.posterior.effects, DrawnEffects):
+            raise AssertionError  # for the type checker
+        return self.posterior.effects
+
+    @property
+    def _members(self) -> Index:
+        if self.members is None:
+            raise AssertionError  # for the type checker
+        return self.members
+
+    @property
+    def _p(self) -> int:
+        return self.posterior.location.shape[1] - 1
+
+    def _at(self, rows: slice) -> tuple[Array, Array, Array]:
+        x, effects, members = self._features(rows), self._drawn, self._members[rows]
+        means = self.posterior.linear(self._design(rows))[0] + effects.line(x, members)
+        left = np.zeros_like(means)
+        for k, new, loadings in effects.new(x, members):
+            squares = np.square(effects.deviations[:, effects.layout.scales(k)])
+            left[new] += np.square(loadings) @ squares.T
+        return means, np.zeros_like(means), left
+
+
+def grouped_line(
+    posterior: Posterior, X: NDArray[np.floating], features: Index | None, members: Index
+) -> GroupedLine:
+    """Return the linear predictor of n rows in groups; arguments as for `LinearPredictor.of`."""
+    of = DrawnLine if isinstance(posterior.effects, DrawnEffects) else GroupedLine
+    return of.at_rows(posterior, X, features, members)
