@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from . import adapters, correlated_cases, feature_cases, nuts_cases, scaling, share_cases, streaming_cases
+from . import (
+    adapters,
+    correlated_cases,
+    feature_cases,
+    group_cases,
+    nuts_cases,
+    scaling,
+    share_cases,
+    streaming_cases,
+)
 from .adapters import Adapter
 from .data import Table, measured, one_error, phones, scattered, shares, sparse
 from .fresh import import_seconds, run_probe
@@ -286,6 +295,15 @@ CASES: dict[str, Case] = {
         {"rows": 100_000, "columns": 5, "nights": 5},
         {"rows": 60, "columns": 2, "nights": 2},
     ),
+    **{
+        f"groups-{rows}{'-slopes' * slopes}": Case(
+            group_cases.fit,
+            {"rows": rows, "columns": 10, "groups": rows // 100, "slopes": slopes},
+            {"rows": 80, "columns": 2, "groups": 8, "slopes": slopes},
+        )
+        for rows in (100_000, 1_000_000)
+        for slopes in (0, 1)
+    },
     "star98-binomial": Case(share_cases.fit("binomial"), {"rows": 303}, {"rows": 60}),
     "star98-beta-binomial": Case(share_cases.fit("beta_binomial"), {"rows": 303}, {"rows": 60}),
     **{

@@ -65,6 +65,7 @@ M, S, E = measured(N), shares(N), noisy_features(N)
 SKEWED = np.random.default_rng(0).exponential(size=N)
 SKEWED_X = np.column_stack([SKEWED + 0.3 * np.random.default_rng(1).normal(size=N), E.X[:, 1]])
 FRAME = pd.DataFrame({"a": S.X[:, 0], "b": S.X[:, 1], "messages": S.counts})
+GROUPED = pd.DataFrame({"x": M.X[:, 0], "g": [f"g{i % 7}" for i in range(N)], "h": np.arange(N) % 4})
 WITH_ERRORS = pd.DataFrame({"x": E.X[:, 0], "z": E.X[:, 1], "x_err": E.X_err[:, 0]})
 GRID = {"coef_prior__sigma": [0.1, 1.0], "noise_prior": [HalfNormal(), Exponential(), Flat()]}
 
@@ -72,6 +73,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     # The model; what it is fitted to; what it predicts.
     "plain": (Regressor(), {"X": M.X, "y": M.y}, {}),
     "known errors": (Regressor(noise="known"), {"X": M.X, "y": M.y, "y_err": M.y_err}, {"y_err": 0.3}),
+    "groups": (Regressor(group_column=["g", "h"]), {"X": GROUPED, "y": M.y}, {}),
     "additive": (Regressor(noise="additive"), {"X": M.X, "y": M.y, "y_err": M.y_err}, {}),
     "shared errors": (
         Regressor(),
@@ -364,7 +366,7 @@ def test_a_damaged_file_gives_an_error_or_the_same_predictions(way: str, tmp_pat
     found, cut = json.loads(result.stdout)
     assert found["half"] == found["different"] == 0
     assert found["error"] > 0.95 * positions
-    assert found["no model"] <= 0.001 * positions  # pickle itself ends early
+    assert found["no model"] <= 0.002 * positions  # pickle itself ends early
     # A compressed file may lose the end of its own checksum.
     assert set(cut) <= ({"error", "same"} if way == "compressed" else {"error"})
 

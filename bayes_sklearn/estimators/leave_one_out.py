@@ -302,7 +302,9 @@ class LeaveOneOutMixin:
         """Refuse rows that do not give the posterior that the model has."""
         # Posterior means that differ by more than this, in standard deviations, are not of the same rows; nor where
         # few nodes stand for the scales of prior and scatter.
-        same, about_same = 1e-4, 1e-2
+        # Less so where a scatter changes rows at the size of errors that they share, and at that of their own.
+        scattered = self._fitted.told is not None and self._fitted.noise_model.noise.scatters
+        same, about_same = 1e-4, 5e-2 if scattered else 1e-2
         scaling, fitted = problem.scaling, self._fitted.posterior
         coef = location[len(location) - len(scaling.x_scale) :] * scaling.y_scale / scaling.x_scale
         mean = np.append(0.0, coef)

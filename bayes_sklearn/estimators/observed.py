@@ -173,9 +173,8 @@ def observed_rows(
     given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
     if sample_weight is not None and errors.weight_type == "frequency":
         given["sample_weight"] = errors.frequency
-    used = rows.used
     return Observed(
-        np.array(rows.take(used), dtype=np.float64),
+        np.array(rows.take(used := rows.used), dtype=np.float64),
         target[used].copy(),
         labels_of(index, len(target))[used],
         None if standard_error is None else np.broadcast_to(standard_error, target.shape)[used].copy(),

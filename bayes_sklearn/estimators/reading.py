@@ -150,8 +150,7 @@ def read(
     if not len(columns.feature_names) and not model.fit_intercept:
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
-    likelihood = resolve_likelihood(model.likelihood)
-    unknown = np.isnan(target)
+    likelihood, unknown = resolve_likelihood(model.likelihood), np.isnan(target)
     check_known(gaps := columns.missing(table), unknown, columns, table, batch=batch)
     as_given = anything_known(target, counted=likelihood.counted)
     n, normal = len(table), likelihood.is_normal
@@ -401,9 +400,8 @@ def prior_of(model: Any, role: str, kind: type[Prior], size: int) -> Any:
             return Flat()  # rates have a unit, and features an origin, that no prior knows
         return default_prior(role, likelihood)
     if not isinstance(prior, kind):
-        wanted = "coefficients"
-        if kind is ScalePrior:
-            wanted = "the groups' standard deviations" if role == "group_prior" else "the noise scale"
+        of_scales = "the groups' standard deviations" if role == "group_prior" else "the noise scale"
+        wanted = of_scales if kind is ScalePrior else "coefficients"
         fitting = "HalfNormal() or HalfStudentT()" if kind is ScalePrior else "Normal() or Flat()"
         raise TypeError(f"{role} must be a prior for {wanted}, such as {fitting}, got {shown(prior)}.")
     if isinstance(prior, ScaleMixture) and role == "intercept_prior":
@@ -421,10 +419,8 @@ def prior_of(model: Any, role: str, kind: type[Prior], size: int) -> Any:
 
 def default_prior(role: str, likelihood: Likelihood) -> Prior:
     """Return the prior of a role for which none is given; it may be shared, and is not to be changed."""
-    if role == "noise_prior":
-        return HalfNormal()
-    if role == "group_prior":
-        return HalfStudentT(nu=3.0)
+    if role in ("noise_prior", "group_prior"):
+        return HalfNormal() if role == "noise_prior" else HalfStudentT(nu=3.0)
     return likelihood.intercept_prior if role == "intercept_prior" else likelihood.coef_prior
 
 

@@ -134,6 +134,27 @@ class UnderScatters:
         state = compress(rows, self.standard_error)
         return replace(self, rows=rows, state=state, scaling=scaling, correlated=None, remembered=None)
 
+    @property
+    def scatter_unit(self) -> float:
+        """Geometric mean of the known errors, in the model's units."""
+        raise NotImplementedError
+
+    @cached_property
+    def mostly_shared(self) -> bool:
+        """Whether rows' errors, what they share included, are many times as large as what they have of their own.
+
+        A scatter then changes the rows at the size of either.
+        """
+        error = self.standard_error
+        if self.correlated is None or error is None:
+            return False
+        if isinstance(self.correlated, Loadings):
+            error = np.hypot(error, np.linalg.norm(self.correlated.values, axis=1))
+        logs = np.log(np.broadcast_to(np.asarray(error), self.rows.y.shape))
+        whole = float(np.exp(np.average(logs, weights=self.rows.frequency))) / self.error_unit
+        many_times = 5.0
+        return whole > many_times * self.scatter_unit
+
     @cached_property
     def typical_correlated_error(self) -> float:
         """One over the root of the mean eigenvalue of the inverse covariance, in the model's units."""

@@ -349,6 +349,11 @@ def _target(regressor: Any, table: Any, y: ArrayLike, sample_weight: Any, n: int
     fitted = getattr(regressor, "_fitted", None)
     if fitted is None:
         return read_target(y, n=n, weight=sample_weight)
+    if fitted.groupings is not None:
+        raise ValueError(
+            "audit_errors doesn't take fits with group_column, whose effects follow the rows: audit a fit without it,"
+            " with the labels as groups."
+        )
     if "count_column" in fitted.columns.special:
         sample_weight = fitted.columns.held(read_table(regressor, table))["count_column"]
     return read_target(y, regressor, n=n, weight=sample_weight)

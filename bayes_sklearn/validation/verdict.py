@@ -189,8 +189,8 @@ def _of_pattern(name: str, pattern: Pattern, rows: StandardizedRows, regressor: 
         return (
             f"Rows of a group are correlated by {pattern.strength:.2f}: of what they have in common they tell"
             f" {effect:.1f} times less than as many independent rows (design effect), and its standard errors are"
-            f" {np.sqrt(effect):.1f} times too small. Fit one row a group (means, with their errors), and leave out"
-            " whole groups in cross-validation (GroupKFold)."
+            f" {np.sqrt(effect):.1f} times too small. Name the column of X that holds the groups in group_column, and"
+            " leave out whole groups in cross-validation (GroupKFold)."
         )
     ratio, direction = pattern.strength, "grows"
     if ratio < 1.0:

@@ -14,7 +14,8 @@ from scipy import stats
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, audit_errors
 from bayes_sklearn.estimators.reading import read, specify
-from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.node_covariances import SharedBasis
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.likelihoods import StudentTLikelihood
 from bayes_sklearn.likelihoods.noise import AUTO
 from bayes_sklearn.measurements.target_errors import CountErrors

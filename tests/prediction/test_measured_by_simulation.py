@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.node_covariances import SharedBasis
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.structural.true_features import TrueFeatures
 from bayes_sklearn.inference.structural.true_mixture import TrueMixture
 from bayes_sklearn.likelihoods import (

@@ -13,7 +13,8 @@ from scipy import integrate, stats
 from scipy.special import expit
 
 from bayes_sklearn.estimators import fitting
-from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.node_covariances import SharedBasis
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.structural.true_features import TrueFeatures
 from bayes_sklearn.inference.structural.true_mixture import TrueMixture
 from bayes_sklearn.likelihoods import (

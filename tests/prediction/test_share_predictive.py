@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
+from bayes_sklearn.inference.node_covariances import SharedBasis
 from bayes_sklearn.inference.numerics.quadrature import gauss_rule
-from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.likelihoods import BetaBinomialLikelihood, BinomialLikelihood
 from bayes_sklearn.likelihoods.special_functions import log_rising
 from bayes_sklearn.measurements.compressed import Rows

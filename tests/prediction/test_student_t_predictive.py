@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.node_covariances import SharedBasis
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.likelihoods import StudentTLikelihood
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.prediction.line import LinearPredictive, LinearPredictor

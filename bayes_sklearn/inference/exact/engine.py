@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ...measurements.compressed import Groups
 from ...priors.base import Flat
 from ..given_scale import ConditionalPrior, GivenScale
+from ..node_covariances import Factors, NodeCovariances, SharedBasis
 from ..numerics.quadrature import on_lattice, peak_intervals, trapezoid
-from ..posterior import Factors, NodeCovariances, Posterior, ScaleMasses, SharedBasis
+from ..posterior import Posterior, ScaleMasses
 from ..problem import Problem
 from ..propriety import check_proper, warn_of_no_noise
 from ..settings import SamplerSettings

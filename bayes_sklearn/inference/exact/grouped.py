@@ -19,12 +19,10 @@ from ..given_scale import ConditionalPrior
 from ..groups.effects import AtScales, Effects
 from ..groups.rows import GroupedRows
 from ..numerics.importance_sampling import Component, Sample, find_mode, sample
-from ..posterior import ScaleMasses
 from ..problem import Problem
 from .noise_integrals import LOWEST, scatter_at, scatter_coordinate
-from .scale_lattice import masses_below
 from .scatter_integrals import few, lost_scatter, wide_density
-from .weightings import Found, Solved, Weighting, solve
+from .weightings import Found, Solved, Weighting, masses_of, solve
 
 __all__ = ["Integrated", "Points", "integrated", "points"]
 
@@ -326,20 +324,15 @@ def _on_grid(source: Source, prior: ConditionalPrior) -> Integrated:
     """Integrate over one or two scales: even lattices, and a few points that stand for all of theirs."""
     grid = _grid(source, prior)
     at, final, more = _on_few(source, prior, grid)
-    found, names, spacings = final.found(more), _names(source), grid.spacings
-    logs, solved = np.log(source.scales(grid.at.u)), grid.solved
-
-    def masses() -> Mapping[str, tuple[Array, Array]]:
-        log_weights, values = solved.scales(dict(zip(names, logs.T, strict=True)))
-        return masses_below(
-            log_weights, values, {**solved.spacings, **dict(zip(names, spacings, strict=True))}
-        )
+    found, names = final.found(more), _names(source)
+    logs = dict(zip(names, np.log(source.scales(grid.at.u)).T, strict=True))
+    spacings = dict(zip(names, grid.spacings, strict=True))
 
     return Integrated(
         found,
         source.scales(at.u),
         final.totals + more[:, None],
-        ScaleMasses(masses),
+        masses_of(grid.solved, logs, spacings),
         source.effects(at, found),
     )
 

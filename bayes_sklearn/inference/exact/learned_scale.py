@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ...priors.base import ScalePrior
 from ..given_scale import LOG_TWO_PI
+from ..node_covariances import Factors, Joined, SharedBasis
 from ..numerics.quadrature import gauss_rule
-from ..posterior import Factors, Joined, SharedBasis
 from .scale_lattice import AtRatio, Branch, Index, Lattice, Nodes, Peaks, key_of, log_sum, observed_linear
 
 __all__ = ["ScaleIntegrand"]

@@ -14,7 +14,8 @@ from scipy.special import logsumexp, ndtr
 
 from ...measurements.compressed import taken
 from ...measurements.correlated.covariance import columns_of
-from ..posterior import Factors, Posterior, row_blocks
+from ..node_covariances import Factors
+from ..posterior import Posterior, row_blocks
 from ..problem import Problem
 from ..settings import SamplerSettings
 from . import engine as exact
@@ -330,8 +331,7 @@ def _judge(table: _Table, members: Index, component: Component, with_row: bool, 
     leverage = spread / variance
     rest = 1.0 - left_out * leverage
     # What a row leaves to others, 1 - h, is a difference: below this too few of its digits are right.
-    determined = 1e-7
-    undetermined = rest < determined
+    undetermined = rest < 1e-7
     np.maximum(rest, np.finfo(np.float64).eps, out=rest)
     square /= rest
     square /= variance

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..given_scale import ConditionalPrior, GivenScale
 from ..groups.effects import Conditional
+from ..node_covariances import Factors, NodeCovariances, SharedBasis
 from ..numerics.quadrature import trapezoid
-from ..posterior import Factors, NodeCovariances, SharedBasis
 from ..problem import Problem
 from .engine import Integrand, integrand, known_node
 from .grouped import points

@@ -14,8 +14,8 @@ from scipy.special import wrightomega
 
 from ...measurements.compressed import Groups
 from ..given_scale import LOG_TWO_PI, GivenScale, log_explained
+from ..node_covariances import Factors, NodeCovariances, SharedBasis
 from ..numerics.quadrature import even_lattices, gauss_rule, peak_intervals, trapezoid
-from ..posterior import Factors, NodeCovariances, SharedBasis
 from ..problem import Problem
 
 __all__ = [

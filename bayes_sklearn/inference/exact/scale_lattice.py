@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from ..given_scale import GivenScale
-from ..posterior import Factors, NodeCovariances, SharedBasis
+from ..node_covariances import Factors, NodeCovariances, SharedBasis
 
 __all__ = ["LEVEL_MASSES", "Branch", "Lattice", "Nodes", "masses_below", "masses_between"]
 

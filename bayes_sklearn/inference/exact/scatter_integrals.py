@@ -143,7 +143,7 @@ def _by_rule(problem: Problem, prior: ConditionalPrior, rows: InterpolatedRows) 
     if not abs(2.0 * share[::2].sum() - total) < _FINE_AGREE * total or share[-1] > _FINE_AGREE:
         return None
     scatter = scatter_at(u, lost)
-    points, shares = few(scatter, share / total, problem.scatter_unit)
+    points, shares = few(scatter, share / total, problem.scatter_unit, 7 if problem.mostly_shared else 3)
     weightings = _at_scatters(problem, rows, scatter_coordinate(points, lost))
     level = _wide_density(problem, rows, scatter_coordinate(points, lost))
     solved = Learned(
@@ -220,7 +220,7 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             more = np.log(shares) + log_total - before
         return final, np.where(np.isfinite(before), more, -np.inf)
 
-    points, shares = few(scatter, share, problem.scatter_unit)
+    points, shares = few(scatter, share, problem.scatter_unit, 7 if problem.mostly_shared else 3)
     final, more = weighed(scatter_coordinate(points, lost_scatter(problem)), shares)
     if not seen.all() and np.isneginf(more).all():
         # Between nodes of a density that is rounding there may be nothing.

@@ -14,13 +14,24 @@ from numpy.typing import NDArray
 
 from ...priors.scales import HalfCauchy
 from ..given_scale import ConditionalPrior, GivenScale, spreads
-from ..posterior import Joined, NodeCovariances, ScaleMasses, SharedBasis
+from ..node_covariances import Joined, NodeCovariances, SharedBasis
+from ..posterior import ScaleMasses
 from ..problem import Problem
 from .learned_scale import ScaleIntegrand
 from .noise_integrals import ScaledIntegrand
 from .scale_lattice import LEVEL_MASSES, Branch, masses_below
 
-__all__ = ["Found", "Learned", "Solved", "Weighting", "given_geometries", "learned", "solve", "weighting"]
+__all__ = [
+    "Found",
+    "Learned",
+    "Solved",
+    "Weighting",
+    "given_geometries",
+    "learned",
+    "masses_of",
+    "solve",
+    "weighting",
+]
 
 Array = NDArray[np.float64]
 
@@ -135,6 +146,14 @@ def _bordered(root: Array, sd: Array) -> Array:
     whole = np.zeros((len(sd), len(sd)))
     whole[0, 0], whole[1:, 1:] = sd[0], root
     return whole
+
+
+def masses_of(
+    solved: Solved, log_ratios: Mapping[str, Array], spacings: Mapping[str, float]
+) -> dict[str, tuple[Array, Array]]:
+    """Return what `Posterior.scale_masses` are, with further scales, of which values are so far apart."""
+    log_weights, values = solved.scales(log_ratios)
+    return masses_below(log_weights, values, {**solved.spacings, **spacings})
 
 
 class Contradiction(NamedTuple):

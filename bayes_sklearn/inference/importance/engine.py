@@ -22,8 +22,9 @@ from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
 from ..given_scale import powered_roots
+from ..node_covariances import Factors, SharedBasis
 from ..numerics.importance_sampling import Sample
-from ..posterior import Factors, Posterior, SharedBasis
+from ..posterior import Posterior
 from ..problem import RESOLUTION, Problem
 from ..propriety import check_proper
 from ..settings import NotTrusted, SamplerSettings

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ...priors.coefficients import Normal, PoweredCorrelation
+from ..node_covariances import SharedBasis
 from ..numerics.importance_sampling import Component, Sample, fitted, pareto_smoothed, sample
-from ..posterior import Posterior, SharedBasis
+from ..posterior import Posterior
 from ..problem import Problem
 from ..propriety import warn_of_no_noise
 from .noise_coordinates import FollowingNoise, Parted, anchored, other_modes, settle

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...priors.coefficients import PoweredCorrelation
-from ..posterior import Chains, Posterior, SharedBasis
+from ..node_covariances import SharedBasis
+from ..posterior import Chains, Posterior
 from ..problem import Problem
 from ..structural.normal_equations import signal_prior
 from .pymc_priors import priors_of

@@ -19,8 +19,9 @@ from ...priors.coefficients import PoweredCorrelation
 from .._compat import quietly
 from ..importance.engine import Units, posterior_of, structural_problem
 from ..importance.structural_nodes import StructuralNodes, solve_structural
+from ..node_covariances import SharedBasis
 from ..numerics.importance_sampling import Sample, mean_and_root
-from ..posterior import Posterior, SharedBasis
+from ..posterior import Posterior
 from ..problem import Problem
 from ..propriety import check_proper
 from ..settings import SamplerSettings

@@ -179,7 +179,7 @@ def _factorized(values: Any, column: object) -> tuple[Index, NDArray[Any]]:
             f"group_column={shown(column)}: all rows have the label {shown(np.asarray(labels).tolist()[0])}; how"
             " groups differ is learned from two at least, better from eight. Leave it out."
         )
-    return codes.astype(np.intp), np.asarray(labels)
+    return codes.astype(np.intp), np.array(labels)
 
 
 def _looked_up(values: Any, labels: NDArray[Any], column: object) -> Index:

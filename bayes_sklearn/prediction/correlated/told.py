@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...inference.posterior import Factors, Joined, NodeCovariances, Posterior, SharedBasis
+from ...inference.node_covariances import Factors, Joined, NodeCovariances, SharedBasis
+from ...inference.posterior import Posterior
 from ...inference.problem import Problem
 from ...measurements.checks import as_floats
 from ...measurements.correlated.covariance import Covariance, columns_of

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bayes_sklearn.inference.exact import engine as exact
+from bayes_sklearn.inference.node_covariances import SharedBasis
 from bayes_sklearn.inference.nuts import compressed_rows
 from bayes_sklearn.inference.nuts.compressed_rows import CompressedData, Layout, compressed_data
 from bayes_sklearn.inference.nuts.prior_coordinates import pilot_of
-from bayes_sklearn.inference.posterior import Posterior, SharedBasis
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.inference.readable.model import readable_model
 from bayes_sklearn.inference.settings import SamplerSettings
