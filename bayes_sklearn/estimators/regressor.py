@@ -123,7 +123,7 @@ class BayesianErrorsInVariablesRegressor(
         Features whose slopes differ from group to group, independently of the groups' other effects; with several
         groupings a dict of group column to features.
     group_prior : ScalePrior, default=None
-        Prior of these standard deviations, in the unit of the (standardised) target; None is ``HalfStudentT(nu=3)``.
+        Prior of these standard deviations, in units of the target's spread and error; None: ``HalfStudentT(nu=3)``.
     missing : {"error", "model"}, default="error"
         What NaN in X is. "error": refused. "model": a feature that was not measured, missing at random (whether it is
         missing may depend on what else its row has, not on its own value). Features with NaN join the model of those

@@ -138,8 +138,8 @@ def read_table(
     """
     finite = "allow-nan" if (missing := getattr(estimator, "missing", None)) == "model" else True
     remedy = ", or use missing='model': such features were not measured" if missing == "error" else ""
+    X = unlabelled(X, getattr(estimator, "group_column", None))
     with named("X", lambda said: _where_in_table(estimator, X, said), remedy):
-        X = unlabelled(X, getattr(estimator, "group_column", None))
         check_unmasked(X)
         wanted = {"dtype": [np.float64, np.float32], "ensure_min_samples": min_samples}
         return validate_data(estimator, X, reset=reset, ensure_all_finite=finite, **wanted)

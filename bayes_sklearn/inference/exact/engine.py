@@ -21,7 +21,7 @@ from ..numerics.quadrature import on_lattice, peak_intervals, trapezoid
 from ..posterior import Posterior, ScaleMasses
 from ..problem import Problem
 from ..propriety import check_proper, warn_of_no_noise
-from ..settings import SamplerSettings
+from ..settings import NotTrusted, SamplerSettings
 from . import weightings
 from .grouped import integrated
 from .noise_integrals import LOWEST, AdditiveIntegrand, Nodes, ScaledIntegrand, Solved, scatter_at
@@ -180,7 +180,23 @@ def _grouped(problem: Problem, prior: ConditionalPrior) -> Posterior:
     if not problem.noise.has_scale:
         masses = _masses_of(masses)
     posterior = _of_found(problem, found, noise_scale, whole.totals)
-    return replace(posterior, scatter=scatter, scale_masses=masses, effects=whole.effects)
+    posterior = replace(posterior, scatter=scatter, scale_masses=masses, effects=whole.effects)
+    if whole.doubts:
+        raise NotTrusted(
+            "Importance sampling of the groups' standard deviations is not to be trusted here:"
+            f" {' and '.join(whole.doubts)}.",
+            posterior,
+            "fewer groupings or group_slopes",
+        )
+    return posterior
+
+
+def solve_anyway(problem: Problem) -> Posterior:
+    """Return the posterior whether it is trusted or not."""
+    try:
+        return solve(problem, SamplerSettings())
+    except NotTrusted as doubt:
+        return doubt.posterior
 
 
 def _masses_of(

@@ -43,6 +43,8 @@ class Integrated(NamedTuple):
     masses: Mapping[str, tuple[Array, Array]]
     """As `Posterior.scale_masses`."""
     effects: Effects
+    doubts: tuple[str, ...] = ()
+    """Why the points are not to be trusted; empty: they are."""
 
 
 class AtPoints(NamedTuple):
@@ -382,11 +384,20 @@ def _sampled(source: Source, prior: ConditionalPrior) -> Integrated:
             for one, here in zip(at.weightings, level, strict=True)
         ],
     )
-    nodes = final.found(more)
+    nodes, of_points = final.found(more), more + np.logaddexp.reduce(final.totals, axis=1)
+    share = np.exp(of_points - np.logaddexp.reduce(of_points))
+    effective = 1.0 / float(share @ share)
+    # Bounds of the weights' tail and of how many independent points they are worth.
+    k_hat, least, doubts = 0.7, 50.0, []
+    if not drawn.k_hat <= k_hat:
+        doubts.append(f"the importance weights' Pareto k-hat is {drawn.k_hat:.2f}, above {k_hat}")
+    if not effective >= least:
+        doubts.append(f"the effective sample size is {effective:.0f}, below {least:.0f}")
     return Integrated(
         nodes,
         source.scales(at.u),
         final.totals + more[:, None],
         nodes.scale_masses,
         source.effects(at, nodes),
+        tuple(doubts),
     )

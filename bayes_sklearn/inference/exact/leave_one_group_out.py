@@ -6,18 +6,15 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from ...measurements.compressed import compress
 from ..groups.effects import Effects, Open
 from ..posterior import Posterior
 from ..problem import Problem
-from ..settings import SamplerSettings
 from . import engine as exact
 
 __all__ = ["GroupsLeftOut", "leave_one_group_out"]
@@ -62,16 +59,14 @@ def leave_one_group_out(problem: Problem, grouping: int) -> GroupsLeftOut:
     if rows.members is None:
         raise ValueError("The problem has no groups.")
     frequency = np.ones(len(rows.y)) if rows.frequency is None else rows.frequency
-    unit = 1.0 if problem.standard_error is None else problem.standard_error
-    whole = exact.solve(problem, SamplerSettings())
+    whole = exact.solve_anyway(problem)
     groups = np.unique(rows.members[frequency > 0.0, grouping])
     found = np.empty((2, len(groups)))
     for place, group in enumerate(groups):
         own = rows.members[:, grouping] == group
-        others = replace(rows, frequency=np.where(own, 0.0, frequency))
-        without = problem.conditional_on(replace(problem, rows=others, state=compress(others, unit)))
+        without = problem.weighted(np.where(own, 0.0, frequency))
         index = np.flatnonzero(own & (frequency > 0.0))
-        for which, posterior in enumerate((exact.solve(without, SamplerSettings()), whole)):
+        for which, posterior in enumerate((exact.solve_anyway(without), whole)):
             found[which, place] = _log_density(problem, posterior, index, frequency[index])
     location = whole.weights @ whole.location
     kept = location[int(not problem.fit_intercept) :]

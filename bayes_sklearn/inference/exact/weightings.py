@@ -153,6 +153,10 @@ def masses_of(
 ) -> dict[str, tuple[Array, Array]]:
     """Return what `Posterior.scale_masses` are, with further scales, of which values are so far apart."""
     log_weights, values = solved.scales(log_ratios)
+    # Points of a Gauss rule for each weighting ascend.
+    gaps = np.diff(values["noise_scale"])
+    if "noise_scale" not in solved.spacings and (gaps > 0.0).any():
+        spacings = {"noise_scale": float(np.median(gaps[gaps > 0.0])), **spacings}
     return masses_below(log_weights, values, {**solved.spacings, **spacings})
 
 
