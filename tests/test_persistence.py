@@ -49,6 +49,8 @@ from bayes_sklearn import (
     StudentTLikelihood,
 )
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
+from bayes_sklearn.inference.groups.drawn import DrawnEffects
+from bayes_sklearn.inference.groups.effects import Layout
 from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
 from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
 
@@ -277,6 +279,7 @@ def test_skops_asks_for_the_trusted_types_and_no_others() -> None:
     every = [*map(fitted, CASES), fitted("NUTS").set_params(random_state=np.random.RandomState(0))]
     coef_priors = Horseshoe(), Normal(sigma=np.ones(3)), StudentT(), Flat(), PoweredCorrelation()
     every += [Regressor(coef_prior=prior) for prior in coef_priors]
+    every += [DrawnEffects(Layout((2,), ((),)), (), np.ones((1, 1)), np.ones(0), np.ones(0), 0.0, 1.0)]
     noise_priors = HalfStudentT(), InverseGamma(2.0, 1.0), ScatterPrior()
     every += [Regressor(noise_prior=prior) for prior in noise_priors]
     for model in every:

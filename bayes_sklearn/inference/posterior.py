@@ -13,7 +13,7 @@ from scipy.interpolate import CubicSpline
 
 from ..measurements.compressed import Rows
 from .groups.drawn import DrawnEffects
-from .groups.effects import Effects
+from .groups.effects import Conditional, Effects
 from .node_covariances import Factors, NodeCovariances
 from .structural.true_features import TrueFeatures
 from .structural.true_mixture import TrueMixture
@@ -142,19 +142,34 @@ class Posterior:
 
     def line(self, design: Array, members: NDArray[np.intp] | None) -> tuple[Array, Array]:
         """Return mean and variance at every node of the line at rows, (rows, G) each, in the model's units."""
-        if not isinstance(self.effects, Effects) or members is None:
+        if not isinstance(effects := self.effects, Effects) or members is None:
             return self.linear(design)
-        means, variances = np.empty((2, len(design), len(self.weights)))
-        terms = self.effects.layout.terms(design[:, 1:])
-        for part in range(self.effects.n_parts):
-            nodes = self.effects.nodes(part)
-            if not len(nodes):
-                continue
-            given = self.effects.at(part, design, terms, members)
-            means[:, nodes] = given.constant[:, None] + given.design @ self.location[nodes].T
-            variances[:, nodes] = self.covariances.take(nodes).quadratic(given.design)
-            variances[:, nodes] += given.variance[:, None] * np.square(self.effects.noise[nodes])
-        return means, variances
+        terms = effects.layout.terms(design[:, 1:])
+        means, variances, left = self.with_effects(
+            lambda part: effects.at(part, design, terms, members), len(design)
+        )
+        return means, variances + left
+
+    def with_effects(self, given: Callable[[int], Conditional], size: int) -> tuple[Array, Array, Array]:
+        """Return what a number of lines, given B for a part of the nodes, are at all of them.
+
+        Returns
+        -------
+        means, variances, left : ndarray of shape (size, G)
+            Variances are those by B; `left` is what effects leave open beside.
+        """
+        effects = self.effects
+        if not isinstance(effects, Effects):
+            raise ValueError("The posterior knows nothing of groups.")
+        means, variances, left = np.empty((3, size, len(self.weights)))
+        for part in range(effects.n_parts):
+            nodes = effects.nodes(part)
+            if len(nodes):
+                line = given(part)
+                means[:, nodes] = line.constant[:, None] + line.design @ self.location[nodes].T
+                variances[:, nodes] = self.covariances.take(nodes).quadratic(line.design)
+                left[:, nodes] = line.variance[:, None] * np.square(effects.noise[nodes])
+        return means, variances, left
 
     def draw(self, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
         """Return draws of B, (size, P), and the node that each is of, (size,)."""

@@ -12,7 +12,7 @@ import pytest
 # The benchmarks are part of the checkout, not of the package.
 sys.path.append(str(Path(__file__).parents[2]))
 from bayes_sklearn.estimators import fitting
-from bayes_sklearn.inference import problem
+from bayes_sklearn.inference import under_scatters
 from bayes_sklearn.inference.importance import structural_nodes
 from bayes_sklearn.inference.nuts.sampler import CompiledModels
 from bayes_sklearn.measurements import compressed
@@ -82,13 +82,13 @@ def test_margins_leave_no_room_for_another_pass() -> None:
 
 
 def test_another_pass_over_the_rows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    once = problem.compress
+    once = under_scatters.compress
 
     def twice(*arguments: Any, **named: Any) -> Any:
         once(*arguments, **named)
         return once(*arguments, **named)
 
-    monkeypatch.setattr(problem, "compress", twice)
+    monkeypatch.setattr(under_scatters, "compress", twice)
     wrong = compare(found_by("fit frequency"), of_case("fit frequency"))
     assert any(one.startswith("fit frequency: passes is 2.87, more than 1.44") for one in wrong)
     assert any(one.startswith("fit frequency: blocks is 6, more than 3") for one in wrong)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sklearn.utils.validation import check_is_fitted
+from collections.abc import Callable
+from typing import Any
 
 from ..fitted import FittedModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["GroupsMixin"]
 
 
+class _Table:
+    """A fitted attribute that is made when it is asked for, absent where the rows had no groups."""
+
+    def __init__(self, made: Callable[[FittedModel], Any]):
+        self._made = made
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        fitted = vars(instance).get("_fitted")
+        if fitted is None:
+            raise AttributeError(
+                f"This {owner.__name__} is not fitted yet: call 'fit' before asking for {self._name}."
+            )
+        return self._made(fitted)
+
+
 class GroupsMixin:
-    """Attributes of an estimator that keeps a `FittedModel`; absent where the rows had no groups."""
+    """Attributes of an estimator that keeps a `FittedModel`."""
 
-    _fitted: FittedModel
-
-    @property
-    def group_std_(self) -> pd.Series:
-        """Posterior means of the standard deviations of the groups' effects."""
-        check_is_fitted(self)
-        return self._fitted.group_std()
-
-    @property
-    def group_effects_(self) -> pd.DataFrame:
-        """What rows of each group have beside the line, at the features' means: means, sds and 95% intervals."""
-        check_is_fitted(self)
-        return self._fitted.group_effects()
+    group_std_ = _Table(FittedModel.group_std)
+    group_effects_ = _Table(FittedModel.group_effects)

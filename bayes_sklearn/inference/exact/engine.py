@@ -26,7 +26,7 @@ from . import weightings
 from .grouped import integrated
 from .noise_integrals import LOWEST, AdditiveIntegrand, Nodes, ScaledIntegrand, Solved, scatter_at
 from .scatter_integrals import over_scatter
-from .weightings import Contradiction, Found, contradiction
+from .weightings import Contradiction, contradiction
 
 __all__ = ["refined"]
 
@@ -80,10 +80,8 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     if prior is None or reason is not None:
         raise ValueError(f"The exact engine can't take this: {reason}.")
     check_proper(problem)
-    if problem.groupings is not None:
-        return _grouped(problem, prior)
     gaussian = problem.gaussian_prior
-    if gaussian is None or problem.noise.combined:
+    if gaussian is None or problem.noise.combined or problem.groupings is not None:
         return _over_more(problem, prior, approximate=approximate)
     if problem.noise.only_scatters:
         return _additive(problem, *gaussian, approximate=approximate)
@@ -124,13 +122,16 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
 
 
 def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) -> Posterior:
-    """Integrate over more than a noise scale: the scale of the prior, its geometry, a scatter beside it."""
+    """Integrate over more than a noise scale: the prior's scale, its geometry, a scatter beside it, groups."""
     scatter: Array | None = None
     error_share: Array | None = None
-    if problem.noise.scatters:
-        integrated = over_scatter(problem, prior, approximate=approximate)
-        found, totals, scatter = integrated.found, integrated.totals, integrated.scatter
-        masses = integrated.masses
+    whole = None if problem.groupings is None else integrated(problem, prior)
+    if whole is not None:
+        found, totals, masses = whole.found, whole.totals, whole.masses
+        scatter = whole.scales[found.weighting, 0] if problem.noise.scatters else None
+    elif problem.noise.scatters:
+        over = over_scatter(problem, prior, approximate=approximate)
+        found, totals, scatter, masses = over.found, over.totals, over.scatter, over.masses
     else:
         solved = weightings.solve(problem, prior, [weightings.weighting(problem)])
         found, totals = solved.found(np.zeros(1)), solved.totals
@@ -139,52 +140,37 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
     if problem.noise.only_scatters and scatter is not None:
         noise_scale, scatter = scatter, None
         masses = _masses_of(masses, "scatter")
-    elif prior.scale_prior is not None and problem.noise.has_scale:
+    elif whole is None and prior.scale_prior is not None and problem.noise.has_scale:
         error_share = 1.0 / (1.0 + np.square((0.0 if scatter is None else scatter) / problem.scatter_unit))
         error_share = np.broadcast_to(error_share, noise_scale.shape)
     if scatter is not None:
         scatter = scatter * noise_scale
     if not problem.noise.has_scale:
         masses = _masses_of(masses)
-    posterior = _of_found(problem, found, noise_scale, totals)
-    return replace(posterior, scatter=scatter, scale_masses=masses, error_share=error_share)
-
-
-def _of_found(problem: Problem, found: Found, noise_scale: Array, totals: Array) -> Posterior:
-    """Return nodes of several weightings as a posterior; `totals` are (weightings, geometries) log integrals."""
     posterior = _posterior(
         problem, found.log_weights, noise_scale, found.location, found.covariances, None, 0.0
     )
     log_total = float(np.logaddexp.reduce(totals, axis=None))
     geometry = np.exp(np.logaddexp.reduce(totals, axis=0) - log_total)
-    return replace(
+    posterior = replace(
         posterior,
         log_evidence=_log_evidence(problem, log_total),
+        scatter=scatter,
         prior_scale=found.prior_scale,
         geometry=None if len(geometry) == 1 else geometry,
+        scale_masses=masses,
+        error_share=error_share,
+        effects=None if whole is None else whole.effects,
     )
+    return posterior if whole is None else _trusted(posterior, whole.doubts)
 
 
-def _grouped(problem: Problem, prior: ConditionalPrior) -> Posterior:
-    """Integrate over the standard deviations of groups' effects, and what else there is."""
-    whole = integrated(problem, prior)
-    found, scatter, masses = whole.found, None, whole.masses
-    noise_scale = found.noise_scale
-    if problem.noise.scatters:
-        scatter = whole.scales[found.weighting, 0]
-    if problem.noise.only_scatters and scatter is not None:
-        noise_scale, scatter = scatter, None
-        masses = _masses_of(masses, "scatter")
-    elif scatter is not None:
-        scatter = scatter * noise_scale
-    if not problem.noise.has_scale:
-        masses = _masses_of(masses)
-    posterior = _of_found(problem, found, noise_scale, whole.totals)
-    posterior = replace(posterior, scatter=scatter, scale_masses=masses, effects=whole.effects)
-    if whole.doubts:
+def _trusted(posterior: Posterior, doubts: tuple[str, ...]) -> Posterior:
+    """Return a posterior of points that pass their gates; raise `NotTrusted` for another."""
+    if doubts:
         raise NotTrusted(
             "Importance sampling of the groups' standard deviations is not to be trusted here:"
-            f" {' and '.join(whole.doubts)}.",
+            f" {' and '.join(doubts)}.",
             posterior,
             "fewer groupings or group_slopes",
         )

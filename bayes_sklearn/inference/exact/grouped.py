@@ -1,7 +1,7 @@
 """Exact posteriors of rows in groups: over the standard deviations of the groups' effects, and the scatter's.
 
-Each value of them weights the rows anew, and given it everything is Gaussian. One is integrated over on a lattice,
-more by importance sampling. Equations (n) are those of ``docs/maths.md``.
+Each value of them weights the rows anew, and given it everything is Gaussian. One and two are integrated over on
+grids, more by importance sampling. Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations
@@ -312,8 +312,7 @@ def _few_points(source: Source, grid: Grid, more: int) -> tuple[Array, Array]:
     points, weights = [], []
     place = np.clip(np.searchsorted(grid.axes[0], first) - 1, 0, len(grid.axes[0]) - 2)
     part = (first - grid.axes[0][place]) / grid.spacings[0]
-    with np.errstate(divide="ignore"):
-        logs = np.maximum(grid.density - grid.density.max(), -1e3)
+    logs = np.maximum(grid.density - grid.density.max(), -1e3)
     for i, share, u, mass in zip(place, part, first, masses, strict=True):
         between = np.exp((1.0 - share) * logs[i] + share * logs[i + 1])
         own, of_own = few(scatter_at(grid.axes[1], lost[1]), between / between.sum(), units[1], least, most)
@@ -329,7 +328,6 @@ def _on_grid(source: Source, prior: ConditionalPrior) -> Integrated:
     found, names = final.found(more), _names(source)
     logs = dict(zip(names, np.log(source.scales(grid.at.u)).T, strict=True))
     spacings = dict(zip(names, grid.spacings, strict=True))
-
     return Integrated(
         found,
         source.scales(at.u),
@@ -344,10 +342,10 @@ def _mode(source: Source) -> tuple[Array, Array]:
     d = len(source.lost)
     center, width = np.log(np.maximum(source.unit / source.lost, 1.0)), np.ones(d)
     # Along each axis first, the second time about what was found.
-    for steps in (np.arange(-4.0, 14.0), np.arange(-1.5, 1.6, 0.5)):
+    for about, steps in ((0.0, np.arange(-4.0, 14.0)), (1.0, np.arange(-1.5, 1.6, 0.5))):
         for k in range(d):
             along = np.tile(center, (len(steps), 1))
-            along[:, k] = np.maximum(steps if len(steps) > 9 else center[k] + steps, LOWEST)
+            along[:, k] = np.maximum(about * center[k] + steps, LOWEST)
             density = source.wide(along)
             share = np.exp(density - density.max())
             share /= share.sum()

@@ -24,13 +24,10 @@ from .weightings import Found, Learned, Solved, Weighting, solve
 __all__ = [
     "Integrated",
     "few",
-    "joined",
-    "lattice",
     "lost_scatter",
     "over_scatter",
     "scatters",
     "wide_density",
-    "with_room",
 ]
 
 Array = NDArray[np.float64]
@@ -204,8 +201,8 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             ]
         return solve(problem, prior, found)
 
-    parts, spacing = lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
-    u, log_density = joined(parts)
+    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    u, log_density = _joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
     # About the same density for all: one that is low between others is none the less to be solved.
@@ -259,7 +256,7 @@ def _masses(problem: Problem, parts: Sequence[Part], spacing: float) -> dict[str
     values = {name: np.concatenate([scales[name] for _, scales in found]) for name in found[0][1]}
     masses = masses_below(log_weights, values, {**parts[0][1].spacings, "scatter": spacing})
     if problem.noise.only_scatters:
-        u, log_density = joined(parts)
+        u, log_density = _joined(parts)
         logs = np.log(scatter_at(u, lost_scatter(problem)))
         masses["scatter"] = masses_between(logs, np.exp(log_density - log_density.max()))
     return masses
@@ -286,28 +283,22 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
     """Return the rows under an even lattice of scatters, with room at its ends, and the log of its spacing."""
     groups = problem.groups
     gathered = ScatteredRows(problem, groups)
-    parts, spacing = lattice(
+    parts, spacing = _lattice(
         lambda u: solve(problem, prior, _at_scatters(problem, gathered, u)), *_where(problem, gathered)
     )
-    u, log_density = joined(parts)
-    u = with_room(u, log_density, spacing)
+    u, log_density = _joined(parts)
+    if len(u) > 1:
+        inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
+        left, right = u[inside[0]], u[inside[-1]]
+        room = 0.5 * (right - left)
+        u = np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
     exact = groups is None or groups.exact
     rows = gathered if exact else ScatteredRows(problem, None)
     return _at_scatters(problem, rows, u), float(np.log(spacing))
 
 
-def with_room(u: Array, log_density: Array, spacing: float) -> Array:
-    """Return an even lattice about those of a scale's coordinate that count, with room at its ends."""
-    if len(u) == 1:
-        return u
-    inside = np.flatnonzero(log_density >= log_density.max() - _FALLEN)
-    left, right = u[inside[0]], u[inside[-1]]
-    room = 0.5 * (right - left)
-    return np.arange(max(left - room, LOWEST), right + room + spacing, spacing)
-
-
-def lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
-    """Return the posterior on an even lattice of a scale's coordinate, and its spacing."""
+def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
+    """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
     size = _NODES if left < right else 0
     u = np.linspace(left, right, size + 1)
     parts, top = [(u, solved(u))], -np.inf
@@ -316,7 +307,7 @@ def lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tup
     for _ in range(_ROUNDS):
         if not 0 < size <= _MOST_NODES:
             break
-        u, log_density = joined(parts)
+        u, log_density = _joined(parts)
         # By the highest that any lattice saw: one that misses it would widen again what was narrowed, for ever.
         highest = float(log_density.max())
         top = max(top, highest)
@@ -342,7 +333,7 @@ def lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tup
     return parts, float(right - left) / size if size else 1.0
 
 
-def joined(parts: Sequence[Part]) -> tuple[Array, Array]:
+def _joined(parts: Sequence[Part]) -> tuple[Array, Array]:
     """Return all coordinates, ascending, and log densities there."""
     u = np.concatenate([part for part, _ in parts])
     log_density = np.concatenate([np.logaddexp.reduce(solved.totals, axis=1) for _, solved in parts])

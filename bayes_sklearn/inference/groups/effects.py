@@ -8,13 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AtScales", "Conditional", "Effects", "Layout", "ScaledEffects", "cholesky", "forward"]
+__all__ = ["AtScales", "Conditional", "Effects", "Layout", "ScaledEffects"]
 
 Array = NDArray[np.float64]
 
@@ -30,7 +29,7 @@ class Layout:
     slopes: tuple[tuple[int, ...], ...]
     """(K,) positions among the features of those whose slopes differ."""
 
-    @cached_property
+    @property
     def main(self) -> int:
         """The grouping that is eliminated group by group."""
         return int(np.argmax([size * width for size, width in zip(self.sizes, self.widths, strict=True)]))
@@ -59,7 +58,7 @@ class Layout:
         first = sum(self.widths[:grouping])
         return slice(first, first + self.widths[grouping])
 
-    @cached_property
+    @property
     def columns(self) -> dict[int, int]:
         """Of groupings whose effects are columns: the first one's place."""
         found, place = {}, 0
@@ -69,12 +68,12 @@ class Layout:
                 place += size * width
         return found
 
-    @cached_property
+    @property
     def n_columns(self) -> int:
         """How many columns the effects of the other groupings take."""
         return sum(self.sizes[k] * self.widths[k] for k in self.columns)
 
-    @cached_property
+    @property
     def scale_of_column(self) -> Index:
         """(n_columns,) which scale each is of."""
         parts = [
@@ -153,6 +152,7 @@ class ScaledEffects(ABC):
 
     def on_scale(self, x_mean: Array, x_scale: Array, y_mean: float, y_scale: float) -> Self:
         """Return them with the data's scale."""
+        # Both kinds are dataclasses.
         return replace(self, x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)  # type: ignore[type-var]
 
 
@@ -183,7 +183,7 @@ class Effects(ScaledEffects):
         """T."""
         return len(self.ratios)
 
-    @cached_property
+    @property
     def scales(self) -> Array:
         return self.ratios[self.node] * self.noise[:, None] * self.units
 
@@ -248,11 +248,9 @@ class Effects(ScaledEffects):
         precision = B.transpose(0, 2, 1) @ B
         r = len(scale)
         precision[:, np.arange(r), np.arange(r)] += 1.0
-        K = cholesky(precision)
-        inverse = forward(K, np.broadcast_to(np.eye(r), K.shape))
+        inverse = np.linalg.inv(np.linalg.cholesky(precision))
         roots = scale[:, None] * inverse.transpose(0, 2, 1)
-        means = roots @ forward(K, B.transpose(0, 2, 1) @ rest)
-        return means, roots
+        return roots @ (inverse @ (B.transpose(0, 2, 1) @ rest)), roots
 
     def columns_given(self, part: int) -> tuple[Array, Array]:
         """Return effects that are columns given B: (m, P + 1), times ``[-B, 1]`` their means, and a root, (m, m)."""
@@ -295,25 +293,3 @@ class Effects(ScaledEffects):
         left = tuple(part._replace(loadings=self.y_scale * part.loadings) for part in given.open)
         constant = self.y_scale * given.constant - self.y_mean * given.design[:, 0]
         return Conditional(given.design * np.append(1.0, self.x_scale), constant, left)
-
-
-def cholesky(matrices: Array) -> Array:
-    """Return lower triangles of small matrices, (g, r, r), a column for all of them at a time."""
-    r = matrices.shape[-1]
-    lower = np.zeros_like(matrices)
-    for k in range(r):
-        own = matrices[:, k, k] - np.square(lower[:, k, :k]).sum(axis=1)
-        lower[:, k, k] = np.sqrt(own)
-        for i in range(k + 1, r):
-            crossed = np.einsum("gj,gj->g", lower[:, i, :k], lower[:, k, :k])
-            lower[:, i, k] = (matrices[:, i, k] - crossed) / lower[:, k, k]
-    return lower
-
-
-def forward(lower: Array, right: Array) -> Array:
-    """Return solutions for lower triangles, (g, r, r), of right sides, (g, r, C)."""
-    found = np.empty(np.broadcast_shapes(right.shape, (len(lower), 1, 1)))
-    for k in range(lower.shape[-1]):
-        known = np.einsum("gj,gjc->gc", lower[:, k, :k], found[:, :k]) if k else 0.0
-        found[:, k] = (right[:, k] - known) / lower[:, k, k, None]
-    return found

@@ -151,7 +151,7 @@ class GroupedRows:
 
     @property
     def information(self) -> Array:
-        """(scales,) root mean square of what rows say of an effect, in units of the noise."""
+        """(scales,) about one over the standard error that the rows give an effect, in units of the noise."""
         layout, split = self.layout, self.split()
         found = np.empty(layout.n_scales)
         first = layout.n_columns
@@ -176,8 +176,7 @@ class GroupedRows:
             np.divide(split.along[i], own[i], out=here)
             for k in range(i):
                 here -= (own[k] / own[i]) * block[:, k * J : (k + 1) * J]
-        log_det = float(np.log(np.diagonal(lower)).sum())
-        log_weight = -log_det
+        log_weight = -float(np.log(np.diagonal(lower)).sum())
         triangle = eliminate(split.within.copy(order="F"), block)
         if not m:
             return Marginal(signed(triangle), log_weight - split.log_error, None)

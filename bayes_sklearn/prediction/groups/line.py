@@ -132,14 +132,10 @@ class GroupedLine(LinearPredictor):
 
     def _at(self, rows: slice) -> tuple[Array, Array, Array]:
         """Return means at every node, variances by B, and those of what is left open, (rows, G) each."""
-        posterior, effects = self.posterior, self._effects
-        shape = len(range(*rows.indices(len(self)))), len(self.weights)
-        means, variances, left = np.empty(shape), np.empty(shape), np.empty(shape)
-        for _, nodes, given in self._parts(rows):
-            means[:, nodes] = given.constant[:, None] + given.design @ posterior.location[nodes].T
-            variances[:, nodes] = posterior.covariances.take(nodes).quadratic(given.design)
-            left[:, nodes] = given.variance[:, None] * np.square(effects.noise[nodes])
-        return means, variances, left
+        effects, x, members = self._effects, self._features(rows), self.members
+        if members is None:  # for the type checker
+            raise AssertionError
+        return self.posterior.with_effects(lambda part: effects.line(part, x, members[rows]), len(x))
 
     def _moments(self) -> Array:
         """Mean, variance by the parameters, and by what is left open of effects, (3, n)."""
@@ -161,15 +157,10 @@ def effects_at(posterior: Posterior, grouping: int, term: int, groups: Index) ->
     if effects is None:
         raise AssertionError  # for the type checker
     unit = effects.units[effects.layout.scales(grouping).start + term] / effects.y_scale
-    means, variances = np.empty((2, len(groups), len(posterior.weights)))
-    for part in range(effects.n_parts):
-        nodes = effects.nodes(part)
-        if len(nodes):
-            given = effects.effect(part, grouping, term, groups, P)
-            means[:, nodes] = given.constant[:, None] + given.design @ posterior.location[nodes].T
-            variances[:, nodes] = posterior.covariances.take(nodes).quadratic(given.design)
-            variances[:, nodes] += given.variance[:, None] * np.square(effects.noise[nodes])
-    return unit * means, unit**2 * variances
+    means, variances, left = posterior.with_effects(
+        lambda part: effects.effect(part, grouping, term, groups, P), len(groups)
+    )
+    return unit * means, unit**2 * (variances + left)
 
 
 def drawn_effects(

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.validation.calibration import simulation_based_calibration
 
-
-def table() -> tuple[pd.DataFrame, Any, Any]:
-    rng = np.random.default_rng(2)
-    person, lab = np.repeat(np.arange(12), 6), rng.integers(0, 4, 72)
-    frame = pd.DataFrame({"days": np.tile(np.arange(6.0), 12), "person": [f"p{i:02}" for i in person]})
-    frame["lab"] = lab
-    slope, own = 10.0 + 4.0 * rng.normal(size=12), 25.0 * rng.normal(size=12)
-    y = 250.0 + slope[person] * frame["days"] + own[person] + 8.0 * rng.normal(size=4)[lab]
-    error = np.full(72, 12.0)
-    return frame, y + error * rng.normal(size=72), error
+from people import fitted_people, people
 
 
-@pytest.fixture(scope="module")
-def fitted() -> tuple[Any, ...]:
-    frame, y, error = table()
-    model = BayesianErrorsInVariablesRegressor(
-        group_column=["person", "lab"], group_slopes={"person": "days"}, noise="known", random_state=0
-    )
-    return model.fit(frame, y, y_err=error), frame, y, error
-
-
-def test_draws_are_of_the_tables_and_of_predictions(fitted: tuple[Any, ...]) -> None:
-    model, frame, y, error = fitted
+def test_draws_are_of_the_tables_and_of_predictions() -> None:
+    model, (frame, y, error) = fitted_people(), people()
     data = model.to_arviz(frame, y, y_err=error)
     posterior, effects = data.posterior, model.group_effects_
     # 4,000 draws: a mean is off by 4.5 standard errors once in 1e5.
@@ -63,10 +42,10 @@ def test_draws_are_of_the_tables_and_of_predictions(fitted: tuple[Any, ...]) -> 
 
 
 @pytest.mark.thorough
-def test_pymc_s_model_is_the_one_that_is_integrated(fitted: tuple[Any, ...]) -> None:
+def test_pymc_s_model_is_the_one_that_is_integrated() -> None:
     import pymc as pm
 
-    model, frame, y, error = fitted
+    model, (frame, y, error) = fitted_people(), people()
     with model.to_pymc(frame, y, y_err=error):
         draws = pm.sample(
             1000,
@@ -93,7 +72,7 @@ def test_pymc_s_model_is_the_one_that_is_integrated(fitted: tuple[Any, ...]) -> 
 @pytest.mark.parametrize("case", ["known", "scaled", "slopes", "crossed"])
 def test_true_values_rank_evenly(case: str) -> None:
     """Under the model itself: a false alarm once in 1,000 of each case."""
-    frame, _, error = table()
+    frame, _, error = people()
     frame = frame.iloc[::2].reset_index(drop=True)
     given = {"y_err": error[::2] / 12.0} if case == "known" else {}
     columns = {"crossed": ["person", "lab"]}.get(case, "person")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat, HalfCauchy, HalfNormal, HalfStudentT
-from bayes_sklearn.inference.exact.scatter_integrals import lattice
+from bayes_sklearn.inference.exact.scatter_integrals import _lattice
 from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.measurements.compressed import Groups, Rows, compress, group
 from bayes_sklearn.priors import CoefficientPrior
@@ -154,7 +154,7 @@ def test_a_lattice_whose_density_is_rounding_ends() -> None:
         def __init__(self, u: Array) -> None:  # zero but at two places among each sixteen
             self.totals = np.where(np.arange(len(u)) % 14 == 1, -300.0, -np.inf)[:, None]
 
-    parts, spacing = lattice(Solved, 0.0, 1.0)  # type: ignore[arg-type]
+    parts, spacing = _lattice(Solved, 0.0, 1.0)  # type: ignore[arg-type]
     assert spacing > 0.0
     assert np.isfinite(parts[-1][1].totals).any()
 

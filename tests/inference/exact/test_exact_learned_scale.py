@@ -489,7 +489,7 @@ def test_a_lattice_of_scatters_that_misses_the_top_is_not_widened_for_ever() -> 
         assert len(calls) < 30
         return SimpleNamespace(totals=log_density(u)[:, None])
 
-    parts, spacing = scatter_integrals.lattice(solved, -3.53, 24.088)
+    parts, spacing = scatter_integrals._lattice(solved, -3.53, 24.088)
     total = sum(np.exp(log_density(u)).sum() for u, _ in parts) * spacing
     assert_allclose(total, quad(lambda u: np.exp(log_density(u)), 0.0, 20.0, limit=200)[0], rtol=2e-3)
 

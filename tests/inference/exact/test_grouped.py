@@ -195,6 +195,22 @@ def test_trials_of_a_vaccine_agree_with_restricted_likelihood() -> None:
     assert new[1] > 0.4376
 
 
+def test_prior_is_in_units_of_the_target_s_spread_and_error() -> None:
+    """Studies that agree by chance do not make the prior of their differences narrow."""
+    frame = pd.DataFrame({"trial": np.arange(13)})
+    unit = np.hypot(BCG.estimate.std(), np.exp(np.log(BCG.error).mean()))
+    found = []
+    for standardize, sigma in ((True, 1.0), (False, unit)):
+        model = BayesianErrorsInVariablesRegressor(
+            group_column="trial", noise="known", standardize=standardize, group_prior=HalfStudentT(3.0, sigma)
+        )
+        found.append(model.fit(frame, BCG.estimate, y_err=BCG.error))
+    assert_allclose(found[0].group_std_, found[1].group_std_, rtol=1e-6)
+    assert_allclose(
+        found[0].log_marginal_likelihood_ + np.log(BCG.estimate.std()), found[1].log_marginal_likelihood_
+    )
+
+
 @pytest.mark.parametrize("noise", ["known", "auto"])
 def test_groups_that_do_not_differ_leave_the_plain_fit(noise: str) -> None:
     rng = np.random.default_rng(5)
