@@ -56,7 +56,7 @@ def _exp(x: Any) -> Any:
     import pytensor.scalar as ps
 
     least, halvings, degree = -100.0, 6, 10
-    above: Any = ps.maximum(x, np.float64(least))
+    above: Any = ps.scalar_maximum(x, np.float64(least))
     small = above * np.float64(0.5**halvings)
     value = polynomial(small, [1.0 / factorial(power) for power in range(degree + 1)])
     for _ in range(halvings):
