@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 
+from ..inference.groups.rows import cells_of
 from ..inference.problem import Problem
 from ..inference.propriety import ImproperPosterior
 from ..inference.settings import SamplerSettings
@@ -24,6 +25,8 @@ from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.grouped import Sufficient
+from ..measurements.groups.cells import Cells
+from ..measurements.groups.labels import Groupings
 from ..measurements.messages import shown, warn
 from ..measurements.target_errors import CountErrors, ErrorKind, TargetErrors
 from ..measurements.weights import Before, rules_out_counts
@@ -37,7 +40,10 @@ __all__ = ["Seen", "StreamingMixin", "why_rows_are_needed"]
 Array = NDArray[np.float64]
 
 # Parameters on which depends what is kept of rows.
-_SETTLED = ("noise", "count_error", "error_floor", "count_column", "y_err_column", "error_columns")
+_SETTLED = (
+    "noise", "count_error", "error_floor", "count_column", "y_err_column", "error_columns", "group_column",
+    "group_slopes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,8 @@ class Seen:
     """The same for all rows."""
     settled: dict[str, Any]
     """Parameters on which it depends."""
+    groupings: Groupings | None = None
+    """The groups of the rows so far."""
 
     @classmethod
     def of(
@@ -60,6 +68,7 @@ class Seen:
         data: TrainingData,
         state: Compressed | None = None,
         standard_error: Array | None = None,
+        cells: Callable[[Array], Cells | None] | None = None,
     ) -> Seen:
         """Return what is kept of rows.
 
@@ -72,6 +81,8 @@ class Seen:
             Of the rows under their standard errors, where it is known.
         standard_error : ndarray of shape (n,), optional
             Errors of shares, where they are settled already.
+        cells : callable, optional
+            As for `Sufficient.of`.
 
         Raises
         ------
@@ -93,16 +104,18 @@ class Seen:
         if counted and errors.counts is not None:
             known = CountErrors(float(model.error_floor)).at_observed(data.rows.y, errors.counts)
         by_kind = of_features is not None or (NOISES[model.noise].only_scatters and known is not None)
+        slopes = None if data.groupings is None else data.groupings.slopes
         try:
-            sufficient = Sufficient.of(data.rows, known, by_kind=by_kind, whole=state)
+            sufficient = Sufficient.of(
+                data.rows, known, by_kind=by_kind, whole=state, slopes=slopes, cells=cells
+            )
         except ValueError as error:
             raise ValueError(f"Rows can't be added batch by batch: {error}.") from None
         settled = {name: getattr(model, name) for name in _SETTLED}
         common = None if of_features is None else of_features.common()
         no_counts = errors.counts is None and rules_out_counts(data.rows.y, errors.frequency)
-        return cls(
-            sufficient, data.columns, Before(errors.weight_type, no_counts), errors.kind, common, settled
-        )
+        before = Before(errors.weight_type, no_counts)
+        return cls(sufficient, data.columns, before, errors.kind, common, settled, data.groupings)
 
     def merged(self, other: Seen) -> Seen:
         """Return what is kept of these rows and others.
@@ -133,12 +146,16 @@ class Seen:
                 "The errors of X are not those of the rows before, and batches can only be added up where all rows"
                 " have the same: give the same X_err (or X_cov) with every batch, or call fit with all rows."
             )
+        first, second, groupings = self.sufficient, other.sufficient, self.groupings
+        if groupings is not None and other.groupings is not None:
+            groupings, places = groupings.merged(other.groupings)
+            first, second = first.moved(places[0]), second.moved(places[1])
         try:
-            sufficient = self.sufficient.merged(other.sufficient)
+            sufficient = first.merged(second)
         except ValueError as error:
             raise ValueError(f"Rows can't be added batch by batch: {error}.") from None
         weights = self.weights._replace(no_counts=self.weights.no_counts or other.weights.no_counts)
-        return replace(self, sufficient=sufficient, weights=weights)
+        return replace(self, sufficient=sufficient, weights=weights, groupings=groupings)
 
     def data(self) -> TrainingData:
         """Return rows to fit that stand for all."""
@@ -146,7 +163,9 @@ class Seen:
         errors = TargetErrors(
             rows.frequency, standard_error, None, self.weights.weight_type, self.kind, typical=typical
         )
-        return TrainingData(rows, self.columns, errors, self.feature_errors, state=state)
+        return TrainingData(
+            rows, self.columns, errors, self.feature_errors, state=state, groupings=self.groupings
+        )
 
 
 def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors | None) -> str | None:
@@ -160,8 +179,6 @@ def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors
             f"under {likelihood!r} the density of every row is its own. Call fit with all rows, or use"
             " likelihood='normal'"
         )
-    if model.group_column is not None:
-        return "groups' effects (group_column) are learned from all rows together. Call fit with all rows"
     if model.truncation is not None:
         return "with truncation the density of every row is its own. Call fit with all rows"
     if counted and model.count_error == "fitted":
@@ -386,11 +403,15 @@ class StreamingMixin:
 
     def _remember(self, data: TrainingData, problem: Problem) -> None:
         """Keep what it takes to go on from a fit; where that is not possible, why."""
-        state = problem.state
-        if problem.average_error is not None:  # errors as given, not those with a root mean square of 1
-            state = state.with_error(data.errors.root_mean_square)
+        # Errors as given, not those with a root mean square of 1.
+        unit = 1.0 if problem.average_error is None else data.errors.root_mean_square
+
+        def cells(origin: Array) -> Cells | None:
+            found = cells_of(problem, origin)
+            return found and found.with_error(unit)
+
         try:
-            self._seen = Seen.of(self, data, state)
+            self._seen = Seen.of(self, data, problem.state.with_error(unit), cells=cells)
         except ValueError as reason:
             self._seen = str(reason)
 
@@ -399,6 +420,8 @@ class StreamingMixin:
         self._seen = seen
         whole = seen.sufficient.whole
         reason = f"of the rows so far {whole.n_rows} count" if whole.n_rows < 2 else None
+        if reason is None and seen.groupings is not None:
+            reason = seen.groupings.only_one
         if reason is None:
             try:
                 self._fit_seen(seen)

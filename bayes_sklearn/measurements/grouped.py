@@ -5,14 +5,15 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .compressed import Compressed, Rows, compress, merge
+from .groups.cells import Cells
 
 __all__ = ["Standing", "Sufficient"]
 
@@ -40,10 +41,12 @@ class Sufficient:
 
     whole: Compressed
     """Of all rows."""
-    kinds: Mapping[float, Compressed] | None
+    kinds: Mapping[float, Compressed | Cells] | None
     """By standard error, of the rows that have it, with an error of one; None: errors only weight rows."""
     square_error: float | None
     """Sum of frequency times squared standard error; None: no errors are known."""
+    cells: Cells | None = None
+    """Of all rows in groups, where errors only weight them."""
 
     @classmethod
     def of(
@@ -53,6 +56,8 @@ class Sufficient:
         *,
         by_kind: bool,
         whole: Compressed | None = None,
+        slopes: Sequence[Sequence[int]] | None = None,
+        cells: Callable[[Array], Cells | None] | None = None,
     ) -> Sufficient:
         """Compress rows.
 
@@ -65,6 +70,10 @@ class Sufficient:
             Whether a model weights rows of different errors differently: noise "additive", or errors of features.
         whole : Compressed, optional
             The rows' state, where it is known.
+        slopes : sequence of sequences of int, optional
+            Of rows in groups: positions of the features whose slopes differ, by grouping.
+        cells : callable, optional
+            Returns their cells about an origin, where these are known, else None.
 
         Raises
         ------
@@ -77,15 +86,27 @@ class Sufficient:
             return cls(nothing, {} if by_kind else None, None if error is None else 0.0)
         whole = compress(rows, 1.0 if error is None else error) if whole is None else whole
         square = None if error is None else _sum_of_squares(error, rows.frequency, whole.total_weight)
+
+        def gathered(rows: Rows, error: Array | float) -> Cells:
+            return Cells.of(rows, error, whole.origin, slopes or ())
+
         if not by_kind:
-            return cls(whole, None, square)
+            found = None
+            if slopes is not None:
+                found = None if cells is None else cells(whole.origin)
+                found = found or gathered(rows, 1.0 if error is None else error)
+            return cls(whole, None, square, found)
         if not isinstance(error, np.ndarray):
             one = 1.0 if error is None else error
-            return cls(whole, {one: whole.with_error(1.0 / one)}, square)
+            alone = whole.with_error(1.0 / one) if slopes is None else gathered(rows, 1.0)
+            return cls(whole, {one: alone}, square)
         used = rows.used
         own = error[used]
         _few(np.unique(own[: 2 * _MAX_KINDS]))  # at once, where most rows have an error of their own
-        kinds = {float(kind): compress(rows.subset(used[own == kind]), 1.0) for kind in _few(np.unique(own))}
+        kinds: dict[float, Compressed | Cells] = {}
+        for kind in _few(np.unique(own)).tolist():
+            some = rows.subset(used[own == kind])
+            kinds[kind] = compress(some, 1.0) if slopes is None else gathered(some, 1.0)
         return cls(whole, kinds, square)
 
     def merged(self, other: Sufficient) -> Sufficient:
@@ -98,45 +119,66 @@ class Sufficient:
         """
         kinds = None
         if self.kinds is not None and other.kinds is not None:
-            nothing = Compressed.empty(len(self.whole.origin) - 1)
             every = _few(np.array(sorted({*self.kinds, *other.kinds})))
-            kinds = {
-                kind: merge(self.kinds.get(kind, nothing), other.kinds.get(kind, nothing))
-                for kind in every.tolist()
-            }
+            kinds = {kind: _sum(self.kinds.get(kind), other.kinds.get(kind)) for kind in every.tolist()}
         square = None
         if self.square_error is not None and other.square_error is not None:
             square = self.square_error + other.square_error
-        return Sufficient(merge(self.whole, other.whole), kinds, square)
+        cells = _sum(self.cells, other.cells)
+        return Sufficient(merge(self.whole, other.whole), kinds, square, cells)
+
+    def moved(self, places: Sequence[NDArray[np.intp]]) -> Sufficient:
+        """Return them with other numbers for the groups, (J,) for those of each grouping."""
+        kinds = self.kinds and {
+            kind: state.moved(places) for kind, state in self.kinds.items() if isinstance(state, Cells)
+        }
+        return replace(self, kinds=kinds, cells=self.cells and self.cells.moved(places))
 
     def standing(self) -> Standing:
-        """Return rows that stand for all: of every kind twice as many as features and target, (48)."""
+        """Return rows that stand for all: of every kind twice as many as features and target, (48).
+
+        Of rows in groups a few for each combination of groups.
+        """
         whole = self.whole
         # Where errors only weight rows, one error with which all of them would weigh as much.
         typical = float(np.sqrt(whole.total_weight) / whole.factor[0, 0])
-        kinds = {typical: whole.with_error(1.0 / typical)} if self.kinds is None else self.kinds
-        values, frequency = zip(*(_rows_of(state, whole.origin) for state in kinds.values()), strict=True)
-        table, size = np.concatenate(values), 2 * len(whole.origin)
+        weighted = (self.cells or whole).with_error(1.0 / typical)
+        kinds = {typical: weighted} if self.kinds is None else self.kinds
+        parts = [_rows_of(state, whole.origin) for state in kinds.values()]
+        table, frequency = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        members = [part[2] for part in parts if part[2] is not None]
         rows = Rows(
             np.ascontiguousarray(table[:, :-1]),
             table[:, -1].copy(),
             None,
-            np.repeat(frequency, size),
+            frequency,
             whole.origin,
+            members=np.concatenate(members) if members else None,
         )
         if self.square_error is None:
             return Standing(rows, None, whole, 0.0)
         errors = list(kinds)
-        error = errors[0] if len(errors) == 1 else np.repeat(errors, size)
+        error = errors[0] if len(errors) == 1 else np.repeat(errors, [len(part[0]) for part in parts])
         return Standing(rows, error, whole, float(np.sqrt(self.square_error / whole.total_weight)))
 
 
-def _rows_of(state: Compressed, origin: Array) -> tuple[Array, float]:
-    """Return rows [x, y] less the origin, with the mean and scatter of all, and how often each of them counts."""
+def _sum(first: Any, second: Any) -> Any:
+    """Return what is kept of two tables' rows together; None: of no rows."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first.merged(second) if isinstance(first, Cells) else merge(first, second)
+
+
+def _rows_of(state: Compressed | Cells, origin: Array) -> tuple[Array, Array, NDArray[np.intp] | None]:
+    """Return rows [x, y] less the origin that stand for all, how often each of them counts, and their groups."""
+    if isinstance(state, Cells):
+        return state.standing(origin)
+    # With the mean and scatter of all.
     factor = state.about(origin)
     mean, scatter = factor[0, 1:] / factor[0, 0], factor[1:, 1:]
     away = scatter * (np.sqrt(len(scatter)) / factor[0, 0])
-    return np.concatenate([mean + away, mean - away]), state.total_weight / (2 * len(scatter))
+    frequency = np.full(2 * len(scatter), state.total_weight / (2 * len(scatter)))
+    return np.concatenate([mean + away, mean - away]), frequency, None
 
 
 def _few(errors: Array) -> Array:

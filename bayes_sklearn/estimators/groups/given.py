@@ -30,15 +30,13 @@ def grouped(
     """Return how rows are grouped, and which group each is of, (n, K)."""
     if model.group_column is None:
         return None, None
-    if batch:
-        raise ValueError("group_column goes with all rows at once: call fit.")
     if correlated is not None:
         raise ValueError(
             "y_cov and y_shared_err don't go with group_column: a shared error is an effect of the group of rows that"
             " share it. Leave one of them out."
         )
     names = columns.feature_names.tolist()
-    found, members = Groupings.of(X, model.group_column, model.group_slopes, names)
+    found, members = Groupings.of(X, model.group_column, model.group_slopes, names, batch=batch)
     noisy = set() if errors is None else set(errors.noisy.tolist())
     for place in sorted({place for slopes in found.slopes for place in slopes} & noisy):
         raise ValueError(

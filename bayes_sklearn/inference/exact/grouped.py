@@ -155,7 +155,7 @@ class Source:
 
 def integrated(problem: Problem, prior: ConditionalPrior) -> Integrated:
     """Return the posterior of a problem with groups, over all scales."""
-    source = Source(problem, GroupedRows(problem))
+    source = Source(problem, GroupedRows.of(problem))
     return (_sampled if len(source.lost) > MOST_ON_GRID else _on_grid)(source, prior)
 
 
@@ -171,7 +171,7 @@ class Points(NamedTuple):
 
 def points(problem: Problem, prior: ConditionalPrior) -> Points:
     """Return the rows at points over all scales, for leave-one-out."""
-    source = Source(problem, GroupedRows(problem))
+    source = Source(problem, GroupedRows.of(problem))
     if len(source.lost) > MOST_ON_GRID:
         found, weights = _drawn(source, 128)
         at = source.at(found.points)

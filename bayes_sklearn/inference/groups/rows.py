@@ -6,31 +6,32 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ...measurements.compressed import eliminate, signed
+from ...measurements.groups.cells import Cells
+from ...measurements.groups.split import Block, split
 from ..problem import Problem
 from .effects import AtScales, Layout
 
-__all__ = ["GroupedRows", "Marginal", "Split"]
+__all__ = ["Along", "GroupedRows", "Marginal", "cells_of"]
 
 Array = NDArray[np.float64]
 
 Index = NDArray[np.intp]
 
 
-class Split(NamedTuple):
-    """Rows of unit noise, split into what lies along each group's effects and what is left, (70)."""
+class Along(NamedTuple):
+    """Rows of [columns, 1, x, y], split, (70)."""
 
     rest: Array
-    """(J, r, C) of [columns, 1, x, y]."""
+    """(J, r, C) what lies along each group's effects."""
     within: Array
-    """(C, C) triangle."""
+    """(C, C) triangle of what is left."""
     along: Array
     """(r, C, J) the first of these in another order: what runs through groups is contiguous."""
     log_error: float
@@ -55,9 +56,9 @@ class GroupedRows:
             raise ValueError("The problem has no groups.")
         self.layout = Layout(groupings.sizes, groupings.slopes)
         self._problem, self._members = problem, members
-        self._last = 0.0, Split(np.empty(0), np.empty(0), np.empty(0), 0.0)
+        self._last = 0.0, Along(np.empty(0), np.empty(0), np.empty(0), 0.0)
 
-    def split(self, scatter: float = 0.0) -> Split:
+    def split(self, scatter: float = 0.0) -> Along:
         """Return the rows under errors with a scatter added, in the model's units; the last one is remembered."""
         if not scatter:
             return self._plain
@@ -65,61 +66,30 @@ class GroupedRows:
             self._last = scatter, self._split(scatter)
         return self._last[1]
 
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """Return those of a problem, made once."""
+        return problem.passed.setdefault("grouped rows", cls(problem))
+
     @cached_property
-    def _plain(self) -> Split:
+    def _plain(self) -> Along:
         return self._split(0.0)
 
-    def _split(self, scatter: float) -> Split:
-        """Project out one effect after the other, by the modified Gram-Schmidt method, all groups at once."""
-        layout, J = self.layout, self.layout.sizes[self.layout.main]
-        r, width = layout.widths[layout.main], layout.n_columns + self._problem.rows.n_features + 2
-        means, norms = np.zeros((r, J, width)), np.zeros((r, J))
-        columns = self._columns(layout.main)
-        for k in range(r):
-            log_error = 0.0
-            sums, squares = np.zeros((J, width)), np.zeros(J)
-            for own, weight, rows, logs in self._blocks(scatter):
-                directions = self._less(own, rows, means[:k])
-                z = directions[:, k]
-                gather = sparse.csc_array(
-                    (weight * z, own, np.arange(len(own) + 1, dtype=np.intp)), shape=(J, len(own))
-                )
-                sums += np.asarray(gather @ rows)
-                squares += np.asarray(gather @ z)
-                log_error += logs
-            # A feature that does not vary within a group has no slope there, but for rounding.
-            nothing, size = 1e-24, np.square(norms[0]) * (1.0 + np.square(means[0][:, columns[k]]))
-            seen = squares > (nothing * size if k else 0.0)
-            squares = np.where(seen, squares, 1.0)
-            means[k] = np.where(seen[:, None], sums / squares[:, None], 0.0)
-            norms[k] = np.where(seen, np.sqrt(squares), 0.0)
-        triangle = None
-        for own, weight, rows, _ in self._blocks(scatter):
-            self._less(own, rows, means)
-            rows *= np.sqrt(weight)[:, None]
-            triangle = eliminate(triangle, np.ascontiguousarray(rows.T))
-        rest = np.ascontiguousarray((means * norms[:, :, None]).transpose(1, 0, 2))
-        within = np.zeros((width, width)) if triangle is None else np.asarray(triangle)
-        return Split(rest, within, np.ascontiguousarray(rest.transpose(1, 2, 0)), log_error)
-
-    def _less(self, own: Index, rows: Array, means: Array) -> Array:
-        """Take from rows what lies along the first effects; return the directions left, (n, r)."""
-        columns = self._columns(self.layout.main)
-        directions = rows[:, columns].copy()
-        for k, mean in enumerate(means):
-            z = directions[:, k, None].copy()
-            here = mean[own]
-            directions -= z * here[:, columns]
-            here *= z
-            rows -= here
-        return directions
+    def _split(self, scatter: float) -> Along:
+        layout, problem = self.layout, self._problem
+        width = layout.n_columns + problem.rows.n_features + 2
+        blocks, columns = partial(self._blocks, scatter), self._columns(layout.main)
+        rest, within, log_error = split(blocks, layout.sizes[layout.main], columns, width)
+        if not scatter:  # rows may stand for others of other errors
+            log_error = problem.factor[1]
+        return Along(rest, within, np.ascontiguousarray(rest.transpose(1, 2, 0)), log_error)
 
     def _columns(self, grouping: int) -> list[int]:
         """Return which columns of [columns, 1, x, y] multiply a grouping's effects."""
         first = self.layout.n_columns
         return [first, *(first + 1 + place for place in self.layout.slopes[grouping])]
 
-    def _blocks(self, scatter: float) -> Iterator[tuple[Index, Array, Array, float]]:
+    def _blocks(self, scatter: float) -> Iterator[Block]:
         """Yield groups, weights, rows of [columns, 1, x, y] and summed log errors, a block of rows at a time."""
         problem, layout = self._problem, self.layout
         rows, scaling = problem.rows, problem.scaling
@@ -147,7 +117,7 @@ class GroupedRows:
             here = error[block] if error.ndim else np.full(len(members), float(error))
             square = np.square(here / problem.error_unit) + scatter**2
             weight = np.ones(len(members)) if rows.frequency is None else rows.frequency[block]
-            yield members[:, layout.main], weight / square, table, 0.5 * float(weight @ np.log(square))
+            yield Block(members[:, layout.main], weight / square, table, 0.5 * float(weight @ np.log(square)))
 
     @property
     def information(self) -> Array:
@@ -163,7 +133,7 @@ class GroupedRows:
             found[scale] = np.sqrt(np.median(square[layout.scale_of_column == scale]))
         return found
 
-    def marginal(self, split: Split, ratios: Array) -> Marginal:
+    def marginal(self, split: Along, ratios: Array) -> Marginal:
         """Return the rows with the effects integrated over, at ratios of the scales to the noise, (scales,)."""
         layout = self.layout
         m, (J, r, width) = layout.n_columns, split.rest.shape
@@ -189,6 +159,19 @@ class GroupedRows:
         return Marginal(
             signed(found[m:, m:]), log_weight - split.log_error, AtScales(found[:m, :m], found[:m, m:])
         )
+
+
+def cells_of(problem: Problem, origin: Array) -> Cells | None:
+    """Return what a problem's rows add up to, divided by its known errors, where a fit has found it."""
+    grouped: GroupedRows | None = problem.passed.get("grouped rows")
+    if grouped is None or grouped.layout.n_columns:
+        return None
+    scaling, split = problem.scaling, grouped.split()
+    to_data = np.diag(np.concatenate([[1.0], scaling.x_scale, [scaling.y_scale]]))
+    to_data[0, 1:] = scaling.mean - origin
+    to_data /= problem.error_unit
+    groups = np.arange(grouped.layout.sizes[0])[:, None]
+    return Cells(groups, grouped.layout.slopes[0], origin, split.rest @ to_data, split.within @ to_data)
 
 
 def _lower(matrices: Array) -> Array:

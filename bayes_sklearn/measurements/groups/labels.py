@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,9 @@ class Groupings:
     """(K,) names of the columns."""
 
     @classmethod
-    def of(cls, X: Any, columns: object, slopes: object, features: Sequence[str]) -> tuple[Groupings, Index]:
+    def of(
+        cls, X: Any, columns: object, slopes: object, features: Sequence[str], *, batch: bool = False
+    ) -> tuple[Groupings, Index]:
         """Find the groups of training rows.
 
         Parameters
@@ -45,6 +47,8 @@ class Groupings:
             Its ``group_slopes``.
         features : sequence of str
             The features' names.
+        batch : bool, default=False
+            Whether other rows bring other labels, so that one is enough.
 
         Returns
         -------
@@ -61,8 +65,42 @@ class Groupings:
         found = [_factorized(_values(X, column), column) for column in listed]
         of_slopes = _slopes(slopes, listed, features)
         names = tuple(_name(X, column) for column in listed)
+        for column, (_, labels) in zip(listed, found, strict=True):
+            if len(labels) < 2 and not batch:
+                raise ValueError(f"group_column={shown(column)}: {_of_one_group(labels)} Leave it out.")
         members = np.column_stack([codes for codes, _ in found])
         return cls(listed, tuple(labels for _, labels in found), of_slopes, names), members
+
+    def merged(self, other: Groupings) -> tuple[Groupings, tuple[list[Index], list[Index]]]:
+        """Return the groups of both tables' rows, and for each the positions that its labels have there, (J,) each.
+
+        Raises
+        ------
+        ValueError
+            Where labels are of other types.
+        """
+        import pandas as pd
+
+        labels: list[NDArray[Any]] = []
+        places: tuple[list[Index], list[Index]] = [], []
+        for column, own, others in zip(self.columns, self.labels, other.labels, strict=True):
+            codes, every = _factorized(
+                pd.concat([pd.Series(own), pd.Series(others)], ignore_index=True), column
+            )
+            if len(every) == len(codes):
+                _check_alike(others, own, column, "the rows before")
+            labels.append(every)
+            for found, part in zip(places, (codes[: len(own)], codes[len(own) :]), strict=True):
+                found.append(part)
+        return replace(self, labels=tuple(labels)), places
+
+    @property
+    def only_one(self) -> str | None:
+        """Why nothing can be learned of groups yet, a sentence; None: there are several in each grouping."""
+        for column, labels in zip(self.columns, self.labels, strict=True):
+            if len(labels) < 2:
+                return f"group_column={shown(column)}: {_of_one_group(labels)}"
+        return None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -174,11 +212,6 @@ def _factorized(values: Any, column: object) -> tuple[Index, NDArray[Any]]:
             f"group_column={shown(column)}: row {int(np.argmax(codes < 0))} has no label. Give it one: of its own,"
             " where it is in no group with others."
         )
-    if len(labels) < 2:
-        raise ValueError(
-            f"group_column={shown(column)}: all rows have the label {shown(np.asarray(labels).tolist()[0])}; how"
-            " groups differ is learned from two at least, better from eight. Leave it out."
-        )
     return codes.astype(np.intp), np.array(labels)
 
 
@@ -191,16 +224,30 @@ def _looked_up(values: Any, labels: NDArray[Any], column: object) -> Index:
     if not len(unseen):
         return codes
     new, distinct = pd.factorize(series.iloc[unseen])
-    if len(unseen) == len(codes) and len(distinct) and _kind(distinct) != _kind(labels):
-        raise ValueError(
-            f"group_column={shown(column)}: labels such as {shown(np.asarray(distinct).tolist()[0])} are of another"
-            f" type than those of fit, such as {shown(labels.tolist()[0])}. Give labels of one type; a missing one"
-            " is a new group."
-        )
+    if len(unseen) == len(codes) and len(distinct):
+        _check_alike(distinct, labels, column, "fit")
     missing = new < 0
     new[missing] = len(distinct) + np.arange(missing.sum())
     codes[unseen] = len(labels) + new
     return codes
+
+
+def _check_alike(new: Any, labels: Any, column: object, those: str) -> None:
+    """Refuse labels of another type."""
+    if _kind(new) != _kind(labels):
+        raise ValueError(
+            f"group_column={shown(column)}: labels such as {shown(np.asarray(new).tolist()[0])} are of another"
+            f" type than those of {those}, such as {shown(labels.tolist()[0])}. Give labels of one type; a missing"
+            " one is a new group."
+        )
+
+
+def _of_one_group(labels: Any) -> str:
+    """Return why one group is not enough."""
+    return (
+        f"all rows have the label {shown(np.asarray(labels).tolist()[0])}; how groups differ is learned from two at"
+        " least, better from eight."
+    )
 
 
 def _kind(labels: Any) -> str:

@@ -144,10 +144,6 @@ def test_labels_that_say_nothing_are_refused() -> None:
         model.predict(frame.assign(g="a"))
     with pytest.raises(ValueError, match="group_column='g' is not a column"):
         model.predict(frame[["x", "w"]])
-    with pytest.raises(AttributeError, match="learned from all rows together"):
-        model.partial_fit(frame, y)
-    with pytest.raises(ValueError, match="learned from all rows together"):
-        model.merge(model)
 
 
 @pytest.mark.parametrize(
