@@ -1,5 +1,7 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
+from .estimators.calibration.inverse import inverse_predict
+from .estimators.calibration.limits import detection_limits
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
 from .estimators.search import BayesianErrorsInVariablesRegressorCV
 from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
@@ -43,5 +45,7 @@ __all__ = [
     "StudentT",
     "StudentTLikelihood",
     "audit_errors",
+    "detection_limits",
+    "inverse_predict",
     "predictive_distribution",
 ]

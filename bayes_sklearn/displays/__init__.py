@@ -9,6 +9,7 @@ from .audit import AuditDisplay
 from .calibration import CalibrationDisplay, PITDisplay
 from .coefficients import CoefficientDisplay
 from .forest import ForestDisplay
+from .inverse import InverseDisplay
 from .line import RegressionLineDisplay
 from .predictions import PredictionDisplay
 from .ranks import RankDisplay
@@ -19,6 +20,7 @@ __all__ = [
     "CalibrationDisplay",
     "CoefficientDisplay",
     "ForestDisplay",
+    "InverseDisplay",
     "PITDisplay",
     "PredictionDisplay",
     "RankDisplay",

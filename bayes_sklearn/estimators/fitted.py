@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +73,10 @@ class FittedModel:
     """Whether some readings of features were limits in fit."""
     groupings: Groupings | None = None
     """How rows hang together; None: they do not."""
+    spread: Array = field(default_factory=lambda: np.zeros((2, 0)))
+    """(2, p) mean and standard deviation of the training rows' features."""
+    n_rows: int = 0
+    """Training rows that count."""
     told: Any = None
     """What training rows tell of the errors of new ones, by ``y_cov`` or ``y_shared_err``; None: nothing."""
 
@@ -102,6 +106,8 @@ class FittedModel:
             problem.truncation,
             of_features is not None and of_features.readings is not None,
             problem.groupings,
+            np.array([problem.state.origin + problem.state.mean, problem.state.standard_deviation])[:, :-1],
+            problem.state.n_rows,
             told_by(fitted.posterior, problem, noise_model),
         )
 

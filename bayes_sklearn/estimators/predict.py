@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..measurements.checks import check_flag, check_probabilities, check_vector, read_table, read_target
 from ..prediction.distribution import PredictiveDistribution
+from ..prediction.inverse.distribution import InversePredictive, Prior
+from .calibration.inverse import inverse_predict
 from .fitted import FittedModel
 
 Array = NDArray[np.float64]
@@ -297,3 +299,39 @@ class PredictionMixin:
         ndarray of shape (n, n_samples)
         """
         return self.predict_distribution(X, **predict_params).sample(n_samples, random_state)
+
+    def inverse_predict(
+        self,
+        y: ArrayLike,
+        *,
+        feature: str | int | None = None,
+        X: Any = None,
+        y_err: ArrayLike | float | None = None,
+        counts: ArrayLike | float | None = None,
+        exposure: ArrayLike | float | None = None,
+        prior: Prior | None = None,
+    ) -> InversePredictive:
+        """Return the distribution of a feature behind new readings of the target.
+
+        Parameters
+        ----------
+        y, feature, X, y_err, counts, exposure, prior
+            As for the function `inverse_predict`, which takes Pipelines and searches as well.
+
+        Returns
+        -------
+        InversePredictive
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
+        Warns
+        -----
+        UserWarning
+            As the function.
+        """
+        return inverse_predict(
+            self, y, feature=feature, X=X, y_err=y_err, counts=counts, exposure=exposure, prior=prior
+        )

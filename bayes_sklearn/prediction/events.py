@@ -26,17 +26,17 @@ class EventsPredictive(PredictiveDistribution):
     """
 
     def __init__(self, rates: ResponsePredictive, exposure: Array):
-        self._rates, self._exposure = rates, exposure
+        self.rates, self.exposure = rates, exposure
         self.index = rates.index
 
     def __len__(self) -> int:
-        return len(self._rates)
+        return len(self.rates)
 
     def mean(self) -> Array:
-        return self._exposure * self._rates.mean()
+        return self.exposure * self.rates.mean()
 
     def var(self) -> Array:
-        return np.square(self._exposure) * self._rates.var()
+        return np.square(self.exposure) * self.rates.var()
 
     def pit(self, y: ArrayLike) -> Array:
         """Return the probability of less than y and half of that of y itself."""
@@ -45,23 +45,23 @@ class EventsPredictive(PredictiveDistribution):
     @property
     def variance_parts(self) -> dict[str, Array]:
         """What the variances are made of, as `ResponsePredictive` has it."""
-        square = np.square(self._exposure)
-        return {name: square * part for name, part in self._rates.variance_parts.items()}
+        square = np.square(self.exposure)
+        return {name: square * part for name, part in self.rates.variance_parts.items()}
 
     def covariance(self) -> Array:
         """Return the covariance of the rows with each other, (n, n)."""
-        return self._rates.covariance() * np.outer(self._exposure, self._exposure)
+        return self.rates.covariance() * np.outer(self.exposure, self.exposure)
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         """Return random draws, (n, n_samples), as `ResponsePredictive` has them."""
-        return _whole(self._rates.sample(n_samples, random_state) * self._exposure[:, None])
+        return _whole(self.rates.sample(n_samples, random_state) * self.exposure[:, None])
 
     def _mixture(self, rows: slice) -> Mixture:
-        return _Events(self._rates._mixture(rows), self._exposure[rows])
+        return _Events(self.rates._mixture(rows), self.exposure[rows])
 
     @property
     def _width(self) -> int:
-        return self._rates._width
+        return self.rates._width
 
 
 @dataclass(frozen=True, eq=False)

@@ -299,23 +299,23 @@ class LinearPredictive(PredictiveDistribution):
     """
 
     def __init__(self, line: LinearPredictor, noise: Parts, seed: int, index: Any = None):
-        self._line = line
-        self._noise = noise
+        self.line = line
+        self.noise = noise
         self._seed = seed
         self.index = index
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self.line)
 
     def mean(self) -> Array:
-        return self._line.mean()
+        return self.line.mean()
 
     def var(self) -> Array:
-        return self._line.moments(self._mean_noise())[1]
+        return self.line.moments(self._mean_noise())[1]
 
     def mean_and_std(self) -> tuple[Array, Array]:
         """Return `mean()` and `std()` in one pass over the rows."""
-        return self._line.moments(self._mean_noise(), root=True)
+        return self.line.moments(self._mean_noise(), root=True)
 
     @property
     def variance_parts(self) -> dict[str, Array]:
@@ -328,7 +328,7 @@ class LinearPredictive(PredictiveDistribution):
         count; ``feature_error``: the errors of the new row's features. What these tell of an error that the target
         shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.
         """
-        parts, means = self._line.variance_parts(), self._noise_means()
+        parts, means = self.line.variance_parts(), self._noise_means()
         for name in ("scatter", "target_error", "finite_count"):
             parts[name] = np.broadcast_to(np.asarray(means.get(name, 0.0)), (len(self),)).copy()
         if "feature_error" in parts:
@@ -339,8 +339,8 @@ class LinearPredictive(PredictiveDistribution):
 
     def covariance(self) -> Array:
         """Return the covariance of the rows with each other, (n, n)."""
-        covariance = self._line.covariance()
-        own = self._line.variance_parts().get("feature_error", 0.0) if self._line.has_feature_error else 0.0
+        covariance = self.line.covariance()
+        own = self.line.variance_parts().get("feature_error", 0.0) if self.line.has_feature_error else 0.0
         covariance[np.diag_indices_from(covariance)] += own + self._mean_noise()
         return covariance
 
@@ -351,26 +351,26 @@ class LinearPredictive(PredictiveDistribution):
         """
         check_n_samples(n_samples)
         rng = generator(self._seed if random_state is None else random_state)
-        nodes, blocks, line = self._line.draws(n_samples, rng)
+        nodes, blocks, line = self.line.draws(n_samples, rng)
         answer = np.empty((len(self), n_samples))
         for rows in blocks:
             answer[rows], left = line(rows)
-            if self._noise or self._line.has_feature_error:
+            if self.noise or self.line.has_feature_error:
                 variance = left + noise_variance(
-                    self._noise, self._line.posterior, np.arange(len(self))[rows], nodes
+                    self.noise, self.line.posterior, np.arange(len(self))[rows], nodes
                 )
                 answer[rows] += np.sqrt(variance) * rng.standard_normal(variance.shape)
         return answer
 
     def _mixture(self, rows: slice) -> Mixture:
         noise: Array | float = 0.0
-        if self._noise:
-            noise = noise_variance(self._noise, self._line.posterior, np.arange(len(self))[rows])
-        return NormalMixture(*self._line.normals(rows, noise))
+        if self.noise:
+            noise = noise_variance(self.noise, self.line.posterior, np.arange(len(self))[rows])
+        return NormalMixture(*self.line.normals(rows, noise))
 
     @property
     def _width(self) -> int:
-        return self._line.width
+        return self.line.width
 
     def _mean_noise(self) -> Array | float:
         """Return the posterior mean of the variance of the noise, (n,) or one number for all."""
@@ -378,7 +378,7 @@ class LinearPredictive(PredictiveDistribution):
 
     def _noise_means(self) -> dict[str, Array | float]:
         """Return the posterior mean of each part."""
-        return mean_parts(self._noise, self._line.posterior, self._line.weights)
+        return mean_parts(self.noise, self.line.posterior, self.line.weights)
 
 
 def noise_variance(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -73,7 +74,7 @@ class ResponsePredictive(PredictiveDistribution):
         trials_in_fit: float | None = None,
         include_noise: bool = True,
     ):
-        self._likelihood, self._line, self._noise = likelihood, line, noise
+        self._likelihood, self.line, self._noise = likelihood, line, noise
         self._trials = np.broadcast_to(
             np.asarray(0.0 if trials is None else trials, dtype=np.float64), len(line)
         )
@@ -83,7 +84,7 @@ class ResponsePredictive(PredictiveDistribution):
         self.index = index
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self.line)
 
     def mean(self) -> Array:
         return self._moments["mean"]
@@ -139,18 +140,18 @@ class ResponsePredictive(PredictiveDistribution):
     def covariance(self) -> Array:
         """Return the covariance of the rows with each other, (n, n): of the means, and the noise beside."""
         if self._likelihood.link.is_identity:
-            covariance = self._line.covariance()
+            covariance = self.line.covariance()
         else:
-            n, weights = len(self), self._line.weights
+            n, weights = len(self), self.line.weights
             away = np.empty((n, len(weights)))
-            for rows in self._line.blocks():
-                lines = self._line.at(rows)
+            for rows in self.line.blocks():
+                lines = self.line.at(rows)
                 first = np.zeros_like(lines.means)
                 for mass, at_point in self._points(lines):
                     first += mass * at_point
                 means = self._node_means(lines, first)[0]
                 away[rows] = means - (means @ weights)[:, None]
-            covariance = (away * weights) @ away.T + self._line.shared(self._likelihood.link)
+            covariance = (away * weights) @ away.T + self.line.shared(self._likelihood.link)
         covariance[np.diag_indices(len(self))] = self.var()
         return covariance
 
@@ -161,11 +162,11 @@ class ResponsePredictive(PredictiveDistribution):
         """
         check_n_samples(n_samples)
         rng = generator(self._seed if random_state is None else random_state)
-        nodes, blocks, line = self._line.draws(n_samples, rng)
+        nodes, blocks, line = self.line.draws(n_samples, rng)
         answer = np.empty((len(self), n_samples))
         for rows in blocks:
             eta, left = line(rows)
-            if self._line.has_feature_error:
+            if self.line.has_feature_error:
                 eta = eta + np.sqrt(left) * rng.standard_normal(eta.shape)
             for here, likelihood in self._kinds(rows):
                 among = np.arange(len(self))[rows][here]
@@ -176,9 +177,33 @@ class ResponsePredictive(PredictiveDistribution):
                     answer[among] = likelihood.draw(eta[here], self._values(nodes), data, rng)
         return answer
 
+    def log_density_at(self, rows: slice, eta: Array, y: Array, each: int = 1) -> Array:
+        """Return the log density of new measurements at values of the linear predictor at every node.
+
+        Parameters
+        ----------
+        rows : slice
+        eta : ndarray of shape (rows, G K)
+        y : ndarray of shape (rows,)
+        each : int
+            K.
+        """
+        among = np.arange(len(self))[rows]
+        values = {name: np.repeat(value, each) for name, value in self._values().items()}
+        found = np.empty(eta.shape)
+        for here, likelihood in self._kinds(rows):
+            if likelihood is None:
+                raise ValueError("A mean is no measurement.")
+            data = self._data(among[here])
+            error = data.standard_error
+            error = np.repeat(error, each, axis=1) if isinstance(error, np.ndarray) else error
+            data = replace(data, y=y[here, None], standard_error=error)
+            found[here] = likelihood.log_density(eta[here], values, data)
+        return found
+
     def _values(self, nodes: NDArray[np.intp] | slice = slice(None)) -> dict[str, Array]:
         """Return the likelihood's parameters at nodes, (G,) each."""
-        return {name: value[nodes] for name, value in self._line.posterior.auxiliary.items()}
+        return {name: value[nodes] for name, value in self.line.posterior.auxiliary.items()}
 
     def _data(self, rows: NDArray[np.intp], nodes: NDArray[np.intp] | slice = slice(None)) -> Observations:
         """Return what is known of new measurements, (rows, 1), and their noise at nodes, (rows, G)."""
@@ -192,7 +217,7 @@ class ResponsePredictive(PredictiveDistribution):
         if not self._likelihood.has_noise_scale:
             return 1.0
         at = None if isinstance(nodes, slice) else nodes
-        return np.sqrt(noise_variance(self._noise or {}, self._line.posterior, rows, at))
+        return np.sqrt(noise_variance(self._noise or {}, self.line.posterior, rows, at))
 
     def _kinds(self, rows: slice) -> list[tuple[NDArray[np.intp], Likelihood | None]]:
         """Return which of some rows are distributed by what likelihood; None: they are means."""
@@ -226,14 +251,14 @@ class ResponsePredictive(PredictiveDistribution):
         if lines.each == 1:
             return first, np.zeros((1, 1))
         split = (len(first), -1, lines.each)
-        at_nodes = self._line.weights
+        at_nodes = self.line.weights
         of_node = (lines.weights * first).reshape(split).sum(axis=2) / np.where(at_nodes > 0.0, at_nodes, 1.0)
         return of_node, first - np.repeat(of_node, lines.each, axis=1)
 
     @cached_property
     def _moments(self) -> dict[str, Array]:
         """Mean, and the parts of the variance but for noise that is added, (n,) each."""
-        n, line, zero = len(self), self._line, np.zeros(len(self))
+        n, line, zero = len(self), self.line, np.zeros(len(self))
         noise = {"scatter": zero, "target_error": zero, "finite_count": zero}
         if self._likelihood.link.is_identity and self._likelihood.has_noise_scale:
             return {"mean": line.moments()[0]} | line.variance_parts() | noise
@@ -297,10 +322,10 @@ class ResponsePredictive(PredictiveDistribution):
 
     def _noise_means(self) -> dict[str, Array | float]:
         """Return the posterior mean of each part of the variance of noise that is added."""
-        weights = self._line.weights
+        weights = self.line.weights
         one = Observations(np.zeros(1), 1.0, KNOWN)
         wider = self._likelihood.variance(np.zeros(len(weights)), self._values(), one)
-        noise, posterior = self._noise or {}, self._line.posterior
+        noise, posterior = self._noise or {}, self.line.posterior
         if np.isfinite(wider[weights > 0.0]).all():
             return mean_parts(noise, posterior, weights * np.where(weights > 0.0, wider, 0.0))
         means = mean_parts(noise, posterior, weights)
@@ -311,7 +336,7 @@ class ResponsePredictive(PredictiveDistribution):
         return 2**17 // 64  # that many rows a block: what is done row by row is then not lost in calls
 
     def _mixture(self, rows: slice) -> Mixture:
-        lines = self._line.at(rows)
+        lines = self.line.at(rows)
         parts: list[tuple[NDArray[np.intp], Mixture]] = []
         among = np.arange(len(self))[rows]
         for here, likelihood in self._kinds(rows):
@@ -342,9 +367,9 @@ class ResponsePredictive(PredictiveDistribution):
     def _nodes(self, likelihood: Likelihood) -> Nodes:
         """Return the nodes in groups that are alike under a likelihood, this one or what underlies."""
         if likelihood.name not in self._grouped:
-            posterior = self._line.posterior
+            posterior = self.line.posterior
             terms = list(posterior.noise_terms[1:])
             self._grouped[likelihood.name] = Nodes.of(
-                likelihood, self._line.weights, self._values(), terms, is_spread=self._line.is_spread
+                likelihood, self.line.weights, self._values(), terms, is_spread=self.line.is_spread
             )
         return self._grouped[likelihood.name]

@@ -96,11 +96,11 @@ class SharedErrorPredictive(ResponsePredictive):
     @cached_property
     def _moments(self) -> dict[str, Array]:
         mean, parameters, feature_error, zero = np.zeros((4, len(self)))
-        weights, one = self._line.weights, Observations(np.zeros(1), 1.0, KNOWN)
+        weights, one = self.line.weights, Observations(np.zeros(1), 1.0, KNOWN)
         square = self._likelihood.variance(np.zeros(len(weights)), self._values(), one)
         # That there is no variance is said once, by the noise.
         square = np.where(np.isfinite(square), square, np.square(self._root_mean))
-        for rows in self._line.blocks():
+        for rows in self.line.blocks():
             lines, (off, with_line, bend) = self._told(rows)
             of_nodes, _ = lines.of_nodes({"root": self._root_mean, "square": square}, 1.0)
             root, whole = of_nodes["root"], of_nodes["square"]

@@ -157,7 +157,7 @@ def test_errors_a_row_that_are_equal_are_common_errors(two_noisy: Regressor) -> 
     # All but equal, so that rows are taken one by one.
     size = np.linspace(1.0, 1.0 + 1e-9, len(Q2.y))[:, None, None]
     by_row = two_noisy.predict_distribution(Q2.X, X_cov=size * CORRELATED)
-    assert (by_row._line.by_row is None) is not (common._line.by_row is None)
+    assert (by_row.line.by_row is None) is not (common.line.by_row is None)
     assert_allclose(by_row.mean(), common.mean(), rtol=1e-7)
     assert_allclose(by_row.std(), common.std(), rtol=1e-7)
     assert_allclose(by_row.interval(0.9), common.interval(0.9), rtol=1e-6)

@@ -175,7 +175,7 @@ class Fitted:
         distribution = self.exact.predict_distribution(**new)
         return [
             (np.broadcast_to(fixed, rows), np.broadcast_to(multiplied, rows))
-            for fixed, multiplied, *_ in distribution._noise.values()
+            for fixed, multiplied, *_ in distribution.noise.values()
         ]
 
 

@@ -1,0 +1,1 @@
+"""Calibration: from readings back to what was read."""

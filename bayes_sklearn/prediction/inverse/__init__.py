@@ -1,0 +1,1 @@
+"""From targets back to features: what was measured, given readings of it."""
