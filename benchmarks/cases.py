@@ -11,6 +11,7 @@ import numpy as np
 
 from . import (
     adapters,
+    calibration_cases,
     correlated_cases,
     feature_cases,
     group_cases,
@@ -294,6 +295,9 @@ CASES: dict[str, Case] = {
         correlated_cases.shared_against_independent,
         {"rows": 100_000, "columns": 5, "nights": 5},
         {"rows": 60, "columns": 2, "nights": 2},
+    ),
+    "inverse-1000": Case(
+        calibration_cases.inverse, {"standards": 100, "readings": 1000}, {"standards": 8, "readings": 5}
     ),
     **{
         f"groups-{rows}{'-slopes' * slopes}": Case(

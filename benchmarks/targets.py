@@ -118,6 +118,7 @@ TARGETS: dict[str, Target] = {
     "y-cov-2000": Target("fit with y_cov, scaled / statsmodels GLS, 2,000 x 5", 1.0),
     "y-cov-scatter-2000": Target("fit with y_cov and scatter / statsmodels GLS, 2,000 x 5", 10.0),
     "y-shared-err-100000": Target("fit with 5 shared errors / without, y_err, 100,000 x 5", 3.0),
+    "inverse-1000": Target("inverse_predict of 1,000 readings, 100 standards", 0.3, "s"),
     "groups-100000": Target("fit of 1,000 groups, 100,000 x 10", 0.15, "s"),
     "groups-100000-slopes": Target("fit of 1,000 groups with slopes, 100,000 x 10", 0.75, "s"),
     "groups-1000000": Target("fit of 10,000 groups, 1,000,000 x 10", 0.6, "s"),

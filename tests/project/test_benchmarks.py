@@ -104,6 +104,7 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "y-cov-2000": ({"rows": 2000, "columns": 5}, 1.0, False),
     "y-cov-scatter-2000": ({"rows": 2000, "columns": 5}, 10.0, False),
     "y-shared-err-100000": ({"rows": 100_000, "columns": 5, "nights": 5}, 3.0, False),
+    "inverse-1000": ({"standards": 100, "readings": 1000}, 0.3, False),
     "groups-100000": ({"rows": 100_000, "columns": 10, "groups": 1000, "slopes": 0}, 0.15, False),
     "groups-100000-slopes": ({"rows": 100_000, "columns": 10, "groups": 1000, "slopes": 1}, 0.75, False),
     "groups-1000000": ({"rows": 1_000_000, "columns": 10, "groups": 10_000, "slopes": 0}, 0.6, False),
