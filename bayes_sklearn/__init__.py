@@ -8,6 +8,7 @@ from .likelihoods.additive import NormalLikelihood, StudentTLikelihood
 from .likelihoods.proportions import BetaLikelihood
 from .likelihoods.rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
+from .measurements.error_models.variance_function import VarianceFunction
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
 from .priors.base import Flat, Mixture, Outliers
@@ -44,6 +45,7 @@ __all__ = [
     "PredictiveDistribution",
     "StudentT",
     "StudentTLikelihood",
+    "VarianceFunction",
     "audit_errors",
     "detection_limits",
     "inverse_predict",

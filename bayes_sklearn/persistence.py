@@ -57,6 +57,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.inference.groups.effects.AtScales",
     "bayes_sklearn.inference.groups.effects.Effects",
     "bayes_sklearn.inference.groups.effects.Layout",
+    "bayes_sklearn.measurements.error_models.variance_function.VarianceFunction",
     "bayes_sklearn.measurements.groups.cells.Cells",
     "bayes_sklearn.measurements.groups.labels.Groupings",
     "bayes_sklearn.measurements.correlated.covariance.Block",

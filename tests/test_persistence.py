@@ -47,6 +47,7 @@ from bayes_sklearn import (
     PoissonLikelihood,
     StudentT,
     StudentTLikelihood,
+    VarianceFunction,
 )
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn.inference.groups.drawn import DrawnEffects
@@ -77,6 +78,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     "known errors": (Regressor(noise="known"), {"X": M.X, "y": M.y, "y_err": M.y_err}, {"y_err": 0.3}),
     "groups": (Regressor(group_column=["g", "h"]), {"X": GROUPED, "y": M.y}, {}),
     "additive": (Regressor(noise="additive"), {"X": M.X, "y": M.y, "y_err": M.y_err}, {}),
+    "errors by value": (Regressor(), {"X": M.X, "y": M.y, "y_err": VarianceFunction(0.9, 0.1)}, {}),
     "shared errors": (
         Regressor(),
         {"X": M.X, "y": M.y, "y_err": M.y_err, "y_shared_err": 0.1 * np.ones(N)},

@@ -19,6 +19,7 @@ from ..prediction.draws import Draws
 from ..prediction.groups.line import drawn_effects
 from ..prediction.rows_given_draws import GivenDraws
 from ..priors.base import Flat
+from .errors.at_true_values import training_errors
 from .fitted import FittedModel
 from .observed import Described, drawn, given_draws, observed_rows, settled
 
@@ -118,6 +119,7 @@ class ExportMixin:
         >>> sorted(variable.name for variable in model.free_RVs)
         ['coef_standardized', 'intercept_standardized', 'prior_scale', 'sigma_standardized']
         """
+        y_err, X_err = training_errors(self, X, y, y_err, X_err)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
@@ -198,6 +200,8 @@ class ExportMixin:
         (4, 1000, 1)
         """
         check_is_fitted(self)
+        if X is not None and y is not None:
+            y_err, X_err = training_errors(self, X, y, y_err, X_err)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_rows = {"sample_weight": sample_weight, **of_target, **of_features}

@@ -21,6 +21,7 @@ from ..measurements.checks import read_table, read_target
 from ..measurements.messages import shown, warn
 from ..prediction.draws import Draws
 from ..prediction.rows_given_draws import GivenDraws
+from .errors.at_true_values import training_errors
 from .fitted import FittedModel
 from .observed import check_errors_given, drawn, given_draws, observed_rows, training_problem
 
@@ -114,6 +115,8 @@ class LeaveOneOutMixin:
         >>> model.loo(X, y)["n_data_points"]
         4
         """
+        check_is_fitted(self)
+        y_err, X_err = training_errors(self, X, y, y_err, X_err)
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         together = {"y_cov": y_cov, "y_shared_err": y_shared_err}  # exact fits alone have them
         self._check_available(X, y, sample_weight, {**of_target, **together})
@@ -188,6 +191,8 @@ class LeaveOneOutMixin:
         >>> model.loo_pit(X, y).round(2)
         array([0.5 , 0.31, 0.77, 0.4 ])
         """
+        check_is_fitted(self)
+        y_err, X_err = training_errors(self, X, y, y_err, X_err)
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         together = {"y_cov": y_cov, "y_shared_err": y_shared_err}  # exact fits alone have them
         self._check_available(X, y, sample_weight, {**of_target, **together})

@@ -13,6 +13,7 @@ from ..measurements.checks import check_flag, check_probabilities, check_vector,
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.inverse.distribution import InversePredictive, Prior
 from .calibration.inverse import inverse_predict
+from .errors.at_true_values import new_errors
 from .fitted import FittedModel
 
 Array = NDArray[np.float64]
@@ -158,6 +159,8 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+        stated = counts is not None or not include_noise
+        y_err, X_err = new_errors(self, X, y_err, X_err, stated=stated, X_cov=X_cov)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         table, groupings = read_table(self, X), self._fitted.groupings
         return self._fitted.predictive(

@@ -14,6 +14,7 @@ from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..persistence import PersistenceMixin
 from ..priors.base import CoefficientPrior, Mixture, Outliers, ScalePrior
+from .errors.at_true_values import fit_at_true_values
 from .export import ExportMixin
 from .fitted import FittedModel, warn_of_doubts
 from .fitting import Fit, fit
@@ -321,12 +322,13 @@ class BayesianErrorsInVariablesRegressor(
             Target.
         sample_weight : array-like of shape (n,), optional
             Counts behind shares, frequencies or precisions, as ``weight_type`` says.
-        y_err : float or array-like of shape (n,), optional
+        y_err : float, array-like of shape (n,) or VarianceFunction, optional
             Known standard errors of y, in its unit; positive, or, under ``noise="additive"`` and "auto", 0 in rows
-            whose only noise is the scatter.
-        X_err : float or array-like of shape (p,) or (n, p), optional
+            whose only noise is the scatter. A function of the true value is taken at the fitted line.
+        X_err : float, array-like of shape (p,) or (n, p), VarianceFunction, or dict, optional
             Known standard errors of the p features, in their units: one for all, one a feature, or one a cell; 0
-            marks a feature known exactly. A data frame is aligned by its columns' names.
+            marks a feature known exactly. A data frame is aligned by its columns' names. Functions of the true value
+            (one for all, in a list, or by feature in a dict) are taken at the values that the rows tell of.
         X_cov : array-like of shape (p, p) or (n, p, p), optional
             Covariances of the features' errors instead, for all rows or one a row.
         Xy_cov : array-like of shape (p,) or (n, p), optional
@@ -373,31 +375,29 @@ class BayesianErrorsInVariablesRegressor(
             with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
             double precision; where the draws of NUTS are not to be trusted.
         """
-        with untouched_on_error(self):
-            given = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
-            of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
-            of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
-            data = read(self, X, y, sample_weight, of_target, given)
-            settings = sampler_settings(self)
+        of_features = {"X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
+        of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
+
+        def once(y_err: Any, X_err: Any) -> None:
+            errors = {"X_err": X_err, **of_features}
+            data = read(self, X, y, sample_weight, {"y_err": y_err, **of_target}, errors)
             fitted = fit(data.rows, data.errors, specify(self, data), self.inference, settings)
             self._expose(fitted, data, settings)
             self._remember(data, fitted.problem)
+
+        with untouched_on_error(self):
+            settings = sampler_settings(self)
+            fit_at_true_values(self, once, X, y, y_err, X_err)
         return self
 
     def _expose(self, fitted: Fit, data: TrainingData, settings: SamplerSettings) -> None:
         """Set the fitted attributes; no training rows are kept, but a few with ``y_cov``, for errors of new ones."""
         # Attributes that only some fits have: those of an earlier one go.
         not_of_all_fits = (
-            "noise_scale_",
-            "scatter_",
-            "dispersion_",
-            "nu_",
-            "log_marginal_likelihood_",
-            "reliability_",
-            "n_components_",
-            "outlier_share_",
-            "outlier_factor_",
-        )
+            "noise_scale_", "scatter_", "dispersion_", "nu_", "log_marginal_likelihood_", "reliability_",
+            "n_components_", "outlier_share_", "outlier_factor_",
+        )  # fmt: skip
         found = FittedModel.of(fitted, data, noise_of(self, data), settings.seed)
         posterior, mean = found.posterior, found.posterior.mean
         for name in not_of_all_fits:

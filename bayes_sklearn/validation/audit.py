@@ -16,6 +16,7 @@ from scipy import stats
 from sklearn.utils.validation import _num_samples
 
 from .. import metrics
+from ..estimators.errors.at_true_values import new_errors, training_errors
 from ..measurements.checks import named, read_table, read_target
 from ..measurements.messages import shown
 from ..prediction.of_estimators import final_regressor
@@ -299,6 +300,10 @@ def audit_errors(
     n = _n_rows(X)
     regressor, table = final_regressor(estimator, X)
     target = _target(regressor, table, y, sample_weight, n)
+    if held_out:
+        y_err, X_err = new_errors(regressor, table, y_err, X_err, stated=False, X_cov=X_cov)
+    else:
+        y_err, X_err = training_errors(regressor, table, target, y_err, X_err)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
     given = {**errors, **of_target, "groups": _numbered(groups, n), "held_out": held_out}

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from ...measurements.checks import as_floats
+from ...measurements.error_models.variance_function import VarianceFunction
 from ...measurements.messages import shown, warn
 from ...prediction.distribution import PredictiveDistribution
 from ...prediction.inverse.distribution import InversePredictive, Prior, posterior_of_feature
@@ -32,7 +33,7 @@ def inverse_predict(
     *,
     feature: str | int | None = None,
     X: Any = None,
-    y_err: ArrayLike | float | None = None,
+    y_err: ArrayLike | float | VarianceFunction | None = None,
     counts: ArrayLike | float | None = None,
     exposure: ArrayLike | float | None = None,
     prior: Prior | None = None,
@@ -121,7 +122,12 @@ class Readings(Along):
         self._of_readings = {
             name: np.broadcast_to(_table(value, name), self.y.shape)
             for name, value in of_readings.items()
-            if value is not None and _fits(value, name, self.y.shape)
+            if value is not None
+            and not isinstance(value, VarianceFunction)
+            and _fits(value, name, self.y.shape)
+        }
+        self._functions = {
+            name: value for name, value in of_readings.items() if isinstance(value, VarianceFunction)
         }
         super().__init__(estimator, feature, X, self.n)
 
@@ -129,7 +135,10 @@ class Readings(Along):
         """Return the distribution of each of the m readings of samples whose feature is x."""
         return [
             self.predictive(
-                x, sample, **{name: values[sample, i] for name, values in self._of_readings.items()}
+                x,
+                sample,
+                **{name: values[sample, i] for name, values in self._of_readings.items()},
+                **self._functions,
             )
             for i in range(self.m)
         ]

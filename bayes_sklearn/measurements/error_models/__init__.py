@@ -1,0 +1,1 @@
+"""Errors that are stated as functions of what is measured."""
