@@ -254,7 +254,7 @@ def effects_of(problem: Problem, draws: Draws, seed: int) -> DrawnEffects | None
         return None
     values, layout, place = draws.flat("effects"), layout_of(problem), 0
     chosen = picked(draws, seed)[0]
-    if chosen is not None:
+    if chosen is not None and values.ndim > 2:
         values = values[np.arange(len(values)), chosen]
     found = []
     for size, width in zip(layout.sizes, layout.widths, strict=True):
