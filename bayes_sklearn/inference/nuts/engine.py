@@ -22,6 +22,14 @@ def why_not(problem: Problem) -> str | None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
     if problem.feature_errors is not None and problem.feature_errors.readings is not None:
         return "it doesn't take readings of features that are limits (X_censored)"
+    if problem.groupings is not None and problem.feature_errors is not None:
+        if problem.n_components > 1 or problem.outliers:
+            return (
+                "beside groups (group_column) true features are normal, and their errors: not"
+                " x_distribution='mixture', nor x_error_distribution='outliers'"
+            )
+        if problem.feature_errors.with_target is not None and not problem.likelihood.is_normal:
+            return "beside groups (group_column) Xy_cov goes with likelihood='normal' alone"
     for method in ("normal_parts", "normal_parts_graph"):
         reason = without_noise(problem, method)
         if reason is not None:

@@ -28,8 +28,7 @@ from ..structural.rows import given_measured, without_unmeasured
 from ..structural.true_covariance import log_prior, true_covariance
 from ..structural.wild import Configurations
 from .formulation import unpacked, without_gaps
-from .groups.graph import n_coordinates
-from .groups.measured import n_group_columns, with_effects
+from .groups.measured import n_group_columns, n_group_coordinates, with_groups
 from .prior_coordinates import (
     coefficients_given_scales,
     is_regressed,
@@ -80,7 +79,7 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         with pm.Model() as model:
             given = unpacked(data)
             end = sum(sizes.values()) + scale_coordinates(problem)
-            every = pm.Flat("u", shape=end + n_coordinates(problem))
+            every = pm.Flat("u", shape=end + n_group_coordinates(problem, q))
             u, table, of_groups = every[:end], given["factor"].T, n_group_columns(problem)
             # Rows are groups and gaps, if any; [1, z, w, y - m0'w] about their means, without y where the likelihood
             # is integrated over the line; the covariance of the last one's errors; what the likelihood sees; counts.
@@ -101,9 +100,12 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
             left, entries = _lines(problem, found, columns, noise, (q, k), seen)
             if of_groups:
                 at = pt.concatenate([found.line[1 - problem.fit_intercept :], given["m"] + found.change])
-                line, terms = with_effects(problem, given, at, every[end:], table[:of_groups])
-                left[q] = left[q] - line
-                found.terms.extend(terms)
+                of_features = found.means[0], found.slopes
+                groups = with_groups(problem, given, at, of_features, every[end:], table[:of_groups])
+                for j, added in enumerate(groups.features):
+                    left[j], left[q] = left[j] - added, left[q] - found.change[j] * added
+                left[q] = left[q] - groups.line
+                found.terms.extend(groups.terms)
             if gaps:
                 left, entries = without_unmeasured(left, entries, gaps, [given["m"][j] for j in range(q)])
             square, determinant, after, covariance = given_measured(left, entries, q)

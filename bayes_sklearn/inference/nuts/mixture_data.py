@@ -21,7 +21,7 @@ from ..structural.mixture import MixtureProblem
 from ..structural.rows import PseudoRows, Reference, pairs
 from .formulation import Draws, Formulation
 from .groups.graph import effects_of
-from .groups.measured import effects_beside_errors, fit_beside_errors, left_to_the_line
+from .groups.measured import BesideErrors, effects_beside_errors
 from .mixture import HEAD, further, sampler_model
 from .prior_coordinates import (
     is_regressed,
@@ -63,8 +63,8 @@ class MixtureData:
         points = self.points(problem, draws)
         weights = np.full(len(points), 1.0 / len(points))
         posterior = mixture_posterior(problem, self.mixture, points, weights, self.units)
-        scales = draws.without("values", "geometry", "effects", "group_scales")
-        of_groups = effects_of(problem, draws, seed)
+        scales = draws.without("values", "geometry", "effects", "group_scales", "levels", "level_scales")
+        of_groups = effects_of(problem, draws, seed, self.units.noisy)
         return replace(posterior, chains=replace(draws.chains, scales=scales), effects=of_groups)
 
 
@@ -92,10 +92,8 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     """
     pilot = pilot_of(problem)
     check_proper(pilot)
-    mixture, units = row_problem(pilot)
-    groups = None if problem.groupings is None else fit_beside_errors(pilot, mixture, units)
-    if groups is not None:
-        mixture = replace(mixture, shift=groups.shift[problem.rows.used])
+    groups = None if problem.groupings is None else BesideErrors.of(pilot)
+    mixture, units = row_problem(pilot) if groups is None else (groups.mixture, groups.units)
     sample = solve_mixture(mixture, seed, _NODES)
     points, weights = mixture.positive(sample.points), sample.weights
     parts, center = mixture.taken_apart(points), points[np.argmax(weights)]
@@ -105,11 +103,12 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
         first = int(mixture.data.intercept is None)
         points[:, mixture.columns["line"]] = parts.line[:, first:]
         mixture = replace(mixture, regressed=False)
-    arrays = of_likelihood(problem) | _rows(problem, mixture, weights @ parts.m)
+    levels = None if groups is None else groups.levels.shift
+    arrays = of_likelihood(problem) | _rows(problem, mixture, weights @ parts.m, levels)
     more = None
     if groups is not None:
-        more, at = left_to_the_line(mixture, groups), weights @ np.column_stack([parts.line, parts.m])
-        found, columns = effects_beside_errors(problem, groups, mixture, at, units)
+        more, at = groups.beside(), weights @ np.column_stack([parts.line, parts.m])
+        found, columns = effects_beside_errors(problem, groups, at)
         arrays |= found | {"factor": np.column_stack([columns, arrays["factor"]])}
     arrays |= _coordinates(problem, mixture, units, _exchanged(problem, mixture, points), weights, more)
     z, w, y = mixture.center
@@ -159,12 +158,17 @@ def _exchanged(
     return points
 
 
-def _rows(problem: Problem, mixture: MixtureProblem, m: Array) -> dict[str, Array | float]:
+def _rows(
+    problem: Problem, mixture: MixtureProblem, m: Array, levels: Array | None
+) -> dict[str, Array | float]:
     """Return the columns of the rows, and m0 that they are less of."""
     q, rows, data, target = mixture.data.n_noisy, mixture.rows, mixture.data, mixture.target
     if mixture.outliers or mixture.selection is not None:
         m = np.zeros_like(m)
     errors = np.broadcast_to(mixture.errors, (len(rows), mixture.errors.shape[1]))
+    if levels is not None:  # readings as they are
+        rows = rows.copy()
+        rows[:, -1 - q : -1] += levels
     less = -rows[:, -1 - q : -1] @ m
     gaps = errors[:, data.masks or slice(0)]
     if target is None:

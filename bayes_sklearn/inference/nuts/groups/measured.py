@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...importance.engine import Units
+from ...importance.engine import Units, row_problem
 from ...problem import Problem
 from ...structural.mixture import MixtureProblem
 from ..rows import Approximation
-from .graph import GroupsAt, layout_of
+from .graph import GroupsAt, layout_of, n_coordinates
+from .levels import RoughLevels, levels_at, n_level_coordinates
 from .rough_fit import RoughFit, group_columns
 
 __all__ = [
+    "BesideErrors",
     "effects_beside_errors",
-    "fit_beside_errors",
-    "left_to_the_line",
     "n_group_columns",
-    "with_effects",
+    "n_group_coordinates",
+    "with_groups",
 ]
 
 Array = NDArray[np.float64]
@@ -32,30 +33,55 @@ def n_group_columns(problem: Problem) -> int:
     return 0 if problem.groupings is None else sum(layout_of(problem).widths)
 
 
-def fit_beside_errors(problem: Problem, mixture: MixtureProblem, units: Units) -> RoughFit:
-    """Return about where effects are, by what is expected of true features as if they were that.
+class BesideErrors(NamedTuple):
+    """Where effects and levels are about, and a problem that takes them for known."""
 
-    Parameters
-    ----------
-    problem : Problem
-    mixture : MixtureProblem
-        The same, but for the groups.
-    units : Units
-    """
-    rows, errors, used = problem.rows, problem.feature_errors, problem.rows.used
-    if errors is None:
-        raise AssertionError  # for the type checker
-    X, scaling, q = np.array(rows.take(slice(None)), dtype=np.float64), problem.scaling, len(errors.noisy)
-    unit = units.noisy * scaling.x_scale[errors.noisy]
-    expected = (_expected(mixture, q) + mixture.center[1]) * unit + scaling.x_mean[errors.noisy]
-    X[used[:, None], errors.noisy] = expected
-    limits, frequency, unknown = problem.limits, rows.frequency, problem.unmeasured
-    if unknown is not None:  # of targets of which nothing is known
-        frequency = np.where(unknown[:, -1], 0.0, 1.0 if frequency is None else frequency)
-        limits = None
-    rows = replace(rows, X=X, features=None, frequency=frequency, limits=limits)
-    exact = replace(problem.without_feature_errors(), rows=rows, limits=limits)
-    return Approximation.with_groups(exact)[1]
+    effects: RoughFit
+    levels: RoughLevels
+    mixture: MixtureProblem
+    units: Units
+
+    @classmethod
+    def of(cls, problem: Problem) -> BesideErrors:
+        """Return them by what is expected of true features, as if they were that."""
+        errors, used, scaling = problem.feature_errors, problem.rows.used, problem.scaling
+        if errors is None:
+            raise AssertionError  # for the type checker
+        mixture, units = row_problem(problem)
+        levels, unit = RoughLevels.of(problem, mixture), units.noisy * scaling.x_scale[errors.noisy]
+        X = np.array(problem.rows.take(slice(None)), dtype=np.float64)
+        X[used[:, None], errors.noisy] -= levels.shift * unit
+        rows = replace(problem.rows, X=X, features=None)
+        mixture, units = row_problem(replace(problem, rows=rows))
+        expected = _expected(mixture, len(unit)) + mixture.center[1] + levels.shift
+        X[used[:, None], errors.noisy] = expected * unit + scaling.x_mean[errors.noisy]
+        limits, frequency, unknown = problem.limits, rows.frequency, problem.unmeasured
+        if unknown is not None:  # of targets of which nothing is known
+            frequency = np.where(unknown[:, -1], 0.0, 1.0 if frequency is None else frequency)
+            limits = None
+        rows = replace(rows, frequency=frequency, limits=limits)
+        exact = replace(problem.without_feature_errors(), rows=rows, limits=limits)
+        effects = Approximation.with_groups(exact)[1]
+        B = effects.rest[effects.table.layout.n_columns :]
+        m = B[int(problem.fit_intercept) :][errors.noisy] * units.noisy
+        shift = effects.shift[used] + levels.shift @ m
+        return cls(effects, levels, replace(mixture, shift=shift), units)
+
+    def beside(self) -> Array:
+        """Return a root of what they leave of the line and of features at the means, (1, d, 1 + q), at points."""
+        mixture, layout = self.mixture, self.effects.table.layout
+        q, columns, measured = mixture.data.n_noisy, mixture.columns, mixture.follows_mean
+        found = np.zeros((1, mixture.size, 1 + q))
+        if mixture.data.intercept is not None:
+            first = [layout.scales(k).start for k in range(len(layout.sizes))]
+            variance = (np.square(self.effects.scales[first]) / layout.sizes).sum()
+            found[0, columns["line"].start, 0] = np.sqrt(
+                variance * (mixture.measured.information if measured else 1.0)
+            )
+        of_levels = (np.square(self.levels.scales) / np.array(layout.sizes)[:, None]).sum(axis=0)
+        of_levels *= self.levels.weight.sum(axis=0) if measured else 1.0
+        found[0, columns["means"], 1:] = np.diag(np.sqrt(of_levels))
+        return found
 
 
 def _expected(mixture: MixtureProblem, q: int) -> Array:
@@ -72,36 +98,27 @@ def _expected(mixture: MixtureProblem, q: int) -> Array:
     return np.asarray(line + np.linalg.solve(T + U, away[:, :, None])[..., 0] @ T, dtype=np.float64)
 
 
-def left_to_the_line(mixture: MixtureProblem, groups: RoughFit) -> Array:
-    """Return a root of what effects leave of the line at the means beside what rows do, (1, d, 1), at points."""
-    layout, found = groups.table.layout, np.zeros((1, mixture.size, 1))
-    if mixture.data.intercept is not None:
-        first = [layout.scales(k).start for k in range(len(layout.sizes))]
-        variance = (np.square(groups.scales[first]) / layout.sizes).sum()
-        if mixture.follows_mean:
-            variance *= mixture.measured.information
-        found[0, mixture.columns["line"].start] = np.sqrt(variance)
-    return found
+def n_group_coordinates(problem: Problem, q: int) -> int:
+    """Return how many coordinates effects and levels have."""
+    return n_coordinates(problem) + n_level_coordinates(problem, q)
 
 
 def effects_beside_errors(
-    problem: Problem, groups: RoughFit, mixture: MixtureProblem, at: Array, units: Units
+    problem: Problem, found: BesideErrors, at: Array
 ) -> tuple[dict[str, Array | float], Array]:
-    """Return what `with_effects` takes, and the rows' first columns, (n, `n_group_columns`).
+    """Return what `with_groups` takes, and the rows' first columns, (n, `n_group_columns`).
 
     Parameters
     ----------
     problem : Problem
-    groups : RoughFit
-    mixture : MixtureProblem
+    found : BesideErrors
     at : ndarray of shape (k + 1 + q,)
         A place of the line at the means, beta and m.
-    units : Units
     """
-    errors, (z, w, y), k = problem.feature_errors, mixture.center, len(units.exact)
+    units, errors, (z, w, y) = found.units, problem.feature_errors, found.mixture.center
     if errors is None:
         raise AssertionError  # for the type checker
-    first, noisy = int(problem.fit_intercept), errors.noisy
+    first, noisy, k = int(problem.fit_intercept), errors.noisy, len(units.exact)
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     at = at[1 - first :]
     # B is linear in these.
@@ -113,13 +130,25 @@ def effects_beside_errors(
         start[0] = y
     design = np.concatenate([block for _, block in problem.design_blocks()])
     columns = np.column_stack(group_columns(problem, design))[problem.rows.used]
-    return groups.arrays(basis, start + basis @ at) | {"effects_at": at}, columns
+    arrays = found.effects.arrays(basis, start + basis @ at) | found.levels.arrays(problem, found.mixture)
+    return arrays | {"effects_at": at}, columns
 
 
-def with_effects(
-    problem: Problem, given: Mapping[str, Any], at: Any, u: Any, columns: Any
-) -> tuple[Any, list[Any]]:
-    """Return what effects add to the line, (n,), and logs of densities, in the PyMC model in hand.
+class OfGroups(NamedTuple):
+    """What groups add, in PyTensor."""
+
+    line: Any
+    """(n,) to the line, beside what true features do."""
+    features: list[Any]
+    """q times (n,), to the true features."""
+    terms: list[Any]
+    """Log prior densities in the coordinates."""
+
+
+def with_groups(
+    problem: Problem, given: Mapping[str, Any], at: Any, features: tuple[Any, Any], u: Any, columns: Any
+) -> OfGroups:
+    """Return what groups add, in the PyMC model in hand.
 
     Parameters
     ----------
@@ -128,9 +157,13 @@ def with_effects(
         As `effects_beside_errors` makes them.
     at : TensorVariable of shape (P,)
         The line at the means, where there is an intercept, beta and m.
-    u : TensorVariable of shape (`n_coordinates`,)
+    features : tuple of TensorVariable
+        The true features' means, (q,), and slopes, (q, k).
+    u : TensorVariable of shape (`n_group_coordinates`,)
     columns : TensorVariable of shape (`n_group_columns`, n)
     """
     terms: list[Any] = []
-    line, log_density = GroupsAt.of(problem, given, u, 1.0, terms).line(at - given["effects_at"], columns)
-    return line, [*terms, log_density]
+    n, count = n_coordinates(problem), len(layout_of(problem).sizes)
+    line, log_density = GroupsAt.of(problem, given, u[:n], 1.0, terms).line(at - given["effects_at"], columns)
+    added, of_levels = levels_at(problem, given, u[n:], *features, columns[:count].astype("int64"))
+    return OfGroups(line, added, [*terms, log_density, of_levels])
