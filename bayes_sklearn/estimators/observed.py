@@ -81,13 +81,15 @@ def given_draws(model: Any, observed: Observed, draws: Draws) -> GivenDraws:
     if observed.limits is not None:
         likelihood = Censored(likelihood)
     noise, center = fitted.noise_model.noise, fitted.posterior.center
-    line = effects = None
+    line = measured = None
     if observed.members is not None and draws.nodes is not None:
-        of_rows = grouped_line(fitted.posterior, observed.X, None, observed.members)
-        line = of_rows.drawn(draws.location, draws.nodes, fitted.seed)
-        if isinstance(of_rows, DrawnLine):
-            effects = of_rows.drawn_effects(draws.nodes, fitted.seed)
-    return GivenDraws(likelihood, noise, observed, draws, center, truncation, line, effects)
+        of_rows = grouped_line(fitted.posterior, observed.X, None, observed.members, observed.feature_error)
+        if isinstance(of_rows, DrawnLine) and of_rows.by_row is not None:
+            measured = of_rows.measured(draws.nodes, fitted.seed)
+        else:
+            observed = observed._replace(feature_error=None)  # if given, there are none
+            line = of_rows.drawn(draws.location, draws.nodes, fitted.seed)
+    return GivenDraws(likelihood, noise, observed, draws, center, truncation, line, measured)
 
 
 def settled(

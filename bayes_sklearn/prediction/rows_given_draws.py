@@ -15,7 +15,7 @@ from scipy.special import logsumexp, ndtr
 
 from ..inference.posterior import row_blocks
 from ..inference.structural.readings import most_readings
-from ..inference.structural.true_features import TrueFeatures
+from ..inference.structural.true_features import Line, TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.limited import Censored, Truncated
@@ -82,8 +82,8 @@ class GivenDraws:
     likelihood has them."""
     line: Callable[[slice], Array] | None = None
     """Where rows are in groups: the lines of some rows, (rows, G)."""
-    effects: Callable[[slice], Array] | None = None
-    """Where rows are in groups and features have errors: what effects add to the lines."""
+    measured: Callable[[TrueFeatures | TrueMixture, slice], Line] | None = None
+    """Where they are and features have errors: the lines given these and what was measured."""
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices of rows whose arrays of draws and rows stay small."""
@@ -134,12 +134,12 @@ class GivenDraws:
         of_noise, shared = true.sharing, error.shape[-1] > error.shape[-2]
         sharing = [None, -of_noise, of_noise] if shared and of_noise is not None else [None]
         sides = () if readings is None or isinstance(true, TrueFeatures) else (readings,)
-        X = self.observed.X[rows]
-        each = [replace(true, sharing=one).line(X, error, *sides).each for one in sharing]
+        trues, X = [replace(true, sharing=one) for one in sharing], self.observed.X[rows]
+        if self.measured is not None:
+            each = [self.measured(one, rows).each for one in trues]
+        else:
+            each = [one.line(X, error, *sides).each for one in trues]
         count = each[0].mean.shape[1] // len(self.draws.location)
-        if self.effects is not None:
-            added = np.repeat(self.effects(rows), count, axis=1)
-            each = [one._replace(mean=one.mean + added) for one in each]
         if count > 1:
             values = {name: np.repeat(value, count, axis=0) for name, value in values.items()}
         mean, variance = (np.ascontiguousarray(part.T) for part in each[0][1:])

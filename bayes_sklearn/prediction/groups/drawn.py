@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...inference.groups.drawn import DrawnEffects
+from ...inference.groups.drawn import DrawnEffects, DrawnLevels
 from ...inference.posterior import Posterior, row_blocks
+from ...inference.structural.true_features import Line, TrueFeatures
+from ...inference.structural.true_mixture import TrueMixture
 from ...likelihoods.links import Link
 from ...measurements.compressed import Rows
-from ...measurements.limits import ReadingLimits
 from ..line import LinearPredictor
 from ..mixtures.parts import Lines
 from .line import GroupedLine, standard_normals
@@ -123,9 +125,46 @@ class DrawnLine(GroupedLine):
             covariance[np.ix_(rows, rows)] += shared
         return np.asarray(covariance + (away * weights) @ away.T)
 
+    def _line(self, true: TrueFeatures | TrueMixture, rows: slice) -> Line:
+        return self._line_at(true, self._drawn.levels, rows)
+
+    def _line_at(self, true: TrueFeatures | TrueMixture, levels: DrawnLevels | None, rows: slice) -> Line:
+        """Return the line of some rows whose features have errors, beside effects, at nodes that have these levels.
+
+        Of groups that were fitted these are known, and by new ones true features differ the more.
+        """
+        X, members, sizes = self._features(rows), self._members[rows], np.array(self._drawn.layout.sizes)
+        if levels is None or self.by_row is None or not isinstance(true, TrueFeatures):
+            raise AssertionError  # for the type checker
+        error, q = self.by_row[rows], levels.deviations.shape[2]
+        parts = np.empty((3, len(X), len(levels.deviations)))
+        kinds, kind = np.unique(members >= sizes, axis=0, return_inverse=True)
+        for i, new in enumerate(kinds):
+            here = np.flatnonzero(kind.ravel() == i)
+            more = np.square(levels.deviations[:, new]).sum(axis=1)
+            wider = replace(true, variance=true.variance + more[:, :, None] * np.eye(q))
+            found = wider.line(X[here], error[here], levels.at(members[here]))
+            parts[:, here] = found.mean, found.parameters, found.feature_error
+        return Line(*parts)
+
+    def measured(self, nodes: Index, seed: int) -> Callable[[TrueFeatures | TrueMixture, slice], Line]:
+        """Return what gives the line of some rows, effects in it, of true features at draws of these nodes."""
+        levels, effects = self._drawn.take(nodes).levels, self.drawn_effects(nodes, seed)
+
+        def line(true: TrueFeatures | TrueMixture, rows: slice) -> Line:
+            found = self._line_at(true, levels, rows)
+            return found._replace(mean=found.mean + effects(rows))
+
+        return line
+
     def draws(
         self, size: int, rng: np.random.Generator
     ) -> tuple[Index, Iterator[slice], Callable[[slice], tuple[Array, Array | float]]]:
+        if self.by_row is not None:
+            nodes = rng.choice(len(self.weights), size=size, p=self.weights)
+            drawn, measured = self._true.drawn(nodes, rng), self.measured(nodes, int(rng.integers(2**31)))
+            blocks = row_blocks(len(self), self._numbers(drawn))
+            return nodes, blocks, lambda rows: measured(drawn, rows).drawn(rng)
         nodes, _, own = LinearPredictor.draws(self, size, rng)
         effects = self.drawn_effects(nodes, int(rng.integers(2**31)))
 
@@ -177,8 +216,7 @@ class DrawnLine(GroupedLine):
             line = self._line(self._true, rows)
             return line.mean + added, line.feature_error, left
         means = self.posterior.linear(self._design(rows))[0] + added
-        common = 0.0 if self.feature_error is None else self.feature_error
-        return means, np.broadcast_to(common, means.shape), left
+        return means, np.zeros_like(means), left
 
     def _beside(self, rows: slice) -> tuple[Array, Array]:
         """Return what effects of groups that were fitted add at every node, and variances by new ones."""
@@ -208,10 +246,12 @@ def grouped_line(
     features: Index | None,
     members: Index,
     error: Array | None = None,
-    limits: ReadingLimits | None = None,
 ) -> GroupedLine:
     """Return the linear predictor of n rows in groups; arguments as for `LinearPredictor.of`."""
     if not isinstance(posterior.effects, DrawnEffects):
         return GroupedLine(posterior, Rows(X, np.empty(0), features), members=members)
-    own = LinearPredictor.of(posterior, X, features, error, limits)
-    return DrawnLine(own.posterior, own.rows, own.feature_error, own.by_row, own.limits, members)
+    rows = Rows(X, np.empty(0), features)
+    if error is None or not error.any():
+        return DrawnLine(posterior, rows, members=members)
+    by_row = np.broadcast_to(error, (len(X), *error.shape[-2:]))
+    return DrawnLine(posterior, rows, by_row=by_row, members=members)
