@@ -100,8 +100,11 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     mixture = mixture.placed(center)
     if mixture.follows and not is_regressed(problem):
         points[:, mixture.columns["m"]] = parts.m
-        first = int(mixture.data.intercept is None)
-        points[:, mixture.columns["line"]] = parts.line[:, first:]
+        points[:, mixture.columns["means"]] = parts.means.reshape(len(points), -1)
+        # Under a scale that is learned slopes have units of their own, which they keep.
+        first, end = int(mixture.data.intercept is None), None if mixture.scaled is None else 1
+        of_line = parts.line[:, first:end]
+        points[:, mixture.columns["line"]][:, : of_line.shape[1]] = of_line
         mixture = replace(mixture, regressed=False)
     levels = None if groups is None else groups.levels.shift
     arrays = of_likelihood(problem) | _rows(problem, mixture, weights @ parts.m, levels)
