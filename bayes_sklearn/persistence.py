@@ -54,6 +54,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.estimators.fitting.Attenuation",
     "bayes_sklearn.inference.chi_square.ChiSquare",
     "bayes_sklearn.inference.groups.drawn.DrawnEffects",
+    "bayes_sklearn.inference.groups.drawn.DrawnLevels",
     "bayes_sklearn.inference.groups.effects.AtScales",
     "bayes_sklearn.inference.groups.effects.Effects",
     "bayes_sklearn.inference.groups.effects.Layout",

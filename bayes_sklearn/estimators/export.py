@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ..inference._compat import inference_data, prior_draws
+from ..inference.groups.drawn import DrawnEffects
 from ..inference.nuts.pymc_priors import missing_distribution
 from ..prediction.draws import Draws
 from ..prediction.groups.line import drawn_effects
@@ -210,6 +211,8 @@ class ExportMixin:
         coords: dict[str, NDArray[Any]] = {"feature": np.asarray(self.coef_names_, dtype=str)}
         if self._fitted.groupings is not None:
             coords |= self._fitted.groupings.coords
+        if (true := self._fitted.posterior.true_features) is not None:
+            coords["noisy"] = coords["feature"][true.noisy]
         groups: dict[str, Variables] = {"posterior": self._parameters(draws)}
         if self._fitted.posterior.chains is not None:
             statistics = self._fitted.posterior.chains.statistics
@@ -280,6 +283,17 @@ class ExportMixin:
             values = drawn_effects(fitted.posterior, k, own, draws.location, draws.nodes, fitted.seed)
             variables[f"effect_{name}"] = ((*_SAMPLED, groupings.names[k]), draws.split(values))
             variables[f"group_std_{name}"] = (_SAMPLED, draws.split(effects.scales[draws.nodes, place]))
+        if (
+            isinstance(effects, DrawnEffects)
+            and effects.levels is not None
+            and draws.true_features is not None
+        ):
+            unit = effects.x_scale[draws.true_features.noisy]
+            for k, (name, levels) in enumerate(zip(groupings.names, effects.levels.values, strict=True)):
+                values = draws.split(levels[draws.nodes] * unit)
+                variables[f"x_effect_{name}"] = ((*_SAMPLED, name, "noisy"), values)
+                deviations = draws.split(effects.levels.deviations[draws.nodes, k] * unit)
+                variables[f"x_group_std_{name}"] = ((*_SAMPLED, "noisy"), deviations)
         return variables
 
     def _of_data(self, given: GivenDraws, rng: np.random.Generator) -> dict[str, Variables]:

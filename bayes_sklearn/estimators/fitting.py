@@ -38,6 +38,7 @@ from ..measurements.messages import warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 from ..priors.base import ScalePrior
+from .groups.beside_errors import rough_coefficients, ungrouped, with_levels
 
 Array = NDArray[np.float64]
 
@@ -260,18 +261,22 @@ def _with_feature_errors(
     exact = every[:, true.exact]
     covariance = np.cov(exact.T, aweights=rows.frequency, ddof=0).reshape(len(true.exact), len(true.exact))
     mean, weights = telling(errors, rows).typical(rows.frequency), posterior.weights
-    error = np.diagonal(mean.covariance)
+    error, spread_of = np.diagonal(mean.covariance), with_levels(true, posterior)
     reliability, own, spread = np.ones(rows.n_features), np.ones(rows.n_features), np.zeros(rows.n_features)
-    reliability[true.noisy] = weights @ true.reliability(error, covariance)
-    left = true.reliability(error, np.zeros_like(covariance))
+    reliability[true.noisy] = weights @ spread_of.reliability(error, covariance)
+    left = spread_of.reliability(error, np.zeros_like(covariance))
     own[true.noisy] = weights @ left
     spread[true.noisy] = np.sqrt(weights @ np.square(left - own[true.noisy]))
     without = problem.without_feature_errors().gaussian_like()
+    engine_of = choose(without, "auto")
     with quietly():  # a fit for comparison
-        naive = solve(without, choose(without, "auto"), replace(settings, nodes=1024))
+        if without.groupings is not None and engine_of != "exact":
+            naive = rough_coefficients(without)
+        else:
+            naive = solve(without, engine_of, replace(settings, nodes=1024)).mean[1:].copy()
     hidden = spread >= 0.3 * own  # too little is known of the reliability
     hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
-    attenuation = Attenuation(naive.mean[1:].copy(), reliability, own, spread, hidden)
+    attenuation = Attenuation(naive, reliability, own, spread, hidden)
     return Fit(problem, posterior, engine, count_errors, attenuation)
 
 
@@ -337,7 +342,8 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
         return
     # Of what the exact features leave.
     exact, root = np.column_stack([np.ones(len(X)), np.delete(X, noisy, axis=1)]), np.sqrt(weight)[:, None]
-    left = np.column_stack([X[:, noisy], rows.y[used]])
+    X, of_groups = ungrouped(problem, fitted.posterior, X, used)
+    left = np.column_stack([X[:, noisy], rows.y[used] - of_groups])
     left -= exact @ np.linalg.lstsq(root * exact, root * left)[0]
 
     def moment(values: Array, power: int, weight: Array) -> Array:

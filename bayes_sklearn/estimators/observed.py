@@ -26,7 +26,7 @@ from ..measurements.missing import anything_known
 from ..measurements.target_errors import FITTED_PRIOR_COUNT, TargetErrors, observed_share
 from ..prediction.draws import Draws, draws_of
 from ..prediction.gaps import filled_rows, gaps_of, limits_of
-from ..prediction.groups.drawn import grouped_line
+from ..prediction.groups.drawn import DrawnLine, grouped_line
 from ..prediction.rows_given_draws import GivenDraws, Observed
 from .fitted import FittedModel
 from .fitting import settle
@@ -81,11 +81,15 @@ def given_draws(model: Any, observed: Observed, draws: Draws) -> GivenDraws:
     if observed.limits is not None:
         likelihood = Censored(likelihood)
     noise, center = fitted.noise_model.noise, fitted.posterior.center
-    line = None
+    line = measured = None
     if observed.members is not None and draws.nodes is not None:
-        of_rows = grouped_line(fitted.posterior, observed.X, None, observed.members)
-        line = of_rows.drawn(draws.location, draws.nodes, fitted.seed)
-    return GivenDraws(likelihood, noise, observed, draws, center, truncation, line)
+        of_rows = grouped_line(fitted.posterior, observed.X, None, observed.members, observed.feature_error)
+        if isinstance(of_rows, DrawnLine) and of_rows.by_row is not None:
+            measured = of_rows.measured(draws.nodes, fitted.seed)
+        else:
+            observed = observed._replace(feature_error=None)  # if given, there are none
+            line = of_rows.drawn(draws.location, draws.nodes, fitted.seed)
+    return GivenDraws(likelihood, noise, observed, draws, center, truncation, line, measured)
 
 
 def settled(

@@ -55,6 +55,11 @@ def limits_of(
     found = resolve_reading_limits(features, X_censored, names.tolist())
     if found is None:
         return None
+    if posterior.effects is not None:
+        raise ValueError(
+            "X_censored: after a fit with group_column new rows have no limits in the place of features. Give NaN, of"
+            " which nothing is known, or a value with an error in X_err."
+        )
     noisy = np.zeros(0, dtype=np.intp) if true is None else true.noisy
     beyond: NDArray[np.bool_] = np.asarray(found.cells.any(axis=0))
     beyond[noisy] = False

@@ -101,10 +101,9 @@ class LinearPredictor:
         """Whether it is spread about its mean at the nodes."""
         return self.has_feature_error or bool(self.posterior.covariances.root(self.weights).any())
 
-    @property
-    def within(self) -> str | None:
-        """What it is spread by at the nodes, by its name in `variance_parts`; None: that is of the parameters."""
-        return "feature_error" if self.has_feature_error else None
+    def within(self, variance: Array) -> dict[str, Array]:
+        """Return variances at the nodes, (n,), by what they are of, as `variance_parts` calls it."""
+        return {"feature_error" if self.has_feature_error else "parameters": variance}
 
     @property
     def width(self) -> int:

@@ -89,7 +89,7 @@ def new_rows(
     if members is None:
         line = LinearPredictor.of(posterior, X, features, feature_error, feature_limits)
     else:
-        line = grouped_line(posterior, X, features, members)
+        line = grouped_line(posterior, X, features, members, feature_error)
     if likelihood.counted:
         known = new_counts(len(X), likelihood, counts, y_err, exposure, columns)
         if known is None and likelihood.per == "exposure" and noise_model.kind == "none":

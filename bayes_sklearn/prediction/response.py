@@ -280,11 +280,8 @@ class ResponsePredictive(PredictiveDistribution):
             parameters[rows] = np.square(of_node - mean[rows, None]) @ line.weights
             second += np.square(apart)
             within[rows] = average(np.maximum(second, 0.0), lines.weights)
-        found = {"mean": mean, "parameters": parameters}
-        if line.within is not None:
-            found[line.within] = within
-        else:
-            found["parameters"] = parameters + within
+        parts = line.within(within)
+        found = {"mean": mean, "parameters": parameters + parts.pop("parameters", 0.0)} | parts
         return found | {"scatter": scatter, "target_error": zero, "finite_count": total - scatter}
 
     def _add_variances(

@@ -15,7 +15,7 @@ from scipy.special import logsumexp, ndtr
 
 from ..inference.posterior import row_blocks
 from ..inference.structural.readings import most_readings
-from ..inference.structural.true_features import TrueFeatures
+from ..inference.structural.true_features import Line, TrueFeatures
 from ..inference.structural.true_mixture import TrueMixture
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.limited import Censored, Truncated
@@ -82,6 +82,8 @@ class GivenDraws:
     likelihood has them."""
     line: Callable[[slice], Array] | None = None
     """Where rows are in groups: the lines of some rows, (rows, G)."""
+    measured: Callable[[TrueFeatures | TrueMixture, slice], Line] | None = None
+    """Where they are and features have errors: the lines given these and what was measured."""
 
     def blocks(self) -> Iterator[slice]:
         """Yield slices of rows whose arrays of draws and rows stay small."""
@@ -105,7 +107,7 @@ class GivenDraws:
         true, feature_error = draws.true_features, observed.feature_error
         if true is not None and feature_error is not None:
             readings = None if observed.readings is None else observed.readings.take(rows)
-            found = self._measured(true, observed.X[rows], feature_error[rows], readings, data, of_draws)
+            found = self._measured(true, rows, feature_error[rows], readings, data, of_draws)
             if self.truncation is None:
                 return found
             return SelectedRowsGivenDraws(found, *Truncated(self.likelihood, *self.truncation).ends(data))
@@ -120,7 +122,7 @@ class GivenDraws:
     def _measured(
         self,
         true: TrueFeatures | TrueMixture,
-        X: Array,
+        rows: slice,
         error: Array,
         readings: ReadingLimits | None,
         data: Observations,
@@ -132,7 +134,11 @@ class GivenDraws:
         of_noise, shared = true.sharing, error.shape[-1] > error.shape[-2]
         sharing = [None, -of_noise, of_noise] if shared and of_noise is not None else [None]
         sides = () if readings is None or isinstance(true, TrueFeatures) else (readings,)
-        each = [replace(true, sharing=one).line(X, error, *sides).each for one in sharing]
+        trues, X = [replace(true, sharing=one) for one in sharing], self.observed.X[rows]
+        if self.measured is not None:
+            each = [self.measured(one, rows).each for one in trues]
+        else:
+            each = [one.line(X, error, *sides).each for one in trues]
         count = each[0].mean.shape[1] // len(self.draws.location)
         if count > 1:
             values = {name: np.repeat(value, count, axis=0) for name, value in values.items()}
@@ -141,10 +147,10 @@ class GivenDraws:
         if len(each) > 1:
             off, with_line, bend = told_of_noise([of.mean.T for of in each], [of.variance.T for of in each])
             noise = off, with_line, self.likelihood.squared_scale(values, data) + bend
-        rows = MeasuredRowsGivenDraws(self.likelihood, data, values, mean, variance, noise)
+        found = MeasuredRowsGivenDraws(self.likelihood, data, values, mean, variance, noise)
         if count == 1:
-            return rows
-        return MixedRowsGivenDraws(rows, each[0].weights.T.reshape(-1, count, len(X)))
+            return found
+        return MixedRowsGivenDraws(found, each[0].weights.T.reshape(-1, count, len(X)))
 
     def held_against(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return new measurements of all rows and the log density of those observed, (G, n) each."""

@@ -348,12 +348,22 @@ class Simulation:
         away = (X[:, exact] - center[exact]) / spread[exact]
         component = rng.choice(len(true.shares), size=n, p=true.shares)
         own = np.einsum("nij,nj->ni", true.root[component], rng.standard_normal((n, q)))
-        x = true.mean[component] + away @ true.slopes.T + own
+        x = true.mean[component] + away @ true.slopes.T + own + self._levels(n, q, rng)
         X[:, errors.noisy] = center[errors.noisy] + spread[errors.noisy] * x
         values, vectors = np.linalg.eigh(errors.finite)
         root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
         error = np.broadcast_to(root, (n, q, q)) @ rng.standard_normal((n, q, 1))
         return X, error[..., 0]
+
+    def _levels(self, n: int, q: int, rng: np.random.Generator) -> Array:
+        """Return what groups add to true features, (n, q), in units of the measured ones' spread."""
+        groupings, members, found = self.problem.groupings, self.data.rows.members, np.zeros((n, q))
+        if groupings is None or members is None:
+            return found
+        for k, size in enumerate(groupings.sizes):
+            sd = _drawn(self.problem.group_prior[0], "group_prior", 1, q, rng)[:, 0]
+            found += (sd * rng.standard_normal((size, q)))[members[:, k]]
+        return found
 
     @cached_property
     def _units(self) -> tuple[Array, Array]:

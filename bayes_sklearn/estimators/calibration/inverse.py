@@ -80,7 +80,7 @@ def inverse_predict(
     Notes
     -----
     Under a flat prior the density falls off as one over the distance and is none (Fieller's limits may be no interval
-    at all), so that the prior has to be proper, (75). With equal readings of standards and
+    at all), so that the prior has to be proper, (76). With equal readings of standards and
     samples from one population the default is that of inverse regression (Krutchkoff 1967, Technometrics 9:425-439;
     Hoadley 1970, J. Am. Stat. Assoc. 65:356-369).
 

@@ -27,15 +27,15 @@ Array = NDArray[np.float64]
 Functions = tuple[VarianceFunction | float, ...]
 """Of each feature: its error's, or that itself."""
 
-# Fits, and the root mean square relative change of errors at which another one says nothing new: of exact fits, and of
-# those whose nodes are drawn.
+# Fits, and the root mean square relative change of errors at which another one says nothing new: of exact fits, and
+# of those whose nodes are drawn.
 _MOST, _SETTLED, _OF_DRAWS = 40, 1e-6, 3e-4
 
 
 def fit_at_true_values(
     model: Any, fit: Callable[[Any, Any], None], X: Any, y: Any, y_err: Any, X_err: Any
 ) -> None:
-    """Fit with errors at the values that the fit finds, (77).
+    """Fit with errors at the values that the fit finds, (78).
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def _at_line(model: Any, function: VarianceFunction, X: Any, given: Mapping[str,
 
 
 def _squares(model: Any, X: Any, X_err: Array, y: Array | None = None, y_err: Any = None) -> Array:
-    """Return what is expected of the features' squares, (n, p), given readings and, of a fit's rows, targets, (77).
+    """Return what is expected of the features' squares, (n, p), given readings and, of a fit's rows, targets, (78).
 
     Parameters
     ----------

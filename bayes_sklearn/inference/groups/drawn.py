@@ -10,11 +10,33 @@ from numpy.typing import NDArray
 
 from .effects import Layout, ScaledEffects
 
-__all__ = ["DrawnEffects"]
+__all__ = ["DrawnEffects", "DrawnLevels"]
 
 Array = NDArray[np.float64]
 
 Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnLevels:
+    """By how much groups' true features are above others' at each node; in the model's units."""
+
+    values: tuple[Array, ...]
+    """(K,) by grouping, (G, J, q) each."""
+    deviations: Array
+    """(G, K, q) their standard deviations."""
+
+    def take(self, nodes: Index) -> DrawnLevels:
+        """Return those of some nodes."""
+        return DrawnLevels(tuple(part[nodes] for part in self.values), self.deviations[nodes])
+
+    def at(self, members: Index) -> Array:
+        """Return what levels of groups that were fitted add, (n, G, q), to the features of rows, (n, K)."""
+        found = np.zeros((len(members), len(self.deviations), self.deviations.shape[2]))
+        for k, part in enumerate(self.values):
+            known = np.flatnonzero(members[:, k] < part.shape[1])
+            found[known] += part[:, members[known, k]].transpose(1, 0, 2)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +52,8 @@ class DrawnEffects(ScaledEffects):
     x_scale: Array
     y_mean: float
     y_scale: float
+    levels: DrawnLevels | None = None
+    """Of features with errors."""
 
     @property
     def scales(self) -> Array:
@@ -39,13 +63,16 @@ class DrawnEffects(ScaledEffects):
     def take(self, nodes: Index) -> DrawnEffects:
         """Return those of some nodes."""
         return replace(
-            self, values=tuple(part[nodes] for part in self.values), deviations=self.deviations[nodes]
+            self,
+            values=tuple(part[nodes] for part in self.values),
+            deviations=self.deviations[nodes],
+            levels=None if self.levels is None else self.levels.take(nodes),
         )
 
     def averaged(self, weights: Array) -> DrawnEffects:
         """Return their means, as of one node."""
         values = tuple(np.tensordot(weights, part, axes=1)[None] for part in self.values)
-        return replace(self, values=values, deviations=(weights @ self.deviations)[None])
+        return replace(self, values=values, deviations=(weights @ self.deviations)[None], levels=None)
 
     def of(self, grouping: int, term: int) -> Array:
         """Return one effect of every group, (G, J), on the data's scale."""

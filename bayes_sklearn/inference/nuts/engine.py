@@ -9,7 +9,7 @@ from ..posterior import Posterior
 from ..problem import Problem
 from ..settings import SamplerSettings
 from . import compressed_rows, mixture_data, rows, structural
-from .mixture import is_regressed
+from .prior_coordinates import is_regressed
 from .pymc_priors import missing_distribution
 from .sampler import SamplerOptions, check_convergence, sample
 
@@ -18,12 +18,18 @@ NAME = "nuts"
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    if problem.groupings is not None and problem.feature_errors is not None:
-        return "it has no effects of groups (group_column) beside errors in X, or NaN"
     if problem.correlated is not None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
     if problem.feature_errors is not None and problem.feature_errors.readings is not None:
         return "it doesn't take readings of features that are limits (X_censored)"
+    if problem.groupings is not None and problem.feature_errors is not None:
+        if problem.n_components > 1 or problem.outliers:
+            return (
+                "beside groups (group_column) true features are normal, and their errors: not"
+                " x_distribution='mixture', nor x_error_distribution='outliers'"
+            )
+        if problem.feature_errors.with_target is not None and not problem.likelihood.is_normal:
+            return "beside groups (group_column) Xy_cov goes with likelihood='normal' alone"
     for method in ("normal_parts", "normal_parts_graph"):
         reason = without_noise(problem, method)
         if reason is not None:
@@ -57,7 +63,8 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     else:
         linear = problem.likelihood.is_normal and problem.n_components == 1 and not problem.outliers
         linear = linear and problem.truncation is None
-        of = structural if linear and not isinstance(problem.coef_prior, ScaleMixture) else mixture_data
+        linear = linear and not isinstance(problem.coef_prior, ScaleMixture) and problem.groupings is None
+        of = structural if linear else mixture_data
     # With errors of features, where the true ones' spread may be small, the posterior is bent: not in the coordinates
     # of what data and priors tell, but for a noise that may be small as well.
     straight = of is mixture_data and problem.n_components == 1 and is_regressed(problem)

@@ -17,7 +17,6 @@ from ...likelihoods.base import Observations
 from ...likelihoods.over_line.graph import graph_over_line, log_selected_graph, log_sum_graph
 from ...likelihoods.over_line.integral import Places
 from ...likelihoods.parameters import Auxiliary
-from ...priors.base import ScaleMixture
 from ...priors.coefficients import PoweredCorrelation
 from .._compat import quietly
 from ..importance.mixture_slopes import Known, Measured
@@ -29,7 +28,15 @@ from ..structural.rows import given_measured, without_unmeasured
 from ..structural.true_covariance import log_prior, true_covariance
 from ..structural.wild import Configurations
 from .formulation import unpacked, without_gaps
-from .prior_coordinates import coefficients_given_scales, scale_is_learned
+from .groups.measured import n_group_columns, n_group_coordinates, with_groups
+from .prior_coordinates import (
+    coefficients_given_scales,
+    is_regressed,
+    scale_coordinates,
+    scale_is_learned,
+    softens_scale,
+    takes_log_spread,
+)
 from .pymc_priors import (
     of_role,
     positive_density,
@@ -71,10 +78,12 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
         sizes = sizes_for(problem, q, k)
         with pm.Model() as model:
             given = unpacked(data)
-            u = pm.Flat("u", shape=sum(sizes.values()) + scale_coordinates(problem))
-            # Rows are gaps, if any; [1, z, w, y - m0'w] about their means, without y where the likelihood is
-            # integrated over the line; the covariance of the last one's errors; what the likelihood sees; and counts.
-            gaps, columns = without_gaps(problem, given["factor"].T, q + 1)
+            end = sum(sizes.values()) + scale_coordinates(problem)
+            every = pm.Flat("u", shape=end + n_group_coordinates(problem, q))
+            u, table, of_groups = every[:end], given["factor"].T, n_group_columns(problem)
+            # Rows are groups and gaps, if any; [1, z, w, y - m0'w] about their means, without y where the likelihood
+            # is integrated over the line; the covariance of the last one's errors; what the likelihood sees; counts.
+            gaps, columns = without_gaps(problem, table[of_groups:], q + 1)
             seen = (
                 None
                 if problem.likelihood.is_normal
@@ -89,6 +98,14 @@ def sampler_model(problem: Problem, data: Mapping[str, Array | float]) -> pm.Mod
                 problem, _parameters(problem, given, parts, (q, k, count), of_slopes), noise, q
             )
             left, entries = _lines(problem, found, columns, noise, (q, k), seen)
+            if of_groups:
+                at = pt.concatenate([found.line[1 - problem.fit_intercept :], given["m"] + found.change])
+                of_features = found.means[0], found.slopes
+                groups = with_groups(problem, given, at, of_features, every[end:], table[:of_groups])
+                for j, added in enumerate(groups.features):
+                    left[j], left[q] = left[j] - added, left[q] - found.change[j] * added
+                left[q] = left[q] - groups.line
+                found.terms.extend(groups.terms)
             if gaps:
                 left, entries = without_unmeasured(left, entries, gaps, [given["m"][j] for j in range(q)])
             square, determinant, after, covariance = given_measured(left, entries, q)
@@ -128,12 +145,6 @@ def sizes_for(problem: Problem, q: int, k: int) -> dict[str, int]:
 def further(problem: Problem) -> tuple[Auxiliary, ...]:
     """Return the likelihood's parameters beside those of noise that is added to the line."""
     return tuple(one for one in problem.auxiliary if one.name not in ("noise_scale", "scatter"))
-
-
-def scale_coordinates(problem: Problem) -> int:
-    """Return how many coordinates the scales of the coefficients' prior have, where that is a mixture."""
-    prior = problem.coef_prior
-    return prior.n_coordinates(problem.rows.n_features) if isinstance(prior, ScaleMixture) else 0
 
 
 class _Noise(NamedTuple):
@@ -296,14 +307,6 @@ def _with_wild_readings(problem: Problem, found: _Parameters, noise: _Noise, q: 
     )
 
 
-def takes_log_spread(problem: Problem) -> bool:
-    """Return whether the true features' spread is sampled by its logarithm.
-
-    Without one m is without bound, and what the intercept's prior tells of mu is no smooth function of t.
-    """
-    return problem.n_components == 1 and is_regressed(problem)
-
-
 def _scale(problem: Problem, coordinate: Any) -> tuple[Any, Any]:
     """Return the scale of the coefficients' prior and the log of its derivative in the coordinate, in PyTensor."""
     import pytensor.tensor as pt
@@ -311,22 +314,6 @@ def _scale(problem: Problem, coordinate: Any) -> tuple[Any, Any]:
     if softens_scale(problem):
         return pt.softplus(coordinate), -pt.softplus(-coordinate)
     return pt.exp(coordinate), coordinate
-
-
-def softens_scale(problem: Problem) -> bool:
-    """Return whether the scale of the coefficients' prior is sampled in a coordinate that above one is the scale.
-
-    In its logarithm a light tail of its prior would be a wall.
-    """
-    learned = problem.coef_prior.scale_prior
-    return learned is not None and bool(np.isinf(learned.tail()))
-
-
-def is_regressed(problem: Problem) -> bool:
-    """Return whether coefficients of what was measured stand in the place of the true features'."""
-    if problem.likelihood.is_normal or isinstance(problem.coef_prior, ScaleMixture):
-        return False
-    return problem.coef_prior.scale_prior is None or isinstance(problem.coef_prior, PoweredCorrelation)
 
 
 def _log_density_of_slopes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +20,16 @@ from ..settings import SamplerSettings
 from ..structural.mixture import MixtureProblem
 from ..structural.rows import PseudoRows, Reference, pairs
 from .formulation import Draws, Formulation
-from .mixture import (
-    HEAD,
-    further,
+from .groups.graph import effects_of
+from .groups.measured import BesideErrors, effects_beside_errors
+from .mixture import HEAD, further, sampler_model
+from .prior_coordinates import (
     is_regressed,
-    sampler_model,
+    pilot_of,
     scale_coordinates,
     softens_scale,
     takes_log_spread,
 )
-from .prior_coordinates import pilot_of
 from .pymc_priors import geometries, takes_log_noise
 from .rows import of_likelihood, row_columns
 from .structural import error_covariance, pair_covariance
@@ -53,15 +54,18 @@ class MixtureData:
         if scale_coordinates(problem):
             points = draws.flat("values")
         else:
-            points = self.arrays["location"] + draws.flat("u") @ np.transpose(self.arrays["root"])
+            location = np.asarray(self.arrays["location"])
+            points = location + draws.flat("u")[:, : len(location)] @ np.transpose(self.arrays["root"])
         return _exchanged(problem, self.mixture, points, from_sampler=True)
 
-    def posterior(self, problem: Problem, draws: Draws) -> Posterior:
+    def posterior(self, problem: Problem, seed: int, draws: Draws) -> Posterior:
         """Return draws as nodes of equal weight."""
         points = self.points(problem, draws)
         weights = np.full(len(points), 1.0 / len(points))
         posterior = mixture_posterior(problem, self.mixture, points, weights, self.units)
-        return replace(posterior, chains=replace(draws.chains, scales=draws.without("values", "geometry")))
+        scales = draws.without("values", "geometry", "effects", "group_scales", "levels", "level_scales")
+        of_groups = effects_of(problem, draws, seed, self.units.noisy)
+        return replace(posterior, chains=replace(draws.chains, scales=scales), effects=of_groups)
 
 
 def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
@@ -69,7 +73,7 @@ def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formul
     if not problem.has_noise_scale:  # of shares there is no other noise
         problem = replace(problem, noise=KNOWN)
     data = mixture_data(problem, settings.seed)
-    yield Formulation(problem, data.arrays, sampler_model, lambda draws: data.posterior(problem, draws))
+    yield Formulation(problem, data.arrays, sampler_model, partial(data.posterior, problem, settings.seed))
 
 
 def mixture_data(problem: Problem, seed: int) -> MixtureData:
@@ -88,18 +92,28 @@ def mixture_data(problem: Problem, seed: int) -> MixtureData:
     """
     pilot = pilot_of(problem)
     check_proper(pilot)
-    mixture, units = row_problem(pilot)
+    groups = None if problem.groupings is None else BesideErrors.of(pilot)
+    mixture, units = row_problem(pilot) if groups is None else (groups.mixture, groups.units)
     sample = solve_mixture(mixture, seed, _NODES)
     points, weights = mixture.positive(sample.points), sample.weights
     parts, center = mixture.taken_apart(points), points[np.argmax(weights)]
     mixture = mixture.placed(center)
     if mixture.follows and not is_regressed(problem):
         points[:, mixture.columns["m"]] = parts.m
-        first = int(mixture.data.intercept is None)
-        points[:, mixture.columns["line"]] = parts.line[:, first:]
+        points[:, mixture.columns["means"]] = parts.means.reshape(len(points), -1)
+        # Under a scale that is learned slopes have units of their own, which they keep.
+        first, end = int(mixture.data.intercept is None), None if mixture.scaled is None else 1
+        of_line = parts.line[:, first:end]
+        points[:, mixture.columns["line"]][:, : of_line.shape[1]] = of_line
         mixture = replace(mixture, regressed=False)
-    arrays = of_likelihood(problem) | _rows(problem, mixture, weights @ parts.m)
-    arrays |= _coordinates(problem, mixture, units, _exchanged(problem, mixture, points), weights)
+    levels = None if groups is None else groups.levels.shift
+    arrays = of_likelihood(problem) | _rows(problem, mixture, weights @ parts.m, levels)
+    more = None
+    if groups is not None:
+        more, at = groups.beside(), weights @ np.column_stack([parts.line, parts.m])
+        found, columns = effects_beside_errors(problem, groups, at)
+        arrays |= found | {"factor": np.column_stack([columns, arrays["factor"]])}
+    arrays |= _coordinates(problem, mixture, units, _exchanged(problem, mixture, points), weights, more)
     z, w, y = mixture.center
     arrays |= {
         "unit": np.append(units.noisy, units.exact),
@@ -147,12 +161,17 @@ def _exchanged(
     return points
 
 
-def _rows(problem: Problem, mixture: MixtureProblem, m: Array) -> dict[str, Array | float]:
+def _rows(
+    problem: Problem, mixture: MixtureProblem, m: Array, levels: Array | None
+) -> dict[str, Array | float]:
     """Return the columns of the rows, and m0 that they are less of."""
     q, rows, data, target = mixture.data.n_noisy, mixture.rows, mixture.data, mixture.target
     if mixture.outliers or mixture.selection is not None:
         m = np.zeros_like(m)
     errors = np.broadcast_to(mixture.errors, (len(rows), mixture.errors.shape[1]))
+    if levels is not None:  # readings as they are
+        rows = rows.copy()
+        rows[:, -1 - q : -1] += levels
     less = -rows[:, -1 - q : -1] @ m
     gaps = errors[:, data.masks or slice(0)]
     if target is None:
@@ -171,7 +190,12 @@ def _rows(problem: Problem, mixture: MixtureProblem, m: Array) -> dict[str, Arra
 
 
 def _coordinates(
-    problem: Problem, mixture: MixtureProblem, units: Units, points: Array, weights: Array
+    problem: Problem,
+    mixture: MixtureProblem,
+    units: Units,
+    points: Array,
+    weights: Array,
+    more: Array | None,
 ) -> dict[str, Array | float]:
     """Return mean and root of what is sampled: what the noise is like first, and what goes with it."""
     columns, every = mixture.columns, np.arange(mixture.size)
@@ -187,7 +211,8 @@ def _coordinates(
             every[columns["m"]], every[columns["line"]][int(mixture.data.intercept is not None) :]
         )
         first = np.append(head, coefficients)
-    location, root = mean_and_root(points, weights, first=first)
+    inner = None if more is None else np.broadcast_to(more, (len(points), *more.shape[1:]))
+    location, root = mean_and_root(points, weights, inner, first)
     if scale_coordinates(problem):
         # What is known of coefficients beyond their prior in the pilot; the other columns go with them.
         unit, p = np.append(units.noisy, units.exact), len(coefficients)

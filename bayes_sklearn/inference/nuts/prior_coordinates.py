@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...priors.base import CoefficientPrior, Flat
+from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ..given_scale import ConditionalPrior
 from ..problem import Problem
@@ -28,6 +28,36 @@ def scale_is_learned(problem: Problem) -> bool:
     prior, errors = problem.coef_prior, problem.feature_errors
     of_others = errors is None or len(errors.noisy) < problem.rows.n_features
     return prior.scale_prior is not None and (of_others or not isinstance(prior, PoweredCorrelation))
+
+
+def scale_coordinates(problem: Problem) -> int:
+    """Return how many coordinates the scales of the coefficients' prior have, where that is a mixture."""
+    prior = problem.coef_prior
+    return prior.n_coordinates(problem.rows.n_features) if isinstance(prior, ScaleMixture) else 0
+
+
+def takes_log_spread(problem: Problem) -> bool:
+    """Return whether the true features' spread is sampled by its logarithm.
+
+    Without one m is without bound, and what the intercept's prior tells of mu is no smooth function of t.
+    """
+    return problem.n_components == 1 and is_regressed(problem)
+
+
+def softens_scale(problem: Problem) -> bool:
+    """Return whether the scale of the coefficients' prior is sampled in a coordinate that above one is the scale.
+
+    In its logarithm a light tail of its prior would be a wall.
+    """
+    learned = problem.coef_prior.scale_prior
+    return learned is not None and bool(np.isinf(learned.tail()))
+
+
+def is_regressed(problem: Problem) -> bool:
+    """Return whether coefficients of what was measured stand in the place of the true features'."""
+    if problem.likelihood.is_normal or isinstance(problem.coef_prior, ScaleMixture):
+        return False
+    return problem.coef_prior.scale_prior is None or isinstance(problem.coef_prior, PoweredCorrelation)
 
 
 def is_conditional(prior: CoefficientPrior) -> bool:

@@ -341,7 +341,7 @@ def geometries(structural: StructuralProblem) -> dict[str, Array | float]:
 # --- as people would write them ---------------------------------------------------------------------
 
 
-def positive_variable(prior: Prior, role: str, name: str) -> Any:
+def positive_variable(prior: Prior, role: str, name: str, dims: str | None = None) -> Any:
     """Return a positive variable of the PyMC model in hand with a prior's distribution."""
     import pymc as pm
 
@@ -351,7 +351,7 @@ def positive_variable(prior: Prior, role: str, name: str) -> Any:
             pm.HalfCauchy.dist(beta=size * parameters["beta"]) for size in (1.0, NEGLIGIBLE_SCATTER)
         )
         return pm.Mixture(name, w=[0.5, 0.5], comp_dists=[wide, narrow])
-    return getattr(pm, str(pymc_name(prior, role)))(name, **parameters)
+    return getattr(pm, str(pymc_name(prior, role)))(name, **parameters, dims=dims)
 
 
 def of_geometries(name: str, roots: Sequence[Array], scale: Any, dims: str) -> Any:

@@ -98,6 +98,8 @@ def check_convergence(
     effects = posterior.effects
     if isinstance(effects, DrawnEffects):
         draws["standard deviations of groups"] = chains.split(effects.scales)
+        if effects.levels is not None:
+            draws["groups' spread of true features"] = chains.split(effects.levels.deviations)
         draws["effects of groups"] = chains.split(effects.values[effects.layout.main])
     draws |= {name.replace("_", " "): values for name, values in chains.scales.items() if values.ndim == 2}
     found = diagnostics(draws)

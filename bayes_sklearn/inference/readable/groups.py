@@ -12,7 +12,7 @@ from ...priors.scales import InUnit
 from ..nuts.pymc_priors import positive_variable
 from ..problem import Problem
 
-__all__ = ["effect_names", "group_coords", "group_line"]
+__all__ = ["effect_names", "group_coords", "group_levels", "group_line"]
 
 
 def effect_names(problem: Problem, feature_names: Sequence[str]) -> Iterator[tuple[int, int | None, str]]:
@@ -54,3 +54,29 @@ def group_line(
         own_line = effect[members[used, k]]
         line = line + (own_line if place is None else own_line * (X[:, place] - scaling.x_mean[place]))
     return line
+
+
+def group_levels(problem: Problem, used: NDArray[np.intp], spread: NDArray[np.float64]) -> Any:
+    """Return what groups add to the true features of some rows, (obs, q), in the model in hand.
+
+    Parameters
+    ----------
+    problem : Problem
+    used : ndarray of shape (obs,)
+    spread : ndarray of shape (q,)
+        What standard deviations are in units of: that of the measured features.
+    """
+    import pymc as pm
+
+    groupings, members = problem.groupings, problem.rows.members
+    added: Any = 0.0
+    if groupings is None or members is None:
+        return added
+    prior, _ = problem.group_prior
+    for k, name in enumerate(groupings.names):
+        scale = positive_variable(prior, "group_prior", f"x_group_std_{name}_standardized", "noisy")
+        scale = pm.Deterministic(f"x_group_std_{name}", scale * spread, dims="noisy")
+        standard = pm.Normal(f"x_effect_{name}_standardized", 0.0, 1.0, dims=(name, "noisy"))
+        level = pm.Deterministic(f"x_effect_{name}", standard * scale, dims=(name, "noisy"))
+        added = added + level[members[used, k]]
+    return added

@@ -22,6 +22,7 @@ from ..structural.normal_equations import signal_prior
 from ..structural.true_covariance import LKJ_SHAPE, SPREAD_DEGREES_OF_FREEDOM, SPREAD_SCALE
 from ..structural.true_features import NOT_MEASURED
 from ..structural.wild import Configurations, not_plainly_wild
+from .groups import group_levels
 
 Array = NDArray[np.float64]
 
@@ -69,8 +70,9 @@ def true_features(
 
     These are ``x_true``, distributed by ``mu``, ``Gamma`` (slopes on the exact features about their mean, in units of
     their spread) and ``x_scale`` or, for several, ``x_root``; of a mixture also ``shares`` and ``mu_apart``, what its
-    means differ from ``mu``, in units of the noisy features' spread, and one ``x_root_c`` a component; the measured
-    ``X``, of the noisy features alone.
+    means differ from ``mu``, in units of the noisy features' spread, and one ``x_root_c`` a component; with groups
+    what these add, ``x_effect_g`` of standard deviations ``x_group_std_g``; the measured ``X``, of the noisy features
+    alone.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -101,6 +103,7 @@ def true_features(
         Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
         away = measured[:, exact] - measured[:, exact].mean(axis=0)
         expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
+    expected = expected + group_levels(problem, used, spread)
     known = None if exactly is None or not exactly.any() else (exactly, X)
     true = _distributed(expected, spread, len(used), problem.n_components, known, limits)
     x_true, noisily = true.x, None

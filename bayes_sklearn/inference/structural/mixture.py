@@ -137,7 +137,7 @@ class MixtureProblem(MixtureCoordinates):
         width = parts.line.shape[1]
         line = parts.line.copy()
         line[:, 1:] += np.einsum("gq,gqk->gk", parts.m, parts.slopes)
-        at_zero = line @ self.rows[rows, :width].T + self.center[2]
+        at_zero = line @ self.rows[rows, :width].T + self.center[2] + self._shift(rows)
         means = np.einsum("gq,gcq->cg", parts.m, parts.means)
         variances = np.einsum("gi,gcij,gj->cg", parts.m, parts.covariances, parts.m)
         return [
@@ -172,7 +172,10 @@ class MixtureProblem(MixtureCoordinates):
             else np.broadcast_to(table[:, width + j], (size, len(table)))
             for j in range(q)
         ]
-        return [*of_w, of_y @ table.T]
+        return [*of_w, of_y @ table.T - self._shift(rows)]
+
+    def _shift(self, rows: slice) -> Array | float:
+        return 0.0 if self.shift is None else self.shift[rows]
 
     def _of_rows(self, parts: MixturePoints, residuals: list[Array], rows: slice) -> Array:
         total: Array | None = None

@@ -130,6 +130,8 @@ class MixtureCoordinates:
     """Which rows together are one of the data; None: each is one."""
     about: MixtureCoordinates | None = None
     """A problem of the same parameters whose points these are, by its units and means; None: this one."""
+    shift: Array | None = None
+    """(n,) a part of the rows' lines that is known; None: there is none."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -168,6 +170,7 @@ class MixtureCoordinates:
     def guide(self) -> StructuralProblem:
         """The problem whose moments say where to search."""
         found = self.data if self.pilot is None else self.pilot
+        found = found if self.shift is None else replace(found, y=found.y - self.shift)
         if not self.outliers:
             return found
         likely = found.w if found.likely is None else found.likely

@@ -149,7 +149,7 @@ class TrueFeatures:
         factors[:, places] = np.einsum("gb,gbjd->gjd", share, self._blocks(self.root))
         return location, factors, feature_error
 
-    def line(self, X: Array, error: Array) -> Line:
+    def line(self, X: Array, error: Array, above: Array | None = None) -> Line:
         """Return the line at rows with errors of their own, on the data's scale, (22).
 
         Parameters
@@ -158,6 +158,8 @@ class TrueFeatures:
             Measured features.
         error : ndarray of shape (rows, q, q) or (rows, q, q + 1)
             Covariances of their errors, those with the target's error in a last column.
+        above : ndarray of shape (rows, G, q), optional
+            What is known of true features beyond what is expected at the exact ones, in the model's units.
         """
         left, feature_error = self._reliance(*self._in_model_units(error[:, None]))  # (rows, G, q), (rows, G)
         measured = (X - self.x_mean) / self.x_scale
@@ -171,6 +173,8 @@ class TrueFeatures:
             combined += left[:, :, j, None] * found[:, :, j]
         mean = combined[..., 0] + np.einsum("rgq,rq->rg", self.coef - left, measured[:, self.noisy])
         square = self.y_scale**2
+        if above is not None:
+            mean = mean + np.einsum("rgq,rgq->rg", left, above)
         parameters = square * np.einsum("rgd,rgd->rg", combined[..., 1:], combined[..., 1:])
         return Line(self.y_mean + self.y_scale * mean, parameters, square * feature_error)
 

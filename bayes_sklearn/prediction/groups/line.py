@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from ...inference.groups.drawn import DrawnEffects
 from ...inference.groups.effects import Conditional, Effects
 from ...inference.posterior import Posterior, row_blocks
-from ...measurements.compressed import Rows
 from ..line import LinearPredictor
 from ..mixtures.parts import Lines
 
@@ -29,20 +29,12 @@ class GroupedLine(LinearPredictor):
     members: Index | None = None
     """(n, K) the rows' groups."""
 
-    @classmethod
-    def at_rows(
-        cls, posterior: Posterior, X: NDArray[np.floating], features: Index | None, members: Index
-    ) -> GroupedLine:
-        """Return it for n rows; arguments as for `LinearPredictor.of`."""
-        return cls(posterior, Rows(X, np.empty(0), features), members=members)
-
     @property
     def is_spread(self) -> bool:
         return True
 
-    @property
-    def within(self) -> str | None:
-        return "groups"
+    def within(self, variance: Array) -> dict[str, Array]:
+        return {"groups": variance}
 
     @property
     def width(self) -> int:
@@ -59,16 +51,16 @@ class GroupedLine(LinearPredictor):
         return Lines(self.weights, means, variances)
 
     def mean(self) -> Array:
-        return self.moments()[0]
+        return self._moments[0]
 
     def moments(self, noise: Array | float = 0.0, *, root: bool = False) -> tuple[Array, Array]:
-        mean, parameters, groups = self._moments()
+        mean, parameters, groups = self._moments
         variance = parameters + groups + noise
         return mean, np.sqrt(variance) if root else variance
 
     def variance_parts(self) -> dict[str, Array]:
-        _, parameters, groups = self._moments()
-        return {"parameters": parameters, "groups": groups}
+        _, parameters, groups = self._moments
+        return {"parameters": parameters.copy(), "groups": groups.copy()}
 
     def covariance(self) -> Array:
         n, posterior, effects = len(self), self.posterior, self._effects
@@ -137,6 +129,7 @@ class GroupedLine(LinearPredictor):
             raise AssertionError
         return self.posterior.with_effects(lambda part: effects.line(part, x, members[rows]), len(x))
 
+    @cached_property
     def _moments(self) -> Array:
         """Mean, variance by the parameters, and by what is left open of effects, (3, n)."""
         found = np.empty((3, len(self)))

@@ -138,7 +138,7 @@ class InversePredictive(PredictiveDistribution):
 
 
 def posterior_of_feature(forward: Forward, prior: Prior, n: int) -> Tabulated:
-    """Return the feature's posterior of n samples, (75), on grids of their own, (76)."""
+    """Return the feature's posterior of n samples, (76), on grids of their own, (77)."""
     normal = ndtri(_LEAST)
     coarse = np.asarray(prior.ppf(ndtr(np.linspace(normal, -normal, _COARSE))), dtype=np.float64)
     edges, center, unit = _pieces(forward, prior, n, coarse)

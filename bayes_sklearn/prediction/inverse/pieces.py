@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Points of n rows, each with M pieces side by side: ``center + unit sinh(t)`` at even t, (76)."""
+    """Points of n rows, each with M pieces side by side: ``center + unit sinh(t)`` at even t, (77)."""
 
     center: Array
     """(n, M)"""

@@ -25,7 +25,7 @@ _AWAY = np.linspace(-6.0, 6.0, 49)
 
 
 def joint_log_density(forward: Sequence[PredictiveDistribution], y: Array) -> Array:
-    """Return the log density of the readings of each row, (n,): given the line they are independent, (75).
+    """Return the log density of the readings of each row, (n,): given the line they are independent, (76).
 
     Parameters
     ----------

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...groups.drawn import DrawnEffects
+from ...groups.drawn import DrawnEffects, DrawnLevels
 from ...groups.effects import Layout
 from ...problem import Problem
 from ..formulation import Draws, picked
@@ -48,21 +49,27 @@ class GroupScales(NamedTuple):
     """Their prior's, in the coordinates."""
 
     @classmethod
-    def of(cls, problem: Problem, given: Mapping[str, Any], u: Any) -> GroupScales:
-        """Return them at coordinates, (scales,); they become the variable ``group_scales`` of the model in hand."""
+    def of(cls, problem: Problem, given: Mapping[str, Any], u: Any, of: str = "effect") -> GroupScales:
+        """Return them at coordinates, (scales,), of effects or levels.
+
+        They become the variable ``group_scales``, or ``level_scales``, of the model in hand.
+        """
         import pymc as pm
         import pytensor.tensor as pt
 
-        c = given["effects_place"] + given["effects_spread"] * u
+        effects = of == "effect"
+        c = given[f"{of}_place"] + given[f"{of}_spread"] * u
         if vanishing(problem):
             signed, log_slope = pt.exp(c), c
         else:
-            signed = given["effects_unit"] * pt.sinh(c)
-            log_slope = pt.log(given["effects_unit"]) + pt.log(pt.cosh(c))
-        size = pm.Deterministic("group_scales", pt.abs(signed))
+            signed = given[f"{of}_unit"] * pt.sinh(c)
+            log_slope = pt.log(given[f"{of}_unit"]) + pt.log(pt.cosh(c))
+        size = pm.Deterministic("group_scales" if effects else "level_scales", pt.abs(signed))
         parameters = of_role(given, "group_prior")
         prior = priors_of(problem)["group_prior"]
-        density = positive_density(prior, "group_prior", parameters, size / given["group_unit"])
+        density = positive_density(
+            prior, "group_prior", parameters, size / (given["group_unit"] if effects else 1.0)
+        )
         return cls(signed, (density + log_slope).sum())
 
 
@@ -248,17 +255,28 @@ def line_of(layout: Layout, effects: list[Any], members: Any, slopes: list[list[
     return line
 
 
-def effects_of(problem: Problem, draws: Draws, seed: int) -> DrawnEffects | None:
-    """Return the effects of draws, in the model's units; of each under the geometry that its coefficients are of."""
+def effects_of(
+    problem: Problem, draws: Draws, seed: int, unit: NDArray[np.float64] | None = None
+) -> DrawnEffects | None:
+    """Return the effects of draws, in the model's units; of each under the geometry that its coefficients are of.
+
+    `unit` is that of levels of features with errors, (q,).
+    """
     if problem.groupings is None:
         return None
     values, layout, place = draws.flat("effects"), layout_of(problem), 0
     chosen = picked(draws, seed)[0]
-    if chosen is not None:
+    if chosen is not None and values.ndim > 2:
         values = values[np.arange(len(values)), chosen]
     found = []
     for size, width in zip(layout.sizes, layout.widths, strict=True):
         found.append(values[:, place : place + size * width].reshape(len(values), size, width))
         place += size * width
     p = problem.rows.n_features
-    return DrawnEffects(layout, tuple(found), draws.flat("group_scales"), np.zeros(p), np.ones(p), 0.0, 1.0)
+    found_levels = None
+    if unit is not None:
+        ends, scales = np.cumsum(layout.sizes)[:-1], draws.flat("level_scales")
+        levels = tuple(np.split(draws.flat("levels") * unit, ends, axis=1))
+        found_levels = DrawnLevels(levels, scales.reshape(len(scales), -1, len(unit)) * unit)
+    scales = draws.flat("group_scales")
+    return DrawnEffects(layout, tuple(found), scales, np.zeros(p), np.ones(p), 0.0, 1.0, found_levels)

@@ -21,7 +21,7 @@ from ...importance.regression_density import RegressionDensity
 from ...importance.regression_rows import Table
 from ...problem import Problem
 
-__all__ = ["GroupTable", "RoughFit", "Shifted", "group_columns", "rough_fit", "vanishing"]
+__all__ = ["GroupTable", "RoughFit", "Shifted", "group_columns", "place_of", "rough_fit", "vanishing"]
 
 Array = NDArray[np.float64]
 
@@ -231,9 +231,9 @@ class RoughFit:
             "effects_own": np.ascontiguousarray(own.transpose(1, 2, 0)),
             "effects_across": np.ascontiguousarray(across.transpose(1, 0, 2)),
             "effects_rest": np.column_stack([rest, turn.T @ rest_pull]),
-            "effects_unit": unit,
-            "effects_place": _place(self.scales, unit, vanishing(problem)),
-            "effects_spread": np.clip(1.0 / np.sqrt(2.0 * self.seen), 0.1, 1.0),
+            "effect_unit": unit,
+            "effect_place": place_of(self.scales, unit, vanishing(problem)),
+            "effect_spread": np.clip(1.0 / np.sqrt(2.0 * self.seen), 0.1, 1.0),
         }
 
 
@@ -329,7 +329,7 @@ def vanishing(problem: Problem) -> bool:
     return problem.group_prior[0].vanishes_at_zero
 
 
-def _place(scales: Array, unit: Array, in_logs: bool) -> Array:
+def place_of(scales: Array, unit: Array, in_logs: bool) -> Array:
     """Return coordinates of standard deviations."""
     return np.log(scales) if in_logs else np.arcsinh(scales / unit)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import logsumexp
 
-from bayes_sklearn import Laplace, Normal
+from bayes_sklearn import Normal
 from bayes_sklearn.persistence import TRUSTED_TYPES
 
 from plain import Regressor
@@ -139,18 +139,6 @@ def test_draws_of_groups_are_kept_in_files(fits: dict[str, Regressor], kept: Any
     read = pickle.loads(data) if kept is pickle.dumps else skops.io.loads(data, trusted=TRUSTED_TYPES)
     assert_allclose(read.predict_interval(X), model.predict_interval(X), rtol=0.0, atol=0.0)
     pd.testing.assert_frame_equal(read.group_effects_, model.group_effects_)
-
-
-def test_groups_go_to_the_sampler_where_no_other_engine_takes_them() -> None:
-    X, y = table()
-    X["x_err"] = 0.1
-    model = Regressor(
-        group_column="clinic", coef_prior=Laplace(), error_columns={"x": "x_err"}, inference="nuts"
-    )
-    with pytest.raises(
-        ValueError, match=r"the nuts engine can't take this model: it has no effects of groups"
-    ):
-        model.fit(X, y)
 
 
 class Integrated(NamedTuple):
