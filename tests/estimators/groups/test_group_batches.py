@@ -189,3 +189,18 @@ def test_a_search_scores_what_fits_of_groups_do(scoring: str) -> None:
             assert_allclose(score, found.elpd_loo if hasattr(found, "elpd_loo") else found.elpd, rtol=1e-10)
     assert search.best_params_["group_prior"].__class__ is HalfStudentT
     assert_allclose(search.predict(frame), search.best_estimator_.predict(frame))
+
+
+@pytest.mark.thorough
+def test_merged_models_know_errors_of_features_beside_groups() -> None:
+    rng = np.random.default_rng(3)
+    school = np.repeat(np.arange(8), 10)
+    x = rng.normal(size=80) + rng.normal(size=8)[school]
+    y = 1.0 + x + rng.normal(size=8)[school] + 0.4 * rng.normal(size=80)
+    frame = pd.DataFrame({"x": x + 0.6 * rng.normal(size=80), "school": school})
+    model = BayesianErrorsInVariablesRegressor(group_column="school", random_state=0)
+    before = model.fit(frame, y, X_err=0.6).summary()
+    after = model.merge().summary()
+    assert abs(before.loc["x", "mean"] - 1.0) < 3.0 * before.loc["x", "sd"]
+    bound = 5.0 * np.sqrt(2.0 / 1000.0)
+    assert (np.abs(after["mean"] - before["mean"]) < bound * before["sd"]).all()

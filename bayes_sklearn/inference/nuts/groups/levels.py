@@ -137,7 +137,9 @@ class RoughLevels:
         return {
             "levels_information": information,
             "levels_pull": sums(self.weight * w),
-            "levels_along": np.array([sums(self.weight * z[:, [j]]) for j in range(k)]).reshape(k, -1, q),
+            "levels_along": np.array([sums(self.weight * z[:, [j]]) for j in range(k)]).reshape(
+                k, sum(self.sizes), q
+            ),
             "level_place": place_of(self.scales, unit, vanishing(problem)).ravel(),
             "level_unit": unit.ravel(),
             "level_spread": np.clip(1.0 / np.sqrt(2.0 * np.maximum(seen, 0.1)), 0.1, 1.0).ravel(),
