@@ -28,8 +28,8 @@ Functions = tuple[VarianceFunction | float, ...]
 """Of each feature: its error's, or that itself."""
 
 # Fits, and the root mean square relative change of errors at which another one says nothing new: of exact fits, and
-# of those whose nodes are drawn.
-_MOST, _SETTLED, _OF_DRAWS = 40, 1e-6, 3e-4
+# of those whose nodes are drawn, which leave a change; and that at which errors are doubtful.
+_MOST, _SETTLED, _OF_DRAWS, _DOUBTFUL = 40, 1e-6, 1e-3, 0.03
 
 
 def fit_at_true_values(
@@ -59,7 +59,7 @@ def fit_at_true_values(
         errors = _first(model, fit, X, y, y_err, X_err)
         own = y_err if isinstance(y_err, VarianceFunction) else None
         step, change = 1.0, np.inf
-        for _ in range(_MOST):
+        for count in range(_MOST):
             fit(*errors)
             functions = own, _functions(model, X_err) if of_features else None
             now, before = _at_rows(model, functions, errors, X, y), change
@@ -70,11 +70,14 @@ def fit_at_true_values(
                 old if old is new else old + step * (new - old) for old, new in zip(errors, now, strict=True)
             ]
             errors = moved[0], moved[1]
-            if change < (_SETTLED if model.inference_ == "exact" else _OF_DRAWS):
+            exact = model.inference_ == "exact"
+            if change < (_SETTLED if exact else _OF_DRAWS) or (
+                not exact and count > 12 and change < _DOUBTFUL
+            ):
                 break
     fit(*errors)
     model._error_functions = functions
-    if change > 10.0 * _OF_DRAWS:
+    if change > _DOUBTFUL:
         warn(
             f"Errors at the fitted values did not settle in {_MOST} fits: somewhere the line, or a feature, is near"
             " 0, where a relative error is none. Give the VarianceFunction a constant as well.",
