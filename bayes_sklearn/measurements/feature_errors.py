@@ -235,8 +235,7 @@ def resolve_feature_errors(
         some = some[np.argsort(place[some])]
         noisy, error = place[some], error[..., some]
         covariance = np.square(error)[..., None] * np.eye(len(noisy))
-        if columns is not None and columns.covariances:
-            covariance = _with_covariances(covariance, columns, some, missing)
+        covariance = covariance if columns is None else _with_held(covariance, columns, some, missing)
     readings = None if X is None else resolve_reading_limits(X, X_censored, names)
     if missing is not None or readings is not None:
         stated, lacking = FeatureErrors(noisy, covariance), np.zeros(p, dtype=bool)
@@ -280,10 +279,12 @@ def _standard_errors(
     return array
 
 
-def _with_covariances(
+def _with_held(
     covariance: Array, columns: HeldErrors, some: NDArray[np.intp], missing: NDArray[np.bool_] | None
 ) -> Array:
     """Return covariances, (n, q, q), with what columns of X hold of those of two features' errors."""
+    if not columns.covariances:
+        return covariance
     where = {int(held): i for i, held in enumerate(some)}
     for first, second, values in columns.covariances:
         if missing is not None:
@@ -300,8 +301,9 @@ def _with_covariances(
             raise ValueError(
                 "A covariance's column (error_columns) is not zero for a feature whose errors are all 0: mend one."
             )
-    _check_size(covariance, "A covariance's column (error_columns)")
-    _check_semidefinite(covariance, "What error_columns name is not a covariance")
+    if len(some):
+        _check_size(covariance, "A covariance's column (error_columns)")
+        _check_semidefinite(covariance, "What error_columns name is not a covariance")
     return covariance
 
 

@@ -242,10 +242,10 @@ class MeasuredFunction(OneToOneTransformer):
     ) -> None:
         """Warn where the second order of an error is no small part of the first."""
         step = 1e-4 * np.where(x == 0.0, error, np.minimum(np.abs(x), error))
-        change = (
-            self._called(slope, x + step, "derivative") - self._called(slope, x - step, "derivative")
-        ) / (2.0 * step)
-        curved = (error > 0.0) & (np.abs(change) * error > 2.0 * CURVED * np.abs(at))
+        above, below = (self._called(slope, x + by, "derivative") for by in (step, -step))
+        with np.errstate(all="ignore"):  # of errors that are 0
+            change = np.abs(above - below) / (2.0 * step)
+            curved = (error > 0.0) & (change * error > 2.0 * CURVED * np.abs(at))
         if curved.any():
             warn(
                 f"{self._shown()} bends within the errors of {shown(label)} in {int(curved.sum())} of {len(x)} rows,"
