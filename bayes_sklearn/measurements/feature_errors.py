@@ -283,8 +283,6 @@ def _with_held(
     covariance: Array, columns: HeldErrors, some: NDArray[np.intp], missing: NDArray[np.bool_] | None
 ) -> Array:
     """Return covariances, (n, q, q), with what columns of X hold of those of two features' errors."""
-    if not columns.covariances:
-        return covariance
     where = {int(held): i for i, held in enumerate(some)}
     for first, second, values in columns.covariances:
         if missing is not None:
@@ -301,7 +299,7 @@ def _with_held(
             raise ValueError(
                 "A covariance's column (error_columns) is not zero for a feature whose errors are all 0: mend one."
             )
-    if len(some):
+    if columns.covariances and len(some):
         _check_size(covariance, "A covariance's column (error_columns)")
         _check_semidefinite(covariance, "What error_columns name is not a covariance")
     return covariance
