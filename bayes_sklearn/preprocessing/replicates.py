@@ -75,9 +75,11 @@ class ReplicateMean(MeasuredTransformer):
     new or not. A NaN is a reading that was not made; a row with a single one has the pooled variance, a row without
     any is NaN (``missing="model"``).
 
-    Errors that are found are taken as known afterwards: claimed is that 90% intervals of coefficients and predictions
-    hold 86 to 94% with 2, 3 and 5 readings a row, from about 20 rows, whether errors are alike or differ by a half
-    from row to row. Where the target scatters beside the errors that are found, ``noise="additive"`` says so.
+    Errors that are found are taken as known afterwards. Of the target the noise scale mends what they are off by, and
+    90% intervals hold 86 to 92% with 2, 3 and 5 readings a row, from 20 rows. Of a feature nothing mends it: how
+    little all rows together say of the errors' size is not in the slope's interval, which holds less than it says in
+    long tables of two or three readings: 80 to 87% where 30% of the means' variance is error. Predictions of new
+    measurements from new means hold 89 to 91%. The guide has the figures.
 
     Examples
     --------
