@@ -248,9 +248,10 @@ def covered(where: str, m: int, spread: float, seed: int, **settings: Any) -> Ar
     "ignore:Some readings of features with errors are wild", "ignore:The errors of 'x0' hide"
 )
 @pytest.mark.thorough
-@pytest.mark.parametrize("where", ["X", "y"])
-@pytest.mark.parametrize("m", [2, 3, 5])
-@pytest.mark.parametrize("spread", [0.0, 0.4])
+@pytest.mark.parametrize(
+    ("where", "m", "spread"),
+    [("X", 2, 0.4), ("X", 3, 0.4), ("X", 5, 0.0), ("y", 2, 0.0), ("y", 3, 0.4), ("y", 5, 0.4)],
+)
 def test_intervals_know_how_little_replicates_say(where: str, m: int, spread: float) -> None:
     rates = np.mean([covered(where, m, spread, seed) for seed in range(150)], axis=0)
     # By 2.7 standard errors of 150 tables: of slopes, one in 150; of the line a little less, as rows go together.
