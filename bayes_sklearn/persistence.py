@@ -29,6 +29,14 @@ _SCALE_PRIORS = (
     "ScatterPrior",
 )
 
+_STEPS = (
+    "functions.MeasuredFunction",
+    "pairs.MeasuredPair",
+    "polynomials.MeasuredPolynomial",
+    "replicates.ReplicateMean",
+    "scaling.MeasuredScaler",
+)
+
 TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.estimators.regressor.BayesianErrorsInVariablesRegressor",
     "bayes_sklearn.estimators.search.BayesianErrorsInVariablesRegressorCV",
@@ -45,6 +53,8 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
     "bayes_sklearn.priors.base.Mixture",
     "bayes_sklearn.priors.base.Outliers",
+    # Steps before.
+    *(f"bayes_sklearn.preprocessing.{name}" for name in _STEPS),
     # What a fit has found.
     "bayes_sklearn.estimators.fitted.FittedModel",
     "bayes_sklearn.measurements.columns.Columns",

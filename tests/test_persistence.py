@@ -48,6 +48,7 @@ from bayes_sklearn import (
     StudentT,
     StudentTLikelihood,
     VarianceFunction,
+    preprocessing,
 )
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
 from bayes_sklearn.inference.groups.drawn import DrawnEffects
@@ -284,6 +285,7 @@ def test_skops_asks_for_the_trusted_types_and_no_others() -> None:
     every += [DrawnEffects(Layout((2,), ((),)), (), np.ones((1, 1)), np.ones(0), np.ones(0), 0.0, 1.0)]
     noise_priors = HalfStudentT(), InverseGamma(2.0, 1.0), ScatterPrior()
     every += [Regressor(noise_prior=prior) for prior in noise_priors]
+    every += [getattr(preprocessing, name)() for name in preprocessing.__all__ if name[0].isupper()]
     for model in every:
         asked |= set(skops.get_untrusted_types(data=skops.dumps(model)))
     fitted("NUTS").set_params(random_state=0)

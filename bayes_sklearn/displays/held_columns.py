@@ -29,6 +29,7 @@ class HeldColumns(NamedTuple):
     others: list[int]
     exposure: int | None = None
     censored: int | None = None
+    covariances: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, estimator: Any, table: Any, names: list[str] | None) -> HeldColumns:
@@ -52,11 +53,12 @@ class HeldColumns(NamedTuple):
             [place for setting, place in places.items() if setting != "count_column" and place is not None],
             places.get("exposure_column"),
             places.get("y_censored_column"),
+            tuple(place for *_, column in columns.covariances if (place := found(column)) is not None),
         )
 
     @property
     def all(self) -> set[int]:
-        return {*self.errors.values(), *self.counts, *self.others}
+        return {*self.errors.values(), *self.covariances, *self.counts, *self.others}
 
     def check_feature(self, place: int, feature: str | int) -> None:
         """Refuse a column that is no feature."""
@@ -96,7 +98,8 @@ class HeldColumns(NamedTuple):
 
     def emptied(self, table: Any) -> Any:
         """Return rows whose features are true and whose counts and limits are not known (0 says so); exposures: 1."""
-        none = [*self.errors.values(), *self.counts, *([] if self.censored is None else [self.censored])]
+        none = [*self.errors.values(), *self.covariances, *self.counts]
+        none += [] if self.censored is None else [self.censored]
         for place in none:
             table = with_column(table, place, np.zeros(len(table)))
         return table if self.exposure is None else with_column(table, self.exposure, np.ones(len(table)))

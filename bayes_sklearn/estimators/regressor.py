@@ -115,7 +115,8 @@ class BayesianErrorsInVariablesRegressor(
         Column of X that says on which side of y its value lies, as ``y_censored`` of `fit` does, likewise.
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
-        columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``).
+        columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``). A dict may name columns of
+        covariances, too, with their two features: ``{"x": "x_err", "z": "z_err", "xz_cov": ("x", "z")}``.
     group_column : str, int or list of these, default=None
         Column of X that holds the label, of any type, of each row's group: rows of a group share an effect, added to
         the line, normal with a standard deviation that is learned (``group_std_``). Several columns: an effect of
@@ -316,8 +317,7 @@ class BayesianErrorsInVariablesRegressor(
         Parameters
         ----------
         X : array-like of shape (n, k)
-            Features, and the columns named by ``count_column``, ``y_err_column``, ``exposure_column`` and
-            ``error_columns``.
+            Features, and the columns that parameters name.
         y : array-like of shape (n,)
             Target.
         sample_weight : array-like of shape (n,), optional

@@ -5,14 +5,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .messages import shown
 
-__all__ = ["Columns", "find_column"]
+__all__ = ["Columns", "HeldErrors", "find_column"]
+
+
+class HeldErrors(NamedTuple):
+    """Errors of q features."""
+
+    place: NDArray[np.intp]
+    """(q,) positions of these among the features."""
+    error: NDArray[np.float64]
+    """(n, q) standard errors."""
+    covariances: tuple[tuple[int, int, NDArray[np.float64]], ...] = ()
+    """Positions of two of the q, and the covariance of their errors, (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +38,8 @@ class Columns:
     """Setting to position, for the columns that are no features."""
     errors: Mapping[int, int] = field(default_factory=dict)
     """Position of a feature to that of the column that holds its error."""
+    covariances: tuple[tuple[int, int, int], ...] = ()
+    """Positions of two features and of the column that holds the covariance of their errors."""
 
     @classmethod
     def of(
@@ -46,7 +59,8 @@ class Columns:
             Names of the columns, where X has them.
         n_columns : int
         error_columns : dict of str or int to str or int, str or None
-            Feature to the column that holds its standard error, or what the names of such columns end with.
+            Feature to the column that holds its standard error, or what the names of such columns end with; and
+            column to the two features whose errors' covariance it holds, a tuple.
 
         Raises
         ------
@@ -61,15 +75,22 @@ class Columns:
         }
         if len(set(special.values())) < len(special):
             raise ValueError(f"{' and '.join(special)} name the same column of X.")
+        pairs = {}
+        if isinstance(error_columns, Mapping):
+            pairs = {column: of for column, of in error_columns.items() if isinstance(of, tuple | list)}
+            error_columns = {feature: of for feature, of in error_columns.items() if feature not in pairs}
         errors = _error_columns(error_columns, known, n_columns, set(special.values()))
+        covariances = _covariance_columns(pairs, errors, known, n_columns)
+        held = {*errors.values(), *(column for *_, column in covariances)}
         for setting, position in special.items():
-            if position in errors or position in errors.values():
+            if position in errors or position in held:
                 raise ValueError(f"{setting} and error_columns name the same column of X.")
-        taken = {*special.values(), *errors.values()}
+        taken = {*special.values(), *held}
         labels = np.array(known or [f"x{i}" for i in range(n_columns)], dtype=object)
         if not taken:
             return cls(labels, None, special)
-        return cls(labels, np.setdiff1d(np.arange(n_columns), list(taken)), special, errors)
+        features = np.setdiff1d(np.arange(n_columns), list(taken))
+        return cls(labels, features, special, errors, covariances)
 
     @property
     def feature_names(self) -> NDArray[np.object_]:
@@ -79,12 +100,19 @@ class Columns:
         """Return which features were not measured, (n, p)."""
         return np.isnan(X if self.features is None else X[:, self.features])
 
-    def held_errors(self, X: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
-        """Return the positions among the features of those whose errors X holds, (q,), and the errors, (n, q)."""
+    def held_errors(self, X: NDArray[np.floating]) -> HeldErrors | None:
+        """Return what columns of X hold of the features' errors."""
         if not self.errors or self.features is None:
             return None
-        places = np.searchsorted(self.features, list(self.errors))
-        return places, X[:, list(self.errors.values())].astype(np.float64)
+        order = list(self.errors)
+        return HeldErrors(
+            np.searchsorted(self.features, order),
+            X[:, list(self.errors.values())].astype(np.float64),
+            tuple(
+                (order.index(first), order.index(second), X[:, column].astype(np.float64))
+                for first, second, column in self.covariances
+            ),
+        )
 
     def held(self, X: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
         """Return the columns of X that are no features, by setting."""
@@ -146,6 +174,36 @@ def _error_columns(
             " feature."
         )
     return found
+
+
+def _covariance_columns(
+    pairs: Mapping[Any, Any], errors: Mapping[int, int], names: Sequence[str] | None, n_columns: int
+) -> tuple[tuple[int, int, int], ...]:
+    """Return the positions of two features each, and of the column that holds their errors' covariance."""
+    found: list[tuple[int, int, int]] = []
+    for column, features in pairs.items():
+        if len(features) != 2:
+            raise ValueError(
+                f"error_columns: {shown(column)} has {shown(features)}, but a column holds the covariance of two"
+                " features' errors: give both, as a tuple."
+            )
+        place = find_column(column, names, n_columns, "error_columns")
+        first, second = sorted(
+            find_column(feature, names, n_columns, "error_columns") for feature in features
+        )
+        if first == second or not {first, second} <= set(errors):
+            raise ValueError(
+                f"error_columns: {shown(column)} holds the covariance of the errors of {shown(features)}, which have"
+                " to be two features with an error column each."
+            )
+        if place in errors or place in errors.values() or place in [other for *_, other in found]:
+            raise ValueError(
+                f"error_columns: the column {shown(column)} is named twice. That of a covariance holds nothing else."
+            )
+        if (first, second) in [(one, other) for one, other, _ in found]:
+            raise ValueError(f"error_columns: {shown(features)} have two columns for one covariance.")
+        found.append((first, second, place))
+    return tuple(found)
 
 
 def find_column(column: object, names: Sequence[str] | None, n_columns: int, argument: str) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import HeldErrors
 from .compressed import taken
 from .labels import aligned, aligned_both_ways, numbers
 from .limits import ReadingLimits, resolve_reading_limits
@@ -170,7 +171,7 @@ def resolve_feature_errors(
     X_err: object = None,
     X_cov: object = None,
     Xy_cov: object = None,
-    columns: tuple[NDArray[np.intp], Array] | None = None,
+    columns: HeldErrors | None = None,
     y_err: Array | float | None = None,
     missing: NDArray[np.bool_] | None = None,
     X: NDArray[np.floating] | None = None,
@@ -186,8 +187,8 @@ def resolve_feature_errors(
         Names of the features.
     X_err, X_cov, Xy_cov : optional
         As given to fit or predict.
-    columns : tuple of ndarray of shape (q,) and ndarray of shape (n, q), optional
-        Positions of features, and their standard errors from columns of X.
+    columns : HeldErrors, optional
+        Errors from columns of X.
     y_err : float or ndarray of shape (n,), optional
         Known standard errors of the target, which `Xy_cov` has to go with.
     missing : ndarray of shape (n, p), optional
@@ -225,7 +226,7 @@ def resolve_feature_errors(
     elif X_err is not None or columns is not None:
         place, error = np.arange(p), np.zeros(p)
         if columns is not None:
-            place, error = columns
+            place, error = columns.place, columns.error
             error = error if missing is None else np.where(missing[:, place], 0.0, error)
             _check_numbers(error, "The error columns (error_columns)")
         else:
@@ -234,6 +235,7 @@ def resolve_feature_errors(
         some = some[np.argsort(place[some])]
         noisy, error = place[some], error[..., some]
         covariance = np.square(error)[..., None] * np.eye(len(noisy))
+        covariance = covariance if columns is None else _with_held(covariance, columns, some, missing)
     readings = None if X is None else resolve_reading_limits(X, X_censored, names)
     if missing is not None or readings is not None:
         stated, lacking = FeatureErrors(noisy, covariance), np.zeros(p, dtype=bool)
@@ -275,6 +277,32 @@ def _standard_errors(
         array = np.where(missing, 0.0, array)
     _check_numbers(array, "X_err")
     return array
+
+
+def _with_held(
+    covariance: Array, columns: HeldErrors, some: NDArray[np.intp], missing: NDArray[np.bool_] | None
+) -> Array:
+    """Return covariances, (n, q, q), with what columns of X hold of those of two features' errors."""
+    where = {int(held): i for i, held in enumerate(some)}
+    for first, second, values in columns.covariances:
+        if missing is not None:
+            values = np.where(missing[:, columns.place[[first, second]]].any(axis=1), 0.0, values)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "A covariance's column (error_columns) contains NaN or infinity, first in row"
+                f" {int(np.argmin(np.isfinite(values)))}. Fill in these values; 0 means not correlated."
+            )
+        if first in where and second in where:
+            one, other = where[first], where[second]
+            covariance[:, one, other] = covariance[:, other, one] = values
+        elif values.any():
+            raise ValueError(
+                "A covariance's column (error_columns) is not zero for a feature whose errors are all 0: mend one."
+            )
+    if columns.covariances and len(some):
+        _check_size(covariance, "A covariance's column (error_columns)")
+        _check_semidefinite(covariance, "What error_columns name is not a covariance")
+    return covariance
 
 
 def _covariances(

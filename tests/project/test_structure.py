@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FunctionType
 
 import bayes_sklearn
-from bayes_sklearn import datasets, distributed, metrics
+from bayes_sklearn import datasets, distributed, metrics, preprocessing
 
 PACKAGE = Path(bayes_sklearn.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,6 +63,7 @@ FOLDERS = [
     "prediction",
     "inference",
     "likelihoods",
+    "preprocessing",
     "measurements",
 ]
 
@@ -103,7 +104,8 @@ def test_the_map_of_the_code_has_one_line_for_every_module() -> None:
 def test_the_reference_has_every_public_name() -> None:
     pages = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
     documented = set(re.findall(r"\.\. auto(?:class|function):: (\w+)", pages))
-    assert set(bayes_sklearn.__all__) | set(datasets.__all__) | set(distributed.__all__) <= documented
+    modules = (bayes_sklearn, datasets, distributed, preprocessing)
+    assert {name for module in modules for name in module.__all__} <= documented
     scores = {
         name
         for name, value in vars(metrics).items()
@@ -124,6 +126,7 @@ from bayes_sklearn.datasets import make_role_modeling
 import bayes_sklearn.displays
 import bayes_sklearn.distributed
 import bayes_sklearn.metrics
+import bayes_sklearn.preprocessing
 phones = make_role_modeling(random_state=0)
 model = BayesianErrorsInVariablesRegressor(weight_type="counts").fit(phones.data, phones.target, phones.counts)
 model.predict_interval(phones.data); model.summary(); model.sample_y(phones.data); model._repr_html_()

@@ -166,9 +166,6 @@ def test_intervals_cover_slopes(relative: float) -> None:
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: VarianceFunction(), "all are 0"),
-    (lambda: VarianceFunction(relative=-0.1), "relative must be a number from 0"),
-    (lambda: VarianceFunction(constant="a"), "constant must be a number from 0"),
     (lambda: Regressor().fit(*noisy(0, 0.1), X_err=[VarianceFunction(1.0)]), "X_err has 1 entries, and X 2 features"),
     (lambda: Regressor().fit(*noisy(0, 0.1), X_err={"c": VarianceFunction(1.0)}), "X_err"),
     (lambda: Regressor().fit(*noisy(0, 0.1), X_err=[VarianceFunction(1.0), "a"]), "X_err must have numbers from 0"),
