@@ -11,6 +11,7 @@ Errors are carried to first order, by the slope of a function at what was measur
 warns where that is not enough. NaN is a feature that was not measured, and stays one.
 """
 
+from .asymmetric import symmetric_errors
 from .functions import MeasuredFunction
 from .pairs import MeasuredPair
 from .polynomials import MeasuredPolynomial
@@ -24,4 +25,5 @@ __all__ = [
     "MeasuredScaler",
     "ReplicateMean",
     "replicate_means",
+    "symmetric_errors",
 ]

@@ -16,7 +16,7 @@ from scipy import stats
 from sklearn.utils.validation import _num_samples
 
 from .. import metrics
-from ..estimators.errors.at_true_values import new_errors, training_errors
+from ..estimators.errors.at_true_values import as_numbers
 from ..measurements.checks import named, read_table, read_target
 from ..measurements.messages import shown
 from ..prediction.of_estimators import final_regressor
@@ -300,7 +300,7 @@ def audit_errors(
     n = _n_rows(X)
     regressor, table = final_regressor(estimator, X)
     target = _target(regressor, table, y, sample_weight, n)
-    y_err, X_err = _numbers(regressor, table, None if held_out else target, y_err, X_err, X_cov)
+    y_err, X_err = as_numbers(regressor, table, None if held_out else target, y_err, X_err, X_cov)
     errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
     of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
     given = {**errors, **of_target, "groups": _numbered(groups, n), "held_out": held_out}
@@ -365,13 +365,6 @@ def _of_chance(value: float, error: float) -> float:
     """Return the probability of a dispersion as far from one, on either side, where errors are right, (58)."""
     degrees = 2.0 * (value / error) ** 2
     return 2.0 * float(min(stats.chi2.sf(degrees * value, degrees), stats.chi2.cdf(degrees * value, degrees)))
-
-
-def _numbers(regressor: Any, table: Any, target: Any, y_err: Any, X_err: Any, X_cov: Any) -> tuple[Any, Any]:
-    """Return errors that are functions of true values as numbers; of new rows there is no target."""
-    if target is None:
-        return new_errors(regressor, table, y_err, X_err, stated=False, X_cov=X_cov)
-    return training_errors(regressor, table, target, y_err, X_err)
 
 
 def _check_rate(false_alarm_rate: float) -> float:

@@ -20,7 +20,7 @@ from ...measurements.error_models.variance_function import VarianceFunction
 from ...measurements.messages import shown, warn
 from ..fitted import FittedModel
 
-__all__ = ["fit_at_true_values", "new_errors", "training_errors"]
+__all__ = ["as_numbers", "fit_at_true_values", "new_errors", "training_errors"]
 
 Array = NDArray[np.float64]
 
@@ -162,6 +162,13 @@ def new_errors(model: Any, X: Any, y_err: Any, X_err: Any, *, stated: bool, **ot
     if of_target is not None:
         y_err = _at_line(model, of_target, X, {"X_err": X_err, **others})
     return y_err, X_err
+
+
+def as_numbers(model: Any, X: Any, y: Any, y_err: Any, X_err: Any, X_cov: Any) -> tuple[Any, Any]:
+    """Return errors of the fit's own rows, or, without targets, of new ones, as numbers."""
+    if y is None:
+        return new_errors(model, X, y_err, X_err, stated=False, X_cov=X_cov)
+    return training_errors(model, X, y, y_err, X_err)
 
 
 def _at_line(model: Any, function: VarianceFunction, X: Any, given: Mapping[str, Any]) -> Array:
