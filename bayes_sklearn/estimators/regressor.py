@@ -396,7 +396,7 @@ class BayesianErrorsInVariablesRegressor(
         # Attributes that only some fits have: those of an earlier one go.
         not_of_all_fits = (
             "noise_scale_", "scatter_", "dispersion_", "nu_", "log_marginal_likelihood_", "reliability_",
-            "n_components_", "outlier_share_", "outlier_factor_",
+            "n_components_", "outlier_share_", "outlier_factor_", "_error_functions",
         )  # fmt: skip
         found = FittedModel.of(fitted, data, noise_of(self, data), settings.seed)
         posterior, mean = found.posterior, found.posterior.mean

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ...inference._compat import quietly
-from ...inference.structural.true_features import TrueFeatures
+from ...inference.structural.true_features import NOT_MEASURED, TrueFeatures
 from ...measurements.checks import read_table
 from ...measurements.columns import find_column
 from ...measurements.error_models.variance_function import VarianceFunction
@@ -50,7 +50,6 @@ def fit_at_true_values(
     ConvergenceWarning
         Where the errors keep moving.
     """
-    model.__dict__.pop("_error_functions", None)
     of_features = isinstance(X_err, VarianceFunction) or _has_function(X_err)
     if not isinstance(y_err, VarianceFunction) and not of_features:
         fit(y_err, X_err)
@@ -119,7 +118,7 @@ def training_errors(model: Any, X: Any, y: Any, y_err: Any, X_err: Any) -> tuple
     found = y_err if of_target is None else None, X_err
     if of_features is not None:
         readings = _features(model, X)
-        X_err = _standard_errors(of_features, np.square(readings))
+        X_err = _standard_errors(of_features, np.square(np.nan_to_num(readings)))
         target, known = np.asarray(y, dtype=np.float64), y_err
         if of_target is not None:
             known = _at_line(model, of_target, X, {"X_err": X_err})
@@ -149,7 +148,7 @@ def new_errors(model: Any, X: Any, y_err: Any, X_err: Any, *, stated: bool, **ot
         of_features = _functions(model, X_err)
     if of_features is not None:
         readings = _features(model, X)
-        X_err = _standard_errors(of_features, np.square(readings))
+        X_err = _standard_errors(of_features, np.square(np.nan_to_num(readings)))
         for _ in range(_MOST):
             now = _standard_errors(of_features, _squares(model, X, X_err))
             settled = _change(X_err, now) < _SETTLED
@@ -201,10 +200,13 @@ def _squares(model: Any, X: Any, X_err: Array, y: Array | None = None, y_err: An
     T = unit[:, None] * unit * np.tensordot(weights, true.variance, axes=1)
     q, n = len(noisy), len(readings)
     expected = true.expected(readings, weights)
-    away = readings[:, noisy] - expected
+    away, lacking = readings[:, noisy] - expected, np.isnan(readings[:, noisy])
+    away[lacking] = 0.0
     whole = np.zeros((n, q + 1, q + 1))
     whole[:, :q, :q] = T
-    whole[:, np.arange(q), np.arange(q)] += np.square(X_err[:, noisy])
+    whole[:, np.arange(q), np.arange(q)] += np.square(X_err[:, noisy]) + lacking * NOT_MEASURED * np.diagonal(
+        T
+    )
     across = np.zeros((q, q + 1))
     across[:, :q] = T
     whole[:, q, q] = 1.0

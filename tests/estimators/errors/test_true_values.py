@@ -125,6 +125,16 @@ def test_features_in_lists_dicts_and_frames_are_the_same() -> None:
     model.to_arviz(X, y)
 
 
+def test_gaps_have_no_error() -> None:
+    X, y = noisy(2, 0.1)
+    X[::7, 0] = np.nan
+    model = Regressor(missing="model", random_state=0).fit(X, y, X_err={"x0": VarianceFunction(relative=0.1)})
+    assert abs(model.coef_[0] - 2.0) < 4.0 * model.coef_std_[0]
+    spread = model.predict(X[:8], return_std=True)[1]
+    # A feature that was not measured leaves the most open.
+    assert spread.argmax() in (0, 7)
+
+
 def test_functions_go_where_numbers_go() -> None:
     X, y = readings(1, relative=0.1)
     function = VarianceFunction(relative=0.1)
