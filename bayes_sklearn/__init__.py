@@ -1,5 +1,6 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
+from .estimators.calibration.comparison import MethodComparison, compare_methods
 from .estimators.calibration.inverse import inverse_predict
 from .estimators.calibration.limits import detection_limits
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
@@ -34,6 +35,7 @@ __all__ = [
     "Horseshoe",
     "InverseGamma",
     "Laplace",
+    "MethodComparison",
     "Mixture",
     "NegativeBinomialLikelihood",
     "Normal",
@@ -45,6 +47,7 @@ __all__ = [
     "StudentT",
     "StudentTLikelihood",
     "audit_errors",
+    "compare_methods",
     "detection_limits",
     "inverse_predict",
     "predictive_distribution",
