@@ -26,8 +26,8 @@ MINI_WRIGHT = np.array(
     dtype=np.float64,
 ).T
 
-# Arsenate in 30 river waters (ug/l) by atomic absorption and by atomic emission, each with its standard error: Ripley &
-# Thompson 1987, Analyst 112:377-383.
+# Arsenate in 30 river waters (ug/l) by atomic absorption and by atomic emission, each with its standard error:
+# Ripley & Thompson 1987, Analyst 112:377-383.
 _ARSENATE = """
 8.71 1.92 7.35 2.07   7.01 1.56 7.92 2.23   3.28 0.76 3.40 0.96   5.60 1.26 5.44 1.53   1.55 0.39 2.07 0.59
 1.75 0.43 2.29 0.65   0.73 0.22 0.66 0.19   3.66 0.84 3.43 0.97   0.90 0.25 1.25 0.36   9.39 2.07 6.58 1.85
@@ -40,8 +40,8 @@ ABSORPTION, ABSORPTION_ERROR, EMISSION, EMISSION_ERROR = (
     np.array(_ARSENATE.split(), dtype=np.float64).reshape(-1, 4).T
 )
 
-# Creatinine of 108 patients (mg/dl) in serum and plasma, R's package mcr: means, and sums of squares and products about
-# them, of which Deming's regression is made.
+# Creatinine of 108 patients (mg/dl) in serum and plasma, R's package mcr: means, and sums of squares and products
+# about them, of which Deming's regression is made.
 CREATININE_MEANS = np.array([1.22111111, 1.2287963])
 CREATININE_SQUARES = np.array([[22.24706667, 22.11294444], [22.11294444, 24.59674352]])
 

@@ -147,6 +147,7 @@ class MethodComparisonDisplay(Display):
         self.band_ = ax.fill_between(
             self.grid, *self.band.T, color=LIGHT, linewidth=0.0, alpha=0.8, label=label, zorder=1
         )
+        self.identity_: Any
         (self.identity_,) = ax.plot(
             ends, ends, color=ORANGE, linewidth=1.2, linestyle="--", label="both agree", zorder=3
         )

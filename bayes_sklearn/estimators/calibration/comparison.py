@@ -18,8 +18,8 @@ from ...measurements.checks import as_floats, check_coverage, check_seed
 from ...measurements.messages import shown
 from ...prediction.mixtures.normal import NormalMixture
 from ..regressor import BayesianErrorsInVariablesRegressor
-from .common_factor import solve_common_factor
 from .method_readings import REPLICATE_ERRORS, Readings, readings_of
+from .uncertain_errors import solve_common_factor, solve_replicates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,14 +60,14 @@ def compare_methods(
     y_err : float or array-like of shape (n,), optional
         Standard errors of y; None: they are found, the same for all samples, where x's are known.
     ratio : float, optional
-        Variance of x's errors over that of y's, the same for all samples, where neither is known (Linnet's lambda; R's
-        mcr calls it error.ratio). 1: both methods are equally precise.
+        Variance of x's errors over that of y's, the same for all samples, where neither is known (Linnet's lambda;
+        R's mcr calls it error.ratio). 1: both methods are equally precise.
     errors : {"stated", "relative"}, default="stated"
         "relative": x_err and y_err are known up to one factor, the same for both, that is found. For constant
         coefficients of variation (weighted Deming regression), give these times the values.
     replicate_errors : {"pooled", "proportional", "own"}, default="pooled"
-        What replicates tell: one standard deviation of all of a method's readings, one coefficient of variation, or a
-        standard deviation of each sample's, for which it takes many replicates.
+        What replicates tell: one standard deviation of all of a method's readings, one coefficient of variation, or
+        a standard deviation of each sample's, for which it takes many replicates.
     levels : array-like of shape (l,), optional
         Values of x at which decisions are taken, for `MethodComparison.bias`; None: the 10, 50 and 90% quantiles.
     coverage : float, default=0.95
@@ -93,14 +93,16 @@ def compare_methods(
     Warns
     -----
     UserWarning
-        As `BayesianErrorsInVariablesRegressor.fit`; where replicates scatter otherwise than ``replicate_errors`` says.
+        As `BayesianErrorsInVariablesRegressor.fit`; where replicates scatter otherwise than ``replicate_errors``
+        says.
     ConvergenceWarning
         Where errors are relative and the samples say too little.
 
     Notes
     -----
-    Errors of x that are stated, or told by replicates, are taken as they are; with few replicates these are
-    uncertain themselves. Under ``ratio`` they follow (77), and no sample may differ by more than both methods' errors.
+    Errors of x that are stated are taken as they are. What replicates leave open of them is integrated over, (78),
+    but not for "own" errors or under other likelihoods. Under ``ratio`` they follow (77), and no sample may differ
+    by more than both methods' errors.
 
     References
     ----------
@@ -123,6 +125,8 @@ def compare_methods(
     of_y = readings_of(y, y_err, "y", replicate_errors)
     _check_same_samples(x, y, len(of_x.value), len(of_y.value))
     if names is not None:
+        if isinstance(names, str) or len(names) != 2:
+            raise ValueError(f"names must be two, x's and y's, got {shown(names)}.")
         of_x, of_y = (replace(part, name=str(name)) for part, name in zip((of_x, of_y), names, strict=True))
     if of_x.error is None:
         raise ValueError(
@@ -138,7 +142,11 @@ def compare_methods(
         raise ValueError(
             f"likelihood={params['likelihood']!r} has no line in the methods' unit: use 'student_t', or none."
         )
-    return MethodComparison(model, model._fitted.posterior, of_x, of_y, at, coverage)
+    posterior = None
+    if of_x.degrees_of_freedom and replicate_errors != "own":
+        own = of_x.value, of_y.value, of_x.error, of_y.error
+        posterior = solve_replicates(model, *own, of_x.degrees_of_freedom)
+    return MethodComparison(model, posterior or model._fitted.posterior, of_x, of_y, at, coverage)
 
 
 class MethodComparison:
@@ -147,8 +155,8 @@ class MethodComparison:
     Attributes
     ----------
     estimator_ : BayesianErrorsInVariablesRegressor
-        The fitted model. Where errors are relative, it is fitted with the errors that were most likely, as if they
-        were known: the comparison's own intervals know that they are not.
+        The fitted model. Where errors are relative or told by replicates, it is fitted with the most likely ones as
+        if they were known: the comparison's own intervals know that they are not.
     x, y : ndarray of shape (n,)
         What was compared: of replicates the means.
     x_err, y_err : ndarray of shape (n,) or None
@@ -192,8 +200,8 @@ class MethodComparison:
         -------
         pandas.DataFrame
             Rows for the intercept (at x = 0) and the slope; columns median, its limits, ``neutral``, what
-            both are where the methods agree, and ``above``, the probability of being larger. Where errors are relative,
-            also rows for x's and y's (root mean square) standard errors.
+            both are where the methods agree, and ``above``, the probability of being larger. Where errors are
+            relative, also rows for x's and y's (root mean square) standard errors.
         """
         import pandas as pd
 
@@ -257,8 +265,8 @@ class MethodComparison:
             Rows for the mean difference and the limits between which differences lie (with the probability
             ``coverage``, were they normal); columns estimate and its limits. Without replicates
             these are exact (Carkeet 2015, Optometry and Vision Science 92:e71-e80). With replicates, limits are of
-            single readings, too: what scatter their means have lost is added (Bland & Altman 1986). In ``attrs["std"]``
-            the standard deviation of differences.
+            single readings, too: what scatter their means have lost is added (Bland & Altman 1986). In
+            ``attrs["std"]`` the standard deviation of differences.
         """
         import pandas as pd
 

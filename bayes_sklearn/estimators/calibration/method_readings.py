@@ -74,14 +74,15 @@ def readings_of(value: Any, error: ArrayLike | float | None, argument: str, kind
         raise ValueError(f"{argument}: sample {row} has no reading; leave it out of x and y.")
     if len(table) < 4:
         raise ValueError(f"{argument} has {len(table)} samples: a line and its errors take 4 or more.")
-    name = str(getattr(value, "name", None) or argument)
+    name = getattr(value, "name", None)
+    name = name if isinstance(name, str) else argument
     if not replicated:
         own = None if error is None else check_vector(error, len(table), f"{argument}_err")
         return Readings(name, table[:, 0], None if own is None else np.broadcast_to(own, len(table)))
     if error is not None:
         raise ValueError(
-            f"{argument} has replicates, which tell {argument}_err: leave it out, or give {argument} as means of"
-            " shape (n,)."
+            f"{argument} has replicates, which tell its errors: leave out {argument}_err and ratio, or give {argument}"
+            " as means of shape (n,)."
         )
     return _of_replicates(name, table, argument, kind)
 
@@ -117,8 +118,9 @@ def _of_replicates(name: str, table: Array, argument: str, kind: str) -> Reading
             )
         if total < 4 * len(mean):
             warn(
-                f"replicate_errors='own' takes the error of each sample in {argument} from {total / len(mean) + 1:.3g}"
-                " readings, which hardly tell it: intervals may cover too little. Use 'pooled' or 'proportional'."
+                f"replicate_errors='own' takes the error of each sample in {argument} from"
+                f" {total / len(mean) + 1:.3g} readings, which hardly tell it: intervals may cover too little. Use"
+                " 'pooled' or 'proportional'."
             )
         variance = within
     lost = float(np.mean(variance * (1.0 - 1.0 / count)))

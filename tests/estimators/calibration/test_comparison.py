@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 from scipy import optimize, stats
 
 from bayes_sklearn import MethodComparison, compare_methods
+from bayes_sklearn.estimators.calibration.method_readings import readings_of
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -94,8 +95,9 @@ def test_the_common_factor_is_integrated_as_a_plain_grid_does(ratio: float) -> N
     errors = density.sum(axis=(0, 2)) @ s[0, :, 0] / density.sum() * sy
     table = comparison.to_frame()
     low, high = limits(table, "slope")
-    # Quantiles in the tails of thousands of draws are off by a standard error of a hundredth of the width.
-    assert_allclose((low, table.loc["slope", "median"], high), slopes, atol=0.04 * (high - low))
+    # The heavy tail's limit differs from seed to seed by up to 4% of the width, the others by less than 1%.
+    away = np.abs(np.array([low, table.loc["slope", "median"], high]) - slopes) / (high - low)
+    assert (away < (0.02, 0.02, 0.1)).all(), away
     assert_allclose(table.loc["y_err", "median"], errors, rtol=0.04)
     assert_allclose(table.loc["x_err", "median"] / table.loc["y_err", "median"], np.sqrt(ratio))
 
@@ -214,16 +216,15 @@ def test_replicates_tell_errors_of_their_means() -> None:
     assert pooled.y_err is None
     proportional = compare_methods(y, true, replicate_errors="proportional", random_state=0)
     assert_allclose(proportional.x_err, 0.05 / np.sqrt(2.0) * proportional.x, rtol=0.03)
-    some = true > 40.0
     with pytest.warns(UserWarning, match="scatter more at high values"):
-        compare_methods(y[some][:150], true[some][:150], random_state=0)
+        readings_of(y, None, "x", "pooled")
     with pytest.warns(UserWarning, match="relatively less at high values"):
-        compare_methods(x, true, replicate_errors="proportional", random_state=0)
+        readings_of(x, None, "x", "proportional")
     many = true[:100, None] + rng.normal(size=(100, 40)) * 2.0
     own = compare_methods(many, true[:100], replicate_errors="own", random_state=0)
     assert_allclose(own.x_err, many.std(axis=1, ddof=1) / np.sqrt(40.0))
     with pytest.warns(UserWarning, match="hardly tell it"):
-        compare_methods(x[:50, :2], true[:50], replicate_errors="own", random_state=0)
+        readings_of(y, None, "x", "own")
 
 
 def test_names_come_from_series() -> None:
@@ -256,7 +257,8 @@ Y = np.array([4.4, 5.0, 6.5, 7.2, 8.8, 9.4])
         ({"errors": "relative", "x_err": 0.1}, "errors='relative' is of x's and y's errors"),
         ({"errors": "relative", "x_err": 0.0, "y_err": 1.0}, "must be positive, in x and in y"),
         ({"replicate_errors": "all", "x_err": 0.1}, "replicate_errors must be one of"),
-        ({"x": np.column_stack([X, X + 0.1]), "x_err": 0.1}, "x has replicates, which tell x_err"),
+        ({"x": np.column_stack([X, X + 0.1]), "x_err": 0.1}, "x has replicates, which tell its errors"),
+        ({"x": np.column_stack([X, X + 0.1]), "ratio": 1.0}, "x has replicates, which tell its errors"),
         ({"x": np.column_stack([X, X])}, "replicates that are all alike"),
         (
             {"x": np.column_stack([X - 5.0, X - 5.1]), "replicate_errors": "proportional"},
@@ -273,6 +275,7 @@ Y = np.array([4.4, 5.0, 6.5, 7.2, 8.8, 9.4])
         ({"x": X[None, None], "x_err": 0.1}, "x must have the shape"),
         ({"x_err": 0.1, "levels": [np.nan]}, "levels must be finite numbers"),
         ({"x_err": 0.1, "coverage": 1.5}, "coverage"),
+        ({"x_err": 0.1, "names": "xy"}, "names must be two"),
         ({"x": pd.Series(X), "y": pd.Series(Y, index=range(1, 7)), "x_err": 0.1}, "other indexes"),
         ({"x_err": 0.1, "likelihood": "poisson", "y": np.arange(6.0)}, "has no line in the methods' unit"),
     ],
@@ -294,7 +297,7 @@ def test_words_are_refused() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("known", ["stated", "ratio", "replicates"])
 def test_intervals_cover(known: str) -> None:
-    """150 comparisons of 20 to 60 samples whose true values are normal, even or skewed: a standard error of 2.4 points."""
+    """Of 150 comparisons, true values normal, even or skewed: a standard error of 2.4 points."""
     rng, hits = np.random.default_rng(2), []
     for _ in range(150):
         n, ratio, reliability = rng.choice([20, 40, 60]), rng.choice([0.5, 1.0, 2.0]), rng.uniform(0.8, 0.99)
