@@ -81,8 +81,8 @@ def readings_of(value: Any, error: ArrayLike | float | None, argument: str, kind
         return Readings(name, table[:, 0], None if own is None else np.broadcast_to(own, len(table)))
     if error is not None:
         raise ValueError(
-            f"{argument} has replicates, which tell its errors: leave out {argument}_err and ratio, or give {argument}"
-            " as means of shape (n,)."
+            f"{argument} has replicates, which tell its errors: leave out {argument}_err and ratio, or give"
+            f" {argument} as means of shape (n,)."
         )
     return _of_replicates(name, table, argument, kind)
 
@@ -95,7 +95,8 @@ def _of_replicates(name: str, table: Array, argument: str, kind: str) -> Reading
     total = int(freedom.sum())
     if not total or not squares.any():
         raise ValueError(
-            f"{argument}: replicates that are all alike tell no error. Give means of shape (n,), and {argument}_err."
+            f"{argument}: replicates that are all alike tell no error. Give means of shape (n,), and"
+            f" {argument}_err."
         )
     several = freedom > 0
     within = np.zeros(len(mean))

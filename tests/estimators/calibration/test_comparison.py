@@ -65,41 +65,91 @@ def test_unknown_errors_of_one_ratio_give_deming_s_line() -> None:
     assert -0.2001 < table.loc["intercept", "median"] < -0.0200
 
 
+class Plain:
+    """Errors that are the same for all samples: means and covariance say all, and integrals are sums over a grid."""
+
+    def __init__(self, x: Array, y: Array, beside: float):
+        self.n, self.units = len(x), (float(x.std()), float(y.std()))
+        self.squares = self.n * np.cov(x, y, ddof=0) / np.outer(self.units, self.units)
+        # The coefficients' prior is in the unit of the target's spread and error.
+        self.unit = float(np.hypot(1.0, beside / self.units[1]))
+
+    def log_density(self, m: Array, t: Array, of_x: Array | float, of_y: Array | float) -> Array:
+        """Of x and y in units of their spread, and of m and t; errors are standard deviations in these units."""
+        xx, xy, yy = t**2 + np.square(of_x), m * t**2, m**2 * t**2 + np.square(of_y)
+        determinant = xx * yy - xy**2
+        squares = self.squares
+        distance = (squares[0, 0] * yy - 2.0 * squares[0, 1] * xy + squares[1, 1] * xx) / determinant
+        # The true mean is Normal(0, 10), and the intercept anything.
+        found = -0.5 * ((self.n - 1) * np.log(determinant) + distance + np.log(100.0 + xx / self.n))
+        return found + stats.cauchy.logpdf(m * t / self.unit) + np.log(t) + stats.t(4).logpdf(t)
+
+    def slopes(self, density: Array, m: Array) -> Array:
+        """Return median and 95% limits, the density's first axis being that of m."""
+        mass = density.sum(axis=(1, 2))
+        below = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
+        return np.interp([0.025, 0.5, 0.975], below, m.ravel()) * self.units[1] / self.units[0]
+
+
 @pytest.mark.parametrize("ratio", [0.25, 1.0, 4.0])
 def test_the_common_factor_is_integrated_as_a_plain_grid_does(ratio: float) -> None:
-    """(77), of errors that are the same for all samples: means and covariance say all."""
+    """(77)"""
     rng = np.random.default_rng(1)
     true = rng.normal(50.0, 10.0, 25)
     x = true + rng.normal(0.0, 4.0 * ratio**0.25, 25)
     y = 3.0 + 1.1 * true + rng.normal(0.0, 4.0 / ratio**0.25, 25)
-    comparison = compare_methods(x, y, ratio=ratio, random_state=0)
-    n, sx, sy = len(x), float(x.std()), float(y.std())
-    squares = n * np.cov(x, y, ddof=0) / np.outer([sx, sy], [sx, sy])
-    # What is beside the line there is in the unit of the coefficients' prior.
-    scaled = np.cov(x / np.sqrt(ratio), y)
-    unit = float(np.hypot(1.0, np.sqrt(np.linalg.eigvalsh(scaled)[0]) / sy))
+    # What is left beside the first principal component.
+    plain = Plain(x, y, float(np.sqrt(np.linalg.eigvalsh(np.cov(x / np.sqrt(ratio), y))[0])))
     m, s, t = np.meshgrid(
         np.linspace(0.0, 3.0, 301), np.linspace(0.01, 1.0, 100), np.linspace(0.02, 2.5, 100), indexing="ij"
     )
-    # Of x and y, in units of their spread; s is y's error.
-    xx = t**2 + ratio * s**2 * (sy / sx) ** 2
-    xy, yy = m * t**2, m**2 * t**2 + s**2
-    determinant = xx * yy - xy**2
-    distance = (squares[0, 0] * yy - 2.0 * squares[0, 1] * xy + squares[1, 1] * xx) / determinant
-    # The true mean is Normal(0, 10), and the intercept anything.
-    log_density = -0.5 * (n - 1) * np.log(determinant) - 0.5 * distance - 0.5 * np.log(100.0 + xx / n)
-    log_density += stats.cauchy.logpdf(m * t / unit) + np.log(t) + stats.t(4).logpdf(t) - 0.5 * s**2
+    log_density = (
+        plain.log_density(m, t, np.sqrt(ratio) * s * plain.units[1] / plain.units[0], s) - 0.5 * s**2
+    )
     density = np.exp(log_density - log_density.max())
-    cumulative = np.cumsum(density.sum(axis=(1, 2))) / density.sum()
-    slopes = np.interp([0.025, 0.5, 0.975], cumulative - 0.5 * np.gradient(cumulative), m[:, 0, 0]) * sy / sx
-    errors = density.sum(axis=(0, 2)) @ s[0, :, 0] / density.sum() * sy
-    table = comparison.to_frame()
+    table = compare_methods(x, y, ratio=ratio, random_state=0).to_frame()
     low, high = limits(table, "slope")
     # The heavy tail's limit differs from seed to seed by up to 4% of the width, the others by less than 1%.
+    slopes = plain.slopes(density, m[:, 0, 0])
     away = np.abs(np.array([low, table.loc["slope", "median"], high]) - slopes) / (high - low)
     assert (away < (0.02, 0.02, 0.1)).all(), away
+    errors = density.sum(axis=(0, 2)) @ s[0, :, 0] / density.sum() * plain.units[1]
     assert_allclose(table.loc["y_err", "median"], errors, rtol=0.04)
     assert_allclose(table.loc["x_err", "median"] / table.loc["y_err", "median"], np.sqrt(ratio))
+
+
+def test_what_replicates_leave_open_is_integrated_as_a_plain_grid_does() -> None:
+    """(78); 12 degrees of freedom make the slope's interval 15% wider."""
+    rng = np.random.default_rng(6)
+    true = rng.normal(50.0, 10.0, 12)
+    x = true[:, None] + rng.normal(0.0, 6.0, (12, 2))
+    y = 3.0 + 1.1 * true + rng.normal(0.0, 2.0, 12)
+    comparison = compare_methods(x, y, y_err=2.0, noise="known", random_state=0)
+    plain, freedom = Plain(x.mean(axis=1), y, 2.0), 12
+    m, f, t = np.meshgrid(
+        np.linspace(0.0, 4.0, 401), np.linspace(0.3, 3.0, 136), np.linspace(0.02, 3.0, 100), indexing="ij"
+    )
+    error = float(np.sqrt(x.var(axis=1, ddof=1).mean() / 2.0))
+    assert_allclose(comparison.x_err, error)
+    # The factor f: freedom / f^2 is chi-square.
+    log_density = plain.log_density(m, t, f * error / plain.units[0], 2.0 / plain.units[1])
+    log_density += stats.chi2.logpdf(freedom / f**2, freedom) - 3.0 * np.log(f)
+    slopes = plain.slopes(np.exp(log_density - log_density.max()), m[:, 0, 0])
+    table = comparison.to_frame()
+    low, high = limits(table, "slope")
+    away = np.abs(np.array([low, table.loc["slope", "median"], high]) - slopes) / (high - low)
+    assert (away < (0.02, 0.02, 0.05)).all(), away
+    width = np.diff(limits(comparison.estimator_.summary(), "x0"))[0]
+    assert high - low > 1.1 * width
+
+
+def test_replicates_of_other_likelihoods_are_taken_as_they_are() -> None:
+    comparison = compare_methods(methods.WRIGHT, methods.MINI_WRIGHT, likelihood="student_t", random_state=0)
+    table = comparison.to_frame()
+    assert_allclose(limits(table, "slope"), limits(comparison.estimator_.summary(), "x0"), rtol=1e-6)
+    # The person whose meters differ by 91 l/min counts for less.
+    normal = compare_methods(methods.WRIGHT, methods.MINI_WRIGHT, random_state=0).to_frame()
+    assert table.loc["slope", "median"] > normal.loc["slope", "median"]
 
 
 def test_methods_change_places_with_the_ratio() -> None:
@@ -149,6 +199,16 @@ def test_errors_up_to_a_factor_are_the_same_in_any_unit() -> None:
         random_state=0,
     ).to_frame()
     assert_allclose(first, second, rtol=1e-6)
+    small = compare_methods(
+        1e-6 * methods.ABSORPTION,
+        1e-6 * methods.EMISSION,
+        x_err=methods.ABSORPTION_ERROR,
+        y_err=methods.EMISSION_ERROR,
+        errors="relative",
+        random_state=0,
+    ).to_frame()
+    assert_allclose(small.iloc[0, :3], 1e-6 * first.iloc[0, :3].astype(float), rtol=1e-6)
+    assert_allclose(small.iloc[1], first.iloc[1], rtol=1e-6)
 
 
 def test_replicates_tell_bland_and_altman_s_figures() -> None:
