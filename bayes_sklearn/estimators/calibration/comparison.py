@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.stats import qmc
+from sklearn.base import clone
 
 from ...inference.posterior import Posterior
 from ...measurements.checks import as_floats, check_coverage, check_seed
@@ -137,7 +138,7 @@ def compare_methods(
     if errors == "relative":
         return _of_relative_errors(of_x, of_y, at, coverage, check_seed(random_state))
     model = BayesianErrorsInVariablesRegressor(random_state=random_state, **params)
-    model.fit(of_x.value[:, None], of_y.value, X_err=of_x.error[:, None], y_err=of_y.error)
+    model.fit(_table(of_x), of_y.value, X_err=of_x.error[:, None], y_err=of_y.error)
     if not model._fitted.likelihood.link.is_identity:
         raise ValueError(
             f"likelihood={params['likelihood']!r} has no line in the methods' unit: use 'student_t', or none."
@@ -145,7 +146,7 @@ def compare_methods(
     posterior = None
     if of_x.degrees_of_freedom and replicate_errors != "own":
         own = of_x.value, of_y.value, of_x.error, of_y.error
-        posterior = solve_replicates(model, *own, of_x.degrees_of_freedom)
+        posterior = solve_replicates(clone(model), *own, of_x.degrees_of_freedom)
     return MethodComparison(model, posterior or model._fitted.posterior, of_x, of_y, at, coverage)
 
 
@@ -156,7 +157,7 @@ class MethodComparison:
     ----------
     estimator_ : BayesianErrorsInVariablesRegressor
         The fitted model. Where errors are relative or told by replicates, it is fitted with the most likely ones as
-        if they were known: the comparison's own intervals know that they are not.
+        if they were known: the comparison's own intervals know that they are not. Its feature has x's name.
     x, y : ndarray of shape (n,)
         What was compared: of replicates the means.
     x_err, y_err : ndarray of shape (n,) or None
@@ -335,8 +336,15 @@ def _of_relative_errors(
     typical = float(np.sqrt(np.mean(x_err**2))), float(np.sqrt(np.mean(y_err**2)))
     of_x, of_y = replace(of_x, error=likely * x_err), replace(of_y, error=likely * y_err)
     model = BayesianErrorsInVariablesRegressor(noise="known", random_state=seed)
-    model.fit(x[:, None], y, X_err=likely * x_err[:, None], y_err=likely * y_err)
+    model.fit(_table(of_x), y, X_err=likely * x_err[:, None], y_err=likely * y_err)
     return MethodComparison(model, posterior, of_x, of_y, levels, coverage, typical)
+
+
+def _table(of_x: Readings) -> pd.DataFrame:
+    """Return the feature under its name, by which warnings call it."""
+    import pandas as pd
+
+    return pd.DataFrame({of_x.name: of_x.value})
 
 
 def _check_same_samples(x: Any, y: Any, n_x: int, n_y: int) -> None:

@@ -139,14 +139,14 @@ def test_what_replicates_leave_open_is_integrated_as_a_plain_grid_does() -> None
     low, high = limits(table, "slope")
     away = np.abs(np.array([low, table.loc["slope", "median"], high]) - slopes) / (high - low)
     assert (away < (0.02, 0.02, 0.05)).all(), away
-    width = np.diff(limits(comparison.estimator_.summary(), "x0"))[0]
+    width = np.diff(limits(comparison.estimator_.summary(), "x"))[0]
     assert high - low > 1.1 * width
 
 
 def test_replicates_of_other_likelihoods_are_taken_as_they_are() -> None:
     comparison = compare_methods(methods.WRIGHT, methods.MINI_WRIGHT, likelihood="student_t", random_state=0)
     table = comparison.to_frame()
-    assert_allclose(limits(table, "slope"), limits(comparison.estimator_.summary(), "x0"), rtol=1e-6)
+    assert_allclose(limits(table, "slope"), limits(comparison.estimator_.summary(), "x"), rtol=1e-6)
     # The person whose meters differ by 91 l/min counts for less.
     normal = compare_methods(methods.WRIGHT, methods.MINI_WRIGHT, random_state=0).to_frame()
     assert table.loc["slope", "median"] > normal.loc["slope", "median"]
@@ -249,7 +249,7 @@ def test_bias_is_the_line_s_at_true_values() -> None:
     assert table.index.tolist() == [0.0, 5.0]
     levels = np.array([[0.0], [5.0]])
     model = comparison.estimator_
-    own = model.predict_distribution(levels, X_err=0, include_noise=False)
+    own = model.predict_distribution(pd.DataFrame(levels, columns=["x"]), X_err=0, include_noise=False)
     assert_allclose(
         np.column_stack([limits(table, at) for at in (0.0, 5.0)]), np.array(own.interval(0.95)) - levels.T
     )
@@ -292,6 +292,7 @@ def test_names_come_from_series() -> None:
     frame = pd.DataFrame({"serum": x, "plasma": y})
     comparison = compare_methods(frame["serum"], frame["plasma"], ratio=1.0, random_state=0)
     assert comparison.names == ("serum", "plasma")
+    assert comparison.estimator_.coef_names_.tolist() == ["serum"]
     assert comparison.bias([1.0]).index.name == "serum"
     assert compare_methods(x, y, ratio=1.0, names=("a", "b"), random_state=0).names == ("a", "b")
     assert len(comparison) == 108
@@ -355,6 +356,7 @@ def test_words_are_refused() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:The errors of 'x' hide it")
 @pytest.mark.parametrize("known", ["stated", "ratio", "replicates"])
 def test_intervals_cover(known: str) -> None:
     """Of 150 comparisons, true values normal, even or skewed: a standard error of 2.4 points."""
