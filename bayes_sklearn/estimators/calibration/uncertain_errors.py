@@ -30,7 +30,7 @@ __all__ = ["solve_common_factor", "solve_replicates"]
 Array = NDArray[np.float64]
 
 # Nodes of the fit whose errors share a factor, and of each of those with other errors of x.
-_NODES, _NODES_EACH = 2**14, 2**11
+_NODES, _NODES_EACH = 2**14, 2**10
 
 # At so many errors of x fits are integrated over what replicates leave open.
 _ERRORS = 7
