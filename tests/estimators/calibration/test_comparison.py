@@ -222,7 +222,8 @@ def test_replicates_tell_bland_and_altman_s_figures() -> None:
         assert_allclose(agreement.loc[row, "estimate"], 2.1176 + sign * z * 38.765, atol=0.01)
         # Exact intervals reach further out than theirs, which are approximate.
         assert_allclose(limits(agreement, row), theirs, atol=12.0)
-    both = compare_methods(methods.WRIGHT, methods.MINI_WRIGHT, random_state=0)
+    both = compare_methods(methods.WRIGHT, methods.MINI_WRIGHT, names=("wright", "mini"), random_state=0)
+    assert both.estimator_.feature_names_in_.tolist() == ["wright"]
     assert_allclose(both.limits_of_agreement().attrs["std"], 37.7, atol=0.05)
     # Standard deviations of a meter's two readings are 15.3 and 19.9.
     assert_allclose((both.x_err[0], both.y_err[0]), np.array([15.3, 19.9]) / np.sqrt(2.0), rtol=2e-3)
@@ -280,6 +281,13 @@ def test_replicates_tell_errors_of_their_means() -> None:
         readings_of(y, None, "x", "pooled")
     with pytest.warns(UserWarning, match="relatively less at high values"):
         readings_of(x, None, "x", "proportional")
+    # Limits of agreement are of single readings, whatever is lost in means of four.
+    four = compare_methods(
+        true[:, None] + rng.normal(size=(4000, 4)) * 2.0,
+        true[:, None] + rng.normal(size=(4000, 4)),
+        random_state=0,
+    )
+    assert_allclose(four.limits_of_agreement().attrs["std"], np.sqrt(5.0), rtol=0.03)
     many = true[:100, None] + rng.normal(size=(100, 40)) * 2.0
     own = compare_methods(many, true[:100], replicate_errors="own", random_state=0)
     assert_allclose(own.x_err, many.std(axis=1, ddof=1) / np.sqrt(40.0))
