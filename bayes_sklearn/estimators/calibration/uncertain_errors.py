@@ -95,12 +95,12 @@ def solve_replicates(
     """
     even = (np.arange(_ERRORS) + 0.5) / _ERRORS
     factors = np.sqrt(degrees_of_freedom / stats.chi2.ppf(even, degrees_of_freedom))
-    seed, parts = sampler_settings(model).seed, []
+    rng, parts = np.random.default_rng(sampler_settings(model).seed), []
     for factor in factors:
         problem = _problem(model, x, y, factor * x_err, y_err)
         if not integrates(problem):
             return None
-        parts.append(_solved(problem, _NODES_EACH, seed))
+        parts.append(_solved(problem, _NODES_EACH, rng))  # errors of nodes of their own cancel out
     evidence = softmax([log_total for _, log_total, _ in parts])
     posteriors = [posterior for posterior, _, _ in parts]
     counted = 0.02  # of what weighs less nobody knows
@@ -124,7 +124,7 @@ def _problem(
 
 
 def _solved(
-    problem: Problem, n_nodes: int, seed: int, *, together: bool = False
+    problem: Problem, n_nodes: int, seed: int | np.random.Generator, *, together: bool = False
 ) -> tuple[Posterior, float, list[str]]:
     """Return the posterior on the data's scale, the log of the integral over it, and why not to trust it."""
     structural, units = structural_problem(problem)
