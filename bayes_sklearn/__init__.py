@@ -1,5 +1,6 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
+from .estimators.calibration.comparison import MethodComparison, compare_methods
 from .estimators.calibration.inverse import inverse_predict
 from .estimators.calibration.limits import detection_limits
 from .estimators.regressor import BayesianErrorsInVariablesRegressor
@@ -35,6 +36,7 @@ __all__ = [
     "Horseshoe",
     "InverseGamma",
     "Laplace",
+    "MethodComparison",
     "Mixture",
     "NegativeBinomialLikelihood",
     "Normal",
@@ -47,6 +49,7 @@ __all__ = [
     "StudentTLikelihood",
     "VarianceFunction",
     "audit_errors",
+    "compare_methods",
     "detection_limits",
     "inverse_predict",
     "predictive_distribution",

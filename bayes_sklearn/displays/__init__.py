@@ -8,6 +8,8 @@ artists. Displays of predictions take any regressor whose predict takes ``return
 from .audit import AuditDisplay
 from .calibration import CalibrationDisplay, PITDisplay
 from .coefficients import CoefficientDisplay
+from .comparison.agreement import BlandAltmanDisplay
+from .comparison.regression import MethodComparisonDisplay
 from .forest import ForestDisplay
 from .inverse import InverseDisplay
 from .line import RegressionLineDisplay
@@ -17,10 +19,12 @@ from .variance import VarianceDisplay
 
 __all__ = [
     "AuditDisplay",
+    "BlandAltmanDisplay",
     "CalibrationDisplay",
     "CoefficientDisplay",
     "ForestDisplay",
     "InverseDisplay",
+    "MethodComparisonDisplay",
     "PITDisplay",
     "PredictionDisplay",
     "RankDisplay",

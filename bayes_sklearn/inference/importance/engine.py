@@ -99,7 +99,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     if problem.feature_errors is None:
         posterior, found = solve_regression(problem, settings.nodes, settings.seed)
         return _trusted(posterior, found)
-    if _integrates(problem):
+    if integrates(problem):
         structural, units = structural_problem(problem)
         nodes = solve_structural(structural, seed=settings.seed)
         return _trusted(posterior_of(problem, nodes, units), nodes.sample)
@@ -123,7 +123,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     return _trusted(posterior, found, [*unseen_bend(mixture), *coarse])
 
 
-def _integrates(problem: Problem) -> bool:
+def integrates(problem: Problem) -> bool:
     """Return whether all that is linear integrates out, (21)."""
     prior, intercept, errors = problem.coef_prior, problem.intercept_prior, problem.feature_errors
     rows_alike = problem.n_components == 1 and not problem.outliers and problem.truncation is None

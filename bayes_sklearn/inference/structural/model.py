@@ -114,6 +114,8 @@ class StructuralProblem:
     """(q, q) mean of U over the cells that tell something; None: over all rows."""
     likely: Array | None = None
     """(n, q) w with likely values in the place of those that hardly tell: of what is found first; None: w."""
+    together: bool = False
+    """Whether s multiplies the errors of features, too, (79); none then goes with the target's."""
 
     @property
     def n_noisy(self) -> int:
@@ -367,6 +369,8 @@ class StructuralProblem:
             if noise and self.cross_covariance is not None:
                 omega[entry[a, q], :, n_u + a] = with_target
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
+        if self.together:
+            omega[:, :, :n_u] *= np.square(s)[:, None]
         if not noise:
             return omega
         last[:, -2] = np.square(with_target)

@@ -1,0 +1,1 @@
+"""Plots of two methods that measured the same samples."""
