@@ -51,7 +51,7 @@ from bayes_sklearn import (
     preprocessing,
 )
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
-from bayes_sklearn.inference.groups.drawn import DrawnEffects
+from bayes_sklearn.inference.groups.drawn import DrawnEffects, DrawnLevels
 from bayes_sklearn.inference.groups.effects import Layout
 from bayes_sklearn.persistence import TRUSTED_TYPES, OtherVersionWarning
 from bayes_sklearn.priors import CoefficientPrior, PoweredCorrelation, ScatterPrior
@@ -282,7 +282,8 @@ def test_skops_asks_for_the_trusted_types_and_no_others() -> None:
     every = [*map(fitted, CASES), fitted("NUTS").set_params(random_state=np.random.RandomState(0))]
     coef_priors = Horseshoe(), Normal(sigma=np.ones(3)), StudentT(), Flat(), PoweredCorrelation()
     every += [Regressor(coef_prior=prior) for prior in coef_priors]
-    every += [DrawnEffects(Layout((2,), ((),)), (), np.ones((1, 1)), np.ones(0), np.ones(0), 0.0, 1.0)]
+    levels, none = DrawnLevels((), np.ones((1, 1, 1))), np.ones(0)
+    every += [DrawnEffects(Layout((2,), ((),)), (), np.ones((1, 1)), none, none, 0.0, 1.0, levels)]
     noise_priors = HalfStudentT(), InverseGamma(2.0, 1.0), ScatterPrior()
     every += [Regressor(noise_prior=prior) for prior in noise_priors]
     every += [getattr(preprocessing, name)() for name in preprocessing.__all__ if name[0].isupper()]

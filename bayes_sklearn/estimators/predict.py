@@ -159,7 +159,7 @@ class PredictionMixin:
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-        stated = counts is not None or not include_noise
+        stated = counts is not None or not check_flag(include_noise, "include_noise")
         y_err, X_err = new_errors(self, X, y_err, X_err, stated=stated, X_cov=X_cov)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         table, groupings = read_table(self, X), self._fitted.groupings

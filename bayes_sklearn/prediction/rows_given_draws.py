@@ -293,7 +293,8 @@ class MixedRowsGivenDraws(NamedTuple):
     def log_density(self) -> Array:
         """Return what `MeasuredRowsGivenDraws` does."""
         found = self.components.log_density().reshape(self.weights.shape)
-        return np.asarray(logsumexp(found, b=self.weights, axis=1))
+        with np.errstate(divide="ignore"):
+            return np.asarray(logsumexp(found + np.log(self.weights), axis=1))
 
     def transform(self) -> Array:
         """Return what `MeasuredRowsGivenDraws` does."""

@@ -263,7 +263,8 @@ class _Parts:
         """Return the log density of each row's target, (n,)."""
         likelihood, mean, variance, values, data, noise = self._given(value)
         found = log_density_over_line(likelihood, mean, variance, values, data, noise=noise)
-        return np.asarray(logsumexp(found.T, axis=1, b=self.weights))
+        with np.errstate(divide="ignore"):
+            return np.asarray(logsumexp(found.T + np.log(self.weights), axis=1))
 
     def normal(self) -> NormalComponents:
         """Return the normal distributions, for probabilities."""

@@ -296,15 +296,13 @@ def audit_errors(
     >>> audit_errors(model, phones.data, phones.target, phones.counts).verdict
     'about right'
     """
-    rate = _check_rate(false_alarm_rate)
-    n = _n_rows(X)
+    rate, n = _check_rate(false_alarm_rate), _n_rows(X)
     regressor, table = final_regressor(estimator, X)
     target = _target(regressor, table, y, sample_weight, n)
-    y_err, X_err = as_numbers(regressor, table, None if held_out else target, y_err, X_err, X_cov)
-    errors: dict[str, Any] = {"y_err": y_err, "X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov}
-    of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
-    given = {**errors, **of_target, "groups": _numbered(groups, n), "held_out": held_out}
-    rows = standardize_rows(estimator, X, target, sample_weight, **given)
+    errors = as_numbers(regressor, table, None if held_out else target, y_err, X_err, X_cov)
+    given = {**errors, "X_cov": X_cov, "Xy_cov": Xy_cov, "groups": _numbered(groups, n), "held_out": held_out}
+    of_target: dict[str, Any] = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+    rows = standardize_rows(estimator, X, target, sample_weight, **given, **of_target)
     if (n := len(rows.residual)) < 10:
         raise ValueError(f"X has {n} rows that can be judged: an audit needs at least 10.")
     frequency = np.ones(n) if rows.frequency is None else rows.frequency
@@ -316,7 +314,8 @@ def audit_errors(
     verdict, found = decide(rows.kind, value, p_dispersion, p_trend, patterns, rate)
     interval = float(overall.lower[0]), float(overall.upper[0])
     left_out = pit is None and not held_out and getattr(regressor, "inference_", None) == "exact"
-    values = _pit(rows, regressor.loo_pit(table, target, sample_weight, y_err=y_err) if left_out else pit)
+    found_pit = regressor.loo_pit(table, target, sample_weight, y_err=errors["y_err"]) if left_out else pit
+    values = _pit(rows, found_pit)
     return ErrorAudit(
         verdict=verdict,
         message=explain(verdict, rows, regressor, value, interval, patterns, found),

@@ -63,8 +63,7 @@ class Along:
         """Which of the regressor's features change with this one, and of affine ones slope and value at 0."""
         places = np.array([1.0, 2.0, 4.0, 3.0])
         table = self._table_of(places, np.zeros(4, dtype=np.intp))
-        values = np.asarray(table, dtype=object)[:, : len(self.regressor._fitted.columns.names)]
-        columns = self.regressor._fitted.columns
+        values, columns = np.asarray(table, dtype=object), self.regressor._fitted.columns
         features = np.arange(values.shape[1]) if columns.features is None else columns.features
         found = values[:, features].astype(np.float64)
         slope = found[1] - found[0]
@@ -117,9 +116,11 @@ class Along:
         if not columns.errors:
             return table
         features = np.arange(len(columns.names)) if columns.features is None else columns.features
-        for place in features[self._affine[0]]:
-            if place in columns.errors:
-                table = _with_column(table, columns.errors[place], 0.0)
+        true = set(features[self._affine[0]].tolist())
+        known = [error for feature, error in columns.errors.items() if feature in true]
+        known += [held for first, second, held in columns.covariances if {first, second} & true]
+        for column in known:
+            table = _with_column(table, column, 0.0)
         return table
 
     def _table_of(self, x: Array, sample: Index) -> Any:

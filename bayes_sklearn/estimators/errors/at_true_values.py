@@ -102,10 +102,10 @@ def _at_rows(model: Any, functions: Any, errors: Any, X: Any, y: Any) -> tuple[A
     of_target, of_features = functions
     y_err, X_err = errors
     if of_target is not None:
-        y_err = _at_line(model, of_target, X, {} if of_features is None else {"X_err": X_err})
+        y_err = _at_line(model, of_target, X, {} if X_err is None else {"X_err": X_err})
     if of_features is not None:
         target = np.asarray(y, dtype=np.float64)
-        X_err = _standard_errors(of_features, _squares(model, X, X_err, target, errors[0]))
+        X_err = _standard_errors(of_features, _squares(model, X, X_err, target, y_err))
     return y_err, X_err
 
 
@@ -114,27 +114,9 @@ def training_errors(model: Any, X: Any, y: Any, y_err: Any, X_err: Any) -> tuple
     functions = getattr(model, "_error_functions", None)
     if functions is None:
         return y_err, X_err
-    of_target, of_features = functions
-    found = y_err if of_target is None else None, X_err
-    if of_features is not None:
-        readings = _features(model, X)
-        X_err = _standard_errors(of_features, np.square(np.nan_to_num(readings)))
-        target, known = np.asarray(y, dtype=np.float64), y_err
-        if of_target is not None:
-            known = _at_line(model, of_target, X, {"X_err": X_err})
-        for _ in range(_MOST):
-            now = _standard_errors(of_features, _squares(model, X, X_err, target, known))
-            settled = _change(X_err, now) < _SETTLED
-            X_err = now
-            if of_target is not None:
-                known = _at_line(model, of_target, X, {"X_err": X_err})
-            if settled:
-                break
-        found = known if of_target is not None else y_err, X_err
-    elif of_target is not None:
-        given = {} if X_err is None else {"X_err": X_err}
-        found = _at_line(model, of_target, X, given), X_err
-    return found
+    if functions[1] is not None:
+        X_err = _of_readings(model, functions[1], X)
+    return _settled(lambda errors: _at_rows(model, functions, errors, X, y), (y_err, X_err))
 
 
 def new_errors(model: Any, X: Any, y_err: Any, X_err: Any, *, stated: bool, **others: Any) -> tuple[Any, Any]:
@@ -147,14 +129,10 @@ def new_errors(model: Any, X: Any, y_err: Any, X_err: Any, *, stated: bool, **ot
     if isinstance(X_err, VarianceFunction) or _has_function(X_err):
         of_features = _functions(model, X_err)
     if of_features is not None:
-        readings = _features(model, X)
-        X_err = _standard_errors(of_features, np.square(np.nan_to_num(readings)))
-        for _ in range(_MOST):
-            now = _standard_errors(of_features, _squares(model, X, X_err))
-            settled = _change(X_err, now) < _SETTLED
-            X_err = now
-            if settled:
-                break
+        (X_err,) = _settled(
+            lambda errors: (_standard_errors(of_features, _squares(model, X, errors[0])),),
+            (_of_readings(model, of_features, X),),
+        )
     of_target = functions[0] if y_err is None and not stated else None
     if isinstance(y_err, VarianceFunction):
         of_target = y_err
@@ -163,11 +141,27 @@ def new_errors(model: Any, X: Any, y_err: Any, X_err: Any, *, stated: bool, **ot
     return y_err, X_err
 
 
-def as_numbers(model: Any, X: Any, y: Any, y_err: Any, X_err: Any, X_cov: Any) -> tuple[Any, Any]:
-    """Return errors of the fit's own rows, or, without targets, of new ones, as numbers."""
+def _settled(at: Callable[[Any], Any], errors: Any) -> Any:
+    """Return errors that are those at what they themselves let one expect."""
+    for _ in range(_MOST):
+        before, errors = errors, at(errors)
+        if max(_change(old, new) for old, new in zip(before, errors, strict=True)) < _SETTLED:
+            break
+    return errors
+
+
+def _of_readings(model: Any, functions: Functions, X: Any) -> Array:
+    """Return the features' errors at their readings, to begin with."""
+    return _standard_errors(functions, np.square(np.nan_to_num(_features(model, X))))
+
+
+def as_numbers(model: Any, X: Any, y: Any, y_err: Any, X_err: Any, X_cov: Any) -> dict[str, Any]:
+    """Return ``y_err`` and ``X_err`` of the fit's own rows, or, without targets, of new ones, as numbers."""
     if y is None:
-        return new_errors(model, X, y_err, X_err, stated=False, X_cov=X_cov)
-    return training_errors(model, X, y, y_err, X_err)
+        found = new_errors(model, X, y_err, X_err, stated=False, X_cov=X_cov)
+    else:
+        found = training_errors(model, X, y, y_err, X_err)
+    return dict(zip(("y_err", "X_err"), found, strict=True))
 
 
 def _at_line(model: Any, function: VarianceFunction, X: Any, given: Mapping[str, Any]) -> Array:
@@ -296,7 +290,7 @@ def _standard_errors(functions: Functions, square: Array) -> Array:
 
 def _change(old: Any, new: Any) -> float:
     """Return the root mean square relative change."""
-    if old is new:
+    if old is new or old is None:  # the same, or none before
         return 0.0
     old, new = np.broadcast_arrays(np.asarray(old, dtype=np.float64), new)
     seen = old > 0.0

@@ -237,8 +237,7 @@ def _check_alike(new: Any, labels: Any, column: object, those: str) -> None:
     if _kind(new) != _kind(labels):
         raise ValueError(
             f"group_column={shown(column)}: labels such as {shown(np.asarray(new).tolist()[0])} are of another"
-            f" type than those of {those}, such as {shown(labels.tolist()[0])}. Give labels of one type; a missing"
-            " one is a new group."
+            f" type than those of {those}, such as {shown(labels.tolist()[0])}. Give labels of one type."
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from ...measurements.checks import check_coverage, check_n_samples
@@ -111,10 +111,6 @@ class InversePredictive(PredictiveDistribution):
         """
         check_coverage(coverage)
         return super().to_frame(coverage).rename(columns={"y_pred": self._name})
-
-    def pdf(self, y: ArrayLike) -> Array:
-        """Return the density at places of the feature."""
-        return np.exp(self.logpdf(y))
 
     def learned(self, prior: Prior) -> Array:
         """Return what readings say beyond a prior, (n,): the Kullback-Leibler divergence from it, in nats."""

@@ -55,7 +55,8 @@ class LatticeMixture:
         data = many.observed(np.where(inside, value, 0.0), self.trials[:, None])
         terms = self.likelihood.log_density(many.eta, many.values, data)
         with np.errstate(divide="ignore"):
-            found = logsumexp(terms, b=many.weights, axis=1)
+            # As logarithms: logsumexp divides by the weight of the largest term, which may be next to nothing.
+            found = logsumexp(terms + np.log(many.weights), axis=1)
         return np.where(inside, found + np.log(self.trials), -np.inf)
 
     def at(self, value: Array) -> Array:

@@ -171,6 +171,12 @@ def test_the_true_feature_is_found_where_standards_had_errors() -> None:
     named = Regressor(error_columns="_err").fit(frame, y)
     again = inverse_predict(named, [11.0], feature="x", X=pd.DataFrame({"z": [0.0], "x_err": [1.0]}))
     assert_allclose(again.interval(), found.interval(), rtol=1e-3)
+    # Nor does the true one's error, which is none, go with that of another.
+    held = pd.DataFrame({"x": X[:, 0], "z": X[:, 1], "x_err": 1.0, "z_err": 0.2, "both": 0.1})
+    columns = {"x": "x_err", "z": "z_err", "both": ("x", "z")}
+    third = Regressor(error_columns=columns).fit(held, y)
+    row = pd.DataFrame({"z": [0.0], "x_err": [1.0], "z_err": [0.2], "both": [0.1]})
+    assert abs(inverse_predict(third, [11.0], feature="x", X=row).mean()[0] - 5.0) < 0.5
 
 
 def test_groups_are_looked_up() -> None:
