@@ -25,6 +25,7 @@ from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.correlated.arguments import resolve_correlated, with_correlated
+from ..measurements.correlated.shared_readings import resolve_shared_readings
 from ..measurements.feature_errors import FeatureErrors, check_measured, resolve_feature_errors
 from ..measurements.groups.labels import Groupings
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, unknown_in
@@ -167,6 +168,8 @@ def read(
         scattered=noise.scatters and not batch,
     )
     _check_noise(noise, errors, likelihood)
+    feature_errors = {**feature_errors}
+    sharing = feature_errors.pop("X_err_groups", None)
     check_shared_errors(likelihood, feature_errors)
     limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
     of_features = resolve_feature_errors(
@@ -183,6 +186,17 @@ def read(
     groups, members = grouped(model, X, columns, of_features, correlated, batch=batch)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits, members=members)
     data = TrainingData(rows, columns, errors, of_features, index, groupings=groups)
+    if sharing is not None:
+        shared = resolve_shared_readings(
+            sharing,
+            data,
+            model,
+            measured=limits is None and not unknown.any(),
+            correlated=correlated is not None,
+            normal=normal,
+            scatters=noise_of(model, data).scatters,
+        )
+        data = data._replace(feature_errors=shared)
     data = _without_gaps(data, unknown, likelihood)
     data = data._replace(errors=with_correlated(correlated, data))
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)

@@ -306,6 +306,7 @@ class BayesianErrorsInVariablesRegressor(
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
         X_censored: ArrayLike | None = None,
+        X_err_groups: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -337,6 +338,9 @@ class BayesianErrorsInVariablesRegressor(
             -1 where a reading lies at or below X, a detection limit, 1 where it lies above, 0 where it is X. Features
             with limits join the model of those with errors, as ``missing="model"`` has those with NaN, and
             readings are integrated over, by importance sampling alone. A data frame is aligned by its columns' names.
+        X_err_groups : array-like of shape (n,), optional
+            Labels, of any type, of the readings of the features with errors: rows of one label share one reading, and
+            its one error. Each row has its own where there are none, and new rows always have.
         exposure : float or array-like of shape (n,), optional
             What the events in y were counted over, where ``likelihood`` is of events: positive, in any unit.
         y_censored : array-like of shape (n,), optional
@@ -376,6 +380,7 @@ class BayesianErrorsInVariablesRegressor(
             double precision; where the draws of NUTS are not to be trusted.
         """
         of_features = {"X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
+        of_features["X_err_groups"] = X_err_groups
         of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
 

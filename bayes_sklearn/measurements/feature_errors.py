@@ -37,6 +37,8 @@ class FeatureErrors:
     """Covariance with the target's error, (q,) or (n, q)."""
     readings: ReadingLimits | None = None
     """Readings of which only a side was seen; None: all were measured, or nothing is known of them."""
+    groups: NDArray[np.intp] | None = None
+    """(n,) rows with the same number share one reading, and its error; None: each has its own."""
 
     @property
     def unmeasured(self) -> NDArray[np.bool_] | None:
@@ -73,7 +75,7 @@ class FeatureErrors:
         readings = self.readings
         if readings is not None:
             readings = replace(readings, side=np.where(kept, readings.side, 0.0))
-        return FeatureErrors(self.noisy, covariance, with_target, readings)
+        return replace(self, covariance=covariance, with_target=with_target, readings=readings)
 
     def among(self, noisy: NDArray[np.intp]) -> Array:
         """Return the covariance for these features, of which those without an error here have zeros.
@@ -93,7 +95,7 @@ class FeatureErrors:
         """Return the errors of some rows."""
         readings = None if self.readings is None else self.readings.take(index)
         covariance, with_target = taken(self.covariance, index, 2), taken(self.with_target, index, 1)
-        return FeatureErrors(self.noisy, covariance, with_target, readings)
+        return FeatureErrors(self.noisy, covariance, with_target, readings, taken(self.groups, index))
 
     def holding(self, measured: Array) -> FeatureErrors:
         """Return errors of other readings, (n, q), that are limits where those that there are hold."""
@@ -437,12 +439,7 @@ def _where(array: Array, allowed: Array) -> str:
 
 
 def check_measured(of_features: FeatureErrors | None) -> None:
-    """Refuse readings of features that are limits, where rows come batch by batch.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse readings of features that are limits, where rows come batch by batch."""
     if of_features is not None and of_features.readings is not None:
         raise ValueError(
             "X_censored, by which X is a limit in some cells, goes with all rows at once: call fit."

@@ -17,11 +17,13 @@ from scipy.special import log_softmax
 
 from ...likelihoods.base import Likelihood
 from ...measurements.compressed import taken
+from ...measurements.correlated.shared_readings import readings_of
 from ...measurements.missing import told_by
 from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
 from ..given_scale import powered_roots
+from ..groups.shared_readings import Within
 from ..node_covariances import Factors, SharedBasis
 from ..numerics.importance_sampling import Sample
 from ..posterior import Posterior
@@ -66,6 +68,11 @@ def why_not(problem: Problem) -> str | None:
     if isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
+        )
+    if errors is not None and errors.groups is not None and not integrates(problem):
+        return (
+            f"beside rows that share a reading (X_err_groups) it takes Normal and Flat priors and"
+            f" PoweredCorrelation, not coef_prior={problem.coef_prior!r}, intercept_prior={problem.intercept_prior!r}"
         )
     return without_noise(problem)
 
@@ -187,9 +194,10 @@ class Units(NamedTuple):
 
 def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     """Return the problem in the engine's own terms."""
-    errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
-    if errors is None:
+    if problem.feature_errors is None:
         raise ValueError("No feature has an error.")
+    scaling, unmeasured = problem.scaling, problem.unmeasured
+    rows, errors, own, apart = readings_of(problem.rows, problem.feature_errors, problem.standard_error)
     used = slice(None) if rows.frequency is None else rows.used
     errors = errors.take(used)
     p, noisy = rows.n_features, errors.noisy
@@ -206,8 +214,8 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     if errors.with_target is not None:
         with_target = errors.with_target / (in_data * scaling.y_scale)
     error: Array | float | None = None
-    if problem.standard_error is not None:
-        error = taken(np.asarray(problem.standard_error, dtype=np.float64), used) / problem.error_unit
+    if own is not None:
+        error = taken(np.asarray(own, dtype=np.float64), used) / problem.error_unit
     intercept = None
     log_prior_intercept = None
     if problem.intercept_prior is not None:
@@ -220,6 +228,11 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
     frequency = None if rows.frequency is None else rows.frequency[used]
     weight = np.ones(len(w)) if frequency is None else frequency
+    within = None
+    if apart is not None:
+        unmeasured = errors.unmeasured_beside(None)
+        z_unit, scatters = scaling.x_scale[exact] * units.exact, problem.noise.scatters
+        within = Within.of(apart, z_unit, scaling.y_scale, problem.error_unit, scatters=scatters)
     told, likely = told_by(errors, table, rows.y[used], frequency)
     likely = w if likely is None else (likely - center[noisy]) / in_data
     plain = not_plainly_wild(likely, frequency) if problem.outliers else weight
@@ -242,9 +255,10 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
             ScatterPrior(problem.scatter_unit).log_density if problem.noise.combined else None
         ),
         resolution=_resolution(problem),
-        unmeasured=None if problem.unmeasured is None else problem.unmeasured[used],
+        unmeasured=None if unmeasured is None else unmeasured[used],
         mean_covariance=None if told is None else told / (in_data[:, None] * in_data),
         likely=None if likely is w else likely,
+        within=within,
     ), units
 
 

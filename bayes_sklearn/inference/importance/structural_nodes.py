@@ -8,11 +8,13 @@ is learned it follows that scale, too: else there would be a funnel towards no e
 
 The noise is what the true features leave of the target's variance about that regression: where reliabilities are low,
 from all of it to nothing. Its coordinate says how large that variance is, in units of the deviation of its estimate.
+Where several rows share a reading, what they differ in tells the noise alone: its coordinate is its log.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +91,11 @@ class Following:
         m = ((mean + coordinates[:, None, :q]) @ root)[:, 0]
         log_volume = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
         points = np.concatenate([m, coordinates[:, q:]], axis=1)
-        if self.problem.noise.has_scale:
+        if self._from_rows is not None:
+            center, deviation = self._from_rows
+            points[:, q] = center * np.exp(np.clip(deviation * coordinates[:, q], -_MOST, _MOST))
+            log_volume += np.log(deviation * points[:, q])
+        elif self.problem.noise.has_scale:
             away = self.deviation * np.clip(coordinates[:, q], -_MOST, _MOST)
             total = self.about * (1.0 + np.sinh(away))
             smoothing = self._smoothing
@@ -105,7 +111,10 @@ class Following:
         q, found = self.problem.n_noisy, points.copy()
         mean, lower = self._given_spread(points)
         found[:, :q] = (points[:, None, :q] @ lower - mean)[:, 0]
-        if self.problem.noise.has_scale:
+        if self._from_rows is not None:
+            center, deviation = self._from_rows
+            found[:, q] = np.log(points[:, q] / center) / deviation
+        elif self.problem.noise.has_scale:
             square = np.maximum(np.square(self._unit * points[:, q]) / self._smoothing, np.exp(-_MOST))
             left = square + np.log(-np.expm1(-square))
             total = self._smoothing * left + self.known + self._unseen(points)
@@ -122,10 +131,19 @@ class Following:
         jacobian = (up - down).T / (2.0 * step)
         return Component(self.coordinates(center[None])[0], jacobian @ of_points.root)
 
+    @cached_property
+    def _from_rows(self) -> tuple[float, float] | None:
+        """The noise that rows of shared readings tell, and the deviation of its log; None: they do not."""
+        problem = self.problem
+        if problem.within is None or not (problem.noise.has_scale and problem.within.tells_noise):
+            return None
+        return float(problem.guess()[0][problem.n_noisy]), float((2.0 * problem.within.n_rows) ** -0.5)
+
     @property
     def _unit(self) -> float:
         """The noise where its column in a point is one."""
-        return self.problem.typical_error if self.problem.noise.only_multiplies else 1.0
+        of_row = self.problem.typical_error if self.problem.noise.only_multiplies else 1.0
+        return of_row * float(np.sqrt(self.problem.typical_share))
 
     @property
     def _smoothing(self) -> float:
@@ -234,7 +252,7 @@ def solve_structural(
         starts,
         n_nodes,
         rng,
-        images=_as_matrices(problem.signs(following.flips & np.any(near, axis=0))),
+        images=_as_matrices(signs(problem, following.flips & np.any(near, axis=0))),
         widen=lambda points, log_weights, component: _folded(following, points, log_weights, component),
     )
     found = found._replace(points=np.concatenate(everywhere))
@@ -266,14 +284,14 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     ways = [(True, True), (False, True)] + [(True, False)] * problem.noise.combined
     guesses = [Component(center, np.diag(scale)) for center, scale in (problem.guess(*way) for way in ways)]
     guesses = [following.component(guess) for guess in guesses]
-    signs = problem.signs(following.flips)
+    images = signs(problem, following.flips)
     modes = list[Component]()
 
     # A search so near to a mode that is known is about to end there.
     same = 1.0
 
     def known(center: Array) -> bool:
-        return any(_distance(mode, center * signs) < same for mode in modes)
+        return any(_distance(mode, center * images) < same for mode in modes)
 
     for guess in guesses:
         mode = Component(*find_mode(log_density, guess.center, guess.root, known)[:2])
@@ -292,7 +310,7 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     # A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
     far = 2.0
     for other in order[1:]:
-        apart = _distance(best, modes[other].center * signs) > far
+        apart = _distance(best, modes[other].center * images) > far
         if apart and weights[order[0]] - weights[other] < light:
             starts.append(modes[other])
     # So much lower is the density of a shoulder that is still worth covering.
@@ -317,10 +335,36 @@ def _folded(following: Following, points: Array, log_weights: Array, component: 
     # Scales less than so many standard deviations away from zero are covered down to zero.
     nearest = 5.0
     close = np.abs(component.center) < nearest * component.scale
-    signs = following.problem.signs(following.flips & close)
-    images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
-    return fitted(images, np.tile(log_weights, len(signs)), component)
+    flipped = signs(following.problem, following.flips & close)
+    images = (points * flipped[:, None, :]).reshape(-1, points.shape[1])
+    return fitted(images, np.tile(log_weights, len(flipped)), component)
 
 
-def _as_matrices(signs: Array) -> Array:
-    return signs[:, :, None] * np.eye(signs.shape[1])
+def signs(problem: StructuralProblem, flip: NDArray[np.bool_]) -> Array:
+    """Return the signs that take a point to its images under changes of the signs of s and t.
+
+    Parameters
+    ----------
+    problem : StructuralProblem
+    flip : ndarray of shape (d,)
+        Which columns may change; only those of s and t count.
+
+    Returns
+    -------
+    ndarray of shape (images, d)
+    """
+    q, noise = problem.n_noisy, problem.noise
+    flip_noise = noise.has_scale and flip[q]
+    choices = [[1.0, -1.0] if can else [1.0] for can in (flip_noise, *flip[problem.spread_columns])]
+    flips = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 1 + q)
+    found = np.ones((len(flips), problem.size))
+    if noise.has_scale:
+        found[:, q] = flips[:, 0]
+    found[:, problem.spread_columns] = flips[:, 1:]
+    row, column = np.tril_indices(q, -1)
+    found[:, problem.correlation_columns] = flips[:, 1 + row] * flips[:, 1 + column]
+    return found
+
+
+def _as_matrices(flips: Array) -> Array:
+    return flips[:, :, None] * np.eye(flips.shape[1])

@@ -22,6 +22,8 @@ def why_not(problem: Problem) -> str | None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
     if problem.feature_errors is not None and problem.feature_errors.readings is not None:
         return "it doesn't take readings of features that are limits (X_censored)"
+    if problem.feature_errors is not None and problem.feature_errors.groups is not None:
+        return "it has no rows that share a reading (X_err_groups), but to_pymc has"
     if problem.groupings is not None and problem.feature_errors is not None:
         if problem.n_components > 1 or problem.outliers:
             return (

@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.noise import SCALED, Noise
+from ..groups.shared_readings import Within
 from .normal_equations import HeadPrior, LogDensity, NormalEquations, SlopePrior
 from .rows import GatheredRows, Reference, pairs, upper
-from .true_covariance import coordinates_of, log_prior, true_covariance
+from .true_covariance import coordinates_of, likely_covariance, log_prior, true_covariance
 
 Array = NDArray[np.float64]
 
@@ -72,7 +73,7 @@ class StructuralProblem:
     Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), t (q), zeta
     (q (q - 1) / 2), which make T (`true_covariance`), the log of the scatter over the rest of the noise (noise "auto"
     alone) and log tau (1, none where it is not learned). s and t are signed: with them at zero the density is smooth.
-    Every point has images of the same density (`signs`); densities are those on s, t >= 0. Under noise "auto" the
+    Every point has images of the same density; densities are those on s, t >= 0. Under noise "auto" the
     column of s holds what the data tell best, the noise of a row with the root mean square error.
     """
 
@@ -116,6 +117,8 @@ class StructuralProblem:
     """(n, q) w with likely values in the place of those that hardly tell: of what is found first; None: w."""
     together: bool = False
     """Whether s multiplies the errors of features, too, (79); none then goes with the target's."""
+    within: Within | None = None
+    """Rows that are means of several: what these say beside, (84); errors of y are those of one. None: they are not."""
 
     @property
     def n_noisy(self) -> int:
@@ -176,8 +179,13 @@ class StructuralProblem:
     @cached_property
     def typical_error(self) -> float:
         """The root mean square of the known errors of y."""
-        error = float(np.sqrt(self.moments[1][-2]))
+        error = float(np.sqrt(self.moments[1][-2] / self.typical_share))
         return error if error > 0.0 else 1.0
+
+    @property
+    def typical_share(self) -> float:
+        """What a row's noise is of that of one of those which it is the mean of."""
+        return 1.0 if self.within is None else float(self.moments[1][-3])
 
     @property
     def n_distinct_errors(self) -> int:
@@ -197,28 +205,24 @@ class StructuralProblem:
         """
         q, total = self.n_noisy, max(float(self.weights[-1]), 1.0)
         (spread, errors), slope = self.moments, self.gathered.reference.m
-        # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
-        # larger by far than one that is nothing, as much as they would hide.
-        values, vectors = np.linalg.eigh(spread[:q, :q])
-        whiten = vectors / np.sqrt(values)
-        left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
-        root = vectors * np.sqrt(values) @ turn
-        hidden = np.clip(0.25 * (1.0 - left), 1.0, max(1.0, 1.0 / float(values.min())))
-        T = root * np.maximum(left, 0.1 * hidden) @ root.T
+        T = likely_covariance(spread[:q, :q], errors[pairs(q)])
         m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
         about = self.residual_variance
         residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
         t, zeta = coordinates_of(T)
-        s = np.empty(0)
+        s, known, least = np.empty(0), errors[-2] / self.typical_share, np.sqrt(residual / total)
+        residual /= self.typical_share
+        if self.within is not None and self.within.tells_noise:
+            residual = self.within.variance * (known if self.noise.only_multiplies else 1.0)
         if self.noise.only_scatters:
-            s = np.sqrt([max(residual - errors[-2], 0.1 * residual)])
+            s = np.sqrt([max(residual - known, 0.1 * residual)])
         elif self.noise.only_multiplies:
-            s = np.sqrt([residual / max(errors[-2], np.finfo(np.float64).tiny)])
+            s = np.sqrt([residual / max(known, np.finfo(np.float64).tiny)])
         elif self.noise.combined:
             s = np.sqrt([residual])
-        logs, least = [], np.sqrt(residual / total)
+        logs = []
         if self.noise.combined:
-            excess = max(residual - errors[-2], 0.0) if scattered else 0.0
+            excess = max(residual - known, 0.0) if scattered else 0.0
             logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
         if self.slopes.log_scale is not None:
             reference = self.gathered.reference
@@ -230,30 +234,6 @@ class StructuralProblem:
             [least / t, one * s, one * t, np.full(len(zeta), 2.0 * one), np.full(len(logs), 0.7)]
         )
         return np.concatenate([m, s, t, zeta, logs]), scale
-
-    def signs(self, flip: NDArray[np.bool_]) -> Array:
-        """Return the signs that take a point to its images under changes of the signs of s and t.
-
-        Parameters
-        ----------
-        flip : ndarray of shape (d,)
-            Which columns may change; only those of s and t count.
-
-        Returns
-        -------
-        ndarray of shape (images, d)
-        """
-        q = self.n_noisy
-        flip_noise = self.noise.has_scale and flip[q]
-        choices = [[1.0, -1.0] if can else [1.0] for can in (flip_noise, *flip[self.spread_columns])]
-        flips = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 1 + q)
-        signs = np.ones((len(flips), self.size))
-        if self.noise.has_scale:
-            signs[:, q] = flips[:, 0]
-        signs[:, self.spread_columns] = flips[:, 1:]
-        row, column = np.tril_indices(q, -1)
-        signs[:, self.correlation_columns] = flips[:, 1 + row] * flips[:, 1 + column]
-        return signs
 
     def log_prior(self, points: Array) -> Array:
         """Return the log prior density of points."""
@@ -307,8 +287,12 @@ class StructuralProblem:
             equations = NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
             if self.intercept is None:
                 equations = equations.without(self.n_noisy * (self.z.shape[1] + 1))
+            beside: float | Array = 0.0
+            if self.within is not None:
+                *further, beside = self.within.at(*self._noise(psi))
+                equations = equations.adding(*further, self.within.about)
             found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
-            log_evidence = found.log_integral - 0.5 * log_determinant
+            log_evidence = found.log_integral - 0.5 * log_determinant + beside
         log_two_pi = float(np.log(2.0 * np.pi))
         log_evidence -= 0.5 * self.weights.sum() * log_two_pi
         log_evidence[~np.isfinite(log_evidence)] = -np.inf
@@ -351,11 +335,12 @@ class StructuralProblem:
         Without `noise` it is that of w and the line in true features, less m'w.
         """
         q = self.n_noisy
-        m, s, T, scatter, _ = psi
+        m, s, T, *_ = psi
         entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
         n_errors = n_u + q * (self.cross_covariance is not None) + 2
         n_errors += 0 if self.unmeasured is None else q + 1
+        n_errors += self.within is not None
         omega = np.zeros((entry[-1, -1] + 1, len(m), n_errors))
         with_target = s if self.multiplies else np.ones_like(s)
         last = omega[entry[q, q]]
@@ -373,11 +358,14 @@ class StructuralProblem:
             omega[:, :, :n_u] *= np.square(s)[:, None]
         if not noise:
             return omega
-        last[:, -2] = np.square(with_target)
-        last[:, -1] = np.square(s if self.noise.only_scatters else scatter)
-        if self.noise.has_scale:
-            last[:, -1] += self.resolution**2
+        last[:, -2], last[:, -1 if self.within is None else -3] = self._noise(psi)
         return omega
+
+    def _noise(self, psi: Psi) -> tuple[Array, Array]:
+        """Return, (G,) each, what known variances are multiplied by, and what is added to them."""
+        multiple = np.square(psi.noise_scale) if self.multiplies else np.ones_like(psi.noise_scale)
+        added = np.square(psi.noise_scale if self.noise.only_scatters else psi.scatter)
+        return multiple, added + self.resolution**2 * self.noise.has_scale
 
     @cached_property
     def moments(self) -> tuple[Array, Array]:
@@ -435,7 +423,10 @@ class StructuralProblem:
         return np.column_stack([ones, w[used] - ones @ reference.w.T, self.y[used] - explained]) * root
 
     def errors(self) -> Array:
-        """Return U's upper triangle, c and `unmeasured` where given, e^2 and 1: of all rows, or one for all."""
+        """Return U's upper triangle, c, `unmeasured` and shares where given, e^2 and 1: of all rows, or one for all.
+
+        Shares are what noise that is no multiple of e is multiplied by, and e^2 is: of means of several rows.
+        """
         row, column = upper(self.n_noisy)
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
         if self.cross_covariance is not None:
@@ -444,7 +435,11 @@ class StructuralProblem:
             parts.append(self.unmeasured.astype(np.float64))
         default = 0.0 if self.noise.only_scatters else 1.0
         error = default if self.standard_error is None else self.standard_error
-        parts.append(np.square(np.atleast_1d(np.asarray(error, dtype=np.float64)))[:, None])
+        square = np.square(np.atleast_1d(np.asarray(error, dtype=np.float64)))[:, None]
+        if self.within is not None:
+            parts.append(1.0 / self.within.copies[:, None])
+            square = square * parts[-1]
+        parts.append(square)
         n = max(len(part) for part in parts)
         parts.append(np.ones((1, 1)))
         return np.column_stack([np.broadcast_to(part, (n, part.shape[1])) for part in parts])

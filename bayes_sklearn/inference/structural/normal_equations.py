@@ -94,6 +94,18 @@ class NormalEquations(NamedTuple):
             self.gram[:, keep[:, None], keep], self.right[:, keep], self.square, self.reference[:, keep]
         )
 
+    def adding(self, gram: Array, right: Array, square: Array, about: Array) -> NormalEquations:
+        """Return these equations with further ones of beta: square - 2 right'd + d'gram d, d = beta - about."""
+        beta, both = slice(self.gram.shape[1] - len(about), None), self.gram.copy()
+        away = self.reference[:, beta] - about
+        pushed = _times(gram, away)
+        both[:, beta, beta] += gram
+        sides = self.right.copy()
+        sides[:, beta] += right - pushed
+        return NormalEquations(
+            both, sides, self.square + square - (away * (2.0 * right - pushed)).sum(axis=1), self.reference
+        )
+
     def integrated(self, prior: HeadPrior, slopes: SlopePrior, m: Array, tau: Array) -> Integrated:
         """Integrate theta out.
 

@@ -1,0 +1,207 @@
+"""The argument ``X_err_groups``: which rows share one reading, and these taken apart into means and differences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compressed import Rows, taken
+from ..feature_errors import FeatureErrors
+from ..messages import shown
+
+__all__ = ["Apart", "Readings", "readings_of", "resolve_shared_readings"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+# Readings, and errors, that differ by no more than this share are the same.
+_ROUNDING = 1e-9
+
+
+class Apart(NamedTuple):
+    """What rows of one reading differ in from their means, (83): of rows that count."""
+
+    exact: Array
+    """(n, k) exact features."""
+    y: Array
+    """(n,) target."""
+    frequency: Array
+    """(n,) how often each row counts."""
+    error: Array
+    """(n,) known errors of the target; 1 where there are none."""
+    group: Index
+    """(n,) which mean each row belongs to."""
+    copies: Array
+    """(G,) how many rows each mean is of."""
+
+
+class Readings(NamedTuple):
+    """A row for each reading: of rows that share one, their means by precision."""
+
+    rows: Rows
+    errors: FeatureErrors
+    standard_error: Any
+    """Known errors of the target, of one row, whose harmonic mean square that of several is; None: there are none."""
+    apart: Apart | None
+    """None: no reading is shared."""
+
+    @property
+    def of_means(self) -> Any:
+        """Known errors of the target's means, as far as these are not scatter."""
+        if self.apart is None or self.standard_error is None:
+            return self.standard_error
+        return self.standard_error / np.sqrt(self.apart.copies)
+
+
+def resolve_shared_readings(
+    labels: object,
+    data: Any,
+    parameters: Any,
+    *,
+    measured: bool,
+    correlated: bool,
+    normal: bool,
+    scatters: bool,
+) -> FeatureErrors:
+    """Return the errors of features with the groups of rows that share their readings.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        As given to fit.
+    data : object
+        What was read so far: it has ``rows``, ``columns``, ``errors`` and ``feature_errors``.
+    parameters : object
+        What has the estimator's parameters.
+    measured, correlated : bool
+        Whether all targets were measured, and whether their errors go together.
+    normal : bool
+        Whether the likelihood is normal.
+    scatters : bool
+        Whether the noise has a scatter beside known errors.
+
+    Raises
+    ------
+    ValueError
+        Naming what does not go with them, or where rows of one label have other readings or errors.
+    """
+    errors, rows = data.feature_errors, data.rows
+    if errors is None:
+        raise ValueError("X_err_groups is given, but no errors of X: give X_err, too.")
+    target, names = data.errors.standard_error, data.columns.feature_names
+    goes_with = {
+        "likelihood='normal'": normal,
+        "x_distribution='normal'": parameters.x_distribution == "normal",
+        "x_error_distribution='normal'": parameters.x_error_distribution == "normal",
+        "truncation=None": parameters.truncation is None,
+        "targets that were measured: leave out rows whose y is NaN or a limit": measured,
+        "group_column=None": parameters.group_column is None,
+        "features that were measured: leave out rows with NaN": errors.unmeasured is None,
+        "features that were measured: leave X_censored out": errors.readings is None,
+        "errors of X and y that are independent: leave Xy_cov out": errors.with_target is None,
+        "y_err: leave y_cov and y_shared_err out": not correlated,
+    }
+    for instead, given in goes_with.items():
+        if not given:
+            raise ValueError(f"X_err_groups, by which rows share a reading, goes with {instead}.")
+    codes, first = _factorized(labels, len(rows.y))
+    used = rows.used
+    _, at, of = np.unique(codes[used], return_index=True, return_inverse=True)
+    if len(at) < 2:
+        raise ValueError(
+            "X_err_groups has one label in all rows: one reading has no slope. Label rows by readings."
+        )
+    first = used[at[of]]
+    X = np.asarray(rows.take(slice(None)), dtype=np.float64)
+    for j in errors.noisy:
+        _check_alike(X[used, j], X[first, j], used, first, labels, f"reading of {shown(names[j])}")
+    if errors.covariance.ndim == 3:
+        flat = errors.covariance.reshape(len(X), -1)
+        _check_alike(flat[used], flat[first], used, first, labels, "X_err")
+    if scatters and data.errors.weight_type != "precision":
+        if data.errors.counts is not None:
+            raise ValueError("X_err_groups goes with noise='scaled' where errors of y follow from counts.")
+        if isinstance(target, np.ndarray) and target.ndim and not _alike(target[used], target[first]).all():
+            raise ValueError(
+                "X_err_groups beside a scatter (noise='auto' or 'additive') takes one y_err for all rows of a label:"
+                " use noise='scaled' or 'known', or one y_err a label."
+            )
+    # Where no two rows share a reading, there is nothing that the rows as they are do not say.
+    return errors if len(at) == len(used) else replace(errors, groups=codes)
+
+
+def _factorized(labels: object, n: int) -> tuple[Index, Index]:
+    """Return each row's label as a number, in the order in which they come, and the first row of each."""
+    import pandas as pd
+
+    values = labels if hasattr(labels, "dtype") else pd.Series(list(labels), dtype=object)  # type: ignore[call-overload]
+    if np.shape(values) != (n,):
+        raise ValueError(f"X_err_groups has shape {np.shape(values)}; give one label for each of {n} rows.")
+    codes, _ = pd.factorize(pd.Series(np.asarray(values)))
+    if (codes < 0).any():
+        raise ValueError(
+            f"X_err_groups: row {int(np.argmax(codes < 0))} has no label. Give it one: of its own, where it shares no"
+            " reading with others."
+        )
+    found: Index = codes.astype(np.intp)
+    return found, np.unique(found, return_index=True)[1]
+
+
+def _alike(values: Array, others: Array) -> NDArray[np.bool_]:
+    """Return which rows have equal values, but for rounding."""
+    same = np.abs(values - others) <= _ROUNDING * np.maximum(np.abs(values), np.abs(others))
+    return same.reshape(len(same), -1).all(axis=1)
+
+
+def _check_alike(values: Array, others: Array, used: Index, first: Index, labels: Any, what: str) -> None:
+    """Refuse rows of one label that differ."""
+    same = _alike(values, others)
+    if not same.all():
+        at = int(np.argmin(same))
+        label = shown(np.asarray(labels, dtype=object)[used[at]])
+        raise ValueError(
+            f"X_err_groups: rows {int(first[at])} and {int(used[at])} have the label {label}, but each another {what}."
+            " Rows of one label share one reading, and its error: label them by it, or leave X_err_groups out (errors"
+            " that are functions differ from row to row: give numbers)."
+        )
+
+
+def readings_of(rows: Rows, errors: FeatureErrors, standard_error: Any) -> Readings:
+    """Return a row for each reading, (83).
+
+    Parameters
+    ----------
+    rows : Rows
+    errors : FeatureErrors
+    standard_error : float or ndarray of shape (n,) or None
+        Known errors of the target.
+    """
+    if errors.groups is None:
+        return Readings(rows, errors, standard_error, None)
+    used = rows.used
+    _, first, group = np.unique(errors.groups[used], return_index=True, return_inverse=True)
+    frequency = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
+    error = np.ones(len(used))
+    if standard_error is not None:
+        error = np.broadcast_to(taken(np.asarray(standard_error, dtype=np.float64), used), error.shape)
+    # Errors of zero, beside a scatter, are those of all rows of a reading.
+    certain = np.bincount(group, error == 0.0) > 0.0
+    precision = frequency / np.square(np.where(error > 0.0, error, 1.0))
+    total, copies = np.bincount(group, precision), np.bincount(group, frequency)
+    table = np.column_stack([rows.take(used), rows.y[used]]).astype(np.float64)
+    base = table[first]
+    away = table - base[group]
+    mean = np.column_stack([np.bincount(group, precision * column) / total for column in away.T])
+    away -= mean[group]
+    exact = np.setdiff1d(np.arange(rows.n_features), errors.noisy)
+    means = base + mean
+    means[:, errors.noisy] = base[:, errors.noisy]
+    return Readings(
+        Rows(means[:, :-1], means[:, -1], origin=rows.origin),
+        replace(errors.take(used[first]), groups=None),
+        None if standard_error is None else np.where(certain, 0.0, np.sqrt(copies / total)),
+        Apart(away[:, exact], away[:, -1], frequency, error, group, copies),
+    )
