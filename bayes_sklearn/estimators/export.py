@@ -55,6 +55,7 @@ class ExportMixin:
         X_cov: ArrayLike | None = None,
         Xy_cov: ArrayLike | None = None,
         X_censored: ArrayLike | None = None,
+        X_err_groups: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
         y_upper: ArrayLike | None = None,
@@ -75,7 +76,7 @@ class ExportMixin:
             Counts behind shares, frequencies or precisions, as ``weight_type`` says.
         y_err : float or array-like of shape (n,), optional
             Known standard errors of y, in its unit; positive.
-        X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper : optional
+        X_err, X_cov, Xy_cov, X_censored, X_err_groups, exposure, y_censored, y_upper : optional
             Known errors of the features, what events were counted over, and limits, as for `fit`.
         y_cov, y_shared_err : array-like, optional
             What errors of y have in common, as for `fit`: the target is then multivariate normal.
@@ -100,7 +101,8 @@ class ExportMixin:
             With errors of features: the true ones, ``x_true`` (``obs``, ``noisy``), distributed about
             ``mu + Gamma z``, z the exact features ``X_exact`` about their mean, in units of their spread, with scales
             ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed
-            ``X``. Rows of a frequency above one are repeated. Under `PoweredCorrelation` coefficients follow from
+            ``X``. Rows of a frequency above one are repeated. With ``X_err_groups`` both have one value for each
+            ``reading``, distributed about ``mu + Gamma z`` at the mean z of its rows. Under `PoweredCorrelation` coefficients follow from
             ``signal``, what the true features explain of the target, in its unit (several: along the root of their
             covariance), and ``slope``, the slopes in the exact features alone. Of readings that are limits the
             potential ``limits_of_readings`` is the log probability of lying beyond them; without errors they are
@@ -122,6 +124,7 @@ class ExportMixin:
         """
         y_err, X_err = training_errors(self, X, y, y_err, X_err)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
+        of_features["X_err_groups"] = X_err_groups
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
         return self._described(X, y, sample_weight, of_target, of_features).to_pymc()

@@ -79,6 +79,8 @@ class FittedModel:
     """Training rows that count."""
     told: Any = None
     """What training rows tell of the errors of new ones, by ``y_cov`` or ``y_shared_err``; None: nothing."""
+    readings_shared: bool = False
+    """Whether rows shared readings of features in fit, by ``X_err_groups``."""
 
     @classmethod
     def of(cls, fitted: Fit, data: TrainingData, noise: Noise, seed: int) -> FittedModel:
@@ -109,6 +111,7 @@ class FittedModel:
             np.array([problem.state.origin + problem.state.mean, problem.state.standard_deviation])[:, :-1],
             problem.state.n_rows,
             told_by(fitted.posterior, problem, noise_model),
+            of_features is not None and of_features.groups is not None,
         )
 
     @property

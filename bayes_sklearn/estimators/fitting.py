@@ -32,6 +32,7 @@ from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..likelihoods.parameters import Auxiliary
 from ..measurements.compressed import Compressed, Rows, taken
+from ..measurements.correlated.shared_readings import Readings, readings_of
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.groups.labels import Groupings
 from ..measurements.messages import warn
@@ -254,9 +255,10 @@ def _with_feature_errors(
     Count errors stay those of the fit without feature errors: its shares are what measured features let one expect.
     """
     posterior, engine = solve_in_turn(problem, inference, settings)
-    true, errors, rows = posterior.true_features, problem.feature_errors, problem.rows
-    if true is None or errors is None:  # for the type checker
+    true = posterior.true_features
+    if true is None or problem.feature_errors is None:  # for the type checker
         raise AssertionError
+    rows, errors, *_ = readings_of(problem.rows, problem.feature_errors, None)
     every = np.asarray(rows.take(slice(None)), dtype=np.float64)
     exact = every[:, true.exact]
     covariance = np.cov(exact.T, aweights=rows.frequency, ddof=0).reshape(len(true.exact), len(true.exact))
@@ -324,9 +326,11 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     flatten the line: with the target, which tells what they should be, where its noise is normal.
     """
     problem, true = fitted.problem, fitted.posterior.true_features
-    errors, rows, likelihood = problem.feature_errors, problem.rows, problem.likelihood
-    if errors is None or not isinstance(true, TrueFeatures):
+    likelihood = problem.likelihood
+    if problem.feature_errors is None or not isinstance(true, TrueFeatures):
         return
+    read = readings_of(problem.rows, problem.feature_errors, problem.standard_error)
+    rows, errors, *_ = read
     used, noisy = rows.used, errors.noisy
     X = np.asarray(rows.take(used), dtype=np.float64)
     # Of rows of which all was measured, with errors that leave something to be told.
@@ -368,7 +372,7 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     if told.readings is not None:  # likely ones are as skewed as all, but know nothing of the others
         weight = weight * ~told.readings.cells[used].any(axis=1)
         n = int(np.count_nonzero(weight))
-    kurtosis = moment(_given_the_others(fitted, true, left, used), 4, weight)
+    kurtosis = moment(_given_the_others(fitted, true, left, used, read), 4, weight)
     # What was measured exactly is no error. Its logarithm is spread about evenly to both sides; where the target's is
     # larger the target is what is wild.
     measured = np.diagonal(told.typical(rows.frequency).covariance) > 0.0
@@ -384,17 +388,19 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
         )
 
 
-def _given_the_others(fitted: Fit, true: TrueFeatures, left: Array, used: NDArray[np.intp]) -> Array:
+def _given_the_others(
+    fitted: Fit, true: TrueFeatures, left: Array, used: NDArray[np.intp], read: Readings
+) -> Array:
     """Return what readings, and a normal target, are less their means given each other, by standard deviations.
 
     Parameters
     ----------
     left : ndarray of shape (n, q + 1)
         Readings and target less their regression on the exact features.
+    used : ndarray of shape (n,)
+        Which of `read` they are.
     """
-    problem, posterior, errors = fitted.problem, fitted.posterior, fitted.problem.feature_errors
-    if errors is None:  # for the type checker
-        raise AssertionError
+    problem, posterior, errors = fitted.problem, fitted.posterior, read.errors
     q, weights, unit = len(errors.noisy), posterior.weights, true.x_scale[true.noisy]
     errors = errors.take(used)
     T = unit[:, None] * unit * np.tensordot(weights, true.variance, axes=1)
@@ -406,8 +412,10 @@ def _given_the_others(fitted: Fit, true: TrueFeatures, left: Array, used: NDArra
         values = {"noise_scale": weights @ posterior.noise_scale}
         if posterior.scatter is not None:
             values["scatter"] = weights @ posterior.scatter
-        error = np.ones(1) if problem.standard_error is None else np.asarray(problem.standard_error)
-        noise = problem.noise.variance(values, taken(np.broadcast_to(error, problem.rows.y.shape), used))
+        error = np.ones(1) if read.standard_error is None else np.asarray(read.standard_error)
+        noise = problem.noise.variance(values, np.broadcast_to(error, read.rows.y.shape)[used])
+        if read.apart is not None:
+            noise = noise / read.apart.copies[used]
         whole = np.empty((len(noise), q + 1, q + 1))
         whole[:, :q, :q], whole[:, q, q] = covariance, m @ T @ m + noise
         whole[:, :q, q] = whole[:, q, :q] = T @ m

@@ -199,6 +199,12 @@ def _check_alone(fitted: FittedModel) -> None:
             f"The model was fitted with {fitted.told.argument}, errors that go together, and draws have no log"
             " likelihood of single rows: leave X and y out. Exact ones given the other rows are those of loo."
         )
+    if fitted.readings_shared:
+        raise ValueError(
+            "The model was fitted with X_err_groups, readings that rows share: there is no log likelihood of single"
+            " rows, and no leave-one-out. Leave X and y out; compare models by rows whose readings are new, with"
+            " bayes_sklearn.metrics."
+        )
 
 
 def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""What the estimator's parameters may be, how those of its default priors are set, and what metadata is routed."""
+"""What the estimator's parameters may be, how defaults' are set, what metadata is routed; attributes after errors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -15,7 +16,7 @@ from ..measurements.messages import brief
 from ..priors.base import Parametrized
 from .reading import settable_prior
 
-__all__ = ["ParametersMixin"]
+__all__ = ["ParametersMixin", "untouched_on_error"]
 
 
 class ParametersMixin(Parametrized):
@@ -59,6 +60,7 @@ class ParametersMixin(Parametrized):
             "X_cov",
             "Xy_cov",
             "X_censored",
+            "X_err_groups",
             "exposure",
             "y_censored",
             "y_upper",
@@ -107,3 +109,15 @@ class ParametersMixin(Parametrized):
     def _validate_params(self) -> None:
         with brief():
             super()._validate_params()
+
+
+@contextmanager
+def untouched_on_error(model: Any) -> Iterator[None]:
+    """Put every attribute back as it was if the body fails or is interrupted."""
+    before = model.__dict__.copy()
+    try:
+        with brief():
+            yield
+    except BaseException:
+        model.__dict__ = before  # at once: a second interrupt can't come in between
+        raise

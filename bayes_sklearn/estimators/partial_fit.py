@@ -33,7 +33,8 @@ from ..measurements.weights import Before, rules_out_counts
 from ..priors.base import resolve_components, resolve_outliers
 from .fitted import FittedModel
 from .fitting import Fit, fit
-from .reading import TrainingData, read, sampler_settings, specify, untouched_on_error
+from .parameters import untouched_on_error
+from .reading import TrainingData, read, sampler_settings, specify
 
 __all__ = ["Seen", "StreamingMixin", "why_rows_are_needed"]
 
@@ -192,6 +193,8 @@ def why_rows_are_needed(model: Any, *, counted: bool, of_features: FeatureErrors
     names += ["x_error_distribution"] if resolve_outliers(model.x_error_distribution) is not None else []
     for name in names:
         return f"{name}={shown(getattr(model, name))} needs every row. Call fit with all rows, or use {name}='normal'"
+    if of_features.groups is not None:
+        return "rows share readings (X_err_groups). Call fit with all rows"
     if of_features.common() is None:
         return "the errors of X differ from row to row. Call fit with all rows, or give one X_err for all"
     return None

@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from ..measurements.correlated.shared_readings import resolve_shared_readings
 from ..measurements.feature_errors import FeatureErrors, check_measured, resolve_feature_errors
 from ..measurements.groups.labels import Groupings
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, unknown_in
-from ..measurements.messages import brief, shown
+from ..measurements.messages import shown
 from ..measurements.missing import anything_known, check_known, filled, likely_readings, too_large
 from ..measurements.target_errors import TargetErrors, check_trials, resolve_exposure, resolve_target_errors
 from ..measurements.weights import Before
@@ -58,7 +57,6 @@ __all__ = [
     "sampler_settings",
     "settable_prior",
     "specify",
-    "untouched_on_error",
 ]
 
 Array = NDArray[np.float64]
@@ -448,15 +446,3 @@ def sampler_settings(model: Any) -> SamplerSettings:
     """Return what engines that sample are told; the seed is settled here."""
     seed = int(check_random_state(model.random_state).randint(2**31 - 1))
     return SamplerSettings(model.draws, model.chains, model.nuts_kwargs, seed, bool(model.verbose))
-
-
-@contextmanager
-def untouched_on_error(model: Any) -> Iterator[None]:
-    """Put every attribute back as it was if the body fails or is interrupted."""
-    before = model.__dict__.copy()
-    try:
-        with brief():
-            yield
-    except BaseException:
-        model.__dict__ = before  # at once: a second interrupt can't come in between
-        raise

@@ -20,17 +20,10 @@ from .fitted import FittedModel, warn_of_doubts
 from .fitting import Fit, fit
 from .groups.attributes import GroupsMixin
 from .leave_one_out import LeaveOneOutMixin
-from .parameters import ParametersMixin
+from .parameters import ParametersMixin, untouched_on_error
 from .partial_fit import StreamingMixin
 from .predict import PredictionMixin
-from .reading import (
-    TrainingData,
-    noise_of,
-    read,
-    sampler_settings,
-    specify,
-    untouched_on_error,
-)
+from .reading import TrainingData, noise_of, read, sampler_settings, specify
 
 __all__ = ["BayesianErrorsInVariablesRegressor"]
 
@@ -371,16 +364,15 @@ class BayesianErrorsInVariablesRegressor(
         -----
         UserWarning
             Where "auto" had to guess what the weights are; where the stated errors look too small; where errors
-            hide a feature: as large as its spread, or its reliability is hardly known; where "auto" goes on from
-            importance sampling to NUTS; where a feature or y varies by little more than the rounding of its offset,
-            or y_err is below y's.
+            hide a feature: as large as its spread, or its reliability is hardly known; where rows look as if they shared
+            readings without ``X_err_groups``; where "auto" goes on from importance sampling to NUTS; where a feature
+            or y varies by little more than the rounding of its offset, or y_err is below y's.
         ConvergenceWarning
             Where the features fit the target without error; where fitted count errors do not settle; where columns
             with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
             double precision; where the draws of NUTS are not to be trusted.
         """
-        of_features = {"X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
-        of_features["X_err_groups"] = X_err_groups
+        of_features = {"X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored, "X_err_groups": X_err_groups}
         of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
 

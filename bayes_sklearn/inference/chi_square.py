@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from ..measurements.compressed import taken
+from ..measurements.correlated.shared_readings import readings_of
 from ..measurements.feature_errors import FeatureErrors
 from .posterior import Posterior
 from .problem import Problem
@@ -87,6 +89,8 @@ class _MeasuredRows(NamedTuple):
 
     @classmethod
     def of(cls, posterior: Posterior, problem: Problem, errors: FeatureErrors) -> _MeasuredRows:
+        if errors.groups is not None:
+            return cls._of_shared(posterior, problem, errors)
         rows, first = problem.rows, int(not problem.fit_intercept)
         used = rows.used
         if problem.unmeasured is not None:
@@ -103,6 +107,29 @@ class _MeasuredRows(NamedTuple):
             with_target,
             errors.noisy + 1 - first,
             np.ones(len(used)) if rows.frequency is None else np.sqrt(rows.frequency[used]),
+        )
+
+    @classmethod
+    def _of_shared(cls, posterior: Posterior, problem: Problem, errors: FeatureErrors) -> _MeasuredRows:
+        """Return means of rows that share a reading, and what these differ in, which has no error of features."""
+        read = readings_of(problem.rows, errors, problem.standard_error)
+        if read.apart is None:  # for the type checker
+            raise AssertionError
+        apart, copies = read.apart, read.apart.copies
+        whole = replace(problem, rows=read.rows, feature_errors=read.errors)
+        means = cls.of(posterior, replace(whole, standard_error=read.standard_error / np.sqrt(copies)), read.errors)
+        exact = np.setdiff1d(np.arange(means.design.shape[1]), means.noisy)[int(problem.fit_intercept) :]
+        away = np.zeros((len(apart.y), means.design.shape[1]))
+        away[:, exact] = apart.exact
+        covariance = np.broadcast_to(means.covariance, (len(copies), *means.covariance.shape[-2:]))
+        return cls(
+            np.concatenate([means.design, away]),
+            np.append(means.y, apart.y),
+            np.append(means.square_error, np.square(apart.error)),
+            np.concatenate([covariance, np.zeros((len(away), *covariance.shape[1:]))]),
+            means.with_target,
+            means.noisy,
+            np.append(means.root_frequency, np.sqrt(apart.frequency)),
         )
 
     def distance(self, line: Array) -> Array:

@@ -83,6 +83,11 @@ def judged(
             f"The model was fitted with {fitted.told.argument}, errors that go together, and there is no audit of"
             " such rows: give others, whose errors are independent, with held_out=True."
         )
+    if fitted.readings_shared and not held_out:
+        raise ValueError(
+            "The model was fitted with X_err_groups, readings that rows share, and there is no audit of such rows:"
+            " give others, each with a reading of its own, with held_out=True."
+        )
     if fitted.readings_limited and not held_out:
         raise ValueError(
             "The model was fitted with X_censored, limits in the place of readings, of which there is no audit: give"

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...likelihoods.base import Observations
+from ...measurements.compressed import Rows, taken
+from ...measurements.correlated.shared_readings import readings_of
 from ...measurements.feature_errors import FeatureErrors
 from ...measurements.limits import ReadingLimits
 from ..given_scale import powered_roots
@@ -72,24 +74,25 @@ def true_features(
     their spread) and ``x_scale`` or, for several, ``x_root``; of a mixture also ``shares`` and ``mu_apart``, what its
     means differ from ``mu``, in units of the noisy features' spread, and one ``x_root_c`` a component; with groups
     what these add, ``x_effect_g`` of standard deviations ``x_group_std_g``; the measured ``X``, of the noisy features
-    alone.
+    alone. Where rows share readings ``x_true`` and ``X`` have one for each (``reading``).
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     noisy, scaling, units, given = errors.noisy, problem.scaling, units_of(problem), problem.prior_units
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
-    covariance = errors.covariance[used] if errors.covariance.ndim == 3 else errors.covariance
-    spread, X, exactly = units.noisy * scaling.x_scale[noisy], measured[:, noisy], None
-    diagonal, limits = np.eye(len(noisy), dtype=bool), None
-    if errors.readings is not None:
-        limits = errors.readings.take(used)
+    own, error = errors.take(used), taken(np.asarray(problem.standard_error), used)
+    rows, errors, *_ = readings_of(Rows(measured, np.zeros(len(used))), own, error if error.dtype != object else None)
+    covariance, dim = errors.covariance, "obs" if own.groups is None else "reading"
+    spread, X, exactly = units.noisy * scaling.x_scale[noisy], rows.X[:, noisy], None
+    diagonal, limits = np.eye(len(noisy), dtype=bool), errors.readings
+    if limits is not None:
         if errors.with_target is not None or covariance[..., ~diagonal].any():
             raise ValueError(
                 "to_pymc takes limits of readings (X_censored) beside independent errors alone: give X_err in the"
                 " place of X_cov, and leave Xy_cov out."
             )
-        covariance = np.broadcast_to(covariance, (len(used), len(noisy), len(noisy)))
+        covariance = np.broadcast_to(covariance, (len(X), len(noisy), len(noisy)))
     if errors.unmeasured is not None or limits is not None:
         exactly = (covariance == 0.0)[:, diagonal]
         covariance = np.where(np.isinf(covariance), NOT_MEASURED * np.square(spread), covariance)
@@ -101,26 +104,26 @@ def true_features(
     if len(exact):
         Z = pm.Data("X_exact", measured[:, exact], dims=("obs", "exact"))
         Gamma = pm.Normal("Gamma", 0.0, MEAN_SCALE * spread[:, None], dims=("noisy", "exact"))
-        away = measured[:, exact] - measured[:, exact].mean(axis=0)
+        away = rows.X[:, exact] - rows.X[:, exact].mean(axis=0)
         expected = expected + pt.dot(away / (units.exact * scaling.x_scale[exact]), Gamma.T)
     expected = expected + group_levels(problem, used, spread)
     known = None if exactly is None or not exactly.any() else (exactly, X)
-    true = _distributed(expected, spread, len(used), problem.n_components, known, limits)
+    true = _distributed(expected, spread, len(X), problem.n_components, known, limits, dim)
     x_true, noisily = true.x, None
     if exactly is not None and not covariance[:, ~diagonal].any():
-        noisily = ~exactly if errors.unmeasured is None else ~(exactly | errors.unmeasured[used])
+        noisily = ~exactly if errors.unmeasured is None else ~(exactly | errors.unmeasured)
     if limits is not None and noisily is not None:
         beyond, noisily = noisily & limits.cells, noisily & ~limits.cells
         _limits(problem, x_true, covariance[:, diagonal], limits, beyond, values)
-    _readings(problem, x_true, X, covariance, noisily, values)
+    _readings(problem, x_true, X, covariance, noisily, values, dim)
     told = None
     if errors.with_target is not None:
-        c = errors.with_target[used] if errors.with_target.ndim == 2 else errors.with_target
+        c = errors.with_target
         share = np.asarray(np.linalg.solve(covariance, np.broadcast_to(c, X.shape)[:, :, None]))[:, :, 0]
         told = np.asarray(share), np.asarray((share * c).sum(axis=1)), np.linalg.inv(covariance)
-    every = x_true
+    every = x_true if own.groups is None else x_true[np.unique(own.groups, return_inverse=True)[1]]
     if len(exact):
-        every = pt.concatenate([x_true, Z], axis=1)[:, np.argsort(np.append(noisy, exact))]
+        every = pt.concatenate([every, Z], axis=1)[:, np.argsort(np.append(noisy, exact))]
     return TrueVariables(every, noisy, true, Gamma, units.exact, X - x_true, told)
 
 
@@ -161,6 +164,7 @@ def _readings(
     covariance: Array,
     noisily: NDArray[np.bool_] | None,
     values: Mapping[str, Any],
+    dim: str,
 ) -> None:
     """Say what was measured of the true features; `noisily` says of independent cells which were, None all."""
     import pymc as pm
@@ -169,7 +173,7 @@ def _readings(
     q = X.shape[1]
     diagonal = noisily is not None or bool((covariance == covariance * np.eye(q)).all())
     sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-    observed: dict[str, Any] = {"observed": X, "dims": ("obs", "noisy")}
+    observed: dict[str, Any] = {"observed": X, "dims": (dim, "noisy")}
     if noisily is not None:
         x_true, sd, observed = x_true[noisily], sd[noisily], {"observed": X[noisily]}
         if not noisily.any():
@@ -218,6 +222,7 @@ def _distributed(
     n_components: int,
     known: tuple[NDArray[np.bool_], Array] | None = None,
     limits: ReadingLimits | None = None,
+    dim: str = "obs",
 ) -> Distributed:
     """Return the variable ``x_true`` of the PyMC model in hand, and how it is distributed at fixed exact features.
 
@@ -227,7 +232,7 @@ def _distributed(
     import pymc as pm
     import pytensor.tensor as pt
 
-    q, nu, dims = len(spread), SPREAD_DEGREES_OF_FREEDOM, ("obs", "noisy")
+    q, nu, dims = len(spread), SPREAD_DEGREES_OF_FREEDOM, (dim, "noisy")
 
     def x_true(distribution: Any, *parameters: Any, **named: Any) -> Any:
         if known is None:

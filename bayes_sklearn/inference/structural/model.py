@@ -214,6 +214,7 @@ class StructuralProblem:
         residual /= self.typical_share
         if self.within is not None and self.within.tells_noise:
             residual = self.within.variance * (known if self.noise.only_multiplies else 1.0)
+            residual = max(residual, self.resolution**2)
         if self.noise.only_scatters:
             s = np.sqrt([max(residual - known, 0.1 * residual)])
         elif self.noise.only_multiplies:

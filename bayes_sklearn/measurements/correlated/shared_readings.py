@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -47,13 +48,6 @@ class Readings(NamedTuple):
     """Known errors of the target, of one row, whose harmonic mean square that of several is; None: there are none."""
     apart: Apart | None
     """None: no reading is shared."""
-
-    @property
-    def of_means(self) -> Any:
-        """Known errors of the target's means, as far as these are not scatter."""
-        if self.apart is None or self.standard_error is None:
-            return self.standard_error
-        return self.standard_error / np.sqrt(self.apart.copies)
 
 
 def resolve_shared_readings(
@@ -129,6 +123,11 @@ def resolve_shared_readings(
                 "X_err_groups beside a scatter (noise='auto' or 'additive') takes one y_err for all rows of a label:"
                 " use noise='scaled' or 'known', or one y_err a label."
             )
+    if len(at) < len(used) and (rows.y[used] == rows.y[first]).all():
+        raise ValueError(
+            "X_err_groups: y, too, is the same in all rows of each label: it was measured as often as X was. Keep one"
+            " row of each label, and leave X_err_groups out."
+        )
     # Where no two rows share a reading, there is nothing that the rows as they are do not say.
     return errors if len(at) == len(used) else replace(errors, groups=codes)
 
@@ -137,10 +136,11 @@ def _factorized(labels: object, n: int) -> tuple[Index, Index]:
     """Return each row's label as a number, in the order in which they come, and the first row of each."""
     import pandas as pd
 
-    values = labels if hasattr(labels, "dtype") else pd.Series(list(labels), dtype=object)  # type: ignore[call-overload]
-    if np.shape(values) != (n,):
-        raise ValueError(f"X_err_groups has shape {np.shape(values)}; give one label for each of {n} rows.")
-    codes, _ = pd.factorize(pd.Series(np.asarray(values)))
+    if isinstance(labels, Sequence) and not isinstance(labels, str):
+        labels = pd.Series(list(labels), dtype=object)
+    if np.shape(labels) != (n,):  # type: ignore[arg-type]
+        raise ValueError(f"X_err_groups has shape {np.shape(labels)}; give one label for each of {n} rows.")
+    codes, _ = pd.factorize(pd.Series(np.asarray(labels)))
     if (codes < 0).any():
         raise ValueError(
             f"X_err_groups: row {int(np.argmax(codes < 0))} has no label. Give it one: of its own, where it shares no"
