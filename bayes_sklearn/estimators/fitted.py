@@ -23,6 +23,7 @@ from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import check_coverage, check_vector
 from ..measurements.columns import Columns
 from ..measurements.compressed import warn_of_rounding
+from ..measurements.correlated.shared_readings import looks_shared
 from ..measurements.feature_errors import FeatureErrors, resolve_feature_errors
 from ..measurements.groups.labels import Groupings
 from ..measurements.limits import sides
@@ -307,8 +308,26 @@ def warn_of_doubts(fitted: Fit, model: FittedModel) -> None:
     if model.attenuation is not None:
         _warn_if_errors_hide_features(model.attenuation, names)
         warn_of_readings(fitted, names)
+        _warn_of_shared_readings(fitted, names)
     known = model.noise_model.kind == "standard_error" and fitted.problem.correlated is None
     warn_of_rounding(fitted.problem.state, names.tolist(), errors_known=known)
+
+
+def _warn_of_shared_readings(fitted: Fit, names: NDArray[np.object_]) -> None:
+    """Warn where rows look as if they shared readings, and nobody said so."""
+    problem, errors, rows = fitted.problem, fitted.problem.feature_errors, fitted.problem.rows
+    if errors is None or errors.groups is not None or problem.groupings is not None:
+        return
+    if not problem.likelihood.is_normal or problem.unmeasured is not None or errors.readings is not None:
+        return
+    found = looks_shared(rows, errors, problem.standard_error)
+    if found is not None:
+        n, count = found
+        warn(
+            f"{n} rows have {count} readings of {', '.join(map(shown, names[errors.noisy][:3]))}, and targets of one"
+            " reading go together by more than chance: as if each was measured once, for many rows. That is one error,"
+            " not many, and intervals of the slope are too narrow: give X_err_groups, labels of what was measured.",
+        )
 
 
 def _warn_if_contradicted(fitted: Fit) -> None:

@@ -372,7 +372,12 @@ class BayesianErrorsInVariablesRegressor(
             with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
             double precision; where the draws of NUTS are not to be trusted.
         """
-        of_features = {"X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored, "X_err_groups": X_err_groups}
+        of_features = {
+            "X_cov": X_cov,
+            "Xy_cov": Xy_cov,
+            "X_censored": X_censored,
+            "X_err_groups": X_err_groups,
+        }
         of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
 

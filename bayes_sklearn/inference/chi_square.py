@@ -117,7 +117,9 @@ class _MeasuredRows(NamedTuple):
             raise AssertionError
         apart, copies = read.apart, read.apart.copies
         whole = replace(problem, rows=read.rows, feature_errors=read.errors)
-        means = cls.of(posterior, replace(whole, standard_error=read.standard_error / np.sqrt(copies)), read.errors)
+        means = cls.of(
+            posterior, replace(whole, standard_error=read.standard_error / np.sqrt(copies)), read.errors
+        )
         exact = np.setdiff1d(np.arange(means.design.shape[1]), means.noisy)[int(problem.fit_intercept) :]
         away = np.zeros((len(apart.y), means.design.shape[1]))
         away[:, exact] = apart.exact

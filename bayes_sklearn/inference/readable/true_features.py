@@ -82,7 +82,9 @@ def true_features(
     noisy, scaling, units, given = errors.noisy, problem.scaling, units_of(problem), problem.prior_units
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     own, error = errors.take(used), taken(np.asarray(problem.standard_error), used)
-    rows, errors, *_ = readings_of(Rows(measured, np.zeros(len(used))), own, error if error.dtype != object else None)
+    rows, errors, *_ = readings_of(
+        Rows(measured, np.zeros(len(used))), own, error if error.dtype != object else None
+    )
     covariance, dim = errors.covariance, "obs" if own.groups is None else "reading"
     spread, X, exactly = units.noisy * scaling.x_scale[noisy], rows.X[:, noisy], None
     diagonal, limits = np.eye(len(noisy), dtype=bool), errors.readings

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ..compressed import Rows, taken
 from ..feature_errors import FeatureErrors
 from ..messages import shown
 
-__all__ = ["Apart", "Readings", "readings_of", "resolve_shared_readings"]
+__all__ = ["Apart", "Readings", "looks_shared", "readings_of", "resolve_shared_readings"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -205,3 +206,125 @@ def readings_of(rows: Rows, errors: FeatureErrors, standard_error: Any) -> Readi
         None if standard_error is None else np.where(certain, 0.0, np.sqrt(copies / total)),
         Apart(away[:, exact], away[:, -1], frequency, error, group, copies),
     )
+
+
+def looks_shared(rows: Rows, errors: FeatureErrors, standard_error: Any) -> tuple[int, int] | None:
+    """Return how many rows have how many readings, where rows of one reading hang together; None: they do not.
+
+    Readings that are equal by rounding alone leave targets that differ smoothly from one to the next: each second
+    difference of means is held against what rows of the same readings differ by, (85).
+
+    Parameters
+    ----------
+    rows : Rows
+    errors : FeatureErrors
+    standard_error : float or ndarray of shape (n,) or None
+        Known errors of the target.
+    """
+    used, variance = rows.used, np.diagonal(errors.covariance, axis1=-2, axis2=-1)
+    X = rows.take(used)
+    if variance.ndim > 1:
+        noisily = variance[used].any(axis=1)
+        used, X, variance = used[noisily], X[noisily], variance[used[noisily]]
+    few, repeated, many = 30, 3, 50_000
+    if len(used) < few:
+        return None
+    group, count = np.zeros(len(used), dtype=np.intp), 1
+    for column in [*X[:, errors.noisy].T, *(variance.T if variance.ndim > 1 else ())]:
+        group, count = _crossed(group, column) if count > 1 else _numbered(column)
+        if repeated * count >= len(used):
+            return None
+    # Of many rows those of a part of the readings.
+    some = group % -(-len(used) // many) == 0
+    group, of = _numbered(group[some])
+    X, square = np.asarray(X[some], dtype=np.float64), np.zeros(1)
+    if standard_error is not None:
+        square = np.square(taken(np.asarray(standard_error, dtype=np.float64), used[some]))
+    error = np.mean(variance.reshape(-1, len(errors.noisy)), axis=0)
+    hanging = of >= _LEAST and _hang_together(X, rows.y[used[some]], group, errors.noisy, error, square)
+    return (len(used), count) if hanging else None
+
+
+# Readings whose means have second differences to tell of; the probability of chance below which it is none; and the
+# least share of what one error would make of them.
+_LEAST, _CHANCE, _SHARE = 6, 1e-3, 0.2
+
+
+def _hang_together(X: Array, y: Array, group: Index, noisy: Index, error: Array, square: Array) -> bool:
+    """Return whether means of groups of rows differ from their neighbours' as if they had an error of their own.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+    y, group : ndarray of shape (n,)
+    noisy : ndarray of shape (q,)
+        Which features have errors, ...
+    error : ndarray of shape (q,)
+        ... and their mean variances.
+    square : ndarray of shape (n,) or (1,)
+        Variances of the target's known errors.
+    """
+    count = group.max() + 1
+    X = X - X.mean(axis=0)
+    unit = np.std(X, axis=0)
+    X, y = X / np.where(unit > 0.0, unit, 1.0), y - y.mean()
+    w, exact = X[:, noisy], np.delete(X, noisy, axis=1)
+    linear = np.column_stack([np.ones(len(y)), exact, w])
+    slope, left = _regressed(linear, y)
+    scatter = max(float(np.square(left).mean() - square.mean()), 0.0)
+    weight = np.broadcast_to(1.0 / np.maximum(square + scatter, np.finfo(np.float64).tiny), y.shape)
+    total = np.bincount(group, weight)
+
+    def means(values: Array) -> Array:
+        return np.bincount(group, weight * values) / total
+
+    root = np.sqrt(weight)
+    design = np.column_stack([linear, w**2, w**3]) if count > 4 * w.shape[1] + 4 else linear
+    bend, _ = _regressed(root[:, None] * design, root * y)
+    away = np.column_stack([column - means(column)[group] for column in [*exact.T, y]])
+    inside = np.square(_regressed(root[:, None] * away[:, :-1], root * away[:, -1])[1])
+    freedom = np.bincount(group) - 1.0
+    freedom *= max(1.0 - exact.shape[1] / freedom.sum(), 0.0)
+    position = means(w @ slope[-w.shape[1] :])
+    order = np.argsort(position)[: 3 * (count // 3)].reshape(-1, 3)
+    place, mean, noise = position[order], means(y - design @ bend)[order], 1.0 / total[order]
+    gap = place[:, 2] - place[:, 0]
+    share = np.where(gap > 0.0, (place[:, 1] - place[:, 0]) / np.where(gap > 0.0, gap, 1.0), 0.5)
+    by = np.column_stack([share - 1.0, np.ones(len(share)), -share])
+    of_rows, degrees = np.bincount(group, inside)[order].sum(axis=1), freedom[order].sum(axis=1)
+    told = degrees > 0.5
+    if not told.any():
+        return False
+    by, noise, degrees = by[told], noise[told], degrees[told]
+    within = of_rows[told] / degrees
+    difference, of_mean = (by * mean[told]).sum(axis=1), (by**2 * noise).sum(axis=1)
+    if not within.any():  # they are one and the same
+        return bool(difference.any())
+    ratio = float((difference**2 / of_mean).sum() / within.sum())
+    between = within.sum() ** 2 / np.square(within).sum()
+    chance = stats.f.sf(ratio, between, within.sum() ** 2 / (np.square(within) / degrees).sum())
+    apart = (difference**2 - of_mean * within).sum() / np.square(by).sum()
+    one_error = np.square(slope[-w.shape[1] :] / np.where(unit > 0.0, unit, 1.0)[noisy]) @ error
+    return bool(chance < _CHANCE and apart > _SHARE * one_error)
+
+
+def _numbered(values: Any) -> tuple[Index, int]:
+    """Return numbers of equal values, and how many there are."""
+    import pandas as pd
+
+    codes, labels = pd.factorize(values)
+    return codes.astype(np.intp), len(labels)
+
+
+def _crossed(group: Index, values: Array) -> tuple[Index, int]:
+    """Return numbers of equal values within groups, and how many there are."""
+    codes, count = _numbered(values)
+    return _numbered(group * count + codes)
+
+
+def _regressed(design: Array, target: Array) -> tuple[Array, Array]:
+    """Return slopes of least squares, and what they leave."""
+    if not design.shape[1]:
+        return np.zeros(0), target
+    slopes = np.asarray(np.linalg.lstsq(design, target)[0])
+    return slopes, target - design @ slopes

@@ -30,7 +30,9 @@ def make_rows(noise: str, q: int, k: int, frequencies: bool, seed: int = 0) -> d
     n = len(group)
     w, error = rng.normal(3.0, 2.0, (6, q))[group], rng.uniform(0.3, 1.0, (6, q))[group]
     z = rng.normal(1.0, 1.5, (n, k)) + 0.3 * group[:, None]
-    y_err: Any = rng.uniform(0.5, 1.5, 6)[group] if noise in ("auto", "additive") else rng.uniform(0.5, 1.5, n)
+    y_err: Any = (
+        rng.uniform(0.5, 1.5, 6)[group] if noise in ("auto", "additive") else rng.uniform(0.5, 1.5, n)
+    )
     return {
         "X": np.column_stack([w, z]),
         "y": 5.0 + w.sum(axis=1) - z.sum(axis=1) + rng.normal(size=n),
@@ -43,7 +45,11 @@ def make_rows(noise: str, q: int, k: int, frequencies: bool, seed: int = 0) -> d
 
 def problem_of(rows: dict[str, Any], noise: str, **params: Any) -> Problem:
     noise = "scaled" if noise == "none" else noise
-    settings: dict[str, Any] = {"coef_prior": Normal(), "intercept_prior": Normal(), "weight_type": "frequency"}
+    settings: dict[str, Any] = {
+        "coef_prior": Normal(),
+        "intercept_prior": Normal(),
+        "weight_type": "frequency",
+    }
     model = BayesianErrorsInVariablesRegressor(noise=noise, **settings | params)
     of_features = {"X_err": rows["X_err"], "X_err_groups": rows["group"]}
     return settled(
@@ -63,7 +69,9 @@ def dense_log_evidence(problem: Problem, of_means: StructuralProblem, point: Arr
     m, s, T, scatter, _ = (value[0] for value in every.psi(point[None]))
     if problem.noise.combined:  # in units of a typical error, which each problem has its own of
         m, s, T, scatter, _ = (value[0] for value in of_means.psi(point[None]))
-    multiple, added = (s, scatter) if problem.noise.multiplies else (1.0, s if problem.noise.scatters else 0.0)
+    multiple, added = (
+        (s, scatter) if problem.noise.multiplies else (1.0, s if problem.noise.scatters else 0.0)
+    )
     variance = (multiple * error) ** 2 + added**2
     G, (n, k), q = group.max() + 1, z.shape, every.n_noisy
     first = np.array([np.flatnonzero(group == g)[0] for g in range(G)])
