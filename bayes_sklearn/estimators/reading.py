@@ -42,7 +42,7 @@ from ..priors.base import (
 )
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import HalfNormal, HalfStudentT
-from .errors.factors import check_common, freedom_of, known_instead, likely_errors
+from .errors.factors import check_noise, freedom_of, known_instead, likely_errors
 from .fitting import Specification
 from .groups.given import group_settings, grouped
 
@@ -166,7 +166,6 @@ def read(
         before=before,
         scattered=noise.scatters and not batch,
     )
-    _check_noise(noise, errors, likelihood)
     check_shared_errors(likelihood, feature_errors)
     limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
     of_features = resolve_feature_errors(
@@ -178,7 +177,7 @@ def read(
         X=table if columns.features is None else table[:, columns.features],
         **feature_errors,
     )
-    check_common(noise, errors, of_features, likelihood)
+    check_noise(noise, errors, of_features, likelihood)
     if batch:
         check_measured(of_features)
     groups, members = grouped(model, X, columns, of_features, correlated, batch=batch)
@@ -187,20 +186,6 @@ def read(
     data = _without_gaps(data, unknown, likelihood)
     data = data._replace(errors=with_correlated(correlated, data))
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
-
-
-def _check_noise(noise: Noise, errors: TargetErrors, likelihood: Likelihood) -> None:
-    """Refuse kinds of noise that do not go with what is known of the target's errors."""
-    if errors.weight_type == "precision" and noise.only_scatters:
-        raise ValueError(
-            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
-            " up to a factor only: use noise='scaled', or give y_err."
-        )
-    if not noise.has_scale and errors.kind == "none" and likelihood.has_noise_scale:
-        raise ValueError(
-            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
-            " with weight_type='counts', or count_column); or use noise='scaled'."
-        )
 
 
 def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Likelihood) -> TrainingData:

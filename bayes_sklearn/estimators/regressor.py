@@ -288,11 +288,8 @@ class BayesianErrorsInVariablesRegressor(
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.inference = inference
-        self.draws = draws
-        self.chains = chains
-        self.nuts_kwargs = nuts_kwargs
-        self.random_state = random_state
-        self.verbose = verbose
+        self.draws, self.chains, self.nuts_kwargs = draws, chains, nuts_kwargs
+        self.random_state, self.verbose = random_state, verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

@@ -353,13 +353,6 @@ def _settled(
             "x_distribution='mixture' chooses its number of components by the data, which is no model to draw data"
             " from: use x_distribution=Mixture(n_components=2), say."
         )
-    if data.feature_errors is not None and (
-        specification.error_freedom is not None or specification.noise.of_features
-    ):
-        raise ValueError(
-            "Simulated features have errors as stated: audit the model without x_error_dof, and with another noise"
-            " than 'common'."
-        )
     counted = errors.counts is not None and not likelihood.counted
     if targets == "binomial" and not (counted and likelihood.is_normal):
         raise ValueError(

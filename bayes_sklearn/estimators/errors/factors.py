@@ -1,4 +1,7 @@
-"""Errors of features that are known up to a factor: the one that all errors have, or what replicates leave open."""
+"""What noise goes with which errors, and errors of features that are known up to a factor.
+
+It is the one that all errors have, or what replicates leave open. Equations (n) are those of ``docs/maths.md``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from ...measurements.feature_errors import FeatureErrors
 from ...measurements.messages import shown
 from ...measurements.target_errors import TargetErrors
 
-__all__ = ["check_common", "freedom_of", "known_instead", "likely_errors"]
+__all__ = ["check_noise", "freedom_of", "known_instead", "likely_errors"]
 
 Array = NDArray[np.float64]
 
@@ -25,10 +28,20 @@ Array = NDArray[np.float64]
 _KNOWN = 1e8
 
 
-def check_common(
+def check_noise(
     noise: Noise, errors: TargetErrors, of_features: FeatureErrors | None, likelihood: Likelihood
 ) -> None:
-    """Refuse one factor for all errors where some are not stated."""
+    """Refuse kinds of noise that do not go with what is known of errors."""
+    if errors.weight_type == "precision" and noise.only_scatters:
+        raise ValueError(
+            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
+            " up to a factor only: use noise='scaled', or give y_err."
+        )
+    if not noise.has_scale and errors.kind == "none" and likelihood.has_noise_scale:
+        raise ValueError(
+            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
+            " with weight_type='counts', or count_column); or use noise='scaled'."
+        )
     if not noise.of_features or not likelihood.has_noise_scale:
         return
     if errors.kind != "standard_error" or errors.weight_type == "precision":
