@@ -132,10 +132,7 @@ class Simulation:
         if problem.has_noise_scale:
             priors["noise_prior"] = problem.noise_prior
         if problem.feature_errors is not None and not problem.feature_errors_known:
-            raise ValueError(
-                "Simulated features have errors as stated: check the model without x_error_dof, and with another"
-                " noise than 'common'."
-            )
+            raise ValueError("Simulated features have errors as stated: not x_error_dof, nor noise='common'.")
         for name, prior in priors.items():
             if isinstance(prior, Flat) and not (name == "intercept_prior" and self._shifts):
                 raise ValueError(
