@@ -16,8 +16,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.fitting import fit_shares
+from ..estimators.parameters import untouched_on_error
 from ..estimators.partial_fit import why_rows_are_needed
-from ..estimators.reading import sampler_settings, untouched_on_error
+from ..estimators.reading import sampler_settings
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.columns import find_column
 from .block_sums import SharesInBlocks, settle_weights, summarise

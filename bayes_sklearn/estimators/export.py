@@ -102,7 +102,7 @@ class ExportMixin:
             ``mu + Gamma z``, z the exact features ``X_exact`` about their mean, in units of their spread, with scales
             ``x_scale`` (several features: scales and correlations ``x_root``); the measured ones are the observed
             ``X``. Rows of a frequency above one are repeated. With ``X_err_groups`` both have one value for each
-            ``reading``, distributed about ``mu + Gamma z`` at the mean z of its rows. Under `PoweredCorrelation` coefficients follow from
+            ``reading``, distributed at the mean z of its rows. Under `PoweredCorrelation` coefficients follow from
             ``signal``, what the true features explain of the target, in its unit (several: along the root of their
             covariance), and ``slope``, the slopes in the exact features alone. Of readings that are limits the
             potential ``limits_of_readings`` is the log probability of lying beyond them; without errors they are
@@ -263,6 +263,9 @@ class ExportMixin:
         variables |= {
             name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.further.items()
         }
+        factor = None if draws.true_features is None else draws.true_features.error_factor
+        if factor is not None:
+            variables["x_error_factor"] = ((*_SAMPLED, "noisy"), draws.split(factor.copy()))
         variables |= self._of_groups(draws)
         if self._fitted.posterior.chains is not None:
             # As `readable_model` calls them.

@@ -323,10 +323,11 @@ def _warn_of_shared_readings(fitted: Fit, names: NDArray[np.object_]) -> None:
     found = looks_shared(rows, errors, problem.standard_error)
     if found is not None:
         n, count = found
+        named = ", ".join(map(shown, names[errors.noisy][:3]))
         warn(
-            f"{n} rows have {count} readings of {', '.join(map(shown, names[errors.noisy][:3]))}, and targets of one"
-            " reading go together by more than chance: as if each was measured once, for many rows. That is one error,"
-            " not many, and intervals of the slope are too narrow: give X_err_groups, labels of what was measured.",
+            f"{n} rows have {count} readings of {named}, and targets of one reading go together by more than chance, as"
+            " where each was measured once for many rows. That is one error, not many, and the slope's interval is too"
+            " narrow: give X_err_groups, labels of what was measured.",
         )
 
 
@@ -405,7 +406,9 @@ def _warn_if_no_fit(found: ChiSquare) -> None:
 def _warn_if_errors_too_small(model: FittedModel) -> None:
     """Warn where known errors had to be multiplied by a lot."""
     noise, posterior = model.noise_model.noise, model.posterior
-    if not noise.multiplies or model.noise_model.kind == "none" or not model.likelihood.has_noise_scale:
+    if not noise.multiplies or noise.of_features or not model.likelihood.has_noise_scale:
+        return
+    if model.noise_model.kind == "none":
         return
     multiple = float(posterior.weights @ posterior.noise_scale)
     if multiple > 2.5:

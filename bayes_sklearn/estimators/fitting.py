@@ -31,7 +31,7 @@ from ..likelihoods.additive import NormalLikelihood
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import Noise
 from ..likelihoods.parameters import Auxiliary
-from ..measurements.compressed import Compressed, Rows, taken
+from ..measurements.compressed import Compressed, Rows
 from ..measurements.correlated.shared_readings import Readings, readings_of
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.groups.labels import Groupings
@@ -39,6 +39,7 @@ from ..measurements.messages import warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 from ..priors.base import ScalePrior
+from .errors.factors import likely_errors
 from .groups.beside_errors import rough_coefficients, ungrouped, with_levels
 
 Array = NDArray[np.float64]
@@ -78,6 +79,8 @@ class Specification:
     """How rows hang together; None: they do not."""
     group_prior: ScalePrior | None = None
     """Of the standard deviation of each kind of the groups' effects."""
+    error_freedom: Array | None = None
+    """(q,) degrees of freedom with which each feature's errors are known; None: outright."""
     correlated: Correlated | None = None
     """What errors of the target have in common from row to row; None: nothing."""
 
@@ -117,7 +120,7 @@ class Specification:
             **self.priors,
         )
         if self.feature_errors is not None:
-            found = replace(found, outliers=self.outliers)
+            found = replace(found, outliers=self.outliers, error_freedom=self.error_freedom)
         if self.groupings is not None and self.group_prior is not None:
             found = found.grouped(self.groupings, self.group_prior)
         if rows.limits is not None:
@@ -162,6 +165,20 @@ def fit(
     ValueError
         Where the posterior is improper, or no engine (that is asked for) can take the problem.
     """
+    factor, likely, of_features = likely_errors(model.noise, rows, errors, model.feature_errors)
+    if factor == 1.0:
+        return _fit(rows, errors, model, inference, settings)
+    state = None if model.state is None else model.state.with_error(factor)
+    found = _fit(rows, likely, replace(model, feature_errors=of_features, state=state), inference, settings)
+    problem = replace(
+        found.problem, feature_errors=model.feature_errors, standard_error=errors.standard_error
+    )
+    return found._replace(problem=problem, posterior=found.posterior.at_factor(factor))
+
+
+def _fit(
+    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
+) -> Fit:
     counts = errors.counts
     if counts is not None and model.takes_fitted_errors:
         return fit_shares(SharesInMemory(rows, counts, model), model, inference, settings)
@@ -182,8 +199,7 @@ def fit(
 
 def _warn_of_shares_outside(posterior: Posterior, outside: Outside, pooled: float) -> None:
     """Warn where a line is surely and notably below 0 or above 1 at rows of the fit."""
-    # A line is no model of shares where it lies outside 0 to 1 by more than so many of its standard deviations, and
-    # more than this part of the pooled share (or of the failures, if these are fewer).
+    # By more than so many standard deviations, and this part of the pooled share (or the failures, if fewer).
     surely, notably = 2.0, 0.05
     if outside.x is None:
         return
@@ -277,9 +293,18 @@ def _with_feature_errors(
         else:
             naive = solve(without, engine_of, replace(settings, nodes=1024)).mean[1:].copy()
     hidden = spread >= 0.3 * own  # too little is known of the reliability
-    hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
+    hidden[true.noisy] |= _likely(errors, posterior).exceed(every[:, true.noisy], rows.frequency)
     attenuation = Attenuation(naive, reliability, own, spread, hidden)
     return Fit(problem, posterior, engine, count_errors, attenuation)
+
+
+def _likely(errors: FeatureErrors, posterior: Posterior) -> FeatureErrors:
+    """Return errors of features as they are found, where they are known up to a factor."""
+    true = posterior.true_features
+    if not isinstance(true, TrueFeatures) or true.error_factor is None:
+        return errors
+    factor = posterior.weights @ true.error_factor
+    return replace(errors, covariance=errors.covariance * factor[:, None] * factor)
 
 
 def settle(
@@ -402,7 +427,7 @@ def _given_the_others(
     """
     problem, posterior, errors = fitted.problem, fitted.posterior, read.errors
     q, weights, unit = len(errors.noisy), posterior.weights, true.x_scale[true.noisy]
-    errors = errors.take(used)
+    errors = _likely(errors, posterior).take(used)
     T = unit[:, None] * unit * np.tensordot(weights, true.variance, axes=1)
     covariance = T + errors.covariance
     if not problem.likelihood.is_normal:

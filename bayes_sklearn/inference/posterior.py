@@ -210,6 +210,13 @@ class Posterior:
         shift = np.append(true.y_mean, np.zeros(true.n_features))
         return model.mapped(matrix, shift, 1.0, true.x_mean), true.y_scale**2 * feature_error
 
+    def at_factor(self, factor: float) -> Posterior:
+        """Return the posterior whose noise scale, and factor of features' errors, is so many times this one's."""
+        true = self.true_features
+        if isinstance(true, TrueFeatures) and true.error_factor is not None:
+            true = replace(true, error_factor=factor * true.error_factor)
+        return replace(self, noise_scale=factor * self.noise_scale, true_features=true)
+
     def sharing(self, scale: Array) -> Posterior:
         """Return the posterior of measurements, whose errors' covariances with the features' are multiplied, (G,)."""
         true = self.true_features

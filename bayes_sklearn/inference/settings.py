@@ -1,4 +1,4 @@
-"""What engines are told, and how they refuse their own solution."""
+"""What engines are told, how they refuse their own solution, and noise that some can't take."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..likelihoods.base import Likelihood
 from .posterior import Posterior
+from .problem import Problem
 
-__all__ = ["NotTrusted", "SamplerSettings"]
+__all__ = ["NotTrusted", "SamplerSettings", "without_noise"]
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,15 @@ class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller 
         super().__init__(reason)
         self.posterior = posterior
         self.remedy = remedy
+
+
+def without_noise(problem: Problem, method: str = "normal_parts") -> str | None:
+    """Return why errors of features can't go with the target's, or None; `method` says what parts the noise has."""
+    errors, likelihood = problem.feature_errors, problem.likelihood
+    if errors is None or errors.with_target is None:
+        return None
+    if not likelihood.has_noise_scale:
+        return f"Xy_cov goes with noise that is added to the line, and {likelihood!r} has none"
+    if getattr(type(likelihood), method) is getattr(Likelihood, method):
+        return f"Xy_cov goes with noise that is a mixture of normal distributions, and {likelihood!r} has no {method}"
+    return None

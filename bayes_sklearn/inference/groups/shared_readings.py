@@ -49,12 +49,12 @@ class Within:
         kinds = variance if scatters else np.ones(len(y))
         weight = apart.frequency if scatters else apart.frequency / variance
         root = np.sqrt(weight)
-        about = np.linalg.lstsq(root[:, None] * z, root * y)[0]
+        about = np.asarray(np.linalg.lstsq(root[:, None] * z, root * y)[0], dtype=np.float64)
         left = y - z @ about
         square_error, kind = np.unique(kinds, return_inverse=True)
 
         def summed(values: Array) -> Array:
-            return np.bincount(kind, weight * values, len(square_error))
+            return np.asarray(np.bincount(kind, weight * values, len(square_error)), dtype=np.float64)
 
         k, (copies, group) = z.shape[1], (apart.copies, apart.group)
         gram, right = np.empty((len(square_error), k, k)), np.empty((len(square_error), k))
@@ -62,7 +62,7 @@ class Within:
             right[:, a] = summed(z[:, a] * left)
             for b in range(a + 1):
                 gram[:, a, b] = gram[:, b, a] = summed(z[:, a] * z[:, b])
-        counts = np.bincount(kind, apart.frequency, len(square_error))
+        counts = np.asarray(np.bincount(kind, apart.frequency, len(square_error)), dtype=np.float64)
         counts -= np.bincount(kind[np.unique(group, return_index=True)[1]], minlength=len(square_error))
         log_constant = -0.5 * float(np.log(copies).sum())
         if not scatters:

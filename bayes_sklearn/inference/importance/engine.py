@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from ...likelihoods.base import Likelihood
 from ...measurements.compressed import taken
 from ...measurements.correlated.shared_readings import readings_of
+from ...measurements.feature_errors import FeatureErrors
 from ...measurements.missing import told_by
 from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
@@ -29,7 +29,7 @@ from ..numerics.importance_sampling import Sample
 from ..posterior import Posterior
 from ..problem import RESOLUTION, Problem
 from ..propriety import check_proper
-from ..settings import NotTrusted, SamplerSettings
+from ..settings import NotTrusted, SamplerSettings, without_noise
 from ..structural.mixture import MixtureProblem
 from ..structural.model import StructuralProblem
 from ..structural.normal_equations import (
@@ -69,24 +69,13 @@ def why_not(problem: Problem) -> str | None:
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
-    if errors is not None and errors.groups is not None and not integrates(problem):
+    if not problem.feature_errors_known and not integrates(problem):
         return (
-            f"beside rows that share a reading (X_err_groups) it takes Normal and Flat priors and"
-            f" PoweredCorrelation, not coef_prior={problem.coef_prior!r}, intercept_prior={problem.intercept_prior!r}"
+            "noise='common' and x_error_dof go with the normal likelihood, and true features that are normal"
         )
+    if errors is not None and errors.groups is not None and not integrates(problem):
+        return "beside rows that share readings (X_err_groups) priors are Normal, Flat or PoweredCorrelation"
     return without_noise(problem)
-
-
-def without_noise(problem: Problem, method: str = "normal_parts") -> str | None:
-    """Return why errors of features can't go with the target's, or None; `method` says what parts the noise has."""
-    errors, likelihood = problem.feature_errors, problem.likelihood
-    if errors is None or errors.with_target is None:
-        return None
-    if not likelihood.has_noise_scale:
-        return f"Xy_cov goes with noise that is added to the line, and {likelihood!r} has none"
-    if getattr(type(likelihood), method) is getattr(Likelihood, method):
-        return f"Xy_cov goes with noise that is a mixture of normal distributions, and {likelihood!r} has no {method}"
-    return None
 
 
 def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
@@ -194,10 +183,8 @@ class Units(NamedTuple):
 
 def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     """Return the problem in the engine's own terms."""
-    if problem.feature_errors is None:
-        raise ValueError("No feature has an error.")
     scaling, unmeasured = problem.scaling, problem.unmeasured
-    rows, errors, own, apart = readings_of(problem.rows, problem.feature_errors, problem.standard_error)
+    rows, errors, own, apart = readings_of(problem.rows, _errors_of(problem), problem.standard_error)
     used = slice(None) if rows.frequency is None else rows.used
     errors = errors.take(used)
     p, noisy = rows.n_features, errors.noisy
@@ -251,6 +238,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         cross_covariance=with_target,
         standard_error=error,
         noise=problem.noise,
+        error_freedom=problem.error_freedom,
         log_prior_scatter=(
             ScatterPrior(problem.scatter_unit).log_density if problem.noise.combined else None
         ),
@@ -279,7 +267,7 @@ def _resolution(problem: Problem) -> float:
 def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
     """Return the coefficients' prior in the engine's units."""
     prior, p = problem.coef_prior, problem.rows.n_features
-    noisy, unit = problem.feature_errors.noisy, units.noisy  # type: ignore[union-attr]
+    noisy, unit = _errors_of(problem).noisy, units.noisy
     exact = np.setdiff1d(np.arange(p), noisy)
     parameters = prior.check("coef_prior", p)
     mean, sd = prior.gaussian_like("coef_prior", p)
@@ -319,10 +307,7 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
 
 def units_of(problem: Problem) -> Units:
     """Return units in which features spread by one."""
-    state, scaling, errors = problem.state, problem.scaling, problem.feature_errors
-    if errors is None:
-        raise ValueError("No feature has an error.")
-    noisy = errors.noisy
+    state, scaling, noisy = problem.state, problem.scaling, _errors_of(problem).noisy
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     deviation = (problem.prior_units or state).standard_deviation[:-1] / scaling.x_scale
     if problem.outliers and problem.prior_units is None:
@@ -340,10 +325,7 @@ def units_of(problem: Problem) -> Units:
 
 def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Posterior:
     """Return the nodes as a posterior of B, with the true features' distribution beside it."""
-    errors, p = problem.feature_errors, problem.rows.n_features
-    if errors is None:
-        raise ValueError("No feature has an error.")
-    unit = units.noisy
+    errors, p, unit = _errors_of(problem), problem.rows.n_features, units.noisy
     # (mu_j, Gamma_j.) and (alpha, beta) to (1, z) from (1, (z - origin) / unit).
     own = np.diag(np.append(1.0, 1.0 / units.exact))
     own[0, 1:] = -units.origin / units.exact
@@ -363,6 +345,7 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         x_scale=np.ones(p),
         y_mean=0.0,
         y_scale=1.0,
+        error_factor=nodes.error_factor,
     )
     location, factors, _ = true.coefficients()
     return Posterior(
@@ -398,9 +381,7 @@ def mixture_posterior(
     problem: Problem, mixture: MixtureProblem, points: Array, weights: Array, units: Units
 ) -> Posterior:
     """Return points of which no parameter integrates out as a posterior of B, with the true features beside it."""
-    errors = problem.feature_errors
-    if errors is None:
-        raise ValueError("No feature has an error.")
+    errors = _errors_of(problem)
     parts, (z, w, y) = mixture.taken_apart(points), mixture.center
     geometry = weights @ np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
     # From lines about the means to lines at zero.
@@ -454,6 +435,12 @@ def mixture_posterior(
         geometry=_geometry(problem, geometry),
         auxiliary=further,
     )
+
+
+def _errors_of(problem: Problem) -> FeatureErrors:
+    if problem.feature_errors is None:
+        raise ValueError("No feature has an error.")
+    return problem.feature_errors
 
 
 def _no_covariance(problem: Problem, points: Array) -> SharedBasis:

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
-from ..structural.model import MEAN_SCALE, Conditional, StructuralProblem
+from ..structural.model import MEAN_SCALE, Conditional, Psi, StructuralProblem
 from ..structural.rows import cholesky, forward, pairs
+from ..structural.true_covariance import coordinates_of
 
 Array = NDArray[np.float64]
 
@@ -137,7 +138,7 @@ class Following:
         problem = self.problem
         if problem.within is None or not (problem.noise.has_scale and problem.within.tells_noise):
             return None
-        return float(problem.guess()[0][problem.n_noisy]), float((2.0 * problem.within.n_rows) ** -0.5)
+        return float(first_guess(problem)[0][problem.n_noisy]), float((2.0 * problem.within.n_rows) ** -0.5)
 
     @property
     def _unit(self) -> float:
@@ -156,19 +157,22 @@ class Following:
         """Return about the variance of the target that the true features explain and the measured ones don't."""
         psi = self.problem.psi(points)
         pushed = (psi.T @ psi.m[:, :, None])[:, :, 0]
-        through = np.linalg.solve(self._total(psi.T), pushed[:, :, None])[:, :, 0]
+        through = np.linalg.solve(self._total(psi), pushed[:, :, None])[:, :, 0]
         return np.maximum(((psi.m - through) * pushed).sum(axis=1), 0.0)
 
-    def _total(self, T: Array) -> Array:
+    def _total(self, psi: Psi) -> Array:
         """Return T + U; far away a correlation is one in all digits."""
+        T, error = psi.T, self.error
+        if self.problem.n_factors and psi.error_factor is not None:
+            error = error * psi.error_factor[:, :, None] * psi.error_factor[:, None]
         alone = 1e-12 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] * np.eye(T.shape[1])
-        return np.asarray(T + self.error + alone)
+        return np.asarray(T + error + alone)
 
     def _given_spread(self, points: Array) -> tuple[Array, Array]:
         """Return the Gaussian of m given the rest: its mean in units of its root, (G, 1, q), and its precision's."""
         psi, slopes = self.problem.psi(points), self.problem.slopes
         scale = np.sqrt(self.about) / self._unit if self.problem.multiplies else 1.0
-        inverse = np.linalg.inv(self._total(psi.T))
+        inverse = np.linalg.inv(self._total(psi))
         share = psi.T @ inverse
         # Of T m = (T + U) b - c.
         known = (psi.T @ self.slope) - scale * (share @ self.with_target)
@@ -207,6 +211,8 @@ class StructuralNodes:
     """(geometries,) posterior probabilities of the coefficients' prior's geometries."""
     n_evaluations: int
     """Points at which the rows were passed over, those of the search for the mode included."""
+    error_factor: Array | None = None
+    """(G, q) what the stated errors of the noisy features are multiplied by; None: they are known."""
 
 
 def solve_structural(
@@ -252,18 +258,82 @@ def solve_structural(
         starts,
         n_nodes,
         rng,
-        images=_as_matrices(signs(problem, following.flips & np.any(near, axis=0))),
+        images=_as_matrices(problem.signs(following.flips & np.any(near, axis=0))),
         widen=lambda points, log_weights, component: _folded(following, points, log_weights, component),
     )
     found = found._replace(points=np.concatenate(everywhere))
+    psi = problem.psi(found.points)
     return StructuralNodes(
         found,
-        *problem.psi(found.points),
+        psi.m,
+        psi.noise_scale,
+        psi.T,
+        psi.scatter,
+        psi.tau,
         theta=np.concatenate([part.theta for part in conditionals]),
         theta_root=np.concatenate([part.theta_root for part in conditionals]),
         geometry=found.weights @ np.concatenate([part.geometry for part in conditionals]),
         n_evaluations=n_search + len(found.points),
+        error_factor=psi.error_factor,
     )
+
+
+def first_guess(
+    problem: StructuralProblem, related: bool = True, scattered: bool = True
+) -> tuple[Array, Array]:
+    """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments.
+
+    Parameters
+    ----------
+    problem : StructuralProblem
+    related : bool, default=True
+        Whether the true features have to do with the target: where errors are large, a density may have a
+        second mode where they have not.
+    scattered : bool, default=True
+        Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
+    """
+    q, total = problem.n_noisy, max(float(problem.weights[-1]), 1.0)
+    (spread, errors), slope = problem.moments, problem.gathered.reference.m
+    # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
+    # larger by far than one that is nothing, as much as they would hide.
+    values, vectors = np.linalg.eigh(spread[:q, :q])
+    whiten = vectors / np.sqrt(values)
+    left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
+    root = vectors * np.sqrt(values) @ turn
+    hidden = np.clip(0.25 * (1.0 - left), 1.0, max(1.0, 1.0 / float(values.min())))
+    T = root * np.maximum(left, 0.1 * hidden) @ root.T
+    m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
+    about = problem.residual_variance
+    residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
+    t, zeta = coordinates_of(T)
+    s, known, least = np.empty(0), errors[-2] / problem.typical_share, np.sqrt(residual / total)
+    residual /= problem.typical_share
+    if problem.within is not None and problem.within.tells_noise:
+        residual = problem.within.variance * (known if problem.noise.only_multiplies else 1.0)
+        residual = max(residual, problem.resolution**2)
+    if problem.noise.only_scatters:
+        s = np.sqrt([max(residual - known, 0.1 * residual)])
+    elif problem.noise.only_multiplies:
+        s = np.sqrt([residual / max(known, np.finfo(np.float64).tiny)])
+    elif problem.noise.combined:
+        s = np.sqrt([residual])
+    logs = []
+    if problem.noise.combined:
+        excess = max(residual - known, 0.0) if scattered else 0.0
+        logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
+    wide = [0.7] * len(logs)
+    if problem.error_freedom is not None:
+        logs += [0.0] * problem.n_factors
+        wide += [*np.sqrt(0.5 / problem.error_freedom[np.isfinite(problem.error_freedom)])]
+    if problem.slopes.log_scale is not None:
+        reference = problem.gathered.reference
+        found = problem.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
+        found = found if problem.slopes.on_signal else np.append(m, found)
+        logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
+        wide.append(0.7)
+    one = 1.0 / np.sqrt(2.0 * total)
+    scale = np.concatenate([least / t, one * s, one * t, np.full(len(zeta), 2.0 * one), wide])
+    return np.concatenate([m, s, t, zeta, logs]), scale
 
 
 def _starts(following: Following) -> tuple[list[Component], int]:
@@ -282,16 +352,18 @@ def _starts(following: Following) -> tuple[list[Component], int]:
         return problem.log_density(points) + log_volume
 
     ways = [(True, True), (False, True)] + [(True, False)] * problem.noise.combined
-    guesses = [Component(center, np.diag(scale)) for center, scale in (problem.guess(*way) for way in ways)]
+    guesses = [
+        Component(center, np.diag(scale)) for center, scale in (first_guess(problem, *way) for way in ways)
+    ]
     guesses = [following.component(guess) for guess in guesses]
-    images = signs(problem, following.flips)
+    signs = problem.signs(following.flips)
     modes = list[Component]()
 
     # A search so near to a mode that is known is about to end there.
     same = 1.0
 
     def known(center: Array) -> bool:
-        return any(_distance(mode, center * images) < same for mode in modes)
+        return any(_distance(mode, center * signs) < same for mode in modes)
 
     for guess in guesses:
         mode = Component(*find_mode(log_density, guess.center, guess.root, known)[:2])
@@ -310,7 +382,7 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     # A second mode is another one so many standard deviations away, and counts if it is lighter by no more (in logs).
     far = 2.0
     for other in order[1:]:
-        apart = _distance(best, modes[other].center * images) > far
+        apart = _distance(best, modes[other].center * signs) > far
         if apart and weights[order[0]] - weights[other] < light:
             starts.append(modes[other])
     # So much lower is the density of a shoulder that is still worth covering.
@@ -335,36 +407,10 @@ def _folded(following: Following, points: Array, log_weights: Array, component: 
     # Scales less than so many standard deviations away from zero are covered down to zero.
     nearest = 5.0
     close = np.abs(component.center) < nearest * component.scale
-    flipped = signs(following.problem, following.flips & close)
-    images = (points * flipped[:, None, :]).reshape(-1, points.shape[1])
-    return fitted(images, np.tile(log_weights, len(flipped)), component)
+    signs = following.problem.signs(following.flips & close)
+    images = (points * signs[:, None, :]).reshape(-1, points.shape[1])
+    return fitted(images, np.tile(log_weights, len(signs)), component)
 
 
-def signs(problem: StructuralProblem, flip: NDArray[np.bool_]) -> Array:
-    """Return the signs that take a point to its images under changes of the signs of s and t.
-
-    Parameters
-    ----------
-    problem : StructuralProblem
-    flip : ndarray of shape (d,)
-        Which columns may change; only those of s and t count.
-
-    Returns
-    -------
-    ndarray of shape (images, d)
-    """
-    q, noise = problem.n_noisy, problem.noise
-    flip_noise = noise.has_scale and flip[q]
-    choices = [[1.0, -1.0] if can else [1.0] for can in (flip_noise, *flip[problem.spread_columns])]
-    flips = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 1 + q)
-    found = np.ones((len(flips), problem.size))
-    if noise.has_scale:
-        found[:, q] = flips[:, 0]
-    found[:, problem.spread_columns] = flips[:, 1:]
-    row, column = np.tril_indices(q, -1)
-    found[:, problem.correlation_columns] = flips[:, 1 + row] * flips[:, 1 + column]
-    return found
-
-
-def _as_matrices(flips: Array) -> Array:
-    return flips[:, :, None] * np.eye(flips.shape[1])
+def _as_matrices(signs: Array) -> Array:
+    return signs[:, :, None] * np.eye(signs.shape[1])

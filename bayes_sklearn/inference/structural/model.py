@@ -24,12 +24,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from ...likelihoods.noise import SCALED, Noise
 from ..groups.shared_readings import Within
 from .normal_equations import HeadPrior, LogDensity, NormalEquations, SlopePrior
 from .rows import GatheredRows, Reference, pairs, upper
-from .true_covariance import coordinates_of, likely_covariance, log_prior, true_covariance
+from .true_covariance import log_prior, true_covariance
 
 Array = NDArray[np.float64]
 
@@ -51,6 +52,8 @@ class Psi(NamedTuple):
     """(G,) noise "auto": what is added to s times the known errors; else 0."""
     tau: Array
     """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
+    error_factor: Array | None = None
+    """(G, q) what the stated errors of the noisy features are multiplied by; None: they are known."""
 
 
 class Conditional(NamedTuple):
@@ -72,8 +75,9 @@ class StructuralProblem:
 
     Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), t (q), zeta
     (q (q - 1) / 2), which make T (`true_covariance`), the log of the scatter over the rest of the noise (noise "auto"
-    alone) and log tau (1, none where it is not learned). s and t are signed: with them at zero the density is smooth.
-    Every point has images of the same density; densities are those on s, t >= 0. Under noise "auto" the
+    alone), logs of factors of the features' errors (q, where these are not known) and log tau (1, where it is
+    learned). s and t are signed: with them at zero the density is smooth.
+    Every point has images of the same density (`signs`); densities are those on s, t >= 0. Under noise "auto" the
     column of s holds what the data tell best, the noise of a row with the root mean square error.
     """
 
@@ -115,10 +119,11 @@ class StructuralProblem:
     """(q, q) mean of U over the cells that tell something; None: over all rows."""
     likely: Array | None = None
     """(n, q) w with likely values in the place of those that hardly tell: of what is found first; None: w."""
-    together: bool = False
-    """Whether s multiplies the errors of features, too, (79); none then goes with the target's."""
+    error_freedom: Array | None = None
+    """(q,) degrees of freedom with which errors are known up to a factor for each feature, (80), infinite where they
+    are known; None: all are."""
     within: Within | None = None
-    """Rows that are means of several: what these say beside, (84); errors of y are those of one. None: they are not."""
+    """What rows that are means of several leave out, (84); errors of y are those of one. None: they are not."""
 
     @property
     def n_noisy(self) -> int:
@@ -133,7 +138,12 @@ class StructuralProblem:
     @property
     def n_logs(self) -> int:
         """How many columns of points are logs: the last ones."""
-        return self.noise.combined + (self.slopes.log_scale is not None)
+        return self.noise.combined + self.n_factors + (self.slopes.log_scale is not None)
+
+    @property
+    def n_factors(self) -> int:
+        """How many columns of points are logs of factors of the features' errors."""
+        return 0 if self.error_freedom is None else int(np.isfinite(self.error_freedom).sum())
 
     @property
     def multiplies(self) -> bool:
@@ -169,7 +179,11 @@ class StructuralProblem:
             noise_scale, scatter = rest / self.typical_error, rest * logs[:, 0]
         tau = nothing + 1.0 if self.slopes.log_scale is None else logs[:, -1]
         T = true_covariance(points[:, self.spread_columns], points[:, self.correlation_columns], q)
-        return Psi(points[:, :q], noise_scale, T, scatter, tau)
+        factor = np.repeat(noise_scale[:, None], q, axis=1) if self.noise.of_features else None
+        if self.error_freedom is not None:
+            factor, first = np.ones((len(points), q)), int(self.noise.combined)
+            factor[:, np.isfinite(self.error_freedom)] = logs[:, first : first + self.n_factors]
+        return Psi(points[:, :q], noise_scale, T, scatter, tau, factor)
 
     @property
     def n_linear(self) -> int:
@@ -192,49 +206,29 @@ class StructuralProblem:
         """Rows that are passed over for each point: as many as have errors of their own."""
         return len(self.gathered.counts)
 
-    def guess(self, related: bool = True, scattered: bool = True) -> tuple[Array, Array]:
-        """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments.
+    def signs(self, flip: NDArray[np.bool_]) -> Array:
+        """Return the signs that take a point to its images under changes of the signs of s and t.
 
         Parameters
         ----------
-        related : bool, default=True
-            Whether the true features have to do with the target: where errors are large, a density may have a
-            second mode where they have not.
-        scattered : bool, default=True
-            Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
+        flip : ndarray of shape (d,)
+            Which columns may change; only those of s and t count.
+
+        Returns
+        -------
+        ndarray of shape (images, d)
         """
-        q, total = self.n_noisy, max(float(self.weights[-1]), 1.0)
-        (spread, errors), slope = self.moments, self.gathered.reference.m
-        T = likely_covariance(spread[:q, :q], errors[pairs(q)])
-        m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
-        about = self.residual_variance
-        residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
-        t, zeta = coordinates_of(T)
-        s, known, least = np.empty(0), errors[-2] / self.typical_share, np.sqrt(residual / total)
-        residual /= self.typical_share
-        if self.within is not None and self.within.tells_noise:
-            residual = self.within.variance * (known if self.noise.only_multiplies else 1.0)
-            residual = max(residual, self.resolution**2)
-        if self.noise.only_scatters:
-            s = np.sqrt([max(residual - known, 0.1 * residual)])
-        elif self.noise.only_multiplies:
-            s = np.sqrt([residual / max(known, np.finfo(np.float64).tiny)])
-        elif self.noise.combined:
-            s = np.sqrt([residual])
-        logs = []
-        if self.noise.combined:
-            excess = max(residual - known, 0.0) if scattered else 0.0
-            logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
-        if self.slopes.log_scale is not None:
-            reference = self.gathered.reference
-            found = self.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
-            found = found if self.slopes.on_signal else np.append(m, found)
-            logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
-        one = 1.0 / np.sqrt(2.0 * total)
-        scale = np.concatenate(
-            [least / t, one * s, one * t, np.full(len(zeta), 2.0 * one), np.full(len(logs), 0.7)]
-        )
-        return np.concatenate([m, s, t, zeta, logs]), scale
+        q = self.n_noisy
+        flip_noise = self.noise.has_scale and flip[q]
+        choices = [[1.0, -1.0] if can else [1.0] for can in (flip_noise, *flip[self.spread_columns])]
+        flips = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 1 + q)
+        signs = np.ones((len(flips), self.size))
+        if self.noise.has_scale:
+            signs[:, q] = flips[:, 0]
+        signs[:, self.spread_columns] = flips[:, 1:]
+        row, column = np.tril_indices(q, -1)
+        signs[:, self.correlation_columns] = flips[:, 1 + row] * flips[:, 1 + column]
+        return signs
 
     def log_prior(self, points: Array) -> Array:
         """Return the log prior density of points."""
@@ -242,6 +236,9 @@ class StructuralProblem:
         of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
         if self.slopes.log_scale is not None:
             of_m = of_m + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
+        if self.error_freedom is not None and psi.error_factor is not None:
+            told = np.isfinite(self.error_freedom)
+            of_m = of_m + _log_density_of_factors(psi.error_factor[:, told], self.error_freedom[told])
         return of_m + self.log_prior_of_noise(psi) + self.log_prior_spread(points)
 
     def log_prior_of_noise(self, psi: Psi) -> Array:
@@ -291,7 +288,7 @@ class StructuralProblem:
             beside: float | Array = 0.0
             if self.within is not None:
                 *further, beside = self.within.at(*self._noise(psi))
-                equations = equations.adding(*further, self.within.about)
+                equations = equations.adding(further[0], further[1], further[2], self.within.about)
             found = equations.integrated(self._head_prior, self.slopes, psi.m, psi.tau)
             log_evidence = found.log_integral - 0.5 * log_determinant + beside
         log_two_pi = float(np.log(2.0 * np.pi))
@@ -336,12 +333,11 @@ class StructuralProblem:
         Without `noise` it is that of w and the line in true features, less m'w.
         """
         q = self.n_noisy
-        m, s, T, *_ = psi
+        m, s, T, _, _, factor = psi
         entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
         n_errors = n_u + q * (self.cross_covariance is not None) + 2
-        n_errors += 0 if self.unmeasured is None else q + 1
-        n_errors += self.within is not None
+        n_errors += (0 if self.unmeasured is None else q + 1) + (self.within is not None)
         omega = np.zeros((entry[-1, -1] + 1, len(m), n_errors))
         with_target = s if self.multiplies else np.ones_like(s)
         last = omega[entry[q, q]]
@@ -355,8 +351,9 @@ class StructuralProblem:
             if noise and self.cross_covariance is not None:
                 omega[entry[a, q], :, n_u + a] = with_target
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
-        if self.together:
-            omega[:, :, :n_u] *= np.square(s)[:, None]
+        if factor is not None:
+            row, column = upper(q)
+            omega[:, :, :n_u] *= factor[:, row] * factor[:, column]
         if not noise:
             return omega
         last[:, -2], last[:, -1 if self.within is None else -3] = self._noise(psi)
@@ -424,10 +421,7 @@ class StructuralProblem:
         return np.column_stack([ones, w[used] - ones @ reference.w.T, self.y[used] - explained]) * root
 
     def errors(self) -> Array:
-        """Return U's upper triangle, c, `unmeasured` and shares where given, e^2 and 1: of all rows, or one for all.
-
-        Shares are what noise that is no multiple of e is multiplied by, and e^2 is: of means of several rows.
-        """
+        """Return U's triangle, c, `unmeasured` and shares (of means) where given, e^2, 1: of rows, or one for all."""
         row, column = upper(self.n_noisy)
         parts = [np.atleast_2d(self.feature_covariance[..., row, column])]
         if self.cross_covariance is not None:
@@ -444,3 +438,11 @@ class StructuralProblem:
         n = max(len(part) for part in parts)
         parts.append(np.ones((1, 1)))
         return np.column_stack([np.broadcast_to(part, (n, part.shape[1])) for part in parts])
+
+
+def _log_density_of_factors(factor: Array, freedom: Array) -> Array:
+    """Return the log density of the logs of factors, (G,): freedom / factor**2 is chi-square, (80)."""
+    chi_square = freedom / np.square(factor)
+    shape = 0.5 * freedom
+    each = shape * np.log(0.5 * chi_square) - 0.5 * chi_square - gammaln(shape) + np.log(2.0)
+    return np.asarray(each.sum(axis=1))

@@ -35,19 +35,6 @@ def root_of_covariance(t: Any, zeta: Any, q: int, xp: Any = np) -> Any:
     return t[..., None] * ((xp.tanh(below) + np.eye(q)) * left)
 
 
-def likely_covariance(spread: Array, error: Array) -> Array:
-    """Return what errors leave of measured features' spread, (q, q) all: at least a tenth of it in every direction.
-
-    Where errors are larger by far than one that is nothing, it is as much as they would hide.
-    """
-    values, vectors = np.linalg.eigh(spread)
-    whiten = vectors / np.sqrt(values)
-    left, turn = np.linalg.eigh(np.eye(len(spread)) - whiten.T @ error @ whiten)
-    root = vectors * np.sqrt(values) @ turn
-    hidden = np.clip(0.25 * (1.0 - left), 1.0, max(1.0, 1.0 / float(values.min())))
-    return np.asarray(root * np.maximum(left, 0.1 * hidden) @ root.T)
-
-
 def true_covariance(t: Any, zeta: Any, q: int, xp: Any = np) -> Any:
     """Return T, (..., q, q)."""
     if q == 1:

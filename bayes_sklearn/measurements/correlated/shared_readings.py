@@ -139,8 +139,9 @@ def _factorized(labels: object, n: int) -> tuple[Index, Index]:
 
     if isinstance(labels, Sequence) and not isinstance(labels, str):
         labels = pd.Series(list(labels), dtype=object)
-    if np.shape(labels) != (n,):  # type: ignore[arg-type]
-        raise ValueError(f"X_err_groups has shape {np.shape(labels)}; give one label for each of {n} rows.")
+    shape: tuple[int, ...] = getattr(labels, "shape", ())
+    if shape != (n,):
+        raise ValueError(f"X_err_groups has shape {shape}; give one label for each of {n} rows.")
     codes, _ = pd.factorize(pd.Series(np.asarray(labels)))
     if (codes < 0).any():
         raise ValueError(
@@ -154,7 +155,7 @@ def _factorized(labels: object, n: int) -> tuple[Index, Index]:
 def _alike(values: Array, others: Array) -> NDArray[np.bool_]:
     """Return which rows have equal values, but for rounding."""
     same = np.abs(values - others) <= _ROUNDING * np.maximum(np.abs(values), np.abs(others))
-    return same.reshape(len(same), -1).all(axis=1)
+    return np.asarray(same.reshape(len(same), -1).all(axis=1))
 
 
 def _check_alike(values: Array, others: Array, used: Index, first: Index, labels: Any, what: str) -> None:
@@ -164,9 +165,9 @@ def _check_alike(values: Array, others: Array, used: Index, first: Index, labels
         at = int(np.argmin(same))
         label = shown(np.asarray(labels, dtype=object)[used[at]])
         raise ValueError(
-            f"X_err_groups: rows {int(first[at])} and {int(used[at])} have the label {label}, but each another {what}."
-            " Rows of one label share one reading, and its error: label them by it, or leave X_err_groups out (errors"
-            " that are functions differ from row to row: give numbers)."
+            f"X_err_groups: rows {int(first[at])} and {int(used[at])} have the label {label}, but each"
+            f" another {what}. Rows of one label share one reading, and its error: label them by it, or leave"
+            " X_err_groups out (errors that are functions differ from row to row: give numbers)."
         )
 
 
@@ -191,7 +192,7 @@ def readings_of(rows: Rows, errors: FeatureErrors, standard_error: Any) -> Readi
     # Errors of zero, beside a scatter, are those of all rows of a reading.
     certain = np.bincount(group, error == 0.0) > 0.0
     precision = frequency / np.square(np.where(error > 0.0, error, 1.0))
-    total, copies = np.bincount(group, precision), np.bincount(group, frequency)
+    total, copies = (np.bincount(group, values).astype(np.float64) for values in (precision, frequency))
     table = np.column_stack([rows.take(used), rows.y[used]]).astype(np.float64)
     base = table[first]
     away = table - base[group]
@@ -237,11 +238,12 @@ def looks_shared(rows: Rows, errors: FeatureErrors, standard_error: Any) -> tupl
     # Of many rows those of a part of the readings.
     some = group % -(-len(used) // many) == 0
     group, of = _numbered(group[some])
-    X, square = np.asarray(X[some], dtype=np.float64), np.zeros(1)
+    table: Array = np.asarray(X[some], dtype=np.float64)
+    square = np.zeros(1)
     if standard_error is not None:
         square = np.square(taken(np.asarray(standard_error, dtype=np.float64), used[some]))
     error = np.mean(variance.reshape(-1, len(errors.noisy)), axis=0)
-    hanging = of >= _LEAST and _hang_together(X, rows.y[used[some]], group, errors.noisy, error, square)
+    hanging = of >= _LEAST and _hang_together(table, rows.y[used[some]], group, errors.noisy, error, square)
     return (len(used), count) if hanging else None
 
 

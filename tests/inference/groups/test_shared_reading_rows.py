@@ -14,7 +14,7 @@ from scipy.stats import multivariate_normal
 from bayes_sklearn import BayesianErrorsInVariablesRegressor
 from bayes_sklearn.estimators.observed import settled
 from bayes_sklearn.inference.importance.engine import structural_problem
-from bayes_sklearn.inference.importance.structural_nodes import Following
+from bayes_sklearn.inference.importance.structural_nodes import Following, first_guess
 from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.inference.structural.model import StructuralProblem
 from bayes_sklearn.priors import Normal
@@ -60,15 +60,14 @@ def problem_of(rows: dict[str, Any], noise: str, **params: Any) -> Problem:
 def dense_log_evidence(problem: Problem, of_means: StructuralProblem, point: Array) -> float:
     """log p(w, y | psi), the parameters that are linear integrated out, by one covariance matrix of all readings."""
     errors = problem.feature_errors
-    assert errors is not None and errors.groups is not None
+    assert errors is not None
+    assert errors.groups is not None
     every = structural_problem(replace(problem, feature_errors=replace(errors, groups=None)))[0]
     times = np.ones(len(every.y), int) if every.frequency is None else every.frequency.astype(int)
     row = np.repeat(np.arange(len(every.y)), times)  # a frequency is so many rows
     group, z, y = errors.groups[row], every.z[row], every.y[row]
     error = np.broadcast_to(1.0 if every.standard_error is None else every.standard_error, every.y.shape)[row]
-    m, s, T, scatter, _ = (value[0] for value in every.psi(point[None]))
-    if problem.noise.combined:  # in units of a typical error, which each problem has its own of
-        m, s, T, scatter, _ = (value[0] for value in of_means.psi(point[None]))
+    m, s, T, scatter, _, *factor = (value[0] for value in of_means.psi(point[None]) if value is not None)
     multiple, added = (
         (s, scatter) if problem.noise.multiplies else (1.0, s if problem.noise.scatters else 0.0)
     )
@@ -78,8 +77,8 @@ def dense_log_evidence(problem: Problem, of_means: StructuralProblem, point: Arr
     precision = 1.0 / variance
     mean = np.array([precision[group == g] @ z[group == g] / precision[group == g].sum() for g in range(G)])
     w, U = every.w[row[first]], np.broadcast_to(every.feature_covariance, (len(every.y), q, q))[row[first]]
+    U = U if not factor else U * factor[0][:, None] * factor[0]
     ones = np.column_stack([np.ones(G), mean])  # (1, mean of z)
-    of_w = np.column_stack([np.kron(np.eye(q), ones[g]) for g in range(G)]).reshape(q, G, -1)
     of_w = np.array([np.kron(np.eye(q), ones[g]) for g in range(G)])  # (G, q, q (k + 1))
     design = np.zeros((G * q + n, q * (k + 1) + 1 + k))
     design[: G * q, : q * (k + 1)] = of_w.reshape(G * q, -1)
@@ -106,15 +105,15 @@ def dense_log_evidence(problem: Problem, of_means: StructuralProblem, point: Arr
 
 @pytest.mark.parametrize("frequencies", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 0), (2, 2)])
-@pytest.mark.parametrize("noise", ["none", "scaled", "known", "additive", "auto"])
+@pytest.mark.parametrize("noise", ["none", "scaled", "known", "additive", "auto", "common"])
 def test_the_density_is_that_of_the_whole_covariance_matrix(
     noise: str, shape: tuple[int, int], frequencies: bool
 ) -> None:
     rows = make_rows(noise, *shape, frequencies)
-    problem = problem_of(rows, noise)
+    problem = problem_of(rows, noise, x_error_dof=5.0 if noise == "known" else None)
     of_means = structural_problem(problem)[0]
     assert len(of_means.y) == 6
-    points = of_means.guess()[0] + 0.2 * np.random.default_rng(1).normal(size=(4, of_means.size))
+    points = first_guess(of_means)[0] + 0.2 * np.random.default_rng(1).normal(size=(4, of_means.size))
     expected = [dense_log_evidence(problem, of_means, point) for point in points]
     assert_allclose(of_means.log_evidence(points), expected, rtol=1e-9)
 
