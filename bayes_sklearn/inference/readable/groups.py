@@ -27,8 +27,10 @@ def effect_names(problem: Problem, feature_names: Sequence[str]) -> Iterator[tup
 
 
 def group_coords(problem: Problem) -> dict[str, list[Any]]:
-    """Return the labels of the groups, by grouping."""
-    groupings = problem.groupings
+    """Return the labels of the groups, by grouping, or numbers of readings that rows share."""
+    groupings, errors = problem.groupings, problem.feature_errors
+    if errors is not None and errors.groups is not None:
+        return {"reading": np.unique(errors.groups[problem.rows.used]).tolist()}
     return {} if groupings is None else {name: list(labels) for name, labels in groupings.coords.items()}
 
 

@@ -69,8 +69,6 @@ def readable_model(problem: Problem, feature_names: Sequence[str], obs: Sequence
     if errors is not None:
         exact = np.setdiff1d(np.arange(rows.n_features), errors.noisy)
         coords |= {"noisy": [names[j] for j in errors.noisy], "exact": [names[j] for j in exact]}
-        if errors.groups is not None:
-            coords["reading"] = list(range(len(np.unique(errors.groups[used]))))
         coords |= {"component": list(range(problem.n_components))} if problem.n_components > 1 else {}
     coords |= group_coords(problem)
     coords["obs"] = [obs[int(i)] for i in used]

@@ -213,7 +213,7 @@ def looks_shared(rows: Rows, errors: FeatureErrors, standard_error: Any) -> tupl
     """Return how many rows have how many readings, where rows of one reading hang together; None: they do not.
 
     Readings that are equal by rounding alone leave targets that differ smoothly from one to the next: each second
-    difference of means is held against what rows of the same readings differ by, (85).
+    difference of means is held against what rows of the same readings differ by.
 
     Parameters
     ----------
@@ -223,22 +223,23 @@ def looks_shared(rows: Rows, errors: FeatureErrors, standard_error: Any) -> tupl
         Known errors of the target.
     """
     used, variance = rows.used, np.diagonal(errors.covariance, axis1=-2, axis2=-1)
-    X = rows.take(used)
     if variance.ndim > 1:
-        noisily = variance[used].any(axis=1)
-        used, X, variance = used[noisily], X[noisily], variance[used[noisily]]
+        used = used[variance[used].any(axis=1)]
+        variance = variance[used]
     few, repeated, many = 30, 3, 50_000
     if len(used) < few:
         return None
     group, count = np.zeros(len(used), dtype=np.intp), 1
-    for column in [*X[:, errors.noisy].T, *(variance.T if variance.ndim > 1 else ())]:
+    noisy = errors.noisy if rows.features is None else rows.features[errors.noisy]
+    readings = (rows.X[used, column] for column in noisy)  # nothing else is looked at where they differ
+    for column in (*readings, *(variance.T if variance.ndim > 1 else ())):
         group, count = _crossed(group, column) if count > 1 else _numbered(column)
         if repeated * count >= len(used):
             return None
     # Of many rows those of a part of the readings.
     some = group % -(-len(used) // many) == 0
     group, of = _numbered(group[some])
-    table: Array = np.asarray(X[some], dtype=np.float64)
+    table: Array = np.asarray(rows.take(used[some]), dtype=np.float64)
     square = np.zeros(1)
     if standard_error is not None:
         square = np.square(taken(np.asarray(standard_error, dtype=np.float64), used[some]))
