@@ -350,12 +350,10 @@ def warn_of_readings(fitted: Fit, names: NDArray[Any]) -> None:
     Of skewed ones where a link bends the line: slopes lean on normal true features then. And of wild ones, which
     flatten the line: with the target, which tells what they should be, where its noise is normal.
     """
-    problem, true = fitted.problem, fitted.posterior.true_features
-    likelihood = problem.likelihood
+    problem, true, likelihood = fitted.problem, fitted.posterior.true_features, fitted.problem.likelihood
     if problem.feature_errors is None or not isinstance(true, TrueFeatures):
         return
-    read = readings_of(problem.rows, problem.feature_errors, problem.standard_error)
-    rows, errors, *_ = read
+    rows, errors, *_ = read = readings_of(problem.rows, problem.feature_errors, problem.standard_error)
     used, noisy = rows.used, errors.noisy
     X = np.asarray(rows.take(used), dtype=np.float64)
     # Of rows of which all was measured, with errors that leave something to be told.

@@ -165,8 +165,6 @@ def read(
         before=before,
         scattered=noise.scatters and not batch,
     )
-    feature_errors = {**feature_errors}
-    sharing = feature_errors.pop("X_err_groups", None)
     check_shared_errors(likelihood, feature_errors)
     limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
     of_features = resolve_feature_errors(
@@ -176,7 +174,7 @@ def read(
         y_err=errors.standard_error if errors.kind == "standard_error" else None,
         missing=gaps,
         X=table if columns.features is None else table[:, columns.features],
-        **feature_errors,
+        **{name: value for name, value in feature_errors.items() if name != "X_err_groups"},
     )
     check_noise(noise, errors, of_features, likelihood)
     if batch:
@@ -184,20 +182,32 @@ def read(
     groups, members = grouped(model, X, columns, of_features, correlated, batch=batch)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits, members=members)
     data = TrainingData(rows, columns, errors, of_features, index, groupings=groups)
-    if sharing is not None:
-        shared = resolve_shared_readings(
-            sharing,
-            data,
-            model,
-            measured=limits is None and not unknown.any(),
-            correlated=correlated is not None,
-            normal=normal,
-            scatters=noise_of(model, data).scatters,
-        )
-        data = data._replace(feature_errors=shared)
-    data = _without_gaps(data, unknown, likelihood)
+    data = _without_gaps(_sharing(data, feature_errors, model, unknown, correlated), unknown, likelihood)
     data = data._replace(errors=with_correlated(correlated, data))
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
+
+
+def _sharing(
+    data: TrainingData,
+    of_features: Mapping[str, Any],
+    model: Any,
+    unknown: NDArray[np.bool_],
+    correlated: object,
+) -> TrainingData:
+    """Return data whose rows share readings, if labels say so."""
+    labels = of_features.get("X_err_groups")
+    if labels is None:
+        return data
+    errors = resolve_shared_readings(
+        labels,
+        data,
+        model,
+        measured=data.rows.limits is None and not unknown.any(),
+        correlated=correlated is not None,
+        normal=resolve_likelihood(model.likelihood).is_normal,
+        scatters=noise_of(model, data).scatters,
+    )
+    return data._replace(feature_errors=errors)
 
 
 def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Likelihood) -> TrainingData:

@@ -19,7 +19,7 @@ from ...measurements.compressed import taken
 from ...measurements.correlated.shared_readings import readings_of
 from ...measurements.feature_errors import FeatureErrors
 from ...measurements.missing import told_by
-from ...priors.base import CoefficientPrior, Flat, ScaleMixture
+from ...priors.base import Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
 from ...priors.scales import ScatterPrior
 from ..given_scale import powered_roots
@@ -203,13 +203,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     error: Array | float | None = None
     if own is not None:
         error = taken(np.asarray(own, dtype=np.float64), used) / problem.error_unit
-    intercept = None
-    log_prior_intercept = None
-    if problem.intercept_prior is not None:
-        mean, sd = problem.intercept_prior.gaussian_like("intercept_prior", 1)
-        intercept = float(mean[0]), float(sd[0])
-        if problem.intercept_prior.gaussian("intercept_prior", 1) is None:
-            log_prior_intercept = _intercept_density(problem.intercept_prior)
+    intercept, log_prior_intercept = _intercept(problem)
     w, z = X[:, noisy] / unit, (X[:, exact] - units.origin) / units.exact
     given = problem.prior_units
     mu_mean = None if given is None else (given.mean[noisy] - scaling.x_mean[noisy]) / in_data
@@ -250,10 +244,16 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     ), units
 
 
-def _intercept_density(prior: CoefficientPrior) -> LogDensity:
-    """Return the log density of an intercept's prior, from (G,) to (G,)."""
-    parameters = prior.check("intercept_prior", 1)
-    return lambda values: prior.coefficient_log_density(values[:, None], parameters)[:, 0]
+def _intercept(problem: Problem) -> tuple[tuple[float, float] | None, LogDensity | None]:
+    """Return mean and standard deviation of the intercept's prior, and, unless it is Gaussian, its log density."""
+    prior = problem.intercept_prior
+    if prior is None:
+        return None, None
+    mean, sd = prior.gaussian_like("intercept_prior", 1)
+    density, parameters = None, prior.check("intercept_prior", 1)
+    if prior.gaussian("intercept_prior", 1) is None:
+        density = lambda values: prior.coefficient_log_density(values[:, None], parameters)[:, 0]  # noqa: E731
+    return (float(mean[0]), float(sd[0])), density
 
 
 def _resolution(problem: Problem) -> float:

@@ -82,16 +82,12 @@ def true_features(
 
     noisy, scaling, units, given = errors.noisy, problem.scaling, units_of(problem), problem.prior_units
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
-    own, error = errors.take(used), taken(np.asarray(problem.standard_error), used)
-    rows, errors, *_ = readings_of(
-        Rows(measured, np.zeros(len(used))), own, error if error.dtype != object else None
-    )
+    own, error = errors.take(used), problem.standard_error
+    error = None if error is None else taken(np.asarray(error), used)
+    rows, errors, *_ = readings_of(Rows(measured, np.zeros(len(used))), own, error)
     covariance, dim = errors.covariance, "obs" if own.groups is None else "reading"
-    spread, X, exactly = (
-        units.noisy * scaling.x_scale[noisy],
-        np.asarray(rows.X[:, noisy], dtype=np.float64),
-        None,
-    )
+    spread, exactly = units.noisy * scaling.x_scale[noisy], None
+    X = np.asarray(rows.X[:, noisy], dtype=np.float64)
     diagonal, limits = np.eye(len(noisy), dtype=bool), errors.readings
     if limits is not None:
         if errors.with_target is not None or covariance[..., ~diagonal].any():
