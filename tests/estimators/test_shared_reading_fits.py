@@ -55,6 +55,7 @@ def test_intervals_hold_the_slopes() -> None:
 
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:The errors of 'x0' hide it")
+@pytest.mark.filterwarnings("ignore:Importance sampling is not to be trusted")
 @pytest.mark.parametrize("reliability", [0.5, 0.7, 0.9])
 @pytest.mark.parametrize("n", [15, 40])
 def test_intervals_hold_the_slopes_in_designs_of_all_kinds(n: int, reliability: float) -> None:

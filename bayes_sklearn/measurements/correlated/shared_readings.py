@@ -244,7 +244,11 @@ def looks_shared(rows: Rows, errors: FeatureErrors, standard_error: Any) -> tupl
     if standard_error is not None:
         square = np.square(taken(np.asarray(standard_error, dtype=np.float64), used[some]))
     error = np.mean(variance.reshape(-1, len(errors.noisy)), axis=0)
-    hanging = of >= _LEAST and _hang_together(table, rows.y[used[some]], group, errors.noisy, error, square)
+    y = rows.y[used[some]]
+    copies = (
+        y == y[np.unique(group, return_index=True)[1]][group]
+    ).all()  # nothing is shared by what is one row
+    hanging = of >= _LEAST and not copies and _hang_together(table, y, group, errors.noisy, error, square)
     return (len(used), count) if hanging else None
 
 
@@ -301,8 +305,8 @@ def _hang_together(X: Array, y: Array, group: Index, noisy: Index, error: Array,
     by, noise, degrees = by[told], noise[told], degrees[told]
     within = of_rows[told] / degrees
     difference, of_mean = (by * mean[told]).sum(axis=1), (by**2 * noise).sum(axis=1)
-    if not within.any():  # they are one and the same
-        return bool(difference.any())
+    if not within.any():
+        return False
     ratio = float((difference**2 / of_mean).sum() / within.sum())
     between = within.sum() ** 2 / np.square(within).sum()
     chance = stats.f.sf(ratio, between, within.sum() ** 2 / (np.square(within) / degrees).sum())

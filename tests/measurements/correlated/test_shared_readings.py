@@ -154,8 +154,10 @@ def test_shared_readings_are_seen() -> None:
     for n, each, least in ((40, 10, 198), (15, 10, 180), (100, 4, 198)):
         tables = [cities(seed, n, each) for seed in range(200)]
         assert sum(looks(table["X"], table["y"], 0.7) for table in tables) >= least
+
     # A slope of nothing has nothing to share; as many readings as rows are none.
     table = cities(0, 40, 10)
+    assert not looks(np.tile(table["X"][::10], (5, 1)), np.tile(table["y"][::10], 5), 0.7)  # copies of rows
     noise = np.random.default_rng(0).normal(size=400)
     assert not looks(table["X"], noise, 0.7)
     assert not looks(table["X"] + 1e-3 * noise[:, None], table["y"], 0.7)
