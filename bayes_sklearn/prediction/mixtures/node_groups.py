@@ -24,10 +24,10 @@ def in_groups(
     """Return a posterior whose nodes are groups of alike ones, where rows are many: else the posterior itself.
 
     A group is Normal with the mean and covariance of B in it, so that mean and covariance of B are those of all nodes,
-    and so are the means of what noise is made of. The group that varies most, by its weight, is cut in two at its mean,
-    one after the other: in coefficients, by their posterior, and logarithms of scales. Tails are so groups of their
-    own: quantiles are off by 0.001 to 0.01 standard deviations (of 12 rows whose line has infinite variance 0.03),
-    where thousands of draws are off by more.
+    and so are the means of what noise is made of. The group that varies most, by its weight, is cut in two at its
+    mean, one after the other: in coefficients, by their posterior, and logarithms of scales. So tails are groups of
+    their own: quantiles are off by 0.001 to 0.01 standard deviations (of 12 rows whose line has infinite variance
+    by 0.03), where thousands of draws are off by more.
 
     Parameters
     ----------
@@ -101,12 +101,12 @@ def _halved(coordinates: Array, weights: Array) -> list[NDArray[np.intp]]:
     every = np.flatnonzero(weights > 0.0)
     groups = [(*_widest(coordinates, weights, every), every)]
     while len(groups) < _GROUPS:
-        spread, below, nodes = groups.pop(int(np.argmax([spread for spread, *_ in groups])))
+        _, below, nodes = groups.pop(int(np.argmax([spread for spread, *_ in groups])))
         if not below.any() or below.all():
             groups.append((0.0, below, nodes))
             break
-        for part in (nodes[below], nodes[~below]):
-            groups.append((*_widest(coordinates, weights, part), part))
+        halves = nodes[below], nodes[~below]
+        groups += [(*_widest(coordinates, weights, half), half) for half in halves]
     return [nodes for *_, nodes in groups]
 
 
