@@ -23,7 +23,7 @@ def in_groups(
 ) -> tuple[Posterior, Array | None]:
     """Return a posterior whose nodes are groups of alike ones, where rows are many: else the posterior itself.
 
-    A group is Normal with the mean and covariance of B in it, so that mean and covariance of B are those of all nodes,
+    A group is Normal with the mean and covariance of B in it: mean and covariance of B are those of all nodes,
     and so are the means of what noise is made of. The group that varies most, by its weight, is cut in two at its
     mean, one after the other: in coefficients, by their posterior, and logarithms of scales. So tails are groups of
     their own: quantiles are off by 0.001 to 0.01 standard deviations (of 12 rows whose line has infinite variance
