@@ -76,22 +76,30 @@ class ScalesDensity:
         prior, first = problem.coef_prior, int(problem.fit_intercept)
         if not isinstance(prior, ScaleMixture):
             raise ValueError(f"Coefficients have no scales under {prior!r}.")
-        p = problem.rows.n_features
+        has_scale, within = problem.noise.has_scale, problem.rows.n_features + first
+        deviations = np.linalg.norm(about.root, axis=0)
+        deviation = deviations[0] or 1.0
+        log_noise = place(np.log(about.noise_scale), about.weights) if has_scale else np.zeros(2)
+        # Whatever the order of the rows, or their blocks, the triangle is this, to a millionth of the noise.
         rows: Array = problem.factor[0][:, 1 - first :]
-        triangle: Array = np.linalg.qr(rows, mode="r")[: problem.state.n_rows].astype(np.float64)
-        within = p + first
-        deviation = np.linalg.norm(about.root[:, 0]) or 1.0
+        triangle = np.asarray(np.linalg.qr(rows, mode="r"), dtype=np.float64)
+        triangle *= np.where(np.diagonal(triangle) < 0.0, -1.0, 1.0)[:, None]
+        residual = float(np.square(triangle[within : problem.state.n_rows, -1]).sum())
+        reach = np.append(np.abs(about.mean) + 4.0 * deviations, 1.0)[1 - first :]
+        triangle = _rounded(
+            triangle[: min(within, problem.state.n_rows)], 1e-6 * np.exp(log_noise[0]) / reach
+        )
         return cls(
             problem,
             prior,
-            triangle[:within, first:-1],
-            triangle[:within, 0] if first else np.zeros(0),
-            triangle[:within, -1],
-            float(np.square(triangle[within:, -1]).sum()),
-            np.array([about.mean[0], deviation]),
-            place(np.log(about.noise_scale), about.weights) if problem.noise.has_scale else np.zeros(2),
-            float(np.log(problem.typical_error) - 0.5 * np.log(problem.total_weight)),
-            problem.resolution() if problem.noise.has_scale else 0.0,
+            triangle[:, first:-1],
+            triangle[:, 0] if first else np.zeros(0),
+            triangle[:, -1],
+            float(_rounded_off(residual)),
+            _rounded(np.array([about.mean[0], deviation]), 1e-6 * deviation),
+            _rounded_off(log_noise),
+            float(_rounded_off(np.log(problem.typical_error) - 0.5 * np.log(problem.total_weight))),
+            float(_rounded_off(problem.resolution())) if has_scale else 0.0,
         )
 
     @cached_property
@@ -216,6 +224,17 @@ class ScalesDensity:
             design, target = self.design / noise[:, None, None], self._targets(some) / noise[:, None]
             found[start : start + block] = given_scales(design, target, sd, rng)
         return found
+
+
+def _rounded(values: Array, unit: Array | float) -> Array:
+    """Return values to powers of two that are at most a unit, which is positive."""
+    power = np.exp2(np.floor(np.log2(unit)))
+    return np.asarray(np.round(values / power) * power)
+
+
+def _rounded_off(values: Array | float) -> Array:
+    """Return values to some nine digits."""
+    return _rounded(np.asarray(values), 1e-9 * (np.abs(values) + np.finfo(np.float64).tiny * 1e12))
 
 
 def _solved(matrices: Array, sides: Array) -> Array:
