@@ -215,6 +215,10 @@ class ScaleMixture(CoefficientPrior):
         """
 
     @abstractmethod
+    def likely_coordinates(self, sizes: Array, parameters: Mapping[str, Any], unit: float) -> Array:
+        """Return a point, (n_coordinates,), under which coefficients of such sizes, (size,), are no wonder."""
+
+    @abstractmethod
     def drawn_given(
         self,
         parameters: Mapping[str, Array],

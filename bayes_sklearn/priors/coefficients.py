@@ -341,6 +341,10 @@ class Horseshoe(ScaleMixture):
             },
         )
 
+    def likely_coordinates(self, sizes: Array, parameters: Mapping[str, Any], unit: float) -> Array:
+        tau = self._global_scale(parameters, len(sizes), unit)
+        return np.append(np.log(np.maximum(sizes / tau, 1.0)), [0.0, 0.0])
+
     def drawn_given(
         self,
         parameters: Mapping[str, Array],

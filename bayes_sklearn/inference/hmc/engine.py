@@ -30,13 +30,16 @@ _WALKERS, _GROUPS, _TUNE, _DRAWS = 16, 4, 150, 4000
 
 # Probability of acceptance, and how many times as many moves, of a first walk and of one more where that is in doubt
 # or a coefficient's draws are worth less than so many independent ones.
-_ROUNDS, _WANTED = ((0.8, 1), (0.9, 2)), 1000.0
+_ROUNDS, _WANTED = ((0.8, 1), (0.95, 2)), 1000.0
 
 # Of more coefficients NUTS is done sooner.
 _MOST_COEFFICIENTS = 50
 
 # As for NUTS of four chains: R-hat, effective draws, and the energy's fraction of missing information.
 _R_HAT, _EFFECTIVE, _ENERGY = 1.01, 400.0, 0.3
+
+# Shares of trajectories that may go astray, and of which no smaller step is the cure.
+_DIVERGENT, _HOPELESS = 0.001, 0.01
 
 
 def why_not(problem: Problem) -> str | None:
@@ -82,18 +85,19 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     # al. 2024, Bayesian Analysis, arXiv:2110.13017).
     groups = settings.chains if settings.chains > 1 else _GROUPS
     each = -(-_WALKERS // groups)
-    starts = np.repeat(rng.uniform(-1.0, 1.0, (groups, density.size)), each, axis=0)
+    starts = np.repeat(density.starts(np.abs(about.mean[1:]), groups, rng), each, axis=0)
     n_draws = -(-max(settings.draws * settings.chains, _DRAWS) // len(starts))
     walkers = Walkers(density, starts, rng)
     for accepted, more in _ROUNDS:
         walkers.tune(more * _TUNE, accepted)
         found = _as_posterior(density, walkers.draw(more * n_draws), groups, rng)
         doubts, least = _doubts(found)
-        if not doubts and least >= _WANTED:
+        hopeless = _divergent_share(found) > _HOPELESS
+        if hopeless or (not doubts and least >= _WANTED):
             break
     kept = _thinned(found, settings)
     if doubts:
-        said = " and ".join(doubts)
+        said = "; ".join(doubts)
         raise NotTrusted(f"The draws of Hamiltonian Monte Carlo are not to be trusted: {said}.", kept)
     return kept
 
@@ -142,6 +146,11 @@ def _thinned(posterior: Posterior, settings: SamplerSettings) -> Posterior:
     )
 
 
+def _divergent_share(posterior: Posterior) -> float:
+    """Return the share of draws that ended a trajectory which went astray."""
+    return 0.0 if posterior.chains is None else posterior.chains.n_divergent / len(posterior.weights)
+
+
 def _doubts(posterior: Posterior) -> tuple[list[str], float]:
     """Return what is wrong with draws, and how many independent ones every coefficient's are worth."""
     chains = posterior.chains
@@ -171,7 +180,7 @@ def _doubts(posterior: Posterior) -> tuple[list[str], float]:
             wrong.append(
                 f"the {tail} effective sample size is {effective:.0f} for {name}, below {_EFFECTIVE:.0f}"
             )
-    if chains.n_divergent:
+    if _divergent_share(posterior) > _DIVERGENT:
         wrong.append(f"{chains.n_divergent} of {len(posterior.weights)} draws are divergent")
     if chains.energy_information < _ENERGY:
         wrong.append(

@@ -111,6 +111,12 @@ class ScalesDensity:
     def size(self) -> int:
         return self.n_others + self.prior.n_coordinates(self.design.shape[1])
 
+    def starts(self, sizes: Array, count: int, rng: np.random.Generator) -> Array:
+        """Return points about where coefficients have sizes, (p,), by one or less in each coordinate, (count, d)."""
+        unit = float(np.exp(self.log_unit + self.log_noise[0]))
+        likely = self.prior.likely_coordinates(sizes, self._parameters, unit)
+        return np.append(np.zeros(self.n_others), likely) + rng.uniform(-1.0, 1.0, (count, self.size))
+
     def intercepts(self, points: Array) -> Array:
         """Return the intercept at points, (W,), zero without one."""
         if not self.problem.fit_intercept:

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 # Mean length of a trajectory in units of the posterior's standard deviations, a quarter of a normal one's period; the
 # steps it has at most.
-_LENGTH, _MOST_STEPS = 1.8, 64
+_LENGTH, _MOST_STEPS = 1.8, 32
 
 # Logs of the least and the largest step.
 _LOG_STEPS = -15.0, 1.0
