@@ -85,7 +85,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     # al. 2024, Bayesian Analysis, arXiv:2110.13017).
     groups = settings.chains if settings.chains > 1 else _GROUPS
     each = -(-_WALKERS // groups)
-    starts = np.repeat(density.starts(np.abs(about.mean[1:]), groups, rng), each, axis=0)
+    starts = np.repeat(density.starts(groups, rng), each, axis=0)
     n_draws = -(-max(settings.draws * settings.chains, _DRAWS) // len(starts))
     walkers = Walkers(density, starts, rng)
     for accepted, more in _ROUNDS:

@@ -62,6 +62,8 @@ class ScalesDensity:
     """(K,)"""
     residual: float
     """Squared length of the part of the target that no coefficients reach."""
+    sizes: Array
+    """(p,) of the coefficients, about."""
     intercept: Array
     """(2,) mean and deviation."""
     log_noise: Array
@@ -96,6 +98,7 @@ class ScalesDensity:
             triangle[:, 0] if first else np.zeros(0),
             triangle[:, -1],
             float(_rounded_off(residual)),
+            _rounded(np.abs(about.mean[1:]), 1e-6 * deviations[1:]),
             _rounded(np.array([about.mean[0], deviation]), 1e-6 * deviation),
             _rounded_off(log_noise),
             float(_rounded_off(np.log(problem.typical_error) - 0.5 * np.log(problem.total_weight))),
@@ -111,10 +114,10 @@ class ScalesDensity:
     def size(self) -> int:
         return self.n_others + self.prior.n_coordinates(self.design.shape[1])
 
-    def starts(self, sizes: Array, count: int, rng: np.random.Generator) -> Array:
-        """Return points about where coefficients have sizes, (p,), by one or less in each coordinate, (count, d)."""
+    def starts(self, count: int, rng: np.random.Generator) -> Array:
+        """Return points within one, in each coordinate, of where coefficients are likely, (count, d)."""
         unit = float(np.exp(self.log_unit + self.log_noise[0]))
-        likely = self.prior.likely_coordinates(sizes, self._parameters, unit)
+        likely = self.prior.likely_coordinates(self.sizes, self._parameters, unit)
         return np.append(np.zeros(self.n_others), likely) + rng.uniform(-1.0, 1.0, (count, self.size))
 
     def intercepts(self, points: Array) -> Array:
