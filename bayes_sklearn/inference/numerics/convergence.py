@@ -77,10 +77,10 @@ def _effective(values: Array) -> float:
         return float(m * n)
     correlation = 1.0 - (within - covariance) / pooled
     correlation[0] = 1.0
-    pairs = correlation[: n - n % 2].reshape(-1, 2).sum(axis=1)
+    # Sums of pairs, as long as they are positive and their lags are not the last ones.
+    last = max((n - 1) // 2 - 1, 0)
+    pairs = correlation[: 2 * last + 2].reshape(-1, 2).sum(axis=1)
     negative = np.flatnonzero(pairs < 0.0)
-    end = negative[0] if len(negative) else len(pairs)
-    time = -1.0 + 2.0 * np.minimum.accumulate(pairs[:end]).sum()
-    if end < len(pairs):  # what the next one has before it turns
-        time += max(float(correlation[2 * end]), 0.0)
+    end = int(negative[0]) if len(negative) else last
+    time = -1.0 + 2.0 * np.minimum.accumulate(pairs[:end]).sum() + max(float(correlation[2 * end]), 0.0)
     return m * n / max(time, 1.0 / np.log10(m * n))
