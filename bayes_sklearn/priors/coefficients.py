@@ -247,7 +247,7 @@ class Laplace(CoefficientPrior):
 
 
 class Horseshoe(ScaleMixture):
-    """Regularised horseshoe prior for coefficients of which few matter. NUTS alone takes it.
+    """Regularised horseshoe prior for coefficients of which few matter. HMC and NUTS take it.
 
     Coefficients that the rows don't support are shrunk to almost nothing, the others hardly: coefficient j is
     Normal(0, tau lambda_j c / sqrt(c^2 + tau^2 lambda_j^2)) with lambda_j ~ HalfCauchy(1), tau ~ HalfCauchy(tau_0),

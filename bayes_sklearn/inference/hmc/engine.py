@@ -55,7 +55,7 @@ def why_not(problem: Problem) -> str | None:
     if problem.correlated is not None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
     if problem.noise.scatters:
-        return f"it takes no scatter beside known errors, as noise={str(problem.noise)!r} has: noise='scaled' has none"
+        return f"it takes no scatter beside known errors, as noise={str(problem.noise)!r} has"
     if problem.rows.n_features > _MOST_COEFFICIENTS:
         return f"it takes {_MOST_COEFFICIENTS} features, not {problem.rows.n_features}"
     return None
