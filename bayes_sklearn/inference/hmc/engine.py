@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...priors.base import ScaleMixture
+from .._compat import one_blas_thread
 from ..exact import engine as exact
 from ..node_covariances import SharedBasis
 from ..numerics.convergence import convergence
@@ -87,14 +88,15 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     each = -(-_WALKERS // groups)
     starts = np.repeat(density.starts(groups, rng), each, axis=0)
     n_draws = -(-max(settings.draws * settings.chains, _DRAWS) // len(starts))
-    walkers = Walkers(density, starts, rng)
-    for accepted, more in _ROUNDS:
-        walkers.tune(more * _TUNE, accepted)
-        found = _as_posterior(density, walkers.draw(more * n_draws), groups, rng)
-        doubts, least = _doubts(found)
-        hopeless = _divergent_share(found) > _HOPELESS
-        if hopeless or (not doubts and least >= _WANTED):
-            break
+    with one_blas_thread():  # matrices are small
+        walkers = Walkers(density, starts, rng)
+        for accepted, more in _ROUNDS:
+            walkers.tune(more * _TUNE, accepted)
+            found = _as_posterior(density, walkers.draw(more * n_draws), groups, rng)
+            doubts, least = _doubts(found)
+            hopeless = _divergent_share(found) > _HOPELESS
+            if hopeless or (not doubts and least >= _WANTED):
+                break
     kept = _thinned(found, settings)
     if doubts:
         said = "; ".join(doubts)

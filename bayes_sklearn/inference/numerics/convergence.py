@@ -29,7 +29,7 @@ class Convergence(NamedTuple):
 
 
 def convergence(draws: Array) -> Convergence:
-    """Return R-hat and effective sample sizes of variables; of those that are constant, NaN.
+    """Return R-hat and effective sample sizes of variables; of constant ones NaN, of infinite ones the worst.
 
     Parameters
     ----------
@@ -41,7 +41,9 @@ def convergence(draws: Array) -> Convergence:
 
 
 def _of_one(draws: Array) -> tuple[float, float, float]:
-    if not np.isfinite(draws).all() or np.ptp(draws) == 0.0:
+    if not np.isfinite(draws).all():
+        return np.inf, 0.0, 0.0
+    if np.ptp(draws) == 0.0:
         return np.nan, np.nan, np.nan
     half = draws.shape[1] // 2
     split = np.concatenate([draws[:, :half], draws[:, -half:]])

@@ -470,7 +470,7 @@ def test_engine_says_what_it_does_not_take() -> None:
     for other, reason in [
         (replace(problem, coef_prior=Normal()), "priors with scales for each coefficient"),
         (problem_of(X, y, error, "additive"), "no scatter beside known errors, as noise='additive' has"),
-        (problem_of(X, y, error, "auto"), "noise='scaled' has none"),
+        (problem_of(X, y, error, "auto"), "as noise='auto' has"),
         (problem_of(np.tile(X, 20), y, error), "it takes 50 features, not 60"),
     ]:
         assert reason in str(engine.why_not(other))

@@ -34,8 +34,10 @@ def test_figures_are_those_of_arviz(correlation: float, draws: int) -> None:
     assert_allclose(found.tail, theirs["ess_tail"]["x"], rtol=0.02)
 
 
-def test_what_is_constant_or_infinite_has_no_figures() -> None:
+def test_what_is_constant_has_no_figures_and_what_is_infinite_the_worst() -> None:
     values = chains(0.0, 50)
     values[..., 0], values[0, 0, 1] = 1.0, np.inf
-    assert np.isnan([figure[:2] for figure in convergence(values)]).all()
-    assert np.isfinite([figure[2] for figure in convergence(values)]).all()
+    found = np.array(convergence(values))
+    assert np.isnan(found[:, 0]).all()
+    assert found[:, 1].tolist() == [np.inf, 0.0, 0.0]
+    assert np.isfinite(found[:, 2]).all()
