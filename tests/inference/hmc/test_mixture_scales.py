@@ -487,3 +487,21 @@ def test_engine_says_what_it_does_not_take() -> None:
         Regressor(coef_prior=Horseshoe(), inference="hmc", group_column=0).fit(X.round(), y)
     with pytest.raises(ValueError, match="independent from row to row"):
         Regressor(coef_prior=Horseshoe(), inference="hmc").fit(X, y, y_cov=np.eye(20))
+
+
+def test_walkers_go_on_where_draws_are_worth_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, with smaller steps and twice as many draws, of which as many are kept as were asked for."""
+    tuned: list[tuple[int, float]] = []
+    tune = engine.Walkers.tune
+
+    def counted(self: engine.Walkers, n_moves: int, accepted: float) -> None:
+        tuned.append((n_moves, accepted))
+        tune(self, n_moves, accepted)
+
+    monkeypatch.setattr(engine.Walkers, "tune", counted)
+    monkeypatch.setattr(engine, "_WANTED", 1e9)
+    posterior = engine.solve(problem_of(*table(20, 3)), SamplerSettings())
+    assert tuned == [(150, 0.8), (300, 0.95)]
+    assert posterior.chains is not None
+    assert len(posterior.weights) == 4000
+    assert np.median(posterior.chains.statistics["acceptance_rate"].mean(axis=1)) > 0.9
