@@ -260,6 +260,9 @@ class ExportMixin:
         variables |= {
             name: (_SAMPLED, draws.split(np.array(values))) for name, values in draws.further.items()
         }
+        factor = None if draws.true_features is None else draws.true_features.error_factor
+        if factor is not None:
+            variables["x_error_factor"] = ((*_SAMPLED, "noisy"), draws.split(factor.copy()))
         variables |= self._of_groups(draws)
         if self._fitted.posterior.chains is not None:
             # As `readable_model` calls them.

@@ -383,7 +383,9 @@ def _warn_if_no_fit(found: ChiSquare) -> None:
 def _warn_if_errors_too_small(model: FittedModel) -> None:
     """Warn where known errors had to be multiplied by a lot."""
     noise, posterior = model.noise_model.noise, model.posterior
-    if not noise.multiplies or model.noise_model.kind == "none" or not model.likelihood.has_noise_scale:
+    if not noise.multiplies or noise.of_features or not model.likelihood.has_noise_scale:
+        return
+    if model.noise_model.kind == "none":
         return
     multiple = float(posterior.weights @ posterior.noise_scale)
     if multiple > 2.5:

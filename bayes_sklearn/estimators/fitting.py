@@ -38,6 +38,7 @@ from ..measurements.messages import warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 from ..priors.base import ScalePrior
+from .errors.factors import likely_errors
 from .groups.beside_errors import rough_coefficients, ungrouped, with_levels
 
 Array = NDArray[np.float64]
@@ -77,6 +78,8 @@ class Specification:
     """How rows hang together; None: they do not."""
     group_prior: ScalePrior | None = None
     """Of the standard deviation of each kind of the groups' effects."""
+    error_freedom: Array | None = None
+    """(q,) degrees of freedom with which each feature's errors are known; None: outright."""
     correlated: Correlated | None = None
     """What errors of the target have in common from row to row; None: nothing."""
 
@@ -116,7 +119,7 @@ class Specification:
             **self.priors,
         )
         if self.feature_errors is not None:
-            found = replace(found, outliers=self.outliers)
+            found = replace(found, outliers=self.outliers, error_freedom=self.error_freedom)
         if self.groupings is not None and self.group_prior is not None:
             found = found.grouped(self.groupings, self.group_prior)
         if rows.limits is not None:
@@ -161,6 +164,20 @@ def fit(
     ValueError
         Where the posterior is improper, or no engine (that is asked for) can take the problem.
     """
+    factor, likely, of_features = likely_errors(model.noise, rows, errors, model.feature_errors)
+    if factor == 1.0:
+        return _fit(rows, errors, model, inference, settings)
+    state = None if model.state is None else model.state.with_error(factor)
+    found = _fit(rows, likely, replace(model, feature_errors=of_features, state=state), inference, settings)
+    problem = replace(
+        found.problem, feature_errors=model.feature_errors, standard_error=errors.standard_error
+    )
+    return found._replace(problem=problem, posterior=found.posterior.at_factor(factor))
+
+
+def _fit(
+    rows: Rows, errors: TargetErrors, model: Specification, inference: str, settings: SamplerSettings
+) -> Fit:
     counts = errors.counts
     if counts is not None and model.takes_fitted_errors:
         return fit_shares(SharesInMemory(rows, counts, model), model, inference, settings)
@@ -275,9 +292,18 @@ def _with_feature_errors(
         else:
             naive = solve(without, engine_of, replace(settings, nodes=1024)).mean[1:].copy()
     hidden = spread >= 0.3 * own  # too little is known of the reliability
-    hidden[true.noisy] |= errors.exceed(every[:, true.noisy], rows.frequency)
+    hidden[true.noisy] |= _likely(errors, posterior).exceed(every[:, true.noisy], rows.frequency)
     attenuation = Attenuation(naive, reliability, own, spread, hidden)
     return Fit(problem, posterior, engine, count_errors, attenuation)
+
+
+def _likely(errors: FeatureErrors, posterior: Posterior) -> FeatureErrors:
+    """Return errors of features as they are found, where they are known up to a factor."""
+    true = posterior.true_features
+    if not isinstance(true, TrueFeatures) or true.error_factor is None:
+        return errors
+    factor = posterior.weights @ true.error_factor
+    return replace(errors, covariance=errors.covariance * factor[:, None] * factor)
 
 
 def settle(
@@ -396,7 +422,7 @@ def _given_the_others(fitted: Fit, true: TrueFeatures, left: Array, used: NDArra
     if errors is None:  # for the type checker
         raise AssertionError
     q, weights, unit = len(errors.noisy), posterior.weights, true.x_scale[true.noisy]
-    errors = errors.take(used)
+    errors = _likely(errors, posterior).take(used)
     T = unit[:, None] * unit * np.tensordot(weights, true.variance, axes=1)
     covariance = T + errors.covariance
     if not problem.likelihood.is_normal:

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..inference import ENGINES
+from ..likelihoods.noise import NOISES
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.messages import brief
 from ..priors.base import Parametrized
@@ -26,7 +27,7 @@ class ParametersMixin(Parametrized):
         "coef_prior": "no_validation",
         "intercept_prior": "no_validation",
         "noise_prior": "no_validation",
-        "noise": [StrOptions({"scaled", "additive", "known", "auto"})],
+        "noise": [StrOptions({*NOISES})],
         "weight_type": [StrOptions({"auto", "counts", "frequency", "precision"})],
         "count_error": [StrOptions({"fitted", "observed"})],
         "error_floor": [Interval(Real, 0.0, None, closed="left")],
@@ -42,6 +43,7 @@ class ParametersMixin(Parametrized):
         "truncation": "no_validation",
         "x_distribution": "no_validation",
         "x_error_distribution": "no_validation",
+        "x_error_dof": "no_validation",
         "standardize": ["boolean"],
         "fit_intercept": ["boolean"],
         "inference": [StrOptions({"auto", *ENGINES})],

@@ -1,7 +1,6 @@
 """What the estimator was given: arguments and parameters, checked.
 
-`model` is the estimator, of which these functions read the parameters; reading a table sets ``n_features_in_`` and
-``feature_names_in_``.
+`model` is the estimator; reading a table sets ``n_features_in_`` and ``feature_names_in_``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from ..inference.scaling import robust_units
 from ..inference.settings import SamplerSettings
 from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
-from ..likelihoods.noise import KNOWN, NOISES, SCALED, Noise
+from ..likelihoods.noise import NOISES, SCALED, Noise
 from ..likelihoods.registry import check_shared_errors, check_takes_exposure, resolve_likelihood
 from ..measurements.checks import as_shares, read_table, read_target
 from ..measurements.columns import Columns
@@ -43,6 +42,7 @@ from ..priors.base import (
 )
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import HalfNormal, HalfStudentT
+from .errors.factors import check_noise, freedom_of, known_instead, likely_errors
 from .fitting import Specification
 from .groups.given import group_settings, grouped
 
@@ -166,7 +166,6 @@ def read(
         before=before,
         scattered=noise.scatters and not batch,
     )
-    _check_noise(noise, errors, likelihood)
     check_shared_errors(likelihood, feature_errors)
     limits = read_limits(likelihood, as_given, errors, held, given, batch=batch)
     of_features = resolve_feature_errors(
@@ -178,6 +177,7 @@ def read(
         X=table if columns.features is None else table[:, columns.features],
         **feature_errors,
     )
+    check_noise(noise, errors, of_features, likelihood)
     if batch:
         check_measured(of_features)
     groups, members = grouped(model, X, columns, of_features, correlated, batch=batch)
@@ -186,20 +186,6 @@ def read(
     data = _without_gaps(data, unknown, likelihood)
     data = data._replace(errors=with_correlated(correlated, data))
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
-
-
-def _check_noise(noise: Noise, errors: TargetErrors, likelihood: Likelihood) -> None:
-    """Refuse kinds of noise that do not go with what is known of the target's errors."""
-    if errors.weight_type == "precision" and noise.only_scatters:
-        raise ValueError(
-            "noise='additive' adds scatter to known errors, but precisions (weight_type='precision') give errors"
-            " up to a factor only: use noise='scaled', or give y_err."
-        )
-    if not noise.has_scale and errors.kind == "none" and likelihood.has_noise_scale:
-        raise ValueError(
-            "noise='known' needs the errors of y: give y_err, y_err_column, or counts (sample_weight"
-            " with weight_type='counts', or count_column); or use noise='scaled'."
-        )
 
 
 def _without_gaps(data: TrainingData, unknown: NDArray[np.bool_], likelihood: Likelihood) -> TrainingData:
@@ -250,23 +236,24 @@ def specify(model: Any, data: TrainingData) -> Specification:
         "noise_prior": prior_of(model, "noise_prior", ScalePrior, 1),
     }
     group_prior = None if data.groupings is None else prior_of(model, "group_prior", ScalePrior, 1)
+    noise, likelihood = noise_of(model, data), resolve_likelihood(model.likelihood)
+    *_, likely = likely_errors(noise, data.rows, data.errors, data.feature_errors)
     return Specification(
-        noise_of(model, data),
+        noise,
         model.standardize,
         priors,
         model.count_error,
         float(model.error_floor),
         data.feature_errors,
         resolve_components(model.x_distribution),
-        resolve_likelihood(model.likelihood),
+        likelihood,
         data.errors.counts,
         data.state,
         relative_to=data.errors.root_mean_square if data.errors.weight_type == "precision" else None,
-        prior_units=robust_units(
-            data.rows, data.feature_errors, resolve_likelihood(model.likelihood), data.errors.counts
-        ),
+        prior_units=robust_units(data.rows, likely, likelihood, data.errors.counts),
         truncation=data.truncation,
         outliers=parameters_of(resolve_outliers(model.x_error_distribution)),
+        error_freedom=freedom_of(model, data.columns, data.feature_errors),
         groupings=data.groupings,
         group_prior=group_prior,
         correlated=data.errors.correlated,
@@ -385,7 +372,7 @@ def noise_of(model: Any, data: TrainingData) -> Noise:
     stated = data.errors.kind == "standard_error" and data.errors.weight_type != "precision"
     noise = NOISES[model.noise]
     if noise.multiplies and stated and data.target_is_constant(model.fit_intercept):
-        return KNOWN
+        return known_instead(noise)
     if noise.combined and (data.errors.kind != "standard_error" or data.state is not None):
         return SCALED
     return noise

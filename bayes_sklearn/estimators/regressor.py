@@ -73,8 +73,7 @@ class BayesianErrorsInVariablesRegressor(
     coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
         a ridge and a g-prior, is averaged over. Parameters may be arrays with one value a feature, and a scale may
-        be a prior itself, from which it is learned: ``Normal(sigma=HalfCauchy(1))``. With ``standardize=True`` it
-        is a prior on standardised features and target.
+        be a prior itself, from which it is learned: ``Normal(sigma=HalfCauchy(1))``.
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
         Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
         ``standardize=True`` it is about the target's mean, at the features' means, in units of the target's
@@ -82,26 +81,25 @@ class BayesianErrorsInVariablesRegressor(
         ``Normal(0, 2.5)`` about the log of all events over all exposure, or with ``standardize=False`` ``Flat()``.
     noise_prior : ScalePrior, default=None
         Prior of the noise scale; None is ``HalfNormal(1)``. With known errors and ``noise="scaled"`` the scale is
-        a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions it is
-        the prior of the error of a row of average weight.
-    noise : {"scaled", "additive", "known", "auto"}, default="auto"
+        a multiple of them and has no unit, else its unit is that of the (standardised) target; of precisions, and
+        under ``noise="common"``, it is the prior of the error of y in a typical row.
+    noise : {"scaled", "additive", "known", "auto", "common"}, default="auto"
         How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
         ``sqrt(s**2 + y_err**2)``, ``y_err`` alone, or, "auto", ``sqrt((s * y_err)**2 + t**2)`` with a scatter t
-        beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). Without known errors it
-        is s in every row; errors that follow from counts "auto" scales, and so it does where rows come batch by batch
-        (`partial_fit`, `merge`, ``distributed.fit``). Where y is the same in all rows nothing tells a multiple, and
-        errors are taken as stated. Of no meaning for shares of trials.
+        beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). "common" is "scaled" with
+        s multiplying the features' errors, too, as in Deming's regression. Without known errors it is s in every row;
+        errors from counts "auto" scales, as it does where rows come batch by batch (`partial_fit`, `merge`,
+        ``distributed.fit``). Where y is the same in all rows errors are taken as stated.
     weight_type : {"auto", "counts", "frequency", "precision"}, default="auto"
         What ``sample_weight`` means. "frequency": a row of weight k counts as k rows. "counts": y is a share and
         the weight the count behind it, which gives the share's standard error. "precision": the weight is 1/e**2 up
         to a factor, e being the row's standard error; the factor is found. A weight of 0 leaves its row out, whatever
         it means. "auto" takes counts where all y are in [0, 1], not all 0 or 1, all weights are whole, but not all
         1, where none is 0 unless all y times weights are whole, and no other argument states y's errors; else
-        frequencies, and it warns where these are not whole. Say which to be sure.
+        frequencies, with a warning where these are not whole.
     count_error : {"fitted", "observed"}, default="fitted"
-        Whether binomial errors are taken at the fitted share of each row (the pooled share first, then reweighted
-        until it settles; a plug-in quasi-likelihood) or at the observed share. Errors at observed shares are
-        correlated with the shares, and bias the fit.
+        Whether binomial errors are taken at the fitted share of each row (reweighted until it settles; a plug-in
+        quasi-likelihood) or at the observed share, with which errors are correlated: that biases the fit.
     error_floor : float, default=0.0
         Added to the standard error that counts give, on the scale of the shares.
     count_column : str or int, default=None
@@ -138,12 +136,14 @@ class BayesianErrorsInVariablesRegressor(
         predictions, which are not cut off at the limits. Counts at the lower limit are not selected, those at the
         upper one are; of events over exposures the limits are of their numbers.
     x_distribution : {"normal", "mixture"} or Mixture, default="normal"
-        How the true values of features with errors are distributed, given the exact features. "mixture": of normal
-        distributions, for skewed or clustered features; their number, ``n_components_``, is chosen, or given by
-        ``Mixture(n_components=...)``.
+        How the true values of features with errors are distributed, given the exact ones. "mixture": of normal
+        distributions, for skewed or clustered features, as many as are chosen or `Mixture` says.
     x_error_distribution : {"normal", "outliers"} or Outliers, default="normal"
         How the errors of features scatter. "outliers": each reading may be wild, its error a multiple of the one
         stated; their share (``outlier_share_``) and the multiple are learned, under the priors of an `Outliers`.
+    x_error_dof : float or dict, default=None
+        Degrees of freedom with which errors of features are known, up to a factor for each feature that is
+        integrated over: of replicates the pooled ones (`ReplicateMean`). A dict: by feature. None: they are known.
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
         root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the
@@ -194,11 +194,10 @@ class BayesianErrorsInVariablesRegressor(
         correlation under "beta_binomial" (and "beta"), and of what rates vary by under "negative_binomial".
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
-        probability of k. A flat prior of the intercept counts as one in the model's units, by convention. Absent
-        under flat priors of coefficients, with errors of features, and after HMC and NUTS.
+        probability of k. A flat prior of the intercept counts as one in the model's units. Absent under flat priors
+        of coefficients, with errors of features, and after HMC and NUTS.
     reliability_ : ndarray of shape (n_coefficients,)
-        Share of each measured feature's variance that is the true feature's, 1 without error. Absent where no feature
-        has an error.
+        Share of each measured feature's variance that is the true one's. Absent where no feature has an error.
     outlier_share_, outlier_factor_ : float
         Posterior means of the share of readings that are wild, and of how many times larger than stated their errors
         are. Absent but under ``x_error_distribution="outliers"``.
@@ -208,7 +207,7 @@ class BayesianErrorsInVariablesRegressor(
     group_effects_ : pandas.DataFrame
         Posterior mean, sd and 95% limits of each group's effects, at the features' means. Absent likewise.
     n_components_ : int
-        Number of normal distributions whose mixture the true features follow. Absent where no feature has an error.
+        Number of normal distributions whose mixture the true features follow. Absent without errors of features.
     weight_type_ : {"counts", "frequency", "precision"}
         What ``sample_weight`` was taken to be.
     inference_ : str
@@ -220,7 +219,6 @@ class BayesianErrorsInVariablesRegressor(
 
     See Also
     --------
-    sklearn.linear_model.BayesianRidge : Point estimates of prior and noise scale; no known errors.
     predictive_distribution : The predictive distribution through Pipelines and fitted searches.
 
     Examples
@@ -256,6 +254,7 @@ class BayesianErrorsInVariablesRegressor(
         truncation: tuple[float | None, float | None] | None = None,
         x_distribution: str | Mixture = "normal",
         x_error_distribution: str | Outliers = "normal",
+        x_error_dof: float | Mapping[Any, float] | None = None,
         standardize: bool = True,
         fit_intercept: bool = True,
         inference: str = "auto",
@@ -285,14 +284,12 @@ class BayesianErrorsInVariablesRegressor(
         self.truncation = truncation
         self.x_distribution = x_distribution
         self.x_error_distribution = x_error_distribution
+        self.x_error_dof = x_error_dof
         self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.inference = inference
-        self.draws = draws
-        self.chains = chains
-        self.nuts_kwargs = nuts_kwargs
-        self.random_state = random_state
-        self.verbose = verbose
+        self.draws, self.chains, self.nuts_kwargs = draws, chains, nuts_kwargs
+        self.random_state, self.verbose = random_state, verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

@@ -73,6 +73,8 @@ class Problem(UnderScatters):
     noise scale is in the target's unit. None: they are known outright, or not at all."""
     correlated: Correlated | None = None
     """What known errors have in common from row to row; None: they are independent."""
+    error_freedom: Array | None = None
+    """(q,) degrees of freedom with which each feature's errors are known, infinite: outright; None: all are."""
 
     groupings: Groupings | None = None
     """How rows hang together; None: they do not."""
@@ -108,30 +110,30 @@ class Problem(UnderScatters):
         Counts have no known errors but what trials or exposures say.
         """
         likelihood = NormalLikelihood() if likelihood is None else likelihood
-        if likelihood.counted:
-            standard_error = None
+        standard_error = None if likelihood.counted else standard_error
         if standard_error is None or relative_to is not None:
             noise = SCALED
         if standard_error is not None and relative_to is not None:
             standard_error = standard_error / relative_to
             state = None if state is None else state.with_error(1.0 / relative_to)
-        like_state = None if like is None else like.state
-        state = state or state_of(rows, standard_error, correlated, like_state)
+        state = state or state_of(rows, standard_error, correlated, None if like is None else like.state)
         units = prior_units or PriorUnits.of(state, rows) or state
         scaling = Scaling.of(units, standardize, intercept_prior is not None)
         if not likelihood.link.is_identity:
             scaling = scaling.of_features()
             if standardize and likelihood.per == "exposure" and intercept_prior is not None:
                 scaling = scaling.about_rate(pooled_mean(likelihood, rows, trials, prior_units))
-        elif standardize and standard_error is not None and relative_to is None and state.total_weight > 0.0:
+        elif standard_error is not None and relative_to is None and state.total_weight > 0.0:
             # Readings that agree better than their errors let them would be the wrong unit.
             # A constant target has no spread, and a scale of one.
             spread = scaling.y_scale if intercept_prior is None else float(units.standard_deviation[-1])
             error = float(np.exp(state.log_error / state.total_weight))
-            coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
+            if noise.of_features:  # errors may be in any unit
+                noise_prior = InUnit(noise_prior, (spread if standardize else 1.0) / error)
+            elif standardize:
+                coef_prior = coef_prior.in_unit(float(np.hypot(spread, error)) / scaling.y_scale)
         average = None if relative_to is None else float(np.sqrt(state.total_weight) / state.factor[0, 0])
-        if not rows.n_features:
-            coef_prior = Normal()  # of no coefficients, so that there is no scale to learn
+        coef_prior = coef_prior if rows.n_features else Normal()  # of no coefficients no scale is learned
         return cls(
             rows,
             standard_error,
@@ -194,6 +196,11 @@ class Problem(UnderScatters):
         lower, upper = self.truncation or (-np.inf, np.inf)
         center, unit = (0.0, 1.0) if self.likelihood.per == "exposure" else self.center_and_unit
         return (lower - center) / unit, (upper - center) / unit
+
+    @property
+    def feature_errors_known(self) -> bool:
+        """Whether errors of features are no more and no less than stated."""
+        return self.error_freedom is None and not self.noise.of_features
 
     @property
     def errors_known(self) -> bool:

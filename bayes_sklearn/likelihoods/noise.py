@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ADDITIVE", "AUTO", "KNOWN", "NOISES", "SCALED", "Noise"]
+__all__ = ["ADDITIVE", "AUTO", "COMMON", "KNOWN", "NOISES", "SCALED", "Noise"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Noise:
     """Whether a noise scale multiplies known errors; else they are taken as they are."""
     scatters: bool
     """Whether a scatter is added to them."""
+    of_features: bool = False
+    """Whether the multiple is of the features' errors, too, (79)."""
 
     def __str__(self) -> str:
         return self.name
@@ -82,6 +84,7 @@ SCALED = Noise("scaled", multiplies=True, scatters=False)
 ADDITIVE = Noise("additive", multiplies=False, scatters=True)
 KNOWN = Noise("known", multiplies=False, scatters=False)
 AUTO = Noise("auto", multiplies=True, scatters=True)
+COMMON = Noise("common", multiplies=True, scatters=False, of_features=True)
 
-NOISES: Mapping[str, Noise] = {noise.name: noise for noise in (SCALED, ADDITIVE, KNOWN, AUTO)}
+NOISES: Mapping[str, Noise] = {noise.name: noise for noise in (SCALED, ADDITIVE, KNOWN, AUTO, COMMON)}
 """The kinds by name."""

@@ -57,6 +57,9 @@ class ReplicateMean(MeasuredTransformer):
         How many degrees of freedom other rows are worth to one: infinite where rows differ by no more than chance.
     error_columns_ : dict of str to str
         Name of each mean and of its error, for ``error_columns`` of what follows.
+    error_dof_ : dict of str to float
+        Name of each mean, and with how many degrees of freedom the mean variance is known where rows differ, for
+        ``x_error_dof`` of what follows (Satterthwaite 1946, Biometrics Bulletin 2:110-114).
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -128,15 +131,16 @@ class ReplicateMean(MeasuredTransformer):
             raise ValueError("X has n_features = 1: a mean is of two readings, in a column each, or more.")
         learned = []
         for name, places in self._places().items():
-            sums = _Sums.of(table[:, places])
+            sums = ReplicateSums.of(table[:, places])
             if not (sums.number > 1.0).any():
                 raise ValueError(
                     f"X has no row with two readings of {shown(name)}: nothing tells their error."
                     " If it is known, it needs no replicates: give it as X_err, or y_err."
                 )
             learned.append(_learn(sums))
-        self.variance_, self.degrees_of_freedom_, self.prior_degrees_of_freedom_ = np.array(learned).T
+        self.variance_, self.degrees_of_freedom_, self.prior_degrees_of_freedom_, dof = np.array(learned).T
         names = self.get_feature_names_out()
+        self.error_dof_ = {str(names[2 * i]): float(dof[i]) for i in range(len(dof))}
         self.error_columns_ = {str(names[2 * i]): str(names[2 * i + 1]) for i in range(len(learned))}
         return self
 
@@ -162,7 +166,7 @@ class ReplicateMean(MeasuredTransformer):
         found: list[Array] = []
         groups = self._places()
         for i, (name, places) in enumerate(groups.items()):
-            sums = _Sums.of(table[:, places])
+            sums = ReplicateSums.of(table[:, places])
             error = _errors(
                 sums, self.variance, self.variance_[i], self.prior_degrees_of_freedom_[i], f"X, {name}"
             )
@@ -303,12 +307,12 @@ def replicate_means(
             raise ValueError(
                 f"frame has a column {shown(error)}: say by error_suffix what errors are to be called."
             )
-        sums = _Sums.grouped(_readings(frame[name], name), code, groups.ngroups)
+        sums = ReplicateSums.grouped(_readings(frame[name], name), code, groups.ngroups)
         if not (sums.number > 1.0).any():
             raise ValueError(
                 f"frame has no sample with two readings of {shown(name)}: nothing tells their error."
             )
-        pooled, _, prior = _learn(sums)
+        pooled, _, prior, _ = _learn(sums)
         found[name] = sums.mean
         found[error] = _errors(sums, variance, pooled, prior, f"frame, {name}")
     columns = {name: np.asarray(values) for name, values in found.items()}
@@ -331,7 +335,7 @@ def _readings(column: Any, name: object) -> Array:
     return values
 
 
-class _Sums(NamedTuple):
+class ReplicateSums(NamedTuple):
     """What readings come to, row by row."""
 
     number: Array
@@ -340,7 +344,7 @@ class _Sums(NamedTuple):
     """Sums of squared deviations from the mean."""
 
     @classmethod
-    def of(cls, readings: Array) -> _Sums:
+    def of(cls, readings: Array) -> ReplicateSums:
         made = ~np.isnan(readings)
         count = made.sum(axis=1).astype(np.float64)
         # From an origin within: means of huge offsets keep their digits, and equal readings have no scatter.
@@ -354,7 +358,7 @@ class _Sums(NamedTuple):
         return cls(count, origin + mean, square)
 
     @classmethod
-    def grouped(cls, values: Array, code: NDArray[np.integer[Any]], n: int) -> _Sums:
+    def grouped(cls, values: Array, code: NDArray[np.integer[Any]], n: int) -> ReplicateSums:
         made = ~np.isnan(values)
         values, code = values[made], code[made]
         count = np.bincount(code, minlength=n).astype(np.float64)
@@ -367,11 +371,17 @@ class _Sums(NamedTuple):
         return cls(count, origin + mean, square)
 
 
-def _learn(sums: _Sums) -> tuple[float, float, float]:
-    """Return the pooled variance of a reading, its degrees of freedom, and those that the prior is worth."""
+def _learn(sums: ReplicateSums) -> tuple[float, float, float, float]:
+    """Return the pooled variance of a reading, its degrees of freedom, those that the prior is worth, and its own.
+
+    The last are what the degrees of freedom come to where rows differ: fourth powers of a row's standard deviation
+    are 1 + 2 / d times those of the true one on average.
+    """
     some = sums.number > 1.0
     freedom = sums.number[some] - 1.0
     pooled, total = sums.square[some].sum() / freedom.sum(), freedom.sum()
+    fourth = (np.square(sums.square[some]) / (freedom + 2.0)).sum()
+    effective = min(float(np.square(sums.square[some].sum()) / fourth), total) if fourth > 0.0 else total
     # The mean standard deviation that equal errors would have is that of a chi distribution.
     deviation = np.sqrt(sums.square[some] / freedom)
     unbiased = (
@@ -379,10 +389,11 @@ def _learn(sums: _Sums) -> tuple[float, float, float]:
     )
     ratio = np.square(np.average(unbiased, weights=freedom)) / pooled if pooled > 0.0 else 1.0
     if ratio >= _squared_mean(_MOST):
-        return pooled, total, np.inf
+        return pooled, total, np.inf, effective
     if ratio <= _squared_mean(_FEWEST):
-        return pooled, total, 2.0
-    return pooled, total, float(brentq(lambda d: _squared_mean(d) - ratio, _FEWEST, _MOST))
+        return pooled, total, 2.0, effective
+    prior = float(brentq(lambda d: _squared_mean(d) - ratio, _FEWEST, _MOST))
+    return pooled, total, prior, effective
 
 
 def _squared_mean(d: float) -> float:
@@ -390,7 +401,7 @@ def _squared_mean(d: float) -> float:
     return float((d - 2.0) / 2.0 * np.exp(2.0 * (gammaln((d - 1.0) / 2.0) - gammaln(d / 2.0))))
 
 
-def _errors(sums: _Sums, how: str, pooled: float, prior: float, where: str) -> Array:
+def _errors(sums: ReplicateSums, how: str, pooled: float, prior: float, where: str) -> Array:
     """Return the standard error of each mean."""
     freedom = np.maximum(sums.number - 1.0, 0.0)
     own = sums.square / np.maximum(freedom, 1.0)

@@ -113,7 +113,7 @@ class Simulation:
         return (*(parameter.name for parameter in self.problem.auxiliary), *learned)
 
     def check(self) -> None:
-        """Refuse priors that nothing can be drawn from.
+        """Refuse priors that nothing can be drawn from, and errors that are not as stated.
 
         Raises
         ------
@@ -131,6 +131,8 @@ class Simulation:
         }
         if problem.has_noise_scale:
             priors["noise_prior"] = problem.noise_prior
+        if problem.feature_errors is not None and not problem.feature_errors_known:
+            raise ValueError("Simulated features have errors as stated: not x_error_dof, nor noise='common'.")
         for name, prior in priors.items():
             if isinstance(prior, Flat) and not (name == "intercept_prior" and self._shifts):
                 raise ValueError(

@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.stats import qmc
-from sklearn.base import clone
 
-from ...inference.posterior import Posterior
-from ...measurements.checks import as_floats, check_coverage, check_seed
+from ...measurements.checks import as_floats, check_coverage
 from ...measurements.messages import shown
 from ...prediction.mixtures.normal import NormalMixture
 from ..regressor import BayesianErrorsInVariablesRegressor
 from .method_readings import REPLICATE_ERRORS, Readings, readings_of
-from .uncertain_errors import solve_common_factor, solve_replicates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["MethodComparison", "compare_methods"]
 
 Array = NDArray[np.float64]
+
+# Parameters of models in which errors of x are taken as they are found.
+_OTHER_MODELS = {"likelihood", "inference", "x_distribution", "x_error_distribution"}
 
 
 def compare_methods(
@@ -136,18 +136,18 @@ def compare_methods(
         )
     at = np.quantile(of_x.value, [0.1, 0.5, 0.9]) if levels is None else _checked_levels(levels)
     if errors == "relative":
-        return _of_relative_errors(of_x, of_y, at, coverage, check_seed(random_state))
+        if x_err is None or y_err is None:
+            raise ValueError("errors='relative' is of x's and y's errors: give x_err and y_err, or ratio.")
+        params = {"noise": "common"}
+    elif of_x.degrees_of_freedom and replicate_errors != "own" and not _OTHER_MODELS & set(params):
+        params = {"x_error_dof": of_x.degrees_of_freedom, **params}
     model = BayesianErrorsInVariablesRegressor(random_state=random_state, **params)
     model.fit(_table(of_x), of_y.value, X_err=of_x.error[:, None], y_err=of_y.error)
     if not model._fitted.likelihood.link.is_identity:
         raise ValueError(
             f"likelihood={params['likelihood']!r} has no line in the methods' unit: use 'student_t', or none."
         )
-    posterior = None
-    if of_x.degrees_of_freedom and replicate_errors != "own":
-        own = of_x.value, of_y.value, of_x.error, of_y.error
-        posterior = solve_replicates(clone(model), *own, of_x.degrees_of_freedom)
-    return MethodComparison(model, posterior or model._fitted.posterior, of_x, of_y, at, coverage)
+    return MethodComparison(model, of_x, of_y, at, coverage)
 
 
 class MethodComparison:
@@ -156,8 +156,8 @@ class MethodComparison:
     Attributes
     ----------
     estimator_ : BayesianErrorsInVariablesRegressor
-        The fitted model. Where errors are relative or told by replicates, it is fitted with the most likely ones as
-        if they were known: the comparison's own intervals know that they are not. Its feature has x's name.
+        The fitted model, with ``noise="common"`` where errors are relative and ``x_error_dof`` where replicates tell
+        them. Its feature has x's name.
     x, y : ndarray of shape (n,)
         What was compared: of replicates the means.
     x_err, y_err : ndarray of shape (n,) or None
@@ -173,23 +173,25 @@ class MethodComparison:
     def __init__(
         self,
         estimator: BayesianErrorsInVariablesRegressor,
-        posterior: Posterior,
         of_x: Readings,
         of_y: Readings,
         levels: Array,
         coverage: float,
-        relative: tuple[float, float] | None = None,
     ):
+        self._posterior = estimator._fitted.posterior
+        # Root mean square errors of x and y where the factor is one, if there is a factor.
+        self._relative: tuple[float, float] | None = None
+        if estimator.noise == "common" and of_x.error is not None and of_y.error is not None:
+            self._relative = float(np.sqrt(np.mean(of_x.error**2))), float(np.sqrt(np.mean(of_y.error**2)))
+            likely = float(self._posterior.noise_quantiles(np.array([0.5]))[0])
+            of_x, of_y = replace(of_x, error=likely * of_x.error), replace(of_y, error=likely * of_y.error)
         self.estimator_ = estimator
         self.x, self.y = of_x.value, of_y.value
         self.x_err, self.y_err = of_x.error, of_y.error
         self.levels = levels
         self.coverage = coverage
         self.names = of_x.name, of_y.name
-        self._posterior = posterior
         self._readings = of_x, of_y
-        # Root mean square errors of x and y where the factor is one, if there is a factor.
-        self._relative = relative
 
     def __len__(self) -> int:
         return len(self.x)
@@ -323,21 +325,6 @@ class MethodComparison:
     def _mixture(self, design: Array) -> NormalMixture:
         means, variances = self._posterior.linear(design)
         return NormalMixture(self._posterior.weights, means, np.sqrt(variances))
-
-
-def _of_relative_errors(
-    of_x: Readings, of_y: Readings, levels: Array, coverage: float, seed: np.random.RandomState
-) -> MethodComparison:
-    x, y, x_err, y_err = of_x.value, of_y.value, of_x.error, of_y.error
-    if x_err is None or y_err is None:
-        raise ValueError("errors='relative' is of x's and y's errors: give x_err and y_err, or ratio.")
-    posterior = solve_common_factor(x, y, x_err, y_err, seed)
-    likely = float(posterior.noise_quantiles(np.array([0.5]))[0])
-    typical = float(np.sqrt(np.mean(x_err**2))), float(np.sqrt(np.mean(y_err**2)))
-    of_x, of_y = replace(of_x, error=likely * x_err), replace(of_y, error=likely * y_err)
-    model = BayesianErrorsInVariablesRegressor(noise="known", random_state=seed)
-    model.fit(_table(of_x), y, X_err=likely * x_err[:, None], y_err=likely * y_err)
-    return MethodComparison(model, posterior, of_x, of_y, levels, coverage, typical)
 
 
 def _table(of_x: Readings) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from ...measurements.checks import as_floats, check_vector
 from ...measurements.messages import shown, warn
+from ...preprocessing.replicates import ReplicateSums
 
 __all__ = ["REPLICATE_ERRORS", "Readings", "readings_of"]
 
@@ -88,10 +89,8 @@ def readings_of(value: Any, error: ArrayLike | float | None, argument: str, kind
 
 
 def _of_replicates(name: str, table: Array, argument: str, kind: str) -> Readings:
-    count = (~np.isnan(table)).sum(axis=1)
-    mean = np.nanmean(table, axis=1)
-    squares = np.nansum(np.square(table - mean[:, None]), axis=1)
-    freedom = count - 1
+    count, mean, squares = ReplicateSums.of(table)
+    freedom = count - 1.0
     total = int(freedom.sum())
     if not total or not squares.any():
         raise ValueError(

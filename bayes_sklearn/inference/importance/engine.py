@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 
 from ...likelihoods.base import Likelihood
 from ...measurements.compressed import taken
+from ...measurements.feature_errors import FeatureErrors
 from ...measurements.missing import told_by
 from ...priors.base import CoefficientPrior, Flat, ScaleMixture
 from ...priors.coefficients import Normal, PoweredCorrelation
@@ -66,6 +67,10 @@ def why_not(problem: Problem) -> str | None:
     if isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
+        )
+    if not problem.feature_errors_known and not integrates(problem):
+        return (
+            "noise='common' and x_error_dof go with the normal likelihood, and true features that are normal"
         )
     return without_noise(problem)
 
@@ -187,9 +192,7 @@ class Units(NamedTuple):
 
 def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
     """Return the problem in the engine's own terms."""
-    errors, rows, scaling = problem.feature_errors, problem.rows, problem.scaling
-    if errors is None:
-        raise ValueError("No feature has an error.")
+    errors, rows, scaling = _errors_of(problem), problem.rows, problem.scaling
     used = slice(None) if rows.frequency is None else rows.used
     errors = errors.take(used)
     p, noisy = rows.n_features, errors.noisy
@@ -238,6 +241,7 @@ def structural_problem(problem: Problem) -> tuple[StructuralProblem, Units]:
         cross_covariance=with_target,
         standard_error=error,
         noise=problem.noise,
+        error_freedom=problem.error_freedom,
         log_prior_scatter=(
             ScatterPrior(problem.scatter_unit).log_density if problem.noise.combined else None
         ),
@@ -265,7 +269,7 @@ def _resolution(problem: Problem) -> float:
 def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
     """Return the coefficients' prior in the engine's units."""
     prior, p = problem.coef_prior, problem.rows.n_features
-    noisy, unit = problem.feature_errors.noisy, units.noisy  # type: ignore[union-attr]
+    noisy, unit = _errors_of(problem).noisy, units.noisy
     exact = np.setdiff1d(np.arange(p), noisy)
     parameters = prior.check("coef_prior", p)
     mean, sd = prior.gaussian_like("coef_prior", p)
@@ -305,10 +309,7 @@ def _slope_prior(problem: Problem, units: Units) -> SlopePrior:
 
 def units_of(problem: Problem) -> Units:
     """Return units in which features spread by one."""
-    state, scaling, errors = problem.state, problem.scaling, problem.feature_errors
-    if errors is None:
-        raise ValueError("No feature has an error.")
-    noisy = errors.noisy
+    state, scaling, noisy = problem.state, problem.scaling, _errors_of(problem).noisy
     exact = np.setdiff1d(np.arange(problem.rows.n_features), noisy)
     deviation = (problem.prior_units or state).standard_deviation[:-1] / scaling.x_scale
     if problem.outliers and problem.prior_units is None:
@@ -326,10 +327,7 @@ def units_of(problem: Problem) -> Units:
 
 def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Posterior:
     """Return the nodes as a posterior of B, with the true features' distribution beside it."""
-    errors, p = problem.feature_errors, problem.rows.n_features
-    if errors is None:
-        raise ValueError("No feature has an error.")
-    unit = units.noisy
+    errors, p, unit = _errors_of(problem), problem.rows.n_features, units.noisy
     # (mu_j, Gamma_j.) and (alpha, beta) to (1, z) from (1, (z - origin) / unit).
     own = np.diag(np.append(1.0, 1.0 / units.exact))
     own[0, 1:] = -units.origin / units.exact
@@ -349,6 +347,7 @@ def posterior_of(problem: Problem, nodes: StructuralNodes, units: Units) -> Post
         x_scale=np.ones(p),
         y_mean=0.0,
         y_scale=1.0,
+        error_factor=nodes.error_factor,
     )
     location, factors, _ = true.coefficients()
     return Posterior(
@@ -384,9 +383,7 @@ def mixture_posterior(
     problem: Problem, mixture: MixtureProblem, points: Array, weights: Array, units: Units
 ) -> Posterior:
     """Return points of which no parameter integrates out as a posterior of B, with the true features beside it."""
-    errors = problem.feature_errors
-    if errors is None:
-        raise ValueError("No feature has an error.")
+    errors = _errors_of(problem)
     parts, (z, w, y) = mixture.taken_apart(points), mixture.center
     geometry = weights @ np.exp(log_softmax(mixture.log_slopes(parts), axis=1))
     # From lines about the means to lines at zero.
@@ -440,6 +437,12 @@ def mixture_posterior(
         geometry=_geometry(problem, geometry),
         auxiliary=further,
     )
+
+
+def _errors_of(problem: Problem) -> FeatureErrors:
+    if problem.feature_errors is None:
+        raise ValueError("No feature has an error.")
+    return problem.feature_errors
 
 
 def _no_covariance(problem: Problem, points: Array) -> SharedBasis:

@@ -16,6 +16,7 @@ from ...priors.scales import NEGLIGIBLE_SCATTER
 from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
 from ..structural.mixture import MixtureProblem
 from ..structural.true_covariance import coordinates_of, pooled_covariance
+from .structural_nodes import first_guess
 
 Array = NDArray[np.float64]
 
@@ -183,7 +184,7 @@ def _start(problem: MixtureProblem) -> tuple[Array, Array]:
     """Return a point to start from, from moments and the features alone, and the unit of each coordinate."""
     data, guide, q = problem.data, problem.guide, problem.data.n_noisy
     mixture = _components(problem)
-    normal, scale = guide.guess()
+    normal, scale = first_guess(guide)
     m = normal[:q]
     table, width = problem.likely_rows[0], data.z.shape[1] + 1
     weight = np.sqrt(problem.frequency)

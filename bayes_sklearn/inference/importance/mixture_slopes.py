@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..structural.model import MEAN_SCALE, StructuralProblem
 from ..structural.normal_equations import SlopePrior
 from ..structural.rows import cholesky
-from .structural_nodes import Following
+from .structural_nodes import Following, first_guess
 
 Array = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ class Measured(NamedTuple):
         slopes, slope, weight = guide.slopes, guide.gathered.reference.m, guide.frequency
         each = np.full(1, guide.residual_variance)
         if not guide.noise.has_scale and guide.standard_error is not None:
-            T = guide.psi(guide.guess()[0][None]).T[0]
+            T = guide.psi(first_guess(guide)[0][None]).T[0]
             true = np.linalg.solve(T, (T + error) @ slope)
             left = max(float(true @ T @ (true - slope)), 0.0)  # what the errors of features leave the line
             each = np.square(np.asarray(guide.standard_error)) + left
@@ -213,7 +213,7 @@ class ScaledSlopes:
         prior = data.slopes
         if prior.log_scale is None:
             return None
-        following, point = Following.of(data), data.guess()[0][None]
+        following, point = Following.of(data), first_guess(data)[0][None]
         reference, of_m = data.gathered.reference, None
         used = slice(None) if data.frequency is None else data.frequency > 0.0
         z = data.z[used]

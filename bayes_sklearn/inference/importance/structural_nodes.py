@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
-from ..structural.model import MEAN_SCALE, Conditional, StructuralProblem
+from ..structural.model import MEAN_SCALE, Conditional, Psi, StructuralProblem
 from ..structural.rows import cholesky, forward, pairs
+from ..structural.true_covariance import coordinates_of
 
 Array = NDArray[np.float64]
 
@@ -138,19 +139,22 @@ class Following:
         """Return about the variance of the target that the true features explain and the measured ones don't."""
         psi = self.problem.psi(points)
         pushed = (psi.T @ psi.m[:, :, None])[:, :, 0]
-        through = np.linalg.solve(self._total(psi.T), pushed[:, :, None])[:, :, 0]
+        through = np.linalg.solve(self._total(psi), pushed[:, :, None])[:, :, 0]
         return np.maximum(((psi.m - through) * pushed).sum(axis=1), 0.0)
 
-    def _total(self, T: Array) -> Array:
+    def _total(self, psi: Psi) -> Array:
         """Return T + U; far away a correlation is one in all digits."""
+        T, error = psi.T, self.error
+        if self.problem.n_factors and psi.error_factor is not None:
+            error = error * psi.error_factor[:, :, None] * psi.error_factor[:, None]
         alone = 1e-12 * np.diagonal(T, axis1=1, axis2=2)[:, :, None] * np.eye(T.shape[1])
-        return np.asarray(T + self.error + alone)
+        return np.asarray(T + error + alone)
 
     def _given_spread(self, points: Array) -> tuple[Array, Array]:
         """Return the Gaussian of m given the rest: its mean in units of its root, (G, 1, q), and its precision's."""
         psi, slopes = self.problem.psi(points), self.problem.slopes
         scale = np.sqrt(self.about) / self._unit if self.problem.multiplies else 1.0
-        inverse = np.linalg.inv(self._total(psi.T))
+        inverse = np.linalg.inv(self._total(psi))
         share = psi.T @ inverse
         # Of T m = (T + U) b - c.
         known = (psi.T @ self.slope) - scale * (share @ self.with_target)
@@ -189,6 +193,8 @@ class StructuralNodes:
     """(geometries,) posterior probabilities of the coefficients' prior's geometries."""
     n_evaluations: int
     """Points at which the rows were passed over, those of the search for the mode included."""
+    error_factor: Array | None = None
+    """(G, q) what the stated errors of the noisy features are multiplied by; None: they are known."""
 
 
 def solve_structural(
@@ -238,14 +244,74 @@ def solve_structural(
         widen=lambda points, log_weights, component: _folded(following, points, log_weights, component),
     )
     found = found._replace(points=np.concatenate(everywhere))
+    psi = problem.psi(found.points)
     return StructuralNodes(
         found,
-        *problem.psi(found.points),
+        psi.m,
+        psi.noise_scale,
+        psi.T,
+        psi.scatter,
+        psi.tau,
         theta=np.concatenate([part.theta for part in conditionals]),
         theta_root=np.concatenate([part.theta_root for part in conditionals]),
         geometry=found.weights @ np.concatenate([part.geometry for part in conditionals]),
         n_evaluations=n_search + len(found.points),
+        error_factor=psi.error_factor,
     )
+
+
+def first_guess(
+    problem: StructuralProblem, related: bool = True, scattered: bool = True
+) -> tuple[Array, Array]:
+    """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments.
+
+    Parameters
+    ----------
+    problem : StructuralProblem
+    related : bool, default=True
+        Whether the true features have to do with the target: where errors are large, a density may have a
+        second mode where they have not.
+    scattered : bool, default=True
+        Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
+    """
+    q, total = problem.n_noisy, max(float(problem.weights[-1]), 1.0)
+    (spread, errors), slope = problem.moments, problem.gathered.reference.m
+    # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
+    # larger by far than one that is nothing, as much as they would hide.
+    values, vectors = np.linalg.eigh(spread[:q, :q])
+    whiten = vectors / np.sqrt(values)
+    left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
+    root = vectors * np.sqrt(values) @ turn
+    hidden = np.clip(0.25 * (1.0 - left), 1.0, max(1.0, 1.0 / float(values.min())))
+    T = root * np.maximum(left, 0.1 * hidden) @ root.T
+    m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
+    about = problem.residual_variance
+    residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
+    t, zeta = coordinates_of(T)
+    s = np.empty(0)
+    if problem.noise.only_scatters:
+        s = np.sqrt([max(residual - errors[-2], 0.1 * residual)])
+    elif problem.noise.only_multiplies:
+        s = np.sqrt([residual / max(errors[-2], np.finfo(np.float64).tiny)])
+    elif problem.noise.combined:
+        s = np.sqrt([residual])
+    logs, least = [], np.sqrt(residual / total)
+    if problem.noise.combined:
+        excess = max(residual - errors[-2], 0.0) if scattered else 0.0
+        logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
+    wide = [0.7] * len(logs)
+    if problem.error_freedom is not None:
+        logs += [0.0] * problem.n_factors
+        wide += [*np.sqrt(0.5 / problem.error_freedom[np.isfinite(problem.error_freedom)])]
+    if problem.slopes.log_scale is not None:
+        reference = problem.gathered.reference
+        found = problem.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
+        found = found if problem.slopes.on_signal else np.append(m, found)
+        logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
+        wide.append(0.7)
+    one = 1.0 / np.sqrt(2.0 * total)
+    scale = np.concatenate([least / t, one * s, one * t, np.full(len(zeta), 2.0 * one), wide])
+    return np.concatenate([m, s, t, zeta, logs]), scale
 
 
 def _starts(following: Following) -> tuple[list[Component], int]:
@@ -264,7 +330,9 @@ def _starts(following: Following) -> tuple[list[Component], int]:
         return problem.log_density(points) + log_volume
 
     ways = [(True, True), (False, True)] + [(True, False)] * problem.noise.combined
-    guesses = [Component(center, np.diag(scale)) for center, scale in (problem.guess(*way) for way in ways)]
+    guesses = [
+        Component(center, np.diag(scale)) for center, scale in (first_guess(problem, *way) for way in ways)
+    ]
     guesses = [following.component(guess) for guess in guesses]
     signs = problem.signs(following.flips)
     modes = list[Component]()

@@ -20,6 +20,8 @@ def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     if problem.correlated is not None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
+    if problem.feature_errors is not None and not problem.feature_errors_known:
+        return "it takes errors of features as they are stated, not noise='common' or x_error_dof"
     if problem.feature_errors is not None and problem.feature_errors.readings is not None:
         return "it doesn't take readings of features that are limits (X_censored)"
     if problem.groupings is not None and problem.feature_errors is not None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...likelihoods.base import Likelihood, Observations
 from ...priors.base import CoefficientPrior, Prior, ScaleMixture, ScalePrior, UnitPrior
 from ...priors.coefficients import PoweredCorrelation
-from ...priors.scales import NEGLIGIBLE_SCATTER, ScatterPrior
+from ...priors.scales import NEGLIGIBLE_SCATTER, InUnit, ScatterPrior
 from ..problem import Problem
 from ..structural.model import StructuralProblem
 from ..structural.normal_equations import signal_prior
@@ -85,7 +85,8 @@ def priors_of(problem: Problem) -> dict[str, Any]:
     if problem.fit_intercept:
         priors["intercept_prior"] = problem.intercept_prior
     if problem.has_noise_scale:
-        priors["noise_prior"] = problem.noise_prior
+        own = problem.noise_prior
+        priors["noise_prior"] = own.prior if isinstance(own, InUnit) else own
     if problem.noise.combined:
         priors["scatter_prior"] = problem.scatter_prior
     if problem.group_priors:

@@ -20,6 +20,7 @@ from ...measurements.limits import Sides
 from ...measurements.weights import repeated
 from ...priors.base import ScaleMixture, ScalePrior
 from ...priors.coefficients import PoweredCorrelation
+from ...priors.scales import InUnit
 from .._compat import quietly
 from ..nuts.prior_coordinates import gaussian_given_scale
 from ..nuts.pymc_priors import coefficient_variable, of_geometries, positive_variable, prior_scale, unit_of
@@ -181,6 +182,10 @@ def likelihood_variables(problem: Problem, suffix: str) -> tuple[dict[str, Any],
     if problem.noise.combined:
         scales.append(("scatter", "scatter", problem.scatter_prior, problem.scaling.y_scale))
     for role, name, prior, unit in scales:
+        if isinstance(prior, InUnit):
+            in_unit = positive_variable(prior.prior, f"{name}_prior", f"{name}_in_unit")
+            values[role] = in_data[role] = pm.Deterministic(name, in_unit * prior.unit)
+            continue
         own = suffix if unit != 1.0 else ""
         values[role] = positive_variable(prior, f"{name}_prior", f"{name}{own}")
         in_data[role] = pm.Deterministic(name, values[role] * unit) if own else values[role]

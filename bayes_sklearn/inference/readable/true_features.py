@@ -72,7 +72,7 @@ def true_features(
     their spread) and ``x_scale`` or, for several, ``x_root``; of a mixture also ``shares`` and ``mu_apart``, what its
     means differ from ``mu``, in units of the noisy features' spread, and one ``x_root_c`` a component; with groups
     what these add, ``x_effect_g`` of standard deviations ``x_group_std_g``; the measured ``X``, of the noisy features
-    alone.
+    alone; and ``x_error_factor``, of features whose errors are known up to one.
     """
     import pymc as pm
     import pytensor.tensor as pt
@@ -154,6 +154,22 @@ def sharing_errors(
     }
 
 
+def _error_factor(problem: Problem, values: Mapping[str, Any]) -> Any:
+    """Return what the noisy features' stated errors are multiplied by, (q,), (79) and (80); None: they are known."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    if problem.feature_errors is None or problem.feature_errors_known:
+        return None
+    ones, freedom = pt.ones(len(problem.feature_errors.noisy)), problem.error_freedom
+    if freedom is None:
+        return pm.Deterministic("x_error_factor", ones * values["noise_scale"], dims="noisy")
+    told = np.isfinite(freedom)
+    variance = pm.InverseGamma("x_error_variance", 0.5 * freedom[told], 0.5 * freedom[told])
+    found = pt.set_subtensor(ones[told], pt.sqrt(variance))
+    return pm.Deterministic("x_error_factor", found, dims="noisy")
+
+
 def _readings(
     problem: Problem,
     x_true: Any,
@@ -166,9 +182,11 @@ def _readings(
     import pymc as pm
     import pytensor.tensor as pt
 
-    q = X.shape[1]
+    q, factor = X.shape[1], _error_factor(problem, values)
     diagonal = noisily is not None or bool((covariance == covariance * np.eye(q)).all())
-    sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    sd: Any = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    if factor is not None:
+        sd, covariance = sd * factor, covariance * factor[:, None] * factor
     observed: dict[str, Any] = {"observed": X, "dims": ("obs", "noisy")}
     if noisily is not None:
         x_true, sd, observed = x_true[noisily], sd[noisily], {"observed": X[noisily]}

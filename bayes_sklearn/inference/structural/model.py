@@ -24,11 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from ...likelihoods.noise import SCALED, Noise
 from .normal_equations import HeadPrior, LogDensity, NormalEquations, SlopePrior
 from .rows import GatheredRows, Reference, pairs, upper
-from .true_covariance import coordinates_of, log_prior, true_covariance
+from .true_covariance import log_prior, true_covariance
 
 Array = NDArray[np.float64]
 
@@ -50,6 +51,8 @@ class Psi(NamedTuple):
     """(G,) noise "auto": what is added to s times the known errors; else 0."""
     tau: Array
     """(G,) the scale of the coefficients' prior; 1 where it is not learned."""
+    error_factor: Array | None = None
+    """(G, q) what the stated errors of the noisy features are multiplied by; None: they are known."""
 
 
 class Conditional(NamedTuple):
@@ -71,7 +74,8 @@ class StructuralProblem:
 
     Points are arrays of shape (G, d) whose columns are m (q), s (1, none where the noise is known), t (q), zeta
     (q (q - 1) / 2), which make T (`true_covariance`), the log of the scatter over the rest of the noise (noise "auto"
-    alone) and log tau (1, none where it is not learned). s and t are signed: with them at zero the density is smooth.
+    alone), logs of factors of the features' errors (q, where these are not known) and log tau (1, where it is
+    learned). s and t are signed: with them at zero the density is smooth.
     Every point has images of the same density (`signs`); densities are those on s, t >= 0. Under noise "auto" the
     column of s holds what the data tell best, the noise of a row with the root mean square error.
     """
@@ -114,8 +118,9 @@ class StructuralProblem:
     """(q, q) mean of U over the cells that tell something; None: over all rows."""
     likely: Array | None = None
     """(n, q) w with likely values in the place of those that hardly tell: of what is found first; None: w."""
-    together: bool = False
-    """Whether s multiplies the errors of features, too, (79); none then goes with the target's."""
+    error_freedom: Array | None = None
+    """(q,) degrees of freedom with which errors are known up to a factor for each feature, (80), infinite where they
+    are known; None: all are."""
 
     @property
     def n_noisy(self) -> int:
@@ -130,7 +135,12 @@ class StructuralProblem:
     @property
     def n_logs(self) -> int:
         """How many columns of points are logs: the last ones."""
-        return self.noise.combined + (self.slopes.log_scale is not None)
+        return self.noise.combined + self.n_factors + (self.slopes.log_scale is not None)
+
+    @property
+    def n_factors(self) -> int:
+        """How many columns of points are logs of factors of the features' errors."""
+        return 0 if self.error_freedom is None else int(np.isfinite(self.error_freedom).sum())
 
     @property
     def multiplies(self) -> bool:
@@ -166,7 +176,11 @@ class StructuralProblem:
             noise_scale, scatter = rest / self.typical_error, rest * logs[:, 0]
         tau = nothing + 1.0 if self.slopes.log_scale is None else logs[:, -1]
         T = true_covariance(points[:, self.spread_columns], points[:, self.correlation_columns], q)
-        return Psi(points[:, :q], noise_scale, T, scatter, tau)
+        factor = np.repeat(noise_scale[:, None], q, axis=1) if self.noise.of_features else None
+        if self.error_freedom is not None:
+            factor, first = np.ones((len(points), q)), int(self.noise.combined)
+            factor[:, np.isfinite(self.error_freedom)] = logs[:, first : first + self.n_factors]
+        return Psi(points[:, :q], noise_scale, T, scatter, tau, factor)
 
     @property
     def n_linear(self) -> int:
@@ -183,53 +197,6 @@ class StructuralProblem:
     def n_distinct_errors(self) -> int:
         """Rows that are passed over for each point: as many as have errors of their own."""
         return len(self.gathered.counts)
-
-    def guess(self, related: bool = True, scattered: bool = True) -> tuple[Array, Array]:
-        """Return a point near the mode and the scale of its uncertainty, (d,) each, by moments.
-
-        Parameters
-        ----------
-        related : bool, default=True
-            Whether the true features have to do with the target: where errors are large, a density may have a
-            second mode where they have not.
-        scattered : bool, default=True
-            Whether noise beyond the known errors, if there is any, is scatter, under noise "auto".
-        """
-        q, total = self.n_noisy, max(float(self.weights[-1]), 1.0)
-        (spread, errors), slope = self.moments, self.gathered.reference.m
-        # What the errors leave of the features' spread, at least a tenth of it in every direction; where they are
-        # larger by far than one that is nothing, as much as they would hide.
-        values, vectors = np.linalg.eigh(spread[:q, :q])
-        whiten = vectors / np.sqrt(values)
-        left, turn = np.linalg.eigh(np.eye(q) - whiten.T @ errors[pairs(q)] @ whiten)
-        root = vectors * np.sqrt(values) @ turn
-        hidden = np.clip(0.25 * (1.0 - left), 1.0, max(1.0, 1.0 / float(values.min())))
-        T = root * np.maximum(left, 0.1 * hidden) @ root.T
-        m = np.linalg.solve(T, spread[:q, :q] @ slope) * related
-        about = self.residual_variance
-        residual = max(spread[q, q] + slope @ spread[:q, :q] @ slope - m @ T @ m, 0.1 * about)
-        t, zeta = coordinates_of(T)
-        s = np.empty(0)
-        if self.noise.only_scatters:
-            s = np.sqrt([max(residual - errors[-2], 0.1 * residual)])
-        elif self.noise.only_multiplies:
-            s = np.sqrt([residual / max(errors[-2], np.finfo(np.float64).tiny)])
-        elif self.noise.combined:
-            s = np.sqrt([residual])
-        logs, least = [], np.sqrt(residual / total)
-        if self.noise.combined:
-            excess = max(residual - errors[-2], 0.0) if scattered else 0.0
-            logs.append(0.5 * np.log(max(excess, 1e-3 * residual) / (residual - 0.999 * excess)))
-        if self.slopes.log_scale is not None:
-            reference = self.gathered.reference
-            found = self.slopes.whiten[0] @ (reference.y + slope @ reference.w)[1:]
-            found = found if self.slopes.on_signal else np.append(m, found)
-            logs.append(np.log(np.hypot(np.sqrt(np.square(found).mean()), least)))
-        one = 1.0 / np.sqrt(2.0 * total)
-        scale = np.concatenate(
-            [least / t, one * s, one * t, np.full(len(zeta), 2.0 * one), np.full(len(logs), 0.7)]
-        )
-        return np.concatenate([m, s, t, zeta, logs]), scale
 
     def signs(self, flip: NDArray[np.bool_]) -> Array:
         """Return the signs that take a point to its images under changes of the signs of s and t.
@@ -261,6 +228,9 @@ class StructuralProblem:
         of_m = self.slopes.log_m(psi.m, psi.T, psi.tau)
         if self.slopes.log_scale is not None:
             of_m = of_m + self.slopes.log_scale(psi.tau) + np.log(psi.tau)
+        if self.error_freedom is not None and psi.error_factor is not None:
+            told = np.isfinite(self.error_freedom)
+            of_m = of_m + _log_density_of_factors(psi.error_factor[:, told], self.error_freedom[told])
         return of_m + self.log_prior_of_noise(psi) + self.log_prior_spread(points)
 
     def log_prior_of_noise(self, psi: Psi) -> Array:
@@ -351,7 +321,7 @@ class StructuralProblem:
         Without `noise` it is that of w and the line in true features, less m'w.
         """
         q = self.n_noisy
-        m, s, T, scatter, _ = psi
+        m, s, T, scatter, _, factor = psi
         entry, u = pairs(q + 1), pairs(q)
         n_u = q * (q + 1) // 2
         n_errors = n_u + q * (self.cross_covariance is not None) + 2
@@ -369,8 +339,9 @@ class StructuralProblem:
             if noise and self.cross_covariance is not None:
                 omega[entry[a, q], :, n_u + a] = with_target
                 last[:, n_u + a] = -2.0 * with_target * m[:, a]
-        if self.together:
-            omega[:, :, :n_u] *= np.square(s)[:, None]
+        if factor is not None:
+            row, column = upper(q)
+            omega[:, :, :n_u] *= factor[:, row] * factor[:, column]
         if not noise:
             return omega
         last[:, -2] = np.square(with_target)
@@ -448,3 +419,11 @@ class StructuralProblem:
         n = max(len(part) for part in parts)
         parts.append(np.ones((1, 1)))
         return np.column_stack([np.broadcast_to(part, (n, part.shape[1])) for part in parts])
+
+
+def _log_density_of_factors(factor: Array, freedom: Array) -> Array:
+    """Return the log density of the logs of factors, (G,): freedom / factor**2 is chi-square, (80)."""
+    chi_square = freedom / np.square(factor)
+    shape = 0.5 * freedom
+    each = shape * np.log(0.5 * chi_square) - 0.5 * chi_square - gammaln(shape) + np.log(2.0)
+    return np.asarray(each.sum(axis=1))

@@ -96,6 +96,9 @@ class TrueFeatures:
     sharing: Array | None = None
     """(G,) what covariances of new rows' errors with the target's are multiplied by; None: the line alone is asked
     for, of which they say nothing."""
+    error_factor: Array | None = None
+    """(G, q) what stated errors of measured features, those of new rows included, are multiplied by; None: they are
+    known."""
 
     @property
     def exact(self) -> NDArray[np.intp]:
@@ -118,6 +121,7 @@ class TrueFeatures:
             theta=theta,
             root=np.zeros((*theta.shape, 0)),
             sharing=None if self.sharing is None else self.sharing[nodes],
+            error_factor=None if self.error_factor is None else self.error_factor[nodes],
         )
 
     def coefficients(self, error: Array | None = None) -> tuple[Array, Array, Array]:
@@ -193,6 +197,8 @@ class TrueFeatures:
         """Return U and, where there is one, c at every node."""
         unit, q = self.x_scale[self.noisy], len(self.noisy)
         covariance = error[..., :q] / (unit[:, None] * unit)
+        if self.error_factor is not None:
+            covariance = covariance * (self.error_factor[:, :, None] * self.error_factor[:, None])
         if np.isinf(covariance).any():  # as if the feature's error were ten thousand times its spread
             covariance = np.where(np.isinf(covariance), NOT_MEASURED * self.variance, covariance)
         if self.sharing is None or error.shape[-1] == q:
@@ -213,7 +219,8 @@ class TrueFeatures:
         explained = np.einsum("gqj,jk,gqk->gq", own, exact_covariance, own)
         unit = self.x_scale[self.noisy]
         true = np.diagonal(self.variance, axis1=1, axis2=2) + explained
-        return np.asarray(true / (true + error / unit**2))
+        factor = 1.0 if self.error_factor is None else self.error_factor
+        return np.asarray(true / (true + error * np.square(factor / unit)))
 
     def covariance_within(self, X: Array, error: Array, weights: Array) -> Array:
         """Return the covariance of the line at all rows that theta's leave, over the nodes, (rows, rows).
@@ -228,9 +235,13 @@ class TrueFeatures:
         ones = np.column_stack([np.ones(len(X)), ((X - self.x_mean) / self.x_scale)[:, self.exact]])
         for node in np.flatnonzero(weights):
             one = slice(node, node + 1)
-            sharing = None if self.sharing is None else self.sharing[one]
             given = replace(
-                self, coef=self.coef[one], variance=self.variance[one], theta=self.theta[one], sharing=sharing
+                self,
+                coef=self.coef[one],
+                variance=self.variance[one],
+                theta=self.theta[one],
+                sharing=None if self.sharing is None else self.sharing[one],
+                error_factor=None if self.error_factor is None else self.error_factor[one],
             )
             left, _ = given._reliance(*given._in_model_units(error[:, None]))
             share = np.concatenate([left[:, 0], np.ones((len(X), 1))], axis=1)

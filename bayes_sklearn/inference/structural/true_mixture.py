@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,8 @@ class TrueMixture:
     y_mean: float
     """... and its target (y - y_mean) / y_scale."""
     y_scale: float
+    error_factor: ClassVar[None] = None
+    """Errors are known."""
     sharing: Array | None = None
     """(G,) what covariances of new rows' errors with the target's are multiplied by; None: the line alone is asked
     for, of which they say nothing."""
@@ -72,6 +74,11 @@ class TrueMixture:
     @classmethod
     def of_one(cls, true: TrueFeatures, rng: np.random.Generator) -> TrueMixture:
         """Return a mixture of one component, the nodes points that are drawn from what they leave open."""
+        if true.error_factor is not None:
+            raise ValueError(
+                "X_censored is given, and errors of features are known up to a factor (noise='common', x_error_dof):"
+                " predict such rows one way or the other."
+            )
         q, lines = len(true.noisy), true.drawn(np.arange(len(true.coef)), rng).lines
         return cls(
             noisy=true.noisy,
