@@ -198,11 +198,10 @@ class ScaleMixture(CoefficientPrior):
             the root of what all rows say of a constant line.
         """
 
-    @abstractmethod
     def log_variances(
         self, coordinates: Array, parameters: Mapping[str, Any], log_unit: Array
     ) -> LogVariances:
-        """Return the scales at points, in NumPy, with derivatives.
+        """Return the scales at points, in NumPy, with derivatives; a prior without this is left to NUTS.
 
         Parameters
         ----------
@@ -213,10 +212,14 @@ class ScaleMixture(CoefficientPrior):
         log_unit : ndarray of shape (W,)
             Log of the unit at each point.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def likely_coordinates(self, sizes: Array, parameters: Mapping[str, Any], unit: float) -> Array:
-        """Return a point, (n_coordinates,), under which coefficients of such sizes, (size,), are no wonder."""
+        """Return a point, (n_coordinates,), under which coefficients of such sizes, (size,), are no wonder.
+
+        By default zeros: where a walk starts.
+        """
+        return np.zeros(self.n_coordinates(len(sizes)))
 
     @abstractmethod
     def drawn_given(

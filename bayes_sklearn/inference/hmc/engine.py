@@ -47,6 +47,8 @@ def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
     if not isinstance(problem.coef_prior, ScaleMixture):
         return f"it is for priors with scales for each coefficient, such as Horseshoe(), not {problem.coef_prior!r}"
+    if type(problem.coef_prior).log_variances is ScaleMixture.log_variances:
+        return f"{problem.coef_prior!r} has no log_variances, its scales in NumPy"
     if not problem.likelihood.is_normal:
         return f"it takes the normal likelihood, not {problem.likelihood!r}"
     if problem.feature_errors is not None:
