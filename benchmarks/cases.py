@@ -15,6 +15,7 @@ from . import (
     correlated_cases,
     feature_cases,
     group_cases,
+    horseshoe_cases,
     nuts_cases,
     scaling,
     share_cases,
@@ -251,6 +252,13 @@ CASES: dict[str, Case] = {
         {"rows": 30, "columns": 10},
         needs_pymc=True,
     ),
+    "horseshoe-first-10": Case(
+        horseshoe_cases.first_fit, {"rows": 500, "columns": 10}, {"rows": 30, "columns": 3}
+    ),
+    "horseshoe-first-20": Case(
+        horseshoe_cases.first_fit, {"rows": 500, "columns": 20}, {"rows": 30, "columns": 3}
+    ),
+    "search-priors": Case(horseshoe_cases.search, {"rows": 500, "columns": 10}, {"rows": 30, "columns": 2}),
     **_noisy_refits(1_000),
     **_noisy_refits(20_000),
     "nuts-search": Case(

@@ -76,6 +76,11 @@ TARGETS: dict[str, Target] = {
     "nuts-refit-additive-20000": Target("NUTS refit, additive noise, 20,000 x 4", 0.5, "s"),
     "nuts-refit-additive-1e6": Target("NUTS refit, additive noise, 1,000,000 x 4", 0.5, "s"),
     "nuts-refit-horseshoe": Target("NUTS refit, Horseshoe, 2,000 x 10", 0.5, "s"),
+    "horseshoe-first-10": Target("first fit, Horseshoe, 500 x 10", 1.5, "s"),
+    "horseshoe-first-20": Target("first fit, Horseshoe, 500 x 20", 3.0, "s"),
+    "search-priors": Target(
+        "GridSearchCV over Normal, Laplace, StudentT, Horseshoe, five folds, n_jobs=2, 500 x 10", 20.0, "s"
+    ),
     "nuts-refit-errors-in-x-1000": Target(
         "NUTS refit, one of four features with one error for all, 1,000 rows", 0.5, "s"
     ),

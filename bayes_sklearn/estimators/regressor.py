@@ -48,7 +48,7 @@ class BayesianErrorsInVariablesRegressor(
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
     count behind a share (``sample_weight`` or ``count_column``), or is not known at all. How large coefficients are
     is learned by default. Under this prior, and under Normal ones, the posterior is integrated without sampling, in
-    milliseconds; under others it is sampled by NUTS, through PyMC. Features may have known errors, too (``X_err``),
+    milliseconds; under others it is sampled. Features may have known errors, too (``X_err``),
     and ``likelihood`` may say that noise has heavy tails or that the target is a share of counted trials: the
     posterior is then found by importance sampling, where that can be trusted, else by NUTS.
 
@@ -143,11 +143,11 @@ class BayesianErrorsInVariablesRegressor(
         data's own scale, either way.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
-    inference : {"auto", "exact", "importance", "nuts"}, default="auto"
+    inference : {"auto", "exact", "importance", "hmc", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and PoweredCorrelation, their
         scales learned or not, and draws nothing. "importance" is for errors of features, or for other likelihoods
-        than the normal one, without groups. "nuts" takes any, but no groups beside errors of features. "auto" is the
-        first of them that can take the model and trusts its answer; ``inference_`` says which.
+        than the normal one, without groups. "hmc" is for Horseshoe, up to 50 features, in NumPy. "nuts" takes any.
+        "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
     chains : int, default=4
@@ -158,7 +158,7 @@ class BayesianErrorsInVariablesRegressor(
         ("nutpie"; "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything
         else that the sampler takes.
     random_state : int, RandomState instance or None, default=None
-        Settles, in fit, the seed of NUTS and of the draws made later by `sample_y` and `to_arviz`.
+        Settles, in fit, the seed of samplers and of the draws made later by `sample_y` and `to_arviz`.
     verbose : bool, default=False
         Whether NUTS shows its progress.
 
@@ -188,7 +188,7 @@ class BayesianErrorsInVariablesRegressor(
     log_marginal_likelihood_ : float
         Log density of the target under the model, given features, errors and scaling; of a share k / n, n times the
         probability of k. A flat prior of the intercept counts as one in the model's units. Absent under flat priors
-        of coefficients, with errors of features, and after NUTS.
+        of coefficients, with errors of features, and after HMC and NUTS.
     reliability_ : ndarray of shape (n_coefficients,)
         Share of each measured feature's variance that is the true one's. Absent where no feature has an error.
     outlier_share_, outlier_factor_ : float
@@ -436,8 +436,8 @@ class BayesianErrorsInVariablesRegressor(
             A row for the intercept (at x = 0), each coefficient, the noise scale and what else the noise has, on the
             data's scale, and, where it is learned, for the scale of the coefficients' prior, in that prior's units;
             columns mean, sd, and the limits. Where that prior has several geometries their posterior probabilities
-            are in ``attrs["geometry"]``. After NUTS also ess_bulk, ess_tail and r_hat of its draws (NaN for what is
-            known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
+            are in ``attrs["geometry"]``. After HMC and NUTS also ess_bulk, ess_tail and r_hat of draws (NaN for what
+            is known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
             fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
             without taking them into account (with likely values in the place of ``X_censored``'s limits, drawn
             without y), and ``reliability``. Under ``noise="known"`` with errors of y,

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..measurements.messages import warn
 from .exact import engine as exact
+from .hmc import engine as hmc
 from .importance import engine as importance
 from .nuts import engine as nuts
 from .posterior import Posterior
@@ -29,7 +30,7 @@ class Engine(Protocol):
         """Return the posterior in the model's units; raise `NotTrusted` where it fails the engine's checks."""
 
 
-ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, importance, nuts)}
+ENGINES: dict[str, Engine] = {engine.NAME: engine for engine in (exact, importance, hmc, nuts)}
 """Every engine, the cheapest first: "auto" takes the first that can."""
 
 

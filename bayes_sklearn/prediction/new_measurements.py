@@ -84,7 +84,8 @@ def new_rows(
     if include_noise and told is not None and common:
         rows = NewRows(posterior, noise_model, X, features, y_err, columns, seed, index)
         return rows.shared(told, common["y_shared_err"]) if "y_shared_err" in common else rows.kriged(common)
-    if include_noise:
+    told_of_noise = feature_error is not None and feature_error.shape[-1] > feature_error.shape[-2]
+    if include_noise and told_of_noise:
         posterior = posterior.sharing(noise_model.sharing(posterior.noise_scale))
     if members is None:
         line = LinearPredictor.of(posterior, X, features, feature_error, feature_limits)
@@ -111,11 +112,7 @@ def new_rows(
     noise = noise_model.parts(of_line.mean() if "counts" in stated else None, **stated)
     if likelihood.is_normal:
         return LinearPredictive(line, noise, seed, index)
-    if (
-        feature_error is not None
-        and feature_error.shape[-1] > feature_error.shape[-2]
-        and feature_error.any()
-    ):
+    if feature_error is not None and told_of_noise and feature_error.any():
         # Errors of its features tell of the target's.
         return SharedErrorPredictive(likelihood, posterior, X, features, feature_error, noise, seed, index)
     return ResponsePredictive(likelihood, line, seed, index, noise=noise, include_noise=include_noise)

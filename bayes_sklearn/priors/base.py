@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
@@ -198,6 +198,29 @@ class ScaleMixture(CoefficientPrior):
             the root of what all rows say of a constant line.
         """
 
+    def log_variances(
+        self, coordinates: Array, parameters: Mapping[str, Any], log_unit: Array
+    ) -> LogVariances:
+        """Return the scales at points, in NumPy, with derivatives; a prior without this is left to NUTS.
+
+        Parameters
+        ----------
+        coordinates : ndarray of shape (W, n_coordinates)
+            As for `scales`.
+        parameters : mapping of str to float or ndarray
+            What `check` returns.
+        log_unit : ndarray of shape (W,)
+            Log of the unit at each point.
+        """
+        raise NotImplementedError
+
+    def likely_coordinates(self, sizes: Array, parameters: Mapping[str, Any], unit: float) -> Array:
+        """Return a point, (n_coordinates,), under which coefficients of such sizes, (size,), are no wonder.
+
+        By default zeros: where a walk starts.
+        """
+        return np.zeros(self.n_coordinates(len(sizes)))
+
     @abstractmethod
     def drawn_given(
         self,
@@ -222,6 +245,21 @@ class MixtureTerms(NamedTuple):
     """Of the coefficients, (size,)."""
     named: dict[str, Any]
     """The scales by name."""
+
+
+class LogVariances(NamedTuple):
+    """Points in the space of a mixture's scales, in NumPy."""
+
+    log_density: Array
+    """Of the coordinates, (W,), up to a constant."""
+    slope: Array
+    """Its gradient, (W, n_coordinates)."""
+    values: Array
+    """Logs of the coefficients' variances, (W, size)."""
+    pulled: Callable[[Array], tuple[Array, Array]]
+    """Makes of derivatives by these logs, (W, size), those by the coordinates and by the log unit, (W,)."""
+    named: dict[str, Array]
+    """The scales by name, (W, ...)."""
 
 
 class ScalePrior(Prior, ABC):

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, ndtr, ndtri, stdtrit
+from scipy.special import expit, gammaln, ndtr, ndtri, stdtrit
 
 from ..measurements.messages import shown
-from .base import CoefficientPrior, MixtureTerms, ScaleMixture, ScalePrior
+from .base import CoefficientPrior, LogVariances, MixtureTerms, ScaleMixture, ScalePrior
 from .scales import HalfCauchy
 
 __all__ = ["Horseshoe", "Laplace", "Normal", "PoweredCorrelation", "StudentT"]
@@ -247,7 +247,7 @@ class Laplace(CoefficientPrior):
 
 
 class Horseshoe(ScaleMixture):
-    """Regularised horseshoe prior for coefficients of which few matter. NUTS alone takes it.
+    """Regularised horseshoe prior for coefficients of which few matter. HMC and NUTS take it.
 
     Coefficients that the rows don't support are shrunk to almost nothing, the others hardly: coefficient j is
     Normal(0, tau lambda_j c / sqrt(c^2 + tau^2 lambda_j^2)) with lambda_j ~ HalfCauchy(1), tau ~ HalfCauchy(tau_0),
@@ -310,6 +310,40 @@ class Horseshoe(ScaleMixture):
         slab_variance = slab * parameters["slab_sigma"] ** 2
         named = {"local_scale": local, "global_scale": tau, "slab_variance": slab_variance}
         return MixtureTerms(log_density, self._sd(**named), named)
+
+    def log_variances(
+        self, coordinates: Array, parameters: Mapping[str, Any], log_unit: Array
+    ) -> LogVariances:
+        cauchy, log_slab = coordinates[:, :-1], coordinates[:, -1]
+        size, half = cauchy.shape[1] - 1, 0.5 * parameters["slab_nu"]
+        log_tau = cauchy[:, -1] + log_unit + np.log(self._global_scale(parameters, size, 1.0))
+        log_slab_variance = log_slab + 2.0 * np.log(parameters["slab_sigma"])
+        log_square = 2.0 * (cauchy[:, :-1] + log_tau[:, None])
+        log_ratio = log_square - log_slab_variance[:, None]
+        of_slab = expit(log_ratio)  # by how much the slab settles the variance
+        precision = np.exp(-log_slab)
+        slope = np.column_stack([-np.tanh(cauchy), half * (precision - 1.0)])
+
+        def pulled(derivative: Array) -> tuple[Array, Array]:
+            local = 2.0 * derivative * (1.0 - of_slab)
+            overall, slab = local.sum(axis=1), (derivative * of_slab).sum(axis=1)
+            return np.column_stack([local, overall, slab]), overall
+
+        return LogVariances(
+            -np.logaddexp(cauchy, -cauchy).sum(axis=1) - half * (log_slab + precision),
+            slope,
+            log_square - np.logaddexp(0.0, log_ratio),
+            pulled,
+            {
+                "local_scale": np.exp(cauchy[:, :-1]),
+                "global_scale": np.exp(log_tau),
+                "slab_variance": np.exp(log_slab_variance),
+            },
+        )
+
+    def likely_coordinates(self, sizes: Array, parameters: Mapping[str, Any], unit: float) -> Array:
+        tau = self._global_scale(parameters, len(sizes), unit)
+        return np.append(np.log(np.maximum(sizes / tau, 1.0)), [0.0, 0.0])
 
     def drawn_given(
         self,

@@ -189,7 +189,7 @@ def test_horseshoe_finds_the_few_coefficients_that_matter_and_normal_blurs_them(
     for seed in range(4):
         X, y = sparse(seed)
         model = Regressor(coef_prior=Horseshoe(n_nonzero=3), draws=600, chains=4, random_state=seed).fit(X, y)
-        assert model.inference_ == "nuts"
+        assert model.inference_ == "hmc"
         assert set(np.argsort(np.abs(model.coef_))[-3:]) == set(MATTER)
         table = model.summary(coverage=0.9).iloc[1:-1]
         assert_allclose(model.coef_[MATTER], TRUE[MATTER], atol=0.35)
@@ -263,7 +263,7 @@ def test_a_search_over_families_compiles_once_a_family(compilations: list[Any]) 
     base = Regressor(draws=100, chains=2, random_state=0)
     before = len(compilations)
     search = GridSearchCV(base, {"coef_prior": priors}, scoring=neg_crps_scorer, cv=2).fit(X, y)
-    assert len(compilations) - before <= 2  # none for Normal, which is exact
+    assert len(compilations) - before <= 1  # none for Normal, which is exact, and for Horseshoe
     _assert_one_a_structure(compilations)
     assert isinstance(search.best_params_["coef_prior"], Horseshoe | Laplace)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()

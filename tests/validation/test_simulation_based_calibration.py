@@ -19,11 +19,13 @@ from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.priors import (
     Beta,
+    Exponential,
     Flat,
     Gamma,
     HalfCauchy,
     HalfNormal,
     HalfStudentT,
+    Horseshoe,
     InverseGamma,
     Laplace,
     Normal,
@@ -182,6 +184,24 @@ CASES: dict[str, dict[str, Case]] = {
             {"x_distribution": Mixture(n_components=2), "noise": "known"},
             {"y_err": Y_ERR[:6], "X_err": 0.4},
             X[:6, :1],
+        ),
+    },
+    "hmc": {
+        "horseshoe": Case({"coef_prior": Horseshoe(n_nonzero=1)}),
+        "horseshoe, raw, other priors": Case(
+            {
+                "coef_prior": Horseshoe(n_nonzero=0.5, slab_sigma=2.0),
+                "standardize": False,
+                "intercept_prior": StudentT(),
+                "noise_prior": Exponential(),
+            },
+            {},
+            X / [1.0, 10.0],
+        ),
+        "horseshoe, more features than rows, known": Case(
+            {"coef_prior": Horseshoe(n_nonzero=1), "intercept_prior": Flat(), "noise": "known"},
+            {"y_err": Y_ERR[:5]},
+            np.column_stack([X, np.cos(X), np.sin(X)])[:5],
         ),
     },
 }

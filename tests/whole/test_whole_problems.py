@@ -130,7 +130,7 @@ def check_fit(model: Any) -> None:
     assert (model.coef_std_ >= 0.0).all()
     assert isinstance(model.intercept_, float)
     assert getattr(model, "noise_scale_", 0.0) >= 0.0
-    assert model.inference_ in ("exact", "importance", "nuts")
+    assert model.inference_ in ("exact", "importance", "hmc", "nuts")
     assert model.weight_type_ in ("counts", "frequency")
     assert 0.0 <= model.overdispersion_ <= 1.0
     assert np.all(getattr(model, "reliability_", np.ones(p)) >= 0.0)

@@ -410,7 +410,9 @@ def given_scales(design: Array, target: Array, sd: Array, rng: np.random.Generat
     prior = rng.standard_normal(sd.shape)
     noise = rng.standard_normal(target.shape)
     covariance = scaled @ scaled.transpose(0, 2, 1)
-    covariance += np.eye(target.shape[1])
+    # Where coefficients explain all but rounding of the target, that is the noise.
+    noise_variance = np.maximum(1.0, 1e-15 * np.trace(covariance, axis1=1, axis2=2))
+    covariance += noise_variance[:, None, None] * np.eye(target.shape[1])
     misfit = target - np.einsum("gkp,gp->gk", scaled, prior) - noise
     solved = np.linalg.solve(covariance, misfit[:, :, None])[:, :, 0]
     return sd * (prior + np.einsum("gkp,gk->gp", scaled, solved))

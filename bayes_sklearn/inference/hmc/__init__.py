@@ -1,0 +1,1 @@
+"""Hamiltonian Monte Carlo in NumPy, of scales alone: coefficients are integrated out."""
