@@ -43,6 +43,7 @@ from ..structural.wild import not_plainly_wild
 from .expanded_rows import FIRST_NODES, MOST_NODES, Ends, expanded, narrowed, unresolved
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
+from .regression_rows import many_rows
 from .structural_nodes import StructuralNodes, solve_structural
 from .working_target import selection_of, unseen_bend, working_target
 
@@ -59,14 +60,14 @@ def why_not(problem: Problem) -> str | None:
     errors = problem.feature_errors
     if problem.correlated is not None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
-    if errors is None and problem.likelihood.is_normal:
-        return "with the normal likelihood it is for features measured with error, and none has one"
     if problem.groupings is not None:
         return "it has no effects of groups (group_column)"
     if isinstance(problem.coef_prior, ScaleMixture):
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
+    if errors is None and problem.likelihood.is_normal and (reason := many_rows(problem)) is not None:
+        return reason
     return without_noise(problem)
 
 

@@ -160,11 +160,9 @@ class RegressionDensity:
         log_density = self.priors.log_density(self.free(points), values.pop("prior_scale", None))
         for i, parameter in enumerate(self.parameters):
             log_density += parameter.log_prior(points[:, k + i])
-        data = self.table.data
-        if self.table.spare:
-            log_density += self.table.spare * problem.likelihood.population.log_density(
-                np.zeros(1), values, self.table.on_the_line
-            ).sum(axis=-1)
+        data, spare, there = self.table.data, self.table.spare, self.table.on_the_line
+        if spare is not None:
+            log_density += problem.likelihood.population.log_density(there.y, values, there) @ spare
         log_density += self.table.constant
         # Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
         nodes_at_once = min(len(points), 256)
@@ -198,11 +196,12 @@ class RegressionDensity:
         problem, k, d = self.problem, self.n_coefficients, self.n_climbed
         value, gradient, hessian, fallback = 0.0, np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
         data, spare = self.table.data, self.table.spare
-        if spare:
-            found = problem.likelihood.population.derivatives(np.zeros(1), point[k:d], self.table.on_the_line)
-            value += spare * float(found.value[0])
-            gradient[k:] += spare * found.gradient[1:, 0]
-            hessian[k:, k:] += spare * found.hessian[1:, 1:, 0]
+        if spare is not None:
+            there = self.table.on_the_line
+            found = problem.likelihood.population.derivatives(there.y, point[k:d], there)
+            value += float(found.value @ spare)
+            gradient[k:] += found.gradient[1:] @ spare
+            hessian[k:, k:] += found.hessian[1:, 1:] @ spare
         value += self.table.constant
         for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // 4):
             found = problem.likelihood.derivatives(start + rows @ point[:k], point[k:d], data.take(block))

@@ -61,12 +61,11 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
     sample : Sample
         Of all geometries of the prior, the points being those of B. It is for the caller to look at its `doubts`.
     """
-    many = 2**22
+    many, densities = 2**22, _densities(problem)
     if n_nodes is None:
-        n_nodes = _NODES
-        while n_nodes > _FEWEST and n_nodes * len(problem.rows.y) > many:
+        n_nodes, n_rows = _NODES, len(densities[0].table.data.y)
+        while n_nodes > _FEWEST and n_nodes * n_rows > many:
             n_nodes //= 2
-    densities = _densities(problem)
     proposals = [find_proposal(density) for density in densities]
     expected = np.array([_log_mass(*pair) for pair in zip(densities, proposals, strict=True)])
     share = np.exp(expected - logsumexp(expected))
