@@ -21,6 +21,7 @@ from ...likelihoods.parameters import Auxiliary, FoldedLog, Log
 from ...priors.base import ScalePrior
 from ...priors.coefficients import Normal
 from ..numerics.importance_sampling import Component
+from ..numerics.peaks import Information
 from ..problem import Problem
 from .regression_priors import FreePriors, OnePrior
 from .regression_rows import Table
@@ -239,6 +240,27 @@ class RegressionDensity:
             size = max(abs(point[i]), own) if parameter.coordinate.folded else 1.0
             fallback[i, i] = -max(abs(hessian[i, i]), 1.0 / size**2)
         return Derivatives(value, gradient, hessian, fallback)
+
+    def information(self, coordinates: Array) -> Information:
+        """Return the rows' log density in what is free, under normal noise, given the likelihood's own parameters.
+
+        Parameters
+        ----------
+        coordinates : ndarray of shape (A,)
+            Of all parameters but the scale of the prior.
+        """
+        k, of = self.n_coefficients, self.problem.likelihood.population
+        matrix, pull, constant = np.zeros((k, k)), np.zeros(k), self.table.constant
+        if self.table.spare is not None:
+            there = self.table.on_the_line
+            constant += float(of.derivatives(there.y, coordinates, there).value @ self.table.spare)
+        for block, design in self.table.design_blocks():
+            data, design, weight = self.table.data.take(block), self._turned(design), self._frequency(block, len(design))
+            found = of.derivatives(np.zeros(len(design)), coordinates, data)
+            constant += float(found.value @ weight)
+            pull += design.T @ (found.gradient[0] * weight)
+            matrix += design.T @ (design * (found.curvature * weight)[:, None])
+        return Information(matrix, pull, constant)
 
     def _row_blocks(self, length: int) -> Iterator[tuple[slice, Array, Array]]:
         """Yield rows, their part of the line that is fixed, (rows,), and the design in gamma, (rows, P)."""

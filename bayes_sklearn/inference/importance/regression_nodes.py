@@ -18,7 +18,7 @@ from ..numerics.importance_sampling import Component, Sample, fitted, pareto_smo
 from ..posterior import Posterior
 from ..problem import Problem
 from ..propriety import warn_of_no_noise
-from .noise_coordinates import FollowingNoise, Parted, anchored, other_modes, settle
+from .noise_coordinates import FollowingNoise, Parted, all_peaks, anchored, other_modes, settle
 from .regression_density import RegressionDensity, climb
 
 Array = NDArray[np.float64]
@@ -141,13 +141,16 @@ def _sampled(
     """Return weighted points (gamma, coordinates of the others)."""
     # Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
     separate = 8.0
-    near = density.folded & (np.abs(proposal.center) < separate * proposal.scale)
     starts, following = [proposal], None
     if coordinates is not None:
+        peaks = all_peaks(coordinates, proposal)
+        coordinates, proposal = peaks[0]
+        starts = [proposal, *(coordinates.from_other(*peak) for peak in peaks[1:])]
         starts += other_modes(coordinates, proposal)
         following = Parted.of(anchored(coordinates, proposal), density)
         if isinstance(following, Parted):
             starts = [following.component(start) for start in starts]
+    near = density.folded & (np.abs(proposal.center) < separate * proposal.scale)
     # Degrees of freedom of the proposals, as many as dimensions within these bounds: in few dimensions heavy tails
     # cost little and are worth having.
     degrees_of_freedom = (7.0, 30.0)
