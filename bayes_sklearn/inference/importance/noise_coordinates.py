@@ -264,10 +264,10 @@ def all_peaks(coordinates: FollowingNoise, component: Component) -> list[tuple[F
     levels = [density.information(others) for others in grid]
     peaks = find_peaks(levels, lambda B, width: density.priors.derivatives(B, width, None), density.wide)
     found = [(coordinates, component)]
-    # What is less by so much in the log is nothing.
-    negligible = 12.0
+    # What is less by so much in the log is nothing; and each of no more peaks than this has draws of its own.
+    negligible, most = 12.0, 5
     for peak in peaks:
-        if peak.log_mass < peaks[0].log_mass - negligible:
+        if peak.log_mass < peaks[0].log_mass - negligible or len(found) > most:
             break
         gamma = np.linalg.solve(density.basis, peak.mean - density.offset)
         point = np.append(gamma, grid[peak.position])
@@ -310,9 +310,9 @@ def _at_peak(coordinates: FollowingNoise, component: Component, point: Array, wi
 
 def noise_grid(density: RegressionDensity) -> Array | None:
     """Return coordinates of the noise from the least that rows may have to all that there is, (S, A); None: no need."""
-    problem, priors = density.problem, density.priors
+    problem = density.problem
     rows_alike = problem.limits is None and problem.truncation is None
-    if priors.gaussian or density.learned is not None or not (problem.likelihood.is_normal and rows_alike):
+    if density.learned is not None or not (problem.likelihood.is_normal and rows_alike):
         return None
     factor, (mean, sd) = problem.factor[0], density.wide
     k, names = density.n_coefficients, [parameter.name for parameter in density.parameters]
@@ -366,6 +366,9 @@ def _settle_from(
 ) -> tuple[FollowingNoise, Component]:
     """Find in turns gamma's mode given the auxiliary parameters, and their mode with gamma integrated out."""
     k = density.n_coefficients
+    if density.size == k:
+        point = climb(density, point, smoothing).center
+        return FollowingNoise.at(density, point, smoothing), Component(np.zeros(k), np.eye(k))
     root = _guessed_root(density, point)
     # The coordinates are settled again where the auxiliary parameters move by more than this share of their standard
     # deviation, but no more often than this.

@@ -26,6 +26,9 @@ Array = NDArray[np.float64]
 # Nodes, and row-nodes above which they are fewer: the more rows, the nearer to normal is the posterior.
 _NODES, _FEWEST = 4096, 1024
 
+# Peaks that rounds of draws begin with.
+_MOST_PEAKS = 4
+
 
 def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Component]:
     """Return the normal approximation, and the coordinates it is in where they are not the density's own.
@@ -35,6 +38,7 @@ def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Co
     """
     k, point = density.n_coefficients, density.start
     follows = bool({"noise_scale", "prior_scale"} & {parameter.name for parameter in density.parameters})
+    follows = follows or density.problem.likelihood.is_normal  # there may be other peaks
     width = np.ones(k)
     if not density.priors.gaussian:
         for of in (density.gaussian_like(), density):
@@ -91,6 +95,7 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         log_total,
         found[0].k_hat if len(found) == 1 else _k_hat(posterior.weights),
         float(1.0 / np.square(posterior.weights).sum()),
+        tuple(dict.fromkeys(reason for sample in found for reason in sample.further)),
     )
     # Noise scales of so many times the data's resolution are rounding.
     few_times = 3.0
@@ -141,12 +146,14 @@ def _sampled(
     """Return weighted points (gamma, coordinates of the others)."""
     # Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
     separate = 8.0
-    starts, following = [proposal], None
+    starts, following, further = [proposal], None, ()
     if coordinates is not None:
         peaks = all_peaks(coordinates, proposal)
+        if len(peaks) > _MOST_PEAKS:
+            further = (f"it has found more than {_MOST_PEAKS} peaks, and there may be others",)
         coordinates, proposal = peaks[0]
         starts = [proposal, *(coordinates.from_other(*peak) for peak in peaks[1:])]
-        starts += other_modes(coordinates, proposal)
+        starts += [*other_modes(coordinates, proposal), *_for_small_noise(density, proposal)]
         following = Parted.of(anchored(coordinates, proposal), density)
         if isinstance(following, Parted):
             starts = [following.component(start) for start in starts]
@@ -163,7 +170,23 @@ def _sampled(
         widen=lambda points, log_weights, component: _widened(density.folded, points, log_weights, component),
         degrees_of_freedom=float(np.clip(density.size, *degrees_of_freedom)),
     )
-    return found if following is None else found._replace(points=following.points(found.points))
+    if following is not None:
+        found = found._replace(points=following.points(found.points))
+    return found._replace(further=further)
+
+
+def _for_small_noise(density: RegressionDensity, proposal: Component) -> list[Component]:
+    """Return a proposal that is wider along the noise, where rows are few for the columns.
+
+    The density then falls slowly towards no noise at all, further than any proposal that is fitted would reach.
+    """
+    k, few, wider = density.n_coefficients, 2.0, 3.0
+    of_noise = density.problem.likelihood.is_normal and density.size > k
+    if not of_noise or density.problem.total_weight >= few * k:
+        return []
+    root = proposal.root.copy()
+    root[k:] *= wider
+    return [proposal._replace(root=root)]
 
 
 def _widened(folded: NDArray[np.bool_], points: Array, log_weights: Array, component: Component) -> Component:

@@ -18,7 +18,7 @@ from ..problem import Problem
 
 Array = NDArray[np.float64]
 
-# Rows with normal noise, if they are not few, above which a sampler that compiles them is as quick.
+# Rows with normal noise beside a scatter above which NUTS, which has them as a series in the scatter, is as quick.
 _MOST_ROWS = 20_000
 
 
