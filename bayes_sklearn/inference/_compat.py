@@ -392,3 +392,8 @@ def elpd_data(
 
         kind = getattr(utils, "ELPDDataLOO", None) or partial(utils.ELPDData, kind="loo")
         return kind(elpd=elpd, p=p, **common, elpd_i=pointwise, pareto_k=k)
+
+
+def expected_log_density(found: Any) -> float:
+    """Return the sum that `elpd_data` holds."""
+    return float(found.elpd_loo if hasattr(found, "elpd_loo") else found.elpd)
