@@ -59,12 +59,16 @@ class FollowingNoise:
                 bend = np.where(np.abs(away) > no_distance * smoothing, slope / away, own)
             more = density.basis.T @ ((bend - own)[:, None] * density.basis)
             found = found.plus(more)
+        # Rows in another order are to have the same axes, also where prior and rows tell none from another: these are
+        # told by a part of the precision that is nothing beside the whole.
         root = root_of(found, k)
+        root, told = np.linalg.cholesky(root @ root.T), 1e-4 * np.diag(np.arange(k) / k)
         prior = density.basis.T @ (bend[:, None] * density.basis)
         # What is not the prior's is the rows'.
         left = np.eye(k) + root.T @ prior @ root
-        share, turn = np.linalg.eigh(0.5 * (left + left.T))
+        share, turn = np.linalg.eigh(0.5 * (left + left.T) - told)
         basis = root @ turn
+        basis *= np.where(np.cos(np.arange(k)) @ basis < 0.0, -1.0, 1.0)
         pull = basis.T @ (found.gradient[:k] - density.basis.T @ slope)
         variance = float(density.typical_variance(point[None])[0])
         scale = float(density.prior_scale(point[None])[0])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dtrtri
 
 from ...likelihoods.parameters import Auxiliary, FoldedLog, Log
+from ...measurements.compressed import signed
 from ...priors.base import ScalePrior
 from ...priors.coefficients import Normal
 from ..numerics.importance_sampling import Component
@@ -94,7 +95,8 @@ class RegressionDensity:
         factor = self._turned(self.problem.factor[0][:, -1 - len(sd) : -1])
         normal = np.isfinite(sd)
         stacked = np.concatenate([factor, np.diag(1.0 / sd)[normal]])
-        return np.asarray(dtrtri(np.linalg.qr(stacked, mode="r"))[0])
+        # The same, whatever the order of the rows that the triangle is of.
+        return np.asarray(dtrtri(signed(np.linalg.qr(stacked, mode="r")))[0])
 
     def _turned(self, design: Array, *, back: bool = False) -> Array:
         """Return the design in what is free, of that in B; `back`: rows of B, of rows of what is free."""
