@@ -176,13 +176,13 @@ def _sampled(
 
 
 def _for_small_noise(density: RegressionDensity, proposal: Component) -> list[Component]:
-    """Return a proposal that is wider along the noise, where rows are few for the columns.
+    """Return a proposal that is wider along the noise, where rows are few for the columns, or it has two scales.
 
-    The density then falls slowly towards no noise at all, further than any proposal that is fitted would reach.
+    The density then falls slowly towards none of it, further than any proposal that is fitted would reach.
     """
-    k, few, wider = density.n_coefficients, 2.0, 3.0
-    of_noise = density.problem.likelihood.is_normal and density.size > k
-    if not of_noise or density.problem.total_weight >= few * k:
+    problem, k, few, wider = density.problem, density.n_coefficients, 2.0, 3.0
+    vanishing = problem.noise.combined or problem.total_weight < few * k
+    if not (problem.likelihood.is_normal and vanishing and density.size > k):
         return []
     root = proposal.root.copy()
     root[k:] *= wider
