@@ -127,7 +127,17 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
     }
     # As the estimator's: with metadata routing on, errors go where they are given.
     __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("y_err", "X_err", "X_cov", "Xy_cov", "X_censored", "exposure", "y_censored", "y_upper", "y_shared_err"),
+        (
+            "y_err",
+            "X_err",
+            "X_cov",
+            "Xy_cov",
+            "X_censored",
+            "exposure",
+            "y_censored",
+            "y_upper",
+            "y_shared_err",
+        ),
         True,
     )
     __metadata_request__predict: ClassVar[dict[str, bool]] = {"y_err": True, "counts": True}
@@ -165,7 +175,8 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper, y_cov, y_shared_err
+        X, y, sample_weight : array-like
+        y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper, y_cov, y_shared_err : array-like
             As for `BayesianErrorsInVariablesRegressor.fit`.
 
         Returns
@@ -298,22 +309,23 @@ class _Table:
         of_target: dict[str, Any],
         of_features: dict[str, Any],
     ):
-        self._given, self._errors = (X, y, sample_weight), (of_target, of_features)
+        self._rows, self._errors = (X, y, sample_weight), (of_target, of_features)
 
     def read(self, model: BayesianErrorsInVariablesRegressor) -> None:
         """Read the rows as a model does."""
-        self._data = read(model, *self._given, *self._errors)
+        self._data = read(model, *self._rows, *self._errors)
         self._problem: Problem | None = None
 
     def fitted(self, model: BayesianErrorsInVariablesRegressor) -> BayesianErrorsInVariablesRegressor:
         """Return the model, fitted, if it is not."""
         if not hasattr(model, "coef_"):
-            model.fit(*self._given, **self._errors[0], **self._errors[1])
+            model.fit(*self._rows, **self._errors[0], **self._errors[1])
         return model
 
     def left_out(self, model: BayesianErrorsInVariablesRegressor) -> float:
         """Return the expected log pointwise predictive density of a model that no exact fit has."""
-        found = self.fitted(model).loo(*self._given, **self._errors[0], **self._errors[1])
+        X, y, sample_weight = self._rows
+        found = self.fitted(model).loo(X, y, sample_weight, **self._errors[0], **self._errors[1])
         return expected_log_density(found)
 
     def exact_problem(self, model: BayesianErrorsInVariablesRegressor) -> Problem | None:

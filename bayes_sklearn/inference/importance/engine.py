@@ -66,9 +66,18 @@ def why_not(problem: Problem) -> str | None:
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
+    for role, prior in (("coef_prior", problem.coef_prior), ("intercept_prior", problem.intercept_prior)):
+        if prior is not None and not _has_density(prior):
+            return f"{role}={prior!r} has no density in closed form (coefficient_log_density)"
     if errors is None and problem.likelihood.is_normal and (reason := many_rows(problem)) is not None:
         return reason
     return without_noise(problem)
+
+
+def _has_density(prior: CoefficientPrior) -> bool:
+    """Return whether a prior's density is there; in its own directions a powered correlation is a Normal prior."""
+    own = type(prior).coefficient_log_density is not CoefficientPrior.coefficient_log_density
+    return own or isinstance(prior, PoweredCorrelation)
 
 
 def without_noise(problem: Problem, method: str = "normal_parts") -> str | None:

@@ -59,16 +59,20 @@ class FollowingNoise:
                 bend = np.where(np.abs(away) > no_distance * smoothing, slope / away, own)
             more = density.basis.T @ ((bend - own)[:, None] * density.basis)
             found = found.plus(more)
-        # Rows in another order are to have the same axes, also where prior and rows tell none from another: these are
-        # told by a part of the precision that is nothing beside the whole.
         root = root_of(found, k)
-        root, told = np.linalg.cholesky(root @ root.T), 1e-4 * np.diag(np.arange(k) / k)
+        if density.in_any_order:
+            root = np.asarray(np.linalg.cholesky(root @ root.T))
         prior = density.basis.T @ (bend[:, None] * density.basis)
         # What is not the prior's is the rows'.
         left = np.eye(k) + root.T @ prior @ root
-        share, turn = np.linalg.eigh(0.5 * (left + left.T) - told)
+        left = 0.5 * (left + left.T)
+        if density.in_any_order:
+            # Axes that prior and rows do not tell apart are told by what is nothing beside the whole.
+            left -= 1e-6 * np.diag(np.arange(k) / k)
+        share, turn = np.linalg.eigh(left)
         basis = root @ turn
-        basis *= np.where(np.cos(np.arange(k)) @ basis < 0.0, -1.0, 1.0)
+        if density.in_any_order:
+            basis *= np.where(np.cos(np.arange(k)) @ basis < 0.0, -1.0, 1.0)
         pull = basis.T @ (found.gradient[:k] - density.basis.T @ slope)
         variance = float(density.typical_variance(point[None])[0])
         scale = float(density.prior_scale(point[None])[0])
@@ -287,9 +291,7 @@ def all_peaks(coordinates: FollowingNoise, component: Component) -> list[tuple[F
     return [one for one in found if log_mass(*one) > log_mass(*found[0]) - negligible]
 
 
-def _around(
-    density: RegressionDensity, point: Array, width: Array
-) -> tuple[FollowingNoise, Component]:
+def _around(density: RegressionDensity, point: Array, width: Array) -> tuple[FollowingNoise, Component]:
     """Return a normal approximation about a point, (d,), with a guess at the noise's deviations."""
     k, root = density.n_coefficients, np.eye(density.size)
     root[k:, k:] = _guessed_root(density, point)
@@ -313,7 +315,7 @@ def _at_peak(coordinates: FollowingNoise, component: Component, point: Array, wi
 
 
 def noise_grid(density: RegressionDensity) -> Array | None:
-    """Return coordinates of the noise from the least that rows may have to all that there is, (S, A); None: no need."""
+    """Return coordinates of the noise, from the least that rows may have to all there is, (S, A); None: not looked."""
     problem = density.problem
     rows_alike = problem.limits is None and problem.truncation is None
     if density.learned is not None or not (problem.likelihood.is_normal and rows_alike):

@@ -95,8 +95,13 @@ class RegressionDensity:
         factor = self._turned(self.problem.factor[0][:, -1 - len(sd) : -1])
         normal = np.isfinite(sd)
         stacked = np.concatenate([factor, np.diag(1.0 / sd)[normal]])
-        # The same, whatever the order of the rows that the triangle is of.
-        return np.asarray(dtrtri(signed(np.linalg.qr(stacked, mode="r")))[0])
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+        return np.asarray(dtrtri(signed(triangle) if self.in_any_order else triangle)[0])
+
+    @property
+    def in_any_order(self) -> bool:
+        """Whether axes are the same whatever the order of rows, which with normal noise may come in batches."""
+        return self.problem.likelihood.is_normal
 
     def _turned(self, design: Array, *, back: bool = False) -> Array:
         """Return the design in what is free, of that in B; `back`: rows of B, of rows of what is free."""
@@ -257,7 +262,11 @@ class RegressionDensity:
             there = self.table.on_the_line
             constant += float(of.derivatives(there.y, coordinates, there).value @ self.table.spare)
         for block, design in self.table.design_blocks():
-            data, design, weight = self.table.data.take(block), self._turned(design), self._frequency(block, len(design))
+            data, design, weight = (
+                self.table.data.take(block),
+                self._turned(design),
+                self._frequency(block, len(design)),
+            )
             found = of.derivatives(np.zeros(len(design)), coordinates, data)
             constant += float(found.value @ weight)
             pull += design.T @ (found.gradient[0] * weight)

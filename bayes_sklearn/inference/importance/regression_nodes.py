@@ -146,7 +146,8 @@ def _sampled(
     """Return weighted points (gamma, coordinates of the others)."""
     # Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
     separate = 8.0
-    starts, following, further = [proposal], None, ()
+    starts, following = [proposal], None
+    further: tuple[str, ...] = ()
     if coordinates is not None:
         peaks = all_peaks(coordinates, proposal)
         if len(peaks) > _MOST_PEAKS:

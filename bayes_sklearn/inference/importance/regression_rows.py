@@ -131,9 +131,7 @@ class Table:
         whole = slice(0, len(design))
         frequency = np.append(np.ones(width), every[censored])
         spare = np.array([float(of_measured.sum()) - width])
-        return cls(
-            together, frequency, lambda: iter([(whole, design)]), spare, np.ones(1), -log_error
-        )
+        return cls(together, frequency, lambda: iter([(whole, design)]), spare, np.ones(1), -log_error)
 
     @property
     def on_the_line(self) -> Observations:

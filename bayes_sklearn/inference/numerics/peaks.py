@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 AveragedPrior = Callable[[Array, Array], tuple[float, Array, Array]]
-"""From means and standard deviations, (k,) each, to the mean log density over that normal distribution, its slopes and
-curvatures, (k,) each."""
+"""From means and standard deviations, (k,) each, to the log density's mean over that normal distribution, with slopes
+and curvatures, (k,) each."""
 
 
 class Information(NamedTuple):
@@ -103,7 +103,7 @@ def _climbed(
 ) -> Peak | None:
     """Return the normal approximation: the prior stands as a Gaussian that has its slope; None: there is none."""
     most, moved = 30, 0.1
-    mean: Array | None = None
+    mean = np.full(len(center), np.inf)
     for _ in range(most):
         try:
             covariance = np.linalg.inv(level.matrix + np.diag(precision))
@@ -119,7 +119,7 @@ def _climbed(
         with np.errstate(all="ignore"):
             precision = np.where(np.abs(away) > 1e-3 * root, -slope / away, -curvature)
         precision = np.maximum(precision, 0.0)
-        if before is not None and (np.abs(mean - before) < moved * root).all():
+        if (np.abs(mean - before) < moved * root).all():
             break
     sign, log_determinant = np.linalg.slogdet(covariance)
     spread = float(np.sum(level.matrix * covariance))

@@ -36,7 +36,7 @@ from bayes_sklearn.inference.numerics.importance_sampling import Sample
 from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.inference.problem import Problem
 from bayes_sklearn.inference.settings import NotTrusted, SamplerSettings
-from bayes_sklearn.priors import CoefficientPrior, Flat, HalfNormal, Laplace, Normal, StudentT
+from bayes_sklearn.priors import CoefficientPrior, Flat, HalfNormal, Laplace, StudentT
 
 from plain import Regressor
 
@@ -229,9 +229,7 @@ def test_with_more_columns_than_rows_small_noise_is_seen(n: int, p: int) -> None
 def test_few_rows_have_the_density_of_all(noise: str, fit_intercept: bool) -> None:
     X, y = regression(600, 3)
     y_err, weight = np.resize([0.5, 1.0, 3.0], 600), np.resize([1.0, 0.0, 2.0, 1.5], 600)
-    model = Regressor(
-        coef_prior=Laplace(), noise=noise, fit_intercept=fit_intercept, weight_type="frequency"
-    )
+    model = Regressor(coef_prior=Laplace(), noise=noise, fit_intercept=fit_intercept, weight_type="frequency")
     problem = problem_of(model, X, y + 50.0, weight, y_err)
     few, all_of_them = RegressionDensity(problem), RegressionDensity(problem)
     all_of_them.__dict__["table"] = Table(
@@ -311,7 +309,9 @@ def test_leave_one_out_is_what_refits_predict() -> None:
     values = np.asarray(found.loo_i if hasattr(found, "loo_i") else found.elpd_i)
     for row in (0, 7, 19):
         others = np.delete(np.arange(25), row)
-        refit = Regressor(coef_prior=Laplace(b=0.5), standardize=False, random_state=1).fit(X[others], y[others])
+        refit = Regressor(coef_prior=Laplace(b=0.5), standardize=False, random_state=1).fit(
+            X[others], y[others]
+        )
         assert abs(values[row] - refit.predict_distribution(X[[row]]).logpdf(y[[row]])[0]) < 0.05
 
 
