@@ -1,4 +1,4 @@
-"""The importance engine: features measured with error, and other likelihoods than the normal one.
+"""The importance engine: features measured with error, other likelihoods, and priors that are not Gaussian.
 
 With features measured with error all that is linear and Gaussian is integrated out.
 

@@ -258,7 +258,7 @@ def log_mass(coordinates: FollowingNoise, component: Component) -> float:
 
 
 def all_peaks(coordinates: FollowingNoise, component: Component) -> list[tuple[FollowingNoise, Component]]:
-    """Return this peak of coefficients and normal noise and others, each in coordinates that fit there, (37b).
+    """Return this peak of coefficients and normal noise and others, each in coordinates that fit there, (34b).
 
     The one with the largest mass is the first.
 
@@ -315,7 +315,7 @@ def _at_peak(coordinates: FollowingNoise, component: Component, point: Array, wi
 
 
 def noise_grid(density: RegressionDensity) -> Array | None:
-    """Return coordinates of the noise, from the least that rows may have to all there is, (S, A); None: not looked."""
+    """Return coordinates of the noise, from the least that rows may have to all there is, (S, A); None: no need."""
     problem = density.problem
     rows_alike = problem.limits is None and problem.truncation is None
     if density.learned is not None or not (problem.likelihood.is_normal and rows_alike):

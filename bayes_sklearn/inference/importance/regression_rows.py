@@ -42,7 +42,7 @@ class Table:
     """Rows in the model's units: the problem's own, or a few that stand for those with normal noise.
 
     Of rows with normal noise that is a multiple of known errors, or all there is, the triangle says all that there is
-    to be said of the line, and their number the rest of the scale, (37a). Beside a scatter one triangle does for each
+    to be said of the line, and their number the rest of the scale, (34a). Beside a scatter one triangle does for each
     value of the errors.
     """
 

@@ -47,7 +47,7 @@ class Peak(NamedTuple):
 
 
 def find_peaks(levels: Sequence[Information], prior: AveragedPrior, like: tuple[Array, Array]) -> list[Peak]:
-    """Return peaks over noise scales and coefficients, the one with the largest mass first, (37b).
+    """Return peaks over noise scales and coefficients, the one with the largest mass first, (34b).
 
     At each scale a normal approximation is climbed to from that at the scale before, the noise rising and falling:
     coefficients that the prior draws to its mean stay there as long as they can, and those that are away from it.
