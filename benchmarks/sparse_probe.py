@@ -1,7 +1,7 @@
 """A program: print, as JSON, the seconds of the first fit, or search, of a process under priors with heavy tails.
 
-``python -m benchmarks.sparse_probe WORK ROWS COLUMNS``: WORK is "fit" or "search". Importing the package is not timed,
-but in the two workers of a search.
+``python -m benchmarks.sparse_probe WORK ROWS COLUMNS``: WORK is "fit" or "search". Importing the package is not
+timed, but in the two workers of a search.
 """
 
 from __future__ import annotations

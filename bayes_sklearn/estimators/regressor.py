@@ -152,9 +152,9 @@ class BayesianErrorsInVariablesRegressor(
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and PoweredCorrelation, their
-        scales learned or not, and draws nothing. "importance" takes errors of features, other likelihoods and other
-        priors, but ``Horseshoe``, without groups. "nuts" takes any, but no groups beside errors of features. "auto" is
-        the first of them that can take the model and trusts its answer; ``inference_`` says which.
+        scales learned or not, and draws nothing. "importance" takes errors of features, other likelihoods and priors
+        (not Horseshoe), without groups. "nuts" takes any, but no groups beside errors of features. "auto" is the
+        first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
     chains : int, default=4

@@ -203,7 +203,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
             table.read(candidates[members[0]].model)
             for i in members:
                 try:
-                    scores[i] = score(table, candidates[i].model)
+                    scores[i] = _finite(score(table, candidates[i].model))
                 except ValueError as refused:
                     raise ValueError(
                         f"The candidate {candidates[i].params} has no score: {refused}"
@@ -366,6 +366,13 @@ def _marginal_likelihood(table: _Table, model: BayesianErrorsInVariablesRegresso
             " scoring='loo', or other priors."
         )
     return evidence
+
+
+def _finite(score: float) -> float:
+    """Refuse a score that is no number: no other would be compared with it."""
+    if not np.isfinite(score):
+        raise ValueError(f"it is {score}. Look at a fit of this candidate by itself.")
+    return score
 
 
 _SCORES = {"loo": _leave_one_out, "marginal_likelihood": _marginal_likelihood}

@@ -234,6 +234,7 @@ def test_one_error_of_the_features_for_all_rows_goes_in_blocks(noise: str) -> No
     assert_allclose(found.reliability_, whole.reliability_, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:noise='known', but the stated errors")
 @pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
 def test_importance_sampling_goes_in_blocks(noise: str) -> None:
     model = Regressor(coef_prior=Laplace(), noise=noise, random_state=0)

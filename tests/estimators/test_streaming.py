@@ -210,6 +210,7 @@ def test_nuts_streams() -> None:
     assert_allclose(found.coef_, whole.coef_, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:noise='known', but the stated errors")
 @pytest.mark.parametrize("prior", [Laplace(), StudentT(nu=4), Laplace(b=HalfNormal())], ids=str)
 @pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
 def test_importance_sampling_streams(noise: str, prior: CoefficientPrior) -> None:

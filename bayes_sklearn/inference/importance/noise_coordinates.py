@@ -68,7 +68,7 @@ class FollowingNoise:
         left = 0.5 * (left + left.T)
         if density.in_any_order:
             # Axes that prior and rows do not tell apart are told by what is nothing beside the whole.
-            left -= 1e-6 * np.diag(np.arange(k) / k)
+            left -= 1e-8 * np.diag(np.arange(k) / k)
         share, turn = np.linalg.eigh(left)
         basis = root @ turn
         if density.in_any_order:
