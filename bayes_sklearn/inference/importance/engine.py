@@ -43,6 +43,7 @@ from ..structural.wild import not_plainly_wild
 from .expanded_rows import FIRST_NODES, MOST_NODES, Ends, expanded, narrowed, unresolved
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
+from .regression_priors import without_density
 from .regression_rows import many_rows
 from .structural_nodes import StructuralNodes, solve_structural
 from .working_target import selection_of, unseen_bend, working_target
@@ -57,7 +58,6 @@ _ROUNDS = 6
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    errors = problem.feature_errors
     if problem.correlated is not None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
     if problem.groupings is not None:
@@ -66,18 +66,7 @@ def why_not(problem: Problem) -> str | None:
         return (
             f"it doesn't take the scales of coef_prior={problem.coef_prior!r}, only densities in closed form"
         )
-    for role, prior in (("coef_prior", problem.coef_prior), ("intercept_prior", problem.intercept_prior)):
-        if prior is not None and not _has_density(prior):
-            return f"{role}={prior!r} has no density in closed form (coefficient_log_density)"
-    if errors is None and problem.likelihood.is_normal and (reason := many_rows(problem)) is not None:
-        return reason
-    return without_noise(problem)
-
-
-def _has_density(prior: CoefficientPrior) -> bool:
-    """Return whether a prior's density is there; in its own directions a powered correlation is a Normal prior."""
-    own = type(prior).coefficient_log_density is not CoefficientPrior.coefficient_log_density
-    return own or isinstance(prior, PoweredCorrelation)
+    return without_density(problem) or many_rows(problem) or without_noise(problem)
 
 
 def without_noise(problem: Problem, method: str = "normal_parts") -> str | None:

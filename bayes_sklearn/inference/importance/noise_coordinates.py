@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
 from ..numerics.importance_sampling import Component, find_mode
-from ..numerics.peaks import find_peaks
+from ..numerics.peaks import Information, find_peaks
 from .regression_density import RegressionDensity, climb, root_of
 
 Array = NDArray[np.float64]
@@ -269,7 +269,7 @@ def all_peaks(coordinates: FollowingNoise, component: Component) -> list[tuple[F
     grid = noise_grid(density)
     if grid is None:
         return [(coordinates, component)]
-    levels = [density.information(others) for others in grid]
+    levels = [_information(density, others) for others in grid]
     peaks = find_peaks(levels, lambda B, width: density.priors.derivatives(B, width, None), density.wide)
     found = [(coordinates, component)]
     # What is less by so much in the log is nothing; and each of no more peaks than this has draws of its own.
@@ -289,6 +289,22 @@ def all_peaks(coordinates: FollowingNoise, component: Component) -> list[tuple[F
         found.append(other)
     found.sort(key=lambda one: -log_mass(*one))
     return [one for one in found if log_mass(*one) > log_mass(*found[0]) - negligible]
+
+
+def _information(density: RegressionDensity, others: Array) -> Information:
+    """Return the rows' log density in what is free, given the coordinates of the noise, (A,)."""
+    k, of, table = density.n_coefficients, density.problem.likelihood, density.table
+    matrix, pull, constant = np.zeros((k, k)), np.zeros(k), table.constant
+    if table.spare is not None:
+        there = table.on_the_line
+        constant += float(of.derivatives(there.y, others, there).value @ table.spare)
+    for block, rows in table.design_blocks():
+        design, weight = density.turned(rows), density.frequency(block, len(rows))
+        found = of.derivatives(np.zeros(len(rows)), others, table.data.take(block))
+        constant += float(found.value @ weight)
+        pull += design.T @ (found.gradient[0] * weight)
+        matrix += design.T @ (design * (found.curvature * weight)[:, None])
+    return Information(matrix, pull, constant)
 
 
 def _around(density: RegressionDensity, point: Array, width: Array) -> tuple[FollowingNoise, Component]:

@@ -22,7 +22,6 @@ from ...measurements.compressed import signed
 from ...priors.base import ScalePrior
 from ...priors.coefficients import Normal
 from ..numerics.importance_sampling import Component
-from ..numerics.peaks import Information
 from ..problem import Problem
 from .regression_priors import FreePriors, OnePrior
 from .regression_rows import Table
@@ -92,7 +91,7 @@ class RegressionDensity:
     def basis(self) -> Array:
         """(P, P) the inverse of the triangle of rows and prior, one on the other."""
         _, sd = self.wide
-        factor = self._turned(self.problem.factor[0][:, -1 - len(sd) : -1])
+        factor = self.turned(self.problem.factor[0][:, -1 - len(sd) : -1])
         normal = np.isfinite(sd)
         stacked = np.concatenate([factor, np.diag(1.0 / sd)[normal]])
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
@@ -103,7 +102,7 @@ class RegressionDensity:
         """Whether axes are the same whatever the order of rows, which with normal noise may come in batches."""
         return self.problem.likelihood.is_normal
 
-    def _turned(self, design: Array, *, back: bool = False) -> Array:
+    def turned(self, design: Array, *, back: bool = False) -> Array:
         """Return the design in what is free, of that in B; `back`: rows of B, of rows of what is free."""
         if self.turn is None:
             return design
@@ -147,7 +146,7 @@ class RegressionDensity:
 
     def coefficients(self, points: Array) -> Array:
         """Return B's free entries, (G, P)."""
-        return self.free(points) if self.turn is None else self._turned(self.free(points), back=True)
+        return self.free(points) if self.turn is None else self.turned(self.free(points), back=True)
 
     def values(self, points: Array) -> dict[str, Array]:
         """Return the other parameters by name, (G,) each."""
@@ -182,7 +181,7 @@ class RegressionDensity:
                 eta += start
                 here = {name: value[nodes] for name, value in values.items()}
                 of_rows = problem.likelihood.log_density(eta, here, observed)
-                log_density[nodes] += of_rows @ self._frequency(block, len(rows))
+                log_density[nodes] += of_rows @ self.frequency(block, len(rows))
         return log_density
 
     def derivatives(self, point: Array, smoothing: Array) -> Derivatives:
@@ -213,7 +212,7 @@ class RegressionDensity:
         value += self.table.constant
         for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // 4):
             found = problem.likelihood.derivatives(start + rows @ point[:k], point[k:d], data.take(block))
-            weight = self._frequency(block, len(rows))
+            weight = self.frequency(block, len(rows))
             value += float(found.value @ weight)
             gradient[:k] += rows.T @ (found.gradient[0] * weight)
             gradient[k:] += found.gradient[1:] @ weight
@@ -248,31 +247,6 @@ class RegressionDensity:
             fallback[i, i] = -max(abs(hessian[i, i]), 1.0 / size**2)
         return Derivatives(value, gradient, hessian, fallback)
 
-    def information(self, coordinates: Array) -> Information:
-        """Return the rows' log density in what is free, under normal noise, given the likelihood's own parameters.
-
-        Parameters
-        ----------
-        coordinates : ndarray of shape (A,)
-            Of all parameters but the scale of the prior.
-        """
-        k, of = self.n_coefficients, self.problem.likelihood.population
-        matrix, pull, constant = np.zeros((k, k)), np.zeros(k), self.table.constant
-        if self.table.spare is not None:
-            there = self.table.on_the_line
-            constant += float(of.derivatives(there.y, coordinates, there).value @ self.table.spare)
-        for block, design in self.table.design_blocks():
-            data, design, weight = (
-                self.table.data.take(block),
-                self._turned(design),
-                self._frequency(block, len(design)),
-            )
-            found = of.derivatives(np.zeros(len(design)), coordinates, data)
-            constant += float(found.value @ weight)
-            pull += design.T @ (found.gradient[0] * weight)
-            matrix += design.T @ (design * (found.curvature * weight)[:, None])
-        return Information(matrix, pull, constant)
-
     def _row_blocks(self, length: int) -> Iterator[tuple[slice, Array, Array]]:
         """Yield rows, their part of the line that is fixed, (rows,), and the design in gamma, (rows, P)."""
         length = max(length, 1)
@@ -287,10 +261,10 @@ class RegressionDensity:
     @cached_property
     def _turned_back(self) -> tuple[Array, Array]:
         """B where gamma is zero, (P,), and by gamma, (P, P)."""
-        both = self._turned(np.vstack([self.offset, self.basis.T]), back=True)
+        both = self.turned(np.vstack([self.offset, self.basis.T]), back=True)
         return both[0], np.ascontiguousarray(both[1:].T)
 
-    def _frequency(self, block: slice, size: int) -> Array:
+    def frequency(self, block: slice, size: int) -> Array:
         frequency = self.table.frequency
         return np.ones(size) if frequency is None else frequency[block]
 
@@ -357,7 +331,7 @@ class RegressionDensity:
         point, scale = np.zeros(self.n_climbed), 1.0
         if problem.likelihood.link.is_identity:
             factor = problem.factor[0]
-            design = self._turned(factor[:, -1 - k : -1])
+            design = self.turned(factor[:, -1 - k : -1])
             target = factor[:, -1] - design @ self.offset
             point[:k] = self.basis.T @ (design.T @ target)
             residual = target - design @ (self.basis @ point[:k])

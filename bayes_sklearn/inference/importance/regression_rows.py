@@ -24,7 +24,10 @@ _MOST_ROWS = 20_000
 
 def many_rows(problem: Problem) -> str | None:
     """Return why normal rows are too many, or None: they are few where one triangle, or one an error, says it all."""
-    if problem.noise.scatters and len(problem.rows.y) > _MOST_ROWS and not _groups_stand(problem):
+    exact_and_normal = problem.feature_errors is None and problem.likelihood.is_normal
+    if not exact_and_normal or not problem.noise.scatters or len(problem.rows.y) <= _MOST_ROWS:
+        return None
+    if not _groups_stand(problem):
         return (
             f"beside a scatter (noise={str(problem.noise)!r}) rows with errors of their own don't add up, and there"
             f" are more than {_MOST_ROWS} of them"
