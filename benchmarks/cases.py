@@ -19,6 +19,7 @@ from . import (
     nuts_cases,
     scaling,
     share_cases,
+    sparse_cases,
     streaming_cases,
 )
 from .adapters import Adapter
@@ -263,6 +264,10 @@ CASES: dict[str, Case] = {
     **_noisy_refits(20_000),
     "nuts-search": Case(
         nuts_cases.search, {**_NUTS, "candidates": 20}, {**_NUTS_TINY, "candidates": 2}, needs_pymc=True
+    ),
+    "sparse-first": Case(sparse_cases.first_fit, {"rows": 200, "columns": 10}, {"rows": 40, "columns": 3}),
+    "sparse-search": Case(
+        sparse_cases.first_search, {"rows": 500, "columns": 10}, {"rows": 40, "columns": 3}
     ),
     **_errors_in_x("50", 50, 1, 1),
     **_errors_in_x("1000", 1_000, 1, 1),

@@ -88,6 +88,8 @@ TARGETS: dict[str, Target] = {
         "NUTS refit, one of four features with one error for all, 20,000 rows", 0.5, "s"
     ),
     "nuts-search": Target("100 fits by plain PyMC / a search of 100 by NUTS, 2,000 x 4", 10.0, at_least=True),
+    "sparse-first": Target("first fit of a process, Laplace prior, 200 x 10", 0.15, "s"),
+    "sparse-search": Target("first search over kinds of priors, 5 folds, 2 workers, 500 x 10", 3.0, "s"),
     "errors-in-x-50": Target("fit, one feature with errors by row, 50 rows", 0.05, "s"),
     "errors-in-x-1000": Target("fit, one feature with errors by row, 1,000 rows", 0.25, "s"),
     "errors-in-x-20000": Target("fit, one feature with errors by row, 20,000 rows", 2.0, "s"),

@@ -48,9 +48,9 @@ class BayesianErrorsInVariablesRegressor(
     The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
     count behind a share (``sample_weight`` or ``count_column``), or is not known at all. How large coefficients are
     is learned by default. Under this prior, and under Normal ones, the posterior is integrated without sampling, in
-    milliseconds; under others it is sampled. Features may have known errors, too (``X_err``),
-    and ``likelihood`` may say that noise has heavy tails or that the target is a share of counted trials: the
-    posterior is then found by importance sampling, where that can be trusted, else by NUTS.
+    milliseconds. Priors may be others; features may have known errors, too (``X_err``); and ``likelihood`` may say
+    that noise has heavy tails or that the target is a share of counted trials: the posterior is then found by
+    importance sampling, where that can be trusted, else by NUTS, through PyMC.
 
     Parameters
     ----------
@@ -145,8 +145,8 @@ class BayesianErrorsInVariablesRegressor(
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "hmc", "nuts"}, default="auto"
         The engine. "exact" takes Normal and Flat priors for coefficients and intercept, and PoweredCorrelation, their
-        scales learned or not, and draws nothing. "importance" is for errors of features, or for other likelihoods
-        than the normal one, without groups. "hmc" is for Horseshoe, up to 50 features, in NumPy. "nuts" takes any.
+        scales learned or not, and draws nothing. "importance" takes errors of features, other likelihoods and priors
+        (not Horseshoe), without groups. "hmc" is for Horseshoe, up to 50 features, in NumPy. "nuts" takes nearly all.
         "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
     draws : int, default=1000
         Draws of each chain that are kept. Exact fits draw only in `to_arviz`.

@@ -1,10 +1,9 @@
-"""Prior search without refits: every candidate is scored by exact leave-one-out, or by its marginal likelihood."""
+"""Search by leave-one-out, or by the marginal likelihood: one fit a candidate, and none where it is exact."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ..inference._compat import expected_log_density
 from ..inference.exact import engine as exact
 from ..inference.exact.leave_one_out import leave_one_out
 from ..inference.problem import Problem
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-_ELSEWHERE = " This search is for models that the exact engine takes: use GridSearchCV, which searches any."
-
-
 class _Candidate(NamedTuple):
     """Parameters, and an estimator that has them."""
 
@@ -51,12 +48,13 @@ class _Candidate(NamedTuple):
 
 
 class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Parametrized):
-    """Choose priors, noise and errors by exact leave-one-out or by the marginal likelihood, without refits.
+    """Choose priors, likelihoods, noise and errors by leave-one-out or by the marginal likelihood, without folds.
 
     As `RidgeCV` does for Ridge: the table is compressed once for all candidates that differ in their priors alone.
     The scores are those that fitting each candidate would give, by `BayesianErrorsInVariablesRegressor.loo` or as
-    ``log_marginal_likelihood_``; the best candidate is then fitted. It is for models that the exact engine takes;
-    with `GridSearchCV` any other can be searched.
+    ``log_marginal_likelihood_``; the best candidate is then fitted. Candidates that the exact engine takes cost no
+    fit; every other is fitted once, by importance sampling or, where that can't take it or is not to be trusted, by
+    NUTS.
 
     Parameters
     ----------
@@ -68,8 +66,9 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         None is 31 values of ``coef_prior__sigma``, from 0.01 to 10.
     scoring : {"loo", "marginal_likelihood"}, default="loo"
         What is maximised. "loo": the sum of the log densities of every row given the others, frequencies
-        multiplied. "marginal_likelihood": the log density of the target under the model, which weighs the prior
-        itself and needs proper priors; candidates that differ in their priors cost no pass over the rows.
+        multiplied; exact, or Pareto-smoothed where the fit is not. "marginal_likelihood": the log density of the
+        target under the model, which weighs the prior itself and needs proper priors, and a fit that is not by NUTS
+        and has no errors of features.
 
     Attributes
     ----------
@@ -106,7 +105,8 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
     first candidate costs some 100 factorisations of the rows, which others share as far as their posteriors of the
     scatter overlap.
 
-    Leave-one-out takes one pass over the rows a candidate, in blocks.
+    Leave-one-out takes one pass over the rows a candidate, in blocks. Scores compare likelihoods, too: they are log
+    densities of the target in its own unit, of shares times their counts.
 
     Examples
     --------
@@ -126,7 +126,20 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         "scoring": [StrOptions({"loo", "marginal_likelihood"})],
     }
     # As the estimator's: with metadata routing on, errors go where they are given.
-    __metadata_request__fit: ClassVar[dict[str, bool]] = {"y_err": True, "y_shared_err": True}
+    __metadata_request__fit: ClassVar[dict[str, bool]] = dict.fromkeys(
+        (
+            "y_err",
+            "X_err",
+            "X_cov",
+            "Xy_cov",
+            "X_censored",
+            "exposure",
+            "y_censored",
+            "y_upper",
+            "y_shared_err",
+        ),
+        True,
+    )
     __metadata_request__predict: ClassVar[dict[str, bool]] = {"y_err": True, "counts": True}
 
     def __init__(
@@ -148,19 +161,23 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         sample_weight: ArrayLike | None = None,
         *,
         y_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
+        X_cov: ArrayLike | None = None,
+        Xy_cov: ArrayLike | None = None,
+        X_censored: ArrayLike | None = None,
+        exposure: ArrayLike | float | None = None,
+        y_censored: ArrayLike | None = None,
+        y_upper: ArrayLike | None = None,
         y_cov: ArrayLike | None = None,
         y_shared_err: ArrayLike | None = None,
-        **others: Any,
     ) -> Self:
         """Score every candidate, and fit the best.
 
         Parameters
         ----------
-        X, y, sample_weight, y_err, y_cov, y_shared_err
+        X, y, sample_weight : array-like
+        y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper, y_cov, y_shared_err : array-like
             As for `BayesianErrorsInVariablesRegressor.fit`.
-        **others
-            What else that takes is refused: the exact engine has no errors or limits of features, limits of y or
-            exposures.
 
         Returns
         -------
@@ -169,29 +186,30 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         Raises
         ------
         ValueError, TypeError
-            For bad input, naming the argument; for a candidate that the exact engine can't take, or that has no
-            score.
+            For bad input, naming the argument; for a candidate that no engine can take, or that has no score.
+
+        Warns
+        -----
+        UserWarning, ConvergenceWarning
+            As fits of the candidates, and their `loo`, where scores are not to be trusted.
         """
-        for name in others:
-            known = name in signature(BayesianErrorsInVariablesRegressor.fit).parameters
-            raise TypeError(f"fit takes no {name}.{_ELSEWHERE * known}")
-        of_target = {"y_err": y_err, "y_cov": y_cov, "y_shared_err": y_shared_err}
-        candidates = self._candidates()
-        score = _leave_one_out if self.scoring == "loo" else _marginal_likelihood
+        of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
+        of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
+        of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
+        table = _Table(X, y, sample_weight, of_target, of_features)
+        candidates, score = self._candidates(), _SCORES[self.scoring]
         scores = np.empty(len(candidates))
         for members in _alike(candidates):
-            table = _Table(candidates[members[0]].model, X, y, sample_weight, of_target)
+            table.read(candidates[members[0]].model)
             for i in members:
-                problem = table.problem(candidates[i].model)
                 try:
-                    scores[i] = score(problem)
+                    scores[i] = _finite(score(table, candidates[i].model))
                 except ValueError as refused:
-                    elsewhere = "" if exact.why_not(problem) is None else _ELSEWHERE
                     raise ValueError(
-                        f"The candidate {candidates[i].params} has no score: {refused}{elsewhere}"
+                        f"The candidate {candidates[i].params} has no score: {refused}"
                     ) from refused
         best = int(np.argmax(scores))
-        model = candidates[best].model.fit(X, y, sample_weight, **of_target)
+        model = table.fitted(candidates[best].model)
         fitted = {
             "best_estimator_": model,
             "best_params_": candidates[best].params,
@@ -285,41 +303,79 @@ class _Table:
 
     def __init__(
         self,
-        model: BayesianErrorsInVariablesRegressor,
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
-        of_target: Mapping[str, Any],
+        of_target: dict[str, Any],
+        of_features: dict[str, Any],
     ):
-        self._data = read(model, X, y, sample_weight, of_target, dict.fromkeys(("X_err", "X_cov", "Xy_cov")))
+        self._rows, self._errors = (X, y, sample_weight), (of_target, of_features)
+
+    def read(self, model: BayesianErrorsInVariablesRegressor) -> None:
+        """Read the rows as a model does."""
+        self._data = read(model, *self._rows, *self._errors)
         self._problem: Problem | None = None
 
-    def problem(self, model: BayesianErrorsInVariablesRegressor) -> Problem:
-        """Return the problem of one of the models."""
+    def fitted(self, model: BayesianErrorsInVariablesRegressor) -> BayesianErrorsInVariablesRegressor:
+        """Return the model, fitted, if it is not."""
+        if not hasattr(model, "coef_"):
+            model.fit(*self._rows, **self._errors[0], **self._errors[1])
+        return model
+
+    def left_out(self, model: BayesianErrorsInVariablesRegressor) -> float:
+        """Return the expected log pointwise predictive density of a model that no exact fit has."""
+        X, y, sample_weight = self._rows
+        found = self.fitted(model).loo(X, y, sample_weight, **self._errors[0], **self._errors[1])
+        return expected_log_density(found)
+
+    def exact_problem(self, model: BayesianErrorsInVariablesRegressor) -> Problem | None:
+        """Return the problem of one of the models; None where the exact engine can't take it."""
+        problem = self._problem_of(model)
+        return problem if exact.why_not(problem) is None else None
+
+    def _problem_of(self, model: BayesianErrorsInVariablesRegressor) -> Problem:
         data, specification = self._data, specify(model, self._data)
         # Errors at fitted shares are settled by fits, in which priors have a say.
         fitted = data.errors.counts is not None and model.count_error == "fitted"
         if self._problem is None or fitted:
-            problem = settle(data.rows, data.errors, specification, "exact", SamplerSettings())
+            problem = settle(data.rows, data.errors, specification, "auto", SamplerSettings())
             self._problem = problem if fitted else replace(problem, remembered={})
             return self._problem
         return self._problem.with_priors(**specification.priors)
 
 
-def _leave_one_out(problem: Problem) -> float:
+def _leave_one_out(table: _Table, model: BayesianErrorsInVariablesRegressor) -> float:
     """Return the expected log pointwise predictive density."""
+    problem = table.exact_problem(model)
+    if problem is None:
+        return table.left_out(model)
     posterior = exact.solve(problem, SamplerSettings())
     return leave_one_out(problem, posterior.noise_scale, with_rows=False).elpd
 
 
-def _marginal_likelihood(problem: Problem) -> float:
+def _marginal_likelihood(table: _Table, model: BayesianErrorsInVariablesRegressor) -> float:
     """Return the log marginal likelihood."""
-    evidence = exact.solve(problem, SamplerSettings()).log_evidence
+    problem = table.exact_problem(model)
+    if problem is None:
+        evidence = getattr(table.fitted(model), "log_marginal_likelihood_", None)
+    else:
+        evidence = exact.solve(problem, SamplerSettings()).log_evidence
     if evidence is None:
         raise ValueError(
-            "under flat priors there is no marginal likelihood: use scoring='loo', or Normal priors."
+            "under flat priors, with errors of features and after NUTS there is no marginal likelihood: use"
+            " scoring='loo', or other priors."
         )
     return evidence
+
+
+def _finite(score: float) -> float:
+    """Refuse a score that is no number: no other would be compared with it."""
+    if not np.isfinite(score):
+        raise ValueError(f"it is {score}. Look at a fit of this candidate by itself.")
+    return score
+
+
+_SCORES = {"loo": _leave_one_out, "marginal_likelihood": _marginal_likelihood}
 
 
 def _results(params: list[dict[str, Any]], scores: Array) -> dict[str, Any]:

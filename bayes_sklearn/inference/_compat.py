@@ -250,8 +250,10 @@ def psis_loo(data: Any) -> Smoothed:
     values = found.loo_i if az.__version__.startswith("0.") else found.elpd_i
     draws = np.asarray(data["log_likelihood"]["y"])
     draws = draws.reshape(-1, draws.shape[-1])
+    # Of rows that are as likely at every draw the smoothed tail may be no number.
+    raw = np.log(len(draws)) - logsumexp(-draws, axis=0)
     return Smoothed(
-        np.asarray(values),
+        np.where(np.isnan(values) & (np.ptp(draws, axis=0) < _HARDLY), raw, values),
         logsumexp(draws, axis=0) - np.log(len(draws)),
         _where_told(np.asarray(found.pareto_k), draws.T),
         float(found.good_k),
@@ -307,8 +309,15 @@ def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
 
             # Takes the log likelihood itself.
             found = array_stats.psislw(log_likelihood, r_eff=efficiency, axis=-1)
-    log_weights, pareto_k = (np.asarray(part, dtype=np.float64) for part in found)
+    log_weights, pareto_k = (np.array(part, dtype=np.float64) for part in found)
+    alike = np.isnan(log_weights).any(axis=1) & (np.ptp(log_likelihood, axis=1) < _HARDLY)  # as in `psis_loo`
+    raw = -log_likelihood[alike]
+    log_weights[alike] = raw - logsumexp(raw, axis=1, keepdims=True)
     return Weights(log_weights, _where_told(pareto_k, log_likelihood))
+
+
+# Log likelihoods that differ by less than this from draw to draw.
+_HARDLY = 0.05
 
 
 def _where_told(pareto_k: Array, log_likelihood: Array) -> Array:
@@ -316,8 +325,7 @@ def _where_told(pareto_k: Array, log_likelihood: Array) -> Array:
 
     Their ratios have no tail, whatever the shape that is fitted to the last of their digits.
     """
-    hardly = 0.05
-    return np.where(np.ptp(log_likelihood, axis=1) < hardly, np.fmin(pareto_k, 0.0), pareto_k)
+    return np.where(np.ptp(log_likelihood, axis=1) < _HARDLY, np.fmin(pareto_k, 0.0), pareto_k)
 
 
 def good_pareto_k(size: int) -> float:
@@ -392,3 +400,8 @@ def elpd_data(
 
         kind = getattr(utils, "ELPDDataLOO", None) or partial(utils.ELPDData, kind="loo")
         return kind(elpd=elpd, p=p, **common, elpd_i=pointwise, pareto_k=k)
+
+
+def expected_log_density(found: Any) -> float:
+    """Return the sum that `elpd_data` holds."""
+    return float(found.elpd_loo if hasattr(found, "elpd_loo") else found.elpd)

@@ -154,8 +154,7 @@ class PoweredCorrelation(CoefficientPrior):
 class StudentT(CoefficientPrior):
     """Student's t prior for coefficients or the intercept: as Normal, but lets single ones be large.
 
-    The exact engine does not take it. Importance sampling does under other likelihoods than the normal one, and with
-    errors in X for coefficients, where all features have errors; NUTS does for any model.
+    The exact engine does not take it. Importance sampling does under any likelihood, NUTS for any model.
 
     Parameters
     ----------
@@ -208,8 +207,7 @@ class Laplace(CoefficientPrior):
 
     The posterior's mode is the lasso's; its mean, which is reported, has no zeros.
 
-    The exact engine does not take it. Importance sampling does under other likelihoods than the normal one, and with
-    errors in X for coefficients, where all features have errors; NUTS does for any model.
+    The exact engine does not take it. Importance sampling does under any likelihood, NUTS for any model.
 
     Parameters
     ----------

@@ -234,10 +234,31 @@ def test_one_error_of_the_features_for_all_rows_goes_in_blocks(noise: str) -> No
     assert_allclose(found.reliability_, whole.reliability_, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:noise='known', but the stated errors")
+@pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
+def test_importance_sampling_goes_in_blocks(noise: str) -> None:
+    model = Regressor(coef_prior=Laplace(), noise=noise, random_state=0)
+    whole = clone(model).fit(TABLE.X, TABLE.y, y_err=KINDS)
+    (X,), named = as_arrays(TABLE.X, y=TABLE.y, y_err=KINDS)
+    found = distributed.fit(clone(model), X, **named)
+    assert (whole.inference_, found.inference_) == ("importance", "importance")
+    assert_same(found, whole, TABLE.X, tolerance=1e-8)
+
+
+def test_importance_sampling_settles_errors_of_shares_in_blocks() -> None:
+    X, y, counts = COUNTED
+    model = Regressor(coef_prior=Laplace(), random_state=0, **COUNTS)
+    whole = clone(model).fit(X, y, counts)
+    found = distributed.fit(clone(model), as_function(X, y=y, sample_weight=counts)[0][0])
+    assert (whole.inference_, found.inference_) == ("importance", "importance")
+    assert_allclose(found.coef_, whole.coef_, rtol=1e-7)
+    assert_allclose(found.coef_std_, whole.coef_std_, rtol=1e-7)
+
+
 @pytest.mark.thorough
 def test_nuts_goes_in_blocks_with_errors_at_its_own_shares() -> None:
     X, y, counts = COUNTED
-    model = Regressor(coef_prior=Laplace(), random_state=0, draws=100, chains=2, **COUNTS)
+    model = Regressor(coef_prior=Laplace(), inference="nuts", random_state=0, draws=100, chains=2, **COUNTS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         whole = clone(model).fit(X, y, counts)

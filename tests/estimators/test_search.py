@@ -16,8 +16,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import bayes_sklearn.estimators.search as search_module
+from bayes_sklearn import (
+    BayesianErrorsInVariablesRegressor,
+    Flat,
+    HalfNormal,
+    Laplace,
+    Normal,
+    StudentT,
+    predictive_distribution,
+)
 from bayes_sklearn import BayesianErrorsInVariablesRegressorCV as Search
-from bayes_sklearn import Flat, HalfNormal, Laplace, Normal, predictive_distribution
 from bayes_sklearn.measurements import compressed
 
 from data import measured, shares
@@ -193,8 +201,6 @@ def test_it_goes_into_pipelines_and_cross_validation() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"param_grid": {"coef_prior": [Laplace()]}}, "no score: The exact engine"),
-        ({"param_grid": {"likelihood": ["student_t"]}}, "no score: The exact engine"),
         (
             {"param_grid": {"coef_prior": [Flat()]}, "scoring": "marginal_likelihood"},
             "no marginal likelihood",
@@ -209,23 +215,102 @@ def test_what_has_no_score_is_refused(settings: dict[str, Any], message: str) ->
         Search(**settings).fit(**WITH_ERRORS)
 
 
-@pytest.mark.parametrize("name", ["X_err", "X_censored", "y_censored", "y_upper", "exposure"])
-def test_what_the_exact_engine_does_not_take_is_refused_with_a_way_out(name: str) -> None:
-    with pytest.raises(TypeError, match=f"no {name}.*GridSearchCV"):
-        Search().fit(**WITH_ERRORS, **{name: np.zeros(60)})
-    with pytest.raises(TypeError, match="no y_error"):
-        Search().fit(**WITH_ERRORS, y_error=1.0)
+def elpd(model: Any, **given: Any) -> float:
+    found = model.loo(**given)
+    return float(found.elpd_loo if hasattr(found, "elpd_loo") else found.elpd)
 
 
-def test_gaps_and_limits_of_rows_are_refused_with_a_way_out() -> None:
-    gaps, side = DATA.X.copy(), np.where(DATA.y < np.median(DATA.y), -1.0, 0.0)
-    gaps[:5, 0] = np.nan
-    limited = np.column_stack([DATA.X, side])
-    for model, table in ((Regressor(missing="model"), gaps), (Regressor(y_censored_column=4), limited)):
-        with pytest.raises(ValueError, match=r"NaN|y_censored") as error:
-            Search(model).fit(table, DATA.y)
-        assert "GridSearchCV" in str(error.value)
-        assert len(str(error.value)) <= 400
+SIDE = np.where(DATA.y < np.median(DATA.y), -1.0, 0.0)
+GAPS = DATA.X.copy()
+GAPS[:5, 0] = np.nan
+EVENTS = np.random.default_rng(0).poisson(np.exp(0.5 * DATA.X[:, 0]))
+SAMPLED: dict[str, tuple[Regressor, Any, dict[str, Any]]] = {
+    "priors": (
+        Regressor(random_state=0),
+        {"coef_prior": [Normal(), Laplace(b=0.3), StudentT(nu=4)]},
+        WITH_ERRORS,
+    ),
+    "likelihoods": (
+        Regressor(random_state=0, intercept_prior=Flat()),
+        {"likelihood": ["normal", "student_t"], "noise": ["scaled", "auto"]},
+        WITH_ERRORS,
+    ),
+    "events": (
+        Regressor(random_state=0),
+        {"likelihood": ["poisson", "negative_binomial"]},
+        {"X": DATA.X, "y": EVENTS, "exposure": np.full(60, 2.0)},
+    ),
+    "errors of features": (
+        Regressor(random_state=0),
+        {"coef_prior__sigma": [0.1, 1.0]},
+        {**WITH_ERRORS, "X_err": [0.01, 0.1, 0.0, 0.0]},
+    ),
+    "limits": (
+        Regressor(random_state=0),
+        {"coef_prior__sigma": [0.1, 1.0]},
+        {"X": DATA.X, "y": np.maximum(DATA.y, np.median(DATA.y)), "y_censored": SIDE},  # some surely below
+    ),
+    "gaps": (
+        Regressor(random_state=0, missing="model"),
+        {"coef_prior__sigma": [0.1, 1.0]},
+        {"X": GAPS, "y": DATA.y},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Leave-one-out is not to be trusted")
+@pytest.mark.parametrize("name", SAMPLED)
+def test_scores_are_those_of_fits_by_importance_sampling(name: str) -> None:
+    estimator, grid, given = SAMPLED[name]
+    found = Search(estimator, grid).fit(**given)
+    models = [
+        clone(estimator).set_params(**clone(params, safe=False)).fit(**given)
+        for params in ParameterGrid(grid)
+    ]
+    assert "importance" in {model.inference_ for model in models} <= {"exact", "importance"}
+    expected = [elpd(model, **given) for model in models]
+    assert np.isfinite(expected).all()
+    assert_allclose(found.cv_results_["score"], expected, rtol=1e-8)
+    assert np.ptp(expected) > 1e-3, "candidates differ"
+    best = int(np.argmax(expected))
+    assert found.best_index_ == best
+    assert_allclose(found.coef_, models[best].coef_, rtol=1e-8)
+
+
+def test_evidence_of_all_priors_is_comparable() -> None:
+    estimator, grid, given = SAMPLED["priors"]
+    found = Search(estimator, grid, scoring="marginal_likelihood").fit(**given)
+    # By importance sampling the exact engine's candidate has the same.
+    same = clone(estimator).set_params(inference="importance", coef_prior=Normal()).fit(**given)
+    assert abs(found.cv_results_["score"][0] - same.log_marginal_likelihood_) < 0.05
+    for prior, score in zip(grid["coef_prior"][1:], found.cv_results_["score"][1:], strict=True):
+        model = clone(estimator).set_params(coef_prior=prior).fit(**given)
+        assert_allclose(score, model.log_marginal_likelihood_, rtol=1e-10)
+    errors = SAMPLED["errors of features"]
+    with pytest.raises(ValueError, match="no marginal likelihood: use scoring='loo'"):
+        Search(*errors[:2], scoring="marginal_likelihood").fit(**errors[2])
+
+
+def test_each_candidate_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator, _, given = SAMPLED["priors"]
+    fits, fit = [], BayesianErrorsInVariablesRegressor.fit
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        fits.append(self.coef_prior)
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(BayesianErrorsInVariablesRegressor, "fit", counted)
+    Search(estimator, {"coef_prior": [Laplace(b=0.3), Laplace()]}).fit(**given)
+    assert len(fits) == 2
+
+
+def test_scores_that_are_not_to_be_trusted_are_told() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(12, 8))
+    y = X[:, 0] + 0.1 * rng.normal(size=12)
+    y[0] += 3.0
+    with pytest.warns(UserWarning, match="Leave-one-out is not to be trusted"):
+        Search(Regressor(random_state=0), {"coef_prior": [Laplace()]}).fit(X, y)
 
 
 def test_nothing_is_predicted_before_fit() -> None:

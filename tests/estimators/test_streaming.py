@@ -18,9 +18,10 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import learning_curve
 
-from bayes_sklearn import Flat, Laplace, Mixture, Normal
+from bayes_sklearn import Flat, HalfNormal, Laplace, Mixture, Normal, StudentT
 from bayes_sklearn.measurements.compressed import Rows, compress, merge
 from bayes_sklearn.measurements.grouped import Sufficient
+from bayes_sklearn.priors import CoefficientPrior
 
 from agreement import assert_same
 from data import measured, shares
@@ -199,7 +200,7 @@ def test_one_error_of_the_features_for_all_rows_streams(noise: str) -> None:
 @pytest.mark.thorough
 def test_nuts_streams() -> None:
     X, y, _ = measured(N, 2)
-    model = Regressor(coef_prior=Laplace(), random_state=0, draws=200, chains=2)
+    model = Regressor(coef_prior=Laplace(), inference="nuts", random_state=0, draws=200, chains=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         whole = clone(model).fit(X, y, y_err=KINDS)
@@ -207,6 +208,23 @@ def test_nuts_streams() -> None:
     assert found.inference_ == "nuts"
     # The sampler gets numbers that don't depend on how the rows came: the draws are the same.
     assert_allclose(found.coef_, whole.coef_, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:noise='known', but the stated errors")
+@pytest.mark.parametrize("prior", [Laplace(), StudentT(nu=4), Laplace(b=HalfNormal())], ids=str)
+@pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
+def test_importance_sampling_streams(noise: str, prior: CoefficientPrior) -> None:
+    """Its nodes are the same, to rounding."""
+    X, y, _ = measured(N)
+    model = Regressor(coef_prior=prior, noise=noise, random_state=0)
+    whole = clone(model).fit(X, y, y_err=KINDS)
+    assert whole.inference_ == "importance"
+    for split in SPLITS.values():
+        found = streamed(clone(model), split, X, y, y_err=KINDS)
+        assert found.inference_ == "importance"
+        assert_same(found, whole, X, tolerance=1e-8)
+    first, second = (clone(model).fit(X[i::2], y[i::2], y_err=KINDS[i::2]) for i in (0, 1))
+    assert_same(first.merge(second), whole, X, tolerance=1e-8)
 
 
 @pytest.mark.parametrize("count_column", [None, 2])

@@ -85,6 +85,8 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "nuts-refit-errors-in-x-1000": ({"rows": 1000, "columns": 4}, 0.5, False),
     "nuts-refit-errors-in-x-20000": ({"rows": 20_000, "columns": 4}, 0.5, False),
     "nuts-search": (SEARCHED, 10.0, True),
+    "sparse-first": ({"rows": 200, "columns": 10}, 0.15, False),
+    "sparse-search": ({"rows": 500, "columns": 10}, 3.0, False),
     "errors-in-x-50": ({"rows": 50, "columns": 1, "with_error": 1}, 0.05, False),
     "errors-in-x-1000": ({"rows": 1000, "columns": 1, "with_error": 1}, 0.25, False),
     "errors-in-x-20000": ({"rows": 20_000, "columns": 1, "with_error": 1}, 2.0, False),

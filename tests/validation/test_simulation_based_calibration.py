@@ -93,6 +93,12 @@ CASES: dict[str, dict[str, Case]] = {
             {},
             np.column_stack([X, COUNTS]),
         ),
+        "exact features, heavy-tailed priors": Case(
+            {"coef_prior": Laplace(b=0.3), "intercept_prior": StudentT(), "noise_prior": HalfCauchy()}
+        ),
+        "exact features, a heavy-tailed prior of a learned scale, auto": Case(
+            {"coef_prior": StudentT(sigma=HalfNormal()), "noise": "auto"}
+        ),
         "beta_binomial": Case(
             {"likelihood": BetaBinomialLikelihood(dispersion_prior=Beta(1.0, 4.0))}, {"counts": COUNTS}
         ),

@@ -131,6 +131,7 @@ def test_streams_in_eight_threads_give_the_numbers_of_one() -> None:
 
 
 def sampled(seed: int, **settings: Any) -> Regressor:
+    settings = {"inference": "nuts", **settings}
     return Regressor(coef_prior=Laplace(), draws=50, chains=2, random_state=seed, **settings)
 
 

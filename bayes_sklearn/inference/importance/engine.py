@@ -1,4 +1,4 @@
-"""The importance engine: features measured with error, and other likelihoods than the normal one.
+"""The importance engine: features measured with error, other likelihoods, and priors that are not Gaussian.
 
 With features measured with error all that is linear and Gaussian is integrated out.
 
@@ -45,6 +45,8 @@ from ..structural.wild import not_plainly_wild
 from .expanded_rows import FIRST_NODES, MOST_NODES, Ends, expanded, narrowed, unresolved
 from .mixture_nodes import most_likely_number, solve_mixture
 from .regression_nodes import solve_regression
+from .regression_priors import without_density
+from .regression_rows import many_rows
 from .structural_nodes import StructuralNodes, solve_structural
 from .working_target import selection_of, unseen_bend, working_target
 
@@ -58,11 +60,8 @@ _ROUNDS = 6
 
 def why_not(problem: Problem) -> str | None:
     """Return why this engine can't take the problem, or None."""
-    errors = problem.feature_errors
     if problem.correlated is not None:
         return "it takes errors of y that are independent from row to row, not y_cov or y_shared_err"
-    if errors is None and problem.likelihood.is_normal:
-        return "with the normal likelihood it is for features measured with error, and none has one"
     if problem.groupings is not None:
         return "it has no effects of groups (group_column)"
     if isinstance(problem.coef_prior, ScaleMixture):
@@ -73,9 +72,10 @@ def why_not(problem: Problem) -> str | None:
         return (
             "noise='common' and x_error_dof go with the normal likelihood, and true features that are normal"
         )
-    if errors is not None and errors.groups is not None and not integrates(problem):
+    shared = problem.feature_errors is not None and problem.feature_errors.groups is not None
+    if shared and not integrates(problem):
         return "beside rows that share readings (X_err_groups) priors are Normal, Flat or PoweredCorrelation"
-    return without_noise(problem)
+    return without_density(problem) or many_rows(problem) or without_noise(problem)
 
 
 def solve(problem: Problem, settings: SamplerSettings) -> Posterior:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
 from ..numerics.importance_sampling import Component, find_mode
+from ..numerics.peaks import Information, find_peaks
 from .regression_density import RegressionDensity, climb, root_of
 
 Array = NDArray[np.float64]
@@ -59,11 +60,19 @@ class FollowingNoise:
             more = density.basis.T @ ((bend - own)[:, None] * density.basis)
             found = found.plus(more)
         root = root_of(found, k)
+        if density.in_any_order:
+            root = np.asarray(np.linalg.cholesky(root @ root.T))
         prior = density.basis.T @ (bend[:, None] * density.basis)
         # What is not the prior's is the rows'.
         left = np.eye(k) + root.T @ prior @ root
-        share, turn = np.linalg.eigh(0.5 * (left + left.T))
+        left = 0.5 * (left + left.T)
+        if density.in_any_order:
+            # Axes that prior and rows do not tell apart are told by what is nothing beside the whole.
+            left -= 1e-8 * np.diag(np.arange(k) / k)
+        share, turn = np.linalg.eigh(left)
         basis = root @ turn
+        if density.in_any_order:
+            basis *= np.where(np.cos(np.arange(k)) @ basis < 0.0, -1.0, 1.0)
         pull = basis.T @ (found.gradient[:k] - density.basis.T @ slope)
         variance = float(density.typical_variance(point[None])[0])
         scale = float(density.prior_scale(point[None])[0])
@@ -75,6 +84,23 @@ class FollowingNoise:
         rows, prior, kappa = self._precision(points)
         u = self.pull * (rows - prior)[:, None] / kappa + points[:, :k] / np.sqrt(kappa)
         return np.column_stack([self.center + u @ self.basis.T, points[:, k:]])
+
+    def back(self, points: Array) -> Array:
+        """Return what `points` makes (gamma, coordinates of the others) of, (G, d)."""
+        k = self.density.n_coefficients
+        rows, prior, kappa = self._precision(points)
+        u = np.linalg.solve(self.basis, (points[:, :k] - self.center).T).T
+        u = (u - self.pull * (rows - prior)[:, None] / kappa) * np.sqrt(kappa)
+        return np.column_stack([u, points[:, k:]])
+
+    def from_other(self, other: FollowingNoise, component: Component) -> Component:
+        """Return a normal approximation in other coordinates in these, by points at its distance of one deviation."""
+        d = len(component.center)
+        away = np.sqrt(d) * component.root.T
+        points = self.back(other.points(component.center + np.concatenate([away, -away])))
+        center = points.mean(axis=0)
+        deviation = (points - center) / np.sqrt(2.0 * d)
+        return component._replace(center=center, root=np.linalg.cholesky(deviation.T @ deviation))
 
     def profile(self, others: Array) -> Array:
         """Return the log density where u is zero, (G,): up to a constant, about that with u integrated out."""
@@ -223,12 +249,117 @@ def settle(density: RegressionDensity, smoothing: Array) -> tuple[FollowingNoise
     if density.n_climbed > density.n_coefficients:
         starts.append(climb(density, density.start, smoothing).center)
     found = [_settle_from(density, start, smoothing) for start in starts]
+    return max(found, key=lambda settled: log_mass(*settled))
 
-    def log_mass(settled: tuple[FollowingNoise, Component]) -> float:
-        coordinates, component = settled
-        return float(coordinates(component.center[None])[0] + np.linalg.slogdet(component.root)[1])
 
-    return max(found, key=log_mass)
+def log_mass(coordinates: FollowingNoise, component: Component) -> float:
+    """Return the log of the normal approximation's integral, up to a constant."""
+    return float(coordinates(component.center[None])[0] + np.linalg.slogdet(component.root)[1])
+
+
+def all_peaks(coordinates: FollowingNoise, component: Component) -> list[tuple[FollowingNoise, Component]]:
+    """Return this peak of coefficients and normal noise and others, each in coordinates that fit there, (34b).
+
+    The one with the largest mass is the first.
+
+    Under priors that are not Gaussian there may be some: a prior that the rows contradict has one where coefficients
+    are at its mean, and the noise is large; one with heavy tails lets either of two collinear features have it all.
+    """
+    density = coordinates.density
+    grid = noise_grid(density)
+    if grid is None:
+        return [(coordinates, component)]
+    levels = [_information(density, others) for others in grid]
+    peaks = find_peaks(levels, lambda B, width: density.priors.derivatives(B, width, None), density.wide)
+    found = [(coordinates, component)]
+    # What is less by so much in the log is nothing; and each of no more peaks than this has draws of its own.
+    negligible, most = 12.0, 5
+    for peak in peaks:
+        if peak.log_mass < peaks[0].log_mass - negligible or len(found) > most:
+            break
+        gamma = np.linalg.solve(density.basis, peak.mean - density.offset)
+        point = np.append(gamma, grid[peak.position])
+        if any(_at_peak(*one, point, peak.root_variance) for one in found):
+            continue
+        other = _settle_from(density, point, peak.root_variance)
+        center = other[0].points(other[1].center[None])[0]
+        if any(_at_peak(*one, center, peak.root_variance) for one in found):
+            # A shoulder: no peak with the noise free, but no part of one.
+            other = _around(density, point, peak.root_variance)
+        found.append(other)
+    found.sort(key=lambda one: -log_mass(*one))
+    return [one for one in found if log_mass(*one) > log_mass(*found[0]) - negligible]
+
+
+def _information(density: RegressionDensity, others: Array) -> Information:
+    """Return the rows' log density in what is free, given the coordinates of the noise, (A,)."""
+    k, of, table = density.n_coefficients, density.problem.likelihood, density.table
+    matrix, pull, constant = np.zeros((k, k)), np.zeros(k), table.constant
+    if table.spare is not None:
+        there = table.on_the_line
+        constant += float(of.derivatives(there.y, others, there).value @ table.spare)
+    for block, rows in table.design_blocks():
+        design, weight = density.turned(rows), density.frequency(block, len(rows))
+        found = of.derivatives(np.zeros(len(rows)), others, table.data.take(block))
+        constant += float(found.value @ weight)
+        pull += design.T @ (found.gradient[0] * weight)
+        matrix += design.T @ (design * (found.curvature * weight)[:, None])
+    return Information(matrix, pull, constant)
+
+
+def _around(density: RegressionDensity, point: Array, width: Array) -> tuple[FollowingNoise, Component]:
+    """Return a normal approximation about a point, (d,), with a guess at the noise's deviations."""
+    k, root = density.n_coefficients, np.eye(density.size)
+    root[k:, k:] = _guessed_root(density, point)
+    return FollowingNoise.at(density, point, width), Component(np.append(np.zeros(k), point[k:]), root)
+
+
+def _guessed_root(density: RegressionDensity, point: Array) -> Array:
+    """Return a guess at the root of the auxiliary coordinates' covariance."""
+    # Standard deviation of a logarithm, and of another coordinate by itself.
+    guess, k = 0.3, density.n_coefficients
+    return np.diag(np.where(density.folded[k:], guess * np.abs(point[k:]), guess))
+
+
+def _at_peak(coordinates: FollowingNoise, component: Component, point: Array, width: Array) -> bool:
+    """Return whether a point, (d,), is where a normal approximation is, by the coefficients."""
+    density, k = coordinates.density, coordinates.density.n_coefficients
+    center = coordinates.points(component.center[None])
+    away = density.free(center)[0] - density.free(point[None])[0]
+    root = density.basis @ coordinates.basis @ component.root[:k, :k]
+    return bool((np.abs(away) < np.maximum(np.linalg.norm(root, axis=1), width)).all())
+
+
+def noise_grid(density: RegressionDensity) -> Array | None:
+    """Return coordinates of the noise, from the least that rows may have to all there is, (S, A); None: no need."""
+    problem = density.problem
+    rows_alike = problem.limits is None and problem.truncation is None
+    if density.learned is not None or not (problem.likelihood.is_normal and rows_alike):
+        return None
+    factor, (mean, sd) = problem.factor[0], density.wide
+    k, names = density.n_coefficients, [parameter.name for parameter in density.parameters]
+    if not names:
+        return np.zeros((1, 0))
+    design, root = factor[:, -1 - k : -1], np.sqrt(problem.total_weight)
+    free = np.isinf(sd)
+    least, most = (
+        float(np.linalg.norm(target - columns @ np.linalg.lstsq(columns, target)[0])) / root
+        for columns, target in (
+            (design, factor[:, -1]),
+            (design[:, free], factor[:, -1] - design[:, ~free] @ mean[~free]),
+        )
+    )
+    least = max(least, 10.0 * problem.resolution())
+    # Peaks that are nearer to each other, in logs, are one.
+    apart, fewest, at_most = 0.3, 5, 16
+    count = int(np.clip(np.log(max(most, least) / least) / apart, fewest, at_most))
+    total = np.geomspace(least, max(most, 1.5 * least), count)
+    if problem.noise.only_scatters:
+        total = problem.typical_error * np.sqrt(np.maximum(np.square(total) - 1.0, 0.01))
+    values = {"noise_scale": total, "scatter": np.full(count, 0.01 * problem.scatter_unit)}
+    return np.column_stack(
+        [parameter.coordinate.of(values[parameter.name]) for parameter in density.parameters]
+    )
 
 
 def other_modes(coordinates: FollowingNoise, component: Component) -> list[Component]:
@@ -257,10 +388,10 @@ def _settle_from(
 ) -> tuple[FollowingNoise, Component]:
     """Find in turns gamma's mode given the auxiliary parameters, and their mode with gamma integrated out."""
     k = density.n_coefficients
-    # Guess at a standard deviation of an auxiliary coordinate: of a logarithm, and of another by the coordinate.
-    first_guess = 0.3
-    guess = np.where(density.folded[k:], first_guess * np.abs(point[k:]), first_guess)
-    root = np.diag(guess)
+    if density.size == k:
+        point = climb(density, point, smoothing).center
+        return FollowingNoise.at(density, point, smoothing), Component(np.zeros(k), np.eye(k))
+    root = _guessed_root(density, point)
     # The coordinates are settled again where the auxiliary parameters move by more than this share of their standard
     # deviation, but no more often than this.
     moved, turns = 0.1, 6

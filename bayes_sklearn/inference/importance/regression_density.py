@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dtrtri
 
 from ...likelihoods.parameters import Auxiliary, FoldedLog, Log
+from ...measurements.compressed import signed
 from ...priors.base import ScalePrior
 from ...priors.coefficients import Normal
 from ..numerics.importance_sampling import Component
@@ -90,12 +91,18 @@ class RegressionDensity:
     def basis(self) -> Array:
         """(P, P) the inverse of the triangle of rows and prior, one on the other."""
         _, sd = self.wide
-        factor = self._turned(self.problem.factor[0][:, -1 - len(sd) : -1])
+        factor = self.turned(self.problem.factor[0][:, -1 - len(sd) : -1])
         normal = np.isfinite(sd)
         stacked = np.concatenate([factor, np.diag(1.0 / sd)[normal]])
-        return np.asarray(dtrtri(np.linalg.qr(stacked, mode="r"))[0])
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+        return np.asarray(dtrtri(signed(triangle) if self.in_any_order else triangle)[0])
 
-    def _turned(self, design: Array, *, back: bool = False) -> Array:
+    @property
+    def in_any_order(self) -> bool:
+        """Whether axes are the same whatever the order of rows, which with normal noise may come in batches."""
+        return self.problem.likelihood.is_normal
+
+    def turned(self, design: Array, *, back: bool = False) -> Array:
         """Return the design in what is free, of that in B; `back`: rows of B, of rows of what is free."""
         if self.turn is None:
             return design
@@ -139,7 +146,7 @@ class RegressionDensity:
 
     def coefficients(self, points: Array) -> Array:
         """Return B's free entries, (G, P)."""
-        return self.free(points) if self.turn is None else self._turned(self.free(points), back=True)
+        return self.free(points) if self.turn is None else self.turned(self.free(points), back=True)
 
     def values(self, points: Array) -> dict[str, Array]:
         """Return the other parameters by name, (G,) each."""
@@ -160,11 +167,9 @@ class RegressionDensity:
         log_density = self.priors.log_density(self.free(points), values.pop("prior_scale", None))
         for i, parameter in enumerate(self.parameters):
             log_density += parameter.log_prior(points[:, k + i])
-        data = self.table.data
-        if self.table.spare:
-            log_density += self.table.spare * problem.likelihood.population.log_density(
-                np.zeros(1), values, self.table.on_the_line
-            ).sum(axis=-1)
+        data, spare, there = self.table.data, self.table.spare, self.table.on_the_line
+        if spare is not None:
+            log_density += problem.likelihood.population.log_density(there.y, values, there) @ spare
         log_density += self.table.constant
         # Nodes at a time; and numbers in an array of (nodes, rows), which should stay in the processor's cache.
         nodes_at_once = min(len(points), 256)
@@ -176,7 +181,7 @@ class RegressionDensity:
                 eta += start
                 here = {name: value[nodes] for name, value in values.items()}
                 of_rows = problem.likelihood.log_density(eta, here, observed)
-                log_density[nodes] += of_rows @ self._frequency(block, len(rows))
+                log_density[nodes] += of_rows @ self.frequency(block, len(rows))
         return log_density
 
     def derivatives(self, point: Array, smoothing: Array) -> Derivatives:
@@ -198,15 +203,16 @@ class RegressionDensity:
         problem, k, d = self.problem, self.n_coefficients, self.n_climbed
         value, gradient, hessian, fallback = 0.0, np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
         data, spare = self.table.data, self.table.spare
-        if spare:
-            found = problem.likelihood.population.derivatives(np.zeros(1), point[k:d], self.table.on_the_line)
-            value += spare * float(found.value[0])
-            gradient[k:] += spare * found.gradient[1:, 0]
-            hessian[k:, k:] += spare * found.hessian[1:, 1:, 0]
+        if spare is not None:
+            there = self.table.on_the_line
+            found = problem.likelihood.population.derivatives(there.y, point[k:d], there)
+            value += float(found.value @ spare)
+            gradient[k:] += found.gradient[1:] @ spare
+            hessian[k:, k:] += found.hessian[1:, 1:] @ spare
         value += self.table.constant
         for block, start, rows in self._row_blocks(_BLOCK_NUMBERS // 4):
             found = problem.likelihood.derivatives(start + rows @ point[:k], point[k:d], data.take(block))
-            weight = self._frequency(block, len(rows))
+            weight = self.frequency(block, len(rows))
             value += float(found.value @ weight)
             gradient[:k] += rows.T @ (found.gradient[0] * weight)
             gradient[k:] += found.gradient[1:] @ weight
@@ -255,10 +261,10 @@ class RegressionDensity:
     @cached_property
     def _turned_back(self) -> tuple[Array, Array]:
         """B where gamma is zero, (P,), and by gamma, (P, P)."""
-        both = self._turned(np.vstack([self.offset, self.basis.T]), back=True)
+        both = self.turned(np.vstack([self.offset, self.basis.T]), back=True)
         return both[0], np.ascontiguousarray(both[1:].T)
 
-    def _frequency(self, block: slice, size: int) -> Array:
+    def frequency(self, block: slice, size: int) -> Array:
         frequency = self.table.frequency
         return np.ones(size) if frequency is None else frequency[block]
 
@@ -325,7 +331,7 @@ class RegressionDensity:
         point, scale = np.zeros(self.n_climbed), 1.0
         if problem.likelihood.link.is_identity:
             factor = problem.factor[0]
-            design = self._turned(factor[:, -1 - k : -1])
+            design = self.turned(factor[:, -1 - k : -1])
             target = factor[:, -1] - design @ self.offset
             point[:k] = self.basis.T @ (design.T @ target)
             residual = target - design @ (self.basis @ point[:k])

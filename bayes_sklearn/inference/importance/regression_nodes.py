@@ -18,13 +18,16 @@ from ..numerics.importance_sampling import Component, Sample, fitted, pareto_smo
 from ..posterior import Posterior
 from ..problem import Problem
 from ..propriety import warn_of_no_noise
-from .noise_coordinates import FollowingNoise, Parted, anchored, other_modes, settle
+from .noise_coordinates import FollowingNoise, Parted, all_peaks, anchored, other_modes, settle
 from .regression_density import RegressionDensity, climb
 
 Array = NDArray[np.float64]
 
 # Nodes, and row-nodes above which they are fewer: the more rows, the nearer to normal is the posterior.
 _NODES, _FEWEST = 4096, 1024
+
+# Peaks that rounds of draws begin with.
+_MOST_PEAKS = 4
 
 
 def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Component]:
@@ -35,6 +38,7 @@ def find_proposal(density: RegressionDensity) -> tuple[FollowingNoise | None, Co
     """
     k, point = density.n_coefficients, density.start
     follows = bool({"noise_scale", "prior_scale"} & {parameter.name for parameter in density.parameters})
+    follows = follows or density.problem.likelihood.is_normal  # there may be other peaks
     width = np.ones(k)
     if not density.priors.gaussian:
         for of in (density.gaussian_like(), density):
@@ -61,12 +65,11 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
     sample : Sample
         Of all geometries of the prior, the points being those of B. It is for the caller to look at its `doubts`.
     """
-    many = 2**22
+    many, densities = 2**22, _densities(problem)
     if n_nodes is None:
-        n_nodes = _NODES
-        while n_nodes > _FEWEST and n_nodes * len(problem.rows.y) > many:
+        n_nodes, n_rows = _NODES, len(densities[0].table.data.y)
+        while n_nodes > _FEWEST and n_nodes * n_rows > many:
             n_nodes //= 2
-    densities = _densities(problem)
     proposals = [find_proposal(density) for density in densities]
     expected = np.array([_log_mass(*pair) for pair in zip(densities, proposals, strict=True)])
     share = np.exp(expected - logsumexp(expected))
@@ -92,6 +95,7 @@ def solve_regression(problem: Problem, n_nodes: int | None = None, seed: int = 0
         log_total,
         found[0].k_hat if len(found) == 1 else _k_hat(posterior.weights),
         float(1.0 / np.square(posterior.weights).sum()),
+        tuple(dict.fromkeys(reason for sample in found for reason in sample.further)),
     )
     # Noise scales of so many times the data's resolution are rounding.
     few_times = 3.0
@@ -142,13 +146,19 @@ def _sampled(
     """Return weighted points (gamma, coordinates of the others)."""
     # Where a parameter is less than so many standard deviations away from zero, its image on the other side counts.
     separate = 8.0
-    near = density.folded & (np.abs(proposal.center) < separate * proposal.scale)
     starts, following = [proposal], None
+    further: tuple[str, ...] = ()
     if coordinates is not None:
-        starts += other_modes(coordinates, proposal)
+        peaks = all_peaks(coordinates, proposal)
+        if len(peaks) > _MOST_PEAKS:
+            further = (f"it has found more than {_MOST_PEAKS} peaks, and there may be others",)
+        coordinates, proposal = peaks[0]
+        starts = [proposal, *(coordinates.from_other(*peak) for peak in peaks[1:])]
+        starts += [*other_modes(coordinates, proposal), *_for_small_noise(density, proposal)]
         following = Parted.of(anchored(coordinates, proposal), density)
         if isinstance(following, Parted):
             starts = [following.component(start) for start in starts]
+    near = density.folded & (np.abs(proposal.center) < separate * proposal.scale)
     # Degrees of freedom of the proposals, as many as dimensions within these bounds: in few dimensions heavy tails
     # cost little and are worth having.
     degrees_of_freedom = (7.0, 30.0)
@@ -161,7 +171,23 @@ def _sampled(
         widen=lambda points, log_weights, component: _widened(density.folded, points, log_weights, component),
         degrees_of_freedom=float(np.clip(density.size, *degrees_of_freedom)),
     )
-    return found if following is None else found._replace(points=following.points(found.points))
+    if following is not None:
+        found = found._replace(points=following.points(found.points))
+    return found._replace(further=further)
+
+
+def _for_small_noise(density: RegressionDensity, proposal: Component) -> list[Component]:
+    """Return a proposal that is wider along the noise, where rows are few for the columns, or it has two scales.
+
+    The density then falls slowly towards none of it, further than any proposal that is fitted would reach.
+    """
+    problem, k, few, wider = density.problem, density.n_coefficients, 2.0, 3.0
+    vanishing = problem.noise.combined or problem.total_weight < few * k
+    if not (problem.likelihood.is_normal and vanishing and density.size > k):
+        return []
+    root = proposal.root.copy()
+    root[k:] *= wider
+    return [proposal._replace(root=root)]
 
 
 def _widened(folded: NDArray[np.bool_], points: Array, log_weights: Array, component: Component) -> Component:

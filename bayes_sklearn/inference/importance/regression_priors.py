@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...priors.base import CoefficientPrior
+from ...priors.coefficients import PoweredCorrelation
+from ..problem import Problem
 
 Array = NDArray[np.float64]
 
@@ -20,6 +22,18 @@ Array = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
+
+def without_density(problem: Problem) -> str | None:
+    """Return which prior has no density to weight nodes by, or None.
+
+    In its own directions a powered correlation is a Normal prior.
+    """
+    for role, prior in (("coef_prior", problem.coef_prior), ("intercept_prior", problem.intercept_prior)):
+        own = getattr(type(prior), "coefficient_log_density", None)
+        if own is CoefficientPrior.coefficient_log_density and not isinstance(prior, PoweredCorrelation):
+            return f"{role}={prior!r} has no density in closed form (coefficient_log_density)"
+    return None
 
 
 class OnePrior(NamedTuple):

@@ -42,10 +42,13 @@ class Sample(NamedTuple):
     effective_size: float
     """Independent draws that would do as well: the inverse of the sum of squared weights."""
 
+    further: tuple[str, ...] = ()
+    """What is wrong that the weights do not tell."""
+
     @property
     def doubts(self) -> list[str]:
         """What is wrong with points that are not to be trusted; empty: nothing."""
-        wrong = []
+        wrong = list(self.further)
         if not self.k_hat <= _K_HAT:  # where every point fails, neither is a number
             wrong.append(f"the importance weights' Pareto k-hat is {self.k_hat:.2f}, above {_K_HAT}")
         if not self.effective_size >= _EFFECTIVE:

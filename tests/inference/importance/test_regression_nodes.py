@@ -509,7 +509,7 @@ def test_coefficients_and_normal_noise_are_independent_in_coordinates_that_follo
     for log_scale in proposal.center[-1] + np.array([-3.0, 0.0, 2.0]):
         found = coordinates(np.column_stack([u, np.full(5, log_scale)]))
         at_center = coordinates(np.append(np.zeros(9), log_scale)[None])
-        assert_allclose(found - at_center, -0.5 * np.square(u).sum(axis=1), rtol=1e-6)
+        assert_allclose(found - at_center, -0.5 * np.square(u).sum(axis=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "p"), [(6, 8), (12, 10), (40, 30)])
@@ -572,7 +572,7 @@ def test_engines_say_what_they_do_not_take() -> None:
     shared = FeatureErrors(np.array([0]), np.full((1, 1), 0.01), np.full(1, 0.001))
     assert "Xy_cov" in str(importance.why_not(replace(problem, feature_errors=shared)))
     assert importance.why_not(replace(problem, feature_errors=replace(shared, with_target=None))) is None
-    assert "none has one" in str(importance.why_not(replace(problem, likelihood=NormalLikelihood())))
+    assert importance.why_not(replace(problem, likelihood=NormalLikelihood())) is None
 
 
 FLAT = {"coef_prior": Flat(), "intercept_prior": Flat()}

@@ -42,7 +42,7 @@ ROWS = np.random.default_rng(3).permutation(60)
 
 
 def sampled(**settings: Any) -> Regressor:
-    settings = {"coef_prior": Laplace(), "draws": 50, "random_state": 0, **settings}
+    settings = {"coef_prior": Laplace(), "draws": 50, "random_state": 0, "inference": "nuts", **settings}
     return Regressor(**settings)
 
 
@@ -194,7 +194,9 @@ from bayes_sklearn import BayesianErrorsInVariablesRegressor, StudentT
 rng = np.random.default_rng(0)
 X = rng.normal(size=(100, 2))
 y = X @ [1.0, -1.0] + rng.normal(size=100)
-model = BayesianErrorsInVariablesRegressor(coef_prior=StudentT(), random_state=0, verbose={verbose}).fit(X, y)
+model = BayesianErrorsInVariablesRegressor(
+    coef_prior=StudentT(), inference="nuts", random_state=0, verbose={verbose}
+).fit(X, y)
 model.summary(); model.predict(X, return_std=True); model.to_arviz(X, y)
 assert model.inference_ == "nuts"
 """
@@ -321,6 +323,6 @@ def test_hard_data_give_finite_answers(features: Array, target: Array, settings:
 
 
 def test_exact_is_taken_where_it_can_be() -> None:
-    assert sampled(coef_prior=Normal()).fit(X, Y).inference_ == "exact"
+    assert sampled(coef_prior=Normal(), inference="auto").fit(X, Y).inference_ == "exact"
     with pytest.raises(ValueError, match="exact engine can't take this model"):
         sampled(coef_prior=Normal(), intercept_prior=StudentT(), inference="exact").fit(X, Y)
