@@ -221,7 +221,7 @@ def elpd(model: Any, **given: Any) -> float:
 
 
 NOISY = DATA.X[:, 0] + 0.5 * np.random.default_rng(1).normal(size=60)
-SIDE = np.where(NOISY < np.median(NOISY), -1.0, 0.0)
+SIDE = np.where(np.median(NOISY) > NOISY, -1.0, 0.0)
 GAPS = DATA.X.copy()
 GAPS[:5, 0] = np.nan
 EVENTS = np.random.default_rng(0).poisson(np.exp(0.5 * DATA.X[:, 0]))
