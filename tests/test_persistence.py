@@ -168,7 +168,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     ),
     "search": (Search(param_grid=GRID), {"X": M.X, "y": M.y, "y_err": M.y_err}, {}),
     "NUTS": (
-        Regressor(coef_prior=Laplace(), draws=50, random_state=0),
+        Regressor(coef_prior=Laplace(), inference="nuts", draws=50, random_state=0),
         {"X": M.X, "y": M.y},
         {},
     ),

@@ -253,7 +253,7 @@ def psis_loo(data: Any) -> Smoothed:
     # Of rows that are as likely at every draw the smoothed tail may be no number.
     raw = np.log(len(draws)) - logsumexp(-draws, axis=0)
     return Smoothed(
-        np.where(np.isnan(values) & (np.ptp(draws, axis=0) < _HARDLY), raw, values),
+        np.where(~np.isfinite(values) & (np.ptp(draws, axis=0) < _HARDLY), raw, values),
         logsumexp(draws, axis=0) - np.log(len(draws)),
         _where_told(np.asarray(found.pareto_k), draws.T),
         float(found.good_k),
@@ -310,7 +310,9 @@ def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
             # Takes the log likelihood itself.
             found = array_stats.psislw(log_likelihood, r_eff=efficiency, axis=-1)
     log_weights, pareto_k = (np.array(part, dtype=np.float64) for part in found)
-    alike = np.isnan(log_weights).any(axis=1) & (np.ptp(log_likelihood, axis=1) < _HARDLY)  # as in `psis_loo`
+    alike = ~np.isfinite(log_weights).all(axis=1) & (
+        np.ptp(log_likelihood, axis=1) < _HARDLY
+    )  # as in `psis_loo`
     raw = -log_likelihood[alike]
     log_weights[alike] = raw - logsumexp(raw, axis=1, keepdims=True)
     return Weights(log_weights, _where_told(pareto_k, log_likelihood))
