@@ -188,7 +188,16 @@ def test_an_interrupted_grid_search_leaves_its_best_estimator_as_it_was() -> Non
 
 
 def sampled(**settings: Any) -> Regressor:
-    return Regressor(**{"coef_prior": Laplace(), "draws": 50, "chains": 2, "random_state": 0, **settings})
+    return Regressor(
+        **{
+            "coef_prior": Laplace(),
+            "draws": 50,
+            "chains": 2,
+            "random_state": 0,
+            "inference": "nuts",
+            **settings,
+        }
+    )
 
 
 def blas_threads() -> list[int]:
