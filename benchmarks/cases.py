@@ -287,6 +287,9 @@ CASES: dict[str, Case] = {
     **_errors_in_x_under("student_t", 1_000),
     **_errors_in_x_under("binomial", 1_000, "nuts"),
     **_errors_in_x_under("student_t", 1_000, "nuts"),
+    "noisy-intervals-100000": Case(
+        feature_cases.many_intervals, {"rows": 100_000, "columns": 4}, {"rows": 5000, "columns": 2}
+    ),
     **{
         f"noisy-intervals-{likelihood.replace('_', '-')}": Case(
             feature_cases.intervals(likelihood), {"rows": 1000, "fitted": 500}, {"rows": 30, "fitted": 60}

@@ -103,6 +103,13 @@ def intervals(likelihood: str) -> Callable[..., Result]:
     return run
 
 
+def many_intervals(rows: int, columns: int, repeats: int) -> Result:
+    """Take the seconds of intervals of many rows, all measured with the same error, after a fit to 500 like them."""
+    table, new = (noisy(size, columns, 1, common=True, seed=size) for size in (500, rows))
+    model = BayesianErrorsInVariablesRegressor(random_state=0).fit(table.X, table.y, X_err=table.X_err)
+    return seconds(lambda: model.predict_interval(new.X, X_err=table.X_err), repeats)
+
+
 def _model(likelihood: str, inference: str = "auto") -> BayesianErrorsInVariablesRegressor:
     weight_type = "auto" if likelihood == "student_t" else "counts"
     return BayesianErrorsInVariablesRegressor(

@@ -119,6 +119,7 @@ TARGETS: dict[str, Target] = {
     "errors-in-x-nuts-student-t-1000": Target(
         "NUTS refit, Student's t, one feature with errors by row, 1,000 rows", 5.0, "s"
     ),
+    "noisy-intervals-100000": Target("100,000 intervals beside an error in X", 1.0, "s"),
     "noisy-intervals-binomial": Target("1,000 noisy rows with intervals, binomial", 1.0, "s"),
     "noisy-intervals-beta-binomial": Target("1,000 noisy rows with intervals, beta-binomial", 1.0, "s"),
     "noisy-intervals-student-t": Target("1,000 noisy rows with intervals, Student's t", 1.0, "s"),

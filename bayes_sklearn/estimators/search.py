@@ -67,7 +67,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
     scoring : {"loo", "marginal_likelihood"}, default="loo"
         What is maximised. "loo": the sum of the log densities of every row given the others, frequencies
         multiplied; exact, or Pareto-smoothed where the fit is not. "marginal_likelihood": the log density of the
-        target under the model, which weighs the prior itself and needs proper priors, and a fit that is not by NUTS
+        target under the model, which weighs the prior itself and needs proper priors, and a fit without Markov chains
         and has no errors of features.
 
     Attributes

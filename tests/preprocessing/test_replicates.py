@@ -283,3 +283,17 @@ def test_true_values_of_some_rows_are_a_feature_with_gaps() -> None:
     assert abs(model.coef_[0] - 2.0) < 3.0 * model.coef_std_[0]
     assert model.coef_std_[0] < 0.9 * alone.coef_std_[0]
     assert Regressor().fit(rows[["reading"]], y).coef_[0] < 1.7
+
+
+def test_degrees_of_freedom_are_those_of_the_mean_variance_where_rows_differ() -> None:
+    """A variance known with d of them varies by 2 / d of its square about the rows' true mean, over tables."""
+    rng = np.random.default_rng(8)
+    variance = rng.lognormal(0.0, 0.8, 60)
+    off, found = [], []
+    for _ in range(2000):
+        transformer = ReplicateMean().fit(np.sqrt(variance)[:, None] * rng.normal(size=(60, 3)))
+        off.append(transformer.variance_[0] / variance.mean() - 1.0)
+        found.append(transformer.error_dof_["mean"])
+    # Of 2,000 tables the standard error is 3%; estimates of a ratio are somewhat off besides.
+    assert_allclose(np.mean(2.0 / np.array(found)), np.mean(np.square(off)), rtol=0.15)
+    assert np.mean(found) < 0.7 * 120.0  # readings less rows

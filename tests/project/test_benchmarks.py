@@ -100,6 +100,7 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "errors-in-x-student-t-1000": ({"rows": 1000}, 1.3, False),
     "errors-in-x-nuts-binomial-1000": ({"rows": 1000}, 5.0, False),
     "errors-in-x-nuts-student-t-1000": ({"rows": 1000}, 5.0, False),
+    "noisy-intervals-100000": ({"rows": 100_000, "columns": 4}, 1.0, False),
     "noisy-intervals-binomial": ({"rows": 1000, "fitted": 500}, 1.0, False),
     "noisy-intervals-beta-binomial": ({"rows": 1000, "fitted": 500}, 1.0, False),
     "noisy-intervals-student-t": ({"rows": 1000, "fitted": 500}, 1.0, False),

@@ -27,7 +27,9 @@ __all__ = ["MethodComparison", "compare_methods"]
 Array = NDArray[np.float64]
 
 # Parameters of models in which errors of x are taken as they are found.
-_OTHER_MODELS = {"likelihood", "inference", "x_distribution", "x_error_distribution"}
+_OTHER_MODELS = {
+    "likelihood", "inference", "intercept_prior", "truncation", "x_distribution", "x_error_distribution"
+}  # fmt: skip
 
 
 def compare_methods(
@@ -139,7 +141,9 @@ def compare_methods(
         if x_err is None or y_err is None:
             raise ValueError("errors='relative' is of x's and y's errors: give x_err and y_err, or ratio.")
         params = {"noise": "common"}
-    elif of_x.degrees_of_freedom and replicate_errors != "own" and not _OTHER_MODELS & set(params):
+    elif of_x.degrees_of_freedom and not (
+        replicate_errors == "own" or params.get("noise") == "common" or _OTHER_MODELS & set(params)
+    ):
         params = {"x_error_dof": of_x.degrees_of_freedom, **params}
     model = BayesianErrorsInVariablesRegressor(random_state=random_state, **params)
     model.fit(_table(of_x), of_y.value, X_err=of_x.error[:, None], y_err=of_y.error)

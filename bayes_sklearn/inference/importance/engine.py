@@ -250,10 +250,12 @@ def _intercept(problem: Problem) -> tuple[tuple[float, float] | None, LogDensity
     if prior is None:
         return None, None
     mean, sd = prior.gaussian_like("intercept_prior", 1)
-    density, parameters = None, prior.check("intercept_prior", 1)
-    if prior.gaussian("intercept_prior", 1) is None:
-        density = lambda values: prior.coefficient_log_density(values[:, None], parameters)[:, 0]  # noqa: E731
-    return (float(mean[0]), float(sd[0])), density
+    parameters = prior.check("intercept_prior", 1)
+
+    def density(values: Array) -> Array:
+        return prior.coefficient_log_density(values[:, None], parameters)[:, 0]
+
+    return (float(mean[0]), float(sd[0])), density if prior.gaussian("intercept_prior", 1) is None else None
 
 
 def _resolution(problem: Problem) -> float:

@@ -82,7 +82,9 @@ def _exp_slope(x: Any, value: Any) -> Any:
 
 
 def _log_one_plus_slope(x: Any, value: Any) -> Any:
-    return np.float64(1.0) / (x + np.float64(1.0))
+    import pytensor.scalar as ps
+
+    return ps.reciprocal(x + np.float64(1.0))  # older PyTensor takes no number in front of a division
 
 
 @cache

@@ -11,7 +11,7 @@ from helpers import methods
 from numpy.testing import assert_allclose
 from scipy import optimize, stats
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, MethodComparison, compare_methods
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, MethodComparison, StudentT, compare_methods
 from bayes_sklearn.estimators.calibration.method_readings import readings_of
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -391,3 +391,10 @@ def test_intervals_cover(known: str) -> None:
         hits.append([limits(table, row)[0] <= truth <= limits(table, row)[1] for table, row, truth in truths])
     # One in a thousand such counts of 90% is below 0.81.
     assert (np.mean(hits, axis=0) > 0.81).all(), np.mean(hits, axis=0)
+
+
+@pytest.mark.parametrize("params", [{"noise": "common"}, {"intercept_prior": StudentT()}])
+def test_replicates_beside_other_models_are_taken_as_they_are(params: dict[str, Any]) -> None:
+    comparison = compare_methods(methods.WRIGHT, methods.MINI_WRIGHT, random_state=0, **params)
+    assert comparison.estimator_.x_error_dof is None
+    assert np.isfinite(comparison.to_frame().loc["slope", "median"])
