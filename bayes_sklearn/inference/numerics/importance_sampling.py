@@ -96,11 +96,15 @@ def sample(
     rounds = (0.125, 0.125, 0.25, 0.5, 1.0, 1.0)
     worth = 1000.0
     # The round whose proposal may be told to cover more.
-    widened = 2
+    widened, effective_size = 2, 0.0
+    # And how much wider one is, in one dimension, that is for a tail alone.
+    tail_wider = 2.0
     for turn, share in enumerate(rounds):
         component = starts[turn] if turn < len(starts) else fitted(points, raw, components[-1])
         if turn == widened and widen is not None:
             component = widen(points, raw, component)
+        if effective_size >= worth:  # points enough, but for the tail
+            component = component._replace(root=tail_wider ** (1.0 / np.sqrt(d)) * component.root)
         components.append(component._replace(degrees_of_freedom=degrees_of_freedom))
         sizes.append(max(round(share * n_points), 1))
         new = components[-1].draw(sequence.random(sizes[-1]))

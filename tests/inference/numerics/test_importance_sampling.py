@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from bayes_sklearn.inference.numerics.importance_sampling import Sample, find_mode, pareto_smoothed
+from bayes_sklearn.inference.numerics.importance_sampling import (
+    Component,
+    Sample,
+    find_mode,
+    pareto_smoothed,
+    sample,
+)
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
@@ -46,3 +52,17 @@ def test_a_search_ends_at_a_mode_that_is_known() -> None:
     assert near(early)
     assert n_early < n_whole
     assert find_mode(log_density, np.zeros(2), np.eye(2), lambda point: False)[2] == n_whole
+
+
+def test_a_tail_on_one_side_passes_the_gates_from_every_seed() -> None:
+    # The log of a gamma variable of shape 0.5, as the intercept of shares without a success, and a slope.
+    start = Component(np.array([np.log(0.5), 0.0]), np.diag([np.sqrt(2.0), 1.0]))
+
+    def log_density(points: np.ndarray) -> np.ndarray:
+        return 0.5 * points[:, 0] - np.exp(points[:, 0]) - 0.5 * np.square(points[:, 1])
+
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        found = sample(log_density, [start], 4096, rng, degrees_of_freedom=7.0)
+        assert not found.doubts
+        assert found.log_total == pytest.approx(np.log(np.pi) + 0.5 * np.log(2.0), abs=0.01)
