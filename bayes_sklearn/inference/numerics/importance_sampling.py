@@ -8,11 +8,13 @@ importance sampling with the mixture of all of them in the weights' denominator 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, gammaln, logsumexp, ndtri
+from scipy.interpolate import CubicSpline
+from scipy.special import gammaincinv, gammaln, logsumexp, ndtr, ndtri
 from scipy.stats import qmc
 
 Array = NDArray[np.float64]
@@ -142,10 +144,9 @@ class Component(NamedTuple):
 
     def draw(self, uniform: Array) -> Array:
         """Return one draw for each row of numbers in (0, 1), one more than there are dimensions."""
-        uniform = np.clip(uniform, 1e-12, 1.0 - 1e-12)
-        nu = self.degrees_of_freedom
-        scale = np.sqrt(0.5 * nu / gammaincinv(0.5 * nu, uniform[:, -1]))
-        return self.center + (ndtri(uniform[:, :-1]) * scale[:, None]) @ self.root.T
+        normal = ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12))
+        scale = np.exp(_log_t_scale(self.degrees_of_freedom)(normal[:, -1]))
+        return self.center + (normal[:, :-1] * scale[:, None]) @ self.root.T
 
     def log_density(self, points: Array) -> Array:
         nu, d = self.degrees_of_freedom, len(self.center)
@@ -154,6 +155,13 @@ class Component(NamedTuple):
         constant = float(gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu)) - 0.5 * d * float(np.log(nu * np.pi))
         constant += float(np.linalg.slogdet(inverse)[1])
         return constant - 0.5 * (nu + d) * np.log1p(square / nu)
+
+
+@lru_cache
+def _log_t_scale(nu: float) -> CubicSpline:
+    """Return log sqrt(nu / chi-square), as a function of a normal variable of the same probability."""
+    normal = np.linspace(-7.1, 7.1, 513)
+    return CubicSpline(normal, 0.5 * np.log(0.5 * nu / gammaincinv(0.5 * nu, ndtr(normal))))
 
 
 def _log_mixture(points: Array, components: list[Component], sizes: list[int], images: Array) -> Array:
