@@ -77,7 +77,13 @@ class TaggedEquations(SphinxTransform):
                 node["no-wrap"] = node["nowrap"] = True
 
 
+def link_to_gallery(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Links to examples' scripts, as they are in the repository, lead to their pages."""
+    source[0] = re.sub(r"\]\(((?:\.\./)*)examples/(\w+)\.py\)", r"](\1gallery/\2.rst)", source[0])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what this file defines."""
     app.add_transform(TaggedEquations)
+    app.connect("source-read", link_to_gallery)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
