@@ -62,7 +62,7 @@ def flat(design: Design, data: Data) -> Answer | None:
 
 
 def observed(design: Design, data: Data) -> Answer | None:
-    """Fit the package with errors of shares taken at the shares themselves, which the guide warns of."""
+    """Fit the package with errors of shares taken at the shares themselves, which the page on weights warns of."""
     if design.estimator.get("weight_type") != "counts":
         return None
     return _ours(data, {**design.estimator, "count_error": "observed"})

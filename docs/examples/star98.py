@@ -8,6 +8,8 @@ share has a count of pupils behind it, from 33 to 38,852: a good case for errors
 extra-binomial variation, since districts differ by more than their 20 features and chance explain.
 """
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 from sklearn.linear_model import BayesianRidge
@@ -32,6 +34,25 @@ print(model.summary(coverage=0.9).round(5).to_string())
 # Two pupils of one district agree more than chance has it:
 
 print(f"intraclass correlation {model.overdispersion_:.3f}")
+
+# %%
+# So a district of 10,000 pupils is far from 100 times as telling as one of 100: what it lies off the line by hardly
+# falls with the count.
+
+fitted = model.predict(table)
+pupils = np.geomspace(counts.min(), counts.max(), 100)
+p = share.mean()
+fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+ax.plot(counts, share - fitted, "o", color="0.35", ms=3.5)
+for rho, style, name in (
+    (0.0, "--", "two standard errors, binomial"),
+    (model.overdispersion_, "-", "with extra-binomial variation"),
+):
+    error = 2.0 * np.sqrt(p * (1.0 - p) * (rho + (1.0 - rho) / pupils))
+    ax.plot(pupils, error, style, color="#0072b2", lw=2, label=name)
+    ax.plot(pupils, -error, style, color="#0072b2", lw=2)
+ax.set(xscale="log", xlabel="pupils of the district", ylabel="share less the fitted share")
+ax.legend(loc="lower right")
 
 # %%
 # How good are the predictions for districts that were left out, and do their 95% intervals hold? ``BayesianRidge``

@@ -1,4 +1,4 @@
-"""What README and guide show is what happens."""
+"""What README and documentation show is what happens."""
 
 from __future__ import annotations
 
@@ -17,14 +17,28 @@ from bayes_sklearn.datasets import make_role_modeling
 from reference_model import _quietly as quietly
 
 ROOT = Path(__file__).parents[2]
-PAGES = (
-    "README.md",
-    "docs/guide.md",
-    "docs/maths.md",
-    "docs/contributing.md",
-    "docs/api/index.md",
-    "CHANGELOG.md",
+GENERATED = ("_build", "gallery")
+DOCS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "docs").rglob("*.md")
+    if path.relative_to(ROOT / "docs").parts[0] not in GENERATED
 )
+PAGES = ["README.md", "CHANGELOG.md", *DOCS]
+# Pages of one question each: they begin with code that answers it.
+GUIDES = [
+    page
+    for page in DOCS
+    if re.match(r"docs/(tutorials|howto|explanation|coming_from)/", page) and not page.endswith("/index.md")
+]
+# In every run of the tests; the other pages take half a minute together.
+QUICK = {
+    "README.md",
+    "docs/contributing.md",
+    "docs/index.md",
+    "docs/explanation/pitfalls.md",
+    "docs/howto/errors_of_y/errors_from_the_value.md",
+    "docs/howto/models/meta_analysis.md",
+}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -33,21 +47,37 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def examples(page: str) -> str:
+    """The examples of a page."""
+    return "\n".join(block for block in blocks(page, "python") if block.startswith(">>> "))
+
+
 @pytest.mark.parametrize(
     "page",
     [
-        "README.md",
-        "docs/contributing.md",
-        pytest.param("docs/guide.md", marks=pytest.mark.thorough),
-    ],  # which samples
+        pytest.param(page, marks=() if page in QUICK else pytest.mark.thorough)
+        for page in PAGES
+        if examples(page)
+    ],
 )
 def test_examples_give_the_output_shown(page: str) -> None:
-    source = "\n".join(block for block in blocks(page, "python") if block.startswith(">>> "))
-    test = doctest.DocTestParser().get_doctest(source, {}, page, page, 0)
-    assert len(test.examples) > 5
+    """Each page by itself: a reader starts anywhere."""
+    test = doctest.DocTestParser().get_doctest(examples(page), {}, page, page, 0)
+    assert len(test.examples) > 2
     report: list[str] = []
     failed, _ = doctest.DocTestRunner().run(test, out=report.append)
     assert failed == 0, "".join(report)
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_pages_begin_with_code_and_end_with_what_can_go_wrong(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    introduction, _, rest = text.partition("```python\n>>> ")
+    assert rest
+    assert "\n## " not in introduction
+    assert len(introduction.splitlines()) <= 14
+    last = [title for title in re.findall(r"^## (.*)$", text, re.MULTILINE) if title != "References"][-1]
+    assert last == "What can go wrong"
 
 
 def test_readme_has_one_command_for_the_demo_and_one_for_the_tests() -> None:
@@ -77,6 +107,8 @@ def test_links_lead_somewhere(page: str) -> None:
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
+        # Pictures of the gallery are drawn when the documentation is built, each by its script.
+        path = re.sub(r"gallery/images/sphx_glr_(\w+)_\d+\.png", r"examples/\1.py", path)
         linked = (ROOT / page).parent / path if path else ROOT / page
         assert linked.exists(), target
         if anchor:
@@ -90,8 +122,12 @@ def test_every_equation_has_a_number_of_its_own() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
-def test_the_reference_model_of_the_guide_has_the_density_it_claims(monkeypatch: pytest.MonkeyPatch) -> None:
-    (listing,) = (block for block in blocks("docs/guide.md", "python") if "import pymc as pm" in block)
+def test_the_reference_model_has_the_density_it_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    (listing,) = (
+        block
+        for block in blocks("docs/explanation/reference_model.md", "python")
+        if "import pymc as pm" in block
+    )
     phones = make_role_modeling(messages=(100, 1000), random_state=0, as_frame=False)
     X, y, counts = phones.data, phones.target, phones.counts
     with quietly():

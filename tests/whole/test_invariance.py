@@ -295,7 +295,7 @@ def moved(model: BayesianErrorsInVariablesRegressor, condition: float | None, se
 
 @pytest.mark.parametrize(("condition", "most"), [(None, 0.5), (10.0, 0.5), (1e4, 1.0)])
 def test_the_default_hardly_moves_with_the_features_basis(condition: float | None, most: float) -> None:
-    # Of 2,304 tables with n > 10 p (docs/guide.md); these 40 are among the same kinds.
+    # Of 2,304 tables with n > 10 p (docs/explanation/priors.md); these 40 are among the same kinds.
     sizes = [
         np.sqrt(np.mean(moved(BayesianErrorsInVariablesRegressor(), condition, seed) ** 2))
         for seed in range(40)
