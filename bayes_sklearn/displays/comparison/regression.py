@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...estimators.calibration.comparison import MethodComparison
-from ..axes import BLUE, GREY, LIGHT, ORANGE, Display, percent
+from ..drawing.axes import Display, percent
 
 __all__ = ["MethodComparisonDisplay"]
 
@@ -129,6 +129,7 @@ class MethodComparisonDisplay(Display):
         self
         """
         ax = self._open(ax, (5.4, 5.0))
+        inks = self._inks
         label = f"its {percent(self.coverage)} interval"
         ends = self.grid[[0, -1]]
         errors: dict[str, Any] = {"xerr": self.x_err, "yerr": self.y_err}
@@ -138,18 +139,18 @@ class MethodComparisonDisplay(Display):
             **errors,
             fmt="o",
             markersize=3.5,
-            color=GREY,
-            ecolor="#aaaaaa",
+            color=inks.grey,
+            alpha=0.7,
             elinewidth=0.8,
             zorder=2,
         )
-        (self.line_,) = ax.plot(self.grid, self.line, color=BLUE, linewidth=1.8, label="line", zorder=3)
+        (self.line_,) = ax.plot(self.grid, self.line, color=inks.blue, linewidth=1.8, label="line", zorder=3)
         self.band_ = ax.fill_between(
-            self.grid, *self.band.T, color=LIGHT, linewidth=0.0, alpha=0.8, label=label, zorder=1
+            self.grid, *self.band.T, color=inks.light, linewidth=0.0, alpha=0.8, label=label, zorder=1
         )
         self.identity_: Any
         (self.identity_,) = ax.plot(
-            ends, ends, color=ORANGE, linewidth=1.2, linestyle="--", label="both agree", zorder=3
+            ends, ends, color=inks.orange, linewidth=1.2, linestyle="--", label="both agree", zorder=3
         )
         if self.levels is not None:
             inside = self.levels[(self.levels >= ends[0]) & (self.levels <= ends[1])]
@@ -157,7 +158,7 @@ class MethodComparisonDisplay(Display):
                 inside,
                 np.interp(inside, self.grid, self.line),
                 "D",
-                color=BLUE,
+                color=inks.blue,
                 markersize=5.0,
                 zorder=4,
                 label="levels",
