@@ -82,19 +82,20 @@ class Display(ABC):
         above : float
             Room above the first row, in rows.
         """
+        rows, below, least = len(names) + above, 1.1, 7.0  # inches for the label and the legend; points
         broken = [_broken(name) for name in names]
-        each = [name.split("\n") for name in broken]
-        most_lines, longest = max(map(len, each)), max(len(line) for lines in each for line in lines)
-        rows, below = len(names) + above, 1.1  # inches for the label and the legend
-        own = (width + 0.08 * longest, min(below + max(0.2 * most_lines + 0.14, 0.34) * rows, 40.0))
-        ax = self._open(ax, own)
+        lines = max(name.count("\n") for name in broken) + 1
+        longest = max(len(line) for name in broken for line in name.split("\n"))
+        own = (width + 0.08 * longest, min(below + max(0.2 * lines + 0.1, 0.34) * rows, 40.0))
+        new, ax = ax is None, self._open(ax, own)
+        room = 72.0 / 1.3 / rows * (own[1] - below if new else ax.bbox.height / self.figure_.dpi)
+        if room < least * lines:  # whole they may be larger
+            broken, lines = [str(name) for name in names], 1
         ax.set_yticks(np.arange(len(names)), broken)
         ax.set_ylim(len(names) - 0.5, -0.5 - above)
         ax.tick_params(axis="y", length=0)
-        height = ax.bbox.height / self.figure_.dpi if self.figure_.axes != [ax] else own[1] - below
-        room = 72.0 * height / rows / (1.3 * most_lines)
         for label in ax.get_yticklabels():
-            label.set_fontsize(max(min(label.get_fontsize(), room), 3.0))
+            label.set(fontsize=max(min(label.get_fontsize(), room / lines), 3.0), multialignment="right")
         return ax
 
     def _legend(self, columns: int = 1) -> None:
