@@ -112,13 +112,14 @@ class AuditDisplay(Display):
         )
         ax.set_yscale("log")
         low, high = min(0.5, groups.lower.min(), lower), max(2.0, groups.upper.max(), upper)
-        places = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-        ticks = [tick for tick in places if low <= tick <= high]
+        places = np.array([0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0])
+        if high > 300.0 * low:
+            decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1.0)
+            places = 10.0 ** decades[decades % (1 + len(decades) // 8) == 0.0]
+        ticks = places[(low <= places) & (places <= high)]
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.set_yticks([], minor=True)
-        labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]
-        ax.set_xticks(place, labels, fontsize="small")
-        ax.set_xlabel(f"{by}: least and largest of each tenth of the rows")
+        self._label_groups(groups.low, groups.high, by)
         judged = {"predicted": "predicted standard deviations", "fitted": "standard deviations fitted"}.get(
             self.audit.kind, "stated errors"
         )

@@ -143,7 +143,7 @@ class CoefficientDisplay(Display):
         self
         """
         header = self.per_unit is not None
-        ax = self._open_rows(ax, self.names, above=0.6 * header)
+        ax = self._open_rows(ax, self.names, above=1.0 * header)
         place, inks = np.arange(len(self.mean)), self._inks
         drawn = np.isfinite(self.prior_interval).all(axis=1)
         low, high = self._limits()
@@ -195,7 +195,7 @@ class CoefficientDisplay(Display):
         texts = [f"{mean:.3g} [{low:.3g}, {high:.3g}]" for mean, low, high in found]
         size = ax.get_yticklabels()[0].get_fontsize()
         style: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": size}
-        ax.text(1.03, -0.8, "per unit of feature", color=self._inks.grey, **style)
+        ax.text(1.03, -1.0, "per unit of feature", color=self._inks.grey, **style)
         return [ax.text(1.03, i, text, color=self._inks.ink, **style) for i, text in enumerate(texts)]
 
 

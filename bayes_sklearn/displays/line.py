@@ -16,7 +16,7 @@ from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from .drawing.axes import Display, percent
 from .drawing.held_columns import HeldColumns, column_at, rows_at_means, table_of
-from .drawing.rows import MOST_DRAWN, RowWeights, drawn_rows, in_columns, link_bounds, stated_bars, tenths
+from .drawing.rows import MOST_DRAWN, RowWeights, bounds_of, drawn_rows, in_columns, stated_bars, tenths
 
 __all__ = ["RegressionLineDisplay"]
 
@@ -197,7 +197,7 @@ class RegressionLineDisplay(Display):
         if adjust and k - len(held.all) > 1:
             where = held.emptied(table), rows_at_means(table, rows, held, place, x)
             own, at_means = (_line(estimator, here)[0].mean() for here in where)
-            points = points.moved(own, at_means, link_bounds(estimator, table))
+            points = points.moved(own, at_means, bounds_of(estimator, table, counts))
             label += " (other features at their means)"
         seen = points.take(rows.used)
         means = None
@@ -282,8 +282,13 @@ class RegressionLineDisplay(Display):
         self.means_ = None
         if self.means is not None:
             label = "means of tenths of the rows"
-            style = {"color": inks.orange, "markeredgecolor": inks.paper, "zorder": 4, "label": label}
-            (self.means_,) = ax.plot(*self.means.T, "s", markersize=5.5, **style)
+            style = {
+                "markerfacecolor": inks.paper,
+                "markeredgecolor": inks.orange,
+                "zorder": 4,
+                "label": label,
+            }
+            (self.means_,) = ax.plot(*self.means.T, "s", markersize=6.5, markeredgewidth=1.6, **style)
         ax.set_xlabel(self.feature)
         ax.set_ylabel(self.target + (f"\n({len(rows)} of {n} rows)" if len(rows) < n else ""))
         self._legend(columns=2)
@@ -384,11 +389,11 @@ class _Points(NamedTuple):
             if np.isinf(lower):
                 return y - own + at_means
             tiny = 1e-12
-            inner = np.clip(own, lower + tiny, upper - tiny)
-            below = lower + (y - lower) * (at_means - lower) / (inner - lower)
+            inner, at = np.clip(own, lower + tiny, upper - tiny), np.clip(at_means, lower, upper)
+            below = lower + (y - lower) * (at - lower) / (inner - lower)
             if np.isinf(upper):
                 return below
-            return np.where(y < own, below, upper - (upper - y) * (upper - at_means) / (upper - inner))
+            return np.where(y < inner, below, upper - (upper - y) * (upper - at) / (upper - inner))
 
         y, bars, limits = move(self.y), self.y_err, self.limits
         if bars is not None and not np.isinf(bounds[0]):

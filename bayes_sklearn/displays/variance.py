@@ -196,9 +196,8 @@ class VarianceDisplay(Display):
             ax.set_xlabel(f"rows in order of {self.by_name}")
             ax.set_xticks([])
         else:
-            ranges = [(self.by[group].min(), self.by[group].max()) for group in groups]
-            ax.set_xticks(place, [f"{low:.3g}\n{high:.3g}" for low, high in ranges], fontsize="small")
-            ax.set_xlabel(f"{self.by_name}: least and largest of each tenth of the rows")
+            low, high = (np.array([of(self.by[group]) for group in groups]) for of in (np.min, np.max))
+            self._label_groups(low, high, self.by_name)
         self.std_axis_ = None
         if share:
             ax.set_ylabel("share of the variance of\na new measurement (%)")
@@ -213,7 +212,14 @@ class VarianceDisplay(Display):
                     color=self._inks.ink,
                 )
             return
+        from matplotlib.ticker import MaxNLocator
+
         ax.set_ylabel("variance of a new measurement\n(squared unit of the target)")
         scales = (lambda variance: np.sqrt(np.maximum(variance, 0.0)), np.square)
         self.std_axis_ = ax.secondary_yaxis("right", functions=scales)
         self.std_axis_.set_ylabel("its standard deviation\n(unit of the target)")
+        top = float(np.sqrt(total.max(initial=0.0)))
+        # Low ones would stand on each other.
+        self.std_axis_.set_yticks(
+            [at for at in MaxNLocator(6).tick_values(0.0, top) if 0.3 * top <= at <= top]
+        )

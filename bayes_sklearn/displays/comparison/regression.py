@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...estimators.calibration.comparison import MethodComparison
 from ..drawing.axes import Display, percent
+from ..drawing.rows import MOST_DRAWN
 
 __all__ = ["MethodComparisonDisplay"]
 
@@ -43,7 +44,7 @@ class MethodComparisonDisplay(Display):
     Attributes
     ----------
     readings_ : ErrorbarContainer
-        After `plot`: readings and errors.
+        After `plot`: readings and errors; of more than 300 samples without these, which would cover each other.
     line_ : Line2D
         After `plot`: the line.
     band_ : PolyCollection
@@ -132,15 +133,17 @@ class MethodComparisonDisplay(Display):
         inks = self._inks
         label = f"its {percent(self.coverage)} interval"
         ends = self.grid[[0, -1]]
-        errors: dict[str, Any] = {"xerr": self.x_err, "yerr": self.y_err}
+        # The error bars of many rows cover each other.
+        many = len(self.x) > MOST_DRAWN
+        errors: dict[str, Any] = {} if many else {"xerr": self.x_err, "yerr": self.y_err}
         self.readings_ = ax.errorbar(
             self.x,
             self.y,
             **errors,
             fmt="o",
-            markersize=3.5,
+            markersize=1.5 if many else 3.5,
             color=inks.grey,
-            alpha=0.7,
+            alpha=0.4 if many else 0.7,
             elinewidth=0.8,
             zorder=2,
         )

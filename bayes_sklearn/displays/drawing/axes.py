@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .inks import Inks
 
@@ -15,6 +16,8 @@ __all__ = ["Display", "percent"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
 
 
 class Display(ABC):
@@ -97,6 +100,17 @@ class Display(ABC):
         for label in ax.get_yticklabels():
             label.set(fontsize=max(min(label.get_fontsize(), room / lines), 3.0), multialignment="right")
         return ax
+
+    def _label_groups(self, low: Array, high: Array, of: str) -> None:
+        """Label places along x by the least and the largest value of each group of rows."""
+        edges, most = np.concatenate([low, high]), 7
+        apart = 0.7 * len(np.unique(edges))
+        digits = next((n for n in range(3, 7) if len({f"{edge:.{n}g}" for edge in edges}) >= apart), 7)
+        labels = [f"{a:.{digits}g}\n{b:.{digits}g}" for a, b in zip(low, high, strict=True)]
+        long = max(len(line) for label in labels for line in label.split("\n")) > most
+        ax = self.ax_
+        ax.set_xticks(np.arange(len(low)), labels, fontsize="small", rotation=90.0 if long else 0.0)
+        ax.set_xlabel(f"{of}: least and largest of each tenth of the rows")
 
     def _legend(self, columns: int = 1) -> None:
         """Put the legend below the axes, where it covers neither data nor a title, in as many columns as fit."""

@@ -23,11 +23,11 @@ LINE_STYLES = ("-", "--", ":", "-.")
 # What variances are made of: label, colour and hatching.
 PARTS = {
     "parameters": ("line (parameters)", "#0072B2", ""),
-    "groups": ("effects of groups", "#F0E442", "|||"),
-    "feature_error": ("errors of features", "#CC79A7", "\\\\\\"),
-    "scatter": ("scatter about the line", "#E69F00", "///"),
-    "target_error": ("stated errors of target", "#56B4E9", "..."),
-    "finite_count": ("finite counts", "#009E73", "xxx"),
+    "groups": ("effects of groups", "#F0E442", "||"),
+    "feature_error": ("errors of features", "#CC79A7", "\\\\"),
+    "scatter": ("scatter about the line", "#E69F00", "//"),
+    "target_error": ("stated errors of target", "#56B4E9", ""),
+    "finite_count": ("finite counts", "#009E73", ".."),
     "total": ("total", "#888888", ""),
 }
 
@@ -80,5 +80,8 @@ def luminance(color: Any) -> float:
 
 
 def on_fill(color: Any) -> str:
-    """Return what can be seen on a fill: black or white."""
-    return "black" if luminance(color) > 0.18 else "white"
+    """Return what can be seen on a fill, and does not outshine it: towards black or white."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    other = 0.0 if luminance(color) > 0.18 else 1.0
+    return to_hex(0.4 * np.array(to_rgb(color)) + 0.6 * other)

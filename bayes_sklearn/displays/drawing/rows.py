@@ -16,10 +16,10 @@ from ...validation.stated_errors import error_bars
 __all__ = [
     "MOST_DRAWN",
     "RowWeights",
+    "bounds_of",
     "complete_rows",
     "drawn_rows",
     "in_columns",
-    "link_bounds",
     "measured_alone",
     "stated_bars",
     "tenths",
@@ -109,22 +109,14 @@ def in_columns(y: Array) -> bool:
     return len(y) > enough and frequency[-few:].sum() > 0.5 * len(y)
 
 
-def link_bounds(estimator: Any, X: Any) -> tuple[float, float]:
-    """Return between which numbers the link of a fitted estimator has means: of those without one, anywhere."""
-    regressor, _ = final_regressor(estimator, X)
-    if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
-        return -np.inf, np.inf
-    link = regressor._fitted.likelihood.link
-    return link.lower, link.upper
-
-
-def _bounds(estimator: Any, X: Any, counts: Any) -> tuple[float, float]:
+def bounds_of(estimator: Any, X: Any, counts: Any) -> tuple[float, float]:
     """Return between which numbers a target can be measured: shares between 0 and 1."""
     regressor, _ = final_regressor(estimator, X)
     if not isinstance(regressor, BayesianErrorsInVariablesRegressor):
         return -np.inf, np.inf
+    link = regressor._fitted.likelihood.link
     of_shares = counts is not None or "count_column" in regressor._fitted.columns.special
-    return (0.0, 1.0) if of_shares else link_bounds(estimator, X)
+    return (0.0, 1.0) if of_shares else (link.lower, link.upper)
 
 
 def _within(y: Array, y_err: Array, bounds: tuple[float, float]) -> Array:
@@ -140,5 +132,5 @@ def stated_bars(
 ) -> Array | None:
     """Return how far error bars of measurements reach, (n,), or (2, n) where these have bounds; None: unknown."""
     bars = error_bars(estimator, X, counts, y_err, **predict_params)
-    bounds = _bounds(estimator, X, counts)
+    bounds = bounds_of(estimator, X, counts)
     return bars if bars is None or np.isinf(bounds).all() else _within(y, bars, bounds)
