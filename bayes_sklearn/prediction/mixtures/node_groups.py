@@ -21,12 +21,12 @@ Array = NDArray[np.float64]
 # Groups, a power of two, and numbers of rows times nodes from which they stand for the nodes.
 _GROUPS, _MANY = 128, 2**22
 
-# By how many standard deviations quantiles may be off: with noise so many times the line, in variance, at these
+# By how many standard deviations quantiles may be off: with noise of so many times the line's variance, at these
 # probabilities.
 _OFF, _RATIOS, _PROBABILITIES = 0.01, (0.0, 1.0, 9.0), (0.025, 0.25, 0.5, 0.975)
 
-# Of fewer nodes than four to a group, but no fewer than these, whose coefficients are spread in themselves, groups are
-# as few as leave out no more of the relative variance of noise, and of the coefficients' between nodes.
+# Of fewer nodes than four to a group, but no fewer than these, groups are as few as leave out no more of the relative
+# variance of noise, and of the coefficients' between nodes.
 _FEW, _LEFT_OF_NOISE, _LEFT_OF_COEFFICIENTS = 32, 1e-3, 5e-3
 
 
@@ -141,13 +141,13 @@ def _quantiles(posterior: Posterior, feature_error: Array | None, away: Array) -
 
 
 def _allowed(posterior: Posterior) -> Array:
-    """Return by how much quantiles may be off, (ratios, probabilities, 1); of draws, not beyond their own errors."""
+    """Return by how much quantiles may be off, (ratios, probabilities, 1): those of draws by their own errors."""
     weights, q = posterior.weights, np.array(_PROBABILITIES)
     if posterior.covariances.root(weights).any():
         return np.full((len(_RATIOS), len(q), 1), _OFF)
     density = np.exp(-0.5 * np.square(ndtri(q))) / np.sqrt(2.0 * np.pi)
     error = np.sqrt(q * (1.0 - q) / effective_size(weights)) / density
-    return np.maximum(_OFF, 2.0 * error / (1.0 + np.array(_RATIOS)[:, None]))[:, :, None]
+    return np.maximum(_OFF, 3.0 * error / (1.0 + np.array(_RATIOS)[:, None]))[:, :, None]
 
 
 def _variances(posterior: Posterior) -> list[Array]:
