@@ -106,6 +106,13 @@ class OtherVersionWarning(InconsistentVersionWarning):
     estimator_name : str
     saved_by, loaded_by : str
         The versions.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.persistence import OtherVersionWarning
+    >>> warning = OtherVersionWarning(estimator_name="Model", saved_by="0.1.0", loaded_by="0.2.0")
+    >>> warning.saved_by, warning.loaded_by
+    ('0.1.0', '0.2.0')
     """
 
     def __init__(self, *, estimator_name: str, saved_by: str, loaded_by: str):

@@ -45,6 +45,14 @@ class CoefficientDisplay(Display):
         After `plot`: posterior means and intervals.
     prior_ : BarContainer
         After `plot`: prior intervals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import CoefficientDisplay
+    >>> display = CoefficientDisplay(["dose"], np.array([0.4]), np.array([[0.1, 0.7]]), np.array([[-2.0, 2.0]]))
+    >>> display.plot().ax_.get_xlabel()
+    'coefficient (unit of target per unit of feature)'
     """
 
     def __init__(
@@ -86,6 +94,14 @@ class CoefficientDisplay(Display):
         ------
         TypeError
             For another regressor, whose priors are not known.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import CoefficientDisplay
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> CoefficientDisplay.from_estimator(model).mean.round(1)  # in standard deviations
+        array([1.])
         """
         model = estimator
         while not isinstance(model, BayesianErrorsInVariablesRegressor):
