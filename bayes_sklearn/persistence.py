@@ -51,8 +51,8 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.likelihoods.rates.PoissonLikelihood",
     "bayes_sklearn.likelihoods.shares.BetaBinomialLikelihood",
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
-    "bayes_sklearn.priors.base.Mixture",
-    "bayes_sklearn.priors.base.Outliers",
+    "bayes_sklearn.priors.true_features.Mixture",
+    "bayes_sklearn.priors.true_features.Outliers",
     # Steps before.
     *(f"bayes_sklearn.preprocessing.{name}" for name in _STEPS),
     # What a fit has found.

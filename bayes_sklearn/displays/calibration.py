@@ -257,7 +257,7 @@ class PITDisplay(_OfPIT):
     --------
     >>> import numpy as np
     >>> from bayes_sklearn.displays import PITDisplay
-    >>> display = PITDisplay(np.linspace(0.3, 0.7, 50)).plot(kind="histogram", bins=5)  # predictions that are too wide
+    >>> display = PITDisplay(np.linspace(0.3, 0.7, 50)).plot(kind="histogram", bins=5)  # too wide
     >>> [int(bar.get_height()) for bar in display.bars_]
     [0, 13, 24, 13, 0]
     """

@@ -144,7 +144,8 @@ class ForestDisplay(Display):
         >>> from bayes_sklearn.displays import ForestDisplay
         >>> studies = pd.DataFrame({"study": list("ABCDEF")})
         >>> effects, errors = np.array([0.1, 0.4, 0.3, 0.6, 0.2, 0.5]), np.array([0.2, 0.1, 0.2, 0.3, 0.1, 0.2])
-        >>> model = BayesianErrorsInVariablesRegressor(group_column="study", noise="known").fit(studies, effects, y_err=errors)
+        >>> model = BayesianErrorsInVariablesRegressor(group_column="study", noise="known")
+        >>> model = model.fit(studies, effects, y_err=errors)
         >>> ForestDisplay.from_estimator(model, studies, effects, y_err=errors).names
         ['A', 'B', 'C', 'D', 'E', 'F']
         """

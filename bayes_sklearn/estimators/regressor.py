@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..persistence import PersistenceMixin
-from ..priors.base import CoefficientPrior, Mixture, Outliers, ScalePrior
+from ..priors.base import CoefficientPrior, ScalePrior
+from ..priors.true_features import Mixture, Outliers
 from .errors.at_true_values import fit_at_true_values
 from .export import ExportMixin
 from .fitted import FittedModel, warn_of_doubts

@@ -35,7 +35,8 @@ class PredictiveDistribution(ABC):
     Examples
     --------
     >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
-    >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8], y_err=0.2)
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+    >>> model = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=0.2)
     >>> distribution = model.predict_distribution([[1.5], [9.0]])
     >>> len(distribution), sorted(distribution.variance_parts)
     (2, ['finite_count', 'parameters', 'scatter', 'target_error'])

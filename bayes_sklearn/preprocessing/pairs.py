@@ -110,7 +110,7 @@ class MeasuredPair(MeasuredTransformer):
         --------
         >>> import pandas as pd
         >>> from bayes_sklearn.preprocessing import MeasuredPair
-        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": [0.1, 0.1], "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
+        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": 0.1, "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
         >>> MeasuredPair("ratio", ["blue", "red"], error_columns="_err").fit(fluxes).n_features_in_
         4
         """
@@ -163,7 +163,7 @@ class MeasuredPair(MeasuredTransformer):
         --------
         >>> import pandas as pd
         >>> from bayes_sklearn.preprocessing import MeasuredPair
-        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": [0.1, 0.1], "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
+        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": 0.1, "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
         >>> MeasuredPair("difference", ["blue", "red"], error_columns="_err").fit(fluxes).transform(fluxes).round(2)
         array([[ 1.  ,  0.11],
                [-1.  ,  0.14]])
@@ -231,7 +231,7 @@ class MeasuredPair(MeasuredTransformer):
         --------
         >>> import pandas as pd
         >>> from bayes_sklearn.preprocessing import MeasuredPair
-        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": [0.1, 0.1], "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
+        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": 0.1, "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
         >>> MeasuredPair("ratio", ["blue", "red"], error_columns="_err").fit(fluxes).get_feature_names_out()
         array(['blue/red', 'blue/red_err'], dtype=object)
         """
