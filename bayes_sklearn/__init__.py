@@ -12,9 +12,10 @@ from .likelihoods.shares import BetaBinomialLikelihood, BinomialLikelihood
 from .measurements.error_models.variance_function import VarianceFunction
 from .prediction.distribution import PredictiveDistribution
 from .prediction.of_estimators import predictive_distribution
-from .priors.base import Flat, Mixture, Outliers
+from .priors.base import Flat
 from .priors.coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
 from .priors.scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma
+from .priors.true_features import Mixture, Outliers
 from .validation.audit import ErrorAudit, audit_errors
 
 __version__ = "0.1.0"

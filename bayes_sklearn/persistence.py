@@ -51,8 +51,8 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.likelihoods.rates.PoissonLikelihood",
     "bayes_sklearn.likelihoods.shares.BetaBinomialLikelihood",
     "bayes_sklearn.likelihoods.shares.BinomialLikelihood",
-    "bayes_sklearn.priors.base.Mixture",
-    "bayes_sklearn.priors.base.Outliers",
+    "bayes_sklearn.priors.true_features.Mixture",
+    "bayes_sklearn.priors.true_features.Outliers",
     # Steps before.
     *(f"bayes_sklearn.preprocessing.{name}" for name in _STEPS),
     # What a fit has found.
@@ -106,6 +106,13 @@ class OtherVersionWarning(InconsistentVersionWarning):
     estimator_name : str
     saved_by, loaded_by : str
         The versions.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.persistence import OtherVersionWarning
+    >>> warning = OtherVersionWarning(estimator_name="Model", saved_by="0.1.0", loaded_by="0.2.0")
+    >>> warning.saved_by, warning.loaded_by
+    ('0.1.0', '0.2.0')
     """
 
     def __init__(self, *, estimator_name: str, saved_by: str, loaded_by: str):

@@ -32,6 +32,17 @@ class AuditDisplay(Display):
         After `plot`: the dispersion of all rows.
     band_ : Polygon
         After `plot`: its 95% interval.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, audit_errors
+    >>> from bayes_sklearn.displays import AuditDisplay
+    >>> X = np.linspace(0.0, 10.0, 200)[:, None]
+    >>> y = 2.0 * X[:, 0] + np.random.default_rng(0).normal(scale=0.6, size=200)
+    >>> model = BayesianErrorsInVariablesRegressor(noise="scaled").fit(X, y, y_err=0.3)
+    >>> AuditDisplay(audit_errors(model, X, y, y_err=0.3)).plot().ax_.get_title()
+    'The stated errors are too small'
     """
 
     def __init__(self, audit: ErrorAudit):
@@ -60,6 +71,17 @@ class AuditDisplay(Display):
         ax : matplotlib Axes, optional
         **audit_params
             What else `audit_errors` takes: ``y_err``, ``X_err``, ``held_out``, ...
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import AuditDisplay
+        >>> X = np.linspace(0.0, 10.0, 200)[:, None]
+        >>> y = 2.0 * X[:, 0] + np.random.default_rng(0).normal(scale=0.6, size=200)
+        >>> model = BayesianErrorsInVariablesRegressor(noise="scaled").fit(X, y, y_err=0.3)
+        >>> AuditDisplay.from_estimator(model, X, y, y_err=0.3).audit.verdict
+        'too small'
         """
         return cls(audit_errors(estimator, X, y, sample_weight, **audit_params)).plot(ax, by=by)
 

@@ -95,6 +95,14 @@ class _OfPIT(Display):
         ax : matplotlib Axes, optional
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import PITDisplay
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+        >>> PITDisplay.from_estimator(BayesianErrorsInVariablesRegressor().fit(X, y), X, y).n_effective
+        4
         """
         distribution = distribution_of_measured(estimator, X, y, **predict_params)
         return cls.from_predictions(y, distribution, sample_weight=sample_weight, ax=ax)
@@ -120,6 +128,12 @@ class _OfPIT(Display):
         sample_weight : array-like of shape (n,), optional
             How often each row counts.
         ax : matplotlib Axes, optional
+
+        Examples
+        --------
+        >>> from bayes_sklearn.displays import CalibrationDisplay
+        >>> CalibrationDisplay.from_predictions([1.0, 2.5], y_pred=[1.2, 2.0], y_std=[0.2, 0.4]).pit.round(2)
+        array([0.16, 0.89])
         """
         pit = metrics.pit(y_true, y_pred, y_std)
         width = None
@@ -166,6 +180,14 @@ class CalibrationDisplay(_OfPIT):
     ----------
     .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
     .. [2] Kish (1965), "Survey sampling", Wiley.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import CalibrationDisplay
+    >>> display = CalibrationDisplay(np.linspace(0.01, 0.99, 50)).plot()
+    >>> round(float(display.observed[49]), 2)  # the share of rows that 50% intervals hold
+    0.5
     """
 
     def __init__(
@@ -232,6 +254,14 @@ class PITDisplay(_OfPIT):
     References
     ----------
     .. [1] Czado, Gneiting & Held (2009), "Predictive model assessment for count data", Biometrics 65, 1254-1261.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import PITDisplay
+    >>> display = PITDisplay(np.linspace(0.3, 0.7, 50)).plot(kind="histogram", bins=5)  # too wide
+    >>> [int(bar.get_height()) for bar in display.bars_]
+    [0, 13, 24, 13, 0]
     """
 
     def _distribution(self) -> tuple[Array, Array]:

@@ -49,6 +49,14 @@ class CoefficientDisplay(Display):
         After `plot`: prior intervals; those that would make the posteriors too small to see are cut off.
     values_ : list of Text
         After `plot`: means and intervals in the unit of `summary()`, where the axis has another one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import CoefficientDisplay
+    >>> display = CoefficientDisplay(["dose"], np.array([0.4]), np.array([[0.1, 0.7]]), np.array([[-2.0, 2.0]]))
+    >>> display.plot().ax_.get_xlabel()
+    'coefficient (unit of target per unit of feature)'
     """
 
     def __init__(
@@ -96,6 +104,14 @@ class CoefficientDisplay(Display):
         ------
         TypeError
             For another regressor, whose priors are not known.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import CoefficientDisplay
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> CoefficientDisplay.from_estimator(model).mean.round(1)  # in standard deviations
+        array([1.])
         """
         model = estimator
         while not isinstance(model, BayesianErrorsInVariablesRegressor):

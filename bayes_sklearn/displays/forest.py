@@ -65,6 +65,14 @@ class ForestDisplay(Display):
         After `plot`: the interval of a new study.
     line_ : Line2D
         After `plot`: the pooled effect beside all studies.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.displays import ForestDisplay
+    >>> means, intervals = [0.1, 0.3], [[-0.1, 0.3], [0.1, 0.5]]
+    >>> display = ForestDisplay(["A", "B"], [0.0, 0.4], intervals, means, intervals, 0.2, [0.0, 0.4], [-0.3, 0.7])
+    >>> display.plot().ax_.get_xlabel()
+    'effect'
     """
 
     def __init__(
@@ -127,6 +135,19 @@ class ForestDisplay(Display):
             For another regressor, which knows of no groups.
         ValueError
             Where it was fitted without ``group_column``, or for bad input, naming the argument.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import ForestDisplay
+        >>> studies = pd.DataFrame({"study": list("ABCDEF")})
+        >>> effects, errors = np.array([0.1, 0.4, 0.3, 0.6, 0.2, 0.5]), np.array([0.2, 0.1, 0.2, 0.3, 0.1, 0.2])
+        >>> model = BayesianErrorsInVariablesRegressor(group_column="study", noise="known")
+        >>> model = model.fit(studies, effects, y_err=errors)
+        >>> ForestDisplay.from_estimator(model, studies, effects, y_err=errors).names
+        ['A', 'B', 'C', 'D', 'E', 'F']
         """
         model, table = final_regressor(estimator, X)
         if not isinstance(model, BayesianErrorsInVariablesRegressor):

@@ -54,6 +54,17 @@ class InverseDisplay(Display):
         After `plot`: from each sample's mean reading to the line, and down.
     intervals_ : list of Line2D
         After `plot`: the intervals, along the lower edge.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import InverseDisplay
+    >>> x = np.linspace(0.0, 4.0, 9)
+    >>> band = np.column_stack([2.0 * x - 0.2, 2.0 * x + 0.2])
+    >>> density = np.exp(-50.0 * (x - 2.5) ** 2)[None]
+    >>> reading, found, interval = np.array([[5.0]]), np.array([2.5]), np.array([[2.3, 2.7]])
+    >>> len(InverseDisplay(x, 2.0 * x, band, reading, found, interval, density).plot().intervals_)
+    1
     """
 
     def __init__(

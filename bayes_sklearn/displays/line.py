@@ -76,6 +76,15 @@ class RegressionLineDisplay(Display):
         ... and of readings.
     means_ : Line2D or None
         After `plot`: means of tenths of the rows, where a few values make up most of y, or not all rows are drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import RegressionLineDisplay
+    >>> x, y = np.array([0.0, 1.0, 2.0]), np.array([0.1, 2.1, 3.9])
+    >>> band = np.column_stack([2.0 * x - 0.2, 2.0 * x + 0.2])
+    >>> RegressionLineDisplay(x, y, x, 2.0 * x, band, feature="dose").plot().ax_.get_xlabel()
+    'dose'
     """
 
     def __init__(
@@ -173,6 +182,15 @@ class RegressionLineDisplay(Display):
         ------
         ValueError
             Where there is no such column.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import RegressionLineDisplay
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=0.2)
+        >>> RegressionLineDisplay.from_estimator(model, X, y, y_err=0.2).interval.shape
+        (100, 2)
         """
         check_coverage(coverage)
         table = table_of(X, missing := getattr(final_regressor(estimator, X)[0], "missing", None) == "model")

@@ -66,6 +66,15 @@ class PredictionDisplay(Display):
     ----------
     .. [1] Bröcker & Smith (2007), "Increasing the reliability of reliability diagrams", Weather and Forecasting 22,
        651-661.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import PredictionDisplay
+    >>> y, mean, limits = np.array([1.0, 2.5]), np.array([1.2, 2.0]), np.array([[0.8, 1.6], [1.6, 2.4]])
+    >>> display = PredictionDisplay(y, mean, limits).plot()
+    >>> display.outside  # the second interval does not hold its measurement
+    array([1])
     """
 
     def __init__(
@@ -125,6 +134,15 @@ class PredictionDisplay(Display):
         ax : matplotlib Axes, optional
         **predict_params
             ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import PredictionDisplay
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+        >>> display = PredictionDisplay.from_estimator(BayesianErrorsInVariablesRegressor().fit(X, y), X, y)
+        >>> display.interval.shape
+        (4, 2)
         """
         stated = {name: given for name, given in (("counts", counts), ("y_err", y_err)) if given is not None}
         distribution = distribution_of_measured(estimator, X, y, **stated, **predict_params)
@@ -162,6 +180,13 @@ class PredictionDisplay(Display):
             Standard errors of the measurements, for their bars.
         coverage, kind, subsample, random_state, ax
             As for `from_estimator`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.displays import PredictionDisplay
+        >>> PredictionDisplay.from_predictions([1.0, 2.5], y_pred=[1.2, 2.0], y_std=[0.2, 0.4]).interval.round(1)
+        array([[0.8, 1.6],
+               [1.2, 2.8]])
         """
         if isinstance(y_pred, PredictiveDistribution):
             if y_std is not None:

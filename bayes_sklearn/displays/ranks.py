@@ -52,6 +52,14 @@ class RankDisplay(Display):
     ----------
     .. [1] Säilynoja, Bürkner & Vehtari (2022), "Graphical test for discrete uniformity and its applications in
        goodness-of-fit evaluation and multiple sample comparison", Statistics and Computing 32:32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import RankDisplay
+    >>> display = RankDisplay(np.linspace(0.01, 0.99, 50), names=["slope"]).plot()
+    >>> len(display.lines_)
+    1
     """
 
     def __init__(self, ranks: ArrayLike, names: Sequence[str] | None = None):
@@ -92,6 +100,15 @@ class RankDisplay(Display):
         ax : matplotlib Axes, optional
         **simulation_params
             What else that takes: ``counts``, ``y_err``, ``X_err``, ``n_simulations``, ``random_state``, ...
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import RankDisplay
+        >>> model, X = BayesianErrorsInVariablesRegressor(noise="known"), np.linspace(-1.0, 1.0, 12)[:, None]
+        >>> RankDisplay.from_estimator(model, X, y_err=0.3, n_simulations=20, random_state=0).names
+        ['intercept', 'x0', 'prior_scale', 'log_likelihood']
         """
         found = simulation_based_calibration(estimator, X, y, **simulation_params)
         return cls(found.ranks).plot(ax, kind=kind)

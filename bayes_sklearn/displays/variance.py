@@ -43,6 +43,14 @@ class VarianceDisplay(Display):
         After `plot`: the parts' bars; a part that is zero everywhere has none.
     std_axis_ : SecondaryAxis or None
         After ``plot(share=False)``: standard deviations, in the target's unit, beside the variances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import VarianceDisplay
+    >>> parts = {"parameters": np.array([0.1, 0.2]), "target_error": np.array([1.0, 1.0])}
+    >>> sorted(VarianceDisplay(parts, by=np.array([3.0, 4.0])).plot().bars_)
+    ['parameters', 'target_error']
     """
 
     def __init__(
@@ -91,6 +99,15 @@ class VarianceDisplay(Display):
         ax : matplotlib Axes, optional
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import VarianceDisplay
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=0.2)
+        >>> sorted(VarianceDisplay.from_estimator(model, X).parts)
+        ['finite_count', 'parameters', 'scatter', 'target_error']
         """
         distribution = predictive_distribution(estimator, X, **predict_params)
         return cls.from_predictions(
@@ -116,6 +133,15 @@ class VarianceDisplay(Display):
         y_pred : PredictiveDistribution
         sample_weight, by, by_name, kind, share, ax
             As for `from_estimator`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.displays import VarianceDisplay
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+        >>> distribution = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=0.2).predict_distribution(X)
+        >>> len(VarianceDisplay.from_predictions(distribution).by)
+        4
         """
         n = len(y_pred)
         order, name = y_pred.mean(), "predicted value"

@@ -233,6 +233,15 @@ def predict_interval(
     ------
     TypeError
         As `predict`.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, distributed
+    >>> X = da.arange(10.0, chunks=4)[:, None]
+    >>> model = distributed.fit(BayesianErrorsInVariablesRegressor(noise="known"), X, 2.0 * X[:, 0], y_err=0.1)
+    >>> distributed.predict_interval(model, X)[-1].compute().round(1)
+    array([17.8, 18.2])
     """
     given = {"coverage": coverage, "X_err": X_err, "X_cov": X_cov, "include_noise": include_noise}
     by_row = {"counts": counts, "y_err": y_err, "exposure": exposure}
@@ -269,6 +278,15 @@ def predict_quantiles(
     ------
     TypeError
         As `predict`.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, distributed
+    >>> X = da.arange(10.0, chunks=4)[:, None]
+    >>> model = distributed.fit(BayesianErrorsInVariablesRegressor(noise="known"), X, 2.0 * X[:, 0], y_err=0.1)
+    >>> distributed.predict_quantiles(model, X, [0.1, 0.5, 0.9])[-1].compute().round(1)
+    array([17.9, 18. , 18.1])
     """
     given = {"quantiles": quantiles, "X_err": X_err, "X_cov": X_cov, "include_noise": include_noise}
     columns = [f"{quantile:g}" for quantile in np.ravel(quantiles)]

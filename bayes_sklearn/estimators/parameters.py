@@ -92,6 +92,12 @@ class ParametersMixin(Parametrized):
         Returns
         -------
         self
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> BayesianErrorsInVariablesRegressor().set_params(coef_prior__sigma=0.5).coef_prior
+        Normal(sigma=0.5)
         """
         roles = ("coef_prior", "intercept_prior", "noise_prior", "group_prior")
         for key in tuple(params):

@@ -30,7 +30,7 @@ from ..measurements.groups.labels import Groupings
 from ..measurements.messages import shown, warn
 from ..measurements.target_errors import CountErrors, ErrorKind, TargetErrors
 from ..measurements.weights import Before, rules_out_counts
-from ..priors.base import resolve_components, resolve_outliers
+from ..priors.true_features import resolve_components, resolve_outliers
 from .fitted import FittedModel
 from .fitting import Fit, fit
 from .parameters import untouched_on_error

@@ -98,6 +98,15 @@ class PredictionMixin:
         ------
         ValueError, TypeError
             For bad input, naming the argument.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y, y_err = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8], [0.1, 0.2, 0.2, 0.4]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=y_err)
+        >>> mean, std = model.predict([[1.5], [9.0]], return_std=True, y_err=0.1)
+        >>> mean.round(1), std.round(1)
+        (array([ 3. , 17.7]), array([0.3, 1.2]))
         """
         return_std, return_cov = check_flag(return_std, "return_std"), check_flag(return_cov, "return_cov")
         include_noise = check_flag(include_noise, "include_noise")
@@ -156,6 +165,14 @@ class PredictionMixin:
         -------
         PredictiveDistribution
             With ``mean() std() var() pdf logpdf cdf ppf interval sample crps to_frame`` and ``variance_parts``.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> distribution = model.predict_distribution([[1.5]])
+        >>> distribution.cdf(4.0).round(2)  # the probability of a reading of no more than 4
+        array([0.93])
         """
         check_is_fitted(self)
         index = getattr(X, "index", None) if hasattr(X, "iloc") else None
@@ -192,6 +209,15 @@ class PredictionMixin:
         -------
         ndarray of shape (n, 2)
             Lower and upper limits.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_interval([[1.5]], 0.9).round(1)
+        array([[1.7, 4.3]])
+        >>> model.predict_interval([[1.5]], 0.9, include_noise=False).round(1)  # of the line alone
+        array([[2.4, 3.6]])
         """
         return np.column_stack(self.predict_distribution(X, **predict_params).interval(coverage))
 
@@ -212,6 +238,14 @@ class PredictionMixin:
         Returns
         -------
         ndarray of shape (n, q)
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_quantiles([[1.5], [9.0]], [0.25, 0.5, 0.75]).round(1)
+        array([[ 2.7,  3. ,  3.3],
+               [16.3, 17.3, 18.2]])
         """
         probabilities = check_probabilities(quantiles, "quantiles")
         if probabilities.ndim > 1:
@@ -257,6 +291,13 @@ class PredictionMixin:
         ------
         ValueError, TypeError
             For bad input, naming the argument.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> round(model.score([[0.5], [2.5]], [1.2, 4.6]), 3)
+        0.989
         """
         check_is_fitted(self)
         self._fitted.check_exposed(exposure)
@@ -301,6 +342,13 @@ class PredictionMixin:
         Returns
         -------
         ndarray of shape (n, n_samples)
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.sample_y([[1.5], [9.0]], n_samples=1000, random_state=0).shape
+        (2, 1000)
         """
         return self.predict_distribution(X, **predict_params).sample(n_samples, random_state)
 
@@ -335,6 +383,15 @@ class PredictionMixin:
         -----
         UserWarning
             As the function.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> dose, reading = [[0.0], [1.0], [2.0], [4.0], [8.0]], [0.1, 2.1, 3.9, 8.1, 15.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(dose, reading, y_err=0.1)
+        >>> model.inverse_predict([5.0], y_err=0.1).to_frame().round(1)
+            x0  std  lower_95%  upper_95%
+        0  2.5  0.1        2.3        2.6
         """
         return inverse_predict(
             self, y, feature=feature, X=X, y_err=y_err, counts=counts, exposure=exposure, prior=prior

@@ -37,11 +37,10 @@ from ..priors.base import (
     Prior,
     ScaleMixture,
     ScalePrior,
-    resolve_components,
-    resolve_outliers,
 )
 from ..priors.coefficients import Normal, PoweredCorrelation
 from ..priors.scales import HalfNormal, HalfStudentT
+from ..priors.true_features import resolve_components, resolve_outliers
 from .errors.factors import check_noise, freedom_of, known_instead, likely_errors
 from .fitting import Specification
 from .groups.given import group_settings, grouped

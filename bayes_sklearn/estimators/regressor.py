@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
 from ..persistence import PersistenceMixin
-from ..priors.base import CoefficientPrior, Mixture, Outliers, ScalePrior
+from ..priors.base import CoefficientPrior, ScalePrior
+from ..priors.true_features import Mixture, Outliers
 from .errors.at_true_values import fit_at_true_values
 from .export import ExportMixin
 from .fitted import FittedModel, warn_of_doubts
@@ -368,6 +369,13 @@ class BayesianErrorsInVariablesRegressor(
             Where the features fit the target without error; where fitted count errors do not settle; where columns
             with a flat prior are so nearly collinear that rounding leaves few digits; where the noise scale is beyond
             double precision; where the draws of NUTS are not to be trusted.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> X, y, y_err = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8], [0.1, 0.2, 0.2, 0.4]
+        >>> BayesianErrorsInVariablesRegressor().fit(X, y, y_err=y_err).coef_.round(1)
+        array([2.])
         """
         of_features = {
             "X_cov": X_cov,
@@ -443,6 +451,13 @@ class BayesianErrorsInVariablesRegressor(
             without y), and ``reliability``. Under ``noise="known"`` with errors of y,
             ``attrs["reduced_chi_square"]`` is the least sum of squared residuals of a line in units of their errors
             (those of features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.summary().round(1).loc["x0"].to_dict()
+        {'mean': 1.9, 'sd': 0.4, 'lower_95%': 0.6, 'upper_95%': 2.5}
         """
         check_is_fitted(self)
         table = self._fitted.summary(coverage)

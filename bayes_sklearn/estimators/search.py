@@ -192,6 +192,13 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         -----
         UserWarning, ConvergenceWarning
             As fits of the candidates, and their `loo`, where scores are not to be trusted.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressorCV
+        >>> search = BayesianErrorsInVariablesRegressorCV(param_grid={"noise": ["known", "additive"]})
+        >>> search.fit([[0.0], [1.0], [2.0], [3.0], [4.0]], [0.1, 0.6, 2.3, 3.4, 3.9], y_err=0.1).best_params_
+        {'noise': 'additive'}
         """
         of_target = {"y_err": y_err, "exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
@@ -240,27 +247,66 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         -------
         ndarray of shape (n,), or a tuple
             As there.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressorCV
+        >>> search = BayesianErrorsInVariablesRegressorCV().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> search.predict([[1.5], [9.0]]).round(1)
+        array([ 3. , 17.3])
         """
         check_is_fitted(self)
         return self.best_estimator_.predict(X, return_std, return_cov, **of_rows)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return R^2 of the best estimator, as `BayesianErrorsInVariablesRegressor.score`."""
+        """Return R^2 of the best estimator, as `BayesianErrorsInVariablesRegressor.score`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressorCV
+        >>> search = BayesianErrorsInVariablesRegressorCV().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> round(search.score([[0.5], [2.5]], [1.2, 4.6]), 3)
+        0.982
+        """
         check_is_fitted(self)
         return self.best_estimator_.score(X, y, sample_weight)
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **of_rows: Any) -> Array:
-        """Return intervals by the best estimator, as `BayesianErrorsInVariablesRegressor.predict_interval`."""
+        """Return intervals by the best estimator, as `BayesianErrorsInVariablesRegressor.predict_interval`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressorCV
+        >>> search = BayesianErrorsInVariablesRegressorCV().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> search.predict_interval([[1.5]], 0.9).round(1)
+        array([[1.8, 4.2]])
+        """
         check_is_fitted(self)
         return self.best_estimator_.predict_interval(X, coverage, **of_rows)
 
     def predict_distribution(self, X: ArrayLike, **of_rows: Any) -> PredictiveDistribution:
-        """Return the best estimator's predictive distribution, from which all else derives."""
+        """Return the best estimator's predictive distribution, from which all else derives.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressorCV
+        >>> search = BayesianErrorsInVariablesRegressorCV().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> search.predict_distribution([[1.5]]).cdf(4.0).round(2)
+        array([0.94])
+        """
         check_is_fitted(self)
         return self.best_estimator_.predict_distribution(X, **of_rows)
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
-        """Return the best estimator's posterior as a table."""
+        """Return the best estimator's posterior as a table.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressorCV
+        >>> search = BayesianErrorsInVariablesRegressorCV().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> search.summary().index.tolist()
+        ['intercept', 'x0', 'noise_scale']
+        """
         check_is_fitted(self)
         return self.best_estimator_.summary(coverage)
 

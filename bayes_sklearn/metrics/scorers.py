@@ -55,7 +55,14 @@ _REQUESTS: dict[str, bool | str | None] = {
 
 @dataclass(frozen=True, repr=False)
 class ProbabilisticScorer:
-    """Callable ``scorer(estimator, X, y)``, made by `make_probabilistic_scorer`; immutable."""
+    """Callable ``scorer(estimator, X, y)``, made by `make_probabilistic_scorer`; immutable.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import neg_crps_scorer
+    >>> neg_crps_scorer
+    make_probabilistic_scorer('neg_crps')
+    """
 
     score: str
     coverage: float | None = None
@@ -74,6 +81,14 @@ class ProbabilisticScorer:
         `sample_weight` weights the rows of the score; `predict_params`, such as `counts` or
         `y_err`, go to `predictive_distribution`. Raises TypeError if the regressor has no
         predictive standard deviation, and ValueError as the score's function does.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.metrics import neg_crps_scorer
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> round(neg_crps_scorer(model, [[0.5], [2.5]], [1.2, 4.7]), 1)
+        -0.1
         """
         renamed = [name for name, request in self.requests if request == "sample_weight"]
         if sample_weight is not None and not predict_params.keys() >= set(renamed):
@@ -105,6 +120,14 @@ class ProbabilisticScorer:
         ------
         RuntimeError
             If metadata routing is off.
+
+        Examples
+        --------
+        >>> import sklearn
+        >>> from bayes_sklearn.metrics import neg_crps_scorer
+        >>> with sklearn.config_context(enable_metadata_routing=True):
+        ...     neg_crps_scorer.set_score_request(counts="sample_weight")
+        make_probabilistic_scorer('neg_crps').set_score_request(counts='sample_weight')
         """
         if not get_config()["enable_metadata_routing"]:
             raise RuntimeError(
@@ -117,7 +140,14 @@ class ProbabilisticScorer:
         return changed
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """Return what this scorer asks of metadata routing; scikit-learn's routers call it."""
+        """Return what this scorer asks of metadata routing; scikit-learn's routers call it.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.metrics import neg_crps_scorer
+        >>> neg_crps_scorer.get_metadata_routing().score.requests["y_err"]
+        True
+        """
         routing = MetadataRequest(owner=repr(self))
         aliases = {request for _, request in self.requests if isinstance(request, str)}
         for parameter, request in self.requests:
@@ -154,6 +184,15 @@ def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> P
     ------
     ValueError
         If there is no such score, or `coverage` is not between 0 and 1 or given to another score.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+    >>> from bayes_sklearn.metrics import make_probabilistic_scorer
+    >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+    >>> scorer = make_probabilistic_scorer("neg_interval_width", coverage=0.5)
+    >>> round(scorer(model, [[0.5], [2.5]], [1.2, 4.7]), 1)
+    -0.6
     """
     interval_scores = ("neg_interval_score", "interval_coverage", "neg_interval_width")
     if score not in _SCORES:

@@ -69,6 +69,12 @@ def log_predictive_density(
     ValueError
         If an argument is not n finite numbers, a standard deviation is not positive, a weight is
         negative or all are zero, or `y_std` is missing with means or given with a distribution.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import log_predictive_density
+    >>> round(log_predictive_density([1.0, 2.5], y_pred=[1.2, 2.0], y_std=[0.2, 0.4]), 3)
+    -0.297
     """
     return _mean(_elementwise("logpdf", y_true, y_pred, y_std), sample_weight, measured_rows(y_pred))
 
@@ -89,6 +95,12 @@ def crps(
     ----------
     y_true, y_pred, y_std, sample_weight
         As in `log_predictive_density`, errors too; a distribution has a method ``crps``.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import crps
+    >>> round(crps([1.0, 2.5], y_pred=[1.2, 2.0], y_std=[0.2, 0.4]), 3)
+    0.218
     """
     rows = measured_rows(y_pred, values=True)
     return _mean(_elementwise("crps", y_true, y_pred, y_std), sample_weight, rows)
@@ -108,6 +120,12 @@ def pit(
         As in `log_predictive_density`, errors too; a distribution has a method ``cdf``, or ``pit``, which of
         observed shares, that are discrete, takes half of the probability of the value itself. Rows whose count is 0
         have NaN.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import pit
+    >>> pit([1.0, 2.5], y_pred=[1.2, 2.0], y_std=[0.2, 0.4]).round(3)
+    array([0.159, 0.894])
     """
     # The weights of a mixture add up to 1 within rounding only.
     method = "pit" if callable(getattr(y_pred, "pit", None)) else "cdf"
@@ -136,6 +154,12 @@ def pit_error(pit_values: ArrayLike, *, sample_weight: ArrayLike | None = None) 
     ------
     ValueError
         If values are not finite or outside [0, 1], a weight is negative, or all are zero.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import pit_error
+    >>> round(pit_error([0.1, 0.3, 0.5, 0.7, 0.9]), 3), pit_error([0.0, 0.0, 0.0])
+    (0.05, 0.5)
     """
     measured = _not_nan(pit_values)
     values = column_of("pit_values", pit_values, measured)
@@ -180,6 +204,12 @@ def interval_score(
     ValueError
         If an argument is not n finite numbers, a lower limit exceeds its upper limit, `coverage`
         is not between 0 and 1, a weight is negative, or all are zero.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import interval_score
+    >>> round(interval_score([1.0, 2.5], y_lower=[0.8, 1.2], y_upper=[1.6, 2.2], coverage=0.9), 1)
+    3.9
     """
     check_coverage(coverage)
     y, lower, upper = _columns(y_true=y_true, y_lower=y_lower, y_upper=y_upper)
@@ -203,6 +233,12 @@ def interval_coverage(
     ----------
     y_true, y_lower, y_upper, sample_weight
         As in `interval_score`, errors too.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import interval_coverage
+    >>> interval_coverage([1.0, 2.5], y_lower=[0.8, 1.2], y_upper=[1.6, 2.2])
+    0.5
     """
     y, lower, upper = _columns(y_true=y_true, y_lower=y_lower, y_upper=y_upper)
     _check_ordered(lower, upper)
@@ -220,6 +256,12 @@ def interval_width(
     ----------
     y_lower, y_upper, sample_weight
         As in `interval_score`, errors too.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.metrics import interval_width
+    >>> round(interval_width(y_lower=[0.8, 1.2], y_upper=[1.6, 2.2]), 3)
+    0.9
     """
     lower, upper = _columns(y_lower=y_lower, y_upper=y_upper)
     _check_ordered(lower, upper)

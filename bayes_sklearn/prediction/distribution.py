@@ -31,6 +31,15 @@ class PredictiveDistribution(ABC):
     """Distribution of the target at n rows, in the style of scipy's frozen distributions.
 
     Arguments called `y` and `q` are broadcast against the n rows: a number, (n,), or (k, n).
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+    >>> model = BayesianErrorsInVariablesRegressor().fit(X, y, y_err=0.2)
+    >>> distribution = model.predict_distribution([[1.5], [9.0]])
+    >>> len(distribution), sorted(distribution.variance_parts)
+    (2, ['finite_count', 'parameters', 'scatter', 'target_error'])
     """
 
     index: Any = None
@@ -44,23 +53,63 @@ class PredictiveDistribution(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of rows, n."""
+        """Return the number of rows, n.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> len(model.predict_distribution([[1.5], [9.0]]))
+        2
+        """
 
     @abstractmethod
     def mean(self) -> Array:
-        """Return the means, (n,)."""
+        """Return the means, (n,).
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).mean().round(1)
+        array([ 3. , 16.9])
+        """
 
     @abstractmethod
     def var(self) -> Array:
-        """Return the variances, (n,)."""
+        """Return the variances, (n,).
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).var().round(1)
+        array([ 0.9, 10.7])
+        """
 
     @abstractmethod
     def covariance(self) -> Array:
-        """Return the covariance of the rows with each other, (n, n)."""
+        """Return the covariance of the rows with each other, (n, n).
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).covariance().shape
+        (2, 2)
+        """
 
     @abstractmethod
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
-        """Return random draws, (n, n_samples)."""
+        """Return random draws, (n, n_samples).
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).sample(1000, random_state=0).shape
+        (2, 1000)
+        """
 
     @abstractmethod
     def _mixture(self, rows: slice) -> Mixture:
@@ -77,31 +126,87 @@ class PredictiveDistribution(ABC):
         return {"total": self.var()}
 
     def std(self) -> Array:
-        """Return the standard deviations, (n,)."""
+        """Return the standard deviations, (n,).
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).std().round(1)
+        array([1. , 3.3])
+        """
         return np.sqrt(self.var())
 
     def mean_and_std(self) -> tuple[Array, Array]:
-        """Return `mean()` and `std()`, in one pass over the rows where there is one."""
+        """Return `mean()` and `std()`, in one pass over the rows where there is one.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).mean_and_std()[1].round(1)
+        array([1. , 3.3])
+        """
         return self.mean(), self.std()
 
     def logpdf(self, y: ArrayLike) -> Array:
-        """Return the log density at y."""
+        """Return the log density at y.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).logpdf([3.5, 16.0]).round(1)
+        array([-1.1, -2.2])
+        """
         return self._by_row(lambda mixture, value: mixture.log_density(value), y)
 
     def pdf(self, y: ArrayLike) -> Array:
-        """Return the density at y."""
+        """Return the density at y.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).pdf([3.5, 16.0]).round(1)
+        array([0.3, 0.1])
+        """
         return np.exp(self.logpdf(y))
 
     def cdf(self, y: ArrayLike) -> Array:
-        """Return the probability of a target at or below y."""
+        """Return the probability of a target at or below y.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).cdf([3.5, 16.0]).round(2)
+        array([0.84, 0.21])
+        """
         return self._by_row(lambda mixture, value: mixture.cdf(value), y)
 
     def pit(self, y: ArrayLike) -> Array:
-        """Return the probability integral transform at y: of a continuous distribution, its `cdf`."""
+        """Return the probability integral transform at y: of a continuous distribution, its `cdf`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).pit([3.5, 16.0]).round(2)
+        array([0.84, 0.21])
+        """
         return self.cdf(y)
 
     def of_measurements(self) -> PredictiveDistribution:
-        """Return the distribution of what is measured, which scores are of."""
+        """Return the distribution of what is measured, which scores are of.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).of_measurements().mean().round(1)
+        array([ 3. , 16.9])
+        """
         return self
 
     def ppf(self, q: ArrayLike) -> Array:
@@ -111,6 +216,13 @@ class PredictiveDistribution(ABC):
         ------
         ValueError
             Where a probability is outside [0, 1].
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).ppf(0.5).round(1)
+        array([ 3. , 17.3])
         """
         probabilities = check_probabilities(q, "quantiles")
         return self._by_row(
@@ -124,13 +236,28 @@ class PredictiveDistribution(ABC):
         ------
         ValueError
             Where the coverage is not between 0 and 1.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).interval(0.9)[0].round(1)  # the lower limits
+        array([ 1.7, 11.3])
         """
         check_coverage(coverage)
         lower, upper = self.ppf(0.5 + np.array([[-0.5], [0.5]]) * coverage)
         return lower, upper
 
     def crps(self, y: ArrayLike) -> Array:
-        """Return the continuous ranked probability score of each row at y (lower is better, in y's unit)."""
+        """Return the continuous ranked probability score of each row at y (lower is better, in y's unit).
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).crps([3.5, 16.0]).round(1)
+        array([0.3, 0.8])
+        """
         return self._by_row(lambda mixture, value: mixture.crps(value), y)
 
     def to_frame(self, coverage: float = 0.95, *, variance_parts: bool = False) -> pd.DataFrame:
@@ -142,6 +269,15 @@ class PredictiveDistribution(ABC):
             Of the equal-tailed interval.
         variance_parts : bool, default=False
             Whether to add a column ``var_*`` for each of `variance_parts`.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
+        >>> model.predict_distribution([[1.5], [9.0]]).to_frame(0.9).round(1)
+           y_pred  std  lower_90%  upper_90%
+        0     3.0  1.0        1.7        4.3
+        1    16.9  3.3       11.3       20.4
         """
         import pandas as pd
 

@@ -150,6 +150,14 @@ class MeasuredFunction(OneToOneTransformer):
         ------
         ValueError, TypeError
             For bad input, naming the argument.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from bayes_sklearn.preprocessing import MeasuredFunction
+        >>> stars = pd.DataFrame({"mass": [1.0, 10.0], "mass_err": [0.1, 0.5]})
+        >>> MeasuredFunction("log10", error_columns="_err").fit(stars).n_features_in_
+        2
         """
         function = self._function()
         table, columns = self._read(X, reset=True)
@@ -179,6 +187,13 @@ class MeasuredFunction(OneToOneTransformer):
         -----
         UserWarning
             Where errors are too large for its slope to carry them along.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredFunction
+        >>> squares = MeasuredFunction("power", exponent=2, error_columns={0: 1})
+        >>> squares.fit([[3.0, 0.1], [5.0, 0.2]]).transform([[4.0, 0.1]])  # the error is 2 * 4 * 0.1
+        array([[16. ,  0.8]])
         """
         table, columns = self._read(X)
         function, slopes = self._function(), dict[int, Array]()
@@ -209,6 +224,13 @@ class MeasuredFunction(OneToOneTransformer):
         ------
         ValueError
             Where the inverse or its error is not finite, naming the column; for bad input.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredFunction
+        >>> logs = MeasuredFunction("log10", error_columns={0: 1}).fit([[1.0, 0.1], [10.0, 0.5]])
+        >>> logs.inverse_transform(logs.transform([[10.0, 0.5]]))
+        array([[10. ,  0.5]])
         """
         table, columns = self._read(X)
         function, slopes = self._function(), dict[int, Array]()

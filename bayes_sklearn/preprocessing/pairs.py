@@ -105,6 +105,14 @@ class MeasuredPair(MeasuredTransformer):
         ------
         ValueError, TypeError
             For bad input, naming the argument.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from bayes_sklearn.preprocessing import MeasuredPair
+        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": 0.1, "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
+        >>> MeasuredPair("ratio", ["blue", "red"], error_columns="_err").fit(fluxes).n_features_in_
+        4
         """
         for argument, allowed in (("kind", ("ratio", "difference")), ("keep", ("first", "second", None))):
             if getattr(self, argument) not in allowed:
@@ -150,6 +158,15 @@ class MeasuredPair(MeasuredTransformer):
         -----
         UserWarning
             Where errors of denominators are large.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from bayes_sklearn.preprocessing import MeasuredPair
+        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": 0.1, "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
+        >>> MeasuredPair("difference", ["blue", "red"], error_columns="_err").fit(fluxes).transform(fluxes).round(2)
+        array([[ 1.  ,  0.11],
+               [-1.  ,  0.14]])
         """
         table, columns = self._read(X)
         first, second = self._pair(columns)
@@ -209,6 +226,14 @@ class MeasuredPair(MeasuredTransformer):
         ------
         ValueError
             Where two would be the same.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from bayes_sklearn.preprocessing import MeasuredPair
+        >>> fluxes = pd.DataFrame({"blue": [2.0, 4.0], "blue_err": 0.1, "red": [1.0, 5.0], "red_err": [0.05, 0.1]})
+        >>> MeasuredPair("ratio", ["blue", "red"], error_columns="_err").fit(fluxes).get_feature_names_out()
+        array(['blue/red', 'blue/red_err'], dtype=object)
         """
         labels = self._labels(input_features)
         columns = self._columns(len(labels))

@@ -89,6 +89,12 @@ class MeasuredPolynomial(MeasuredTransformer):
         ------
         ValueError, TypeError
             For bad input, naming the argument; where powers or products would be of a feature with errors.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredPolynomial
+        >>> MeasuredPolynomial(degree=2).fit([[1.0, 2.0], [3.0, 4.0]]).n_features_in_
+        2
         """
         if not isinstance(self.degree, Integral) or isinstance(self.degree, bool) or self.degree < 1:
             raise ValueError(f"degree must be a positive whole number, got {shown(self.degree)}.")
@@ -114,6 +120,12 @@ class MeasuredPolynomial(MeasuredTransformer):
         ------
         ValueError, TypeError
             For bad input; where a power or product is not finite.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredPolynomial
+        >>> MeasuredPolynomial(degree=2).fit([[1.0, 2.0], [3.0, 4.0]]).transform([[3.0, 4.0]])
+        array([[ 3.,  4.,  9., 12., 16.]])
         """
         table, columns = self._read(X)
         found = []
@@ -136,6 +148,12 @@ class MeasuredPolynomial(MeasuredTransformer):
         Returns
         -------
         ndarray of shape (k_out,)
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredPolynomial
+        >>> MeasuredPolynomial(degree=2).fit([[1.0, 2.0], [3.0, 4.0]]).get_feature_names_out()
+        array(['x0', 'x1', 'x0^2', 'x0 x1', 'x1^2'], dtype=object)
         """
         labels = self._labels(input_features)
         names = list(labels)

@@ -122,6 +122,13 @@ class ReplicateMean(MeasuredTransformer):
         ------
         ValueError, TypeError
             For bad input, naming the argument; where no row has two readings.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import ReplicateMean
+        >>> X = [[1.0, 1.2, 5.0], [2.0, 2.1, 6.0], [3.1, 3.0, 7.0]]
+        >>> ReplicateMean({"dose": [0, 1]}).fit(X).n_features_in_
+        3
         """
         _check_variance(self.variance)
         if not isinstance(self.error_suffix, str) or not self.error_suffix:
@@ -161,6 +168,15 @@ class ReplicateMean(MeasuredTransformer):
         ------
         ValueError, TypeError
             For bad input; under ``variance="own"`` where a row has a single reading.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import ReplicateMean
+        >>> X = [[1.0, 1.2, 5.0], [2.0, 2.1, 6.0], [3.1, 3.0, 7.0]]
+        >>> ReplicateMean({"dose": [0, 1]}).fit(X).transform(X).round(2)
+        array([[1.1 , 0.07, 5.  ],
+               [2.05, 0.07, 6.  ],
+               [3.05, 0.07, 7.  ]])
         """
         table, _ = self._read(X)
         found: list[Array] = []
@@ -189,6 +205,13 @@ class ReplicateMean(MeasuredTransformer):
         ------
         ValueError
             Where a mean has the name of another column.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import ReplicateMean
+        >>> X = [[1.0, 1.2, 5.0], [2.0, 2.1, 6.0], [3.1, 3.0, 7.0]]
+        >>> ReplicateMean({"dose": [0, 1]}).fit(X).get_feature_names_out()
+        array(['dose', 'dose_err', 'x2'], dtype=object)
         """
         labels = self._labels(input_features)
         names = [text for name in self._places() for text in (str(name), f"{name}{self.error_suffix}")]

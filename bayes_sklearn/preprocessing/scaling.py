@@ -81,6 +81,12 @@ class MeasuredScaler(OneToOneTransformer):
         ------
         ValueError, TypeError
             For bad input, naming the argument.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredScaler
+        >>> MeasuredScaler(error_columns={0: 1}).fit([[1.0, 0.1], [3.0, 0.2]]).n_features_in_
+        2
         """
         centred, scaled = check_flag(self.with_mean, "with_mean"), check_flag(self.with_std, "with_std")
         table, columns = self._read(X, reset=True)
@@ -118,6 +124,13 @@ class MeasuredScaler(OneToOneTransformer):
         ------
         ValueError, TypeError
             For bad input.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredScaler
+        >>> scaler = MeasuredScaler(error_columns={0: 1}).fit([[1.0, 0.1], [5.0, 0.2]])
+        >>> scaler.transform([[5.0, 0.2]])  # mean 3, standard deviation 2
+        array([[1. , 0.1]])
         """
         table, _ = self._read(X)
         return (table - self.mean_) / self.scale_
@@ -138,6 +151,13 @@ class MeasuredScaler(OneToOneTransformer):
         ------
         ValueError, TypeError
             For bad input.
+
+        Examples
+        --------
+        >>> from bayes_sklearn.preprocessing import MeasuredScaler
+        >>> scaler = MeasuredScaler(error_columns={0: 1}).fit([[1.0, 0.1], [5.0, 0.2]])
+        >>> scaler.inverse_transform([[1.0, 0.1]])
+        array([[5. , 0.2]])
         """
         table, _ = self._read(X)
         return table * self.scale_ + self.mean_

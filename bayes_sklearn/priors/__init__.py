@@ -1,18 +1,9 @@
 """What is believed before the data: coefficients, scales, and how true features are distributed."""
 
-from .base import (
-    CoefficientPrior,
-    Flat,
-    Mixture,
-    MixtureTerms,
-    Outliers,
-    Prior,
-    ScaleMixture,
-    ScalePrior,
-    UnitPrior,
-)
+from .base import CoefficientPrior, Flat, MixtureTerms, Prior, ScaleMixture, ScalePrior, UnitPrior
 from .coefficients import Horseshoe, Laplace, Normal, PoweredCorrelation, StudentT
 from .scales import Beta, Exponential, Gamma, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, ScatterPrior
+from .true_features import Mixture, Outliers
 
 __all__ = [
     "Beta",

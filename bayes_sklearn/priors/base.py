@@ -1,126 +1,43 @@
-"""What engines know of a prior, none at all, and how true features and their errors are distributed."""
+"""What engines know of a prior, and none at all."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cache
-from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
-from ..measurements.messages import shown
+from .parameters import Parametrized, Prior
 
 __all__ = [
     "CoefficientPrior",
     "Flat",
-    "Mixture",
     "MixtureTerms",
-    "Outliers",
     "Parametrized",
     "Prior",
     "ScaleMixture",
     "ScalePrior",
     "UnitPrior",
-    "resolve_components",
-    "resolve_outliers",
 ]
 
 
 Array = NDArray[np.float64]
 
 
-class Parametrized(BaseEstimator):
-    """What has parameters: their names are looked up once a class, not at every clone and fit."""
-
-    @classmethod
-    @cache
-    def _get_param_names(cls) -> list[str]:
-        names: list[str] = super()._get_param_names()
-        return names
-
-
-class Prior(Parametrized):
-    """A prior distribution and the parameters it was given."""
-
-    _positive: ClassVar[tuple[str, ...]] = ()
-    """Parameters that have to be positive; the others may be any finite number."""
-    _single: ClassVar[bool] = False
-    """Whether the prior is of one number, so that its parameters can't be arrays."""
-    _vague: ClassVar[str] = "Flat()"
-    """What says least, for messages."""
-
-    def check(self, argument: str, size: int) -> Mapping[str, Array]:
-        """Return every parameter as an array of shape (size,).
-
-        Parameters
-        ----------
-        argument : str
-            The estimator's argument that holds this prior, for the message.
-        size : int
-            How many numbers the prior is of.
-
-        Returns
-        -------
-        dict of str to ndarray of shape (size,)
-
-        Raises
-        ------
-        TypeError, ValueError
-            Where a parameter is not a finite real number (or, a scale, not positive), or an array of another
-            length.
-        """
-        return {
-            name: self._check_one(f"{argument}__{name}", value, size, name in self._positive)
-            for name, value in vars(self).items()
-        }
-
-    def drawn(
-        self, parameters: Mapping[str, Array], shape: tuple[int, ...], rng: np.random.Generator
-    ) -> Array | None:
-        """Return independent draws, their last axis that of the parameters; None: PyMC's distribution is taken.
-
-        Parameters
-        ----------
-        parameters : mapping of str to ndarray
-            What `check` returns.
-        shape : tuple of int
-        rng : numpy.random.Generator
-        """
-        return None
-
-    def _check_one(self, key: str, value: object, size: int, positive: bool) -> Array:
-        learned: ScalePrior | None = getattr(self, "scale_prior", None)
-        if learned is not None and learned is value:
-            if isinstance(learned, Flat):
-                raise ValueError(
-                    f"{key}=Flat() can't be learned: nothing bounds it from above. Use {key}=HalfCauchy()."
-                )
-            learned.check(key, 1)
-            value = 1.0
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"{key} must be a number or an array of numbers, got {shown(value)}.")
-        if array.ndim and (self._single or array.shape != (size,)):
-            wanted = f"there are {size} features: give one number for all, or one a feature"
-            wanted = "give one number" if size == 1 else wanted
-            raise ValueError(f"{key} has shape {array.shape}; {wanted}.")
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"{key} must be finite, got {shown(value)}. For no prior information, use {self._vague}."
-            )
-        if positive and not (array > 0.0).all():
-            raise ValueError(
-                f"{key} must be positive, got {shown(value)}. For no prior information, use {self._vague}."
-            )
-        return np.full(size, array, dtype=np.float64)
-
-
 class CoefficientPrior(Prior):
-    """A prior for coefficients or the intercept: independent, with parameters of one value or one a feature."""
+    """A prior for coefficients or the intercept: independent, with parameters of one value or one a feature.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import HalfCauchy, Laplace, Normal
+    >>> Normal(sigma=HalfCauchy(2.0)).scale_prior  # learned
+    HalfCauchy(beta=2.0)
+    >>> Laplace(b=2.0).scale_prior is None  # fixed
+    True
+    """
 
     distribution: ClassVar[str | None] = None
     """PyMC's distribution with the same parameters; None: there is none."""
@@ -137,17 +54,39 @@ class CoefficientPrior(Prior):
         return scale if isinstance(scale, ScalePrior) else None
 
     def at_scale(self, scale: float) -> CoefficientPrior:
-        """Return this prior with its learned scale fixed."""
+        """Return this prior with its learned scale fixed.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import HalfCauchy, Normal
+        >>> Normal(sigma=HalfCauchy()).at_scale(0.5)
+        Normal(sigma=0.5)
+        """
         if self._scale is None or self.scale_prior is None:
             return self
         return clone(self).set_params(**{self._scale: scale})
 
     def in_unit(self, unit: float) -> CoefficientPrior:
-        """Return this prior where it is to follow the unit of what is explained, in multiples of the model's."""
+        """Return this prior where it is to follow the unit of what is explained, in multiples of the model's.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import PoweredCorrelation
+        >>> PoweredCorrelation().in_unit(2.0)
+        PoweredCorrelation(sigma=HalfCauchy(beta=2.0))
+        """
         return self
 
     def at_learned_scale(self, parameters: Mapping[str, Any], scale: Any) -> dict[str, Any]:
-        """Return parameters, arrays or tensors, with a learned scale in the place of one."""
+        """Return parameters, arrays or tensors, with a learned scale in the place of one.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import HalfCauchy, Normal
+        >>> prior = Normal(sigma=HalfCauchy())
+        >>> prior.at_learned_scale(prior.check("coef_prior", 2), 0.5)["sigma"]
+        array([0.5, 0.5])
+        """
         if self._scale is None or self.scale_prior is None:
             return dict(parameters)
         return {**parameters, self._scale: parameters[self._scale] * scale}
@@ -156,32 +95,87 @@ class CoefficientPrior(Prior):
         """Return mean and standard deviation, (size,) each, or None if the prior is not Gaussian.
 
         An infinite standard deviation stands for a flat prior.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import Laplace, Normal
+        >>> Normal(sigma=2.0).gaussian("coef_prior", 2)
+        (array([0., 0.]), array([2., 2.]))
+        >>> Laplace(b=2.0).gaussian("coef_prior", 2) is None
+        True
         """
         return None
 
     def gaussian_like(self, argument: str, size: int) -> tuple[Array, Array]:
-        """Return mean and standard deviation, (size,) each, of a Gaussian about as wide: what samplers start from."""
+        """Return mean and standard deviation, (size,) each, of a Gaussian about as wide: what samplers start from.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import Laplace
+        >>> Laplace(b=2.0).gaussian_like("coef_prior", 2)[1].round(2)
+        array([2.83, 2.83])
+        """
         exact = self.gaussian(argument, size)
         return exact if exact is not None else (np.zeros(size), np.ones(size))
 
     def coefficient_log_density(self, values: Array, parameters: Mapping[str, Array]) -> Array:
-        """Return the log density of each coefficient, (..., size), given what `check` returns."""
+        """Return the log density of each coefficient, (..., size), given what `check` returns.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import Laplace
+        >>> prior = Laplace(b=2.0)
+        >>> prior.coefficient_log_density(np.array([0.0, 4.0]), prior.check("coef_prior", 2)).round(2)
+        array([-1.39, -3.39])
+        """
         raise NotImplementedError(f"{self!r} has no density in closed form.")
 
     def central_interval(self, argument: str, size: int, coverage: float) -> tuple[Array, Array] | None:
-        """Return the limits of equal-tailed intervals, (size,) each, or None if no formula has them."""
+        """Return the limits of equal-tailed intervals, (size,) each, or None if no formula has them.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import Normal
+        >>> Normal(sigma=2.0).central_interval("coef_prior", 1, coverage=0.95)[1].round(2)
+        array([3.92])
+        """
         return None
+
+    def _check_one(self, key: str, value: object, size: int, positive: bool) -> Array:
+        learned = self.scale_prior
+        if learned is not None and learned is value:
+            if isinstance(learned, Flat):
+                raise ValueError(
+                    f"{key}=Flat() can't be learned: nothing bounds it from above. Use {key}=HalfCauchy()."
+                )
+            learned.check(key, 1)
+            value = 1.0
+        return super()._check_one(key, value, size, positive)
 
 
 class ScaleMixture(CoefficientPrior):
     """A prior for coefficients that is Normal(0, sd) given scales that have a distribution of their own.
 
     Given the scales, coefficients are integrated out in closed form; only the scales are sampled.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.priors import Horseshoe, ScaleMixture
+    >>> isinstance(Horseshoe(), ScaleMixture)
+    True
     """
 
     @abstractmethod
     def n_coordinates(self, size: int) -> int:
-        """Return how many real numbers the scales of `size` coefficients are given by."""
+        """Return how many real numbers the scales of `size` coefficients are given by.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import Horseshoe
+        >>> Horseshoe().n_coordinates(10)  # a scale each, one of all, and the slab's
+        12
+        """
 
     @abstractmethod
     def scales(self, coordinates: Any, parameters: Mapping[str, Any], unit: Any) -> MixtureTerms:
@@ -196,6 +190,14 @@ class ScaleMixture(CoefficientPrior):
         unit : TensorVariable of shape ()
             Standard deviation of a typical row's noise, by the square root of the number of rows; one over
             the root of what all rows say of a constant line.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import Horseshoe
+        >>> prior = Horseshoe(n_nonzero=1)
+        >>> prior.scales(np.zeros(5), prior.check("coef_prior", 3), 0.1).sd.ndim  # in PyTensor
+        1
         """
 
     def log_variances(
@@ -211,6 +213,15 @@ class ScaleMixture(CoefficientPrior):
             What `check` returns.
         log_unit : ndarray of shape (W,)
             Log of the unit at each point.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import Horseshoe
+        >>> prior = Horseshoe(n_nonzero=1)
+        >>> found = prior.log_variances(np.zeros((1, 5)), prior.check("coef_prior", 3), np.log([0.1]))
+        >>> np.exp(0.5 * found.values).round(2)
+        array([[0.05, 0.05, 0.05]])
         """
         raise NotImplementedError
 
@@ -218,6 +229,14 @@ class ScaleMixture(CoefficientPrior):
         """Return a point, (n_coordinates,), under which coefficients of such sizes, (size,), are no wonder.
 
         By default zeros: where a walk starts.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import Horseshoe
+        >>> prior = Horseshoe(n_nonzero=1)
+        >>> prior.likely_coordinates(np.array([0.0, 0.0, 1.0]), prior.check("coef_prior", 3), 0.1).round(1)
+        array([0., 0., 3., 0., 0.])
         """
         return np.zeros(self.n_coordinates(len(sizes)))
 
@@ -229,15 +248,44 @@ class ScaleMixture(CoefficientPrior):
         unit: Array,
         rng: np.random.Generator,
     ) -> Array:
-        """Return independent draws of coefficients, (draws, size), with the unit of each draw, (draws,)."""
+        """Return independent draws of coefficients, (draws, size), with the unit of each draw, (draws,).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import Horseshoe
+        >>> prior, rng = Horseshoe(n_nonzero=1), np.random.default_rng(0)
+        >>> prior.drawn_given(prior.check("coef_prior", 3), (1000, 3), np.full(1000, 0.1), rng).shape
+        (1000, 3)
+        """
 
     @abstractmethod
     def variables(self, name: str, parameters: Mapping[str, Any], unit: Any, dims: str) -> Any:
-        """Return the coefficients as a variable of the PyMC model in hand, their scales beside them."""
+        """Return the coefficients as a variable of the PyMC model in hand, their scales beside them.
+
+        Examples
+        --------
+        >>> import pymc as pm
+        >>> from bayes_sklearn import Horseshoe
+        >>> prior = Horseshoe(n_nonzero=1)
+        >>> with pm.Model(coords={"feature": ["a", "b", "c"]}) as model:
+        ...     coef = prior.variables("coef", prior.check("coef_prior", 3), 0.1, "feature")
+        >>> [variable.name for variable in model.free_RVs]
+        ['coef_local_scale', 'coef_global_scale', 'coef_slab_variance', 'coef_unscaled']
+        """
 
 
 class MixtureTerms(NamedTuple):
-    """A point in the space of a mixture's scales, in PyTensor."""
+    """A point in the space of a mixture's scales, in PyTensor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import Horseshoe
+    >>> prior = Horseshoe(n_nonzero=1)
+    >>> sorted(prior.scales(np.zeros(5), prior.check("coef_prior", 3), 0.1).named)
+    ['global_scale', 'local_scale', 'slab_variance']
+    """
 
     log_density: Any
     """Of the coordinates, ()."""
@@ -263,7 +311,14 @@ class LogVariances(NamedTuple):
 
 
 class ScalePrior(Prior, ABC):
-    """A prior for a positive number, such as the noise scale."""
+    """A prior for a positive number, such as the noise scale.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import HalfStudentT
+    >>> HalfStudentT(nu=3.0).vanishes_at_zero
+    False
+    """
 
     _single = True
     scale_distribution: ClassVar[str | None] = None
@@ -275,15 +330,37 @@ class ScalePrior(Prior, ABC):
 
     @abstractmethod
     def log_density(self, scale: Array) -> Array:
-        """Return the normalised log density at positive scales."""
+        """Return the normalised log density at positive scales.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import HalfNormal
+        >>> HalfNormal(sigma=2.0).log_density(np.array([0.0, 2.0])).round(2)
+        array([-0.92, -1.42])
+        """
 
     def tail(self) -> float:
-        """Return the power of the scale with which the density falls in its upper tail."""
+        """Return the power of the scale with which the density falls in its upper tail.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import HalfNormal, HalfStudentT
+        >>> HalfStudentT(nu=3.0).tail(), HalfNormal().tail()
+        (4.0, inf)
+        """
         return self.tail_power
 
 
 class UnitPrior(Prior, ABC):
-    """A prior for a number between 0 and 1, such as an intraclass correlation."""
+    """A prior for a number between 0 and 1, such as an intraclass correlation.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.priors import Beta, UnitPrior
+    >>> isinstance(Beta(2.0, 5.0), UnitPrior)
+    True
+    """
 
     _single = True
     _vague = "Beta(1, 1)"
@@ -292,13 +369,28 @@ class UnitPrior(Prior, ABC):
 
     @abstractmethod
     def log_density(self, share: Array) -> Array:
-        """Return the normalised log density at numbers between 0 and 1."""
+        """Return the normalised log density at numbers between 0 and 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import Beta
+        >>> Beta(2.0, 5.0).log_density(np.array([0.2, 0.8])).round(2)
+        array([ 0.9 , -3.26])
+        """
 
 
 class Flat(CoefficientPrior, ScalePrior):
     """Constant (improper) density, for coefficients, the intercept or the noise scale.
 
     A fit whose posterior would be improper under it is refused, and no marginal likelihood is given.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, Flat
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+    >>> BayesianErrorsInVariablesRegressor(coef_prior=Flat()).fit(X, y).coef_.round(2)  # that of least squares
+    array([1.94])
     """
 
     distribution = "Flat"
@@ -316,100 +408,3 @@ class Flat(CoefficientPrior, ScalePrior):
 
     def log_density(self, scale: Array) -> Array:
         return np.zeros_like(scale)
-
-
-class Mixture(BaseEstimator):
-    """A mixture of normal distributions, for true features that are skewed or lie in clusters.
-
-    Given the exact features z and a component c, the true features are Normal(mu_c + Gamma z, T_c): the components
-    have means and covariances of their own, and the dependence on z is common.
-
-    Parameters
-    ----------
-    n_components : int, default=None
-        How many components; None: as many, up to five, as the data speak for, by the marginal likelihood. One is the
-        normal distribution.
-
-    Examples
-    --------
-    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, Mixture
-    >>> model = BayesianErrorsInVariablesRegressor(x_distribution=Mixture(n_components=2))
-    """
-
-    def __init__(self, n_components: int | None = None):
-        self.n_components = n_components
-
-
-def resolve_components(x_distribution: object) -> int | None:
-    """Return the number of components that the estimator's `x_distribution` asks for; None: to be chosen.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Naming the parameter.
-    """
-    if isinstance(x_distribution, str):
-        if x_distribution in ("normal", "mixture"):
-            return 1 if x_distribution == "normal" else None
-        raise ValueError(
-            f"x_distribution must be 'normal', 'mixture' or a Mixture(n_components=...), got {shown(x_distribution)}."
-        )
-    if not isinstance(x_distribution, Mixture):
-        raise TypeError(
-            f"x_distribution must be 'normal', 'mixture' or a Mixture(n_components=...), got {shown(x_distribution)}."
-        )
-    count = x_distribution.n_components
-    if count is None:
-        return None
-    if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
-        raise ValueError(
-            f"x_distribution: n_components must be a whole number from 1, or None for a choice, got {shown(count)}."
-        )
-    return int(count)
-
-
-class Outliers(Parametrized):
-    """Errors of features some of which are larger than stated: each reading may be wild, independently of the others.
-
-    A reading is wild with a probability that is learned, and the standard deviation of its error is then the one
-    stated times a factor that is learned, too: both are common to all features with errors.
-
-    Parameters
-    ----------
-    share_prior : UnitPrior, default=None
-        Of the probability; None is ``Beta(1, 10)``, a tenth at the most likely: where most readings are wild, errors
-        are just larger than stated.
-    factor_prior : ScalePrior, default=None
-        Of what the factor exceeds 2 by; None is ``HalfStudentT(nu=3, sigma=6)``: the factor's median is 6.6, and one
-        of a hundred is no wonder.
-
-    Examples
-    --------
-    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, Beta, Outliers
-    >>> model = BayesianErrorsInVariablesRegressor(x_error_distribution=Outliers(share_prior=Beta(1, 50)))
-    """
-
-    def __init__(self, share_prior: UnitPrior | None = None, factor_prior: ScalePrior | None = None):
-        self.share_prior = share_prior
-        self.factor_prior = factor_prior
-
-
-def resolve_outliers(x_error_distribution: object) -> Outliers | None:
-    """Return what the estimator's `x_error_distribution` says of wild readings; None: there are none.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Naming the parameter.
-    """
-    if isinstance(x_error_distribution, Outliers):
-        return x_error_distribution
-    said = (
-        "x_error_distribution must be 'normal', 'outliers' or an Outliers(share_prior=..., factor_prior=...), got"
-        f" {shown(x_error_distribution)}."
-    )
-    if not isinstance(x_error_distribution, str):
-        raise TypeError(said)
-    if x_error_distribution not in ("normal", "outliers"):
-        raise ValueError(said)
-    return Outliers() if x_error_distribution == "outliers" else None

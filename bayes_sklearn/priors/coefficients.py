@@ -164,6 +164,12 @@ class StudentT(CoefficientPrior):
         Location.
     sigma : float, array of shape (n_features,) or ScalePrior, default=1.0
         Scale, positive; a prior: one for all coefficients, which is learned.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import StudentT
+    >>> StudentT(nu=3.0, sigma=0.5).central_interval("coef_prior", 1, coverage=0.95)[1].round(2)
+    array([1.59])
     """
 
     _positive = ("nu", "sigma")
@@ -215,6 +221,14 @@ class Laplace(CoefficientPrior):
         Location.
     b : float, array of shape (n_features,) or ScalePrior, default=1.0
         Scale, positive: the mean distance from `mu`. A prior: one for all coefficients, which is learned.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import HalfCauchy, Laplace
+    >>> Laplace(b=0.5).central_interval("coef_prior", 1, coverage=0.95)[1].round(2)
+    array([1.5])
+    >>> Laplace(b=HalfCauchy())  # whose scale is learned
+    Laplace(b=HalfCauchy())
     """
 
     _positive = ("b",)
@@ -262,6 +276,12 @@ class Horseshoe(ScaleMixture):
         Scale of the coefficients that matter, positive.
     slab_nu : float, default=4.0
         Degrees of freedom of their Student's t distribution, positive.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, Horseshoe
+    >>> BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(n_nonzero=3))  # of 20 features, say
+    BayesianErrorsInVariablesRegressor(coef_prior=Horseshoe(n_nonzero=3))
     """
 
     _positive = ("n_nonzero", "slab_nu", "slab_sigma")

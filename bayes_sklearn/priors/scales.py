@@ -38,6 +38,13 @@ class HalfNormal(ScalePrior):
     ----------
     sigma : float, default=1.0
         Standard deviation of the normal distribution before folding, positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import HalfNormal
+    >>> np.exp(HalfNormal(sigma=2.0).log_density(np.array([0.0, 2.0]))).round(2)
+    array([0.4 , 0.24])
     """
 
     _positive = ("sigma",)
@@ -64,6 +71,13 @@ class HalfStudentT(ScalePrior):
         Degrees of freedom, positive.
     sigma : float, default=1.0
         Scale, positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import HalfStudentT
+    >>> np.exp(HalfStudentT(nu=3.0, sigma=2.0).log_density(np.array([0.0, 2.0]))).round(2)
+    array([0.37, 0.21])
     """
 
     _positive = ("nu", "sigma")
@@ -94,6 +108,13 @@ class HalfCauchy(ScalePrior):
     ----------
     beta : float, default=1.0
         Scale, positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import HalfCauchy
+    >>> np.exp(HalfCauchy(beta=2.0).log_density(np.array([0.0, 2.0]))).round(2)
+    array([0.32, 0.16])
     """
 
     _positive = ("beta",)
@@ -152,6 +173,14 @@ class ScatterPrior(ScalePrior):
     ----------
     beta : float, default=1.0
         Size of the known errors, positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.priors import ScatterPrior
+    >>> prior = ScatterPrior(beta=0.5)
+    >>> np.exp(prior.log_density(np.array([0.001, 0.5]))).round(2), prior.negligible
+    (array([61.85,  0.32]), 0.005)
     """
 
     _positive = ("beta",)
@@ -187,6 +216,13 @@ class Exponential(ScalePrior):
     ----------
     lam : float, default=1.0
         Rate, the inverse of the mean; positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import Exponential
+    >>> np.exp(Exponential(lam=0.5).log_density(np.array([0.0, 2.0]))).round(2)
+    array([0.5 , 0.18])
     """
 
     _positive = ("lam",)
@@ -213,6 +249,13 @@ class InverseGamma(ScalePrior):
         Shape, positive.
     beta : float, default=1.0
         Scale, positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import InverseGamma
+    >>> np.exp(InverseGamma(alpha=2.0, beta=1.0).log_density(np.array([0.5, 2.0]))).round(2)
+    array([1.08, 0.08])
     """
 
     _positive = ("alpha", "beta")
@@ -245,6 +288,13 @@ class Gamma(ScalePrior):
         Shape, positive.
     beta : float, default=0.1
         Rate, positive: the mean is alpha / beta.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import Gamma
+    >>> np.exp(Gamma(alpha=2.0, beta=0.1).log_density(np.array([10.0, 30.0]))).round(3)
+    array([0.037, 0.015])
     """
 
     _positive = ("alpha", "beta")
@@ -272,6 +322,13 @@ class Beta(UnitPrior):
     ----------
     alpha, beta : float, default=1.0
         Shapes, positive: the mean is alpha / (alpha + beta).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import Beta
+    >>> np.exp(Beta(alpha=2.0, beta=5.0).log_density(np.array([0.2, 0.8]))).round(2)
+    array([2.46, 0.04])
     """
 
     _positive = ("alpha", "beta")

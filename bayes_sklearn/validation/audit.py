@@ -84,6 +84,18 @@ class ErrorAudit:
         Whether the rows are others than those of fit.
     false_alarm_rate : float
         Probability of a verdict other than "about right" where the stated errors and the line are right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, audit_errors
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.linspace(0.0, 10.0, 200)[:, None]
+    >>> y = 2.0 * X[:, 0] + rng.normal(scale=0.6, size=200)  # twice the error that is stated
+    >>> model = BayesianErrorsInVariablesRegressor(noise="scaled").fit(X, y, y_err=0.3)
+    >>> audit = audit_errors(model, X, y, y_err=0.3)
+    >>> audit.verdict, round(audit.factor[0], 1)
+    ('too small', 1.9)
     """
 
     verdict: Verdict
@@ -113,7 +125,17 @@ class ErrorAudit:
         return float(np.sqrt(self.dispersion)), float(np.sqrt(lower)), float(np.sqrt(upper))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the dispersion of all rows and by deciles as a data frame, one line a group."""
+        """Return the dispersion of all rows and by deciles as a data frame, one line a group.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, audit_errors
+        >>> from bayes_sklearn.datasets import load_seeds
+        >>> X, y = load_seeds(return_X_y=True)
+        >>> model = BayesianErrorsInVariablesRegressor().fit(X, y)
+        >>> audit_errors(model, X, y).to_frame().columns[:5].tolist()
+        ['by', 'low', 'high', 'n_rows', 'dispersion']
+        """
         import pandas as pd
 
         lines = [

@@ -67,6 +67,17 @@ class SimulationBasedCalibration:
         The engines that ran, and how often.
     notes : tuple of str
         What the simulation takes as known or draws otherwise than the model states it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+    >>> from bayes_sklearn.validation import simulation_based_calibration
+    >>> X = np.linspace(-1.0, 1.0, 12)[:, None]
+    >>> model = BayesianErrorsInVariablesRegressor(noise="known")
+    >>> found = simulation_based_calibration(model, X, y_err=0.3, n_simulations=20, random_state=0)
+    >>> found.ranks.shape, found.engines
+    ((20, 4), {'exact': 20})
     """
 
     ranks: pd.DataFrame
@@ -84,6 +95,17 @@ class SimulationBasedCalibration:
 
         A mean above 0.5 says that posteriors lie too low; intervals that hold the truth less often than they claim,
         that posteriors are too narrow. The columns ``coverage_50%`` and ``coverage_90%`` are shares of simulations.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> from bayes_sklearn.validation import simulation_based_calibration
+        >>> X = np.linspace(-1.0, 1.0, 12)[:, None]
+        >>> model = BayesianErrorsInVariablesRegressor(noise="known")
+        >>> found = simulation_based_calibration(model, X, y_err=0.3, n_simulations=20, random_state=0)
+        >>> found.to_frame().columns.tolist()
+        ['p_value', 'mean_rank', 'coverage_50%', 'coverage_90%']
         """
         coverages = (0.5, 0.9)
         import pandas as pd

@@ -38,6 +38,18 @@ class Dispersion:
         Of the dispersion.
     lower, upper : ndarray of shape (k,)
         Limits of its 95% confidence interval.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, audit_errors
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.linspace(0.0, 10.0, 200)[:, None]
+    >>> y = 2.0 * X[:, 0] + rng.normal(scale=0.6, size=200)  # twice the error that is stated
+    >>> model = BayesianErrorsInVariablesRegressor(noise="scaled").fit(X, y, y_err=0.3)
+    >>> audit = audit_errors(model, X, y, y_err=0.3)
+    >>> audit.by["prediction"].value.round(1)
+    array([3.3, 2. , 4.6, 5.3, 3.6, 3.4, 4.4, 3.3, 4. , 3.3])
     """
 
     low: Array

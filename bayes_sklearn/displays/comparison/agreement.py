@@ -43,6 +43,15 @@ class BlandAltmanDisplay(Display):
         After `plot`: mean difference and limits.
     bands_ : list of artists
         After `plot`: their intervals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import BlandAltmanDisplay
+    >>> limits = np.array([[0.3, 0.1, 0.5], [-0.1, -0.7, 0.1], [0.6, 0.5, 1.2]])
+    >>> display = BlandAltmanDisplay(np.array([4.2, 5.0]), np.array([0.3, 0.0]), limits, names=("serum", "plasma"))
+    >>> display.plot().ax_.get_ylabel()
+    'plasma - serum'
     """
 
     def __init__(

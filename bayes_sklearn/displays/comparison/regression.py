@@ -51,6 +51,16 @@ class MethodComparisonDisplay(Display):
         After `plot`: its band.
     identity_ : Line2D
         After `plot`: where both methods agree.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.displays import MethodComparisonDisplay
+    >>> x, y = np.array([4.1, 5.0, 6.2]), np.array([4.4, 5.0, 6.5])
+    >>> band = np.column_stack([x, x + 0.4])
+    >>> display = MethodComparisonDisplay(x, y, x, x + 0.2, band, names=("serum", "plasma"))
+    >>> display.plot().ax_.get_ylabel()
+    'plasma'
     """
 
     def __init__(

@@ -48,6 +48,14 @@ class Display(ABC):
         Returns
         -------
         self
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn.displays import PITDisplay
+        >>> display = PITDisplay(np.linspace(0.01, 0.99, 50)).plot()
+        >>> display.ax_.get_ylabel()
+        'number of measurements'
         """
 
     def _open(self, ax: Axes | None, size: tuple[float, float] = (6.0, 4.8)) -> Any:

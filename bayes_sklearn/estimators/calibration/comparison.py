@@ -172,6 +172,14 @@ class MethodComparison:
         Of the intervals.
     names : tuple of str
         The methods'.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import compare_methods
+    >>> serum, plasma = [4.1, 5.0, 6.2, 7.1, 8.3, 9.0], [4.4, 5.0, 6.5, 7.2, 8.8, 9.4]
+    >>> comparison = compare_methods(serum, plasma, x_err=0.2, y_err=0.2, names=("serum", "plasma"))
+    >>> len(comparison), comparison.names
+    (6, ('serum', 'plasma'))
     """
 
     def __init__(
@@ -209,6 +217,14 @@ class MethodComparison:
             Rows for the intercept (at x = 0) and the slope; columns median, its limits, ``neutral``, what
             both are where the methods agree, and ``above``, the probability of being larger. Where errors are
             relative, also rows for x's and y's (root mean square) standard errors.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import compare_methods
+        >>> serum, plasma = [4.1, 5.0, 6.2, 7.1, 8.3, 9.0], [4.4, 5.0, 6.5, 7.2, 8.8, 9.4]
+        >>> comparison = compare_methods(serum, plasma, x_err=0.2, y_err=0.2, random_state=0)
+        >>> comparison.to_frame()["median"].round(1).to_dict()
+        {'intercept': -0.1, 'slope': 1.1}
         """
         import pandas as pd
 
@@ -246,6 +262,14 @@ class MethodComparison:
         pandas.DataFrame
             A row for each level; columns ``bias`` (its median), its limits, the same in per cent of the level
             (NaN at 0), and ``above``, the probability that it is positive.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import compare_methods
+        >>> serum, plasma = [4.1, 5.0, 6.2, 7.1, 8.3, 9.0], [4.4, 5.0, 6.5, 7.2, 8.8, 9.4]
+        >>> comparison = compare_methods(serum, plasma, x_err=0.2, y_err=0.2, random_state=0)
+        >>> comparison.bias([5.0, 8.0])["bias"].round(1).tolist()
+        [0.2, 0.4]
         """
         import pandas as pd
 
@@ -274,6 +298,17 @@ class MethodComparison:
             these are exact (Carkeet 2015, Optometry and Vision Science 92:e71-e80). With replicates, limits are of
             single readings, too: what scatter their means have lost is added (Bland & Altman 1986). In
             ``attrs["std"]`` the standard deviation of differences.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import compare_methods
+        >>> serum, plasma = [4.1, 5.0, 6.2, 7.1, 8.3, 9.0], [4.4, 5.0, 6.5, 7.2, 8.8, 9.4]
+        >>> comparison = compare_methods(serum, plasma, x_err=0.2, y_err=0.2, random_state=0)
+        >>> comparison.limits_of_agreement().round(1)
+                         estimate  lower_95%  upper_95%
+        mean_difference       0.3        0.1        0.5
+        lower_limit          -0.1       -0.7        0.1
+        upper_limit           0.6        0.5        1.2
         """
         import pandas as pd
 
@@ -313,6 +348,15 @@ class MethodComparison:
         -------
         NormalMixture
             Of l distributions; its functions take an array of shape (l,).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import compare_methods
+        >>> serum, plasma = [4.1, 5.0, 6.2, 7.1, 8.3, 9.0], [4.4, 5.0, 6.5, 7.2, 8.8, 9.4]
+        >>> comparison = compare_methods(serum, plasma, x_err=0.2, y_err=0.2, random_state=0)
+        >>> comparison.line([6.0, 8.0]).quantile(np.array([0.5, 0.5])).round(1)
+        array([6.2, 8.4])
         """
         at = _checked_levels(levels)
         return self._mixture(np.column_stack([np.ones(len(at)), at - self._posterior.center[0]]))

@@ -15,7 +15,17 @@ __all__ = ["DetectionLimits", "detection_limits"]
 
 
 class DetectionLimits(NamedTuple):
-    """Limits of a calibrated measurement, as `detection_limits` defines them."""
+    """Limits of a calibrated measurement, as `detection_limits` defines them.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, detection_limits
+    >>> dose, reading = [[0.0], [1.0], [2.0], [4.0], [8.0]], [3.0, 5.1, 6.9, 11.0, 19.0]
+    >>> model = BayesianErrorsInVariablesRegressor(noise="known").fit(dose, reading, y_err=0.2)
+    >>> limits = detection_limits(model, y_err=0.2)
+    >>> round(limits.decision, 1), round(limits.quantification, 1)
+    (3.4, 1.1)
+    """
 
     decision: float
     """In the target's unit: readings beyond are of no blank."""

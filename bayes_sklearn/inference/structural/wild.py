@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ...likelihoods.parameters import Auxiliary, FoldedOdds, Log, given_prior
 from ...measurements.messages import shown
-from ...priors.base import Outliers, ScalePrior, UnitPrior
+from ...priors.base import ScalePrior, UnitPrior
 from ...priors.scales import Beta, HalfStudentT
+from ...priors.true_features import Outliers
 from .rows import upper
 
 Array = NDArray[np.float64]

@@ -62,6 +62,14 @@ class VarianceFunction:
             raise ValueError("VarianceFunction: give constant, relative or poisson; all are 0.")
 
     def standard_error(self, square: Array) -> Array:
-        """Return the standard errors of values of which the mean square is known, of that shape."""
+        """Return the standard errors of values of which the mean square is known, of that shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn import VarianceFunction
+        >>> VarianceFunction(constant=0.3, relative=0.04).standard_error(np.square([0.0, 10.0]))
+        array([0.3, 0.5])
+        """
         variance = self.constant**2 + self.poisson * np.sqrt(square) + self.relative**2 * square
         return np.asarray(np.sqrt(variance))

@@ -70,6 +70,15 @@ class InversePredictive(PredictiveDistribution):
     """Distribution of the feature behind the readings of n samples: what `inverse_predict` returns.
 
     Its methods are those of `PredictiveDistribution`, of the feature in the place of the target.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+    >>> dose, reading = [[0.0], [1.0], [2.0], [4.0], [8.0]], [0.1, 2.1, 3.9, 8.1, 15.9]
+    >>> model = BayesianErrorsInVariablesRegressor().fit(dose, reading, y_err=0.1)
+    >>> found = model.inverse_predict([5.0, 12.0], y_err=0.1)
+    >>> found.mean().round(1), found.std().round(1)
+    (array([2.5, 6. ]), array([0.1, 0.1]))
     """
 
     def __init__(self, found: Tabulated, seed: int, name: str, index: Any = None):
@@ -86,7 +95,16 @@ class InversePredictive(PredictiveDistribution):
         return self._found.expected(lambda x: np.square(x - mean))
 
     def mode(self) -> Array:
-        """Return where the densities are highest, (n,), to a fifth of the width of the peaks."""
+        """Return where the densities are highest, (n,), to a fifth of the width of the peaks.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> dose, reading = [[0.0], [1.0], [2.0], [4.0], [8.0]], [0.1, 2.1, 3.9, 8.1, 15.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(dose, reading, y_err=0.1)
+        >>> model.inverse_predict([5.0, 12.0], y_err=0.1).mode().round(1)
+        array([2.5, 6. ])
+        """
         return self._found.mode
 
     def covariance(self) -> Array:
@@ -108,16 +126,49 @@ class InversePredictive(PredictiveDistribution):
             Of the equal-tailed interval.
         variance_parts : bool, default=False
             There are none: the distribution is no sum.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> dose, reading = [[0.0], [1.0], [2.0], [4.0], [8.0]], [0.1, 2.1, 3.9, 8.1, 15.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(dose, reading, y_err=0.1)
+        >>> model.inverse_predict([5.0, 12.0], y_err=0.1).to_frame(0.9).round(1)
+            x0  std  lower_90%  upper_90%
+        0  2.5  0.1        2.4        2.6
+        1  6.0  0.1        5.9        6.2
         """
         check_coverage(coverage)
         return super().to_frame(coverage).rename(columns={"y_pred": self._name})
 
     def learned(self, prior: Prior) -> Array:
-        """Return what readings say beyond a prior, (n,): the Kullback-Leibler divergence from it, in nats."""
+        """Return what readings say beyond a prior, (n,): the Kullback-Leibler divergence from it, in nats.
+
+        Examples
+        --------
+        >>> from scipy import stats
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> dose, reading = [[0.0], [1.0], [2.0], [4.0], [8.0]], [0.1, 2.1, 3.9, 8.1, 15.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(dose, reading, y_err=0.1)
+        >>> before = stats.uniform(0.0, 10.0)
+        >>> model.inverse_predict([5.0], y_err=0.1, prior=before).learned(before).round(1)
+        array([3.5])
+        """
         return self._found.divergence(lambda x: np.asarray(prior.logpdf(x)))
 
     def evidence(self, other: Prior, prior: Prior) -> Array:
-        """Return by how much, (n,) in nats, another prior explains readings better, where both see them."""
+        """Return by how much, (n,) in nats, another prior explains readings better, where both see them.
+
+        Examples
+        --------
+        >>> from scipy import stats
+        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
+        >>> dose, reading = [[0.0], [1.0], [2.0], [4.0], [8.0]], [0.1, 2.1, 3.9, 8.1, 15.9]
+        >>> model = BayesianErrorsInVariablesRegressor().fit(dose, reading, y_err=0.1)
+        >>> before, higher = stats.uniform(0.0, 10.0), stats.norm(9.0, 2.0)
+        >>> found = model.inverse_predict([5.0, 16.0], y_err=0.1, prior=before)
+        >>> found.evidence(higher, before).round(1)  # the second reading speaks for it
+        array([-4.6,  0.6])
+        """
 
         def ratio(x: Array) -> Array:
             with np.errstate(over="ignore"):
