@@ -135,7 +135,7 @@ class BayesianErrorsInVariablesRegressor(
         integrated over: of replicates the pooled ones (`ReplicateMean`). A dict: by feature. None: they are known.
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of root
-        mean square 1; of features alone where y is a share. Attributes and predictions are on the data's scale.
+        mean square 1; of features alone where y is a share. All attributes are on the data's own scale.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "hmc", "nuts"}, default="auto"
