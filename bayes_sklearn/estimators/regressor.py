@@ -134,8 +134,8 @@ class BayesianErrorsInVariablesRegressor(
         Degrees of freedom with which errors of features are known, up to a factor for each feature that is
         integrated over: of replicates the pooled ones (`ReplicateMean`). A dict: by feature. None: they are known.
     standardize : bool, default=True
-        Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of root
-        mean square 1; of features alone where y is a share. All attributes are on the data's own scale.
+        Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
+        root mean square 1; of features alone where y is a share. All that is reported is on the data's own scale.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "hmc", "nuts"}, default="auto"
