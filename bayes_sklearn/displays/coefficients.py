@@ -90,6 +90,11 @@ class CoefficientDisplay(Display):
         coverage : float, default=0.95
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        CoefficientDisplay
+            Drawn.
+
         Raises
         ------
         TypeError

@@ -165,6 +165,11 @@ class RegressionLineDisplay(Display):
             At how many values the line is computed.
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        RegressionLineDisplay
+            Drawn.
+
         Raises
         ------
         ValueError

@@ -113,6 +113,21 @@ def with_examples() -> dict[str, Any]:
 EXAMPLES = with_examples()
 
 
+def test_docstrings_say_what_arguments_are_and_what_comes_back() -> None:
+    """Of those with a table of arguments: others say all in a sentence."""
+    told = 0
+    for name, value in EXAMPLES.items():
+        text = inspect.cleandoc(value.__doc__)
+        if inspect.isfunction(value) and "\nParameters\n---" in text:
+            assert "\nReturns\n---" in text or text.startswith("Return "), name
+            arguments = set(inspect.signature(value).parameters) - {"self", "cls"}
+            assert {argument for argument in arguments if not re.search(rf"\b{argument}\b", text)} == set(), (
+                name
+            )
+            told += 1
+    assert told > 60
+
+
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_examples_give_the_output_shown(name: str, closed_figures: Callable[[], None]) -> None:
     value = EXAMPLES[name]
