@@ -72,6 +72,16 @@ class AuditDisplay(Display):
         **audit_params
             What else `audit_errors` takes: ``y_err``, ``X_err``, ``held_out``, ...
 
+        Returns
+        -------
+        AuditDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
         Examples
         --------
         >>> import numpy as np

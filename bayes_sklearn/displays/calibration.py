@@ -96,6 +96,16 @@ class _OfPIT(Display):
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
 
+        Returns
+        -------
+        CalibrationDisplay or PITDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
@@ -128,6 +138,16 @@ class _OfPIT(Display):
         sample_weight : array-like of shape (n,), optional
             How often each row counts.
         ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        CalibrationDisplay or PITDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
 
         Examples
         --------

@@ -100,6 +100,11 @@ class CoefficientDisplay(Display):
             False: they are drawn per unit of each feature, as in `summary()`.
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        CoefficientDisplay
+            Drawn.
+
         Raises
         ------
         TypeError

@@ -129,6 +129,11 @@ class ForestDisplay(Display):
         coverage : float, default=0.95
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        ForestDisplay
+            Drawn.
+
         Raises
         ------
         TypeError

@@ -120,6 +120,11 @@ class InverseDisplay(Display):
             At how many values of the feature the line is computed.
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        InverseDisplay
+            Drawn.
+
         Raises
         ------
         ValueError, TypeError

@@ -178,6 +178,11 @@ class RegressionLineDisplay(Display):
             As for `plot`.
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        RegressionLineDisplay
+            Drawn.
+
         Raises
         ------
         ValueError

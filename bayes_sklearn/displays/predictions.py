@@ -135,6 +135,16 @@ class PredictionDisplay(Display):
         **predict_params
             ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
 
+        Returns
+        -------
+        PredictionDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
@@ -180,6 +190,16 @@ class PredictionDisplay(Display):
             Standard errors of the measurements, for their bars.
         coverage, kind, subsample, random_state, ax
             As for `from_estimator`.
+
+        Returns
+        -------
+        PredictionDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
 
         Examples
         --------

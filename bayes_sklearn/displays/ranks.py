@@ -101,6 +101,16 @@ class RankDisplay(Display):
         **simulation_params
             What else that takes: ``counts``, ``y_err``, ``X_err``, ``n_simulations``, ``random_state``, ...
 
+        Returns
+        -------
+        RankDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
         Examples
         --------
         >>> import numpy as np

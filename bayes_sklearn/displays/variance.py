@@ -100,6 +100,16 @@ class VarianceDisplay(Display):
         **predict_params
             ``counts``, ``y_err``, ``X_err``, ``X_cov``, ``exposure``, as for `predictive_distribution`.
 
+        Returns
+        -------
+        VarianceDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
@@ -133,6 +143,16 @@ class VarianceDisplay(Display):
         y_pred : PredictiveDistribution
         sample_weight, by, by_name, kind, share, ax
             As for `from_estimator`.
+
+        Returns
+        -------
+        VarianceDisplay
+            Drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
 
         Examples
         --------

@@ -312,7 +312,7 @@ class StreamingMixin:
         >>> import numpy as np
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
         >>> X, y = np.arange(6.0)[:, None], np.array([0.1, 0.9, 2.2, 2.8, 4.1, 5.0])
-        >>> model = BayesianErrorsInVariablesRegressor()
+        >>> model = BayesianErrorsInVariablesRegressor(noise="scaled")
         >>> for rows in (slice(0, 2), slice(2, 3), slice(3, 6)):
         ...     model = model.partial_fit(X[rows], y[rows], y_err=0.1)
         >>> bool(np.isclose(model.coef_[0], model.fit(X, y, y_err=0.1).coef_[0], rtol=1e-12))

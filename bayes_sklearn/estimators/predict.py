@@ -166,6 +166,11 @@ class PredictionMixin:
         PredictiveDistribution
             With ``mean() std() var() pdf logpdf cdf ppf interval sample crps to_frame`` and ``variance_parts``.
 
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
@@ -210,6 +215,11 @@ class PredictionMixin:
         ndarray of shape (n, 2)
             Lower and upper limits.
 
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
+
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
@@ -238,6 +248,11 @@ class PredictionMixin:
         Returns
         -------
         ndarray of shape (n, q)
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
 
         Examples
         --------
@@ -342,6 +357,11 @@ class PredictionMixin:
         Returns
         -------
         ndarray of shape (n, n_samples)
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument.
 
         Examples
         --------

@@ -46,12 +46,10 @@ class BayesianErrorsInVariablesRegressor(
 ):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
-    The target is Normal about a line, with a standard error a row that is known (``y_err``), follows from the
-    count behind a share (``sample_weight`` or ``count_column``), or is not known at all. How large coefficients are
-    is learned by default. Under this prior, and under Normal ones, the posterior is integrated without sampling, in
-    milliseconds. Priors may be others; features may have known errors, too (``X_err``); and ``likelihood`` may say
-    that noise has heavy tails or that the target is a share of counted trials: the posterior is then found by
-    importance sampling, where that can be trusted, else by NUTS, through PyMC.
+    The target is Normal about a line, with a standard error for each row that is known (``y_err``), follows from a
+    count behind a share (``sample_weight``, ``count_column``), or is not known. The prior's scale is learned, and the
+    posterior integrated without sampling, in milliseconds. Features may have known errors, too (``X_err``); under
+    those, other priors and other likelihoods importance sampling finds the posterior, or, failing that, NUTS (PyMC).
 
     Parameters
     ----------
@@ -99,12 +97,9 @@ class BayesianErrorsInVariablesRegressor(
     count_column : str or int, default=None
         Column of X that holds the counts behind the shares; it is split and scored with its rows and is no
         feature. A count of 0 leaves a row out of the fit; in new rows it says that the count is not known.
-    y_err_column : str or int, default=None
-        Column of X that holds the target's standard errors, likewise.
-    exposure_column : str or int, default=None
-        Column of X that holds what events were counted over, likewise.
-    y_censored_column : str or int, default=None
-        Column of X that says on which side of y its value lies, as ``y_censored`` of `fit` does, likewise.
+    y_err_column, exposure_column, y_censored_column : str or int, default=None
+        Columns of X that hold, likewise, the target's standard errors, what events were counted over, and on which
+        side of y its value lies, as ``y_censored`` of `fit` says it.
     error_columns : dict or str, default=None
         Columns of X that hold the features' standard errors, likewise: a dict of feature to column, or what the
         columns' names end with (``"_err"`` pairs ``dose_err`` with ``dose``). A dict may name columns of
@@ -140,8 +135,7 @@ class BayesianErrorsInVariablesRegressor(
         integrated over: of replicates the pooled ones (`ReplicateMean`). A dict: by feature. None: they are known.
     standardize : bool, default=True
         Whether priors are on features and target of mean 0 and standard deviation 1, or, without an intercept, of
-        root mean square 1; of features alone where y is a share of trials. All attributes and predictions are on the
-        data's own scale, either way.
+        root mean square 1; of features alone where y is a share. All that is reported is on the data's own scale.
     fit_intercept : bool, default=True
         Whether the line has an intercept.
     inference : {"auto", "exact", "importance", "hmc", "nuts"}, default="auto"
@@ -149,10 +143,8 @@ class BayesianErrorsInVariablesRegressor(
         scales learned or not, and draws nothing. "importance" takes errors of features, other likelihoods and priors
         (not Horseshoe), without groups. "hmc" is for Horseshoe, up to 50 features, in NumPy. "nuts" takes nearly all.
         "auto" is the first of them that can take the model and trusts its answer; ``inference_`` says which.
-    draws : int, default=1000
-        Draws of each chain that are kept. Exact fits draw only in `to_arviz`.
-    chains : int, default=4
-        Number of chains.
+    draws, chains : int, default=1000 and 4
+        Draws of each chain that are kept, and number of chains. Exact fits draw only in `to_arviz`.
     nuts_kwargs : dict, default=None
         What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
         with errors of features or groups 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler``
@@ -165,10 +157,8 @@ class BayesianErrorsInVariablesRegressor(
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_coefficients,)
-        Posterior means of the coefficients, on the data's scale; of shares, on that of their log odds.
-    coef_std_ : ndarray of shape (n_coefficients,)
-        Their posterior standard deviations.
+    coef_, coef_std_ : ndarray of shape (n_coefficients,)
+        Posterior means and standard deviations of the coefficients, on the data's scale; of shares, on the log odds'.
     coef_names_ : ndarray of shape (n_coefficients,)
         The features they belong to.
     intercept_ : float
@@ -191,7 +181,7 @@ class BayesianErrorsInVariablesRegressor(
         probability of k. A flat prior of the intercept counts as one in the model's units. Absent under flat priors
         of coefficients, with errors of features, and after HMC and NUTS.
     reliability_ : ndarray of shape (n_coefficients,)
-        Share of each measured feature's variance that is the true one's. Absent where no feature has an error.
+        Share of each measured feature's variance that is the true one's. Absent without errors of features.
     outlier_share_, outlier_factor_ : float
         Posterior means of the share of readings that are wild, and of how many times larger than stated their errors
         are. Absent but under ``x_error_distribution="outliers"``.
@@ -221,8 +211,8 @@ class BayesianErrorsInVariablesRegressor(
     >>> from bayes_sklearn.datasets import make_role_modeling
     >>> phones = make_role_modeling(random_state=0)
     >>> model = BayesianErrorsInVariablesRegressor(weight_type="counts")
-    >>> model = model.fit(phones.data, phones.target, sample_weight=phones.counts)
-    >>> mean, std = model.predict(phones.data, return_std=True, counts=phones.counts)
+    >>> model.fit(phones.data, phones.target, sample_weight=phones.counts).coef_.shape
+    (4,)
     """
 
     def __init__(
@@ -373,16 +363,12 @@ class BayesianErrorsInVariablesRegressor(
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
-        >>> X, y, y_err = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8], [0.1, 0.2, 0.2, 0.4]
-        >>> BayesianErrorsInVariablesRegressor().fit(X, y, y_err=y_err).coef_.round(1)
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8]
+        >>> BayesianErrorsInVariablesRegressor().fit(X, y, y_err=[0.1, 0.2, 0.2, 0.4]).coef_.round(1)
         array([2.])
         """
-        of_features = {
-            "X_cov": X_cov,
-            "Xy_cov": Xy_cov,
-            "X_censored": X_censored,
-            "X_err_groups": X_err_groups,
-        }
+        of_features = {"X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
+        of_features |= {"X_err_groups": X_err_groups}
         of_target = {"exposure": exposure, "y_censored": y_censored, "y_upper": y_upper}
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
 

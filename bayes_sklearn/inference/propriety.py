@@ -11,7 +11,7 @@ from scipy.linalg import qr
 from scipy.optimize import linprog
 from sklearn.exceptions import ConvergenceWarning
 
-from ..likelihoods.base import counts
+from ..likelihoods.shares import counts
 from ..measurements.compressed import compress
 from ..measurements.messages import warn
 from .problem import Problem

@@ -1,13 +1,13 @@
 """How measurements scatter about what they measure."""
 
 from .additive import NormalLikelihood, StudentTLikelihood
-from .base import Derivatives, Likelihood, Observations, counts
+from .base import Derivatives, Likelihood, Observations
 from .links import IDENTITY, LOG, LOGIT, Link
 from .noise import Noise
 from .proportions import BetaLikelihood
 from .rates import NegativeBinomialLikelihood, PoissonLikelihood
 from .registry import LIKELIHOODS, resolve_likelihood
-from .shares import BetaBinomialLikelihood, BinomialLikelihood
+from .shares import BetaBinomialLikelihood, BinomialLikelihood, counts
 
 __all__ = [
     "IDENTITY",

@@ -54,12 +54,8 @@ def _with_border(matrix: Array, column: Array, corner: Array, *, first: bool = F
     size = len(matrix)
     answer = np.empty((size + 1, size + 1, len(corner)))
     rest, own = (slice(1, None), 0) if first else (slice(0, size), size)
-    answer[rest, rest], answer[own, rest], answer[rest, own], answer[own, own] = (
-        matrix,
-        column,
-        column,
-        corner,
-    )
+    answer[rest, rest], answer[own, own] = matrix, corner
+    answer[own, rest] = answer[rest, own] = column
     return answer
 
 
@@ -187,7 +183,14 @@ class _Additive(Likelihood):
 
 
 class NormalLikelihood(_Additive):
-    """Normal noise: what all of the closed forms are for."""
+    """Normal noise: what all of the closed forms are for.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, NormalLikelihood
+    >>> BayesianErrorsInVariablesRegressor(likelihood=NormalLikelihood()).fit([[0.0], [1.0]], [0.1, 1.9]).inference_
+    'exact'
+    """
 
     name = "normal"
     takes_more = ", or use likelihood='student_t'"
@@ -256,6 +259,8 @@ class StudentTLikelihood(_Additive):
     >>> from bayes_sklearn.likelihoods import StudentTLikelihood
     >>> StudentTLikelihood(nu=4)
     StudentTLikelihood(nu=4)
+    >>> StudentTLikelihood().nu_prior
+    Gamma()
     """
 
     name = "student_t"
@@ -297,9 +302,8 @@ class StudentTLikelihood(_Additive):
     ) -> tuple[Auxiliary, ...]:
         scale = super().auxiliary(noise, visible, noise_prior, scatter_unit)
         prior = self.nu_prior
-        return (
-            scale if prior is None else (*scale, Auxiliary("nu", prior, Log(self.lower), 10.0 + self.lower))
-        )
+        nu = () if prior is None else (Auxiliary("nu", prior, Log(self.lower), 10.0 + self.lower),)
+        return *scale, *nu
 
     def log_density(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
         nu = self.degrees_of_freedom(values)
@@ -326,7 +330,14 @@ class StudentTLikelihood(_Additive):
         return tails - np.log(2.0)
 
     def degrees_of_freedom(self, values: Mapping[str, Array]) -> Array:
-        """Return nu, shaped as the parameters are."""
+        """Return nu, shaped as the parameters are.
+
+        Examples
+        --------
+        >>> from bayes_sklearn import StudentTLikelihood
+        >>> float(StudentTLikelihood(nu=4).degrees_of_freedom({}))
+        4.0
+        """
         return np.asarray(values.get("nu", self.nu), dtype=np.float64)
 
     def variance(self, mean: Array, values: Mapping[str, Array], data: Observations) -> Array:

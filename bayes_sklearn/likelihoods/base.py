@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,26 @@ from ..priors.base import CoefficientPrior, Flat, ScalePrior
 from ..priors.coefficients import PoweredCorrelation
 from .links import IDENTITY, Link
 from .noise import SCALED, Noise
-from .parameters import Auxiliary
+from .parameters import Auxiliary, Derivatives
+from .special_functions import counts_below
 
-__all__ = ["Derivatives", "Likelihood", "Observations", "counts", "counts_below"]
+__all__ = ["Derivatives", "Likelihood", "Observations"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """What a likelihood sees of the rows."""
+    """What a likelihood sees of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods import Observations, counts
+    >>> shares = Observations(np.array([0.1, 0.5]), trials=np.array([10.0, 4.0]))
+    >>> counts(shares.take(slice(1)))  # successes and failures of the first row
+    (array([1.]), array([9.]))
+    """
 
     y: Array
     """(n,) target, in the model's units."""
@@ -62,40 +72,28 @@ class Observations:
         )
 
 
-def counts(data: Observations) -> tuple[Array, Array]:
-    """Return successes and failures of shares (of rates, counts alone), whole but for what is not rounding."""
-    trials = np.asarray(data.trials, dtype=np.float64)
-    successes = _without_rounding(data.y * trials, trials)
-    return successes, trials - successes
-
-
-def counts_below(limit: Array, trials: Array) -> Array:
-    """Return the most whole counts whose share or rate is not above a limit."""
-    return np.floor(_without_rounding(limit * trials, trials))
-
-
-def _without_rounding(counts: Array, trials: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        whole = np.rint(counts)
-        rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(trials, counts)
-        return np.where(np.abs(counts - whole) <= rounding, whole, counts)
-
-
-class Derivatives(NamedTuple):
-    """Each row's log density at one point and its derivatives in (eta, coordinates of the auxiliary parameters)."""
-
-    value: Array
-    """(n,)"""
-    gradient: Array
-    """(1 + A, n)"""
-    hessian: Array
-    """(1 + A, 1 + A, n)"""
-    curvature: Array
-    """(n,) a positive number to take for minus the second derivative in eta where that is not."""
-
-
 class Likelihood(BaseEstimator, ABC):
-    """How a target is distributed, given the regression line (through a link) and further parameters."""
+    """How a target is distributed, given the regression line (through a link) and further parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import HalfNormal, StudentTLikelihood
+    >>> from bayes_sklearn.likelihoods import Observations
+    >>> noise, rows = StudentTLikelihood(nu=4.0), Observations(np.array([0.0, 2.0]))
+    >>> [parameter.name for parameter in noise.auxiliary(rows.noise, rows.visible, HalfNormal())]
+    ['noise_scale']
+    >>> given = np.array([0.0, 2.0]), {"noise_scale": np.ones(1)}, rows  # linear predictor, parameters, data
+    >>> noise.log_density(*given).round(2), noise.probability_of_less(*given), noise.variance(*given)
+    (array([-0.98, -0.98]), array([0.5, 0.5]), array([2., 2.]))
+    >>> noise.draw(*given, np.random.default_rng(0)).shape, noise.information(*given[1:], share=None).round(2)
+    ((2,), array([0.71]))
+    >>> noise.derivatives(np.array([1.0, 2.0]), np.zeros(1), rows).gradient.round(2)
+    array([[-1.,  0.],
+           [ 0., -1.]])
+    >>> noise.distribution(given[0], {"noise_scale": 1.0, "nu": 4.0}, rows)[0]
+    'StudentT'
+    """
 
     name: ClassVar[str]
     link: ClassVar[Link] = IDENTITY
@@ -191,10 +189,7 @@ class Likelihood(BaseEstimator, ABC):
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
     ) -> Array:
-        """Return a new measurement of each row: arguments and shape as those of `log_density`.
-
-        Of shares, the number of trials is rounded.
-        """
+        """Return a new measurement of each row, shaped as `log_density`; of shares, trials are rounded."""
 
     @abstractmethod
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:

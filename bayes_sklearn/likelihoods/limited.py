@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ..measurements.limits import Limits, Sides
 from ..priors.base import ScalePrior
 from ..priors.scales import HalfNormal
-from .base import Derivatives, Likelihood, Observations, counts_below
+from .base import Derivatives, Likelihood, Observations
 from .noise import Noise
 from .parameters import Auxiliary
+from .special_functions import counts_below
 
 __all__ = ["Censored", "Truncated", "ends_of", "log_between_sides", "selected", "with_limits"]
 

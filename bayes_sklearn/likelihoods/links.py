@@ -15,7 +15,14 @@ Array = NDArray[np.float64]
 
 
 class Link(ABC):
-    """What turns the mean of a target into the linear predictor; none has parameters."""
+    """What turns the mean of a target into the linear predictor; none has parameters.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.likelihoods import IDENTITY, LOG, LOGIT
+    >>> [(link, link.unit, link.is_identity) for link in (IDENTITY, LOG, LOGIT)]
+    [(identity, '', True), (log, 'log', False), (logit, 'log odds', False)]
+    """
 
     name: ClassVar[str]
     unit: ClassVar[str] = ""
@@ -35,23 +42,63 @@ class Link(ABC):
 
     @abstractmethod
     def mean(self, eta: Array) -> Array:
-        """Return the mean at a linear predictor."""
+        """Return the mean at a linear predictor.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn.likelihoods import LOGIT
+        >>> LOGIT.mean(np.array([0.0, 2.0])).round(2)
+        array([0.5 , 0.88])
+        """
 
     @abstractmethod
     def of(self, mean: Array) -> Array:
-        """Return the linear predictor of a mean, infinite at the ends."""
+        """Return the linear predictor of a mean, infinite at the ends.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn.likelihoods import LOG
+        >>> LOG.of(np.array([1.0, 10.0])).round(2)
+        array([0. , 2.3])
+        """
 
     @abstractmethod
     def slope(self, mean: Array) -> Array:
-        """Return the derivative of the mean in the linear predictor, where the mean is this."""
+        """Return the derivative of the mean in the linear predictor, where the mean is this.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn.likelihoods import LOGIT
+        >>> LOGIT.slope(np.array([0.5]))
+        array([0.25])
+        """
 
     def log_slope(self, eta: Array) -> Array:
-        """Return the log of the derivative of the mean in the linear predictor."""
+        """Return the log of the derivative of the mean in the linear predictor.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn.likelihoods import LOGIT
+        >>> LOGIT.log_slope(np.array([0.0])).round(2)
+        array([-1.39])
+        """
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.slope(self.mean(eta))))
 
     def pooled(self, total: Array, weight: Array) -> Array:
-        """Return means of totals by weights, half a count away from every end that they have."""
+        """Return means of totals by weights, half a count away from every end that they have.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bayes_sklearn.likelihoods import LOGIT
+        >>> LOGIT.pooled(np.array([0.0]), np.array([9.0]))  # no success in nine trials
+        array([0.05])
+        """
         if np.isinf(self.lower):
             return total / weight
         return (total + 0.5) / (weight + float(np.isfinite(self.upper)))

@@ -14,7 +14,14 @@ __all__ = ["ADDITIVE", "AUTO", "COMMON", "KNOWN", "NOISES", "SCALED", "Noise"]
 
 @dataclass(frozen=True)
 class Noise:
-    """A kind of noise, (1): its variance is ``multiple**2 * error**2 + scatter**2``."""
+    """A kind of noise, (1): its variance is ``multiple**2 * error**2 + scatter**2``.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.likelihoods.noise import NOISES
+    >>> NOISES["additive"].multiplies, NOISES["additive"].scatters
+    (False, True)
+    """
 
     name: str
     """What the estimator's parameter `noise` calls it."""

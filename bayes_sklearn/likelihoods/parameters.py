@@ -21,6 +21,7 @@ from .special_functions import log_expit
 __all__ = [
     "Auxiliary",
     "Coordinate",
+    "Derivatives",
     "FoldedLog",
     "FoldedOdds",
     "FoldedRoot",
@@ -37,7 +38,18 @@ _TINY = 1e-100
 
 
 class Coordinate(ABC):
-    """How a parameter is given by any real number c, in which its posterior is about normal."""
+    """How a parameter is given by any real number c, in which its posterior is about normal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods.parameters import FoldedOdds
+    >>> share = FoldedOdds()  # of any number a share
+    >>> share.value(share.of(np.array([0.2]))), share.log_slope(np.array([1.0])).round(2)
+    (array([0.2]), array([-0.69]))
+    >>> share.lower, share.unit, share.for_sampler(vanishes_at_zero=False)
+    (0.0, 1.0, LogOdds())
+    """
 
     folded: ClassVar[bool] = False
     """Whether c and -c are the same value."""
@@ -76,7 +88,16 @@ class Coordinate(ABC):
 
 
 class SamplerCoordinate(Coordinate):
-    """One in which samplers move."""
+    """One in which samplers move.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods.parameters import LogOdds
+    >>> value, log_slope = LogOdds().graph(np.array([0.0]), unit=1.0)
+    >>> value.ndim, log_slope.ndim  # in PyTensor
+    (1, 1)
+    """
 
     def for_sampler(self, *, vanishes_at_zero: bool) -> SamplerCoordinate:
         return self
@@ -88,7 +109,15 @@ class SamplerCoordinate(Coordinate):
 
 @dataclass(frozen=True)
 class Log(SamplerCoordinate):
-    """The value is lower + exp(c)."""
+    """The value is lower + exp(c).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods.parameters import Log
+    >>> Log(lower=2.0).value(np.array([0.0])), Log(lower=2.0).signed(0.0)
+    (array([3.]), (1.0, 1.0))
+    """
 
     lower: float = 0.0
 
@@ -114,7 +143,15 @@ class Log(SamplerCoordinate):
 
 @dataclass(frozen=True)
 class LogOdds(SamplerCoordinate):
-    """The value is 1 / (1 + exp(-c))."""
+    """The value is 1 / (1 + exp(-c)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods.parameters import LogOdds
+    >>> LogOdds().value(np.array([0.0, 2.0])).round(2)
+    array([0.5 , 0.88])
+    """
 
     def value(self, coordinate: Array) -> Array:
         return expit(coordinate)
@@ -133,7 +170,15 @@ class LogOdds(SamplerCoordinate):
 
 @dataclass(frozen=True)
 class FoldedLog(SamplerCoordinate):
-    """The value is unit sinh(abs(c)): linear below the unit and exponential above."""
+    """The value is unit sinh(abs(c)): linear below the unit and exponential above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods.parameters import FoldedLog
+    >>> FoldedLog(unit=2.0).value(np.array([-1.0, 1.0])).round(2), FoldedLog().signed(0.0)
+    (array([2.35, 2.35]), (0.0, 1.0))
+    """
 
     folded = True
     unit: float = 1.0
@@ -162,7 +207,15 @@ class FoldedLog(SamplerCoordinate):
 
 @dataclass(frozen=True)
 class FoldedOdds(Coordinate):
-    """The value is c^2 / (1 + c^2), whose odds are c^2."""
+    """The value is c^2 / (1 + c^2), whose odds are c^2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods.parameters import FoldedOdds
+    >>> FoldedOdds().value(np.array([-2.0, 2.0]))
+    array([0.8, 0.8])
+    """
 
     folded = True
 
@@ -183,7 +236,15 @@ class FoldedOdds(Coordinate):
 
 @dataclass(frozen=True)
 class FoldedRoot(Coordinate):
-    """The value is c^2."""
+    """The value is c^2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods.parameters import FoldedRoot
+    >>> FoldedRoot().value(np.array([-2.0, 2.0]))
+    array([4., 4.])
+    """
 
     folded = True
 
@@ -201,7 +262,17 @@ class FoldedRoot(Coordinate):
 
 
 class Auxiliary(NamedTuple):
-    """A parameter of the likelihood beside the regression line."""
+    """A parameter of the likelihood beside the regression line.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import HalfNormal
+    >>> from bayes_sklearn.likelihoods.parameters import Auxiliary, Log
+    >>> scale = Auxiliary("noise_scale", HalfNormal(), Log(), start=1.0)
+    >>> scale.for_sampler, scale.log_prior(np.array([0.0])).round(2)
+    (Log(lower=0.0), array([-0.73]))
+    """
 
     name: str
     """"noise_scale", or the key of `Posterior.auxiliary`."""
@@ -221,6 +292,29 @@ class Auxiliary(NamedTuple):
         """Return the prior's log density in the coordinate."""
         above = self.coordinate.value(coordinate) - self.coordinate.lower
         return self.prior.log_density(above) + self.coordinate.log_slope(coordinate)
+
+
+class Derivatives(NamedTuple):
+    """Each row's log density at one point and its derivatives in (eta, coordinates of the auxiliary parameters).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn import NormalLikelihood
+    >>> from bayes_sklearn.likelihoods import Observations
+    >>> found = NormalLikelihood().derivatives(np.array([0.5]), np.zeros(1), Observations(np.array([2.0])))
+    >>> found.gradient.shape, found.hessian.shape, found.curvature
+    ((2, 1), (2, 2, 1), array([1.]))
+    """
+
+    value: Array
+    """(n,)"""
+    gradient: Array
+    """(1 + A, n)"""
+    hessian: Array
+    """(1 + A, 1 + A, n)"""
+    curvature: Array
+    """(n,) a positive number to take for minus the second derivative in eta where that is not."""
 
 
 def given_prior(prior: object, default: Prior, kind: type[Prior], key: str, fitting: str) -> Any:

@@ -37,6 +37,12 @@ def resolve_likelihood(likelihood: object) -> Likelihood:
     ------
     ValueError, TypeError
         Naming the argument.
+
+    Examples
+    --------
+    >>> from bayes_sklearn.likelihoods import resolve_likelihood
+    >>> resolve_likelihood("student_t")
+    StudentTLikelihood()
     """
     names = ", ".join(map(repr, LIKELIHOODS))
     if isinstance(likelihood, str):

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy.special import betainc, betaln, expit
 
 from ..priors.base import ScalePrior, UnitPrior
-from .base import Derivatives, Likelihood, Observations, counts, counts_below
+from .base import Derivatives, Likelihood, Observations
 from .links import LOGIT
 from .noise import Noise
 from .over_line.vectorised import exp_graph, log_one_plus_graph
 from .parameters import Auxiliary, FoldedOdds
 from .proportions import LOG_ODDS, SLOPES, TINY, BetaLikelihood, resolved_dispersion_prior, shapes_graph
 from .special_functions import (
+    counts_below,
     log_beta_below,
     log_expit,
     log_one_less,
@@ -28,11 +29,27 @@ from .special_functions import (
     log_rising,
     log_sum_of_counts,
     rising_derivatives,
+    without_rounding,
 )
 
-__all__ = ["BetaBinomialLikelihood", "BinomialLikelihood"]
+__all__ = ["BetaBinomialLikelihood", "BinomialLikelihood", "counts"]
 
 Array = NDArray[np.float64]
+
+
+def counts(data: Observations) -> tuple[Array, Array]:
+    """Return successes and failures of shares (of rates, counts alone), whole but for what is not rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bayes_sklearn.likelihoods import Observations, counts
+    >>> counts(Observations(np.array([0.1, 0.5]), trials=np.array([10.0, 4.0])))
+    (array([1., 2.]), array([9., 2.]))
+    """
+    trials = np.asarray(data.trials, dtype=np.float64)
+    successes = without_rounding(data.y * trials, trials)
+    return successes, trials - successes
 
 
 class _OfShares(Likelihood):
@@ -71,6 +88,14 @@ class BinomialLikelihood(_OfShares):
 
     The target is the share, k / n. Shares that are rounded, so that k is not whole, are taken as they are, with gamma
     functions for factorials.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, BinomialLikelihood
+    >>> X, shares, trials = [[0.0], [1.0], [2.0], [3.0]], [0.1, 0.3, 0.5, 0.8], [20, 10, 40, 20]
+    >>> model = BayesianErrorsInVariablesRegressor(likelihood=BinomialLikelihood(), random_state=0)
+    >>> model.fit(X, shares, trials).predict([[1.5]]).round(1)
+    array([0.4])
     """
 
     name = "binomial"
@@ -189,6 +214,15 @@ class BetaBinomialLikelihood(_OfShares):
     ----------
     dispersion_prior : UnitPrior, default=None
         Prior of the dispersion; None: ``Beta(1, 9)``.
+
+    Examples
+    --------
+    >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, Beta, BetaBinomialLikelihood
+    >>> X, shares, trials = [[0.0], [1.0], [2.0], [3.0]], [0.1, 0.3, 0.5, 0.8], [20, 10, 40, 20]
+    >>> likelihood = BetaBinomialLikelihood(dispersion_prior=Beta(1.0, 9.0))
+    >>> model = BayesianErrorsInVariablesRegressor(likelihood=likelihood, random_state=0)
+    >>> model.fit(X, shares, trials).predict([[1.5]]).round(1)
+    array([0.4])
     """
 
     name = "beta_binomial"

@@ -1,4 +1,4 @@
-"""Ratios of gamma functions, tails of distributions and logarithms of shares that keep their digits."""
+"""Ratios of gamma functions, tails of distributions, logarithms of shares and counts that keep their digits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy.special import betainc, betaincc, betaln, psi, zeta
 from .over_line.vectorised import polynomial
 
 __all__ = [
+    "counts_below",
     "log_beta_below",
     "log_excess",
     "log_expit",
@@ -21,6 +22,7 @@ __all__ = [
     "log_rising",
     "log_sum_of_counts",
     "rising_derivatives",
+    "without_rounding",
 ]
 
 Array = NDArray[np.float64]
@@ -357,3 +359,16 @@ def log_one_less(gap: Array) -> Array:
     with np.errstate(divide="ignore"):
         near = np.log(-np.expm1(-np.where(small, gap, 1.0)))
     return np.where(small, near, np.log1p(-np.exp(-np.where(small, 1.0, gap))))
+
+
+def counts_below(limit: Array, trials: Array) -> Array:
+    """Return the most whole counts whose share or rate is not above a limit."""
+    return np.floor(without_rounding(limit * trials, trials))
+
+
+def without_rounding(counts: Array, trials: Array) -> Array:
+    """Return counts, whole where they differ from whole ones by no more than rounding."""
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(counts)
+        rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(trials, counts)
+        return np.where(np.abs(counts - whole) <= rounding, whole, counts)

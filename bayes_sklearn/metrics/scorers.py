@@ -79,8 +79,18 @@ class ProbabilisticScorer:
         """Score y under what a fitted regressor predicts for X; greater is better.
 
         `sample_weight` weights the rows of the score; `predict_params`, such as `counts` or
-        `y_err`, go to `predictive_distribution`. Raises TypeError if the regressor has no
-        predictive standard deviation, and ValueError as the score's function does.
+        `y_err`, go to `predictive_distribution`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError
+            If the regressor has no predictive standard deviation.
+        ValueError
+            As the score's function.
 
         Examples
         --------
@@ -115,6 +125,10 @@ class ProbabilisticScorer:
             is given, or pass on what is given under this name; ValueError if it is none of these.
             The rest stays as it was: at first `y_err`, `X_censored` and `exposure` True, `sample_weight` and
             `counts` None.
+
+        Returns
+        -------
+        ProbabilisticScorer
 
         Raises
         ------
@@ -179,6 +193,11 @@ def make_probabilistic_scorer(score: str, *, coverage: float | None = None) -> P
         A key of `SCORERS`, such as "neg_interval_score".
     coverage : float, optional
         Probability that the intervals are to hold, for scores of intervals; 0.95 if left out.
+
+    Returns
+    -------
+    ProbabilisticScorer
+        Callable as ``scorer(estimator, X, y)``.
 
     Raises
     ------

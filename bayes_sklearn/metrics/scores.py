@@ -64,6 +64,11 @@ def log_predictive_density(
     sample_weight : array-like of shape (n,), optional
         Weights of the rows in the mean.
 
+    Returns
+    -------
+    float
+        In nats, of a density per unit of y.
+
     Raises
     ------
     ValueError
@@ -96,6 +101,15 @@ def crps(
     y_true, y_pred, y_std, sample_weight
         As in `log_predictive_density`, errors too; a distribution has a method ``crps``.
 
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `log_predictive_density`.
+
     Examples
     --------
     >>> from bayes_sklearn.metrics import crps
@@ -120,6 +134,16 @@ def pit(
         As in `log_predictive_density`, errors too; a distribution has a method ``cdf``, or ``pit``, which of
         observed shares, that are discrete, takes half of the probability of the value itself. Rows whose count is 0
         have NaN.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Probabilities.
+
+    Raises
+    ------
+    ValueError
+        As `log_predictive_density`.
 
     Examples
     --------
@@ -149,6 +173,11 @@ def pit_error(pit_values: ArrayLike, *, sample_weight: ArrayLike | None = None) 
         Values in [0, 1], as `pit` returns them; NaN where there is none, of a row that is left out.
     sample_weight : array-like of shape (n,), optional
         Weights of the values.
+
+    Returns
+    -------
+    float
+        Between 0 and 1/2.
 
     Raises
     ------
@@ -199,6 +228,10 @@ def interval_score(
     sample_weight : array-like of shape (n,), optional
         Weights of the rows in the mean.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
     ValueError
@@ -234,6 +267,16 @@ def interval_coverage(
     y_true, y_lower, y_upper, sample_weight
         As in `interval_score`, errors too.
 
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        As `interval_score`.
+
     Examples
     --------
     >>> from bayes_sklearn.metrics import interval_coverage
@@ -256,6 +299,15 @@ def interval_width(
     ----------
     y_lower, y_upper, sample_weight
         As in `interval_score`, errors too.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `interval_score`.
 
     Examples
     --------

@@ -6,7 +6,7 @@ Equations (n) are those of ``docs/maths.md``.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -138,30 +138,13 @@ class ErrorAudit:
         """
         import pandas as pd
 
-        lines = [
-            {
-                "by": "all rows",
-                "low": np.nan,
-                "high": np.nan,
-                "n_rows": self.n_rows,
-                "dispersion": self.dispersion,
-                "standard_error": self.standard_error,
-                "lower_95%": self.interval[0],
-                "upper_95%": self.interval[1],
-            }
-        ]
+        names = "by", "low", "high", "n_rows", "dispersion", "standard_error", "lower_95%", "upper_95%"
+        none, value = np.nan, self.dispersion
+        lines = [("all rows", none, none, self.n_rows, value, self.standard_error, *self.interval)]
         for name, found in self.by.items():
-            columns = (
-                found.low,
-                found.high,
-                found.n_rows,
-                found.value,
-                found.standard_error,
-                found.lower,
-                found.upper,
-            )
-            lines += [dict(zip(lines[0], (name, *line), strict=True)) for line in zip(*columns, strict=True)]
-        return pd.DataFrame(lines)
+            of = [getattr(found, field.name) for field in fields(found)]
+            lines += [(name, *line) for line in zip(*of, strict=True)]
+        return pd.DataFrame(lines, columns=names)
 
     def __str__(self) -> str:
         # Mean distance of the PIT values of n calibrated rows from uniform, times sqrt(n), (61).

@@ -14,7 +14,7 @@ from scipy import stats
 
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..likelihoods.additive import StudentTLikelihood
-from ..likelihoods.base import counts_below
+from ..likelihoods.special_functions import counts_below
 from ..measurements.checks import check_vector
 from ..measurements.limits import Limits, resolve_limits, resolve_truncation, truncated_normal
 from ..measurements.missing import anything_known

@@ -152,3 +152,25 @@ def test_every_dependency_has_a_lowest_version_and_no_highest(text: str) -> None
     bounds = [(bound.operator, bound.version) for bound in Requirement(text).specifier]
     assert len(bounds) == 1
     assert bounds[0][0] == ">="
+
+
+def test_the_conda_recipe_has_the_version_and_the_dependencies_of_the_package() -> None:
+    recipe = yaml.safe_load((ROOT / "recipe/recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == bayes_sklearn.__version__
+    assert recipe["about"]["license"] == PROJECT["license"]
+    run = {name.split()[0]: name.partition(" ")[2] for name in recipe["requirements"]["run"]}
+    assert run.pop("python") == PROJECT["requires-python"]
+    assert run.pop("numba") == ""  # for nutpie[pymc]
+    stated = map(Requirement, PROJECT["dependencies"])
+    assert run == {requirement.name: str(requirement.specifier) for requirement in stated}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda p: p.stem
+)
+def test_issue_templates_are_forms(path: Path) -> None:
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {"name", "description", "body"} <= set(form)
+    fields = form["body"]
+    assert all(field["type"] in {"input", "textarea"} and field["attributes"]["label"] for field in fields)
+    assert len({field["id"] for field in fields}) == len(fields)

@@ -78,6 +78,11 @@ class BlandAltmanDisplay(Display):
             Of replicates, points are their means, and limits those of single readings.
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        BlandAltmanDisplay
+            Drawn.
+
         Examples
         --------
         >>> from bayes_sklearn import compare_methods

@@ -100,6 +100,11 @@ class MethodComparisonDisplay(Display):
             At how many values of x the line is computed.
         ax : matplotlib Axes, optional
 
+        Returns
+        -------
+        MethodComparisonDisplay
+            Drawn.
+
         Examples
         --------
         >>> from bayes_sklearn import compare_methods
