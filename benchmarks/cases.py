@@ -168,11 +168,10 @@ def _noisy_refits(rows: int) -> dict[str, Case]:
     return {f"nuts-refit-errors-in-x-{_short(rows)}": Case(work, size, tiny, needs_pymc=True)}
 
 
-def _errors_in_x(
-    label: str, rows: int, columns: int, with_error: int, common: bool = False
-) -> dict[str, Case]:
+def _errors_in_x(label: str, rows: int, columns: int, with_error: int, **how: Any) -> dict[str, Case]:
     size = {"rows": rows, "columns": columns, "with_error": with_error}
-    return {f"errors-in-x-{label}": Case(feature_cases.fit(common=common), size, {**size, "rows": 30})}
+    work = feature_cases.fit(**{"common": False, **how})
+    return {f"errors-in-x-{label}": Case(work, size, {**size, "rows": 30})}
 
 
 def _errors_in_x_under(likelihood: str, rows: int, inference: str = "auto") -> dict[str, Case]:
@@ -272,6 +271,8 @@ CASES: dict[str, Case] = {
     **_errors_in_x("50", 50, 1, 1),
     **_errors_in_x("1000", 1_000, 1, 1),
     **_errors_in_x("20000", 20_000, 1, 1),
+    **_errors_in_x("1e6", 1_000_000, 1, 1),
+    **_errors_in_x("mixture-1000", 1_000, 1, 1, components=2),
     **_errors_in_x("common-20000", 20_000, 1, 1, common=True),
     **_errors_in_x("q3-1000", 1_000, 5, 3),
     "errors-in-x-latent-1000": Case(

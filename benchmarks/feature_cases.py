@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Mixture
 
 from .data import NoisyTable, noisy
 from .fresh import run_probe
@@ -17,12 +17,15 @@ from .measure import Result, as_time, seconds, timed
 __all__ = ["against_latent", "fit", "fit_under", "gaps", "intervals"]
 
 
-def fit(*, common: bool) -> Callable[..., Result]:
+def fit(*, common: bool, components: int = 1) -> Callable[..., Result]:
     """Return a case that takes the seconds of a fit, errors the same for all rows or not."""
 
     def run(rows: int, columns: int, with_error: int, repeats: int) -> Result:
-        work = _fit(noisy(rows, columns, with_error, common=common))
-        return seconds(work, repeats)
+        table = noisy(rows, columns, with_error, common=common)
+        apart = 5.0 * (np.arange(rows) % components)  # true features in so many clusters
+        table.X[:, 0] += apart
+        table.y[:] += apart
+        return seconds(_fit(table, components), repeats)
 
     return run
 
@@ -127,6 +130,7 @@ def _under(likelihood: str, rows: int, seed: int, columns: int = 2) -> tuple[Any
     return table.X, share, {"X_err": table.X_err, "sample_weight": trials}
 
 
-def _fit(table: NoisyTable) -> Callable[[], object]:
-    model = BayesianErrorsInVariablesRegressor(random_state=0)
+def _fit(table: NoisyTable, components: int = 1) -> Callable[[], object]:
+    distribution = Mixture(components) if components > 1 else "normal"
+    model = BayesianErrorsInVariablesRegressor(x_distribution=distribution, random_state=0)
     return lambda: model.fit(table.X, table.y, y_err=table.y_err, X_err=table.X_err)

@@ -91,8 +91,12 @@ TARGETS: dict[str, Target] = {
     "sparse-first": Target("first fit of a process, Laplace prior, 200 x 10", 0.15, "s"),
     "sparse-search": Target("first search over kinds of priors, 5 folds, 2 workers, 500 x 10", 3.0, "s"),
     "errors-in-x-50": Target("fit, one feature with errors by row, 50 rows", 0.05, "s"),
-    "errors-in-x-1000": Target("fit, one feature with errors by row, 1,000 rows", 0.25, "s"),
-    "errors-in-x-20000": Target("fit, one feature with errors by row, 20,000 rows", 2.0, "s"),
+    "errors-in-x-1000": Target("fit, one feature with errors by row, 1,000 rows", 0.15, "s"),
+    "errors-in-x-20000": Target("fit, one feature with errors by row, 20,000 rows", 0.5, "s"),
+    "errors-in-x-1e6": Target("fit, one feature with errors by row, 1,000,000 rows", 8.0, "s"),
+    "errors-in-x-mixture-1000": Target(
+        "fit, one feature with errors by row, a mixture of two, 1,000 rows", 0.5, "s"
+    ),
     "errors-in-x-common-20000": Target("fit, one feature with one error for all, 20,000 rows", 0.1, "s"),
     "errors-in-x-q3-1000": Target("fit, three features with errors by row, two exact, 1,000 rows", 2.0, "s"),
     "errors-in-x-latent-1000": Target(

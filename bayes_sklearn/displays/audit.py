@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..measurements.messages import shown
 from ..validation.audit import ErrorAudit, audit_errors
-from .axes import BLUE, GREY, LIGHT, Display
+from .drawing.axes import Display
 
 __all__ = ["AuditDisplay"]
 
@@ -92,32 +92,34 @@ class AuditDisplay(Display):
         if by not in found:
             raise ValueError(f"by must be one of {', '.join(map(repr, found)) or 'none'}, got {shown(by)}.")
         groups = found[by]
-        ax = self._open(ax, (6.4, 4.6))
+        ax = self._open(ax, (6.4, 4.8))
+        inks = self._inks
         lower, upper = self.audit.interval
-        self.band_ = ax.axhspan(lower, upper, color=LIGHT, linewidth=0.0, zorder=0)
+        self.band_ = ax.axhspan(lower, upper, color=inks.light, linewidth=0.0, zorder=0)
         self.overall_ = ax.axhline(
-            self.audit.dispersion, color=GREY, linewidth=1.2, label="all rows (band: 95%)", zorder=1
+            self.audit.dispersion, color=inks.grey, linewidth=1.2, label="all rows (band: 95%)", zorder=1
         )
-        ax.axhline(1.0, color="black", linewidth=0.9, linestyle="--", label="errors are right", zorder=1)
+        ax.axhline(1.0, color=inks.ink, linewidth=0.9, linestyle="--", label="errors are right", zorder=1)
         place = np.arange(len(groups.value))
         self.points_ = ax.errorbar(
             place,
             groups.value,
             yerr=[groups.value - groups.lower, groups.upper - groups.value],
             fmt="o",
-            color=BLUE,
+            color=inks.blue,
             capsize=2.5,
             label="tenths of the rows (bars: 95%)",
         )
         ax.set_yscale("log")
         low, high = min(0.5, groups.lower.min(), lower), max(2.0, groups.upper.max(), upper)
-        places = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-        ticks = [tick for tick in places if low <= tick <= high]
+        places = np.array([0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0])
+        if high > 300.0 * low:
+            decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1.0)
+            places = 10.0 ** decades[decades % (1 + len(decades) // 8) == 0.0]
+        ticks = places[(low <= places) & (places <= high)]
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.set_yticks([], minor=True)
-        labels = [f"{a:.3g}\n{b:.3g}" for a, b in zip(groups.low, groups.high, strict=True)]
-        ax.set_xticks(place, labels, fontsize="small")
-        ax.set_xlabel(f"{by}: least and largest of each tenth of the rows")
+        self._label_groups(groups.low, groups.high, by)
         judged = {"predicted": "predicted standard deviations", "fitted": "standard deviations fitted"}.get(
             self.audit.kind, "stated errors"
         )
@@ -126,5 +128,5 @@ class AuditDisplay(Display):
         of_size = verdict in ("about right", "too small", "too large")
         title = f"The {judged} are {verdict}" if of_size else verdict.capitalize()
         self._legend(columns=3)
-        ax.set_title(title, pad=22.0)
+        ax.set_title(title, wrap=True)
         return self

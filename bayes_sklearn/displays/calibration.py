@@ -11,7 +11,8 @@ from scipy import stats
 from .. import metrics
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import distribution_of_measured
-from .axes import BLUE, GREY, LIGHT, Display, RowWeights, measured_alone
+from .drawing.axes import Display
+from .drawing.rows import RowWeights, measured_alone
 
 __all__ = ["CalibrationDisplay", "PITDisplay"]
 
@@ -179,23 +180,24 @@ class CalibrationDisplay(_OfPIT):
 
     def plot(self, ax: Axes | None = None) -> Self:
         ax = self._open(ax, (5.0, 5.2))
+        inks = self._inks
         percentage = 100.0 * self.nominal
         self.band_ = ax.fill_between(
             percentage,
             *(100.0 * self.band.T),
-            color=LIGHT,
+            color=inks.light,
             linewidth=0.0,
             label=f"95% of the time, if calibrated (n = {self.n_effective})",
         )
-        ax.plot([0.0, 100.0], [0.0, 100.0], color=GREY, linewidth=0.8, linestyle="--")
+        ax.plot([0.0, 100.0], [0.0, 100.0], color=inks.grey, linewidth=0.8, linestyle="--")
         (self.line_,) = ax.plot(
-            percentage, 100.0 * self.observed, color=BLUE, linewidth=1.8, label="observed"
+            percentage, 100.0 * self.observed, color=inks.blue, linewidth=1.8, label="observed"
         )
         ax.set(xlim=(0.0, 100.0), ylim=(0.0, 100.0), aspect="equal")
         ax.set_xlabel("coverage that predicted intervals claim (%)")
         ax.set_ylabel("measurements inside the intervals (%)")
-        ax.text(96.0, 4.0, "intervals too narrow", ha="right", color=GREY)
-        ax.text(4.0, 96.0, "intervals too wide", va="top", color=GREY)
+        ax.text(96.0, 4.0, "intervals too narrow", ha="right", color=inks.grey)
+        ax.text(4.0, 96.0, "intervals too wide", va="top", color=inks.grey)
         self._legend(columns=2)
         return self
 
@@ -276,6 +278,7 @@ class PITDisplay(_OfPIT):
         if kind not in ("histogram", "ecdf_difference"):
             raise ValueError(f"kind must be 'histogram' or 'ecdf_difference', got {kind!r}.")
         ax = self._open(ax)
+        inks = self._inks
         if kind == "histogram":
             edges = np.linspace(0.0, 1.0, bins + 1)
             below = self._share_below(edges)
@@ -286,9 +289,9 @@ class PITDisplay(_OfPIT):
                 heights,
                 np.diff(edges),
                 align="edge",
-                color=BLUE,
+                color=inks.blue,
                 alpha=0.75,
-                edgecolor="white",
+                edgecolor=inks.paper,
                 label="measurements",
             )
             lower, upper = self.total * self._binomial_limits(1.0 / bins)
@@ -296,28 +299,28 @@ class PITDisplay(_OfPIT):
                 [0.0, 1.0],
                 lower,
                 upper,
-                color=GREY,
+                color=inks.grey,
                 alpha=0.3,
                 linewidth=0.0,
                 label="95% of the time, if calibrated",
             )
-            ax.axhline(self.total / bins, color=GREY, linewidth=0.8, linestyle="--")
+            ax.axhline(self.total / bins, color=inks.grey, linewidth=0.8, linestyle="--")
             weighted = (self.sample_weight != 1.0).any()
             ax.set_ylabel("weight of measurements" if weighted else "number of measurements")
         else:
             at, steps = self._distribution()
-            (self.line_,) = ax.plot(at, steps - at, color=BLUE, linewidth=1.5, label="measurements")
+            (self.line_,) = ax.plot(at, steps - at, color=inks.blue, linewidth=1.5, label="measurements")
             limit = stats.kstwo.ppf(0.95, n)
             self.band_ = ax.fill_between(
                 [0.0, 1.0],
                 -limit,
                 limit,
-                color=LIGHT,
+                color=inks.light,
                 linewidth=0.0,
                 zorder=0.5,
                 label="95% of the time, if calibrated",
             )
-            ax.axhline(0.0, color=GREY, linewidth=0.8, linestyle="--")
+            ax.axhline(0.0, color=inks.grey, linewidth=0.8, linestyle="--")
             ax.set_ylabel("share of measurements below,\nless the probability predicted")
         ax.set_xlim(0.0, 1.0)
         ax.set_xlabel("predicted probability of a value below the measurement (PIT)")

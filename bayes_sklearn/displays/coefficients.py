@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimators.reading import prior_of
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..priors.base import CoefficientPrior
-from .axes import BLUE, GREY, LIGHT, Display, percent
+from .drawing.axes import Display, percent
 
 __all__ = ["CoefficientDisplay"]
 
@@ -38,13 +38,17 @@ class CoefficientDisplay(Display):
         Of both.
     unit : str
         Of the coefficients, for the axis.
+    per_unit : ndarray of shape (p,), optional
+        What the coefficients of `summary()` are multiplied by to be these. Those are then written beside the rows.
 
     Attributes
     ----------
     posterior_ : ErrorbarContainer
         After `plot`: posterior means and intervals.
     prior_ : BarContainer
-        After `plot`: prior intervals.
+        After `plot`: prior intervals; those that would make the posteriors too small to see are cut off.
+    values_ : list of Text
+        After `plot`: means and intervals in the unit of `summary()`, where the axis has another one.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class CoefficientDisplay(Display):
         prior_interval: Array,
         coverage: float = 0.95,
         unit: str = "unit of target per unit of feature",
+        per_unit: Array | None = None,
     ):
         self.names = list(names)
         self.mean = mean
@@ -62,6 +67,7 @@ class CoefficientDisplay(Display):
         self.prior_interval = prior_interval
         self.coverage = coverage
         self.unit = unit
+        self.per_unit = per_unit
 
     @classmethod
     def from_estimator(
@@ -69,17 +75,21 @@ class CoefficientDisplay(Display):
         estimator: BayesianErrorsInVariablesRegressor,
         *,
         coverage: float = 0.95,
+        standardized: bool = True,
         ax: Axes | None = None,
     ) -> Self:
         """Draw the coefficients of a fitted BayesianErrorsInVariablesRegressor, or of a Pipeline or search with one.
 
-        They are drawn in the units in which their priors are stated: with ``standardize=True``, in standard
-        deviations of the target per standard deviation of the feature, so that they can be compared.
+        With ``standardize=True`` they are drawn in the units in which their priors are stated, standard deviations of
+        the target per standard deviation of the feature, so that they can be compared. Beside them stands what
+        `summary()` says, per unit of each feature.
 
         Parameters
         ----------
         estimator : fitted estimator
         coverage : float, default=0.95
+        standardized : bool, default=True
+            False: they are drawn per unit of each feature, as in `summary()`.
         ax : matplotlib Axes, optional
 
         Raises
@@ -99,23 +109,26 @@ class CoefficientDisplay(Display):
                     " what another's priors are is not known."
                 )
         check_is_fitted(model)
-        scaling = model._fitted.scaling
-        scale = scaling.x_scale / scaling.y_scale
-        p = len(model.coef_)
+        scaling, p = model._fitted.scaling, len(model.coef_)
+        scale = np.broadcast_to(scaling.x_scale / scaling.y_scale, (p,))
         table = model.summary(coverage).iloc[int(model.fit_intercept) :][:p]
         prior: CoefficientPrior = prior_of(model, "coef_prior", CoefficientPrior, p)
+        found = np.column_stack([table["mean"], table.iloc[:, 2:4]])
+        before = _prior_interval(prior, p, coverage)
         target = model._fitted.likelihood.link.unit
-        unit = f"{target or 'sd of target'} per sd of feature"
-        if not model.standardize:
-            unit = f"{target or 'unit of target'} per unit of feature"
-        return cls(
-            model.coef_names_,
-            table["mean"].to_numpy() * scale,
-            table.iloc[:, 2:4].to_numpy() * scale[:, None],
-            _prior_interval(prior, p, coverage),
-            coverage,
-            unit,
-        ).plot(ax)
+        if standardized and model.standardize:
+            unit, found, per_unit = (
+                f"{target or 'sd of target'} per sd of feature",
+                found * scale[:, None],
+                scale,
+            )
+        else:
+            unit, before, per_unit = (
+                f"{target or 'unit of target'} per unit of feature",
+                before / scale[:, None],
+                None,
+            )
+        return cls(model.coef_names_, found[:, 0], found[:, 1:], before, coverage, unit, per_unit).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
@@ -129,37 +142,61 @@ class CoefficientDisplay(Display):
         -------
         self
         """
-        p = len(self.mean)
-        ax = self._open(ax, (6.0, min(1.8 + 0.35 * p, 14.0)))
-        place = np.arange(p)
+        header = self.per_unit is not None
+        ax = self._open_rows(ax, self.names, above=1.0 * header)
+        place, inks = np.arange(len(self.mean)), self._inks
         drawn = np.isfinite(self.prior_interval).all(axis=1)
+        low, high = self._limits()
+        widest = self.prior_interval[drawn]
+        cut = drawn.any() and (widest.min() < low or widest.max() > high)
         label = f"prior, {percent(self.coverage)} interval"
+        label += f" (cut off: {widest.min():.3g} to {widest.max():.3g})" if cut else ""
         self.prior_ = ax.barh(
             place[drawn],
-            np.ptp(self.prior_interval[drawn], axis=1),
-            left=self.prior_interval[drawn, 0],
-            height=0.55,
-            color=LIGHT,
+            np.ptp(widest, axis=1),
+            left=widest[:, 0],
+            height=0.6,
+            color=inks.light,
             label=label if drawn.any() else "_",
         )
+        # Marks that are thin along the axis hide no interval, however narrow.
         self.posterior_ = ax.errorbar(
             self.mean,
             place,
             xerr=np.abs(self.interval.T - self.mean),
-            fmt="o",
-            color=BLUE,
-            markersize=4.5,
-            elinewidth=2.0,
+            fmt="|",
+            color=inks.blue,
+            markersize=9.0,
+            markeredgewidth=1.2,
+            elinewidth=3.0,
             label=f"posterior, mean and {percent(self.coverage)} interval",
         )
-        ax.use_sticky_edges = False  # a margin beside the bars
-        ax.axvline(0.0, color=GREY, linewidth=0.8, zorder=0.5)
-        ax.set_yticks(place, self.names)
-        ax.set_ylim(p - 0.5, -0.5)  # first feature on top
+        ax.axvline(0.0, color=inks.grey, linewidth=0.8, zorder=0.5)
+        ax.set_xlim(low, high)
         ax.set_xlabel(f"coefficient ({self.unit})")
-        ax.tick_params(axis="y", length=0)
+        self.values_ = self._write_values(ax) if header else []
         self._legend()
         return self
+
+    def _limits(self) -> tuple[float, float]:
+        """Return the limits of the axis: posteriors and zero have half of it or more, and priors what they need."""
+        ends = np.append(self.interval, 0.0)
+        low, high = float(ends.min()), float(ends.max())
+        room = 0.5 * (high - low or 1.0)
+        before = self.prior_interval[np.isfinite(self.prior_interval).all(axis=1)]
+        if not len(before):
+            return low - 0.1 * room, high + 0.1 * room
+        least, largest = min(low, before.min()) - 0.1 * room, max(high, before.max()) + 0.1 * room
+        return max(least, low - room), min(largest, high + room)
+
+    def _write_values(self, ax: Any) -> list[Any]:
+        """Write what `summary()` says beside each row."""
+        found = np.column_stack([self.mean, self.interval]) / np.asarray(self.per_unit)[:, None]
+        texts = [f"{mean:.3g} [{low:.3g}, {high:.3g}]" for mean, low, high in found]
+        size = ax.get_yticklabels()[0].get_fontsize()
+        style: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": size}
+        ax.text(1.03, -1.0, "per unit of feature", color=self._inks.grey, **style)
+        return [ax.text(1.03, i, text, color=self._inks.ink, **style) for i, text in enumerate(texts)]
 
 
 def _prior_interval(prior: CoefficientPrior, size: int, coverage: float) -> Array:

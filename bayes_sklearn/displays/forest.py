@@ -16,8 +16,8 @@ from ..measurements.groups.labels import Groupings
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor
 from ..validation.stated_errors import error_bars
-from .axes import BLUE, GREEN, GREY, LIGHT, ORANGE, Display, percent
-from .held_columns import HeldColumns
+from .drawing.axes import Display, percent
+from .drawing.held_columns import HeldColumns
 
 __all__ = ["ForestDisplay"]
 
@@ -173,19 +173,21 @@ class ForestDisplay(Display):
         self
         """
         J = len(self.names)
-        ax = self._open(ax, (6.4, min(2.2 + 0.35 * J, 14.0)))
+        ax = self._open_rows(ax, [*self.names, "in common", "new study"])
+        inks = self._inks
         place, apart = np.arange(J, dtype=np.float64), 0.16
         interval = f"{percent(self.coverage)} interval"
-        self.line_ = ax.axvline(self.pooled, color=GREEN, linewidth=1.0, linestyle=":", zorder=0.6)
+        self.line_ = ax.axvline(self.pooled, color=inks.green, linewidth=1.0, linestyle=":", zorder=0.6)
         if self._holds_zero:
-            ax.axvline(0.0, color=LIGHT, linewidth=0.8, zorder=0.5)
+            ax.axvline(0.0, color=inks.light, linewidth=0.8, zorder=0.5)
         self.raw_ = ax.errorbar(
             self.estimates,
             place - apart,
             xerr=np.abs(self.intervals.T - self.estimates),
             fmt="s",
-            color=GREY,
-            markersize=3.5,
+            color=inks.grey,
+            markerfacecolor=inks.paper,
+            markersize=4.0,
             elinewidth=1.0,
             label=f"as stated, {interval}" if np.isfinite(self.intervals).any() else "as stated",
         )
@@ -194,30 +196,27 @@ class ForestDisplay(Display):
             place + apart,
             xerr=np.abs(self.mean_intervals.T - self.means),
             fmt="o",
-            color=BLUE,
+            color=inks.blue,
             markersize=4.5,
             elinewidth=2.0,
             label=f"given all studies, {interval}",
         )
         low, high = self.pooled_interval
         corners = [low, self.pooled, high, self.pooled], [J, J - 0.28, J, J + 0.28]
-        self.pooled_ = ax.fill(*corners, color=GREEN, label=f"in common, {interval}")[0]
+        self.pooled_ = ax.fill(*corners, color=inks.green, label=f"in common, {interval}")[0]
         middle = self.new_interval.mean()
         self.new_ = ax.errorbar(
             [middle],
             [J + 1.0],
             xerr=[[middle - self.new_interval[0]], [self.new_interval[1] - middle]],
             fmt="none",
-            color=ORANGE,
+            color=inks.orange,
             elinewidth=2.0,
             capsize=4.0,
             label=f"a new study's effect, {interval}",
         )
-        ax.axhline(J - 0.5, color=LIGHT, linewidth=0.8, zorder=0.5)
-        ax.set_yticks(np.arange(J + 2.0), [*self.names, "in common", "new study"])
-        ax.set_ylim(J + 1.5, -0.5)  # first study on top
+        ax.axhline(J - 0.5, color=inks.light, linewidth=0.8, zorder=0.5)
         ax.set_xlabel(self.unit)
-        ax.tick_params(axis="y", length=0)
         self._legend(columns=2)
         return self
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..estimators.calibration.inverse import Readings, inverse_predict
 from ..measurements.checks import check_coverage
 from ..prediction.inverse.distribution import Prior
-from .axes import BLUE, GREY, LIGHT, ORANGE, Display, percent
+from .drawing.axes import Display, percent
 
 __all__ = ["InverseDisplay"]
 
@@ -166,9 +166,10 @@ class InverseDisplay(Display):
         self
         """
         ax = self._open(ax)
+        inks = self._inks
         label = f"{percent(self.coverage)} interval of readings"
-        self.band_ = ax.fill_between(self.grid, *self.band.T, color=LIGHT, linewidth=0.0, label=label)
-        (self.line_,) = ax.plot(self.grid, self.mean, color=BLUE, linewidth=1.8, label="line", zorder=3)
+        self.band_ = ax.fill_between(self.grid, *self.band.T, color=inks.light, linewidth=0.0, label=label)
+        (self.line_,) = ax.plot(self.grid, self.mean, color=inks.blue, linewidth=1.8, label="line", zorder=3)
         seen = np.concatenate([self.band.ravel(), self.readings[~np.isnan(self.readings)]])
         low, high = float(seen.min()), float(seen.max())
         bottom = low - 0.16 * (high - low)
@@ -177,16 +178,21 @@ class InverseDisplay(Display):
         self.intervals_: list[Any] = []
         highest = self.densities.max(axis=1)
         for i, (own, place) in enumerate(zip(np.nanmean(self.readings, axis=1), self.found, strict=True)):
-            style: dict[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": "--", "zorder": 2}
+            style: dict[str, Any] = {"color": inks.grey, "linewidth": 0.9, "linestyle": "--", "zorder": 2}
             name = "reading, and the feature behind it" if i == 0 else None
             self.readings_ += ax.plot([left, place, place], [own, own, bottom], label=name, **style)
             every = self.readings[i][~np.isnan(self.readings[i])]
-            ax.plot(np.full(len(every), left), every, ">", color=GREY, markersize=4.0, clip_on=False)
+            ax.plot(np.full(len(every), left), every, ">", color=inks.grey, markersize=4.0, clip_on=False)
             shape = bottom + 0.12 * (high - low) * self.densities[i] / highest[i]
-            ax.fill_between(self.grid, bottom, shape, color=ORANGE, alpha=0.3, linewidth=0.0)
+            ax.fill_between(self.grid, bottom, shape, color=inks.orange, alpha=0.3, linewidth=0.0)
             name = f"{percent(self.coverage)} interval of the feature" if i == 0 else None
             self.intervals_ += ax.plot(
-                self.intervals[i], [bottom, bottom], color=ORANGE, linewidth=4.0, label=name, clip_on=False
+                self.intervals[i],
+                [bottom, bottom],
+                color=inks.orange,
+                linewidth=4.0,
+                label=name,
+                clip_on=False,
             )
         ax.set_ylim(bottom, high + 0.03 * (high - low))
         ax.set_xlim(left, float(self.grid[-1]))

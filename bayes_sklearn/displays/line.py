@@ -14,9 +14,9 @@ from ..measurements.columns import find_column
 from ..measurements.limits import Limits, resolve_limits, resolve_reading_limits
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
-from ..validation.stated_errors import error_bars
-from .axes import BLUE, GREY, Display, percent
-from .held_columns import HeldColumns, column_at, rows_at_means, table_of
+from .drawing.axes import Display, percent
+from .drawing.held_columns import HeldColumns, column_at, rows_at_means, table_of
+from .drawing.rows import MOST_DRAWN, RowWeights, bounds_of, drawn_rows, in_columns, stated_bars, tenths
 
 __all__ = ["RegressionLineDisplay"]
 
@@ -43,8 +43,10 @@ class RegressionLineDisplay(Display):
         The line there.
     interval : ndarray of shape (m, 2)
         Limits of its band.
-    x_err, y_err : ndarray of shape (n,), optional
-        Standard errors of the data.
+    x_err : ndarray of shape (n,), optional
+        Standard errors of x.
+    y_err : ndarray of shape (n,) or (2, n), optional
+        Standard errors of y; how far bars reach down and up, where y has bounds.
     limits : Limits, optional
         Of targets that were not measured.
     x_censored : ndarray of shape (n,), optional
@@ -57,6 +59,8 @@ class RegressionLineDisplay(Display):
         Name, for the axis.
     of_line : bool
         Whether the band is the line's; else it is new measurements'.
+    means : ndarray of shape (k, 2), optional
+        Mean x and mean y of groups of rows, where single rows say little.
 
     Attributes
     ----------
@@ -70,6 +74,8 @@ class RegressionLineDisplay(Display):
         After `plot`: the limits of targets, ...
     x_limits_ : ErrorbarContainer or None
         ... and of readings.
+    means_ : Line2D or None
+        After `plot`: means of tenths of the rows, where a few values make up most of y, or not all rows are drawn.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class RegressionLineDisplay(Display):
         feature: str = "feature",
         target: str = "target",
         of_line: bool = True,
+        means: Array | None = None,
     ):
         self.x = x
         self.y = y
@@ -102,6 +109,7 @@ class RegressionLineDisplay(Display):
         self.feature = feature
         self.target = target
         self.of_line = of_line
+        self.means = means
 
     @classmethod
     def from_estimator(
@@ -122,6 +130,8 @@ class RegressionLineDisplay(Display):
         coverage: float = 0.95,
         adjust: bool = True,
         grid_resolution: int = 100,
+        subsample: int | None = 300,
+        random_state: int | np.random.RandomState | None = 0,
         ax: Axes | None = None,
     ) -> Self:
         """Draw for a fitted regressor, Pipeline or search.
@@ -151,9 +161,12 @@ class RegressionLineDisplay(Display):
             Of the band.
         adjust : bool, default=True
             Whether what the other features do, by the model, is taken out of y, so that points scatter about the
-            line as they do about the model.
+            line as they do about the model. Shares and rates are moved as far as keeps them within their bounds:
+            0 stays 0.
         grid_resolution : int, default=100
             At how many values the line is computed.
+        subsample, random_state
+            As for `plot`.
         ax : matplotlib Axes, optional
 
         Raises
@@ -180,12 +193,16 @@ class RegressionLineDisplay(Display):
         points = _Points.of(estimator, table, held, target, **of_target, exposure=exposure)
         points = points._replace(x_err=held.error_of(table, place, x_err), sides=_sides(x, x_censored))
         label += " per unit of exposure" if held.exposures(table, exposure) is not None else ""
+        as_given, own, at_means = points.y, np.zeros(n), np.zeros(n)
         if adjust and k - len(held.all) > 1:
             where = held.emptied(table), rows_at_means(table, rows, held, place, x)
             own, at_means = (_line(estimator, here)[0].mean() for here in where)
-            points = points.scaled(own - at_means, np.ones(n))
+            points = points.moved(own, at_means, bounds_of(estimator, table, counts))
             label += " (other features at their means)"
         seen = points.take(rows.used)
+        means = None
+        if in_columns(as_given[rows.used]) or np.count_nonzero(rows.used) > MOST_DRAWN:
+            means = seen.means(x, as_given - own + at_means, rows)
         return cls(
             x[rows.used],
             seen.y,
@@ -200,69 +217,95 @@ class RegressionLineDisplay(Display):
             feature=names[place] if names else f"x{place}",
             target=label,
             of_line=of_line,
-        ).plot(ax)
+            means=means,
+        ).plot(ax, subsample=subsample, random_state=random_state)
 
-    def plot(self, ax: Axes | None = None) -> Self:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        subsample: int | None = 300,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> Self:
         """Draw.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             None: in a new figure.
+        subsample : int or None, default=300
+            How many rows to draw at most, taken at random; None: all.
+        random_state : int, RandomState or None, default=0
+            Of the rows drawn.
 
         Returns
         -------
         self
         """
         ax = self._open(ax)
+        inks, n = self._inks, len(self.y)
+        rows = drawn_rows(n, subsample, random_state)
         bars = [
             f"{name} \N{PLUS-MINUS SIGN} standard error"
             for name, err in (("x", self.x_err), ("y", self.y_err))
             if err is not None
         ]
-        shown = np.ones(len(self.y), dtype=bool) if self.limits is None else ~self.limits.censored
-        shown &= True if self.x_censored is None else self.x_censored == 0.0
-        style: dict[str, Any] = {"color": GREY, "elinewidth": 0.6, "alpha": 0.6, "zorder": 1}
+        limited = np.zeros(n, dtype=bool) if self.limits is None else self.limits.censored
+        sides = np.zeros(n) if self.x_censored is None else self.x_censored
+        shown = rows[~limited[rows] & (sides[rows] == 0.0)]
+        style: dict[str, Any] = {"color": inks.grey, "elinewidth": 0.6, "alpha": 0.6, "zorder": 1}
         self.points_ = ax.errorbar(
             self.x[shown],
             self.y[shown],
-            xerr=None if self.x_err is None else self.x_err[shown],
-            yerr=None if self.y_err is None else self.y_err[shown],
+            xerr=_of_rows(self.x_err, shown),
+            yerr=_of_rows(self.y_err, shown),
             fmt="o",
             markersize=3.0,
             label=", ".join(bars) or "data",
             **style,
         )
-        self.limits_ = None if self.limits is None else self._draw_limits(ax, self.limits, style)
-        self.x_limits_ = None if self.x_censored is None else self._draw_x_limits(ax, self.x_censored, style)
+        self.limits_ = None if self.limits is None else self._draw_limits(ax, rows[limited[rows]], style)
+        of_x = rows[sides[rows] != 0.0]
+        self.x_limits_ = None if self.x_censored is None else self._draw_x_limits(ax, of_x, style)
         what = "credible band of the line" if self.of_line else "interval of new measurements"
         self.band_ = ax.fill_between(
             self.grid,
             *self.interval.T,
-            color=BLUE,
-            alpha=0.25,
+            color=inks.blue,
+            alpha=0.3,
             linewidth=0.0,
             zorder=2,
             label=f"{percent(self.coverage)} {what}",
         )
         name = "line" if self.x_err is None else "line in the true feature"
-        (self.line_,) = ax.plot(self.grid, self.mean, color=BLUE, linewidth=1.8, zorder=3, label=name)
+        (self.line_,) = ax.plot(self.grid, self.mean, color=inks.blue, linewidth=1.8, zorder=3, label=name)
+        self.means_ = None
+        if self.means is not None:
+            label = "means of tenths of the rows"
+            style = {
+                "markerfacecolor": inks.paper,
+                "markeredgecolor": inks.orange,
+                "zorder": 4,
+                "label": label,
+            }
+            (self.means_,) = ax.plot(*self.means.T, "s", markersize=6.5, markeredgewidth=1.6, **style)
         ax.set_xlabel(self.feature)
-        ax.set_ylabel(self.target)
-        self._legend()
+        ax.set_ylabel(self.target + (f"\n({len(rows)} of {n} rows)" if len(rows) < n else ""))
+        self._legend(columns=2)
         return self
 
-    def _draw_limits(self, ax: Any, limits: Limits, style: dict[str, Any]) -> Any:
+    def _draw_limits(self, ax: Any, rows: NDArray[np.intp], style: dict[str, Any]) -> Any:
         """Draw arrows from limits, and bars between two, at whose middle nothing is."""
-        rows, arrow = limits.censored, 0.06 * float(np.ptp(self.y) or 1.0)
-        lower, upper = limits.lower[rows], limits.upper[rows]
+        assert self.limits is not None
+        arrow = 0.06 * float(np.ptp(self.y) or 1.0)
+        lower, upper = self.limits.lower[rows], self.limits.upper[rows]
         between = np.isfinite(lower) & np.isfinite(upper)
         above = np.isfinite(lower) & ~between
         at = np.where(between, 0.5 * (lower + upper), np.where(above, lower, upper))
         return ax.errorbar(
             self.x[rows],
             at,
-            xerr=None if self.x_err is None else self.x_err[rows],
+            xerr=_of_rows(self.x_err, rows),
             yerr=np.where(between, 0.5 * (upper - lower), arrow),
             fmt="none",
             capsize=2.0,
@@ -272,20 +315,25 @@ class RegressionLineDisplay(Display):
             **style,
         )
 
-    def _draw_x_limits(self, ax: Any, side: Array, style: dict[str, Any]) -> Any:
+    def _draw_x_limits(self, ax: Any, rows: NDArray[np.intp], style: dict[str, Any]) -> Any:
         """Draw arrows from limits of readings, along x."""
-        rows = side != 0.0
+        assert self.x_censored is not None
         return ax.errorbar(
             self.x[rows],
             self.y[rows],
             xerr=0.04 * float(np.ptp(self.x) or 1.0),
             fmt="none",
             capsize=2.0,
-            xuplims=side[rows] < 0.0,
-            xlolims=side[rows] > 0.0,
+            xuplims=self.x_censored[rows] < 0.0,
+            xlolims=self.x_censored[rows] > 0.0,
             label="limits of x",
             **style,
         )
+
+
+def _of_rows(values: Array | None, rows: NDArray[Any]) -> Array | None:
+    """Return the values of some rows, the last axis; None has none."""
+    return None if values is None else values[..., rows]
 
 
 def _sides(x: Array, given: ArrayLike | None) -> Array | None:
@@ -320,7 +368,7 @@ class _Points(NamedTuple):
         exposure: Any,
     ) -> _Points:
         """Return the target, its errors and limits; of events rates."""
-        bars = error_bars(estimator, table, counts, y_err, exposure=exposure)
+        bars = stated_bars(estimator, table, y, counts, y_err, exposure=exposure)
         found = cls(y, None, bars, resolve_limits(y, y_censored, y_upper, held.sides(table)))
         over = held.exposures(table, exposure)
         return found if over is None else found.scaled(np.zeros(len(y)), over)
@@ -333,14 +381,44 @@ class _Points(NamedTuple):
             limits=None if self.limits is None else self.limits.scaled(center, unit),
         )
 
+    def moved(self, own: Array, at_means: Array, bounds: tuple[float, float]) -> _Points:
+        """Return what would have been measured with other features at their means, (62b); their own are given."""
+
+        def move(y: Array) -> Array:
+            lower, upper = bounds
+            if np.isinf(lower):
+                return y - own + at_means
+            tiny = 1e-12
+            inner, at = np.clip(own, lower + tiny, upper - tiny), np.clip(at_means, lower, upper)
+            below = lower + (y - lower) * (at - lower) / (inner - lower)
+            if np.isinf(upper):
+                return below
+            return np.where(y < inner, below, upper - (upper - y) * (upper - at) / (upper - inner))
+
+        y, bars, limits = move(self.y), self.y_err, self.limits
+        if bars is not None and not np.isinf(bounds[0]):
+            down, up = np.broadcast_to(bars, (2, len(y)))
+            bars = np.stack([y - move(self.y - down), move(self.y + up) - y])
+        if limits is not None:
+            limits = Limits(limits.censored, move(limits.lower), move(limits.upper))
+        return self._replace(y=y, y_err=bars, limits=limits)
+
     def take(self, rows: NDArray[np.bool_]) -> _Points:
         """Return that of some rows."""
-        return _Points(
-            self.y[rows],
-            None if self.x_err is None else self.x_err[rows],
-            None if self.y_err is None else self.y_err[rows],
-            None if self.limits is None else self.limits.take(rows),
-            None if self.sides is None else self.sides[rows],
+        limits = None if self.limits is None else self.limits.take(rows)
+        x_err, y_err, sides = (_of_rows(of, rows) for of in (self.x_err, self.y_err, self.sides))
+        return _Points(self.y[rows], x_err, y_err, limits, sides)
+
+    def means(self, x: Array, y: Array, rows: RowWeights) -> Array | None:
+        """Return mean x and y, (10, 2), of tenths of all rows that count.
+
+        None where means of what was measured are not on the line: beside limits and errors of x.
+        """
+        if self.x_err is not None or self.limits is not None or self.sides is not None:
+            return None
+        x, y = x[rows.used], y[rows.used]
+        return np.array(
+            [[np.average(of[own], weights=rows.weight[own]) for of in (x, y)] for own in tenths(x)]
         )
 
 

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from ..measurements.messages import shown
 from ..validation.calibration import simulation_based_calibration
 from ..validation.ranks import uniform_band
-from .axes import BLUE, GREEN, GREY, LIGHT, ORANGE, Display
+from .drawing.axes import Display
+from .drawing.inks import LINE_STYLES
 
 __all__ = ["RankDisplay"]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
 
 
 class RankDisplay(Display):
@@ -39,7 +42,9 @@ class RankDisplay(Display):
     ranks : ndarray of shape (n, n_parameters)
     names : list of str
     lines_ : list of Line2D
-        After `plot`: a curve a parameter.
+        After `plot`: a curve a parameter. Of more than six, those that leave the band have colours and names.
+    outside_ : list of str
+        After `plot`: the names of those that leave it.
     band_ : PolyCollection
         After `plot`: where calibrated posteriors are.
 
@@ -143,26 +148,26 @@ class RankDisplay(Display):
         places = np.concatenate([[0.0], band.places, [1.0]])
         lower, upper = (np.concatenate([[0.0], limit, [1.0]]) - places for limit in (band.lower, band.upper))
         self._band(ax, places, lower, upper)
-        self.lines_ = []
-        for values, style in zip(self.ranks.T, self._styles(), strict=True):
+        below = (self.ranks[:, :, None] <= band.places).mean(axis=0)
+        away = np.maximum(band.lower - below, below - band.upper).max(axis=1)
+        curves = []
+        for values in self.ranks.T:
             # The difference falls and jumps at every value.
             at = np.concatenate([[0.0], np.repeat(np.sort(values), 2), [1.0]])
-            below = np.repeat(np.arange(n + 1) / n, 2)
-            self.lines_ += ax.plot(at, below - at, linewidth=1.4, **style)
-        ax.axhline(0.0, color=GREY, linewidth=0.8, linestyle="--")
+            curves.append((at, np.repeat(np.arange(n + 1) / n, 2) - at))
+        self._curves(ax, curves, away, linewidth=1.4)
+        ax.axhline(0.0, color=self._inks.grey, linewidth=0.8, linestyle="--")
         ax.set_ylabel("share of simulations below,\nless the rank")
 
     def _histogram(self, ax: Any, outside: float, bins: int) -> None:
         n, edges, tail = len(self.ranks), np.linspace(0.0, 1.0, bins + 1), 0.5 * outside / bins
         lower, upper = (stats.binom.ppf(q, n, 1.0 / bins) for q in (tail, 1.0 - tail))
         self._band(ax, [0.0, 1.0], lower, upper)
-        self.lines_ = []
-        for values, style in zip(self.ranks.T, self._styles(), strict=True):
-            heights = np.histogram(values, edges)[0]
-            self.lines_ += ax.plot(
-                edges, np.append(heights, heights[-1]), drawstyle="steps-post", linewidth=1.4, **style
-            )
-        ax.axhline(n / bins, color=GREY, linewidth=0.8, linestyle="--")
+        heights = np.array([np.histogram(values, edges)[0] for values in self.ranks.T])
+        away = np.maximum(lower - heights, heights - upper).max(axis=1)
+        curves = [(edges, np.append(own, own[-1])) for own in heights]
+        self._curves(ax, curves, away, drawstyle="steps-post", linewidth=1.4)
+        ax.axhline(n / bins, color=self._inks.grey, linewidth=0.8, linestyle="--")
         ax.set_ylim(bottom=0.0)
         ax.set_ylabel("number of simulations")
 
@@ -171,22 +176,26 @@ class RankDisplay(Display):
             places,
             lower,
             upper,
-            color=LIGHT,
+            color=self._inks.light,
             linewidth=0.0,
             zorder=0.5,
             label="95% of the time, if calibrated",
         )
 
-    def _styles(self) -> list[dict[str, Any]]:
-        """Return colour, dashes and label of each parameter."""
-        # Beside those of `axes`, Okabe & Ito's others.
-        colours = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-        styles = ("-", "--", ":", "-.")
-        return [
-            {
-                "color": colours[i % len(colours)],
-                "linestyle": styles[i // len(colours) % len(styles)],
-                "label": name,
-            }
-            for i, name in enumerate(self.names)
-        ]
+    def _curves(self, ax: Any, curves: list[Any], away: Array, **style: Any) -> None:
+        """Draw a curve a parameter: of many those have names that leave the band furthest; `away` says how far."""
+        most, colors, grey = 6, self._inks.cycle, self._inks.grey
+        k = len(self.names)
+        self.outside_ = [name for name, far in zip(self.names, away, strict=True) if far > 0.0]
+        named = list(range(k)) if k <= most else [i for i in np.argsort(-away)[:most] if away[i] > 0.0]
+        others = k - len(named)
+        label = f"{others} others" if named else f"all {k} parameters, inside"
+        if named and len(self.outside_) > len(named):
+            label = f"{others} others ({len(self.outside_) - len(named)} of them outside)"
+        self.lines_ = [None] * k
+        for i in [j for j in range(k) if j not in named]:
+            (self.lines_[i],) = ax.plot(*curves[i], color=grey, alpha=0.5, label=label, zorder=1.5, **style)
+            label = "_"
+        for place, i in enumerate(named):
+            own = {"color": colors[place % len(colors)], "linestyle": LINE_STYLES[place % len(LINE_STYLES)]}
+            (self.lines_[i],) = ax.plot(*curves[i], label=self.names[i], **own, **style)

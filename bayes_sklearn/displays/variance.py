@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import predictive_distribution
-from .axes import PARTS, Display, RowWeights
+from .drawing.axes import Display, percent
+from .drawing.inks import PARTS, on_fill
+from .drawing.rows import RowWeights, tenths
 
 __all__ = ["VarianceDisplay"]
 
@@ -21,6 +23,8 @@ Array = NDArray[np.float64]
 
 class VarianceDisplay(Display):
     """What the variance of each prediction is made of, stacked.
+
+    Small parts are named with their share of the variance, where they are too thin to see.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ class VarianceDisplay(Display):
     ----------
     bars_ : dict of str to BarContainer
         After `plot`: the parts' bars; a part that is zero everywhere has none.
+    std_axis_ : SecondaryAxis or None
+        After ``plot(share=False)``: standard deviations, in the target's unit, beside the variances.
     """
 
     def __init__(
@@ -63,7 +69,7 @@ class VarianceDisplay(Display):
         by: ArrayLike | None = None,
         by_name: str | None = None,
         kind: Literal["auto", "rows", "deciles"] = "auto",
-        share: bool = False,
+        share: bool = True,
         ax: Axes | None = None,
         **predict_params: Any,
     ) -> Self:
@@ -100,7 +106,7 @@ class VarianceDisplay(Display):
         by: ArrayLike | None = None,
         by_name: str | None = None,
         kind: Literal["auto", "rows", "deciles"] = "auto",
-        share: bool = False,
+        share: bool = True,
         ax: Axes | None = None,
     ) -> Self:
         """Draw for a predictive distribution.
@@ -125,7 +131,7 @@ class VarianceDisplay(Display):
         ax: Axes | None = None,
         *,
         kind: Literal["auto", "rows", "deciles"] = "auto",
-        share: bool = False,
+        share: bool = True,
     ) -> Self:
         """Draw.
 
@@ -135,62 +141,85 @@ class VarianceDisplay(Display):
             None: in a new figure.
         kind : {"auto", "rows", "deciles"}, default="auto"
             One bar a row, or the average of each tenth of the rows; "auto": rows, where they are at most 60.
-        share : bool, default=False
-            Whether bars are percentages of the variance instead of variances.
+        share : bool, default=True
+            Whether bars are percentages of the variance, with the standard deviations of tenths above them; False:
+            variances, in squared units of the target.
 
         Returns
         -------
         self
         """
-        labels = {
-            "parameters": "line (parameters)",
-            "groups": "effects of groups",
-            "feature_error": "errors of features",
-            "scatter": "scatter about the line",
-            "target_error": "stated errors of target",
-            "finite_count": "finite counts",
-            "total": "total",
-        }
         most_rows_apart = 60
         if kind not in ("auto", "rows", "deciles"):
             raise ValueError(f"kind must be 'auto', 'rows' or 'deciles', got {kind!r}.")
         n = len(self.by)
         by_rows = kind == "rows" or (kind == "auto" and n <= most_rows_apart)
         order = np.argsort(self.by, kind="stable")
-        groups = [order[i : i + 1] for i in range(n)] if by_rows else np.array_split(order, min(10, n))
+        groups = [order[i : i + 1] for i in range(n)] if by_rows else tenths(self.by)
         parts = {
             name: np.array([np.average(part[group], weights=self.sample_weight[group]) for group in groups])
             for name, part in self.parts.items()
         }
         total = np.sum(list(parts.values()), axis=0)
-        ax = self._open(ax, (6.4, 4.6))
+        whole = self.sample_weight @ np.sum(list(self.parts.values()), axis=0)
+        ax = self._open(ax, (6.4, 4.8))
         bottom = np.zeros(len(groups))
         place = np.arange(len(groups))
         self.bars_ = {}
         for name, part in parts.items():
             if not part.any():
                 continue
-            height = 100.0 * part / total if share else part
+            height = 100.0 * part / np.where(total > 0.0, total, 1.0) if share else part
+            label, color, hatch = PARTS.get(name, (name, None, ""))
+            of_all = percent(float(f"{self.sample_weight @ self.parts[name] / whole:.2g}"))
             self.bars_[name] = ax.bar(
                 place,
                 height,
                 1.0 if by_rows else 0.8,
                 bottom=bottom,
-                color=PARTS.get(name),
-                label=labels.get(name, name),
+                color=color,
+                hatch=hatch,
+                edgecolor=on_fill(color or self._inks.grey),
+                linewidth=0.0,
+                label=f"{label}, {of_all}",
             )
             bottom = bottom + height
+        self._label_axes(ax, place, groups, total, share, by_rows)
+        self._legend(columns=2)
+        return self
+
+    def _label_axes(
+        self, ax: Any, place: Array, groups: list[NDArray[np.intp]], total: Array, share: bool, by_rows: bool
+    ) -> None:
+        """Label bars and axes, and say how large the whole is in the target's unit."""
         if by_rows:
             ax.set_xlabel(f"rows in order of {self.by_name}")
             ax.set_xticks([])
         else:
-            ranges = [(self.by[group].min(), self.by[group].max()) for group in groups]
-            ax.set_xticks(place, [f"{low:.3g}\n{high:.3g}" for low, high in ranges], fontsize="small")
-            ax.set_xlabel(f"{self.by_name}: least and largest of each tenth of the rows")
-        ax.set_ylabel(
-            "share of the variance (%)"
-            if share
-            else "variance of a new measurement\n(squared unit of the target)"
+            low, high = (np.array([of(self.by[group]) for group in groups]) for of in (np.min, np.max))
+            self._label_groups(low, high, self.by_name)
+        self.std_axis_ = None
+        if share:
+            ax.set_ylabel("share of the variance of\na new measurement (%)")
+            for x, variance in zip(place, total, strict=True) if not by_rows else ():
+                ax.annotate(
+                    f"{np.sqrt(variance):.2g}",
+                    (x, 100.0),
+                    (0.0, 2.0),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize="small",
+                    color=self._inks.ink,
+                )
+            return
+        from matplotlib.ticker import MaxNLocator
+
+        ax.set_ylabel("variance of a new measurement\n(squared unit of the target)")
+        scales = (lambda variance: np.sqrt(np.maximum(variance, 0.0)), np.square)
+        self.std_axis_ = ax.secondary_yaxis("right", functions=scales)
+        self.std_axis_.set_ylabel("its standard deviation\n(unit of the target)")
+        top = float(np.sqrt(total.max(initial=0.0)))
+        # Low ones would stand on each other.
+        self.std_axis_.set_yticks(
+            [at for at in MaxNLocator(6).tick_values(0.0, top) if 0.3 * top <= at <= top]
         )
-        self._legend(columns=3)
-        return self

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from os import PathLike
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
+
+from ..measurements.messages import shown
 
 __all__ = ["BY_ROW", "OF_FEATURES", "Batch", "DaskTable", "InTurn", "Table", "is_dask", "is_frame"]
 
@@ -55,8 +58,9 @@ class InTurn:
 
     def __init__(self, given: Mapping[str, Any]):
         X = given["X"]
+        _check_holds_rows(X)
         whole = hasattr(X, "shape") or hasattr(X, "columns")
-        batches = callable(X) or (isinstance(X, Iterable) and not isinstance(X, str | bytes | Mapping))
+        batches = callable(X) or (isinstance(X, Iterable) and not isinstance(X, bytes | Mapping))
         if hasattr(X, "__dask_graph__") or not (whole or batches):
             raise TypeError(
                 "X must be a Dask array or data frame (dask.dataframe.from_delayed makes one of Delayed parts),"
@@ -103,6 +107,7 @@ class InTurn:
         ------
         TypeError
         """
+        _check_holds_rows(item)
         # A batch that is a tuple has these.
         in_tuples = ("X", "y", "sample_weight")
         if isinstance(item, tuple):
@@ -120,6 +125,8 @@ class InTurn:
         for name, value in own.items():
             if hasattr(value, "__dask_graph__"):
                 raise TypeError(f"{name} of a batch is Dask's: give Dask arrays and data frames as X, y, ...")
+        if hasattr(own["X"], "column_names"):  # Arrow's, whose `columns` are the values
+            own["X"] = own["X"].to_pandas()
         return {**self._others, **own}
 
 
@@ -172,6 +179,18 @@ class DaskTable:
         task = delayed(_noted)
         found = (compute(task(visit, batch, i))[0] for i, batch in enumerate(self._batches))
         return next((one for one in found if one is not None), None)
+
+
+def _check_holds_rows(value: Any) -> None:
+    """Refuse what only says where rows are: the name of a file, a lazy frame or a dataset."""
+    if isinstance(value, str | PathLike):
+        raise TypeError(
+            f"{shown(value)} names a file: let X be dask.dataframe.read_parquet(...) or read_csv(...), or a function"
+            " that returns batches, such as pyarrow.dataset.dataset(...).to_batches."
+        )
+    for reader in ("to_batches", "collect_batches"):
+        if hasattr(value, reader) and not hasattr(value, "shape"):
+            raise TypeError(f"X of the type {type(value).__name__} has no rows yet: give X.{reader}, a function.")
 
 
 def is_dask(value: Any) -> bool:

@@ -160,10 +160,15 @@ class FittedModel:
         exposure: Any = None,
         members: NDArray[np.intp] | None = None,
         in_common: Mapping[str, Any] | None = None,
+        complete: bool = False,
     ) -> PredictiveDistribution:
-        """Return the predictive distribution of new rows, what they state of their errors checked."""
+        """Return the predictive distribution of new rows, what they state of their errors checked.
+
+        `complete` says that none lacks a feature.
+        """
         told = check_told(self.told, len(table), in_common or {})
-        held, gaps = self.columns.held(table), gaps_of(table, self.columns, self.posterior)
+        held = self.columns.held(table)
+        gaps = None if complete else gaps_of(table, self.columns, self.posterior)
         check_takes_exposure(self.likelihood, exposure, held)
         stated = held.get("y_err_column", y_err)
         if of_features["Xy_cov"] is not None and stated is not None:

@@ -173,6 +173,7 @@ class PredictionMixin:
             exposure=exposure,
             members=None if groupings is None else groupings.members(X),
             in_common={"y_shared_err": y_shared_err, "y_cov_with_train": y_cov_with_train},
+            complete=getattr(self, "missing", "model") == "error",
         )
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **predict_params: Any) -> Array:

@@ -126,13 +126,33 @@ class Posterior:
         return np.asarray(np.linalg.qr(stacked, mode="r"))
 
     @cached_property
+    def narrowest(self) -> tuple[float, Array, Array]:
+        """The line's least variance, where that is, (p,), and a map of deviations from there to what is beyond it.
+
+        The map, (m, p + 1), has the constant of each row first; the squared length of what it makes is added.
+        """
+        triangle = np.asarray(np.linalg.qr(np.roll(self.root, -1, axis=1), mode="r"))
+        of_features, constant, least = triangle[:-1, :-1], triangle[:-1, -1], float(triangle[-1, -1])
+        with np.errstate(all="ignore"):
+            try:
+                away = np.linalg.solve(of_features, -constant)
+            except np.linalg.LinAlgError:
+                away = np.full(len(constant), np.inf)
+            rounding = (np.abs(of_features) @ np.abs(away)).max(initial=0.0)
+        # Where the way there is so many standard deviations of the line long, it has not enough digits.
+        if not rounding <= 100.0 * abs(least):
+            return 0.0, self.center, self.root
+        return least**2, self.center + away, np.insert(of_features, 0, 0.0, axis=1)
+
+    @cached_property
     def covariance(self) -> Array:
         """Posterior covariance of B, (P, P)."""
         return self.root.T @ self.root
 
     def __getstate__(self) -> dict[str, Any]:
         # Mean and root, which every fit has computed, go into files, so that no other library rounds them otherwise.
-        kept = {name: value for name, value in vars(self).items() if name not in ("covariance", "_measured")}
+        found_again = ("covariance", "narrowest", "_measured")
+        kept = {name: value for name, value in vars(self).items() if name not in found_again}
         return {**kept, "scale_masses": dict(self.scale_masses)}
 
     def linear(self, design: Array) -> tuple[Array, Array]:
@@ -320,19 +340,20 @@ def row_blocks(n: int, width: int) -> Iterator[slice]:
 def mapped_blocks(maps: Array, center: Array, rows: Rows) -> Iterator[tuple[slice, Array]]:
     """Yield maps @ (1, x - center) a block of rows at a time, (m, rows); the array is used again.
 
-    Only the first two maps have a constant.
+    Maps with a constant come first.
     """
     n, p = len(rows.X), rows.n_features
     # Long rows of a buffer, not short rows of X, are what NumPy runs through fast.
-    length = min(n, max(1, _BLOCK_NUMBERS // (2 * (p + 2))))
+    length = min(n, max(1, _BLOCK_NUMBERS // (p + 2)))
     centred, mapped = np.empty((p, length)), np.empty((len(maps), length))
     here = rows.here(np.append(center, 0.0))[:-1, None]
-    for block in row_blocks(n, 2 * (p + 2)):
+    constant = maps[: int(np.flatnonzero(maps[:, 0]).max(initial=0)) + 1, :1]
+    for block in row_blocks(n, p + 2):
         size = block.stop - block.start
         x, out = centred[:, :size], mapped[:, :size]
         np.subtract(rows.take(block).T, here, out=x)
         np.matmul(maps[:, 1:], x, out=out)
-        out[:2] += maps[:2, :1]
+        out[: len(constant)] += constant
         yield block, out
 
 
@@ -349,14 +370,16 @@ def line_mean_and_variance(
 ) -> tuple[Array, Array]:
     """Return mean and variance at every row, (n,) each, in one pass.
 
-    With A'A the covariance of B, the variance of the line at a row a is the squared length of A a: one matrix product
-    a block gives it and the mean together. `noise` is added to it, one number or (n,); with `root` its square root is
+    The variance of the line at a row is a least one and the squared length of a map of the row: one matrix product a
+    block gives it and the mean together. `noise` is added to it, one number or (n,); with `root` its square root is
     returned.
     """
     mean, variance = np.empty((2, len(rows.X)))
-    # The root is a triangle: only its first row has a constant.
-    maps = np.concatenate([posterior.mean[None, :], posterior.root])
-    for block, mapped in mapped_blocks(maps, posterior.center, rows):
+    least, center, of_features = posterior.narrowest
+    own = posterior.mean.copy()
+    own[0] += own[1:] @ (center - posterior.center)
+    noise = noise + least
+    for block, mapped in mapped_blocks(np.concatenate([own[None], of_features]), center, rows):
         mean[block] = mapped[0]
         here = variance[block]
         np.einsum("ij,ij->j", mapped[1:], mapped[1:], out=here)

@@ -24,9 +24,9 @@ def gaps_of(table: NDArray[Any], columns: Columns, posterior: Posterior) -> NDAr
         Where one is that all rows of fit had.
     """
     found = columns.missing(table)
-    beyond: NDArray[np.bool_] = np.asarray(found.any(axis=0))
-    if not beyond.any():
+    if not found.any():
         return None
+    beyond: NDArray[np.bool_] = np.asarray(found.any(axis=0))
     true = posterior.true_features
     beyond[[] if true is None else true.noisy] = False
     if beyond.any():

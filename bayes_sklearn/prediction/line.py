@@ -78,12 +78,12 @@ class LinearPredictor:
             own = np.zeros((len(true.noisy),) * 2) if error is None else error
             return cls(posterior, rows, by_row=np.broadcast_to(own, (len(X), *own.shape[-2:])), limits=limits)
         if error is None or not error.any():
-            return cls(in_groups(posterior, n_rows=len(X))[0], rows)
+            return cls(in_groups(posterior, rows=rows)[0], rows)
         common = error.ndim == 2 or bool((error == error[:1]).all())
         if not common or isinstance(posterior.true_features, TrueMixture):
             return cls(posterior, rows, by_row=np.broadcast_to(error, (len(X), *error.shape[-2:])))
         posterior, of_features = in_groups(
-            *posterior.measured(error if error.ndim == 2 else error[0]), n_rows=len(X)
+            *posterior.measured(error if error.ndim == 2 else error[0]), rows=rows
         )
         return cls(posterior, rows, of_features)
 

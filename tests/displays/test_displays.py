@@ -29,7 +29,7 @@ from bayes_sklearn.displays import (
     RegressionLineDisplay,
     VarianceDisplay,
 )
-from bayes_sklearn.displays.axes import Display
+from bayes_sklearn.displays.drawing.axes import Display
 
 from data import measured, noisy_features, shares
 from plain import Regressor

@@ -80,6 +80,36 @@ def test_what_a_lost_worker_had_is_done_again(tmp_path: Path, client: Any) -> No
     assert found.overdispersion_ == wanted.overdispersion_
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")  # Dask's own
+def test_a_million_rows_in_files_have_the_same_fit_where_a_worker_is_lost(
+    tmp_path: Path, client: Any
+) -> None:
+    X, y, counts = shares(1_000_000)
+    table = pd.DataFrame(X, columns=["a", "b"]).assign(share=y, n=counts)
+    for i in range(10):
+        table[i::10].to_parquet(tmp_path / f"part-{i}.parquet", index=False)
+    died, first = tmp_path / "died", float(X[4, 0])
+
+    def lose_worker(part: pd.DataFrame) -> pd.DataFrame:
+        if part["a"].iloc[0] == first and not died.exists():  # that of part-4
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return part
+
+    source = dd.read_parquet(str(tmp_path / "part-*.parquet"))
+    model = Regressor(weight_type="counts", count_error="observed", error_floor=0.01)
+    undisturbed = distributed.fit(clone(model), source, "share", "n")
+    disturbed = distributed.fit(
+        clone(model), source.map_partitions(lose_worker, meta=source._meta), "share", "n"
+    )
+    assert died.exists()
+    client.wait_for_workers(2)
+    assert_array_equal(disturbed.coef_, undisturbed.coef_)
+    assert_array_equal(disturbed.coef_std_, undisturbed.coef_std_)
+    features = table[["a", "b"]]
+    assert_same(undisturbed, clone(model).fit(features, y, counts), features[:1000])
+
+
 def test_errors_say_which_block_and_warnings_come_home() -> None:
     X, y, y_err = measured(60)
     y_err[45] = -1.0

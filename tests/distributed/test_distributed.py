@@ -551,7 +551,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "one row": ({}, {"sample_weight": array((np.arange(N) == 7) * 1.0)}, "fewer than two rows that count"),
     "in a list": ({}, {"X": [TABLE.X]}, "y goes with X: into its batches"),
     "y of Dask": ({}, {"X": TABLE.X}, "y goes with X"),
-    "a path": ({}, {"X": "table.csv"}, "X must be a Dask array .* got str"),
+    "a path": ({}, {"X": "table.csv"}, "'table.csv' names a file: let X be dask.dataframe.read_parquet"),
     "a dict": ({}, {"X": {"X": TABLE.X}}, "X must be a Dask array .* got dict"),
     "a number": ({}, {"X": 3}, "X must be a Dask array .* got int"),
     "Delayed": ({}, {"X": delayed(TABLE.X)}, "dask.dataframe.from_delayed .* got Delayed"),

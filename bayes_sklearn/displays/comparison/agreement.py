@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...estimators.calibration.comparison import MethodComparison
-from ..axes import BLUE, GREY, LIGHT, ORANGE, Display, percent
+from ..drawing.axes import Display, percent
+from ..drawing.rows import MOST_DRAWN
 
 __all__ = ["BlandAltmanDisplay"]
 
@@ -98,13 +99,16 @@ class BlandAltmanDisplay(Display):
         self
         """
         ax = self._open(ax)
-        ax.axhline(0.0, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
-        self.points_ = ax.scatter(self.mean, self.difference, s=16.0, color=GREY, zorder=4)
+        inks = self._inks
+        ax.axhline(0.0, color=inks.grey, linewidth=0.8, linestyle=":", zorder=1)
+        many = len(self.mean) > MOST_DRAWN
+        style: dict[str, Any] = {"s": 4.0, "alpha": 0.4, "zorder": 2} if many else {"s": 16.0, "zorder": 4}
+        self.points_ = ax.scatter(self.mean, self.difference, color=inks.grey, linewidths=0.0, **style)
         self.lines_: list[Any] = []
         self.bands_: list[Any] = []
         labels = ("mean difference", f"{percent(self.coverage)} limits of agreement", None)
         shades = (None, f"their {percent(self.coverage)} intervals", None)
-        colors, styles = (BLUE, ORANGE, ORANGE), ("-", "--", "--")
+        colors, styles = (inks.blue, inks.orange, inks.orange), ("-", "--", "--")
         for (middle, low, high), color, style, label, shade in zip(
             self.limits, colors, styles, labels, shades, strict=True
         ):
@@ -112,7 +116,7 @@ class BlandAltmanDisplay(Display):
                 ax.axhline(middle, color=color, linewidth=1.6, linestyle=style, zorder=3, label=label)
             )
             self.bands_.append(
-                ax.axhspan(low, high, color=LIGHT, linewidth=0.0, alpha=0.6, zorder=0, label=shade)
+                ax.axhspan(low, high, color=color, linewidth=0.0, alpha=0.25, zorder=0, label=shade)
             )
             ax.annotate(
                 f"{middle:.3g}",
@@ -125,7 +129,8 @@ class BlandAltmanDisplay(Display):
                 fontsize="small",
             )
         first, second = self.names
-        ax.set_xlabel(f"mean of {first} and {second}")
-        ax.set_ylabel(f"{second} - {first}")
+        apart = "\n" if len(first + second) > 30 else " "
+        ax.set_xlabel(f"mean of {first}{apart}and {second}")
+        ax.set_ylabel(f"{second}{apart}- {first}")
         self._legend(3)
         return self

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...estimators.calibration.comparison import MethodComparison
-from ..axes import BLUE, GREY, LIGHT, ORANGE, Display, percent
+from ..drawing.axes import Display, percent
+from ..drawing.rows import MOST_DRAWN
 
 __all__ = ["MethodComparisonDisplay"]
 
@@ -43,7 +44,7 @@ class MethodComparisonDisplay(Display):
     Attributes
     ----------
     readings_ : ErrorbarContainer
-        After `plot`: readings and errors.
+        After `plot`: readings and errors; of more than 300 samples without these, which would cover each other.
     line_ : Line2D
         After `plot`: the line.
     band_ : PolyCollection
@@ -129,27 +130,30 @@ class MethodComparisonDisplay(Display):
         self
         """
         ax = self._open(ax, (5.4, 5.0))
+        inks = self._inks
         label = f"its {percent(self.coverage)} interval"
         ends = self.grid[[0, -1]]
-        errors: dict[str, Any] = {"xerr": self.x_err, "yerr": self.y_err}
+        # The error bars of many rows cover each other.
+        many = len(self.x) > MOST_DRAWN
+        errors: dict[str, Any] = {} if many else {"xerr": self.x_err, "yerr": self.y_err}
         self.readings_ = ax.errorbar(
             self.x,
             self.y,
             **errors,
             fmt="o",
-            markersize=3.5,
-            color=GREY,
-            ecolor="#aaaaaa",
+            markersize=1.5 if many else 3.5,
+            color=inks.grey,
+            alpha=0.4 if many else 0.7,
             elinewidth=0.8,
             zorder=2,
         )
-        (self.line_,) = ax.plot(self.grid, self.line, color=BLUE, linewidth=1.8, label="line", zorder=3)
+        (self.line_,) = ax.plot(self.grid, self.line, color=inks.blue, linewidth=1.8, label="line", zorder=3)
         self.band_ = ax.fill_between(
-            self.grid, *self.band.T, color=LIGHT, linewidth=0.0, alpha=0.8, label=label, zorder=1
+            self.grid, *self.band.T, color=inks.light, linewidth=0.0, alpha=0.8, label=label, zorder=1
         )
         self.identity_: Any
         (self.identity_,) = ax.plot(
-            ends, ends, color=ORANGE, linewidth=1.2, linestyle="--", label="both agree", zorder=3
+            ends, ends, color=inks.orange, linewidth=1.2, linestyle="--", label="both agree", zorder=3
         )
         if self.levels is not None:
             inside = self.levels[(self.levels >= ends[0]) & (self.levels <= ends[1])]
@@ -157,7 +161,7 @@ class MethodComparisonDisplay(Display):
                 inside,
                 np.interp(inside, self.grid, self.line),
                 "D",
-                color=BLUE,
+                color=inks.blue,
                 markersize=5.0,
                 zorder=4,
                 label="levels",

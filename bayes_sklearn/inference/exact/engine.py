@@ -215,7 +215,7 @@ def known_node(problem: Problem, prior_mean: Array, prior_sd: Array) -> Nodes:
 def _scaled(problem: Problem, given: GivenScale) -> Posterior:
     """Integrate over log s: a node costs P operations, whatever the number of rows."""
     integrand = ScaledIntegrand(problem, given, problem.factor[1])
-    log_scale, density, log_weights = trapezoid(integrand.log_density, integrand.intervals())
+    log_scale, density, log_weights = integrand.lattice()
     # A density that has not fallen by this factor (its log) where the integral stops was cut off.
     cut_off = 10.0
     if log_scale.min() <= integrand.lower and density[log_scale.argmin()] > density.max() - cut_off:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ..given_scale import ConditionalPrior, GivenScale
 from ..groups.effects import Conditional
 from ..node_covariances import Factors, NodeCovariances, SharedBasis
-from ..numerics.quadrature import trapezoid
 from ..problem import Problem
 from .engine import Integrand, integrand, known_node
 from .grouped import points
@@ -147,7 +146,7 @@ def _of_fixed(problem: Problem, given: GivenScale, rows: Weighting) -> tuple[Lef
     if problem.noise.multiplies:
         lowest = problem.resolution(rows.factor)
         of = ScaledIntegrand(problem, given, -rows.log_weight, rows.log_ratios, lowest)
-        log_scale, _, _ = trapezoid(of.log_density, of.intervals())
+        log_scale, _, _ = of.lattice()
         return NoiseLattice.of(of, np.exp(log_scale)), of.constant
     one = np.ones(1)
     log_density = given.log_explained(one) - 0.5 * given.residual + rows.log_weight

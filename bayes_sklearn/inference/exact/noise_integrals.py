@@ -15,7 +15,7 @@ from scipy.special import wrightomega
 from ...measurements.compressed import Groups
 from ..given_scale import LOG_TWO_PI, GivenScale, log_explained
 from ..node_covariances import Factors, NodeCovariances, SharedBasis
-from ..numerics.quadrature import even_lattices, gauss_rule, peak_intervals, trapezoid
+from ..numerics.quadrature import DROP, even_lattices, gauss_rule, peak_intervals, trapezoid
 from ..problem import Problem
 
 __all__ = [
@@ -149,13 +149,22 @@ class ScaledIntegrand:
         square = self._residual + float(np.square(self._conditional.projected).sum())
         return max(0.5 * float(np.log(max(square / self._total_weight, 1e-300))), self.lower) + 3.0
 
-    def intervals(self) -> list[tuple[float, float]]:
-        """Return the intervals of u that hold all of the density."""
-        return peak_intervals(self.log_density, self.lower, self.upper, self.tail)
+    def lattice(self) -> tuple[Array, Array, Array]:
+        """Return log noise scales, log densities and log weights, (G,) each, whose sum is the integral."""
+        u, values, resolved = even_lattices(
+            self.log_density, np.array([self.lower]), np.array([self.upper]), self.tail
+        )
+        points, density = u[0], values[0]
+        spacing = float(points[1] - points[0])
+        # Even points do where there is one peak, wider than numbers are apart, within the bounds.
+        if resolved[0] and spacing > 0.0 and max(density[0], density[-1]) < density.max() - 0.5 * DROP:
+            return points, density, density + np.log(spacing)
+        intervals = peak_intervals(self.log_density, self.lower, self.upper, self.tail)
+        return trapezoid(self.log_density, intervals)
 
     def few(self) -> tuple[Array, Array]:
         """Return log noise scales of a Gauss rule, and their log weights, `constant` included."""
-        log_scale, _, log_weights = trapezoid(self.log_density, self.intervals())
+        log_scale, _, log_weights = self.lattice()
         return _few(log_scale[None], log_weights[None], np.array([self.constant]))[0]
 
     @staticmethod

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..numerics.importance_sampling import Component, Sample, find_mode, fitted, sample
+from ..numerics.importance_sampling import Component, Sample, find_modes, fitted, sample
 from ..structural.model import MEAN_SCALE, Conditional, Psi, StructuralProblem
 from ..structural.rows import cholesky, forward, pairs
 from ..structural.true_covariance import coordinates_of
@@ -358,16 +358,9 @@ def _starts(following: Following) -> tuple[list[Component], int]:
     guesses = [following.component(guess) for guess in guesses]
     signs = problem.signs(following.flips)
     modes = list[Component]()
-
-    # A search so near to a mode that is known is about to end there.
-    same = 1.0
-
-    def known(center: Array) -> bool:
-        return any(_distance(mode, center * signs) < same for mode in modes)
-
-    for guess in guesses:
-        mode = Component(*find_mode(log_density, guess.center, guess.root, known)[:2])
-        if not known(mode.center):
+    same = 1.0  # standard deviations between where two searches end at one mode, at most
+    for mode in find_modes(log_density, guesses):
+        if not any(_distance(other, mode.center * signs) < same for other in modes):
             modes.append(mode)
     heights = log_density(np.array([component.center for component in (*modes, *guesses)]))
     # What a mode weighs if it is Gaussian.

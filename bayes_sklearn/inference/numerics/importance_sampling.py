@@ -7,12 +7,14 @@ importance sampling with the mixture of all of them in the weights' denominator 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, gammaln, logsumexp, ndtri
+from scipy.interpolate import CubicSpline
+from scipy.special import gammaincinv, gammaln, logsumexp, ndtr, ndtri
 from scipy.stats import qmc
 
 Array = NDArray[np.float64]
@@ -142,10 +144,9 @@ class Component(NamedTuple):
 
     def draw(self, uniform: Array) -> Array:
         """Return one draw for each row of numbers in (0, 1), one more than there are dimensions."""
-        uniform = np.clip(uniform, 1e-12, 1.0 - 1e-12)
-        nu = self.degrees_of_freedom
-        scale = np.sqrt(0.5 * nu / gammaincinv(0.5 * nu, uniform[:, -1]))
-        return self.center + (ndtri(uniform[:, :-1]) * scale[:, None]) @ self.root.T
+        normal = ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12))
+        scale = np.exp(_log_t_scale(self.degrees_of_freedom)(normal[:, -1]))
+        return self.center + (normal[:, :-1] * scale[:, None]) @ self.root.T
 
     def log_density(self, points: Array) -> Array:
         nu, d = self.degrees_of_freedom, len(self.center)
@@ -154,6 +155,13 @@ class Component(NamedTuple):
         constant = float(gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu)) - 0.5 * d * float(np.log(nu * np.pi))
         constant += float(np.linalg.slogdet(inverse)[1])
         return constant - 0.5 * (nu + d) * np.log1p(square / nu)
+
+
+@lru_cache
+def _log_t_scale(nu: float) -> CubicSpline:
+    """Return log sqrt(nu / chi-square), as a function of a normal variable of the same probability."""
+    normal = np.linspace(-7.1, 7.1, 513)
+    return CubicSpline(normal, 0.5 * np.log(0.5 * nu / gammaincinv(0.5 * nu, ndtr(normal))))
 
 
 def _log_mixture(points: Array, components: list[Component], sizes: list[int], images: Array) -> Array:
@@ -248,24 +256,44 @@ def mean_and_root(
     return location, sd[:, None] * root
 
 
-@np.errstate(over="ignore")  # of slopes far from everything
-def find_mode(
-    log_density: LogDensity, center: Array, root: Array, known: Callable[[Array], bool] | None = None
-) -> tuple[Array, Array, int]:
-    """Return a density's mode, a root of its covariance there, and the evaluations it took.
+def find_mode(log_density: LogDensity, center: Array, root: Array) -> Component:
+    """Return a density's mode and a root of its covariance there, as `find_modes` does."""
+    return find_modes(log_density, [Component(center, root)])[0]
 
-    Newton's method in coordinates in which the curvature found so far is one, with derivatives by differences; all
-    points of a step go into one call. It stops near the mode, not at it: draws are weighted.
+
+@np.errstate(over="ignore")  # of slopes far from everything
+def find_modes(log_density: LogDensity, guesses: Sequence[Component]) -> list[Component]:
+    """Return where searches end that start from guesses at a mode and at a root of the covariance there.
 
     Parameters
     ----------
     log_density : callable
-        From points (G, d) to log densities; minus infinity where it fails.
-    center, root : ndarray of shape (d,) and (d, d)
-        A guess at mode and root.
-    known : callable, optional
-        From a point on the way to whether it is at a mode that was found before, which ends the search.
+        From points (G, d) to log densities; minus infinity where it fails. All points of a step, of all searches, go
+        into one call.
+    guesses : sequence of Component
     """
+    searches = dict(enumerate(map(_search, guesses)))
+    asked = {i: next(search) for i, search in searches.items()}
+    found = dict[int, Component]()
+    while asked:
+        ends = np.cumsum([len(points) for points in asked.values()])
+        values = np.split(log_density(np.concatenate(list(asked.values()))), ends[:-1])
+        for i, own in zip(list(asked), values, strict=True):
+            try:
+                asked[i] = searches[i].send(own)
+            except StopIteration as end:
+                found[i] = end.value
+                del asked[i]
+    return [found[i] for i in range(len(guesses))]
+
+
+def _search(guess: Component) -> Generator[Array, Array, Component]:
+    """Ask for log densities at points until near a mode, and return it with a root of the covariance there.
+
+    Newton's method in coordinates in which the curvature found so far is one, with derivatives by differences. It
+    stops near the mode, not at it: draws are weighted.
+    """
+    center, root = guess.center, guess.root
     d = len(center)
     # Derivatives are differences over this share of a standard deviation: the curvature that counts is the one at the
     # peak's own width.
@@ -275,14 +303,13 @@ def find_mode(
     double = single[row] + single[column]
     stencil = np.concatenate([np.zeros((1, d)), single, -single, double, -double])
     lengths = 2.0 ** np.arange(10.0, -7.0, -1.0)
-    n_evaluations, stalls = 0, 0
+    stalls = 0
     max_steps = 60
     # Improvements of the log density that are none, and how many of them end the search.
     stalled = 1e-2
     most_stalls = 3
     for _ in range(max_steps):
-        values = log_density(center + stencil @ root.T)
-        n_evaluations += len(values)
+        values = yield center + stencil @ root.T
         if not np.isfinite(values).all():
             root = 0.25 * root
             continue
@@ -300,21 +327,18 @@ def find_mode(
         step = (vectors.T @ gradient) / np.sqrt(curvature_used)
         length = float(np.linalg.norm(step))
         if length < 0.1 and (np.abs(np.log(np.maximum(curvature, 1e-12))) < 0.5).all():
-            return center + root @ step, root, n_evaluations
+            return Component(center + root @ step, root)
         step *= min(1.0, 8.0 / length) if length > 0.0 else 1.0
         candidates = center + np.outer(lengths, root @ step)
-        found = log_density(candidates)
-        n_evaluations += len(found)
+        found = yield candidates
         best = int(np.argmax(found))
         if found[best] > values[0]:
             center = candidates[best]
-            if known is not None and known(center):
-                break
         # Where a prior has a kink, differences do not show the way.
         stalls += not found[best] > values[0] + stalled
         if stalls == most_stalls:
             break
-    return center, root, n_evaluations
+    return Component(center, root)
 
 
 @np.errstate(over="ignore")  # of a tail that is not to be trusted

@@ -204,7 +204,7 @@ class StructuralProblem:
     @property
     def n_distinct_errors(self) -> int:
         """Rows that are passed over for each point: as many as have errors of their own."""
-        return len(self.gathered.counts)
+        return len(self.summed.counts)
 
     def signs(self, flip: NDArray[np.bool_]) -> Array:
         """Return the signs that take a point to its images under changes of the signs of s and t.
@@ -243,9 +243,7 @@ class StructuralProblem:
 
     def log_prior_of_noise(self, psi: Psi) -> Array:
         """Return the part of s and the scatter."""
-        total = np.zeros(len(psi.m))
-        if self.noise.has_scale:
-            total = total + self.log_prior_noise(psi.noise_scale)
+        total = self.log_prior_noise(psi.noise_scale) if self.noise.has_scale else np.zeros(len(psi.m))
         if self.log_prior_scatter is not None:
             total = total + self.log_prior_scatter(psi.scatter)
             # With the noise r of a typical row and rho = scatter / rest, ds dscatter = s scatter / r dr dlog(rho).
@@ -277,7 +275,7 @@ class StructuralProblem:
         return Conditional(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def _condition(self, points: Array) -> Conditional:
-        psi, rows = self.psi(points), self.gathered
+        psi, rows = self.psi(points), self.summed
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             sums, log_determinant = rows.sums(self.omega(psi), psi.m, self.masks)
             # Where Omega is singular to rounding, the data have no density.
@@ -402,15 +400,18 @@ class StructuralProblem:
         frequency = np.ones(n) if self.frequency is None else self.frequency[used]
         errors = self.errors()
         errors = errors[used] if len(errors) == len(used) else errors[:n]
-        ones, likely = (
-            np.column_stack([np.ones(n), self.z[used]]),
-            self.w if self.likely is None else self.likely,
-        )
-        variance = errors[:, -2]
-        certain = not self.noise.only_scatters and (variance > 0.0).all()
-        weight = frequency / variance if certain else frequency
+        ones = np.column_stack([np.ones(n), self.z[used]])
+        likely = self.w if self.likely is None else self.likely
+        certain = not self.noise.only_scatters and (errors[:, -2] > 0.0).all()
+        weight = frequency / errors[:, -2] if certain else frequency
         reference = Reference.of(ones, likely[used], self.y[used], weight, self.intercept is not None)
         return GatheredRows.of(errors, frequency, self._about(reference, self.w), reference)
+
+    @cached_property
+    def summed(self) -> GatheredRows:
+        """What stands for them in sums over all: kinds of errors between which these are interpolated."""
+        apart = self.cross_covariance is None and self.within is None
+        return self.gathered.interpolated(self.n_noisy) if apart else self.gathered
 
     def _about(self, reference: Reference, w: Array) -> Array:
         """Return [1, z, w - w0, y - y0] of the rows that count, times the root of how often they do."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..numerics.interpolation import chebyshev_points, n_points
 
 Array = NDArray[np.float64]
 
@@ -82,6 +84,55 @@ class GatheredRows:
                 gathered[:, column] += np.bincount(group[block], products[:, column], len(first))
         counts = np.asarray(np.bincount(group, frequency, len(first)), dtype=np.float64)
         return cls(errors[first], counts, rows, gathered, reference)
+
+    def interpolated(self, q: int) -> GatheredRows:
+        """Return kinds of errors between which sums over all rows are interpolated, if they are half as many.
+
+        Entries of inverses of Omega are ratios of polynomials in the variances of q features and of the target,
+        without a pole where these are positive: in their logs they are analytic within pi of the real line. Where one
+        is zero, or another column differs, there are kinds of their own.
+        """
+        row, column = upper(q)
+        smooth = [*np.flatnonzero(row == column).tolist(), self.errors.shape[1] - 2]
+        others = np.delete(self.errors, smooth, axis=1)
+        first, kind = _gather(np.concatenate([others, self.errors[:, smooth] > 0.0], axis=1))
+        if 4 * len(first) >= len(self.counts) or others[:, : len(row) - q].any():  # errors that go together
+            return self
+        own = np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
+        errors, counts, gathered = map(
+            np.concatenate, zip(*(self._between(these, smooth) for these in own), strict=True)
+        )
+        if 2 * len(errors) > len(self.counts):
+            return self
+        return replace(self, errors=errors, counts=counts, gathered=gathered)
+
+    def _between(self, own: NDArray[np.intp], smooth: Sequence[int]) -> tuple[Array, Array, Array]:
+        """Return errors, counts and products that stand for those of some rows, if they are half as many."""
+        errors = self.errors[own]
+        columns = [column for column in smooth if errors[0, column] > 0.0]
+        logs = [np.log(errors[:, column]) for column in columns]
+        sizes = [n_points(values, np.pi) for values in logs]
+        size = int(np.prod(sizes))
+        if 2 * size > len(own):
+            return errors, self.counts[own], self._products(own)
+        found, points, weights = np.repeat(errors[:1], size, axis=0), list[Array](), list[Array]()
+        for values, n in zip(logs, sizes, strict=True):
+            at, each = chebyshev_points(values, n)
+            points.append(at)
+            weights.append(each)
+        for of, at in zip(columns, np.meshgrid(*points, indexing="ij"), strict=True):
+            found[:, of] = np.exp(at.ravel())
+        total = np.zeros((size, 1 + _n_pairs(self.rows.shape[1])))
+        numbers = 2**20
+        for block in _blocks(len(own), max(numbers // size, 1)):
+            share = np.ones((block.stop - block.start, 1))
+            for each in weights:
+                share = (share[:, :, None] * each[block, None, :]).reshape(len(share), -1)
+            total += share.T @ np.column_stack([self.counts[own[block]], self._products(own[block])])
+        return found, total[:, 0], total[:, 1:]
+
+    def _products(self, kinds: NDArray[np.intp]) -> Array:
+        return _products(self.rows[kinds]) if self.gathered is None else self.gathered[kinds]
 
     def pseudo_rows(self) -> PseudoRows:
         """Return what a sampler needs of the rows."""

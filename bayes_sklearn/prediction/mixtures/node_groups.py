@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from ...inference.node_covariances import Factors
 from ...inference.posterior import Posterior
+from ...measurements.compressed import Rows
+from .few_points import effective_size
+from .normal import NormalMixture
 
 __all__ = ["in_groups"]
 
@@ -17,17 +21,26 @@ Array = NDArray[np.float64]
 # Groups, a power of two, and numbers of rows times nodes from which they stand for the nodes.
 _GROUPS, _MANY = 128, 2**22
 
+# By how many standard deviations quantiles may be off: with noise of so many times the line's variance, at these
+# probabilities.
+_OFF, _RATIOS, _PROBABILITIES = 0.01, (0.0, 1.0, 9.0), (0.025, 0.25, 0.5, 0.975)
+
+# Of fewer nodes than four to a group, but no fewer than these, groups are as few as leave out no more of the relative
+# variance of noise, and of the coefficients' between nodes.
+_FEW, _LEFT_OF_NOISE, _LEFT_OF_COEFFICIENTS = 32, 1e-3, 5e-3
+
 
 def in_groups(
-    posterior: Posterior, feature_error: Array | None = None, *, n_rows: int
+    posterior: Posterior, feature_error: Array | None = None, *, rows: Rows
 ) -> tuple[Posterior, Array | None]:
     """Return a posterior whose nodes are groups of alike ones, where rows are many: else the posterior itself.
 
     A group is Normal with the mean and covariance of B in it: mean and covariance of B are those of all nodes,
     and so are the means of what noise is made of. The group that varies most, by its weight, is cut in two at its
     mean, one after the other: in coefficients, by their posterior, and logarithms of scales. So tails are groups of
-    their own: quantiles are off by 0.001 to 0.01 standard deviations (of 12 rows whose line has infinite variance
-    by 0.03), where thousands of draws are off by more.
+    their own. Quantiles of some rows are held against those of all nodes: where they are off by more than 0.01
+    standard deviations, and by more than those of draws vary, there are more groups, and where that is not enough all
+    nodes stay.
 
     Parameters
     ----------
@@ -35,7 +48,8 @@ def in_groups(
         Without effects of groups of rows.
     feature_error : ndarray of shape (G,), optional
         Variance that errors of features leave at each node.
-    n_rows : int
+    rows : Rows
+        Those whose lines are wanted.
 
     Returns
     -------
@@ -43,9 +57,30 @@ def in_groups(
     feature_error : ndarray of shape (K,) or None
     """
     weights = posterior.weights
-    if n_rows * len(weights) < _MANY or len(weights) < 4 * _GROUPS or posterior.effects is not None:
+    if len(rows.X) * len(weights) < _MANY or len(weights) < _FEW or posterior.effects is not None:
         return posterior, feature_error
-    members = _halved(_coordinates(posterior, feature_error), weights)
+    if len(weights) < 4 * _GROUPS:
+        coordinates, allowed = _relative_coordinates(posterior, feature_error)
+        cuts = [_halved(coordinates / np.sqrt(allowed), weights, most=len(weights) // 2, enough=1.0)]
+    else:
+        coordinates = _coordinates(posterior, feature_error)
+        sizes = [size for size in (_GROUPS, 4 * _GROUPS) if size < len(weights)]
+        cuts = (_halved(coordinates, weights, most=size) for size in sizes)
+    away = _typical_and_farthest(rows, posterior.center)
+    held, allowed = _quantiles(posterior, feature_error, away), _allowed(posterior)
+    for members in cuts:
+        if members:
+            found = _of_groups(posterior, feature_error, members)
+            if (np.abs(_quantiles(*found, away) - held) < allowed).all():
+                return found
+    return posterior, feature_error
+
+
+def _of_groups(
+    posterior: Posterior, feature_error: Array | None, members: list[NDArray[np.intp]]
+) -> tuple[Posterior, Array | None]:
+    """Return the posterior whose nodes are groups of these members, and what errors of features leave there."""
+    weights = posterior.weights
     share = np.array([weights[nodes].sum() for nodes in members])
     within = [weights[nodes] / part for nodes, part in zip(members, share, strict=True)]
 
@@ -75,20 +110,69 @@ def in_groups(
     return found, None if feature_error is None else averaged(feature_error)
 
 
+def _typical_and_farthest(rows: Rows, center: Array) -> Array:
+    """Return features of a few rows, less the center, (k, p): every so many, and those farthest out among more."""
+    typical, farthest, among = 12, 4, 2**14
+    step = -(-len(rows.X) // among)
+    away = rows.take(slice(None, None, step)) - center
+    distance = np.square(away / np.maximum(np.sqrt(np.mean(np.square(away), axis=0)), 1e-300)).sum(axis=1)
+    some = np.linspace(0, len(away) - 1, typical).astype(np.intp)
+    return np.asarray(away[np.append(some, np.argsort(distance)[-farthest:])])
+
+
+def _quantiles(posterior: Posterior, feature_error: Array | None, away: Array) -> Array:
+    """Return standardised quantiles at some rows, with noise of several widths beside the line."""
+    weights = posterior.weights
+    means, variances = posterior.linear(np.column_stack([np.ones(len(away)), away]))
+    if feature_error is not None:
+        variances = variances + feature_error
+    whole = weights @ np.square(means - (means @ weights)[:, None]).T + variances @ weights
+    answer = []
+    for noise in _variances(posterior):
+        found = []
+        for ratio in _RATIOS:
+            sds = np.sqrt(variances + ratio * whole[:, None] * (noise / max(float(weights @ noise), 1e-300)))
+            mixture = NormalMixture(weights, means, sds)
+            unit = np.sqrt((1.0 + ratio) * whole)
+            limits = np.array([mixture.quantile(np.full(len(means), q)) for q in _PROBABILITIES])
+            found.append((limits - means @ weights) / np.maximum(unit, 1e-300))
+        answer.append(found)
+    return np.array(answer)
+
+
+def _allowed(posterior: Posterior) -> Array:
+    """Return by how much quantiles may be off, (ratios, probabilities, 1): those of draws by their own errors."""
+    weights, q = posterior.weights, np.array(_PROBABILITIES)
+    if posterior.covariances.root(weights).any():
+        return np.full((len(_RATIOS), len(q), 1), _OFF)
+    density = np.exp(-0.5 * np.square(ndtri(q))) / np.sqrt(2.0 * np.pi)
+    error = np.sqrt(q * (1.0 - q) / effective_size(weights)) / density
+    return np.maximum(_OFF, 3.0 * error / (1.0 + np.array(_RATIOS)[:, None]))[:, :, None]
+
+
+def _variances(posterior: Posterior) -> list[Array]:
+    """Return what noise is made of, or varies with, at the nodes, (G,) each."""
+    scatter = [] if posterior.scatter is None else [np.square(posterior.scatter)]
+    return [np.square(posterior.noise_scale), *scatter, *posterior.auxiliary.values()]
+
+
 def _coordinates(posterior: Posterior, feature_error: Array | None) -> Array:
     """Return what nodes may differ in, (G, d), each of unit variance, or nothing where they are alike."""
     weights = posterior.weights
     scales = [posterior.noise_scale, posterior.scatter, feature_error, *posterior.auxiliary.values()]
     logs = [np.log(np.maximum(values, 1e-300)) for values in scales if values is not None]
-    away = posterior.location - posterior.mean
-    # In units of the whole posterior, so that nodes that are wide differ by little.
-    values, vectors = np.linalg.eigh(_correlation(posterior.covariance))
-    sd = np.sqrt(np.maximum(np.diag(posterior.covariance), np.finfo(np.float64).tiny))
-    turned = (away / sd) @ vectors / np.sqrt(np.maximum(values, 1e-12 * values[-1]))
     others = np.column_stack(logs)
     others = others - weights @ others
     spread = np.sqrt(weights @ np.square(others))
-    return np.column_stack([turned, others / np.where(spread > 0.0, spread, 1.0)])
+    return np.column_stack([_turned(posterior), others / np.where(spread > 0.0, spread, 1.0)])
+
+
+def _turned(posterior: Posterior) -> Array:
+    """Return the nodes' coefficients in units of the whole posterior, (G, P): nodes that are wide differ by little."""
+    away = posterior.location - posterior.mean
+    values, vectors = np.linalg.eigh(_correlation(posterior.covariance))
+    sd = np.sqrt(np.maximum(np.diag(posterior.covariance), np.finfo(np.float64).tiny))
+    return np.asarray((away / sd) @ vectors / np.sqrt(np.maximum(values, 1e-12 * values[-1])))
 
 
 def _correlation(covariance: Array) -> Array:
@@ -96,11 +180,23 @@ def _correlation(covariance: Array) -> Array:
     return np.asarray(covariance / sd / sd[:, None])
 
 
-def _halved(coordinates: Array, weights: Array) -> list[NDArray[np.intp]]:
-    """Return the members of the groups."""
+def _relative_coordinates(posterior: Posterior, feature_error: Array | None) -> tuple[Array, Array]:
+    """Return what nodes differ in by what is to be left of it, (G, d), and how much of each may be, (d,)."""
+    weights = posterior.weights
+    parts = _variances(posterior) + ([] if feature_error is None else [feature_error])
+    noise = np.column_stack([v / max(float(weights @ v), 1e-300) for v in parts])
+    turned = _turned(posterior)
+    allowed = np.repeat([_LEFT_OF_COEFFICIENTS, _LEFT_OF_NOISE], [turned.shape[1], noise.shape[1]])
+    return np.column_stack([turned, noise]), allowed
+
+
+def _halved(coordinates: Array, weights: Array, *, most: int, enough: float = 0.0) -> list[NDArray[np.intp]]:
+    """Return the members of so many groups, or of fewer that vary by so little; none where so many vary by more."""
     every = np.flatnonzero(weights > 0.0)
     groups = [(*_widest(coordinates, weights, every), every)]
-    while len(groups) < _GROUPS:
+    while sum(spread for spread, *_ in groups) > enough:
+        if len(groups) == most:
+            return [] if enough else [nodes for *_, nodes in groups]
         _, below, nodes = groups.pop(int(np.argmax([spread for spread, *_ in groups])))
         if not below.any() or below.all():
             groups.append((0.0, below, nodes))

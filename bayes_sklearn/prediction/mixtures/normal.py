@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -20,8 +21,8 @@ _LOG_ROOT_TWO_PI = 0.5 * np.log(2.0 * np.pi)
 
 _INVERSE_ROOT_PI = 1.0 / np.sqrt(np.pi)
 
-# The error before the last of them, which squares it.
-_SETTLED = 1e-5
+# The error before the last of Newton's steps, which squares it: of one that is bracketed, and of the first.
+_SETTLED, _NEAR = 1e-5, 1e-4
 
 # Up to so many components the score takes them pair by pair.
 _FEW = 128
@@ -75,10 +76,14 @@ class NormalMixture:
         return np.zeros_like(value)
 
     def quantile(self, probability: Array) -> Array:
-        return quantile(probability, self.weights, self.means, self.sds)
+        return quantile(probability, self.weights, self.means, self.sds, self._cumulants)
 
     def crps(self, value: Array) -> Array:
         return crps(value, self.weights, self.means, self.sds)
+
+    @cached_property
+    def _cumulants(self) -> tuple[Array, Array, Array, Array]:
+        return _cumulants(self.weights, self.means, self.sds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,63 +142,120 @@ def cdf(value: Array, weights: Array, means: Array, sds: Array) -> Array:
     return np.minimum(average(ndtr(_standardised(value, means, sds)[0]), weights), 1.0)
 
 
-def quantile(probability: Array, weights: Array, means: Array, sds: Array) -> Array:
+def quantile(
+    probability: Array, weights: Array, means: Array, sds: Array, cumulants: tuple[Array, ...] | None = None
+) -> Array:
     """Return the value at which each row's distribution function is its probability, (n,).
 
-    Newton's method on the normal scale: a straight line for one component and nearly so for a mixture, in the tails,
-    too. The quantile lies between the components' quantiles, which bracket it.
-    """
-    shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
-
-    def solve(rows: NDArray[np.intp], sign: Array, tail: Array) -> Array:
-        centres, widths = (
-            np.broadcast_to(means, shape)[rows] * sign[:, None],
-            np.broadcast_to(sds, shape)[rows],
-        )
-        return _lower_quantile(tail, weights if weights.ndim == 1 else weights[rows], centres, widths)
-
-    return by_lower_half(np.broadcast_to(np.asarray(probability, dtype=np.float64), shape[:1]), solve)
-
-
-def by_lower_half(probability: Array, solve: Callable[[NDArray[np.intp], Array, Array], Array]) -> Array:
-    """Return quantiles, the upper half as those of the mirrored distribution, so that its tail keeps its digits.
+    Newton's method on the normal scale, a straight line for one component and nearly so for a mixture, in the tails,
+    too, from Cornish and Fisher's expansion: mostly a step is enough. Elsewhere the quantile is bracketed by those of
+    the components.
 
     Parameters
     ----------
     probability : ndarray of shape (n,)
-    solve : callable
-        Of (rows, sign, tail): the quantiles of probability `tail`, at most 1/2, of the rows named, those of sign -1
-        mirrored.
+    weights, means, sds : ndarray
+        As for all functions here.
+    cumulants : tuple of four ndarrays of shape (n,), optional
+        What `cumulants` returns of them.
     """
+    shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
+    means, sds = np.broadcast_to(means, shape), np.broadcast_to(sds, shape)
+    probability = np.broadcast_to(np.asarray(probability, dtype=np.float64), shape[:1])
+    inside = (probability > 0.0) & (probability < 1.0)
+    if not inside.all():
+        answer, rows = np.where(probability <= 0.0, -np.inf, np.inf), np.flatnonzero(inside)
+        if len(rows):
+            own = weights if weights.ndim == 1 else weights[rows]
+            answer[rows] = quantile(probability[rows], own, means[rows], sds[rows])
+        return answer
+    # The upper half is that of the mirrored distribution, so that its tail keeps its digits.
     sign = np.where(probability > 0.5, -1.0, 1.0)
-    tail = np.where(probability > 0.5, 1.0 - probability, probability)
-    answer = np.where(probability == 0.0, -np.inf, np.inf)
-    rows = np.flatnonzero((probability > 0.0) & (probability < 1.0))
-    answer[rows] = sign[rows] * solve(rows, sign[rows], tail[rows])
+    target = ndtri(np.minimum(probability, 1.0 - probability))
+    of = cumulants if cumulants is not None else _cumulants(weights, means, sds)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        start = of[0] + of[1] * cornish_fisher(sign * target, *of[2:])
+        start = np.where(np.isfinite(start), start, of[0])
+        below, slope = _tail_and_slope(start, sign, weights, means, sds)
+        height = ndtri(below)
+        step = sign * (target - height) * np.exp(-0.5 * np.square(height)) / slope
+        answer = start + step
+        # Newton's error is squared by the step just taken.
+        short = ~((np.abs(target - height) < _NEAR) & (np.abs(step) < 2.0 * _NEAR * of[1]))
+    if short.any():
+        rows = np.flatnonzero(short)
+        own = weights if weights.ndim == 1 else weights[rows]
+        parts = sign[rows], target[rows], answer[rows], own, means[rows], sds[rows]
+        answer[rows] = _bracketed_quantile(*parts)
     return answer
 
 
-def _lower_quantile(tail: Array, weights: Array, means: Array, sds: Array) -> Array:
-    """Return quantiles of probabilities at or below 1/2."""
-    target, sds = ndtri(tail), np.maximum(sds, np.finfo(np.float64).tiny)
+def cornish_fisher(z: Array, skewness: Array, excess: Array) -> Array:
+    """Return standardised quantiles at normal scores of distributions with these third and fourth cumulants.
+
+    Cornish & Fisher (1938, Revue de l'Institut International de Statistique 5:307-320). Cumulants that are large, of
+    which it is no expansion, are taken for less.
+    """
+    skewness, excess = np.clip(skewness, -0.7, 0.7), np.clip(excess, -0.7, 2.0)
+    square = np.square(z)
+    return (
+        z
+        + skewness * (square - 1.0) / 6.0
+        + z * (excess * (square - 3.0) / 24.0 - np.square(skewness) * (2.0 * square - 5.0) / 36.0)
+    )
+
+
+def _cumulants(weights: Array, means: Array, sds: Array) -> tuple[Array, Array, Array, Array]:
+    """Return mean, standard deviation, skewness and excess kurtosis of each row, (n,) each."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = average(means, weights)
+        away = means - mean[:, None]
+        variances = np.square(sds)
+        square = np.square(away)
+        variance = average(square, weights) + average(variances, weights)
+        # A node: x^3 + 3 x v, and x^4 + 6 x^2 v + 3 v^2 = (x^2 + 3 v)^2 - 6 v^2.
+        inner = 3.0 * variances
+        inner += square
+        away *= inner
+        third = average(away, weights)
+        np.square(inner, out=inner)
+        fourth = average(inner, weights) - 6.0 * average(np.square(variances, out=variances), weights)
+        sd = np.sqrt(variance)
+        whole = np.maximum(sd, np.finfo(np.float64).tiny)
+        return mean, sd, third / whole / variance, fourth / variance / variance - 3.0
+
+
+def _tail_and_slope(x: Array, sign: Array, weights: Array, means: Array, sds: Array) -> tuple[Array, Array]:
+    """Return the probabilities below x, of sign -1 above it, and sqrt(2 pi) times the density, (n,) each."""
+    sds = np.maximum(sds, np.finfo(np.float64).tiny)
+    z = x[:, None] - means
+    z /= sds
+    if (sign < 0.0).any():
+        z *= sign[:, None]
+    below = average(ndtr(z), weights)
+    np.square(z, out=z)
+    z *= -0.5
+    np.exp(z, out=z)
+    z /= sds
+    return below, average(z, weights)
+
+
+def _bracketed_quantile(
+    sign: Array, target: Array, start: Array, weights: Array, means: Array, sds: Array
+) -> Array:
+    """Return quantiles whose normal scores in the tail that is less are the target, (n,)."""
+    means, sds = sign[:, None] * means, np.maximum(sds, np.finfo(np.float64).tiny)
     component_quantiles = means + sds * target[:, None]
     lower, upper = component_quantiles.min(axis=1), component_quantiles.max(axis=1)
-    mean = average(means, weights)
-    sd = np.sqrt(average(np.square(sds), weights) + average(np.square(means - mean[:, None]), weights))
+    start = np.where(np.isfinite(start), sign * start, 0.5 * (lower + upper))
 
     def evaluate(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
         everything = len(rows) == len(means)
         centres, widths = (means, sds) if everything else (means[rows], sds[rows])
         here = weights if weights.ndim == 1 or everything else weights[rows]
-        z = (x[:, None] - centres) / widths
-        probability = average(ndtr(z), here)
-        np.square(z, out=z)
-        z *= -0.5
-        np.exp(z, out=z)
-        z /= widths
-        return probability, average(z, here)
+        return _tail_and_slope(x, np.ones(1), here, centres, widths)
 
-    return newton_on_normal_scale(target, mean + target * sd, lower, upper, evaluate)
+    return sign * newton_on_normal_scale(target, start, lower, upper, evaluate)
 
 
 def newton_on_normal_scale(

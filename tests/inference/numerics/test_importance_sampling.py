@@ -8,6 +8,7 @@ from bayes_sklearn.inference.numerics.importance_sampling import (
     Component,
     Sample,
     find_mode,
+    find_modes,
     pareto_smoothed,
     sample,
 )
@@ -37,21 +38,21 @@ def test_what_is_no_number_passes_no_gate(k_hat: float, effective_size: float, d
     assert len(Sample(np.zeros((1, 1)), np.ones(1), 0.0, k_hat, effective_size).doubts) == doubts
 
 
-def test_a_search_ends_at_a_mode_that_is_known() -> None:
+def test_searches_side_by_side_end_where_each_does_alone() -> None:
     mode = np.array([30.0, -5.0])
 
     def log_density(points: np.ndarray) -> np.ndarray:
         return -2.5 * np.log1p(np.square(points - mode).sum(axis=1))
 
-    def near(point: np.ndarray) -> bool:
-        return bool(np.linalg.norm(point - mode) < 3.0)
-
-    whole, _, n_whole = find_mode(log_density, np.zeros(2), np.eye(2))
-    early, _, n_early = find_mode(log_density, np.zeros(2), np.eye(2), near)
-    assert_allclose(whole, mode, atol=0.1)
-    assert near(early)
-    assert n_early < n_whole
-    assert find_mode(log_density, np.zeros(2), np.eye(2), lambda point: False)[2] == n_whole
+    guesses = [Component(np.array(place), np.eye(2)) for place in ([0.0, 0.0], [29.0, -5.0], [300.0, 40.0])]
+    found = find_modes(log_density, guesses)
+    for guess, one in zip(guesses, found, strict=True):
+        alone = find_mode(log_density, guess.center, guess.root)
+        assert np.array_equal(one.center, alone.center)
+        assert np.array_equal(one.root, alone.root)
+        assert_allclose(one.center, mode, atol=0.1)
+        # At the mode the curvature is 5.
+        assert_allclose(one.root @ one.root.T, 0.2 * np.eye(2), atol=0.02)
 
 
 def test_a_tail_on_one_side_passes_the_gates_from_every_seed() -> None:

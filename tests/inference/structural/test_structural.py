@@ -174,6 +174,40 @@ def test_the_evidence_and_theta_are_those_of_one_dense_gaussian(
 
 
 @pytest.mark.parametrize("noise", KINDS)
+@pytest.mark.parametrize(("q", "k", "spread"), [(1, 0, 3.0), (1, 2, 0.5), (2, 1, 0.2)])
+def test_few_kinds_of_errors_stand_for_many(q: int, k: int, spread: float, noise: Noise) -> None:
+    rng, n = np.random.default_rng(2), 1500
+    error = 0.3 * np.exp(spread * rng.uniform(-1.0, 1.0, (n, q)))
+    error[::5, 0] = 0.0  # these are a kind of their own
+    of_target = 0.4 * np.exp(0.3 * rng.uniform(-1.0, 1.0, n)) if spread == 0.5 else np.full(n, 0.4)
+    changes = {
+        "feature_covariance": np.square(error)[:, :, None] * np.eye(q),
+        "cross_covariance": None,
+        "standard_error": of_target,
+        "frequency": rng.integers(0, 3, n).astype(float),
+    }
+    problem = make_problem(n, q, k, noise, seed=3, **changes)
+    assert len(problem.summed.counts) < 0.5 * len(problem.gathered.counts)
+    points = random_points(problem, 4)
+    points[-1, problem.spread_columns] = 1e-3  # true features that hardly vary
+    found = problem.log_evidence(points)
+    mean, sd = theta_prior(problem)
+    observed, frequency = np.column_stack([problem.w, problem.y]), problem.frequency
+    for g, point in enumerate(points):
+        precision, right = np.diag(sd**-2.0), np.zeros(len(sd))
+        expected = -np.log(sd).sum()
+        for i, (design, covariance) in enumerate(zip(*row_moments(problem, point), strict=True)):
+            residual = observed[i] - design @ mean
+            inverse, counts = np.linalg.inv(covariance), frequency[i]
+            precision = precision + counts * design.T @ inverse @ design
+            right = right + counts * design.T @ inverse @ residual
+            expected -= 0.5 * counts * (residual @ inverse @ residual + np.linalg.slogdet(covariance)[1])
+        expected += 0.5 * (right @ np.linalg.solve(precision, right) - np.linalg.slogdet(precision)[1])
+        expected -= 0.5 * (q + 1) * frequency.sum() * np.log(2.0 * np.pi)
+        assert_allclose(found[g], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("noise", KINDS)
 @pytest.mark.parametrize("errors", ["common", "grouped", "own"])
 def test_a_frequency_is_a_row_repeated(noise: Noise, errors: Errors) -> None:
     problem = make_problem(q=2, k=1, noise=noise, errors=errors)

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn.measurements.compressed import Rows
 from bayes_sklearn.prediction.mixtures.node_groups import in_groups
 from bayes_sklearn.prediction.mixtures.normal import NormalMixture
 
@@ -25,9 +26,14 @@ def fitted(n: int, p: int, reliability: float, **params: Any) -> tuple[Regressor
     return Regressor(random_state=0, **params).fit(X, y, X_err=error), error
 
 
+def rows(n: int, p: int) -> Rows:
+    X = np.random.default_rng(7).normal(size=(1000, p))
+    return Rows(np.tile(X, (n // 1000, 1)), np.empty(0))
+
+
 def test_means_and_covariances_stay() -> None:
     posterior = fitted(40, 3, 0.8)[0]._fitted.posterior
-    grouped, error = in_groups(posterior, np.square(posterior.noise_scale), n_rows=10**6)
+    grouped, error = in_groups(posterior, np.square(posterior.noise_scale), rows=rows(10**5, 3))
     assert len(grouped.weights) == 128
     assert_allclose(grouped.weights.sum(), 1.0)
     assert_allclose(grouped.mean, posterior.mean, rtol=1e-12)
@@ -50,7 +56,7 @@ def test_quantiles_are_those_of_all_nodes(
     X = np.random.default_rng(1).normal(size=(200, p)) * np.where(np.arange(200) < 150, 1.0, 3.0)[:, None]
     design = np.column_stack([np.ones(len(X)), X - posterior.center])
     found = []
-    for of in (posterior, in_groups(posterior, n_rows=10**6)[0]):
+    for of in (posterior, in_groups(posterior, rows=rows(10**5, p))[0]):
         means, variances = of.linear(design)
         mixture = NormalMixture(of.weights, means, np.sqrt(variances + noise * np.square(of.noise_scale)))
         found.append(np.array([mixture.quantile(np.full(len(X), q)) for q in (0.025, 0.25, 0.5, 0.975)]))
@@ -74,11 +80,11 @@ def test_many_rows_are_predicted_as_few_are() -> None:
 
 def test_few_rows_and_few_nodes_stay() -> None:
     posterior = fitted(40, 3, 0.8)[0]._fitted.posterior
-    assert in_groups(posterior, n_rows=100)[0] is posterior
+    assert in_groups(posterior, rows=Rows(np.zeros((100, 3)), np.empty(0)))[0] is posterior
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 2))
     exact = Regressor().fit(X, X[:, 0] + rng.normal(size=30))._fitted.posterior
-    assert in_groups(exact, n_rows=10**9)[0] is exact
+    assert in_groups(exact, rows=rows(10**5, 2))[0] is exact
 
 
 def test_one_row_after_another_is_measured_as_before() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from ..estimators.regressor import BayesianErrorsInVariablesRegressor
-from ..measurements.checks import check_vector, named, read_target
-from ..measurements.messages import shown
-from ..measurements.missing import anything_known
-from ..prediction.of_estimators import final_regressor
-from .axes import RowWeights, complete_rows
+from ...estimators.regressor import BayesianErrorsInVariablesRegressor
+from ...measurements.checks import check_vector, named, read_target
+from ...measurements.messages import shown
+from ...measurements.missing import anything_known
+from ...prediction.of_estimators import final_regressor
+from .rows import RowWeights, complete_rows
 
 __all__ = ["HeldColumns", "column_at", "rows_at_means", "table_of"]
 

@@ -1,0 +1,1 @@
+"""What all displays share: axes, inks, rows and columns."""
