@@ -43,6 +43,16 @@ def test_quantiles_of_points_whose_steps_end_at_the_probability_lie_in_that_gap(
     assert (found <= ordered[:, place]).all()
 
 
+def test_one_width_for_all_components_of_a_row_is_that_width_in_each() -> None:
+    rng = np.random.default_rng(0)
+    weights, means, sd = np.full(5000, 1.0 / 5000), rng.normal(size=(3, 5000)), np.array([[0.0], [0.5], [2.0]])
+    for q in (0.025, 0.5, 0.975):
+        one = mixtures.NormalMixture(weights, means, sd).quantile(np.full(3, q))
+        each = mixtures.NormalMixture(weights, means, np.tile(sd, 5000)).quantile(np.full(3, q))
+        assert_allclose(one, each, rtol=1e-10)
+        assert_allclose(norm.cdf(one[1:, None], means[1:], sd[1:]) @ weights, q, rtol=1e-6)
+
+
 def test_weights_near_the_smallest_number_leave_the_log_density_finite() -> None:
     weights, means = np.array([1e-310, 1.0]), np.array([[0.0, 1e3]])
     found = mixtures.log_density(np.zeros(1), weights, means, np.ones((1, 2)))
