@@ -265,6 +265,18 @@ class Likelihood(BaseEstimator, ABC):
         """How the shares or rates scatter that underlie counts; None: they are the mean."""
         return None
 
+    @property
+    def given_underlying(self) -> Likelihood | None:
+        """How counts are distributed given what underlies them, without parameters; None: there is no rule for it."""
+        return None
+
+    def at_most(self, eta: Array, counts: Array, trials: Array) -> Array:
+        """Return the probabilities of at most so many counts, of a likelihood without parameters: all broadcast.
+
+        Counts are below the trials and above -1; between whole ones the function rises smoothly.
+        """
+        raise TypeError(f"{self!r} has no rule for counts.")
+
     def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array] | None:
         """Return a rule for the linear predictor beyond which a count has come to exceed these; None: there is none.
 
