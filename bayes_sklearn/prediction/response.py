@@ -106,7 +106,7 @@ class ResponsePredictive(PredictiveDistribution):
         return np.sum(list(self.variance_parts.values()), axis=0)
 
     def ppf(self, q: ArrayLike) -> Array:
-        """Return the quantiles of probability q: of many rows from few numbers of each, held at some against all nodes.
+        """Return the quantiles of probability q: of many rows from few numbers of each, some held against all nodes.
 
         Raises
         ------
@@ -149,13 +149,18 @@ class ResponsePredictive(PredictiveDistribution):
         if likelihood is None:
             return laws_of_lines(line_cumulants(self.line, here))
         nodes, middle = self._nodes(likelihood), here[len(here) // 2 : len(here) // 2 + 1]
-        noise = None
+        typical, groups = (self.line.mean()[middle], self._scales(middle)), groups_of(nodes)
+        scale: Any = 1.0
         if likelihood.has_noise_scale:
-            total = sum(mean_parts(self._noise or {}, self.line.posterior, self.line.weights).values(), 0.0)
-            scale, one = np.sqrt(np.broadcast_to(total, len(self))[here]), here if np.ndim(total) else middle
-            noise = scale, of_groups(groups_of(nodes), self._scales(one))
-        typical = self.line.mean()[middle], self._scales(middle)
-        return laws_of(likelihood, nodes, self.line, here, typical, noise)
+            means = mean_parts(self._noise or {}, self.line.posterior, self.line.weights)
+            scale = np.sqrt(sum(means.values(), 0.0))
+
+        def scales(rows: NDArray[np.intp]) -> Array:
+            found = of_groups(groups, self._scales(here[rows]))
+            return np.broadcast_to(found, (len(rows), len(groups)))
+
+        of_rows = np.broadcast_to(scale, len(self))[here]
+        return laws_of(likelihood, nodes, self.line, here, typical, of_rows, scales)
 
     def _slow_quantiles(self, levels: Array, rows: NDArray[np.intp]) -> Array:
         """Return quantiles of some rows, (k, rows), from all of their nodes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,8 +36,9 @@ Array = NDArray[np.float64]
 # Rows from which on shapes cost less than their own nodes do, and those that are held against these.
 MANY_ROWS, _HELD = 2048, 6
 
-# By how much normal scores may be off; probabilities that shapes reach to.
-_OFF, _TAIL = 0.01, 1e-4
+# By how much normal scores may be off, and of lines alone, of which thousands of draws tell less; probabilities that
+# shapes reach to.
+_OFF, _OFF_LINE, _TAIL = 0.01, 0.02, 1e-4
 
 # Levels of the place, how far apart, and those of the share of the line in the variance; the line's variance over the
 # noise's, at most.
@@ -58,6 +60,7 @@ class LineCumulants(NamedTuple):
     excess: Array
     with_noise: Array
     """Covariance with the relative variance of the noise."""
+
 
 def noise_variances(
     likelihood: Likelihood, values: dict[str, Array], scales: Array | float, means: Array
@@ -110,7 +113,8 @@ def laws_of(
     line: Any,
     rows: NDArray[np.intp],
     typical: tuple[Array, Array | float],
-    noise: tuple[Array, Array | float] | None,
+    scale: Array,
+    scales: Callable[[NDArray[np.intp]], Array],
 ) -> tuple[Laws, NDArray[np.bool_]]:
     """Return the distributions of what underlies rows' targets, and of which rows they are to be trusted.
 
@@ -124,19 +128,19 @@ def laws_of(
     rows : ndarray of intp
     typical : tuple
         Of a row: the line, (1,), and the scale of added noise, (1, G).
-    noise : tuple, optional
-        Where it is added: a typical scale of each row, (n,), and scales in the groups, (n, K) or (1, K).
+    scale : ndarray of shape (n,)
+        A typical scale of each row's noise, or ones.
+    scales : callable
+        Of positions among the rows: their scales in the groups, (k, K).
     """
     groups = groups_of(nodes)
     masses = np.array([group.mass for group in groups])
     values = {name: np.array([group.values[name] for group in groups]) for name in nodes.values}
-    scale, scales = (np.ones(len(rows)), np.ones((1, len(groups)))) if noise is None else noise
-    scales = np.broadcast_to(scales, (np.shape(scales)[0] if np.ndim(scales) else 1, len(groups)))
     found = noise_variances(likelihood, nodes.values, typical[1], likelihood.link.mean(typical[0]))
     found = np.broadcast_to(found.ravel(), nodes.weights.shape)
     lines = line_cumulants(line, rows, nodes.weights * (found / (nodes.weights @ found) - 1.0))
     widths = np.square(lines.sd)
-    place, levels, etas, at_levels = _levels(likelihood, lines.mean, scales, scale)
+    place, levels, etas, at_levels = _levels(likelihood, lines.mean, scale, scales)
     means = np.broadcast_to(likelihood.link.mean(etas)[:, None], at_levels.shape)
     noise = np.broadcast_to(noise_variances(likelihood, values, at_levels, means), means.shape) @ masses
     fine = widths <= _WIDEST * noise.min()
@@ -154,7 +158,7 @@ def laws_of(
 
 
 def _levels(
-    likelihood: Likelihood, line: Array, scales: Array, scale: Array
+    likelihood: Likelihood, line: Array, scale: Array, scales: Callable[[NDArray[np.intp]], Array]
 ) -> tuple[Array, Array, Array, Array]:
     """Return each row's place, (n,), and of levels of it place, line, and scales in the groups, (L, K)."""
     if likelihood.link.is_identity:
@@ -165,13 +169,12 @@ def _levels(
         rows = np.unique(order[np.minimum(np.searchsorted(scale[order], wanted), len(order) - 1)])
         rows = rows[np.argsort(scale[rows])]
         rows = rows[np.append(True, np.diff(scale[rows]) > 1e-9 * scale[rows[-1]])]
-        at = scales[rows] if len(scales) > 1 else scales[[0] * len(rows)]
-        return np.square(scale), np.square(scale[rows]), np.zeros(len(rows)), at
+        return np.square(scale), np.square(scale[rows]), np.zeros(len(rows)), scales(rows)
     if np.isinf(likelihood.link.upper):  # by rates over the line's
-        return np.zeros(len(line)), np.zeros(1), np.zeros(1), scales[:1]
+        return np.zeros(len(line)), np.zeros(1), np.zeros(1), scales(np.zeros(1, dtype=np.intp))
     low, high = line.min(), line.max()
     etas = np.linspace(low, high, _count(high - low)) if high > low else np.array([low])
-    return line, etas, etas, scales[[0] * len(etas)]
+    return line, etas, etas, scales(np.zeros(len(etas), dtype=np.intp))
 
 
 def _count(length: float) -> int:
@@ -253,7 +256,7 @@ def agree(
     probabilities : ndarray of shape (k,)
     found : ndarray of shape (k, n)
     """
-    points, rule = np.polynomial.hermite_e.hermegauss(5)
+    points, rule = np.polynomial.hermite_e.hermegauss(3)
     deviations = np.sqrt(np.broadcast_to(lines.variances, lines.means.shape))
 
     def below(x: Array) -> Array:
@@ -280,13 +283,14 @@ def agree(
         found = ndtri(np.minimum((below(places[0]) * places[1]).sum(axis=1), 1.0))
         return np.where(inside, found, np.where(value < 0.0, -np.inf, np.inf))
 
+    most = _OFF_LINE if underlying is None else _OFF
     for probability, quantile in zip(probabilities, found, strict=True):
         target = float(ndtri(probability))
         if counting is None:
-            if (np.abs(score(quantile) - target) > _OFF).any():
+            if (np.abs(score(quantile) - target) > most).any():
                 return False
             continue
         count = np.rint(quantile * trials)
-        if (score(count) < target - _OFF).any() or (score(count - 1.0) > target + _OFF).any():
+        if (score(count) < target - most).any() or (score(count - 1.0) > target + most).any():
             return False
     return True

@@ -156,9 +156,15 @@ class Laws:
 
     def take(self, rows: NDArray[np.intp]) -> Laws:
         """Return some rows."""
-        parts = (of[rows] for of in (self.centers, self.sds, self.skewness, self.excess))
         corners = None if self.corners is None else (self.corners[0][rows], self.corners[1][rows])
-        return Laws(*parts, self.shapes, corners)
+        return Laws(
+            self.centers[rows],
+            self.sds[rows],
+            self.skewness[rows],
+            self.excess[rows],
+            self.shapes,
+            corners,
+        )
 
     def quantiles(self, z: Array) -> Array:
         """Return quantiles at normal scores, (T,), of every row, (n, T)."""

@@ -254,7 +254,9 @@ class ManyCounts(CountQuantiles):
                 continue
             if narrow[here[0]]:
                 at = self._points[rows[here]]
-                found[here] = self.likelihood.at_most(at, some[here, None], trials[here, None]) @ NORMAL_MASSES
+                found[here] = (
+                    self.likelihood.at_most(at, some[here, None], trials[here, None]) @ NORMAL_MASSES
+                )
                 continue
             laws = self.laws.take(rows[here])
             rule = self.likelihood.exceeding(some[here], trials[here], laws.sds)
