@@ -126,11 +126,11 @@ def intervals_under(likelihood: str) -> Callable[..., Result]:
 
 
 def one_interval(rows: int, columns: int, repeats: int) -> Result:
-    """Take the milliseconds of the interval of one row after an exact fit, as a server has it."""
+    """Take the seconds of the interval of one row after an exact fit, as a server has it."""
     X, y, _ = _without_errors("normal", rows, columns)
     model = BayesianErrorsInVariablesRegressor().fit(X, y)
     found = seconds(lambda: [model.predict_interval(X[:1]) for _ in range(100)], repeats)
-    return Result(tuple(10.0 * value for value in found.values))
+    return Result(tuple(value / 100.0 for value in found.values))
 
 
 def _without_errors(likelihood: str, n: int, columns: int) -> tuple[Any, Any, dict[str, Any]]:

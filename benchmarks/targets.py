@@ -124,7 +124,7 @@ TARGETS: dict[str, Target] = {
     "intervals-beta-binomial": Target("100,000 intervals, beta_binomial", 4.0, "s"),
     "intervals-poisson": Target("100,000 intervals, poisson", 1.5, "s"),
     "intervals-negative-binomial": Target("100,000 intervals, negative_binomial", 2.0, "s"),
-    "interval-of-one-row": Target("an interval of one row", 0.5, "ms"),
+    "interval-of-one-row": Target("an interval of one row", 0.0005, "s"),
     "noisy-intervals-100000": Target("100,000 intervals beside an error in X", 1.0, "s"),
     "noisy-intervals-binomial": Target("1,000 noisy rows with intervals, binomial", 1.0, "s"),
     "noisy-intervals-beta-binomial": Target("1,000 noisy rows with intervals, beta-binomial", 1.0, "s"),

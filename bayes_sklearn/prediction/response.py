@@ -40,7 +40,7 @@ from .mixtures.normal import Mixture, NormalMixture, Stacked, average
 from .mixtures.parts import Components, Lines
 from .mixtures.shapes import Laws
 from .mixtures.steps import StepMixture
-from .noise import Parts
+from .noise import Part, Parts
 
 __all__ = ["ResponsePredictive"]
 
@@ -150,16 +150,14 @@ class ResponsePredictive(PredictiveDistribution):
             return laws_of_lines(line_cumulants(self.line, here))
         nodes, middle = self._nodes(likelihood), here[len(here) // 2 : len(here) // 2 + 1]
         typical, groups = (self.line.mean()[middle], self._scales(middle)), groups_of(nodes)
-        scale: Any = 1.0
-        if likelihood.has_noise_scale:
-            means = mean_parts(self._noise or {}, self.line.posterior, self.line.weights)
-            scale = np.sqrt(sum(means.values(), 0.0))
+        added = self._noise or {} if likelihood.has_noise_scale else {"none": Part(1.0)}
+        means = mean_parts(added, self.line.posterior, self.line.weights)
 
         def scales(rows: NDArray[np.intp]) -> Array:
             found = of_groups(groups, self._scales(here[rows]))
             return np.broadcast_to(found, (len(rows), len(groups)))
 
-        of_rows = np.broadcast_to(scale, len(self))[here]
+        of_rows = np.sqrt(np.broadcast_to(sum(means.values(), 0.0), len(self))[here])
         return laws_of(likelihood, nodes, self.line, here, typical, of_rows, scales)
 
     def _slow_quantiles(self, levels: Array, rows: NDArray[np.intp]) -> Array:

@@ -105,7 +105,7 @@ PROMISED: dict[str, tuple[dict[str, int], float, bool]] = {
     "intervals-beta-binomial": ({"rows": 100_000, "columns": 4, "fitted": 500}, 4.0, False),
     "intervals-poisson": ({"rows": 100_000, "columns": 4, "fitted": 500}, 1.5, False),
     "intervals-negative-binomial": ({"rows": 100_000, "columns": 4, "fitted": 500}, 2.0, False),
-    "interval-of-one-row": ({"rows": 500, "columns": 4}, 0.5, False),
+    "interval-of-one-row": ({"rows": 500, "columns": 4}, 0.0005, False),
     "noisy-intervals-100000": ({"rows": 100_000, "columns": 4}, 1.0, False),
     "noisy-intervals-binomial": ({"rows": 1000, "fitted": 500}, 1.0, False),
     "noisy-intervals-beta-binomial": ({"rows": 1000, "fitted": 500}, 1.0, False),
