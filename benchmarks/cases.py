@@ -292,6 +292,17 @@ CASES: dict[str, Case] = {
         feature_cases.many_intervals, {"rows": 100_000, "columns": 4}, {"rows": 5000, "columns": 2}
     ),
     **{
+        f"intervals-{likelihood.replace('_', '-')}": Case(
+            feature_cases.intervals_under(likelihood),
+            {"rows": 100_000, "columns": 4, "fitted": 500},
+            {"rows": 3000, "columns": 2, "fitted": 60},
+        )
+        for likelihood in ("student_t", "binomial", "beta_binomial", "poisson", "negative_binomial")
+    },
+    "interval-of-one-row": Case(
+        feature_cases.one_interval, {"rows": 500, "columns": 4}, {"rows": 30, "columns": 2}
+    ),
+    **{
         f"noisy-intervals-{likelihood.replace('_', '-')}": Case(
             feature_cases.intervals(likelihood), {"rows": 1000, "fitted": 500}, {"rows": 30, "fitted": 60}
         )

@@ -113,6 +113,45 @@ def many_intervals(rows: int, columns: int, repeats: int) -> Result:
     return seconds(lambda: model.predict_interval(new.X, X_err=table.X_err), repeats)
 
 
+def intervals_under(likelihood: str) -> Callable[..., Result]:
+    """Return a case that takes the seconds of intervals of many rows without errors, after a fit to 500 like them."""
+
+    def run(rows: int, columns: int, fitted: int, repeats: int) -> Result:
+        (X, y, given), (new, _, of_new) = (_without_errors(likelihood, n, columns) for n in (fitted, rows))
+        weight_type = "counts" if "sample_weight" in given else "auto"
+        model = BayesianErrorsInVariablesRegressor(
+            likelihood=likelihood, weight_type=weight_type, random_state=0
+        ).fit(X, y, **given)
+        of_new = {"counts" if name == "sample_weight" else name: value for name, value in of_new.items()}
+        return seconds(lambda: model.predict_interval(new, **of_new), repeats)
+
+    return run
+
+
+def one_interval(rows: int, columns: int, repeats: int) -> Result:
+    """Take the seconds of the interval of one row after an exact fit, as a server has it."""
+    X, y, _ = _without_errors("normal", rows, columns)
+    model = BayesianErrorsInVariablesRegressor().fit(X, y)
+    found = seconds(lambda: [model.predict_interval(X[:1]) for _ in range(100)], repeats)
+    return Result(tuple(value / 100.0 for value in found.values))
+
+
+def _without_errors(likelihood: str, n: int, columns: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Return features, a target and what it is counted by, if it is: trials from 1 to 1,000, exposures to 50."""
+    rng = np.random.default_rng(n)
+    X = rng.normal(size=(n, columns))
+    line = 0.3 * X.sum(axis=1)
+    if likelihood in ("binomial", "beta_binomial"):
+        trials, share = np.rint(10.0 ** rng.uniform(0.0, 3.0, n)), 1.0 / (1.0 + np.exp(-line))
+        share = rng.beta(20.0 * share, 20.0 * (1.0 - share)) if likelihood == "beta_binomial" else share
+        return X, rng.binomial(trials.astype(int), share) / trials, {"sample_weight": trials}
+    if likelihood in ("poisson", "negative_binomial"):
+        exposure, rate = rng.uniform(1.0, 50.0, n), np.exp(line)
+        rate = rng.gamma(4.0, rate / 4.0) if likelihood == "negative_binomial" else rate
+        return X, rng.poisson(rate * exposure).astype(float), {"exposure": exposure}
+    return X, line + 0.5 * rng.standard_t(4.0, n), {}
+
+
 def _model(likelihood: str, inference: str = "auto") -> BayesianErrorsInVariablesRegressor:
     weight_type = "auto" if likelihood == "student_t" else "counts"
     return BayesianErrorsInVariablesRegressor(

@@ -58,7 +58,7 @@ TARGETS: dict[str, Target] = {
     "search-loo": Target("60 priors by exact leave-one-out / Ridge's 300 fits, 2,000 x 10", 1.0),
     "search-evidence": Target("60 priors by marginal likelihood / Ridge's 300 fits, 2,000 x 10", 1.0),
     "predict-std": Target("predict with std / LinearRegression.predict, 1,000,000 x 4", 4.0),
-    "intervals": Target("100,000 intervals", 1.0, "s"),
+    "intervals": Target("100,000 intervals", 0.3, "s"),
     "memory-fit-y-err": Target("extra memory of a fit with y_err, columns of n", 4.0, "columns"),
     "memory-fit-frequency": Target("extra memory of a fit with frequencies, columns of n", 4.0, "columns"),
     "memory-fit-counts": Target("extra memory of a fit with counts, columns of n", 4.0, "columns"),
@@ -123,6 +123,12 @@ TARGETS: dict[str, Target] = {
     "errors-in-x-nuts-student-t-1000": Target(
         "NUTS refit, Student's t, one feature with errors by row, 1,000 rows", 5.0, "s"
     ),
+    "intervals-student-t": Target("100,000 intervals, student_t", 1.0, "s"),
+    "intervals-binomial": Target("100,000 intervals, binomial", 2.5, "s"),
+    "intervals-beta-binomial": Target("100,000 intervals, beta_binomial", 4.0, "s"),
+    "intervals-poisson": Target("100,000 intervals, poisson", 1.5, "s"),
+    "intervals-negative-binomial": Target("100,000 intervals, negative_binomial", 2.0, "s"),
+    "interval-of-one-row": Target("an interval of one row", 0.0005, "s"),
     "noisy-intervals-100000": Target("100,000 intervals beside an error in X", 1.0, "s"),
     "noisy-intervals-binomial": Target("1,000 noisy rows with intervals, binomial", 1.0, "s"),
     "noisy-intervals-beta-binomial": Target("1,000 noisy rows with intervals, beta-binomial", 1.0, "s"),

@@ -260,21 +260,21 @@ class Likelihood(BaseEstimator, ABC):
         """How the shares or rates scatter that underlie counts; None: they are the mean."""
         return None
 
+    @property
+    def given_underlying(self) -> Likelihood | None:
+        """How counts come of what underlies them: without parameters, with `at_most`; None: there is no rule."""
+        return None
+
+    def at_most(self, eta: Array, counts: Array, trials: Array) -> Array:
+        """Return the probability of no more counts, above -1 and below the trials, also between whole ones."""
+        raise TypeError(f"{self!r} has no rule for counts.")
+
     def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array] | None:
-        """Return a rule for the linear predictor beyond which a count has come to exceed these; None: there is none.
+        """Return points and weights, (n, T), for the linear predictor beyond which a count has come to exceed these.
 
-        Its distribution function is the probability of more than so many counts, given the linear predictor.
-
-        Parameters
-        ----------
-        counts, trials : ndarray of shape (n,)
-            Whole counts below the trials or, by exposure, any.
-        narrow : ndarray of shape (n,)
-            Functions of the linear predictor are as smooth as normal distributions with these standard deviations.
-
-        Returns
-        -------
-        points, weights : ndarray of shape (n, T)
+        Its distribution function is the probability of more than so many of the trials or, by exposure, events, given
+        the linear predictor. Functions of that are as smooth as normal distributions of the standard deviations
+        `narrow`. None: there is no rule.
         """
         return None
 

@@ -105,6 +105,14 @@ class PoissonLikelihood(_OfRates):
         of = _events(data) + 1.0, _mean(eta, data)
         return gammaincc(*of), gammainc(*of)
 
+    @property
+    def given_underlying(self) -> Likelihood:
+        return self
+
+    def at_most(self, eta: Array, counts: Array, trials: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return np.asarray(gammaincc(counts + 1.0, np.exp(eta) * trials))
+
     def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array]:
         # More than k events are counted where the (k + 1)th, whose expected number is Gamma(k + 1), has come.
         a = counts + 1.0
@@ -247,6 +255,10 @@ class NegativeBinomialLikelihood(_OfRates):
     @property
     def underlying(self) -> Likelihood:
         return _GammaLikelihood(self.dispersion_prior)
+
+    @property
+    def given_underlying(self) -> Likelihood:
+        return PoissonLikelihood()
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator

@@ -149,6 +149,13 @@ class BinomialLikelihood(_OfShares):
         top = at_least(first)
         return top + log_one_less(np.maximum(top - at_least(last + 1.0), np.finfo(np.float64).tiny))
 
+    @property
+    def given_underlying(self) -> Likelihood:
+        return self
+
+    def at_most(self, eta: Array, counts: Array, trials: Array) -> Array:
+        return np.asarray(betainc(trials - counts, counts + 1.0, expit(-eta)))
+
     def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array]:
         # Of n uniform numbers more than k are below p: the (k + 1)th is, which is Beta(k + 1, n - k).
         a, b = counts + 1.0, trials - counts
@@ -314,6 +321,10 @@ class BetaBinomialLikelihood(_OfShares):
     @property
     def underlying(self) -> Likelihood:
         return BetaLikelihood(self.dispersion_prior)
+
+    @property
+    def given_underlying(self) -> Likelihood:
+        return BinomialLikelihood()
 
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator

@@ -38,6 +38,10 @@ class EventsPredictive(PredictiveDistribution):
     def var(self) -> Array:
         return np.square(self.exposure) * self.rates.var()
 
+    def ppf(self, q: ArrayLike) -> Array:
+        """Return the quantiles of probability q."""
+        return _whole(self.rates.ppf(q) * self.exposure)
+
     def pit(self, y: ArrayLike) -> Array:
         """Return the probability of less than y and half of that of y itself."""
         return self._by_row(lambda mixture, value: mixture.cdf(value) - 0.5 * mixture.at(value), y)

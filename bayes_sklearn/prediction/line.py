@@ -118,7 +118,7 @@ class LinearPredictor:
         """Yield slices of rows whose arrays of nodes and rows stay small."""
         return row_blocks(len(self), len(self.weights) if self.by_row is None else self._numbers(self._true))
 
-    def at(self, rows: slice) -> Lines:
+    def at(self, rows: slice | NDArray[np.intp]) -> Lines:
         """Return the normal distributions that make up those of some rows at every node."""
         if self.by_row is not None:
             line = self._line(self._true, rows)
@@ -219,7 +219,7 @@ class LinearPredictor:
             found[:, rows] = mean, parameters, line.feature_error @ self.weights
         return found
 
-    def _line(self, true: TrueFeatures | TrueMixture, rows: slice) -> Line:
+    def _line(self, true: TrueFeatures | TrueMixture, rows: slice | NDArray[np.intp]) -> Line:
         """Return the line of some rows whose features have errors of their own."""
         if self.by_row is None:  # for the type checker
             raise AssertionError
@@ -237,10 +237,10 @@ class LinearPredictor:
             raise ValueError("The posterior knows nothing of true features.")
         return self.posterior.true_features
 
-    def _features(self, rows: slice) -> Array:
+    def _features(self, rows: slice | NDArray[np.intp]) -> Array:
         return np.asarray(self.rows.take(rows), dtype=np.float64)
 
-    def _design(self, rows: slice) -> Array:
+    def _design(self, rows: slice | NDArray[np.intp]) -> Array:
         """Return rows of (1, x - center)."""
         centred = self.rows.take(rows) - self.posterior.center
         return np.concatenate([np.ones((len(centred), 1)), centred], axis=1)

@@ -14,20 +14,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..inference.posterior import row_blocks
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import KNOWN
-from ..measurements.checks import check_n_samples
+from ..measurements.checks import check_n_samples, check_probabilities
 from ..measurements.messages import warn
 from .distribution import PredictiveDistribution, generator
 from .line import LinearPredictor, mean_parts, noise_variance
-from .mixtures.components import Nodes
+from .mixtures.components import Nodes, of_groups
 from .mixtures.continuous import MeanMixture, ResponseMixture
 from .mixtures.few_points import NORMAL_MASSES, NORMAL_POINTS, gaussians, smoothed
 from .mixtures.lattice import LatticeMixture
+from .mixtures.many_rows import (
+    MANY_ROWS,
+    agree,
+    are_inside,
+    groups_of,
+    laws_of,
+    laws_of_lines,
+    line_cumulants,
+    quantiles_of_laws,
+    rows_to_check,
+)
 from .mixtures.normal import Mixture, NormalMixture, Stacked, average
 from .mixtures.parts import Components, Lines
+from .mixtures.shapes import Laws
 from .mixtures.steps import StepMixture
-from .noise import Parts
+from .noise import Part, Parts
 
 __all__ = ["ResponsePredictive"]
 
@@ -91,6 +104,70 @@ class ResponsePredictive(PredictiveDistribution):
 
     def var(self) -> Array:
         return np.sum(list(self.variance_parts.values()), axis=0)
+
+    def ppf(self, q: ArrayLike) -> Array:
+        """Return the quantiles of probability q: of many rows from few numbers of each, some held against all nodes.
+
+        Raises
+        ------
+        ValueError
+            Where a probability is outside [0, 1].
+        """
+        levels = check_probabilities(q, "quantiles")
+        alike = levels.ndim == 0 or levels.shape[-1] == 1
+        found = self._many_quantiles(levels.ravel()) if alike and len(self) >= MANY_ROWS else None
+        if found is None:
+            return super().ppf(q)
+        return found.reshape(np.broadcast_shapes(levels.shape, (len(self),)))
+
+    def _many_quantiles(self, levels: Array) -> Array | None:
+        """Return quantiles of many rows, (k, n); None where few numbers of each row do not tell them."""
+        if type(self.line) is not LinearPredictor or self.line.by_row is not None or not are_inside(levels):
+            return None
+        answer = np.empty((len(levels), len(self)))
+        for here, likelihood in self._kinds(slice(None)):
+            counting = None if likelihood is None else likelihood.given_underlying
+            if likelihood is not None and likelihood.counted and counting is None:
+                return None
+            of = likelihood if likelihood is None or counting is None else likelihood.underlying
+            laws, fine = self._laws(of, here)
+            trials = self._trials[here]
+            answer[:, here] = quantiles_of_laws(self._likelihood.link, counting, laws, trials, levels)
+            if 2 * fine.sum() < len(fine):  # little is won
+                return None
+            some = rows_to_check(laws, fine, trials)
+            lines, scales = self.line.at(here[some]), self._scales(here[some])
+            held = None if of is None else (of, self._values(), scales)
+            given = lines, laws.sds[some], trials[some], levels, answer[:, here[some]]
+            if not agree(held, counting, self._likelihood.link, *given):
+                return None
+            answer[:, here[~fine]] = self._slow_quantiles(levels, here[~fine])
+        return answer
+
+    def _laws(self, likelihood: Likelihood | None, here: NDArray[np.intp]) -> tuple[Laws, NDArray[np.bool_]]:
+        """Return distributions of what underlies the targets of some rows, and which of these are to be trusted."""
+        if likelihood is None:
+            return laws_of_lines(line_cumulants(self.line, here))
+        nodes, middle = self._nodes(likelihood), here[len(here) // 2 : len(here) // 2 + 1]
+        typical, groups = (self.line.mean()[middle], self._scales(middle)), groups_of(nodes)
+        added = self._noise or {} if likelihood.has_noise_scale else {"none": Part(1.0)}
+        means = mean_parts(added, self.line.posterior, self.line.weights)
+
+        def scales(rows: NDArray[np.intp]) -> Array:
+            found = of_groups(groups, self._scales(here[rows]))
+            return np.broadcast_to(found, (len(rows), len(groups)))
+
+        of_rows = np.sqrt(np.broadcast_to(sum(means.values(), 0.0), len(self))[here])
+        return laws_of(likelihood, nodes, self.line, here, typical, of_rows, scales)
+
+    def _slow_quantiles(self, levels: Array, rows: NDArray[np.intp]) -> Array:
+        """Return quantiles of some rows, (k, rows), from all of their nodes."""
+        answer = np.empty((len(levels), len(rows)))
+        for block in row_blocks(len(rows), self._width):
+            mixture = self._mixture(rows[block])
+            for i, level in enumerate(levels):
+                answer[i, block] = mixture.quantile(np.full(len(rows[block]), level))
+        return answer
 
     def pit(self, y: ArrayLike) -> Array:
         """Return the probability of less than y and half of that of y itself, where targets are discrete."""
@@ -219,7 +296,7 @@ class ResponsePredictive(PredictiveDistribution):
         at = None if isinstance(nodes, slice) else nodes
         return np.sqrt(noise_variance(self._noise or {}, self.line.posterior, rows, at))
 
-    def _kinds(self, rows: slice) -> list[tuple[NDArray[np.intp], Likelihood | None]]:
+    def _kinds(self, rows: slice | NDArray[np.intp]) -> list[tuple[NDArray[np.intp], Likelihood | None]]:
         """Return which of some rows are distributed by what likelihood; None: they are means."""
         known, own = self._trials[rows] > 0.0, self._likelihood
         if not self._include_noise:
@@ -332,7 +409,7 @@ class ResponsePredictive(PredictiveDistribution):
     def _width(self) -> int:
         return 2**17 // 64  # that many rows a block: what is done row by row is then not lost in calls
 
-    def _mixture(self, rows: slice) -> Mixture:
+    def _mixture(self, rows: slice | NDArray[np.intp]) -> Mixture:
         lines = self.line.at(rows)
         parts: list[tuple[NDArray[np.intp], Mixture]] = []
         among = np.arange(len(self))[rows]

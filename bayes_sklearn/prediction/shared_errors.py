@@ -142,7 +142,7 @@ class SharedErrorPredictive(ResponsePredictive):
             answer[rows] = means[0] + root * off + away
         return answer
 
-    def _told(self, rows: slice) -> tuple[Lines, tuple[Array, Array, Array]]:
+    def _told(self, rows: slice | NDArray[np.intp]) -> tuple[Lines, tuple[Array, Array, Array]]:
         """Return the line of some rows at every node, and what their features tell of noise of scale one."""
         lines = [line.at(rows) for line in self._lines]
         return lines[0], told_of_noise([each.means for each in lines], [each.variances for each in lines])
@@ -151,7 +151,7 @@ class SharedErrorPredictive(ResponsePredictive):
     def _width(self) -> int:
         return max(line.width for line in self._lines)
 
-    def _mixture(self, rows: slice) -> Mixture:
+    def _mixture(self, rows: slice | NDArray[np.intp]) -> Mixture:
         lines, (off, with_line, bend) = self._told(rows)
         own = bend + np.square(lines.of_nodes({}, self._scales(np.arange(len(self))[rows]))[1])
         every = np.array([lines.means, off, lines.variances + np.zeros_like(off), with_line, own])

@@ -47,7 +47,7 @@ class DrawnLine(GroupedLine):
         own = 2 * len(self.weights)
         return own if self.by_row is None else max(self._numbers(self._true), 8 * len(self.weights))
 
-    def at(self, rows: slice) -> Lines:
+    def at(self, rows: slice | NDArray[np.intp]) -> Lines:
         own, (added, left) = LinearPredictor.at(self, rows), self._beside(rows)
         if not self.is_spread:
             return own._replace(means=own.means + added)
@@ -125,10 +125,12 @@ class DrawnLine(GroupedLine):
             covariance[np.ix_(rows, rows)] += shared
         return np.asarray(covariance + (away * weights) @ away.T)
 
-    def _line(self, true: TrueFeatures | TrueMixture, rows: slice) -> Line:
+    def _line(self, true: TrueFeatures | TrueMixture, rows: slice | NDArray[np.intp]) -> Line:
         return self._line_at(true, self._drawn.levels, rows)
 
-    def _line_at(self, true: TrueFeatures | TrueMixture, levels: DrawnLevels | None, rows: slice) -> Line:
+    def _line_at(
+        self, true: TrueFeatures | TrueMixture, levels: DrawnLevels | None, rows: slice | NDArray[np.intp]
+    ) -> Line:
         """Return the line of some rows whose features have errors, beside effects, at nodes that have these levels.
 
         Of groups that were fitted these are known, and by new ones true features differ the more.
@@ -209,7 +211,7 @@ class DrawnLine(GroupedLine):
     def _p(self) -> int:
         return self.posterior.location.shape[1] - 1
 
-    def _at(self, rows: slice) -> tuple[Array, Array, Array]:
+    def _at(self, rows: slice | NDArray[np.intp]) -> tuple[Array, Array, Array]:
         """Return means at every node, variances by the features' errors, and by new groups, (rows, G) each."""
         added, left = self._beside(rows)
         if self.by_row is not None:
@@ -218,7 +220,7 @@ class DrawnLine(GroupedLine):
         means = self.posterior.linear(self._design(rows))[0] + added
         return means, np.zeros_like(means), left
 
-    def _beside(self, rows: slice) -> tuple[Array, Array]:
+    def _beside(self, rows: slice | NDArray[np.intp]) -> tuple[Array, Array]:
         """Return what effects of groups that were fitted add at every node, and variances by new ones."""
         x, effects, members = self._features(rows), self._drawn, self._members[rows]
         added = effects.line(x, members)

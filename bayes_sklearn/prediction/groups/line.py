@@ -43,7 +43,7 @@ class GroupedLine(LinearPredictor):
     def blocks(self) -> Iterator[slice]:
         return row_blocks(len(self), self.width)
 
-    def at(self, rows: slice) -> Lines:
+    def at(self, rows: slice | NDArray[np.intp]) -> Lines:
         means, variances, left = self._at(rows)
         if not self.is_spread:
             return Lines(self.weights, means, np.zeros((1, 1)))
@@ -122,7 +122,7 @@ class GroupedLine(LinearPredictor):
             if len(nodes):
                 yield part, nodes, effects.line(part, x, members[rows])
 
-    def _at(self, rows: slice) -> tuple[Array, Array, Array]:
+    def _at(self, rows: slice | NDArray[np.intp]) -> tuple[Array, Array, Array]:
         """Return means at every node, variances by B, and those of what is left open, (rows, G) each."""
         effects, x, members = self._effects, self._features(rows), self.members
         if members is None:  # for the type checker

@@ -27,7 +27,7 @@ from .few_points import (
 from .normal import NormalMixture
 from .parts import Components, Group, Lines, NormalComponents, NormalNodes
 
-__all__ = ["Chosen", "Nodes"]
+__all__ = ["Chosen", "Nodes", "of_groups"]
 
 Array = NDArray[np.float64]
 
@@ -212,7 +212,7 @@ class Nodes:
         groups = self.wide
         masses = np.array([group.mass for group in groups])
         values = {name: np.array([group.values[name] for group in groups]) for name in self.values}
-        scale = _of_groups(groups, scales)
+        scale = of_groups(groups, scales)
         data = Observations(np.zeros((len(center), 1)), scale, KNOWN, trials)
         narrowest = np.zeros(len(center))
         for level in _LEVELS:
@@ -251,7 +251,7 @@ class Nodes:
         if self._noise_parts is None:  # for the type checker
             raise AssertionError
         size, groups = _GAUSSIANS[-1], self.wide
-        squares = np.square(np.broadcast_to(_of_groups(groups, scales), (len(lines.means), len(groups))))
+        squares = np.square(np.broadcast_to(of_groups(groups, scales), (len(lines.means), len(groups))))
         weights, means, sds, own = [], [], [], []
         for i, (group, shares, variances) in enumerate(zip(groups, *self._noise_parts, strict=True)):
             at_nodes, of_nodes, within, _ = lines.of(group)
@@ -310,7 +310,7 @@ class Nodes:
     ) -> Components:
         """Return components of groups that are typical of each, of their weights and points."""
         sizes = [eta.shape[1] for _, eta in found]
-        scales = _of_groups(groups, scales)
+        scales = of_groups(groups, scales)
         pairs = zip(groups, found, strict=True)
         return Components(
             np.concatenate([group.mass * weights for group, (weights, _) in pairs], axis=1),
@@ -320,7 +320,7 @@ class Nodes:
         )
 
 
-def _of_groups(groups: list[Group], scales: Array | float) -> Array | float:
+def of_groups(groups: list[Group], scales: Array | float) -> Array | float:
     """Return mean scales of groups, (n, K)."""
     if not isinstance(scales, np.ndarray):
         return scales

@@ -60,15 +60,16 @@ def in_groups(
     if len(rows.X) * len(weights) < _MANY or len(weights) < _FEW or posterior.effects is not None:
         return posterior, feature_error
     if len(weights) < 4 * _GROUPS:
-        coordinates, allowed = _relative_coordinates(posterior, feature_error)
-        cuts = [_halved(coordinates / np.sqrt(allowed), weights, most=len(weights) // 2, enough=1.0)]
+        coordinates, allowed_of = _relative_coordinates(posterior, feature_error)
+        sizes, enough = [len(weights) // 2], 1.0
     else:
         coordinates = _coordinates(posterior, feature_error)
         sizes = [size for size in (_GROUPS, 4 * _GROUPS) if size < len(weights)]
-        cuts = (_halved(coordinates, weights, most=size) for size in sizes)
+        allowed_of, enough = np.ones(1), 0.0
     away = _typical_and_farthest(rows, posterior.center)
     held, allowed = _quantiles(posterior, feature_error, away), _allowed(posterior)
-    for members in cuts:
+    for size in sizes:
+        members = _halved(coordinates / np.sqrt(allowed_of), weights, most=size, enough=enough)
         if members:
             found = _of_groups(posterior, feature_error, members)
             if (np.abs(_quantiles(*found, away) - held) < allowed).all():
@@ -168,7 +169,7 @@ def _coordinates(posterior: Posterior, feature_error: Array | None) -> Array:
 
 
 def _turned(posterior: Posterior) -> Array:
-    """Return the nodes' coefficients in units of the whole posterior, (G, P): nodes that are wide differ by little."""
+    """Return the nodes' coefficients in units of all of them, (G, P): wide nodes differ by little."""
     away = posterior.location - posterior.mean
     values, vectors = np.linalg.eigh(_correlation(posterior.covariance))
     sd = np.sqrt(np.maximum(np.diag(posterior.covariance), np.finfo(np.float64).tiny))

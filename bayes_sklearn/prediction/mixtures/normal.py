@@ -83,7 +83,7 @@ class NormalMixture:
 
     @cached_property
     def _cumulants(self) -> tuple[Array, Array, Array, Array]:
-        return _cumulants(self.weights, self.means, self.sds)
+        return cumulants_of(self.weights, *np.broadcast_arrays(self.means, self.sds))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ def quantile(
     weights, means, sds : ndarray
         As for all functions here.
     cumulants : tuple of four ndarrays of shape (n,), optional
-        What `cumulants` returns of them.
+        What `cumulants_of` returns of them.
     """
     shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
     means, sds = np.broadcast_to(means, shape), np.broadcast_to(sds, shape)
@@ -172,7 +172,7 @@ def quantile(
     # The upper half is that of the mirrored distribution, so that its tail keeps its digits.
     sign = np.where(probability > 0.5, -1.0, 1.0)
     target = ndtri(np.minimum(probability, 1.0 - probability))
-    of = cumulants if cumulants is not None else _cumulants(weights, means, sds)
+    of = cumulants if cumulants is not None else cumulants_of(weights, means, sds)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         start = of[0] + of[1] * cornish_fisher(sign * target, *of[2:])
         start = np.where(np.isfinite(start), start, of[0])
@@ -205,7 +205,7 @@ def cornish_fisher(z: Array, skewness: Array, excess: Array) -> Array:
     )
 
 
-def _cumulants(weights: Array, means: Array, sds: Array) -> tuple[Array, Array, Array, Array]:
+def cumulants_of(weights: Array, means: Array, sds: Array) -> tuple[Array, Array, Array, Array]:
     """Return mean, standard deviation, skewness and excess kurtosis of each row, (n,) each."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean = average(means, weights)
