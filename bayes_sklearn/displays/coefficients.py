@@ -143,7 +143,7 @@ class CoefficientDisplay(Display):
         self
         """
         header = self.per_unit is not None
-        ax = self._open_rows(ax, self.names, above=1.0 * header)
+        ax = self._open_rows(ax, self.names, 4.6 + 1.6 * header, above=1.0 * header)
         place, inks = np.arange(len(self.mean)), self._inks
         drawn = np.isfinite(self.prior_interval).all(axis=1)
         low, high = self._limits()

@@ -59,7 +59,7 @@ class Inks(NamedTuple):
         dark = luminance(paper) < 0.2
 
         def between(share: float) -> str:
-            return to_hex(tuple(share * ink + (1.0 - share) * paper))
+            return to_hex(tuple(share * float(dark) + (1.0 - share) * paper))
 
         accents = ("#56B4E9", "#E69F00", "#00B386") if dark else ("#0072B2", "#D55E00", "#009E73")
         return cls(
