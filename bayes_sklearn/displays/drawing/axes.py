@@ -107,7 +107,10 @@ class Display(ABC):
         edges, most = np.concatenate([low, high]), 7
         apart = 0.7 * len(np.unique(edges))
         digits = next((n for n in range(3, 7) if len({f"{edge:.{n}g}" for edge in edges}) >= apart), 7)
-        labels = [f"{a:.{digits}g}\n{b:.{digits}g}" for a, b in zip(low, high, strict=True)]
+        rounded = (
+            tuple(f"{float(f'{at:.{digits}g}'):.7g}" for at in pair) for pair in zip(low, high, strict=True)
+        )
+        labels = ["\n".join(pair) for pair in rounded]
         long = max(len(line) for label in labels for line in label.split("\n")) > most
         ax = self.ax_
         ax.set_xticks(np.arange(len(low)), labels, fontsize="small", rotation=90.0 if long else 0.0)

@@ -84,7 +84,7 @@ DRAWN: dict[str, Callable[[], Any]] = {
     "variance in units": lambda: VarianceDisplay.from_estimator(MODEL, X, y_err=E, share=False),
     "audit": lambda: AuditDisplay(audit_errors(MODEL, X, Y, y_err=E)).plot(),
     "forest": forest,
-    "inverse": lambda: InverseDisplay.from_estimator(Regressor().fit(X[:, [0]], X[:, 0] + 0.01 * E), [[-3.0], [-2.9]]),
+    "inverse": lambda: InverseDisplay.from_estimator(Regressor().fit(X[:, [0]], X[:, 0] + 0.01 * E), [[-3], [-2.9]]),
     "agreement": lambda: BlandAltmanDisplay.from_comparison(COMPARED),
     "comparison": lambda: MethodComparisonDisplay.from_comparison(COMPARED),
 }  # fmt: skip
