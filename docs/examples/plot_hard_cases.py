@@ -84,8 +84,8 @@ line = RegressionLineDisplay.from_estimator(binomial, patients, share, "dose", c
 # %%
 # Limits are arrows: below 0 and above 4 nothing was measured.
 
-x = pd.DataFrame({"x": rng.normal(size=40)})
-signal = 1.5 + 2.0 * x["x"] + 0.6 * rng.normal(size=40)
+x = pd.DataFrame({"x": rng.normal(size=30)})
+signal = 1.5 + 2.0 * x["x"] + 0.6 * rng.normal(size=30)
 signal.name = "signal"
 beyond = np.where(signal < 0.0, -1, np.where(signal > 4.0, 1, 0))
 seen = signal.clip(0.0, 4.0)
