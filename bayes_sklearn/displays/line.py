@@ -200,7 +200,7 @@ class RegressionLineDisplay(Display):
             points, shift = points.moved(own, at_means, bounds_of(estimator, table, counts)), at_means - own
             label += " (other features at their means)"
         seen = points.take(rows.used)
-        beside: dict[str, Any] = {**seen.beside, "means": seen.means(x, as_given, shift, rows)}
+        beside = {**seen.beside, "means": seen.means(x, as_given, shift, rows), "of_line": of_line}
         return cls(
             x[rows.used],
             seen.y,
@@ -210,7 +210,6 @@ class RegressionLineDisplay(Display):
             coverage=coverage,
             feature=names[place] if names else f"x{place}",
             target=label,
-            of_line=of_line,
             **beside,
         ).plot(ax, subsample=subsample, random_state=random_state)
 

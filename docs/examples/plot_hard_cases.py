@@ -89,7 +89,9 @@ signal = 1.5 + 2.0 * x["x"] + 0.6 * rng.normal(size=30)
 signal.name = "signal"
 beyond = np.where(signal < 0.0, -1, np.where(signal > 4.0, 1, 0))
 seen = signal.clip(0.0, 4.0)
-limited = BayesianErrorsInVariablesRegressor(noise="additive").fit(x, seen, y_err=0.3, y_censored=beyond)
+limited = BayesianErrorsInVariablesRegressor(noise="additive", random_state=0).fit(
+    x, seen, y_err=0.3, y_censored=beyond
+)
 RegressionLineDisplay.from_estimator(limited, x, seen, y_err=0.3, y_censored=beyond)
 
 # %%
