@@ -92,7 +92,7 @@ seen = signal.clip(0.0, 4.0)
 limited = BayesianErrorsInVariablesRegressor(noise="additive", random_state=0).fit(
     x, seen, y_err=0.3, y_censored=beyond
 )
-RegressionLineDisplay.from_estimator(limited, x, seen, y_err=0.3, y_censored=beyond)
+RegressionLineDisplay.from_estimator(limited, x, seen, y_err=0.3, y_censored=beyond, grid_resolution=30)
 
 # %%
 # Displays take light and dark from the style. They hold what they drew, and ``plot`` draws it again.
