@@ -164,7 +164,7 @@ class CoefficientDisplay(Display):
         self
         """
         header = self.per_unit is not None
-        ax = self._open_rows(ax, self.names, above=1.0 * header)
+        ax = self._open_rows(ax, self.names, 4.6 + 1.6 * header, above=1.0 * header)
         place, inks = np.arange(len(self.mean)), self._inks
         drawn = np.isfinite(self.prior_interval).all(axis=1)
         low, high = self._limits()
@@ -200,15 +200,15 @@ class CoefficientDisplay(Display):
         return self
 
     def _limits(self) -> tuple[float, float]:
-        """Return the limits of the axis: posteriors and zero have half of it or more, and priors what they need."""
+        """Return the limits of the axis: posteriors and zero have a third of it or more, priors what they need."""
         ends = np.append(self.interval, 0.0)
         low, high = float(ends.min()), float(ends.max())
-        room = 0.5 * (high - low or 1.0)
+        span, margin = high - low or 1.0, 0.05 * (high - low or 1.0)
         before = self.prior_interval[np.isfinite(self.prior_interval).all(axis=1)]
-        if not len(before):
-            return low - 0.1 * room, high + 0.1 * room
-        least, largest = min(low, before.min()) - 0.1 * room, max(high, before.max()) + 0.1 * room
-        return max(least, low - room), min(largest, high + room)
+        least, largest = (min(low, before.min()), max(high, before.max())) if len(before) else (low, high)
+        if largest - least > 3.0 * span:
+            least, largest = max(least, low - 0.5 * span), min(largest, high + 0.5 * span)
+        return least - margin, largest + margin
 
     def _write_values(self, ax: Any) -> list[Any]:
         """Write what `summary()` says beside each row."""

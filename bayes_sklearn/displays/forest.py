@@ -205,7 +205,7 @@ class ForestDisplay(Display):
         interval = f"{percent(self.coverage)} interval"
         self.line_ = ax.axvline(self.pooled, color=inks.green, linewidth=1.0, linestyle=":", zorder=0.6)
         if self._holds_zero:
-            ax.axvline(0.0, color=inks.light, linewidth=0.8, zorder=0.5)
+            ax.axvline(0.0, color=inks.grey, linewidth=0.8, zorder=0.5)
         self.raw_ = ax.errorbar(
             self.estimates,
             place - apart,
@@ -241,7 +241,7 @@ class ForestDisplay(Display):
             capsize=4.0,
             label=f"a new study's effect, {interval}",
         )
-        ax.axhline(J - 0.5, color=inks.light, linewidth=0.8, zorder=0.5)
+        ax.axhline(J - 0.5, color=inks.grey, linewidth=0.8, zorder=0.5)
         ax.set_xlabel(self.unit)
         self._legend(columns=2)
         return self

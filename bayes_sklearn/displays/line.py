@@ -216,31 +216,24 @@ class RegressionLineDisplay(Display):
         points = _Points.of(estimator, table, held, target, **of_target, exposure=exposure)
         points = points._replace(x_err=held.error_of(table, place, x_err), sides=_sides(x, x_censored))
         label += " per unit of exposure" if held.exposures(table, exposure) is not None else ""
-        as_given, own, at_means = points.y, np.zeros(n), np.zeros(n)
+        as_given, shift = points.y, np.zeros(n)
         if adjust and k - len(held.all) > 1:
             where = held.emptied(table), rows_at_means(table, rows, held, place, x)
             own, at_means = (_line(estimator, here)[0].mean() for here in where)
-            points = points.moved(own, at_means, bounds_of(estimator, table, counts))
+            points, shift = points.moved(own, at_means, bounds_of(estimator, table, counts)), at_means - own
             label += " (other features at their means)"
         seen = points.take(rows.used)
-        means = None
-        if in_columns(as_given[rows.used]) or np.count_nonzero(rows.used) > MOST_DRAWN:
-            means = seen.means(x, as_given - own + at_means, rows)
+        beside = {**seen.beside, "means": seen.means(x, as_given, shift, rows), "of_line": of_line}
         return cls(
             x[rows.used],
             seen.y,
             grid,
             line.mean(),
             np.column_stack(line.interval(coverage)),
-            x_err=seen.x_err,
-            y_err=seen.y_err,
-            limits=seen.limits,
-            x_censored=seen.sides,
             coverage=coverage,
             feature=names[place] if names else f"x{place}",
             target=label,
-            of_line=of_line,
-            means=means,
+            **beside,
         ).plot(ax, subsample=subsample, random_state=random_state)
 
     def plot(
@@ -432,16 +425,23 @@ class _Points(NamedTuple):
         x_err, y_err, sides = (_of_rows(of, rows) for of in (self.x_err, self.y_err, self.sides))
         return _Points(self.y[rows], x_err, y_err, limits, sides)
 
-    def means(self, x: Array, y: Array, rows: RowWeights) -> Array | None:
-        """Return mean x and y, (10, 2), of tenths of all rows that count.
+    @property
+    def beside(self) -> dict[str, Any]:
+        """All but y, by the names of the display's arguments."""
+        return {"x_err": self.x_err, "y_err": self.y_err, "limits": self.limits, "x_censored": self.sides}
 
-        None where means of what was measured are not on the line: beside limits and errors of x.
+    def means(self, x: Array, y: Array, shift: Array, rows: RowWeights) -> Array | None:
+        """Return mean x and mean shifted y, (10, 2), of tenths of all rows that count, where single ones say little.
+
+        None, too, where means of what was measured are not on the line: beside limits and errors of x.
         """
-        if self.x_err is not None or self.limits is not None or self.sides is not None:
+        x, y, shift = x[rows.used], y[rows.used], shift[rows.used]
+        if any(of is not None for of in (self.x_err, self.limits, self.sides)):
             return None
-        x, y = x[rows.used], y[rows.used]
+        if len(y) <= MOST_DRAWN and not in_columns(y):
+            return None
         return np.array(
-            [[np.average(of[own], weights=rows.weight[own]) for of in (x, y)] for own in tenths(x)]
+            [[np.average(of[own], weights=rows.weight[own]) for of in (x, y + shift)] for own in tenths(x)]
         )
 
 

@@ -240,8 +240,8 @@ class PredictionDisplay(Display):
         sample_weight = measured_alone(distribution, sample_weight)
         interval = np.column_stack(distribution.interval(coverage))
         mean, std = distribution.mean_and_std()
-        beside = {"sample_weight": sample_weight, "censored": distribution.censored, "y_std": std}
-        return cls(target, mean, interval, y_err, coverage, **beside)
+        beside = {"censored": distribution.censored, "y_std": std}
+        return cls(target, mean, interval, y_err, coverage, sample_weight=sample_weight, **beside)
 
     def plot(
         self,
@@ -319,6 +319,7 @@ class PredictionDisplay(Display):
                 fmt=marker,
                 color=color,
                 markersize=size,
+                markeredgewidth=1.6,
                 elinewidth=0.7,
                 ecolor=to_rgba(color, 0.4),
                 zorder=zorder,
@@ -329,7 +330,7 @@ class PredictionDisplay(Display):
                 (
                     self.outside,
                     inks.orange,
-                    "X",
+                    "x",
                     6.0,
                     4,
                     f"interval misses it ({percent(round(1.0 - share, 3))})",
@@ -423,7 +424,7 @@ class _Means(NamedTuple):
             [np.square(share) @ np.square(std[group]) for share, group in zip(shares, groups, strict=True)]
         )
         levels = 0.5 + np.array([[-0.5], [0.5]]) * coverage
-        limits = stats.norm.ppf(levels, predicted, np.sqrt(variance))
+        limits = np.asarray(stats.norm.ppf(levels, predicted, np.sqrt(variance)))
         # Means of shares are shares: the beta distribution of the same mean and variance has their skewness, too.
         most = predicted * (1.0 - predicted)
         share = (y.min() >= 0.0) & (y.max() <= 1.0) & (variance > 0.0) & (variance < most)

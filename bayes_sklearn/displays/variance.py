@@ -235,7 +235,13 @@ class VarianceDisplay(Display):
         return self
 
     def _label_axes(
-        self, ax: Any, place: Array, groups: list[NDArray[np.intp]], total: Array, share: bool, by_rows: bool
+        self,
+        ax: Any,
+        place: NDArray[np.intp],
+        groups: list[NDArray[np.intp]],
+        total: Array,
+        share: bool,
+        by_rows: bool,
     ) -> None:
         """Label bars and axes, and say how large the whole is in the target's unit."""
         if by_rows:

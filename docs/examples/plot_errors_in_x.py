@@ -38,14 +38,14 @@ fig, ax = plt.subplots(figsize=(7, 5), layout="constrained")
 ax.errorbar(
     x, y, y_err, x_err, "o", color="0.45", ecolor="0.8", ms=4, lw=1, label="measured, with standard errors"
 )
-for model, color, name in (
-    (naive, "tab:orange", "x taken as exact"),
-    (corrected, "tab:blue", "errors of x stated"),
+for model, color, style, name in (
+    (naive, "tab:orange", "-.", "x taken as exact"),
+    (corrected, "tab:blue", "-", "errors of x stated"),
 ):
     low, high = model.predict_interval(line[:, None], X_err=0.0, include_noise=False).T
     label = f"{name}: slope {model.coef_[0]:.2f} ± {model.coef_std_[0]:.2f}"
     ax.fill_between(line, low, high, color=color, alpha=0.2, lw=0)
-    ax.plot(line, model.predict(line[:, None], X_err=0.0), color=color, lw=2, label=label)
+    ax.plot(line, model.predict(line[:, None], X_err=0.0), style, color=color, lw=2, label=label)
 ax.plot(line, 1.0 + 2.0 * line, "k--", lw=1.2, label="truth: slope 2")
 ax.set(xlabel="x", ylabel="y", xlim=(0, 10))
 ax.legend(loc="upper left")
@@ -64,6 +64,7 @@ ax.fill_between(line, *at_reading.T, color="tab:green", alpha=0.2, lw=0)
 ax.plot(
     line,
     corrected.predict(line[:, None]),
+    "--",
     color="tab:green",
     lw=2,
     label="at a reading",

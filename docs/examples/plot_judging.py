@@ -40,7 +40,7 @@ believing.fit(phones.data, phones.target, sample_weight=phones.counts)
 fig, axes = plt.subplots(1, 2, figsize=(10, 5.8), layout="constrained")
 for ax, fitted, title in ((axes[0], model, "the default"), (axes[1], believing, 'noise="known"')):
     CalibrationDisplay.from_estimator(fitted, new.data, new.target, counts=new.counts, ax=ax)
-    ax.set_title(title, pad=24)
+    ax.set_title(title)
 
 # %%
 # With no phones to hold out, those of the fit will do, each predicted from the others: the audit has their
@@ -51,7 +51,7 @@ fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True, layout="constrain
 for ax, fitted, title in ((axes[0], model, "the default"), (axes[1], believing, 'noise="known"')):
     judged = audit_errors(fitted, phones.data, phones.target, phones.counts)
     PITDisplay(judged.pit).plot(ax)
-    ax.set_title(title, pad=24)
+    ax.set_title(title)
 
 # %%
 # And the predictions for new phones themselves.

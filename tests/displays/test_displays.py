@@ -81,7 +81,9 @@ def test_bars_of_shares_are_binomial() -> None:
     many = COUNTED.counts > 100
     expected = np.sqrt(p * (1.0 - p) / COUNTED.counts) + OF_SHARES.error_floor
     assert display.y_err is not None
-    assert_allclose(display.y_err[many], expected[many], rtol=0.05)
+    down, up = display.y_err
+    assert_allclose(up[many], np.minimum(expected, 1.0 - COUNTED.y)[many], rtol=0.05)
+    assert_allclose(down[many], np.minimum(expected, COUNTED.y)[many], rtol=0.05)
 
 
 def test_predictions_of_means_and_deviations() -> None:
@@ -262,7 +264,7 @@ def test_weights_weigh_what_other_displays_average() -> None:
     again = RegressionLineDisplay.from_estimator(MODEL, FRAME.iloc[AGAIN], Y[AGAIN], "mass", y_err=E[AGAIN])
     assert_allclose(line.mean, again.mean)
     assert_allclose(line.points_[0].get_xdata(), X[WEIGHT > 0, 1])
-    variance = VarianceDisplay.from_estimator(MODEL, FRAME, by=X[:, 0], kind="deciles", **stated)
+    variance = VarianceDisplay.from_estimator(MODEL, FRAME, by=X[:, 0], kind="deciles", share=False, **stated)
     order = np.argsort(X[WEIGHT > 0, 0])
     total = MODEL.predict_distribution(FRAME, y_err=E).var()[WEIGHT > 0][order]
     weight = WEIGHT[WEIGHT > 0][order]
@@ -396,7 +398,13 @@ def test_the_line_of_other_regressors_has_intervals_of_measurements() -> None:
 @pytest.mark.parametrize("kind", ["rows", "deciles"])
 def test_variance_parts_stack_up_to_the_variance(kind: Any) -> None:
     display = VarianceDisplay.from_estimator(
-        OF_SHARES, COUNTED.X, counts=COUNTED.counts, by=COUNTED.counts, by_name="count", kind=kind
+        OF_SHARES,
+        COUNTED.X,
+        counts=COUNTED.counts,
+        by=COUNTED.counts,
+        by_name="count",
+        kind=kind,
+        share=False,
     )
     distribution = OF_SHARES.predict_distribution(COUNTED.X, counts=COUNTED.counts)
     order = np.argsort(COUNTED.counts, kind="stable")
@@ -413,10 +421,10 @@ def test_variance_parts_stack_up_to_the_variance(kind: Any) -> None:
 
 
 def test_shares_of_the_variance_are_percentages() -> None:
-    display = VarianceDisplay.from_estimator(MODEL, FRAME, y_err=E, share=True)
+    display = VarianceDisplay.from_estimator(MODEL, FRAME, y_err=E)
     tops = np.sum([[bar.get_height() for bar in bars] for bars in display.bars_.values()], axis=0)
     assert_allclose(tops, 100.0)
-    assert display.ax_.get_ylabel() == "share of the variance (%)"
+    assert display.ax_.get_ylabel() == "share of the variance of\na new measurement (%)"
 
 
 def test_other_regressors_have_one_part() -> None:

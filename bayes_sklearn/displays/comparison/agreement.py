@@ -116,8 +116,8 @@ class BlandAltmanDisplay(Display):
         inks = self._inks
         ax.axhline(0.0, color=inks.grey, linewidth=0.8, linestyle=":", zorder=1)
         many = len(self.mean) > MOST_DRAWN
-        style: dict[str, Any] = {"s": 4.0, "alpha": 0.4, "zorder": 2} if many else {"s": 16.0, "zorder": 4}
-        self.points_ = ax.scatter(self.mean, self.difference, color=inks.grey, linewidths=0.0, **style)
+        dots: dict[str, Any] = {"s": 4.0, "alpha": 0.4, "zorder": 2} if many else {"s": 16.0, "zorder": 4}
+        self.points_ = ax.scatter(self.mean, self.difference, color=inks.grey, linewidths=0.0, **dots)
         self.lines_: list[Any] = []
         self.bands_: list[Any] = []
         labels = ("mean difference", f"{percent(self.coverage)} limits of agreement", None)

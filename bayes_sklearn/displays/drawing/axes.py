@@ -35,6 +35,7 @@ class Display(ABC):
     figure_: Any
     line_: Any
     _inks: Inks
+    _named_rows = False
 
     @abstractmethod
     def plot(self, ax: Axes | None = None) -> Self:
@@ -98,7 +99,7 @@ class Display(ABC):
         lines = max(name.count("\n") for name in broken) + 1
         longest = max(len(line) for name in broken for line in name.split("\n"))
         own = (width + 0.08 * longest, min(below + max(0.2 * lines + 0.1, 0.34) * rows, 40.0))
-        new, ax = ax is None, self._open(ax, own)
+        new, ax, self._named_rows = ax is None, self._open(ax, own), True
         room = 72.0 / 1.3 / rows * (own[1] - below if new else ax.bbox.height / self.figure_.dpi)
         if room < least * lines:  # whole they may be larger
             broken, lines = [str(name) for name in names], 1
@@ -114,7 +115,10 @@ class Display(ABC):
         edges, most = np.concatenate([low, high]), 7
         apart = 0.7 * len(np.unique(edges))
         digits = next((n for n in range(3, 7) if len({f"{edge:.{n}g}" for edge in edges}) >= apart), 7)
-        labels = [f"{a:.{digits}g}\n{b:.{digits}g}" for a, b in zip(low, high, strict=True)]
+        rounded = (
+            tuple(f"{float(f'{at:.{digits}g}'):.7g}" for at in pair) for pair in zip(low, high, strict=True)
+        )
+        labels = ["\n".join(pair) for pair in rounded]
         long = max(len(line) for label in labels for line in label.split("\n")) > most
         ax = self.ax_
         ax.set_xticks(np.arange(len(low)), labels, fontsize="small", rotation=90.0 if long else 0.0)
@@ -134,12 +138,12 @@ class Display(ABC):
             "labelcolor": self._inks.ink,
             "bbox_transform": ax.transAxes + down,
         }
+        # Below long names there is room, and beside them there may be little.
+        corner, end = ("upper right", 1.0) if self._named_rows else ("upper left", 0.0)
         for n in range(columns, 0, -1):
-            legend = ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.0), ncols=n, **style)
+            legend = ax.legend(loc=corner, bbox_to_anchor=(end, 0.0), ncols=n, **style)
             if legend.get_window_extent().width <= across:
-                return
-        # Beside long names axes may be narrow: there is room below the names.
-        ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.0), **style)
+                break
 
 
 def percent(probability: float) -> str:

@@ -59,10 +59,12 @@ class Inks(NamedTuple):
         dark = luminance(paper) < 0.2
 
         def between(share: float) -> str:
-            return to_hex(share * ink + (1.0 - share) * paper)
+            return to_hex(tuple(share * float(dark) + (1.0 - share) * paper))
 
         accents = ("#56B4E9", "#E69F00", "#00B386") if dark else ("#0072B2", "#D55E00", "#009E73")
-        return cls(to_hex(paper), to_hex(ink), between(0.6), between(0.3 if dark else 0.15), *accents)
+        return cls(
+            to_hex(tuple(paper)), to_hex(tuple(ink)), between(0.6), between(0.3 if dark else 0.15), *accents
+        )
 
     @property
     def cycle(self) -> tuple[str, ...]:
@@ -84,4 +86,4 @@ def on_fill(color: Any) -> str:
     from matplotlib.colors import to_hex, to_rgb
 
     other = 0.0 if luminance(color) > 0.18 else 1.0
-    return to_hex(0.4 * np.array(to_rgb(color)) + 0.6 * other)
+    return to_hex(tuple(0.4 * np.array(to_rgb(color)) + 0.6 * other))
