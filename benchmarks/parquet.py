@@ -112,7 +112,8 @@ def tables(every: Iterable[Run]) -> tuple[list[list[str]], list[list[str]]]:
     growth = [["fit", "passes", "power", "processor seconds per 1e8 rows", "processor hours, 1e10 rows"]]
     for (way, count_error), found in kinds.items():
         slope = (beyond(found, 2 * _BEYOND) - beyond(found)) / _BEYOND * 1e8
-        power = np.polyfit(*np.log([[run.rows, run.processor] for run in found]).T, 1)[0]
+        logs = np.log([[run.rows, run.processor] for run in found])
+        power = np.polyfit(logs[:, 0], logs[:, 1], 1)[0]
         figures = f"{power:.2f}", as_number(slope), as_number(beyond(found) / 3600.0)
         growth.append([_WAYS[way], _PASSES[count_error], *figures])
     return fits, growth
