@@ -190,7 +190,9 @@ def _check_holds_rows(value: Any) -> None:
         )
     for reader in ("to_batches", "collect_batches"):
         if hasattr(value, reader) and not hasattr(value, "shape"):
-            raise TypeError(f"X of the type {type(value).__name__} has no rows yet: give X.{reader}, a function.")
+            raise TypeError(
+                f"X of the type {type(value).__name__} has no rows yet: give X.{reader}, a function."
+            )
 
 
 def is_dask(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing
 import os
 import threading
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from ...measurements.messages import warn
+from ...measurements.messages import check_installed, warn
 from .._compat import diagnostics, numba_in_vectors, one_blas_thread, quietly
 from ..groups.drawn import DrawnEffects
 from ..posterior import Posterior
@@ -180,10 +179,8 @@ class SamplerOptions:
             raise ValueError(
                 f"nuts_kwargs: nuts_sampler must be one of {', '.join(samplers)}, got {sampler!r}."
             )
-        if importlib.util.find_spec(sampler) is None:
-            raise ValueError(
-                f"nuts_kwargs: nuts_sampler={sampler!r} is not installed. Install it, or use 'nutpie'."
-            )
+        other = "pymc" if sampler == "nutpie" else "nutpie"
+        check_installed(f"nuts_kwargs: nuts_sampler={sampler!r} (else use {other!r})", sampler)
         default_tune = 500
         tune, accept = given.pop("tune", default_tune), given.pop("target_accept", target_accept)
         cores = given.pop("cores", None)
