@@ -12,6 +12,7 @@ from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.checks import as_floats, check_coverage, named
 from ..measurements.columns import find_column
 from ..measurements.limits import Limits, resolve_limits, resolve_reading_limits
+from ..measurements.messages import deprecated_argument
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from ..validation.stated_errors import error_bars
@@ -114,7 +115,7 @@ class RegressionLineDisplay(Display):
         sample_weight: ArrayLike | None = None,
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
-        x_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
         x_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
@@ -123,6 +124,7 @@ class RegressionLineDisplay(Display):
         adjust: bool = True,
         grid_resolution: int = 100,
         ax: Axes | None = None,
+        x_err: ArrayLike | float | None = None,
     ) -> Self:
         """Draw for a fitted regressor, Pipeline or search.
 
@@ -139,8 +141,8 @@ class RegressionLineDisplay(Display):
             How often each row counts in those means; 0 leaves it out. The counts behind shares are ``counts``.
         counts, y_err : optional
             As for predict, for the error bars of y, if no column of X holds them.
-        x_err : float or array-like of shape (n,), optional
-            Standard errors of this feature, for its error bars, if no column of X holds them.
+        X_err : float or array-like of shape (n,) or (n, p), optional
+            Standard errors of this feature, or of all p as in fit, for its error bars, if no column of X holds them.
         x_censored : array-like of shape (n,), optional
             -1, 0 or 1: in which rows this feature is a limit, as in its column of ``X_censored`` in fit.
         exposure : float or array-like of shape (n,), optional
@@ -155,17 +157,27 @@ class RegressionLineDisplay(Display):
         grid_resolution : int, default=100
             At how many values the line is computed.
         ax : matplotlib Axes, optional
+        x_err : float or array-like of shape (n,), optional
+            The former name of ``X_err``.
+
+            .. deprecated:: 0.1
+               Give ``X_err``.
 
         Raises
         ------
         ValueError
             Where there is no such column.
+
+        Warns
+        -----
+        FutureWarning
+            Where ``x_err`` is given.
         """
+        X_err = deprecated_argument("x_err", x_err, "X_err", X_err, removed="0.2")
         check_coverage(coverage)
         table = table_of(X, missing := getattr(final_regressor(estimator, X)[0], "missing", None) == "model")
         names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
-        n, k = table.shape
-        place = find_column(feature, names, k, "feature")
+        place = find_column(feature, names, table.shape[1], "feature")
         held = HeldColumns.of(estimator, table, names)
         held.check_feature(place, feature)
         rows, target = held.read(table, y, sample_weight, counts, missing)
@@ -175,15 +187,14 @@ class RegressionLineDisplay(Display):
             grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
             at_grid = rows_at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
-        label = str(getattr(y, "name", None) or "target")
+        label = _label(y, held.exposures(table, exposure))
         of_target = {"counts": counts, "y_err": y_err, "y_censored": y_censored, "y_upper": y_upper}
         points = _Points.of(estimator, table, held, target, **of_target, exposure=exposure)
-        points = points._replace(x_err=held.error_of(table, place, x_err), sides=_sides(x, x_censored))
-        label += " per unit of exposure" if held.exposures(table, exposure) is not None else ""
-        if adjust and k - len(held.all) > 1:
+        points = points._replace(x_err=held.error_of(table, place, X_err), sides=_sides(x, x_censored))
+        if adjust and table.shape[1] - len(held.all) > 1:
             where = held.emptied(table), rows_at_means(table, rows, held, place, x)
             own, at_means = (_line(estimator, here)[0].mean() for here in where)
-            points = points.scaled(own - at_means, np.ones(n))
+            points = points.scaled(own - at_means, np.ones(len(x)))
             label += " (other features at their means)"
         seen = points.take(rows.used)
         return cls(
@@ -286,6 +297,12 @@ class RegressionLineDisplay(Display):
             label="limits of x",
             **style,
         )
+
+
+def _label(y: Any, exposures: Array | None) -> str:
+    """Return what the target is called."""
+    name = str(getattr(y, "name", None) or "target")
+    return name if exposures is None else f"{name} per unit of exposure"
 
 
 def _sides(x: Array, given: ArrayLike | None) -> Array | None:

@@ -45,6 +45,10 @@ class CompiledModels:
     def __len__(self) -> int:
         return len(self._models)
 
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._models
+
     def get(self, key: Hashable, compile_model: Callable[[], Any]) -> Any:
         """Return the model kept under a key; compile it first where there is none.
 
@@ -147,6 +151,8 @@ def _worst(values: Mapping[str, Array], pick: Any) -> _Named:
 
 COMPILED = CompiledModels(size=32)
 """The compiled models of this process."""
+
+_COMPILING = "Compiling the model for NUTS: 10 to 30 s."
 
 
 @dataclass(frozen=True)
@@ -255,6 +261,8 @@ def _nutpie(formulation: Formulation, settings: SamplerSettings, options: Sample
         with quietly(), numba_in_vectors():
             return nutpie.compile_pymc_model(built)
 
+    if settings.verbose and formulation.structure not in COMPILED:
+        print(_COMPILING, flush=True)
     compiled = COMPILED.get(formulation.structure, compile_model).with_data(**packed(formulation.arrays))
     # Seconds between looks whether the sampler is done: it can be interrupted in between.
     poll = 0.002
@@ -306,6 +314,8 @@ def _pymc(formulation: Formulation, settings: SamplerSettings, options: SamplerO
     with COMPILED.compiling, quietly():  # PyTensor compiles in one thread at a time
         import pymc as pm
 
+        if settings.verbose:
+            print(_COMPILING, flush=True)
         with formulation.model():
             try:
                 return pm.sample(
