@@ -141,9 +141,8 @@ def tell_of_groups() -> None:
 
 def slope(model: BayesianErrorsInVariablesRegressor) -> list[float]:
     """Return the slope of x with its 95% interval."""
-    return [
-        float(value) for value in model.summary(coverage=0.95).loc["x", ["mean", "lower_95%", "upper_95%"]]
-    ]
+    table = summary(model)
+    return [float(table[name]["x"]) for name in ("mean", "lower_95%", "upper_95%")]
 
 
 def draw(phones: BayesianErrorsInVariablesRegressor, file: str) -> None:
