@@ -107,7 +107,7 @@ def tables(every: Iterable[Run]) -> tuple[list[list[str]], list[list[str]]]:
         memory = ["" if size is None else as_number(size / 1e6) for size in (run.peak, run.worker)]
         seconds = [as_number(run.seconds), as_number(run.processor)]
         lost = "" if run.lost is None else as_number(run.lost)
-        apart = "" if run.apart is None else f"{run.apart:.0e}"
+        apart = "" if run.apart is None else f"{run.apart:.1g}"
         names = [_WAYS[run.way], _PASSES[run.count_error]]
         fits.append([*names, f"{run.rows:,}", *seconds, *memory, lost, apart])
     growth = [["fit", "passes", "power", "processor seconds per 1e8 rows", "processor hours, 1e10 rows"]]

@@ -78,7 +78,6 @@ def _on_cluster(model: BayesianErrorsInVariablesRegressor, source: Any, processe
             timer.start()
             again = _fit(model, source)
             timer.cancel()
-            client.wait_for_workers(processes)
             if victim not in client.run(os.getpid).values():  # else the fit was over before
                 apart = np.max(np.abs(np.divide(again["found"], found["found"]) - 1.0))
                 found |= {"seconds, a worker lost": again["seconds"], "apart": float(apart)}
