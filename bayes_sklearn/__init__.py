@@ -1,5 +1,8 @@
 """Bayesian linear regression for measured data: error bars in, calibrated error bars out."""
 
+import importlib
+from types import ModuleType
+
 from .estimators.calibration.comparison import MethodComparison, compare_methods
 from .estimators.calibration.inverse import inverse_predict
 from .estimators.calibration.limits import detection_limits
@@ -55,3 +58,26 @@ __all__ = [
     "inverse_predict",
     "predictive_distribution",
 ]
+
+_MODULES = (
+    "datasets",
+    "displays",
+    "distributed",
+    "likelihoods",
+    "metrics",
+    "preprocessing",
+    "priors",
+    "validation",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a public module when it is asked for."""
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names and modules, and what Python asks of a module."""
+    return sorted([*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))])

@@ -1,7 +1,9 @@
-"""The demo, ``python -m bayes_sklearn``: simulated phones, whose truth is known, then a published table."""
+"""The demo, ``python -m bayes_sklearn``: shares, errors in x and groups that are simulated, and a published table."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from inspect import signature
 from textwrap import dedent, indent
 from typing import Any
@@ -21,8 +23,11 @@ FORMATS = {"messages": ",d", "log score": ".2f", "coverage": ".1%", "mean error"
 FORMATS |= dict.fromkeys(("RMSE", "RMSE to truth"), ".4f")
 
 
-def main() -> None:
-    """Print the demo."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the demo; draw it, too, with ``--plot FILE``."""
+    parser = argparse.ArgumentParser(prog="python -m bayes_sklearn", description="The demo of bayes_sklearn.")
+    parser.add_argument("--plot", metavar="FILE", help="draw the fits into a file, by matplotlib")
+    file = parser.parse_args(arguments).plot
     phones = make_role_modeling(200, random_state=0)
     model = BayesianErrorsInVariablesRegressor(weight_type="counts")
     model.fit(phones.data, phones.target, sample_weight=phones.counts)
@@ -71,6 +76,88 @@ def main() -> None:
         fitted_and_observed(make_role_modeling(2000, random_state=0)),
     )
     tell_of_seeds()
+    tell_of_errors_in_x()
+    tell_of_groups()
+    if file is not None:
+        draw(model, file)
+        print(f"The coefficients of the phones and the line through noisy readings are drawn in {file}.")
+
+
+def readings() -> tuple[pd.DataFrame, pd.Series[float]]:
+    """Return readings whose errors are as large as half their spread, and a target of slope 2."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=150)
+    y = pd.Series(1.0 + 2.0 * true + 0.3 * rng.normal(size=150), name="y")
+    return pd.DataFrame({"x": true + 0.5 * rng.normal(size=150)}), y
+
+
+def tell_of_errors_in_x() -> None:
+    """Print the part of the demo that is about features with errors."""
+    X, y = readings()
+    fits = {
+        "truth": [2.0, np.nan, np.nan],
+        "X taken as exact": slope(BayesianErrorsInVariablesRegressor().fit(X, y)),
+        "X_err=0.5": slope(BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y, X_err=0.5)),
+    }
+    say(
+        "Errors in x",
+        """
+        150 rows; x was measured with a standard error of 0.5, half the spread of its true values. Such
+        errors flatten the line: a fit that takes x as exact is wrong, and sure of it.
+
+            model.fit(X, y, X_err=0.5)
+
+        The slope, with 95% intervals:
+        """,
+        pd.DataFrame.from_dict(fits, orient="index", columns=["mean", "lower_95%", "upper_95%"]),
+    )
+
+
+def tell_of_groups() -> None:
+    """Print the part of the demo that is about rows in groups."""
+    rng = np.random.default_rng(0)
+    city, level = np.repeat(np.arange(12), 8), rng.normal(size=12)
+    x = level[city] + rng.normal(size=96)
+    y = 0.5 * x - 1.5 * level[city] + 0.3 * rng.normal(size=96)
+    X = pd.DataFrame({"x": x, "city": [f"city {i}" for i in city]})
+    fits = {
+        "truth": [0.5, np.nan, np.nan],
+        "cities left out": slope(BayesianErrorsInVariablesRegressor().fit(X[["x"]], y)),
+        "group_column='city'": slope(BayesianErrorsInVariablesRegressor(group_column="city").fit(X, y)),
+    }
+    say(
+        "Groups",
+        """
+        8 rows in each of 12 cities, which differ in y and in x. Taken as 96 rows on their own, they give a
+        slope that mixes the one within cities with the one between them.
+
+            BayesianErrorsInVariablesRegressor(group_column="city").fit(X, y)
+
+        The slope, with 95% intervals:
+        """,
+        pd.DataFrame.from_dict(fits, orient="index", columns=["mean", "lower_95%", "upper_95%"]),
+    )
+
+
+def slope(model: BayesianErrorsInVariablesRegressor) -> list[float]:
+    """Return the slope of x with its 95% interval."""
+    table = summary(model)
+    return [float(table[name]["x"]) for name in ("mean", "lower_95%", "upper_95%")]
+
+
+def draw(phones: BayesianErrorsInVariablesRegressor, file: str) -> None:
+    """Draw the coefficients of the phones, and the line through noisy readings, into a file."""
+    from matplotlib.figure import Figure
+
+    from .displays import CoefficientDisplay, RegressionLineDisplay
+
+    figure = Figure(figsize=(10.0, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    CoefficientDisplay.from_estimator(phones, ax=left)
+    X, y = readings()
+    model = BayesianErrorsInVariablesRegressor(random_state=0).fit(X, y, X_err=0.5)
+    RegressionLineDisplay.from_estimator(model, X, y, "x", X_err=0.5, ax=right)
+    figure.savefig(file)
 
 
 def tell_of_seeds() -> None:

@@ -138,7 +138,7 @@ def _cells(name: str, target: Target, result: Result) -> list[str]:
 
 def _bound(target: Target) -> str:
     if target.bound is None:
-        return "-"
+        return "none"  # what Markdown makes no list of
     unit = {"columns": " col"}.get(target.unit, f" {target.unit}")
     return f"{'>=' if target.at_least else '<='} {target.bound:,g}{unit}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +162,32 @@ def test_the_seeds_are_summarised(output: str) -> None:
     cells = np.array(list(shown.values()), dtype=float)
     assert_allclose(cells, model.summary(0.95).iloc[: len(cells), [0, 2, 3]], **HALF_A_DIGIT)
     assert f"overdispersion_ is {model.overdispersion_:.3f}" in output
+
+
+def test_errors_in_x_and_groups_find_the_truth_that_plain_fits_miss(output: str) -> None:
+    shown = table(output, " mean +lower_95% +upper_95%", 1) | table(output, " mean +lower_95% +upper_95%", 2)
+    limits = {name: [float(cell) for cell in cells if cell != "-"] for name, cells in shown.items()}
+    for truth, kept, missed in [
+        (2.0, "X_err=0.5", "X taken as exact"),
+        (0.5, "group_column='city'", "cities left out"),
+    ]:
+        assert limits[kept][1] < truth < limits[kept][2]
+        assert not limits[missed][1] < truth < limits[missed][2]
+    # An odd one out by hand: the slope of the plain fit, and of deviations from the cities' means.
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=150)
+    y = 1.0 + 2.0 * true + 0.3 * rng.normal(size=150)
+    x = true + 0.5 * rng.normal(size=150)
+    assert limits["X taken as exact"][0] == pytest.approx(np.polyfit(x, y, 1)[0], rel=0.01)
+    assert limits["X_err=0.5"][0] == pytest.approx(np.cov(x, y)[0, 1] / (x.var(ddof=1) - 0.25), rel=0.03)
+    rng = np.random.default_rng(0)
+    city, level = np.repeat(np.arange(12), 8), rng.normal(size=12)
+    x = level[city] + rng.normal(size=96)
+    y = 0.5 * x - 1.5 * level[city] + 0.3 * rng.normal(size=96)
+    within = [values - values.reshape(12, 8).mean(axis=1)[city] for values in (x, y)]
+    assert limits["group_column='city'"][0] == pytest.approx(np.polyfit(*within, 1)[0], rel=0.05)
+
+
+def test_the_demo_is_drawn(tmp_path: Path) -> None:
+    assert python("-m", "bayes_sklearn", "--plot", str(tmp_path / "demo.png")).endswith("demo.png.\n")
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")

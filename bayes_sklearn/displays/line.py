@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,12 +11,14 @@ from sklearn.utils import assert_all_finite
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.checks import as_floats, check_coverage, named
 from ..measurements.columns import find_column
-from ..measurements.limits import Limits, resolve_limits, resolve_reading_limits
+from ..measurements.limits import Limits, resolve_reading_limits
+from ..measurements.messages import deprecated_argument
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from .drawing.axes import Display, percent
 from .drawing.held_columns import HeldColumns, column_at, rows_at_means, table_of
-from .drawing.rows import MOST_DRAWN, RowWeights, bounds_of, drawn_rows, in_columns, stated_bars, tenths
+from .drawing.rows import bounds_of, drawn_rows
+from .drawing.targets import DrawnTarget, of_rows
 
 __all__ = ["RegressionLineDisplay"]
 
@@ -131,7 +133,7 @@ class RegressionLineDisplay(Display):
         sample_weight: ArrayLike | None = None,
         counts: ArrayLike | float | None = None,
         y_err: ArrayLike | float | None = None,
-        x_err: ArrayLike | float | None = None,
+        X_err: ArrayLike | float | None = None,
         x_censored: ArrayLike | None = None,
         exposure: ArrayLike | float | None = None,
         y_censored: ArrayLike | None = None,
@@ -142,6 +144,7 @@ class RegressionLineDisplay(Display):
         subsample: int | None = 300,
         random_state: int | np.random.RandomState | None = 0,
         ax: Axes | None = None,
+        x_err: ArrayLike | float | None = None,
     ) -> Self:
         """Draw for a fitted regressor, Pipeline or search.
 
@@ -158,8 +161,8 @@ class RegressionLineDisplay(Display):
             How often each row counts in those means; 0 leaves it out. The counts behind shares are ``counts``.
         counts, y_err : optional
             As for predict, for the error bars of y, if no column of X holds them.
-        x_err : float or array-like of shape (n,), optional
-            Standard errors of this feature, for its error bars, if no column of X holds them.
+        X_err : float or array-like of shape (n,) or (n, p), optional
+            Standard errors of this feature, or of all p as in fit, for its error bars, if no column of X holds them.
         x_censored : array-like of shape (n,), optional
             -1, 0 or 1: in which rows this feature is a limit, as in its column of ``X_censored`` in fit.
         exposure : float or array-like of shape (n,), optional
@@ -177,6 +180,11 @@ class RegressionLineDisplay(Display):
         subsample, random_state
             As for `plot`.
         ax : matplotlib Axes, optional
+        x_err : float or array-like of shape (n,), optional
+            The former name of ``X_err``.
+
+            .. deprecated:: 0.1
+               Give ``X_err``.
 
         Returns
         -------
@@ -188,6 +196,11 @@ class RegressionLineDisplay(Display):
         ValueError
             Where there is no such column.
 
+        Warns
+        -----
+        FutureWarning
+            Where ``x_err`` is given.
+
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
@@ -197,11 +210,11 @@ class RegressionLineDisplay(Display):
         >>> RegressionLineDisplay.from_estimator(model, X, y, y_err=0.2).interval.shape
         (100, 2)
         """
+        X_err = deprecated_argument("x_err", x_err, "X_err", X_err, removed="0.2")
         check_coverage(coverage)
         table = table_of(X, missing := getattr(final_regressor(estimator, X)[0], "missing", None) == "model")
         names = [str(name) for name in table.columns] if hasattr(table, "columns") else None
-        n, k = table.shape
-        place = find_column(feature, names, k, "feature")
+        place = find_column(feature, names, table.shape[1], "feature")
         held = HeldColumns.of(estimator, table, names)
         held.check_feature(place, feature)
         rows, target = held.read(table, y, sample_weight, counts, missing)
@@ -211,13 +224,12 @@ class RegressionLineDisplay(Display):
             grid = np.linspace(x[rows.used].min(), x[rows.used].max(), grid_resolution)
             at_grid = rows_at_means(table, rows, held, place, grid)
         line, of_line = _line(estimator, at_grid)
-        label = str(getattr(y, "name", None) or "target")
+        label = _label(y, held.exposures(table, exposure))
         of_target = {"counts": counts, "y_err": y_err, "y_censored": y_censored, "y_upper": y_upper}
-        points = _Points.of(estimator, table, held, target, **of_target, exposure=exposure)
-        points = points._replace(x_err=held.error_of(table, place, x_err), sides=_sides(x, x_censored))
-        label += " per unit of exposure" if held.exposures(table, exposure) is not None else ""
-        as_given, shift = points.y, np.zeros(n)
-        if adjust and k - len(held.all) > 1:
+        points = DrawnTarget.of(estimator, table, held, target, **of_target, exposure=exposure)
+        points = points._replace(x_err=held.error_of(table, place, X_err), sides=_sides(x, x_censored))
+        as_given, shift = points.y, np.zeros(len(x))
+        if adjust and table.shape[1] - len(held.all) > 1:
             where = held.emptied(table), rows_at_means(table, rows, held, place, x)
             own, at_means = (_line(estimator, here)[0].mean() for here in where)
             points, shift = points.moved(own, at_means, bounds_of(estimator, table, counts)), at_means - own
@@ -273,8 +285,8 @@ class RegressionLineDisplay(Display):
         self.points_ = ax.errorbar(
             self.x[shown],
             self.y[shown],
-            xerr=_of_rows(self.x_err, shown),
-            yerr=_of_rows(self.y_err, shown),
+            xerr=of_rows(self.x_err, shown),
+            yerr=of_rows(self.y_err, shown),
             fmt="o",
             markersize=3.0,
             label=", ".join(bars) or "data",
@@ -321,7 +333,7 @@ class RegressionLineDisplay(Display):
         return ax.errorbar(
             self.x[rows],
             at,
-            xerr=_of_rows(self.x_err, rows),
+            xerr=of_rows(self.x_err, rows),
             yerr=np.where(between, 0.5 * (upper - lower), arrow),
             fmt="none",
             capsize=2.0,
@@ -347,9 +359,10 @@ class RegressionLineDisplay(Display):
         )
 
 
-def _of_rows(values: Array | None, rows: NDArray[Any]) -> Array | None:
-    """Return the values of some rows, the last axis; None has none."""
-    return None if values is None else values[..., rows]
+def _label(y: Any, exposures: Array | None) -> str:
+    """Return what the target is called."""
+    name = str(getattr(y, "name", None) or "target")
+    return name if exposures is None else f"{name} per unit of exposure"
 
 
 def _sides(x: Array, given: ArrayLike | None) -> Array | None:
@@ -357,92 +370,6 @@ def _sides(x: Array, given: ArrayLike | None) -> Array | None:
     with named("x_censored"):
         found = resolve_reading_limits(x[:, None], given, ["x"])
     return None if found is None else found.side[:, 0]
-
-
-class _Points(NamedTuple):
-    """What is drawn of the target."""
-
-    y: Array
-    x_err: Array | None
-    y_err: Array | None
-    limits: Limits | None
-    sides: Array | None = None
-    """Of readings."""
-
-    @classmethod
-    def of(
-        cls,
-        estimator: Any,
-        table: Any,
-        held: HeldColumns,
-        y: Array,
-        *,
-        counts: Any,
-        y_err: Any,
-        y_censored: Any,
-        y_upper: Any,
-        exposure: Any,
-    ) -> _Points:
-        """Return the target, its errors and limits; of events rates."""
-        bars = stated_bars(estimator, table, y, counts, y_err, exposure=exposure)
-        found = cls(y, None, bars, resolve_limits(y, y_censored, y_upper, held.sides(table)))
-        over = held.exposures(table, exposure)
-        return found if over is None else found.scaled(np.zeros(len(y)), over)
-
-    def scaled(self, center: Array, unit: Array) -> _Points:
-        """Return it about centers and in units, (n,) each."""
-        return self._replace(
-            y=(self.y - center) / unit,
-            y_err=None if self.y_err is None else self.y_err / unit,
-            limits=None if self.limits is None else self.limits.scaled(center, unit),
-        )
-
-    def moved(self, own: Array, at_means: Array, bounds: tuple[float, float]) -> _Points:
-        """Return what would have been measured with other features at their means, (62b); their own are given."""
-
-        def move(y: Array) -> Array:
-            lower, upper = bounds
-            if np.isinf(lower):
-                return y - own + at_means
-            tiny = 1e-12
-            inner, at = np.clip(own, lower + tiny, upper - tiny), np.clip(at_means, lower, upper)
-            below = lower + (y - lower) * (at - lower) / (inner - lower)
-            if np.isinf(upper):
-                return below
-            return np.where(y < inner, below, upper - (upper - y) * (upper - at) / (upper - inner))
-
-        y, bars, limits = move(self.y), self.y_err, self.limits
-        if bars is not None and not np.isinf(bounds[0]):
-            down, up = np.broadcast_to(bars, (2, len(y)))
-            bars = np.stack([y - move(self.y - down), move(self.y + up) - y])
-        if limits is not None:
-            limits = Limits(limits.censored, move(limits.lower), move(limits.upper))
-        return self._replace(y=y, y_err=bars, limits=limits)
-
-    def take(self, rows: NDArray[np.bool_]) -> _Points:
-        """Return that of some rows."""
-        limits = None if self.limits is None else self.limits.take(rows)
-        x_err, y_err, sides = (_of_rows(of, rows) for of in (self.x_err, self.y_err, self.sides))
-        return _Points(self.y[rows], x_err, y_err, limits, sides)
-
-    @property
-    def beside(self) -> dict[str, Any]:
-        """All but y, by the names of the display's arguments."""
-        return {"x_err": self.x_err, "y_err": self.y_err, "limits": self.limits, "x_censored": self.sides}
-
-    def means(self, x: Array, y: Array, shift: Array, rows: RowWeights) -> Array | None:
-        """Return mean x and mean shifted y, (10, 2), of tenths of all rows that count, where single ones say little.
-
-        None, too, where means of what was measured are not on the line: beside limits and errors of x.
-        """
-        x, y, shift = x[rows.used], y[rows.used], shift[rows.used]
-        if any(of is not None for of in (self.x_err, self.limits, self.sides)):
-            return None
-        if len(y) <= MOST_DRAWN and not in_columns(y):
-            return None
-        return np.array(
-            [[np.average(of[own], weights=rows.weight[own]) for of in (x, y + shift)] for own in tenths(x)]
-        )
 
 
 def _line(estimator: Any, X: Any) -> tuple[PredictiveDistribution, bool]:

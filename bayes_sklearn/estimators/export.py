@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..inference._compat import inference_data, prior_draws
 from ..inference.groups.drawn import DrawnEffects
 from ..inference.nuts.pymc_priors import missing_distribution
+from ..measurements.messages import check_installed
 from ..prediction.draws import Draws
 from ..prediction.groups.line import drawn_effects
 from ..prediction.rows_given_draws import GivenDraws
@@ -110,6 +111,8 @@ class ExportMixin:
 
         Raises
         ------
+        ImportError
+            Where PyMC or ArviZ is needed and not installed.
         ValueError, TypeError
             For bad input, naming the argument, and for a prior that PyMC has no distribution for; with errors of
             features for frequencies that are not whole, for errors that are zero in some rows, and for X_censored
@@ -122,6 +125,7 @@ class ExportMixin:
         >>> sorted(variable.name for variable in model.free_RVs)
         ['coef_standardized', 'intercept_standardized', 'prior_scale', 'sigma_standardized']
         """
+        check_installed("to_pymc", "pymc")
         y_err, X_err = training_errors(self, X, y, y_err, X_err)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}
         of_features["X_err_groups"] = X_err_groups
@@ -187,6 +191,8 @@ class ExportMixin:
 
         Raises
         ------
+        ImportError
+            Where PyMC or ArviZ is needed and not installed.
         ValueError, TypeError
             For bad input, naming the argument; with ``prior=True``, for flat priors and what `to_pymc` refuses.
 
@@ -204,6 +210,9 @@ class ExportMixin:
         (4, 1000, 1)
         """
         check_is_fitted(self)
+        check_installed("to_arviz", "arviz")
+        if prior:
+            check_installed("prior=True", "pymc")
         if X is not None and y is not None:
             y_err, X_err = training_errors(self, X, y, y_err, X_err)
         of_features = {"X_err": X_err, "X_cov": X_cov, "Xy_cov": Xy_cov, "X_censored": X_censored}

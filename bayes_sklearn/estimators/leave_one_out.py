@@ -5,14 +5,15 @@ Equations (n) are those of ``docs/maths.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
-from ..inference._compat import elpd_data, good_pareto_k, psis_loo, psis_weights, relative_efficiency
+from ..inference._compat import Weights, elpd_data, good_pareto_k, psis_weights, relative_efficiency
 from ..inference.exact.leave_one_group_out import leave_one_group_out
 from ..inference.exact.leave_one_out import LeaveOneOut, leave_one_out
 from ..inference.problem import Problem
@@ -39,7 +40,6 @@ class LeaveOneOutMixin:
     inference_: str
     _fitted: FittedModel
     _parameters: Callable[[Draws], dict[str, tuple[tuple[str, ...], NDArray[Any]]]]
-    to_arviz: Callable[..., Any]
 
     def loo(
         self,
@@ -74,14 +74,14 @@ class LeaveOneOutMixin:
 
         Returns
         -------
-        arviz.ELPDData
+        arviz.ELPDData, or an object with the names of ArviZ 1.x where ArviZ is not installed
             For ``az.compare``, with values a row, of the log density of y in its own unit (of a share k / n: the log
             of its probability times n), sums of them, their standard error, and the effective number of parameters:
             ``loo_i``, ``elpd_loo``, ``se`` and ``p_loo`` with ArviZ 0.x; ``elpd_i``, ``elpd``, ``se`` and ``p`` with
             ArviZ 1.x.
 
             After an exact fit they are exact: no refits, no draws and no ``pareto_k`` (``n_samples`` is the number
-            of nodes of the noise scale). Otherwise they are Pareto-smoothed, by ArviZ, from the draws of `to_arviz`,
+            of nodes of the noise scale). Otherwise they are Pareto-smoothed, from the draws of `to_arviz`,
             with the true features integrated out.
 
         Raises
@@ -124,8 +124,8 @@ class LeaveOneOutMixin:
         if leave_out != "row":
             return self._groups_left_out(leave_out, X, y, sample_weight, of_target, of_features)
         if self.inference_ != "exact":
-            data = self.to_arviz(X, y, sample_weight, **of_target, **of_features)
-            return self._smoothed(data)
+            observed = observed_rows(self, X, y, sample_weight, of_target, of_features)
+            return self._smoothed(given_draws(self, observed, drawn(self)[0]))
         labels, found = self._exactly(X, y, sample_weight, {**of_target, **together}, of_features)
         values = found.frequency * found.log_density
         p = float(found.frequency @ (found.log_density_with - found.log_density))
@@ -263,31 +263,39 @@ class LeaveOneOutMixin:
         labels, p = groupings.labels[grouping][found.groups], found.log_density_with - found.log_density
         return elpd_data(found.log_density, labels, p=float(p.sum()), n_samples=found.n_nodes)
 
-    def _smoothed(self, data: Any) -> Any:
+    def _smoothed(self, given: GivenDraws) -> Any:
         """Return leave-one-out of draws, by Pareto-smoothed importance sampling."""
-        constant = data["constant_data"]
-        frequency = np.asarray(constant["sample_weight"]) if "sample_weight" in constant else np.ones(1)
-        _check_whole_copies(frequency)
-        found = psis_loo(data)
-        self._warn_if_not_trusted(found.pareto_k, found.good_k)
+        frequency = np.asarray(given.observed.constant.get("sample_weight", np.ones(1)))
+        log_density, log_density_with, pareto_k = np.empty((3, len(given.observed.y)))
+        for rows, here, weights in self._weighted(given):
+            found = here.log_density().T
+            log_density[rows] = logsumexp(weights.log_weights + found, axis=1)
+            log_density_with[rows] = logsumexp(found, axis=1) - np.log(found.shape[1])
+            pareto_k[rows] = weights.pareto_k
+        good_k = good_pareto_k(len(given.draws.location))
+        self._warn_if_not_trusted(pareto_k, good_k)
         return elpd_data(
-            frequency * found.log_density,
-            np.asarray(constant["X"]["obs"]),
-            p=float(np.sum(frequency * (found.log_density_with - found.log_density))),
-            n_samples=found.n_samples,
-            pareto_k=found.pareto_k,
-            good_k=found.good_k,
+            frequency * log_density,
+            given.observed.labels,
+            p=float(np.sum(frequency * (log_density_with - log_density))),
+            n_samples=len(given.draws.location),
+            pareto_k=pareto_k,
+            good_k=good_k,
         )
 
-    def _reweighted(self, given: GivenDraws) -> Array:
-        """Return the transforms of the rows under draws that are weighted for each row, (47)."""
+    def _weighted(self, given: GivenDraws) -> Iterator[tuple[slice, Any, Weights]]:
+        """Yield rows, what they are given each draw, and weights that leave each of them out."""
         _check_whole_copies(given.observed.constant.get("sample_weight", np.ones(1)))
         parameters = {name: values for name, (_, values) in self._parameters(given.draws).items()}
         efficiency = relative_efficiency(parameters)
-        transforms, pareto_k = np.empty((2, len(given.observed.y)))
         for rows in given.blocks():
             here = given.at(rows)
-            log_weights, pareto_k[rows] = psis_weights(here.log_density().T, efficiency)
+            yield rows, here, psis_weights(here.log_density().T, efficiency)
+
+    def _reweighted(self, given: GivenDraws) -> Array:
+        """Return the transforms of the rows under draws that are weighted for each row, (47)."""
+        transforms, pareto_k = np.empty((2, len(given.observed.y)))
+        for rows, here, (log_weights, pareto_k[rows]) in self._weighted(given):
             transforms[rows] = np.einsum("ng,gn->n", np.exp(log_weights), here.transform())
         self._warn_if_not_trusted(pareto_k, good_pareto_k(len(given.draws.location)))
         # Weights sum to one but for rounding.

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -18,6 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from threadpoolctl import threadpool_limits
+
+from ..measurements.messages import check_installed, is_installed
+from .numerics.convergence import convergence
+from .numerics.importance_sampling import pareto_smoothed
 
 Array = NDArray[np.float64]
 
@@ -143,6 +148,11 @@ def _with_dims(draws: Mapping[str, Array]) -> dict[str, tuple[list[str], Array]]
     }
 
 
+def _flat(draws: Array) -> Array:
+    """Return draws as (chain, draw, k)."""
+    return draws.reshape(*draws.shape[:2], -1)
+
+
 def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """Return R-hat, bulk and tail effective sample size of every variable.
 
@@ -155,6 +165,12 @@ def diagnostics(draws: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     dict of str to dict of str to ndarray
         Keys ``r_hat``, ``ess_bulk``, ``ess_tail``; arrays of the variables' own shape, NaN for too short chains.
     """
+    if not is_installed("arviz"):
+        own = {name: convergence(_flat(values)) for name, values in draws.items()}
+        return {
+            measure: {name: own[name][place].reshape(values.shape[2:]) for name, values in draws.items()}
+            for place, measure in enumerate(("r_hat", "ess_bulk", "ess_tail"))
+        }
     with quietly():
         import arviz as az
         import xarray as xr
@@ -221,44 +237,18 @@ def prior_draws(model: Any, names: Sequence[str], draws: int, seed: int) -> dict
 def draws_of_distribution(
     name: str, parameters: Mapping[str, Array], shape: tuple[int, ...], seed: int
 ) -> Array:
-    """Return draws of PyMC's distribution of this name."""
+    """Return draws of PyMC's distribution of this name.
+
+    Raises
+    ------
+    ImportError
+        Where PyMC is not installed.
+    """
+    check_installed(f"Drawing from PyMC's {name}", "pymc")
     with quietly():
         import pymc as pm
 
         return np.asarray(pm.draw(getattr(pm, name).dist(**parameters, shape=shape), random_seed=seed))
-
-
-class Smoothed(NamedTuple):
-    """Leave-one-out by Pareto-smoothed importance sampling, (n,) each."""
-
-    log_density: Array
-    """Of each row given the others."""
-    log_density_with: Array
-    """Of each row given all."""
-    pareto_k: Array
-    good_k: float
-    """Above it values are not to be trusted."""
-    n_samples: int
-
-
-def psis_loo(data: Any) -> Smoothed:
-    """Return leave-one-out of ArviZ's container of draws, by its group ``log_likelihood``."""
-    with quietly():
-        import arviz as az
-
-        found = az.loo(data, pointwise=True, var_name="y")
-    values = found.loo_i if az.__version__.startswith("0.") else found.elpd_i
-    draws = np.asarray(data["log_likelihood"]["y"])
-    draws = draws.reshape(-1, draws.shape[-1])
-    # Of rows that are as likely at every draw the smoothed tail may be no number.
-    raw = np.log(len(draws)) - logsumexp(-draws, axis=0)
-    return Smoothed(
-        np.where(~np.isfinite(values) & (np.ptp(draws, axis=0) < _HARDLY), raw, values),
-        logsumexp(draws, axis=0) - np.log(len(draws)),
-        _where_told(np.asarray(found.pareto_k), draws.T),
-        float(found.good_k),
-        len(draws),
-    )
 
 
 class Weights(NamedTuple):
@@ -280,6 +270,9 @@ def relative_efficiency(draws: Mapping[str, Array]) -> float:
     chains, size = next(iter(draws.values())).shape[:2]
     if chains == 1:
         return 1.0
+    if not is_installed("arviz"):
+        bulk = [convergence(_flat(values)).bulk for values in draws.values()]
+        return float(np.concatenate(bulk).mean() / (chains * size))
     with quietly():
         import arviz as az
         import xarray as xr
@@ -290,7 +283,7 @@ def relative_efficiency(draws: Mapping[str, Array]) -> float:
 
 
 def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
-    """Return the weights that `psis_loo` works with.
+    """Return the weights that ``az.loo`` works with; without ArviZ by our own smoothing.
 
     Parameters
     ----------
@@ -299,6 +292,11 @@ def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
     efficiency : float
         From `relative_efficiency`.
     """
+    found: Any
+    if not is_installed("arviz"):
+        rows = [pareto_smoothed(-row) for row in log_likelihood]
+        smoothed = np.array([weights - logsumexp(weights) for weights, _ in rows])
+        return Weights(smoothed, _where_told(np.array([k for _, k in rows]), log_likelihood))
     with quietly():
         import arviz as az
 
@@ -312,7 +310,7 @@ def psis_weights(log_likelihood: Array, efficiency: float) -> Weights:
     log_weights, pareto_k = (np.array(part, dtype=np.float64) for part in found)
     alike = ~np.isfinite(log_weights).all(axis=1) & (
         np.ptp(log_likelihood, axis=1) < _HARDLY
-    )  # as in `psis_loo`
+    )  # of rows that are as likely at every draw the smoothed tail may be no number
     raw = -log_likelihood[alike]
     log_weights[alike] = raw - logsumexp(raw, axis=1, keepdims=True)
     return Weights(log_weights, _where_told(pareto_k, log_likelihood))
@@ -333,6 +331,35 @@ def _where_told(pareto_k: Array, log_likelihood: Array) -> Array:
 def good_pareto_k(size: int) -> float:
     """Return what Pareto k of so many draws has to stay below (Vehtari et al. 2024, JMLR 25(72))."""
     return min(1.0 - 1.0 / float(np.log10(size)), 0.7)
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOutResult:
+    """What `loo` finds, where ArviZ is not installed, by the names of ArviZ 1.x."""
+
+    elpd: float
+    """Expected log pointwise predictive density."""
+    se: float
+    p: float
+    """Effective number of parameters."""
+    n_samples: int
+    n_data_points: int
+    warning: bool
+    """Whether some Pareto k are too large."""
+    good_k: float
+    elpd_i: Array
+    """(n,) for each row, of these ..."""
+    labels: NDArray[Any]
+    """... labels."""
+    pareto_k: Array | None
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __str__(self) -> str:
+        doubt = f"; Pareto k above {self.good_k:.2f} in some rows" if self.warning else ""
+        sums = f"elpd {self.elpd:.2f} (standard error {self.se:.2f}), p {self.p:.2f}"
+        return f"Leave-one-out of {self.n_data_points} rows: {sums}{doubt}"
 
 
 def elpd_data(
@@ -363,8 +390,21 @@ def elpd_data(
 
     Returns
     -------
-    arviz.ELPDData
+    arviz.ELPDData, or LeaveOneOutResult where ArviZ is not installed
     """
+    if not is_installed("arviz"):
+        return LeaveOneOutResult(
+            elpd=float(values.sum()),
+            se=float(np.sqrt(len(values) * np.var(values, ddof=1))),
+            p=p,
+            n_samples=n_samples,
+            n_data_points=len(values),
+            warning=bool(pareto_k is not None and (pareto_k > good_k).any()),
+            good_k=good_k,
+            elpd_i=values,
+            labels=labels,
+            pareto_k=pareto_k,
+        )
     with quietly():
         import arviz as az
         import xarray as xr

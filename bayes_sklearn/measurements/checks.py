@@ -270,6 +270,8 @@ def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: 
             )
         if more or place.startswith(" The column"):
             said = said.partition("\n")[0]
+        if "feature names should match" in said:
+            said = f"{argument} must have the columns that it had in fit: {said}"
         if not re.search(rf"\b{argument}\b", said):
             wanted = "a table of real numbers, a row a sample" if argument == "X" else "one real number a row"
             said = f"{argument} can't be taken as {wanted}{'.' if 'promoted' in said else f': {said}'}"

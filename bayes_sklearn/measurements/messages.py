@@ -1,7 +1,8 @@
-"""What messages show of what the user gave: little enough to be read, and the first offender."""
+"""What messages show of what the user gave, and warnings and errors that many places have in common."""
 
 from __future__ import annotations
 
+import importlib.util
 import reprlib
 import sys
 import warnings
@@ -11,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["brief", "first_offender", "shortened", "shown", "warn"]
+__all__ = [
+    "brief",
+    "check_installed",
+    "deprecated_argument",
+    "first_offender",
+    "is_installed",
+    "shortened",
+    "shown",
+    "warn",
+]
 
 LONGEST = 400
 
@@ -92,3 +102,59 @@ def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in passed:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package can be imported, without doing so."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return package in sys.modules and sys.modules[package] is not None
+
+
+def check_installed(what: str, *packages: str) -> None:
+    """Refuse what needs packages that are not installed.
+
+    Raises
+    ------
+    ImportError
+        Naming them, and the command.
+    """
+    missing = [package for package in packages if not is_installed(package)]
+    if missing:
+        names = " ".join(f'"{name}[pymc]"' if name == "nutpie" else name for name in missing)
+        raise ImportError(
+            f"{what} needs {' and '.join(missing)}, not installed here: pip install {names}", name=missing[0]
+        )
+
+
+def deprecated_argument(old: str, given: Any, new: str, value: Any, *, removed: str) -> Any:
+    """Return an argument's value where it may be given by a name that it had before.
+
+    A name that changes is taken for at least one minor version more, with a FutureWarning. None is not given.
+
+    Parameters
+    ----------
+    old, new : str
+        The names.
+    given, value : object
+        What came by either.
+    removed : str
+        The version in which the old one goes.
+
+    Raises
+    ------
+    TypeError
+        Where both are given.
+
+    Warns
+    -----
+    FutureWarning
+        Where the old one is.
+    """
+    if given is None:
+        return value
+    if value is not None:
+        raise TypeError(f"{old} is the former name of {new}: give {new} alone.")
+    warn(f"{old} is called {new} now: the former name goes in version {removed}.", FutureWarning)
+    return given

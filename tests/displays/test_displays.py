@@ -514,7 +514,7 @@ def test_displays_draw_where_they_are_told() -> None:
         (lambda: PredictionDisplay.from_estimator(MODEL, FRAME, Y, y_err=-E), "y_err must be positive"),
         (lambda: RegressionLineDisplay.from_estimator(MODEL, FRAME, Y, "mas"), "Did you mean 'mass'"),
         (lambda: RegressionLineDisplay.from_estimator(MODEL, FRAME, Y, 7), "X has 3 columns"),
-        (lambda: RegressionLineDisplay.from_estimator(MODEL, FRAME, Y, 0, x_err=-1.0), "x_err must be"),
+        (lambda: RegressionLineDisplay.from_estimator(MODEL, FRAME, Y, 0, X_err=-1.0), "X_err must be"),
         (lambda: VarianceDisplay.from_estimator(MODEL, FRAME, by=[1.0]), "by must be 90 finite numbers"),
         (lambda: VarianceDisplay.from_estimator(MODEL, FRAME, kind="row"), "kind must be"),  # type: ignore[arg-type]
     ],
@@ -561,3 +561,15 @@ def test_limits_of_readings_are_arrows_along_x() -> None:
     assert whole.x_limits_ is None
     with pytest.raises(ValueError, match="x_censored"):
         RegressionLineDisplay.from_estimator(model, table, y, x_censored=side[:5])
+
+
+def test_errors_of_the_feature_are_given_as_in_fit_or_by_their_former_name() -> None:
+    line = RegressionLineDisplay.from_estimator
+    own = np.linspace(0.1, 0.5, len(Y))
+    wanted = line(MODEL, FRAME, Y, 1, X_err=own).x_err
+    assert_allclose(wanted, own)
+    assert_allclose(line(MODEL, FRAME, Y, 1, X_err=np.column_stack([0.0 * own, own, 2.0 * own])).x_err, own)
+    with pytest.warns(FutureWarning, match="x_err is called X_err now: the former name goes in version 0.2"):
+        assert_allclose(line(MODEL, FRAME, Y, 1, x_err=own).x_err, own)
+    with pytest.raises(TypeError, match="x_err is the former name of X_err: give X_err alone"):
+        line(MODEL, FRAME, Y, 1, X_err=own, x_err=own)

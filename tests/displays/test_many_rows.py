@@ -122,7 +122,7 @@ def test_of_many_rows_some_are_drawn_with_means_of_all() -> None:
     assert len(every.points_.lines[0].get_xdata()) == 2000
     few = RegressionLineDisplay.from_estimator(model, X[:200], y[:200], 1)
     assert few.means_ is None
-    noisy = RegressionLineDisplay.from_estimator(model, X, y, 1, x_err=0.1)
+    noisy = RegressionLineDisplay.from_estimator(model, X, y, 1, X_err=0.1)
     assert noisy.means_ is None  # they would not be on the line in the true feature
 
 

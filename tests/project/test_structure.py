@@ -139,3 +139,18 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
     ).stdout.split()
     assert "bayes_sklearn" in loaded
     assert HEAVY.isdisjoint(loaded)
+
+
+def test_the_package_shows_public_names_and_modules_and_nothing_else() -> None:
+    names = {name for name in dir(bayes_sklearn) if not name.startswith("__")}
+    modules = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"datasets"}
+    public = {module for module in modules if (DOCS / "api" / f"{module}.md").exists() or module in names}
+    assert names == {*bayes_sklearn.__all__, *public}
+    for name in names:
+        getattr(bayes_sklearn, name)
+    code = (
+        "import sys, bayes_sklearn; loaded = 'bayes_sklearn.displays' in sys.modules; bayes_sklearn.displays;"
+        "print(loaded, 'bayes_sklearn.displays' in sys.modules, hasattr(bayes_sklearn, 'nothing'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "False"]

@@ -726,3 +726,11 @@ def test_setting_an_unknown_parameter_is_refused_and_sets_nothing(parameters: di
     with pytest.raises(ValueError, match="Invalid parameter"):
         model.set_params(**parameters)
     assert model.coef_prior is None
+
+
+@pytest.mark.parametrize("columns", [["a"], ["b", "a"], ["a", "c"]])
+def test_columns_that_are_not_those_of_fit_are_said_to_be_that(columns: list[str]) -> None:
+    table = pd.DataFrame({"a": [0.0, 1.0, 2.0, 4.0], "b": [1.0, 0.0, 1.0, 3.0], "c": 1.0})
+    model = Regressor().fit(table[["a", "b"]], [0.1, 0.9, 2.1, 3.9])
+    with pytest.raises(ValueError, match=r"^X must have the columns that it had in fit: The feature names"):
+        model.predict(table[columns])

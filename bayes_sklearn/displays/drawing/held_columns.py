@@ -91,10 +91,13 @@ class HeldColumns(NamedTuple):
         )
 
     def error_of(self, table: Any, place: int, given: Any) -> Array | None:
-        """Return the standard errors of a feature, (n,), as given or of a column."""
+        """Return the standard errors of a feature, (n,), as given for it or for all, or of a column."""
         n = len(table)
         given = column_at(table, self.errors[place]) if given is None and place in self.errors else given
-        return None if given is None else np.broadcast_to(check_vector(given, n, "x_err"), (n,))
+        features = [other for other in range(table.shape[1]) if other not in self.all]
+        if np.ndim(given) == 2 and np.shape(given)[1] == len(features):
+            given = column_at(given, features.index(place))
+        return None if given is None else np.broadcast_to(check_vector(given, n, "X_err"), (n,))
 
     def emptied(self, table: Any) -> Any:
         """Return rows whose features are true and whose counts and limits are not known (0 says so); exposures: 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...likelihoods.base import Likelihood
+from ...measurements.messages import check_installed
 from ...priors.base import ScaleMixture
 from ..posterior import Posterior
 from ..problem import Problem
@@ -54,12 +55,15 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     ------
     ValueError
         Where the posterior is improper, or the sampler doesn't take the settings.
+    ImportError
+        Where PyMC or the sampler is not installed.
 
     Warns
     -----
     ConvergenceWarning
         Where the draws are not to be trusted: what is wrong, and what to change.
     """
+    check_installed("NUTS (inference='nuts', or 'auto' where no other engine will do)", "pymc", "arviz")
     if problem.feature_errors is None:
         compressed = problem.likelihood.is_normal and problem.groupings is None
         of = compressed_rows if compressed else rows

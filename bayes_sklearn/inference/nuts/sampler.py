@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing
 import os
 import threading
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from ...measurements.messages import warn
+from ...measurements.messages import check_installed, warn
 from .._compat import diagnostics, numba_in_vectors, one_blas_thread, quietly
 from ..groups.drawn import DrawnEffects
 from ..posterior import Posterior
@@ -45,6 +44,10 @@ class CompiledModels:
 
     def __len__(self) -> int:
         return len(self._models)
+
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._models
 
     def get(self, key: Hashable, compile_model: Callable[[], Any]) -> Any:
         """Return the model kept under a key; compile it first where there is none.
@@ -149,6 +152,8 @@ def _worst(values: Mapping[str, Array], pick: Any) -> _Named:
 COMPILED = CompiledModels(size=32)
 """The compiled models of this process."""
 
+_COMPILING = "Compiling the model for NUTS: 10 to 30 s."
+
 
 @dataclass(frozen=True)
 class SamplerOptions:
@@ -180,10 +185,8 @@ class SamplerOptions:
             raise ValueError(
                 f"nuts_kwargs: nuts_sampler must be one of {', '.join(samplers)}, got {sampler!r}."
             )
-        if importlib.util.find_spec(sampler) is None:
-            raise ValueError(
-                f"nuts_kwargs: nuts_sampler={sampler!r} is not installed. Install it, or use 'nutpie'."
-            )
+        other = "pymc" if sampler == "nutpie" else "nutpie"
+        check_installed(f"nuts_kwargs: nuts_sampler={sampler!r} (else use {other!r})", sampler)
         default_tune = 500
         tune, accept = given.pop("tune", default_tune), given.pop("target_accept", target_accept)
         cores = given.pop("cores", None)
@@ -258,6 +261,8 @@ def _nutpie(formulation: Formulation, settings: SamplerSettings, options: Sample
         with quietly(), numba_in_vectors():
             return nutpie.compile_pymc_model(built)
 
+    if settings.verbose and formulation.structure not in COMPILED:
+        print(_COMPILING, flush=True)
     compiled = COMPILED.get(formulation.structure, compile_model).with_data(**packed(formulation.arrays))
     # Seconds between looks whether the sampler is done: it can be interrupted in between.
     poll = 0.002
@@ -309,6 +314,8 @@ def _pymc(formulation: Formulation, settings: SamplerSettings, options: SamplerO
     with COMPILED.compiling, quietly():  # PyTensor compiles in one thread at a time
         import pymc as pm
 
+        if settings.verbose:
+            print(_COMPILING, flush=True)
         with formulation.model():
             try:
                 return pm.sample(

@@ -210,7 +210,9 @@ def cumulants_of(weights: Array, means: Array, sds: Array) -> tuple[Array, Array
     with np.errstate(over="ignore", invalid="ignore"):
         mean = average(means, weights)
         away = means - mean[:, None]
-        variances = np.square(np.broadcast_to(sds, means.shape))  # (n, 1) where no node has a width of its own
+        variances = np.square(
+            np.broadcast_to(sds, means.shape)
+        )  # (n, 1) where no node has a width of its own
         square = np.square(away)
         variance = average(square, weights) + average(variances, weights)
         # A node: x^3 + 3 x v, and x^4 + 6 x^2 v + 3 v^2 = (x^2 + 3 v)^2 - 6 v^2.

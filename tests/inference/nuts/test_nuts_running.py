@@ -218,6 +218,27 @@ def test_a_healthy_fit_says_nothing(environment: dict[str, str]) -> None:
     assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)
 
 
+class Stopped(Exception):  # noqa: N818
+    """In the place of compiling."""
+
+
+class NoModels(CompiledModels):
+    """A cache that compiles nothing."""
+
+    def get(self, key: Any, compile_model: Any) -> Any:
+        raise Stopped
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_who_wants_to_hear_hears_that_it_compiles(
+    verbose: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sampler, "COMPILED", NoModels(1))
+    with pytest.raises(Stopped):
+        sampled(verbose=verbose).fit(X, Y)
+    assert capsys.readouterr().out == "Compiling the model for NUTS: 10 to 30 s.\n" * verbose
+
+
 class Unknown(CoefficientPrior):
     """A prior that PyMC has no distribution for."""
 
@@ -266,8 +287,10 @@ def test_an_intercept_has_no_horseshoe() -> None:
 
 @pytest.mark.parametrize("name", ["numpyro", "blackjax"])
 def test_a_sampler_that_is_not_installed_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampler.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=f"nuts_sampler='{name}' is not installed"):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        ImportError, match=f"nuts_sampler='{name}'.* needs {name}, not installed.*pip install"
+    ):
         sampled(nuts_kwargs={"nuts_sampler": name}).fit(X, Y)
 
 

@@ -45,7 +45,11 @@ def test_quantiles_of_points_whose_steps_end_at_the_probability_lie_in_that_gap(
 
 def test_one_width_for_all_components_of_a_row_is_that_width_in_each() -> None:
     rng = np.random.default_rng(0)
-    weights, means, sd = np.full(5000, 1.0 / 5000), rng.normal(size=(3, 5000)), np.array([[0.0], [0.5], [2.0]])
+    weights, means, sd = (
+        np.full(5000, 1.0 / 5000),
+        rng.normal(size=(3, 5000)),
+        np.array([[0.0], [0.5], [2.0]]),
+    )
     for q in (0.025, 0.5, 0.975):
         one = mixtures.NormalMixture(weights, means, sd).quantile(np.full(3, q))
         each = mixtures.NormalMixture(weights, means, np.tile(sd, 5000)).quantile(np.full(3, q))
