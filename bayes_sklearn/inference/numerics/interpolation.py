@@ -22,14 +22,20 @@ def n_points(values: Array, distance: float) -> int:
     return 2 + int(np.ceil(digits * np.log(10.0) / np.arcsinh(ratio)))
 
 
-def chebyshev_points(values: Array, n: int) -> tuple[Array, Array]:
-    """Return n points among values, and what the function there counts at each, (n,) and (len(values), n)."""
-    low, high = float(values.min()), float(values.max())
+def chebyshev_points(low: float, high: float, n: int) -> Array:
+    """Return n points between two, (n,)."""
+    return 0.5 * (low + high) + 0.5 * (high - low) * _unit_points(n)
+
+
+def chebyshev_weights(values: Array, low: float, high: float, n: int) -> Array:
+    """Return what a function's values at the n points between two count at others, (len(values), n)."""
     if n == 1:
-        return np.array([low]), np.ones((len(values), 1))
-    unit = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+        return np.ones((len(values), 1))
     # The discrete orthogonality of Chebyshev polynomials at their points.
-    series = chebvander(unit, n - 1).T * (2.0 / n)
+    series = chebvander(_unit_points(n), n - 1).T * (2.0 / n)
     series[0] *= 0.5
-    at = (2.0 * values - (low + high)) / (high - low)
-    return low + 0.5 * (high - low) * (1.0 + unit), chebvander(at, n - 1) @ series
+    return np.asarray(chebvander((2.0 * values - (low + high)) / (high - low), n - 1) @ series)
+
+
+def _unit_points(n: int) -> Array:
+    return np.asarray(np.cos(np.pi * (np.arange(n) + 0.5) / n))

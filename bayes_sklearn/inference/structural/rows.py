@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..numerics.interpolation import chebyshev_points, n_points
+from ..numerics.interpolation import chebyshev_points, chebyshev_weights, n_points
 
 Array = NDArray[np.float64]
 
@@ -115,19 +115,18 @@ class GatheredRows:
         size = int(np.prod(sizes))
         if 2 * size > len(own):
             return errors, self.counts[own], self._products(own)
-        found, points, weights = np.repeat(errors[:1], size, axis=0), list[Array](), list[Array]()
-        for values, n in zip(logs, sizes, strict=True):
-            at, each = chebyshev_points(values, n)
-            points.append(at)
-            weights.append(each)
-        for of, at in zip(columns, np.meshgrid(*points, indexing="ij"), strict=True):
+        within = [(values.min(), values.max(), n) for values, n in zip(logs, sizes, strict=True)]
+        points = np.meshgrid(*(chebyshev_points(*ends) for ends in within), indexing="ij")
+        found = np.repeat(errors[:1], size, axis=0)
+        for of, at in zip(columns, points, strict=True):
             found[:, of] = np.exp(at.ravel())
         total = np.zeros((size, 1 + _n_pairs(self.rows.shape[1])))
-        numbers = 2**20
+        numbers = 2**17
         for block in _blocks(len(own), max(numbers // size, 1)):
-            share = np.ones((block.stop - block.start, 1))
-            for each in weights:
-                share = (share[:, :, None] * each[block, None, :]).reshape(len(share), -1)
+            share = np.ones((len(own[block]), 1))
+            for values, ends in zip(logs, within, strict=True):
+                each = chebyshev_weights(values[block], *ends)
+                share = (share[:, :, None] * each[:, None, :]).reshape(len(share), -1)
             total += share.T @ np.column_stack([self.counts[own[block]], self._products(own[block])])
         return found, total[:, 0], total[:, 1:]
 
