@@ -35,9 +35,7 @@ left.plot(line, 1.0 + 2.0 * line, ":", color="black", lw=1.5, label="truth: slop
 left.set(title="A line with errors in x and y", xlabel="x", ylabel="y", xlim=(0.0, 10.0))
 left.legend(loc="upper left", fontsize=8)
 
-# %%
 # Shares whose log odds are linear in one feature, some of 10 trials and some of 1,000.
-
 feature = rng.uniform(-3.0, 3.0, 120)
 trials = np.where(rng.random(120) < 0.5, 10, 1000)
 share = rng.binomial(trials, 1.0 / (1.0 + np.exp(1.0 - feature))) / trials
