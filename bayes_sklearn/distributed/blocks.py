@@ -188,11 +188,14 @@ def _check_holds_rows(value: Any) -> None:
             f"{shown(value)} names a file: let X be dask.dataframe.read_parquet(...) or read_csv(...), or a function"
             " that returns batches, such as pyarrow.dataset.dataset(...).to_batches."
         )
-    for reader in ("to_batches", "collect_batches"):
+    readers = {
+        "to_batches": "to_batches, a function",
+        "collect_batches": "collect_batches, a function",
+        "collect": "collect()",
+    }
+    for reader, call in readers.items():
         if hasattr(value, reader) and not hasattr(value, "shape"):
-            raise TypeError(
-                f"X of the type {type(value).__name__} has no rows yet: give X.{reader}, a function."
-            )
+            raise TypeError(f"X of the type {type(value).__name__} has no rows yet: give X.{call}.")
 
 
 def is_dask(value: Any) -> bool:

@@ -138,11 +138,12 @@ class Posterior:
                 away = np.linalg.solve(of_features, -constant)
             except np.linalg.LinAlgError:
                 away = np.full(len(constant), np.inf)
-            rounding = (np.abs(of_features) @ np.abs(away)).max(initial=0.0)
-        # Where the way there is so many standard deviations of the line long, it has not enough digits.
-        if not rounding <= 100.0 * abs(least):
+            center = self.center + away
+            way, place = np.abs(of_features) @ np.abs(away), np.abs(of_features) @ np.abs(center)
+        # Digits that rounding of the way there, and of the place, takes from the line's least deviation.
+        if not (way.max(initial=0.0) <= 1e2 * abs(least) and place.max(initial=0.0) <= 5e4 * abs(least)):
             return 0.0, self.center, self.root
-        return least**2, self.center + away, np.insert(of_features, 0, 0.0, axis=1)
+        return least**2, center, np.insert(of_features, 0, 0.0, axis=1)
 
     @cached_property
     def covariance(self) -> Array:

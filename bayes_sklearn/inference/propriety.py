@@ -143,9 +143,8 @@ def check_proper(problem: Problem) -> None:
         return
     flat = np.isinf(prior[1])
     if flat.any():
-        if (
-            flat[int(problem.fit_intercept) :].any() or not problem.total_weight > 0.0
-        ):  # an intercept alone is
+        # Any row determines an intercept that alone is flat.
+        if flat[int(problem.fit_intercept) :].any() or not problem.total_weight > 0.0:
             _check_determined(problem, flat)
         if problem.limits is not None:
             _check_limits(problem, flat)

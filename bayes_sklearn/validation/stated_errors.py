@@ -120,7 +120,7 @@ def judged(
     if counts is not None:
         used &= counts > 0.0
     elif y_err is not None:  # rows whose only noise is the scatter state none to judge
-        used &= np.asarray(y_err) > 0.0
+        used &= (y_err := np.broadcast_to(check_vector(y_err, n, "y_err"), (n,))) > 0.0
     return JudgedRows(model, table, values, frequency, counts, y_err, errors, kind, used, distribution)
 
 

@@ -32,9 +32,10 @@ READERS: dict[str, Any] = {
     "a file's batches": lambda path: lambda: ParquetFile(path).iter_batches(batch_size=70),
     "an Arrow table": read_table,
     "dicts of Arrow tables": lambda path: [{"X": read_table(path)}],
-    "batches of polars": lambda path: pl.scan_parquet(path).collect_batches,
     "Dask": dd.read_parquet,
 }
+if hasattr(pl.LazyFrame, "collect_batches"):  # of newer releases
+    READERS["batches of polars"] = lambda path: pl.scan_parquet(path).collect_batches
 
 
 def write(path: Path, n: int) -> pd.DataFrame:
@@ -65,7 +66,7 @@ def test_what_only_names_rows_is_refused_with_what_reads_them(tmp_path: Path) ->
         (path, reads_files),
         ([path], reads_files),
         (dataset(path), r"FileSystemDataset has no rows yet: give X\.to_batches"),
-        (pl.scan_parquet(path), r"LazyFrame has no rows yet: give X\.collect_batches"),
+        (pl.scan_parquet(path), r"LazyFrame has no rows yet: give X\.collect"),
     ]:
         with pytest.raises(TypeError, match=message):
             distributed.fit(Regressor(), X, **SHARES)

@@ -397,14 +397,17 @@ def test_displays_show_counts_and_rates() -> None:
     model = fitted()
     display = PredictionDisplay.from_estimator(model, T.X, T.events, exposure=T.hours, subsample=None)
     assert_array_equal(display.y_true, T.events)
-    assert_allclose(display.y_err, np.sqrt(model.predict(T.X, exposure=T.hours)))
+    # Bars end at zero.
+    expected = model.predict(T.X, exposure=T.hours)
+    bars = np.stack([np.minimum(np.sqrt(expected), T.events), np.sqrt(expected)])
+    assert_allclose(display.y_err, bars)
     in_column = Regressor(likelihood="poisson", exposure_column=2, random_state=0).fit(T.columns, T.events)
     for lines in (
         RegressionLineDisplay.from_estimator(model, T.X, T.events, exposure=T.hours, adjust=False),
         RegressionLineDisplay.from_estimator(in_column, T.columns, T.events, adjust=False),
     ):
         assert_allclose(lines.y, T.events / T.hours)
-        assert_allclose(lines.y_err, np.sqrt(model.predict(T.X, exposure=T.hours)) / T.hours)
+        assert_allclose(lines.y_err, bars / T.hours)
         assert_allclose(np.log(lines.mean), INTERCEPT + COEF[0] * lines.grid, atol=0.2)
         assert "per unit of exposure" in lines.target
 

@@ -206,13 +206,11 @@ def cornish_fisher(z: Array, skewness: Array, excess: Array) -> Array:
 
 
 def cumulants_of(weights: Array, means: Array, sds: Array) -> tuple[Array, Array, Array, Array]:
-    """Return mean, standard deviation, skewness and excess kurtosis of each row, (n,) each."""
+    """Return mean, standard deviation, skewness and excess kurtosis of each row, (n,) each, of (n, G) components."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean = average(means, weights)
         away = means - mean[:, None]
-        variances = np.square(
-            np.broadcast_to(sds, means.shape)
-        )  # (n, 1) where no node has a width of its own
+        variances = np.square(sds)
         square = np.square(away)
         variance = average(square, weights) + average(variances, weights)
         # A node: x^3 + 3 x v, and x^4 + 6 x^2 v + 3 v^2 = (x^2 + 3 v)^2 - 6 v^2.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import logging
 import os
 import pickle
@@ -300,7 +301,7 @@ def test_a_sampler_that_pymc_can_t_call_is_named(monkeypatch: pytest.MonkeyPatch
     def failing(*args: Any, **kwargs: Any) -> None:
         raise TypeError("kernel() got an unexpected keyword argument.")
 
-    monkeypatch.setattr(sampler.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: True)
     monkeypatch.setattr(pymc, "sample", failing)
     with pytest.raises(
         ValueError, match=r"nuts_sampler='blackjax', as they are installed.*unexpected keyword"
