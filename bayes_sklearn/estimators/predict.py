@@ -333,7 +333,13 @@ class PredictionMixin:
         if measured is not None:
             target, predicted = target[measured], predicted[measured]
             weight = None if weight is None else weight[measured]
-        return float(r2_score(target, predicted, sample_weight=weight)) if len(target) else float("nan")
+        if not len(target):
+            return float("nan")
+        # In units of the largest target, a power of two of them, squares of targets can't overflow; those of
+        # predictions far from all targets may: minus infinity.
+        unit = min(0, -int(np.frexp(np.abs(target).max())[1]))
+        with np.errstate(over="ignore"):
+            return float(r2_score(np.ldexp(target, unit), np.ldexp(predicted, unit), sample_weight=weight))
 
     def sample_y(
         self,

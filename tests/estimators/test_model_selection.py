@@ -58,6 +58,18 @@ def test_the_three_ways_of_carrying_counts_score_alike(frame: Any) -> None:
     assert_allclose(by_column["test_neg_crps"], routed["test_crps"], rtol=1e-9)
 
 
+def test_scores_at_the_ends_of_the_range_of_numbers_are_numbers(frame: Any) -> None:
+    X, y = frame
+    model = Regressor().fit(X[["a", "b"]], y)
+    far = X[["a", "b"]] * 1e300
+    assert model.score(far, y) == -np.inf
+    mean = np.average(y)
+    expected = 1.0 - np.mean(np.square(y)) / np.mean(
+        np.square(y - mean)
+    )  # predictions vanish beside such targets
+    assert_allclose(model.score(X[["a", "b"]], y * 1e300), expected, rtol=1e-12)
+
+
 def test_known_errors_are_routed_without_being_asked_for() -> None:
     X, y, y_err = measured()
     with sklearn.config_context(enable_metadata_routing=True):
