@@ -52,7 +52,8 @@ class SharedBasis:
         return replace(self, variances=self.variances[nodes])
 
     def quadratic(self, design: Array) -> Array:
-        return np.square(design @ self.basis) @ self.variances.T
+        with np.errstate(over="ignore"):  # rows beyond any unit have no finite variance
+            return np.square(design @ self.basis) @ self.variances.T
 
     def root(self, weights: Array) -> Array:
         return (self.basis * np.sqrt(weights @ self.variances)).T

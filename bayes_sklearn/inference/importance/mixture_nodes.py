@@ -154,6 +154,10 @@ def highest(problem: MixtureProblem, start: tuple[Array, Array]) -> Peak:
     climb_steps = 50
     for _ in range(climb_steps):
         gradient, information = problem.scores(point, steps)
+        if not np.isfinite(
+            information
+        ).all():  # a point beside here has no density: the search from here finds others
+            break
         of_prior, curvature = _prior_derivatives(problem, point, 0.05 * unit)
         information = information + np.diag(np.maximum(curvature, 1e-3 / np.square(unit)))
         scale = 1.0 / np.sqrt(np.diag(information))

@@ -181,7 +181,7 @@ class SamplerOptions:
                 raise ValueError(f"nuts_kwargs has {name!r}: give it as {place} instead.")
         sampler = given.pop("nuts_sampler", "nutpie")
         samplers = ("nutpie", "pymc", "numpyro", "blackjax")
-        if sampler not in samplers:
+        if not (isinstance(sampler, str) and sampler in samplers):
             raise ValueError(
                 f"nuts_kwargs: nuts_sampler must be one of {', '.join(samplers)}, got {sampler!r}."
             )

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
@@ -259,6 +260,7 @@ class Unknown(CoefficientPrior):
             {"nuts_kwargs": {"nuts_sampler": "stan"}},
             "nuts_sampler must be one of nutpie, pymc, numpyro, blackjax",
         ),
+        ({"nuts_kwargs": {"nuts_sampler": pd.Series([1.0])}}, "nuts_sampler must be one of nutpie"),
         ({"nuts_kwargs": {"not_an_option": 3}}, "not_an_option"),
         ({"nuts_kwargs": [3]}, "'nuts_kwargs' parameter"),
         ({"draws": 0}, "'draws' parameter"),

@@ -15,9 +15,10 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
-from bayes_sklearn import Beta, Flat, HalfNormal, Outliers, audit_errors
+from bayes_sklearn import Beta, Flat, HalfCauchy, HalfNormal, Outliers, audit_errors
 from bayes_sklearn.inference.structural.true_mixture import TrueMixture
 
 import plain
@@ -410,3 +411,17 @@ def test_decimal_points_in_the_wrong_place_change_next_to_nothing(off: list[floa
     )
     assert_allclose(model.coef_, without.coef_, atol=0.5 * without.coef_std_[0])
     assert_allclose(model.coef_std_, without.coef_std_, rtol=0.2)
+
+
+def test_a_climb_past_the_range_of_numbers_ends_before_it() -> None:
+    X = np.array([[-2.89], [-1.503], [-3.016], [-2.974], [-3.363], [-2.807], [-3.702]])
+    y = np.array([1.876, 1.955, 3.082, 3.105, 3.882, 1.503, 2.87])
+    model = Regressor(
+        fit_intercept=False, x_error_distribution="outliers", inference="importance", random_state=0
+    )
+    # Errors as large as what there is to explain, which do not explain it: the line through the origin says so.
+    with pytest.warns(ConvergenceWarning, match="not to be trusted"):
+        model.set_params(noise_prior=HalfCauchy(), standardize=True).fit(
+            X, y, y_err=1.0, X_err=0.356, Xy_cov=0.1068
+        )
+    assert np.isfinite(model.coef_).all()
