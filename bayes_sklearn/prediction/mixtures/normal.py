@@ -374,8 +374,8 @@ def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing
     """Return one mixture's distribution function at lower, lower + spacing, and so on to where it is one.
 
     A component is evaluated only where it is neither 0 nor 1, together with those about as wide: the widest of
-    thousands may be a million times as wide as the narrowest. Those much wider than the spacing are evaluated at every
-    so many points only, 16 or more to a standard deviation: cubics between these are right to 1e-7.
+    thousands may be a million times as wide as the narrowest. Those much wider than the spacing are evaluated at
+    every so many points only, 16 or more to a standard deviation: cubics between these are right to 1e-7.
     """
     octave = np.frexp(sds)[1]
     parts = []
@@ -400,7 +400,7 @@ def _cdf_on_grid(weights: Array, means: Array, sds: Array, lower: float, spacing
 def _on_own_grid(
     weights: Array, means: Array, sds: Array, lower: float, spacing: float
 ) -> tuple[Array, Array]:
-    """Return the weights below grid points of components about as wide, and how much these rise in a spacing there."""
+    """Return the weights below grid points of components about as wide, and how much they rise in a spacing there."""
     first = np.floor((means - _REACH * sds - lower) / spacing).astype(np.intp)
     length = int(np.ceil(2.0 * _REACH * sds.max() / spacing)) + 2
     size = int(first.max()) + length + 1
