@@ -19,7 +19,7 @@ from ..inference.readable.model import readable_model
 from ..inference.settings import SamplerSettings
 from ..likelihoods.limited import Censored
 from ..likelihoods.registry import check_shared_errors
-from ..measurements.checks import read_table, read_target
+from ..measurements.checks import check_squares, read_table, read_target
 from ..measurements.compressed import Rows
 from ..measurements.limits import resolve_truncation
 from ..measurements.missing import anything_known
@@ -142,8 +142,10 @@ def observed_rows(
     _check_alone(fitted)
     columns, index = fitted.columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, min_samples=2)
+    check_squares(table)
     held = columns.held(table)
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
+    check_squares(target, "y")
     unknown = np.isnan(target)
     target = anything_known(target, counted=fitted.likelihood.counted)
     check_errors_given(model, sample_weight, of_target)

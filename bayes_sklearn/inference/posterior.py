@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from ..measurements.checks import check_squares
 from ..measurements.compressed import Rows
 from .groups.drawn import DrawnEffects
 from .groups.effects import Conditional, Effects
@@ -158,6 +159,7 @@ class Posterior:
 
     def linear(self, design: Array) -> tuple[Array, Array]:
         """Return mean and variance at every node of each design row's a'B, (rows, G) each."""
+        check_squares(design)
         means = design @ self.location.T
         return means, np.broadcast_to(self.covariances.quadratic(design), means.shape)
 

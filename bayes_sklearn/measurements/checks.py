@@ -111,6 +111,12 @@ def check_vector(
     return array
 
 
+def check_squares(values: NDArray[np.floating], name: str = "X") -> None:
+    """Refuse numbers whose squares overflow."""
+    if (np.abs(values) > LARGEST).any():
+        raise ValueError(f"{name} has numbers whose squares overflow: change its unit.")
+
+
 def read_table(
     estimator: Any, X: object, *, reset: bool = False, min_samples: int = 1
 ) -> NDArray[np.floating]:

@@ -70,6 +70,23 @@ def test_scores_at_the_ends_of_the_range_of_numbers_are_numbers(frame: Any) -> N
     assert_allclose(model.score(X[["a", "b"]], y * 1e300), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("likelihood", ["normal", "student_t"])
+def test_rows_whose_squares_overflow_are_refused_where_an_answer_needs_them(
+    frame: Any, likelihood: str
+) -> None:
+    X, y = frame
+    X = X[["a", "b"]]
+    model = Regressor(likelihood=likelihood, random_state=0).fit(X, y)
+    assert np.isfinite(model.predict(X * 1e200)).all()
+    for asked in (
+        lambda: model.predict_interval(X * 1e200),
+        lambda: model.predict_distribution(X * 1e200).crps(y),
+        lambda: model.loo(X * 1e200, y),
+    ):
+        with pytest.raises(ValueError, match="X has numbers whose squares overflow"):
+            asked()
+
+
 def test_known_errors_are_routed_without_being_asked_for() -> None:
     X, y, y_err = measured()
     with sklearn.config_context(enable_metadata_routing=True):

@@ -258,9 +258,8 @@ def test_what_must_not_matter_does_not_matter(problem: Problem) -> None:
     model = fitted(problem)
     found = numbers(model)
     exact = model.inference_ == "exact"
-    # Where nothing integrates out, draws of another order are other draws.
-    drawn = not exact and problem.parameters.get("x_error_distribution") == "outliers"
-    close = 0.3 if drawn else 1e-3
+    # Rows in another order may have other draws: by their Monte Carlo error, most where nothing integrates out.
+    close = 0.3 if problem.parameters.get("x_error_distribution") == "outliers" else 0.05
     rtol, atol = (1e-6, 1e-8) if exact else (close, close * max(1.0, float(np.abs(found).max())))
     n = len(problem.target)
     by_row = {

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from ...measurements.messages import check_installed, warn
+from ...measurements.messages import check_installed, shown, warn
 from .._compat import diagnostics, numba_in_vectors, one_blas_thread, quietly
 from ..groups.drawn import DrawnEffects
 from ..posterior import Posterior
@@ -191,18 +191,22 @@ class SamplerOptions:
         tune, accept = given.pop("tune", default_tune), given.pop("target_accept", target_accept)
         cores = given.pop("cores", None)
         if not _is_whole(tune, 1):
-            raise ValueError(f"nuts_kwargs: tune must be a whole number from 1, got {tune!r}.")
+            raise ValueError(
+                f"nuts_kwargs: tune must be a whole number from 1 and below 2**31, got {shown(tune)}."
+            )
         if not (isinstance(accept, Real) and 0.0 < accept < 1.0):  # type: ignore[operator]
             raise ValueError(f"nuts_kwargs: target_accept must lie between 0 and 1, got {accept!r}.")
         if not (cores is None or _is_whole(cores, 1)):
-            raise ValueError(f"nuts_kwargs: cores must be a whole number from 1, or None, got {cores!r}.")
+            raise ValueError(
+                f"nuts_kwargs: cores must be a whole number from 1 and below 2**31, or None, got {shown(cores)}."
+            )
         if cores is None:
             cores = min(settings.chains, _free_cores())
         return cls(sampler, int(tune), float(accept), int(cores), given)
 
 
 def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) < 2**31
 
 
 def _free_cores() -> int:
@@ -282,7 +286,7 @@ def _nutpie(formulation: Formulation, settings: SamplerSettings, options: Sample
                 blocking=False,
                 **options.others,
             )
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
             raise ValueError(f"nuts_kwargs: nutpie does not take {dict(options.others)!r}: {error}") from None
         try:
             while not _is_finished(sampler):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,9 @@ _FINE = 4
 
 # The error, in mean standard deviations, at which components that weigh next to nothing are taken to be wider.
 _WIDENED = 1e-9
-# The relative error that components taken to be as wide as the grid resolves may bring.
-_WIDENED_AT_MOST = 1e-6
+# The relative error from which on components are not taken to be as wide as the grid resolves; beside others so many
+# times as wide as its spacing, that changes the distance of two draws by its inverse square.
+_WIDENED_AT_MOST, _MUCH_WIDER = 1e-6, 1000.0
 
 
 class Density(Protocol):
@@ -332,34 +333,39 @@ def _half_distance(weights: Array, means: Array, sds: Array) -> Array:
 
 
 def _half_distance_of_many(weights: Array, means: Array, sds: Array) -> Array:
-    """Return half the mean distance of two draws, as the integral of F (1 - F).
+    """Return half the mean distance of two draws, as the integral of F (1 - F)."""
+    each = np.broadcast_to(weights, means.shape)
+    return np.array([_between(*row) for row in zip(each, means, sds, strict=True)])
+
+
+def _between(weights: Array, means: Array, sds: Array) -> float:
+    """Return the integral of F (W - F), F being the weights below, W their sum.
 
     F is as smooth as the narrowest component, so that the trapezoid rule converges faster than exponentially in
     its sd over the spacing; components whose weight is next to nothing are widened. Where there would be too many
     points, and all components are narrow, they are points themselves, and the sum is exact; where some are wide, the
-    narrow ones are taken to be as wide as the grid resolves, or, where that matters, all pairs are gone through.
+    narrow ones are taken to be as wide as the grid resolves, but among those not much wider, who have a finer grid.
     """
-    between = np.empty(len(means))
-    lower, upper = (means - _REACH * sds).min(axis=1), (means + _REACH * sds).max(axis=1)
-    for row in range(len(means)):
-        own = weights if weights.ndim == 1 else weights[row]
-        finest = (upper[row] - lower[row]) / _MOST_POINTS
-        spacing = _SPACING * _resolved(own, sds[row])
-        if spacing >= finest or _SPACING * sds[row].max() > finest:
-            step = max(spacing, finest)
-            widths = np.maximum(sds[row], step / _SPACING)
-            start = (means[row] - _REACH * widths).min()
-            probability = _cdf_on_grid(own, means[row], widths, start, step)
-            between[row] = step * float((probability * (1.0 - probability)).sum())
-            # Two draws of narrow components are at most the widening times sqrt(2 / pi) further apart.
-            narrow = float(own[sds[row] < widths].sum())
-            if np.square(narrow) * step / _SPACING > _WIDENED_AT_MOST * between[row]:
-                between[row] = _half_distance(own, means[row : row + 1], sds[row : row + 1])[0]
-        else:
-            order = np.argsort(means[row])
-            below = np.cumsum(own[order])[:-1]
-            between[row] = float((below * (1.0 - below)) @ np.diff(means[row, order]))
-    return between
+    finest = float((means + _REACH * sds).max() - (means - _REACH * sds).min()) / _MOST_POINTS
+    step = _SPACING * _resolved(weights, sds)
+    if step < finest and _SPACING * sds.max() <= finest:
+        order = np.argsort(means)
+        below = np.cumsum(weights[order])
+        return float((below[:-1] * (below[-1] - below[:-1])) @ np.diff(means[order]))
+    step = max(step, finest)
+    widths = np.maximum(sds, step / _SPACING)
+
+    def on_grid(some: Any) -> float:
+        start = (means[some] - _REACH * widths[some]).min()
+        below = _cdf_on_grid(weights[some], means[some], widths[some], start, step)
+        return step * float((below * (weights[some].sum() - below)).sum())
+
+    found = on_grid(slice(None))
+    narrow, finer = sds < widths, sds < _MUCH_WIDER * step
+    # Two draws of the narrow are at most the widening times sqrt(2 / pi) further apart.
+    if np.square(weights[narrow].sum()) * step / _SPACING > _WIDENED_AT_MOST * found and not finer.all():
+        found += _between(weights[finer], means[finer], sds[finer]) - on_grid(finer)
+    return found
 
 
 def _resolved(weights: Array, sds: Array) -> float:
