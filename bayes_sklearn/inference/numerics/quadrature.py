@@ -245,7 +245,7 @@ def even_lattices(
     """
     tilt, most = min(2.0, 0.8 * tail) if tail > 2.0 else 0.0, 4 * size
     resolved, rows = np.zeros(len(lower), dtype=bool), np.arange(len(lower))
-    for _ in range(_CLOSER):
+    for looks_left in reversed(range(_CLOSER)):
         u = lower[:, None] + (upper - lower)[:, None] * np.linspace(0.0, 1.0, size + 1)
         values = log_density(u)
         best = values.argmax(axis=1)
@@ -258,10 +258,10 @@ def even_lattices(
         last = size - inside[:, ::-1].argmax(axis=1)
         beyond = (last == size) & (upper < (-np.inf if bounded else _HIGHEST))
         ready = ~beyond & ((last - first >= _FILLED * size) | (upper - lower < _NARROWEST))
-        if ready.all():
+        if ready.all() or not looks_left:  # one that is not ready does not hold up the others
             weights = np.exp(values - floor - drop)
             total = weights.sum(axis=1)
-            resolved = np.abs(2.0 * weights[:, ::2].sum(axis=1) - total) < _AGREE * total
+            resolved = ready & (np.abs(2.0 * weights[:, ::2].sum(axis=1) - total) < _AGREE * total)
             if resolved.all() or size >= most:
                 break
             size *= 2

@@ -63,3 +63,14 @@ def test_what_even_points_do_not_resolve_is_said_to_be_so() -> None:
 
     _, _, resolved = even_lattices(rough, np.array([-15.0]), np.array([3.0]), 2.0)
     assert not resolved.any()
+
+
+def test_a_density_that_even_points_do_not_resolve_does_not_hold_up_the_others() -> None:
+    def log_density(u: Array) -> Array:
+        apart = np.logaddexp(-0.5 * np.square((u[:1] + 10.0) / 0.1), -0.5 * np.square((u[:1] - 2.0) / 0.1))
+        return np.concatenate([apart, -0.5 * np.square(u[1:])])
+
+    u, values, resolved = even_lattices(log_density, np.full(3, -15.0), np.full(3, 3.0), 2.0)
+    assert resolved.tolist() == [False, True, True]
+    found = np.exp(values[1:]).sum(axis=1) * (u[1:, 1] - u[1:, 0])
+    assert_allclose(found, np.sqrt(2.0 * np.pi), rtol=1e-9)

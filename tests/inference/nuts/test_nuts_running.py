@@ -251,7 +251,10 @@ class Unknown(CoefficientPrior):
         ({"nuts_kwargs": {"draws": 3}}, "nuts_kwargs has 'draws': give it as the estimator's draws"),
         ({"nuts_kwargs": {"random_seed": 3}}, "the estimator's random_state"),
         ({"nuts_kwargs": {"progressbar": True}}, "the estimator's verbose"),
-        ({"nuts_kwargs": {"tune": 0}}, "nuts_kwargs: tune must be a whole number from 1 and below 2..31, got 0"),
+        (
+            {"nuts_kwargs": {"tune": 0}},
+            "nuts_kwargs: tune must be a whole number from 1 and below 2..31, got 0",
+        ),
         ({"nuts_kwargs": {"tune": 1.5}}, "tune must be a whole number"),
         ({"nuts_kwargs": {"cores": -1}}, "cores must be a whole number"),
         ({"nuts_kwargs": {"cores": 10**30}}, "cores must be a whole number"),
