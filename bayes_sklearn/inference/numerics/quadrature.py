@@ -245,6 +245,7 @@ def even_lattices(
     """
     tilt, most = min(2.0, 0.8 * tail) if tail > 2.0 else 0.0, 4 * size
     resolved, rows = np.zeros(len(lower), dtype=bool), np.arange(len(lower))
+    found = np.zeros(len(lower), dtype=bool)
     for looks_left in reversed(range(_CLOSER)):
         u = lower[:, None] + (upper - lower)[:, None] * np.linspace(0.0, 1.0, size + 1)
         values = log_density(u)
@@ -267,7 +268,9 @@ def even_lattices(
             size *= 2
             continue
         left, right = u[rows, np.maximum(first - 1, 0)], u[rows, np.minimum(last + 1, size)]
-        right = np.where(beyond, 2.0 * upper - lower, right)
+        # An end that was found between points is only a little further where these lie otherwise.
+        further = np.where(found, 0.125, 1.0) * (upper - lower)
+        right, found = np.where(beyond, upper + further, right), found | ~beyond
         lower, upper = np.where(ready, lower, left), np.where(ready, upper, right)
     return u, values, resolved
 

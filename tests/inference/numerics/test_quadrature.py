@@ -10,6 +10,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn.inference.exact import noise_integrals
 from bayes_sklearn.inference.numerics.quadrature import even_lattices, peak_intervals, trapezoid
 
 Array = NDArray[np.float64]
@@ -65,12 +67,21 @@ def test_what_even_points_do_not_resolve_is_said_to_be_so() -> None:
     assert not resolved.any()
 
 
-def test_a_density_that_even_points_do_not_resolve_does_not_hold_up_the_others() -> None:
-    def log_density(u: Array) -> Array:
-        apart = np.logaddexp(-0.5 * np.square((u[:1] + 10.0) / 0.1), -0.5 * np.square((u[:1] - 2.0) / 0.1))
-        return np.concatenate([apart, -0.5 * np.square(u[1:])])
+def test_an_end_that_is_found_and_lost_again_does_not_hold_up_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A search that went between two looks for ever sent all scatters of this fit to be taken one by one."""
+    rng = np.random.default_rng(0)
+    n = 50
+    x = rng.normal(size=n)
+    X, y = (x + 0.3 * rng.normal(size=n))[:, None], 1.0 + 2.0 * x + 0.5 * rng.normal(size=n)
+    y_err, X_err = 0.3 * rng.uniform(0.5, 1.5, n), 0.3 * rng.uniform(0.5, 1.5, n)
+    sizes: list[int] = []
 
-    u, values, resolved = even_lattices(log_density, np.full(3, -15.0), np.full(3, 3.0), 2.0)
-    assert resolved.tolist() == [False, True, True]
-    found = np.exp(values[1:]).sum(axis=1) * (u[1:, 1] - u[1:, 0])
-    assert_allclose(found, np.sqrt(2.0 * np.pi), rtol=1e-9)
+    def watched(log_density: Any, lower: Array, *given: Any) -> Any:
+        sizes.append(len(lower))
+        return even_lattices(log_density, lower, *given)
+
+    monkeypatch.setattr(noise_integrals, "even_lattices", watched)
+    Regressor(random_state=0).fit(X, y, y_err=y_err, X_err=X_err)
+    assert sizes and min(sizes) > 1
