@@ -168,8 +168,11 @@ class VarianceDisplay(Display):
         if by is not None:
             order, name = np.asarray(by, dtype=np.float64), by_name or getattr(by, "name", None) or "by"
         if order.shape != (n,) or not np.isfinite(order).all():
-            raise ValueError(f"by must be {n} finite numbers, one a row, got shape {order.shape}.")
-        display = cls(y_pred.variance_parts, order, name, sample_weight=sample_weight)
+            raise ValueError(f"by must be {n} finite numbers, one per row, got shape {order.shape}.")
+        parts = y_pred.variance_parts
+        if not np.isfinite(sum(parts.values())).all():
+            raise ValueError("X has numbers whose squares overflow: change its unit.")
+        display = cls(parts, order, name, sample_weight=sample_weight)
         return display.plot(ax, kind=kind, share=share)
 
     def plot(
