@@ -224,7 +224,7 @@ def make_role_modeling(
     2              0.079        0.802         2  0.000
     """
     check_scalar(n_samples, "n_samples", Integral, min_val=1)
-    check_n_samples(n_samples)
+    n_samples = check_n_samples(n_samples)
     fewest, most = _check_messages(messages)
     check_scalar(overdispersion, "overdispersion", Real)
     # Not a bound of check_scalar, which lets NaN pass.

@@ -113,7 +113,7 @@ def check_vector(
 
 def check_squares(values: NDArray[np.floating], name: str = "X") -> None:
     """Refuse numbers whose squares overflow."""
-    if (np.abs(values) > LARGEST).any():
+    if (np.abs(values) > np.float64(LARGEST)).any():  # which narrower types don't have
         raise ValueError(f"{name} has numbers whose squares overflow: change its unit.")
 
 
@@ -342,8 +342,8 @@ def check_flag(value: object, name: str) -> bool:
     return bool(value)
 
 
-def check_n_samples(n_samples: object) -> None:
-    """Refuse a number of draws that is not whole and positive.
+def check_n_samples(n_samples: object) -> int:
+    """Return a number of draws; refuse one that is not whole and positive.
 
     Raises
     ------
@@ -351,6 +351,7 @@ def check_n_samples(n_samples: object) -> None:
     """
     if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
         raise ValueError(f"n_samples must be a positive whole number, got {shown(n_samples)}.")
+    return int(n_samples)
 
 
 def check_counts(counts: Array, name: str, *, whole: bool = True) -> None:

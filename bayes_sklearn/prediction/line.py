@@ -274,7 +274,7 @@ class NormalPredictive(PredictiveDistribution):
         return np.diag(self.var())
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
-        check_n_samples(n_samples)
+        n_samples = check_n_samples(n_samples)
         standard = check_seed(random_state).standard_normal((len(self), n_samples))
         return self._mean[:, None] + standard * self._std[:, None]
 
@@ -351,7 +351,7 @@ class LinearPredictive(PredictiveDistribution):
 
         With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
         """
-        check_n_samples(n_samples)
+        n_samples = check_n_samples(n_samples)
         rng = generator(self._seed if random_state is None else random_state)
         nodes, blocks, line = self.line.draws(n_samples, rng)
         answer = np.empty((len(self), n_samples))

@@ -237,7 +237,7 @@ class ResponsePredictive(PredictiveDistribution):
 
         With ``random_state=None`` the seed is the one fixed in fit, so the draws are the same every time.
         """
-        check_n_samples(n_samples)
+        n_samples = check_n_samples(n_samples)
         rng = generator(self._seed if random_state is None else random_state)
         nodes, blocks, line = self.line.draws(n_samples, rng)
         answer = np.empty((len(self), n_samples))

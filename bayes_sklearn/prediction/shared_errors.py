@@ -124,7 +124,7 @@ class SharedErrorPredictive(ResponsePredictive):
         }
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
-        check_n_samples(n_samples)
+        n_samples = check_n_samples(n_samples)
         rng = generator(self._seed if random_state is None else random_state)
         # The same draws of the parameters, and of components.
         drawn = [line.draws(n_samples, deepcopy(rng)) for line in self._lines]

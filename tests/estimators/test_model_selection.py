@@ -87,6 +87,14 @@ def test_rows_whose_squares_overflow_are_refused_where_an_answer_needs_them(
             asked()
 
 
+def test_narrow_types_of_numbers_do(frame: Any) -> None:
+    X, y = frame
+    rows = X[["a", "b"]].to_numpy(np.float32)
+    model = Regressor(random_state=0, likelihood="student_t").fit(rows, y)
+    assert_array_equal(model.sample_y(rows, np.int8(2)), model.sample_y(rows, 2))
+    assert np.isfinite(model.loo_pit(rows, y)).all()
+
+
 def test_known_errors_are_routed_without_being_asked_for() -> None:
     X, y, y_err = measured()
     with sklearn.config_context(enable_metadata_routing=True):

@@ -150,7 +150,7 @@ class KrigedPredictive(PredictiveDistribution):
         return covariance
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
-        check_n_samples(n_samples)
+        n_samples = check_n_samples(n_samples)
         rng = generator(self._seed if random_state is None else random_state)
         drawn, nodes = self._posterior.draw(n_samples, rng)
         answer = np.empty((len(self), n_samples))

@@ -113,7 +113,7 @@ class InversePredictive(PredictiveDistribution):
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
         """Return random draws, (n, n_samples), each sample's by itself."""
-        check_n_samples(n_samples)
+        n_samples = check_n_samples(n_samples)
         rng = generator(self._seed if random_state is None else random_state)
         return self.ppf(rng.uniform(size=(n_samples, len(self)))).T
 
