@@ -168,7 +168,7 @@ class VarianceDisplay(Display):
         if by is not None:
             order, name = np.asarray(by, dtype=np.float64), by_name or getattr(by, "name", None) or "by"
         if order.shape != (n,) or not np.isfinite(order).all():
-            raise ValueError(f"by must be {n} finite numbers, one a row, got shape {order.shape}.")
+            raise ValueError(f"by must be {n} finite numbers, one per row, got shape {order.shape}.")
         display = cls(y_pred.variance_parts, order, name, sample_weight=sample_weight)
         return display.plot(ax, kind=kind, share=share)
 
@@ -186,7 +186,7 @@ class VarianceDisplay(Display):
         ax : matplotlib Axes, optional
             None: in a new figure.
         kind : {"auto", "rows", "deciles"}, default="auto"
-            One bar a row, or the average of each tenth of the rows; "auto": rows, where they are at most 60.
+            One bar per row, or the average of each tenth of the rows; "auto": rows, where they are at most 60.
         share : bool, default=True
             Whether bars are percentages of the variance, with the standard deviations of tenths above them; False:
             variances, in squared units of the target.

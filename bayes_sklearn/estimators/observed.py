@@ -287,7 +287,7 @@ def _standard_error(fitted: FittedModel, rows: Rows, errors: TargetErrors) -> Ar
 
 
 def labels_of(index: Any, n: int) -> NDArray[Any]:
-    """Return one label a row: those of a data frame, else positions."""
+    """Return one label per row: those of a data frame, else positions."""
     if index is None:
         return np.arange(n)
     if getattr(index, "nlevels", 1) > 1:

@@ -64,7 +64,7 @@ class BayesianErrorsInVariablesRegressor(
         ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
     coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
-        a ridge and a g-prior, is averaged over. Parameters may be arrays with one value a feature, and a scale may
+        a ridge and a g-prior, is averaged over. Parameters may be arrays with one value per feature, and a scale may
         be a prior itself, from which it is learned: ``Normal(sigma=HalfCauchy(1))``.
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
         Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
@@ -308,11 +308,11 @@ class BayesianErrorsInVariablesRegressor(
             Known standard errors of y, in its unit; positive, or, under ``noise="additive"`` and "auto", 0 in rows
             whose only noise is the scatter. A function of the true value is taken at the fitted line.
         X_err : float, array-like of shape (p,) or (n, p), VarianceFunction, or dict, optional
-            Known standard errors of the p features, in their units: one for all, one a feature, or one a cell; 0
+            Known standard errors of the p features, in their units: one for all, one per feature, or one per cell; 0
             marks a feature known exactly. A data frame is aligned by its columns' names. Functions of the true value
             (one for all, in a list, or by feature in a dict) are taken at the values that the rows tell of.
         X_cov : array-like of shape (p, p) or (n, p, p), optional
-            Covariances of the features' errors instead, for all rows or one a row.
+            Covariances of the features' errors instead, for all rows or one per row.
         Xy_cov : array-like of shape (p,) or (n, p), optional
             Covariance of each feature's error with y's. Under ``noise="scaled"`` it is multiplied by the noise scale.
         X_censored : array-like of shape (n, p), optional

@@ -1,4 +1,4 @@
-"""Search by leave-one-out, or by the marginal likelihood: one fit a candidate, and none where it is exact."""
+"""Search by leave-one-out, or by the marginal likelihood: one fit per candidate, and none where it is exact."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
     See Also
     --------
     sklearn.linear_model.RidgeCV : Leave-one-out of squared errors, for one penalty.
-    sklearn.model_selection.GridSearchCV : Any estimator and scorer; a fit a candidate and fold.
+    sklearn.model_selection.GridSearchCV : Any estimator and scorer; a fit per candidate and fold.
 
     Notes
     -----
@@ -105,7 +105,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
     first candidate costs some 100 factorisations of the rows, which others share as far as their posteriors of the
     scatter overlap.
 
-    Leave-one-out takes one pass over the rows a candidate, in blocks. Scores compare likelihoods, too: they are log
+    Leave-one-out takes one pass over the rows per candidate, in blocks. Scores compare likelihoods, too: they are log
     densities of the target in its own unit, of shares times their counts.
 
     Examples

@@ -350,7 +350,7 @@ class StudentTLikelihood(_Additive):
     ) -> Iterator[tuple[Array, Array]]:
         """Yield the trapezoid rule for the log of the precision, which follows a gamma distribution.
 
-        Closely enough spaced however small the noise is beside what the features' errors leave open.
+        Closely enough spaced however small the noise is beside the uncertainty that the features' errors cause.
         """
         nu = np.broadcast_to(self.degrees_of_freedom(values), outlying.shape)
         sd = np.sqrt(2.0 / nu)

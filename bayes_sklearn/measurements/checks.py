@@ -53,7 +53,7 @@ def as_floats(value: object) -> Array:
 def check_vector(
     value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True, signed: bool = False
 ) -> Array:
-    """Return an argument that has one number a row (or one for all) as a float array.
+    """Return an argument that has one number per row (or one for all) as a float array.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def check_vector(
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (n,) and not (scalar and array.ndim == 0):
-        raise ValueError(f"{name} has shape {array.shape}, but X has {n} rows: give one number a row.")
+        raise ValueError(f"{name} has shape {array.shape}, but X has {n} rows: give one number per row.")
     if not array.size:
         return array
     smallest, largest = float(array.min()), float(array.max())
@@ -273,7 +273,7 @@ def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: 
         if "feature names should match" in said:
             said = f"{argument} must have the columns that it had in fit: {said}"
         if not re.search(rf"\b{argument}\b", said):
-            wanted = "a table of real numbers, a row a sample" if argument == "X" else "one real number a row"
+            wanted = "a table of real numbers, a row per sample" if argument == "X" else "one real number per row"
             said = f"{argument} can't be taken as {wanted}{'.' if 'promoted' in said else f': {said}'}"
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(shortened(said, LONGEST - len(place) - len(more)) + place + more) from error

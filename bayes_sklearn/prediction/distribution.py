@@ -1,6 +1,6 @@
 """The predictive distribution: every prediction derives from it.
 
-One mixture a row, evaluated in blocks of rows, so that nothing of size rows x nodes exists. What family of mixtures
+One mixture per row, evaluated in blocks of rows, so that nothing of size rows x nodes exists. What family of mixtures
 it is (normal here) is known to the object that `_mixture` returns alone.
 Equations (n) are those of ``docs/maths.md``.
 """

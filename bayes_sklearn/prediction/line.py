@@ -180,7 +180,7 @@ class LinearPredictor:
         return np.asarray((away * self.weights) @ away.T + within)
 
     def shared(self, link: Link) -> Array | float:
-        """Return covariances of rows' means at the nodes, (n, n), by what these leave open: here nothing."""
+        """Return covariances of rows' means at the nodes, (n, n), by their uncertainty given the nodes: here none."""
         return 0.0
 
     def draws(

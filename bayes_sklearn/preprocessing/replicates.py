@@ -79,7 +79,7 @@ class ReplicateMean(MeasuredTransformer):
     any is NaN (``missing="model"``).
 
     Errors that are found are taken as known afterwards. Of the target the noise scale mends what they are off by, and
-    90% intervals hold 86 to 92% with 2, 3 and 5 readings a row, from 20 rows. Of a feature ``x_error_dof=error_dof_``
+    90% intervals hold 86 to 92% with 2, 3 and 5 readings per row, from 20 rows. Of a feature ``x_error_dof=error_dof_``
     does: how little all rows together say of the errors' size is then in the slope's interval, which holds 88 to 93%
     in 200 rows where 30% of the means' variance is error, and 81 to 88% without. Predictions of new measurements from
     new means hold 89 to 91%. The page "I have replicates" has the figures.

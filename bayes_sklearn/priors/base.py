@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 
 class CoefficientPrior(Prior):
-    """A prior for coefficients or the intercept: independent, with parameters of one value or one a feature.
+    """A prior for coefficients or the intercept: independent, with parameters of one value or one per feature.
 
     Examples
     --------

@@ -390,10 +390,10 @@ def _numbered(groups: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
         numbers = pd.factorize(labels)[0].astype(np.intp)  # -1 where missing
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"groups must be a list of labels, one a row, each of them hashable: {error}"
+            f"groups must be a list of labels, one per row, each of them hashable: {error}"
         ) from None
     if len(numbers) != n:
-        raise ValueError(f"groups has {len(numbers)} labels, but X has {n} rows: give one a row.")
+        raise ValueError(f"groups has {len(numbers)} labels, but X has {n} rows: give one per row.")
     alone = numbers < 0
     numbers[alone] = len(numbers) + np.arange(np.count_nonzero(alone))
     n_groups = len(np.unique(numbers))
@@ -437,7 +437,7 @@ def _pit(rows: StandardizedRows, given: ArrayLike | None) -> Array:
     values = np.nan_to_num(np.asarray(given, dtype=np.float64), nan=-1.0)
     if values.shape != y.shape or not ((values >= 0.0) & (values <= 1.0))[rows.used].all():
         raise ValueError(
-            f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns."
+            f"pit must be {len(y)} numbers in [0, 1], one per row: give what `metrics.pit` returns."
         )
     return values[rows.used]
 

@@ -47,7 +47,7 @@ class SimulationBasedCalibration:
     ----------
     ranks : DataFrame of shape (n_simulations, n_parameters)
         Posterior probability of less than the true value (the rank of the true value in the posterior, as a share):
-        one row a simulation, uniform between 0 and 1 where posteriors are calibrated. Columns ``intercept``, the
+        one row per simulation, uniform between 0 and 1 where posteriors are calibrated. Columns ``intercept``, the
         coefficients, ``noise_scale`` and further parameters of the likelihood, ``prior_scale`` where it is learned
         (in the units of the priors), ``log_likelihood``; NaN where a fit failed.
     parameters : DataFrame of shape (n_simulations, n_parameters)
@@ -312,7 +312,7 @@ def _failures(outcomes: Sequence[Outcome]) -> Counter[str]:
 
 
 def _frame(rows: Sequence[Array | None], columns: list[str], first: int) -> pd.DataFrame:
-    """Return a row a simulation, NaN where it failed, without what is before the first column."""
+    """Return a row per simulation, NaN where it failed, without what is before the first column."""
     import pandas as pd
 
     nothing = np.full(len(columns) + first, np.nan)

@@ -14,7 +14,7 @@ from .tasks import TASKS
 __all__ = ["RECORDS", "write_tables"]
 
 RECORDS = "records.csv"
-_FIT = ("first fit, s", "later fits, s", "memory, MB", "effective draws a second")
+_FIT = ("first fit, s", "later fits, s", "memory, MB", "effective draws per second")
 
 
 def write_tables(records: Sequence[Record], folder: Path) -> None:

@@ -103,7 +103,7 @@ def compare_methods(
 
     Notes
     -----
-    Errors of x that are stated are taken as they are. What replicates leave open of them is integrated over, (80),
+    Errors of x that are stated are taken as they are. Those of replicates are known up to a factor, integrated over, (80),
     but not for "own" errors or under other likelihoods. Under ``ratio`` they follow (79), and no sample may differ
     by more than both methods' errors.
 

@@ -1,4 +1,4 @@
-"""Leave-one-group-out: the density of all targets of a group given those of the others, a refit a group.
+"""Leave-one-group-out: the density of all targets of a group given those of the others, a refit per group.
 
 Equations (n) are those of ``docs/maths.md``.
 """

@@ -53,7 +53,7 @@ class Line(NamedTuple):
         return cls(mean, np.zeros_like(mean), (weights * variances).sum(axis=2), components)
 
     def drawn(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return mean and variance by the features' errors of one component a node, (rows, G) each."""
+        """Return mean and variance by the features' errors of one component per node, (rows, G) each."""
         if self.components is None:
             return self.mean, self.feature_error
         rows, nodes = self.mean.shape

@@ -178,7 +178,7 @@ def _ratios(posterior: Posterior, noise: NoiseModel) -> tuple[Array, NDArray[np.
     """Return the scatters that nodes have in multiples of the noise scale, in the data's unit, and whose each is."""
     multiple, scatter = noise.noise.parts(posterior.noise_scale, posterior.scatter)
     ratio = np.broadcast_to(scatter / multiple, posterior.weights.shape)
-    # Nodes of one scatter have it to rounding.
+    # Nodes of one scatter have it up to floating-point rounding.
     steps, which = np.unique(np.round(np.log(np.maximum(ratio, 1e-300)), 9), return_inverse=True)
     found = np.array([ratio[which == i][0] for i in range(len(steps))])
     return found, which.astype(np.intp)
