@@ -82,7 +82,7 @@ class TrueFeatures:
     coef: Array
     """(G, q) m, the coefficients of the features with error."""
     variance: Array
-    """(G, q, q) T, what the exact features leave of the true ones' variance."""
+    """(G, q, q) T, the true ones' covariance given the exact features."""
     theta: Array
     """(G, D) mean of theta."""
     root: Array

@@ -103,7 +103,7 @@ class TrueMixture:
 
     @property
     def variance(self) -> Array:
-        """(G, q, q) what the exact features leave of the true ones' variance, between components and within them."""
+        """(G, q, q) the true ones' covariance given the exact features, between components and within them."""
         return pooled_covariance(np.exp(self.log_shares), self.means, self.covariances)
 
     def expected(self, X: Array, weights: Array) -> Array:
