@@ -75,10 +75,10 @@ class LeaveOneOutMixin:
         Returns
         -------
         arviz.ELPDData, or an object with the names of ArviZ 1.x where ArviZ is not installed
-            For ``az.compare``, with one value per row, of the log density of y in its own unit (of a share k / n: the log
-            of its probability times n), sums of them, their standard error, and the effective number of parameters:
-            ``loo_i``, ``elpd_loo``, ``se`` and ``p_loo`` with ArviZ 0.x; ``elpd_i``, ``elpd``, ``se`` and ``p`` with
-            ArviZ 1.x.
+            For ``az.compare``, with one value per row, of the log density of y in its own unit (of a share k / n: the
+            log of its probability times n), sums of them, their standard error, and the effective number of
+            parameters: ``loo_i``, ``elpd_loo``, ``se`` and ``p_loo`` with ArviZ 0.x; ``elpd_i``, ``elpd``, ``se`` and
+            ``p`` with ArviZ 1.x.
 
             After an exact fit they are exact: no refits, no draws and no ``pareto_k`` (``n_samples`` is the number
             of nodes of the noise scale). Otherwise they are Pareto-smoothed, from the draws of `to_arviz`,

@@ -303,9 +303,9 @@ class StreamingMixin:
         Notes
         -----
         All that is kept of the rows is their triangle, (3), of (p + 2)^2 numbers, and where errors are not mere
-        weights one for each kind of them: (6) adds a batch, exactly up to floating-point rounding. With ``group_column`` also a few rows
-        for each combination of groups, (48a); batches may bring new ones. A batch costs as much as its `fit`.
-        ``weight_type="auto"`` is settled by the first batch.
+        weights one for each kind of them: (6) adds a batch, exactly up to floating-point rounding. With
+        ``group_column`` also a few rows for each combination of groups, (48a); batches may bring new ones. A batch
+        costs as much as its `fit`. ``weight_type="auto"`` is settled by the first batch.
 
         Examples
         --------

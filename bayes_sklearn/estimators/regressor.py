@@ -146,7 +146,7 @@ class BayesianErrorsInVariablesRegressor(
     draws, chains : int, default=1000 and 4
         Draws of each chain that are kept, and number of chains. Exact fits draw only in `to_arviz`.
     nuts_kwargs : dict, default=None
-        What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
+        Options of NUTS: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
         with errors of features or groups 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler``
         ("nutpie"; "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything
         else that the sampler takes.
@@ -158,13 +158,13 @@ class BayesianErrorsInVariablesRegressor(
     Attributes
     ----------
     coef_, coef_std_ : ndarray of shape (n_coefficients,)
-        Posterior means and standard deviations of the coefficients, on the data's scale; of shares, on the log odds'.
+        Posterior means and standard deviations, in the unit of y, or of its log odds or log, per unit of the feature.
     coef_names_ : ndarray of shape (n_coefficients,)
         The features they belong to.
     intercept_ : float
-        Posterior mean of the intercept.
+        Posterior mean of the intercept, the linear predictor at X = 0, in the unit of y, or of its log odds or log.
     overdispersion_ : float
-        Intraclass correlation of the messages behind one share, found beside the fitted errors; 0 without counts,
+        Intraclass correlation of the trials behind one share, found beside the fitted errors; 0 without counts,
         and where other noise stands for it.
     noise_scale_ : float
         Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"`` and "auto", else
@@ -422,7 +422,7 @@ class BayesianErrorsInVariablesRegressor(
         Parameters
         ----------
         coverage : float, default=0.95
-            Of the equal-tailed credible intervals.
+            Of the equal-tailed credible intervals, between 0 and 1, else ValueError; NotFittedError before `fit`.
 
         Returns
         -------

@@ -183,7 +183,7 @@ class _Additive(Likelihood):
 
 
 class NormalLikelihood(_Additive):
-    """Normal noise: what all of the closed forms are for.
+    """Normal noise, (1), for which all is integrated in closed form.
 
     Examples
     --------
@@ -241,7 +241,7 @@ class NormalLikelihood(_Additive):
 
 
 class StudentTLikelihood(_Additive):
-    """Student's t noise, for targets some of which are wildly off.
+    """Student's t noise, (31), for targets some of which are wildly off.
 
     The known errors and the noise scale are those of the distribution's scale, not of its standard deviation.
 

@@ -272,7 +272,7 @@ def _standard_errors(
     if array.shape not in ((p,), (n, p)):
         only = ", or one per row" if p == 1 else ""
         raise ValueError(
-            f"X_err has shape {array.shape}; there are {n} rows and {p} features: give one number, one a"
+            f"X_err has shape {array.shape}; there are {n} rows and {p} features: give one number, one per"
             f" feature ({p},), or one per cell ({n}, {p}){only}."
         )
     if missing is not None and array.ndim == 2:

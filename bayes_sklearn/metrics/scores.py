@@ -410,7 +410,7 @@ def _columns(**arguments: ArrayLike) -> list[Array]:
     (first, reference), *others = columns.items()
     for name, column in others:
         if column.size != reference.size:
-            raise ValueError(f"{name} has {column.size} values and {first} {reference.size}; pass one per row.")
+            raise ValueError(f"{name} has {column.size} values, {first} {reference.size}; pass one per row.")
     return list(columns.values())
 
 

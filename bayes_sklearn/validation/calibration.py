@@ -91,7 +91,7 @@ class SimulationBasedCalibration:
     notes: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a line a parameter: p value, mean rank, and how often central intervals held the true value.
+        """Return one row per parameter: p value, mean rank, and how often central intervals held the true value.
 
         A mean above 0.5 says that posteriors lie too low; intervals that hold the truth less often than they claim,
         that posteriors are too narrow. The columns ``coverage_50%`` and ``coverage_90%`` are shares of simulations.

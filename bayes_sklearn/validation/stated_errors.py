@@ -165,7 +165,7 @@ def variances_of(rows: JudgedRows) -> Variances:
 
 
 def _left_beside(rows: JudgedRows, noise: Noise, stated: Array | None) -> Array:
-    """Return what errors of features leave of variance beside normal noise, as stated or as in the fit, (n,)."""
+    """Return the variance by errors of features, (n,), beside normal noise, as stated or as in the fit."""
     model, fitted = copy(rows.model), rows.model._fitted
     noise_model = replace(fitted.noise_model, noise=noise)
     model._fitted = replace(fitted, likelihood=NormalLikelihood(), noise_model=noise_model)

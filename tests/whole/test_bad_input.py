@@ -342,6 +342,17 @@ IMPROPER = {
 
 TABLES = {
     "X of words": Bad((r"\bX\b", "table of real numbers"), X=np.full((N, P), "word")),
+    "X with a column of labels": Bad(
+        (r"^X must be a table of .*: the column 'city': got the text 'Graz' in row 0", "group_column"),
+        X=pd.DataFrame(X).assign(city="Graz"),
+    ),
+    "y of percentages": Bad(
+        (r"^y must be one real number per row: got the text '3.1%' in row 0. Turn it",), y=np.full(N, "3.1%")
+    ),
+    "y_err without those of limits": Bad(
+        ("y_err", "first in row 0", "A limit .* has the error of a reading there"),
+        data={"y_err": [np.nan, *Y_ERR[1:]], "y_censored": [-1] + [0] * (N - 1)},
+    ),
     "X of three dimensions": Bad((r"\bX\b", "dim 3"), X=X[:, :, None]),
     "X masked": Bad((r"\bX\b", "masked.*[Dd]rop"), X=np.ma.MaskedArray(X, mask=X > 0.9)),
     "X too large a number": Bad((r"\bX\b", "real numbers"), X=np.full((N, P), 10**400, dtype=object)),

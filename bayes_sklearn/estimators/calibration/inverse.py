@@ -170,7 +170,9 @@ def _table(value: Any, name: str, *, nan: bool = False) -> Array:
     try:
         found = as_floats(value)
     except TypeError:
-        raise TypeError(f"{name} must be real numbers, got {shown(value)}.") from None
+        raise TypeError(
+            f"{name} must be real numbers in rows of one length (NaN: there is no reading), got {shown(value)}."
+        ) from None
     if found.ndim > 2 or not found.size:
         raise ValueError(f"{name} must have the shape (n,) or (n, m), got {found.shape}.")
     if np.isinf(found).any() or (not nan and np.isnan(found).any()):

@@ -109,7 +109,7 @@ class Open(NamedTuple):
 
 
 class Conditional(NamedTuple):
-    """A linear function of B and the effects at some rows, given B: ``constant + design @ B``, and its uncertainty."""
+    """A linear function of B and effects at some rows, given B: ``constant + design @ B``, and its uncertainty."""
 
     design: Array
     """(n, P)"""
