@@ -344,7 +344,7 @@ TABLES = {
     "X of words": Bad((r"\bX\b", "table of real numbers"), X=np.full((N, P), "word")),
     "X with a column of labels": Bad(
         (r"^X must be a table of .*: the column 'city': got the text 'Graz' in row 0", "group_column"),
-        X=pd.DataFrame(X).assign(city="Graz"),
+        X=pd.DataFrame(X, columns=[f"x{i}" for i in range(P)]).assign(city="Graz"),
     ),
     "y of percentages": Bad(
         (r"^y must be one real number per row: got the text '3.1%' in row 0. Turn it",), y=np.full(N, "3.1%")
