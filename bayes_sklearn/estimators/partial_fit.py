@@ -92,7 +92,7 @@ class Seen:
         """
         if data.errors.correlated is not None:
             raise ValueError(
-                "Rows can't be added batch by batch: their errors go together (y_cov, y_shared_err). Call fit with"
+                "Rows can't be added batch by batch: their errors are correlated (y_cov, y_shared_err). Call fit with"
                 " all rows."
             )
         counted = data.errors.counts is not None and standard_error is None

@@ -230,7 +230,7 @@ def audit_errors(
     noise as fitted, so that neither a common factor nor the prior matters. "errors from measured values": the
     logarithm of ``y_err`` goes with the row's own noise, beyond what goes with the prediction and the features.
     "missed curve": residuals follow a bend along the prediction, or along a feature. "correlated rows": those of one
-    of the ``groups`` go together. "uneven noise": their size grows or falls along the prediction or a feature (of
+    of the ``groups`` are correlated. "uneven noise": their size grows or falls along the prediction or a feature (of
     counts, beyond what is binomial). Where no errors are stated, these alone are judged. Every row counts once,
     whatever its frequency; a test that has too few rows beside the line's coefficients is left out.
 
@@ -399,7 +399,7 @@ def _numbered(groups: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
     n_groups = len(np.unique(numbers))
     if n_groups in (1, n):
         found = "all rows are of one group" if n_groups == 1 else "no two rows are of one group"
-        raise ValueError(f"groups: {found}, so that nothing tells whether rows of a group go together.")
+        raise ValueError(f"groups: {found}, so that no correlation within groups can be tested.")
     return numbers
 
 

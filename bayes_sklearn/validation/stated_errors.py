@@ -80,7 +80,7 @@ def judged(
         )
     if fitted.told is not None and not held_out:
         raise ValueError(
-            f"The model was fitted with {fitted.told.argument}, errors that go together, and there is no audit of"
+            f"The model was fitted with {fitted.told.argument}, correlated errors, and there is no audit of"
             " such rows: give others, whose errors are independent, with held_out=True."
         )
     if fitted.readings_shared and not held_out:

@@ -23,7 +23,7 @@ class Components(NamedTuple):
     mean: Array
     """(rows, G K)"""
     variance: Array
-    """(rows, G K) that the features' errors leave."""
+    """(rows, G K) given the readings."""
 
 
 class Line(NamedTuple):
@@ -32,9 +32,9 @@ class Line(NamedTuple):
     mean: Array
     """(rows, G)"""
     parameters: Array
-    """(rows, G) variance that the coefficients and the features' distribution leave."""
+    """(rows, G) variance given the coefficients and the features' distribution."""
     feature_error: Array
-    """(rows, G) variance that the features' own errors leave."""
+    """(rows, G) variance by the features' own errors."""
     components: Components | None = None
     """None: normal."""
 

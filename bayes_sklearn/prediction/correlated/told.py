@@ -142,7 +142,7 @@ class ToldByCovariance:
         if self.covariance is None:
             raise ValueError(
                 "y_cov_with_train needs the training rows and y_cov, which a fit keeps of up to 1,024 rows whose"
-                f" errors all go together, and this one had {self.n}. Give y_cov as a scipy.sparse matrix where"
+                f" errors are all correlated, and this one had {self.n}. Give y_cov as a scipy.sparse matrix where"
                 " errors of most rows are independent, or leave y_cov_with_train out."
             )
         return ErrorsGiven.of(values, replace(self.covariance), self.columns, self.ratios, self.which)
