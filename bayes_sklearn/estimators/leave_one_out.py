@@ -70,7 +70,7 @@ class LeaveOneOutMixin:
             of ``group_column``. Values are then a group's, of all its targets together, after exact fits by a fit to
             the others each.
         y_cov, y_shared_err
-            What their errors have in common, likewise: each row is then given the errors of the others, too.
+            Their correlated errors, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------
@@ -157,7 +157,7 @@ class LeaveOneOutMixin:
         X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
         y_cov, y_shared_err
-            What their errors have in common, likewise: each row is then given the errors of the others, too.
+            Their correlated errors, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------

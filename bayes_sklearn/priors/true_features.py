@@ -75,7 +75,7 @@ class Outliers(Parametrized):
         are just larger than stated.
     factor_prior : ScalePrior, default=None
         Of what the factor exceeds 2 by; None is ``HalfStudentT(nu=3, sigma=6)``: the factor's median is 6.6, and one
-        of a hundred is no wonder.
+        of a hundred is not excluded.
 
     Examples
     --------

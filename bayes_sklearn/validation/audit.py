@@ -224,7 +224,7 @@ def audit_errors(
     scatter": the rows vary by something that the errors do not contain, and no factor would mend them. Counts of
     events state the square root of their mean; "extra-Poisson variation" grows with that. Errors of rows are
     taken to be normal (Student's, under ``likelihood="student_t"``) and independent. Degrees of freedom that a fit
-    was to find are found from the residuals, with allowance for scale and tails that are hard to tell apart.
+    was to find are found from the residuals, with allowance for scale and tails that are hard to separate.
 
     *The line.* Four tests look for what no size of the errors mends, by least squares' residuals in units of the
     noise as fitted, so that neither a common factor nor the prior matters. "errors from measured values": the
@@ -242,7 +242,7 @@ def audit_errors(
     *Errors of features* and those of y are seen by their sum: the variance about the line is the stated variance
     of y plus the one that the features' errors cause. So ``X_err`` too small is called "too small"
     (where ``y_err`` differs from row to row sometimes "extra scatter"), too large "too large", like ``y_err``; the
-    two tell apart by nothing but the pattern in ``by["feature error"]``, and can cancel. Where features' errors are a
+    two differ only by the pattern in ``by["feature error"]``, and can cancel. Where features' errors are a
     small part of that variance (an exact feature, or a small coefficient), their size can't be seen at all.
 
     *Frequencies* weigh rows. A row that counts k times has been measured once: standard errors take rows as what

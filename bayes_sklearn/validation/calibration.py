@@ -163,7 +163,7 @@ def simulation_based_calibration(
     features, too) from the model with these parameters, for the rows, errors and counts given. The model is fitted to
     it, by the code that `fit` runs. If everything is right, the true values' ranks in the posteriors are uniform,
     exactly, for any number of rows [1]_ [2]_; so are those of the log likelihood at the true values, by which a
-    posterior that makes too little of the data is found out [3]_. If not, an engine or its settings (too few draws,
+    posterior that uses too little of the data is detected [3]_. If not, an engine or its settings (too few draws,
     say) are wrong for this design. It is no judgement of whether the model is right for the real data: for that see
     `audit_errors` and `loo`.
 
@@ -209,8 +209,8 @@ def simulation_based_calibration(
     targets : {"model", "binomial"}, default="model"
         What shares with counts are drawn from under the normal likelihood, see above. Of no other meaning.
     n_simulations : int, default=200
-        An exact fit takes a few milliseconds. With 200 simulations intervals that should hold 90% are told from ones
-        that hold 80%; with 1,000 from ones that hold 86%.
+        An exact fit takes a few milliseconds. With 200 simulations intervals that hold 90% are distinguished from
+        ones that hold 80%; with 1,000 from ones that hold 86%.
     random_state : int, RandomState instance or None, default=None
         The same numbers for any `n_jobs`.
     n_jobs : int, default=None

@@ -81,7 +81,7 @@ def compare_methods(
     **params
         Further parameters of the regressor, such as ``noise="known"``: by default y's errors are found larger or
         smaller than stated, and samples may differ by a scatter of their own. Not where errors are relative, since
-        nothing would tell these apart.
+        these can't be separated.
 
     Returns
     -------
