@@ -47,9 +47,9 @@ class BayesianErrorsInVariablesRegressor(
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
     The target is normal about a line. Each row's standard error is known (``y_err``), follows from the count behind
-    a proportion, for short share (``sample_weight``, ``count_column``), or is not known. The prior's scale is learned,
-    and the posterior integrated without sampling, in milliseconds. Where features have known errors (``X_err``), and
-    under other priors and likelihoods, importance sampling finds the posterior, or else NUTS (PyMC).
+    a proportion, for short share (``sample_weight``, ``count_column``), or is not known. The prior's scale is
+    learned, and the posterior integrated without sampling, in milliseconds. Where features have known errors
+    (``X_err``), and under other priors and likelihoods, importance sampling finds the posterior, or else NUTS (PyMC).
 
     Parameters
     ----------
