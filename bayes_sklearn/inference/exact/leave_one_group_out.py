@@ -100,7 +100,7 @@ def _log_density(problem: Problem, posterior: Posterior, rows: Index, frequency:
 
 
 def _columns(parts: tuple[Open, ...]) -> Iterator[Array]:
-    """Yield what rows have of each standard normal number that is left open, (n, q)."""
+    """Yield what rows have of each standard normal number that the effects are multiples of, (n, q)."""
     for part in parts:
         loadings, group = part.loadings, part.group
         if group is None:
