@@ -90,7 +90,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "bayes_sklearn.measurements.grouped.Sufficient",
     "bayes_sklearn.estimators.partial_fit.Seen",
 )
-"""Types that ``skops.io.load`` has to be told to trust: all of this package's that any fitted model consists of."""
+"""Types to give to ``skops.io.load`` as trusted: all of this package's that any fitted model consists of."""
 
 _VERSION = "_bayes_sklearn_version"
 

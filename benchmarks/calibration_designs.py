@@ -76,7 +76,7 @@ def _curve(n: int, knots: int, sd: float) -> Draw:
 
 
 def _groups(n: int, means: Array, *, drop: str | None = None, slopes_known: bool, sd: float = 1.0) -> Draw:
-    """Return groups of rows as columns of zeros and ones, two rows a group at least."""
+    """Return groups of rows as columns of zeros and ones, two rows per group at least."""
 
     def draw(rng: Rng) -> Data:
         levels = len(means)

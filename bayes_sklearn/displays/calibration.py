@@ -42,7 +42,7 @@ class _OfPIT(Display):
         rows = RowWeights.of(sample_weight, len(values) if values.ndim else 1)
         kept = values[rows.used] if values.ndim == 1 else values
         if kept.ndim != 1 or not len(kept) or not ((kept >= 0.0) & (kept <= 1.0)).all():
-            raise ValueError("pit must be numbers in [0, 1], one a row: give what `metrics.pit` returns.")
+            raise ValueError("pit must be numbers in [0, 1], one per row: give what `metrics.pit` returns.")
         widths = np.zeros(len(values)) if width is None else np.asarray(width, dtype=np.float64)
         if widths.shape != values.shape or not (widths[rows.used] >= 0.0).all():
             raise ValueError(f"width must be {len(values)} numbers from 0, one for each value of pit.")

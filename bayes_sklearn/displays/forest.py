@@ -35,11 +35,11 @@ class ForestDisplay(Display):
     names : sequence of str
         Names of the J studies.
     estimates : array-like of shape (J,)
-        As the studies state them.
+        As the studies state them; this and all that follows in the unit of y.
     intervals : array-like of shape (J, 2)
         Limits of the studies' own intervals; NaN where they state no error.
     means : array-like of shape (J,)
-        Posterior means of the studies' true effects, which are drawn towards each other.
+        Posterior means of the studies' true effects, shrunk towards each other.
     mean_intervals : array-like of shape (J, 2)
         Limits of their intervals.
     pooled : float

@@ -26,9 +26,9 @@ class InverseDisplay(Display):
     Parameters
     ----------
     grid : ndarray of shape (m,)
-        Values of the feature.
+        Values of the feature, in its unit.
     mean : ndarray of shape (m,)
-        The line there.
+        The line there, in the unit of the target.
     band : ndarray of shape (m, 2)
         Limits of an interval for readings there.
     readings : ndarray of shape (n, k)

@@ -38,7 +38,7 @@ class RegressionLineDisplay(Display):
     Parameters
     ----------
     x, y : ndarray of shape (n,)
-        Data.
+        Data, each in its own unit; limits and standard errors are in these, too.
     grid : ndarray of shape (m,)
         Values of the feature.
     mean : ndarray of shape (m,)

@@ -33,7 +33,7 @@ class PredictionDisplay(Display):
     Parameters
     ----------
     y_true, y_pred : ndarray of shape (n,)
-        Measurements and predicted means.
+        Measurements and predicted means; they and all but the weights are in the unit of y.
     interval : ndarray of shape (n, 2)
         Limits of intervals for the measurements.
     y_err : ndarray of shape (n,) or (2, n), optional

@@ -42,7 +42,7 @@ class RankDisplay(Display):
     ranks : ndarray of shape (n, n_parameters)
     names : list of str
     lines_ : list of Line2D
-        After `plot`: a curve a parameter. Of more than six, those that leave the band have colours and names.
+        After `plot`: one curve per parameter. Of more than six, those that leave the band have colours and names.
     outside_ : list of str
         After `plot`: the names of those that leave it.
     band_ : PolyCollection
@@ -70,7 +70,7 @@ class RankDisplay(Display):
             values = values[~np.isnan(values).any(axis=1)]
         if values.ndim != 2 or not values.size or not ((values >= 0.0) & (values <= 1.0)).all():
             raise ValueError(
-                "ranks must be numbers in [0, 1], a row a simulation and a column a parameter: give the ranks that"
+                "ranks must be numbers in [0, 1], one row per simulation, one column per parameter: give those that"
                 " simulation_based_calibration returns."
             )
         self.ranks = values
@@ -139,8 +139,8 @@ class RankDisplay(Display):
         kind : {"ecdf_difference", "histogram"}, default="ecdf_difference"
             "ecdf_difference": the empirical distribution function of each parameter's ranks less the uniform one; of
             calibrated posteriors all curves are inside the band, everywhere, in at least 95% of cases.
-            "histogram": simulations by bin, an outline a parameter; of calibrated posteriors all bars end in the band
-            in at least 95% of cases (binomial, Bonferroni).
+            "histogram": simulations by bin, one outline per parameter; of calibrated posteriors all bars end in the
+            band in at least 95% of cases (binomial, Bonferroni).
         bins : int, default=10
             Of the histogram.
 
@@ -210,7 +210,7 @@ class RankDisplay(Display):
         )
 
     def _curves(self, ax: Any, curves: list[Any], away: Array, **style: Any) -> None:
-        """Draw a curve a parameter: of many those have names that leave the band furthest; `away` says how far."""
+        """Draw one curve per parameter; of many, those furthest outside the band (by `away`) have names."""
         most, colors, grey = 6, self._inks.cycle, self._inks.grey
         k = len(self.names)
         self.outside_ = [name for name, far in zip(self.names, away, strict=True) if far > 0.0]

@@ -189,7 +189,7 @@ class VarianceDisplay(Display):
         ax : matplotlib Axes, optional
             None: in a new figure.
         kind : {"auto", "rows", "deciles"}, default="auto"
-            One bar a row, or the average of each tenth of the rows; "auto": rows, where they are at most 60.
+            One bar per row, or the average of each tenth of the rows; "auto": rows, where they are at most 60.
         share : bool, default=True
             Whether bars are percentages of the variance, with the standard deviations of tenths above them; False:
             variances, in squared units of the target.

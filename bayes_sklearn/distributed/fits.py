@@ -81,8 +81,8 @@ def fit(
     -----
     Blocks are compressed where they lie, and their states, of about (p + 2)^2 numbers, added up as a tree, (6). That
     takes one pass over the data. Errors at fitted shares (counts with ``count_error="fitted"``) take one to find the
-    pooled share, one for the first fit and one a reweighting, of which two to four are usual; under
-    ``noise="scaled"`` a second one a reweighting where shares vary more than their counts explain.
+    pooled share, one for the first fit and one per reweighting, of which two to four are usual; under
+    ``noise="scaled"`` a second one per reweighting where shares vary more than their counts explain.
 
     What ``sample_weight`` is, the first block with rows settles, as the first batch of `partial_fit` does; rows of
     other blocks that speak against it are an error. Of a Dask collection this block is loaded once more.

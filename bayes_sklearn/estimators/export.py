@@ -116,7 +116,7 @@ class ExportMixin:
         ValueError, TypeError
             For bad input, naming the argument, and for a prior that PyMC has no distribution for; with errors of
             features for frequencies that are not whole, for errors that are zero in some rows, and for X_censored
-            beside errors that go together.
+            beside correlated errors.
 
         Examples
         --------

@@ -330,7 +330,7 @@ def _warn_of_shared_readings(fitted: Fit, names: NDArray[np.object_]) -> None:
         n, count = found
         named = ", ".join(map(shown, names[errors.noisy][:3]))
         warn(
-            f"{n} rows have {count} readings of {named}, and targets of one reading go together by more than chance,"
+            f"{n} rows have {count} readings of {named}, and targets of one reading are correlated beyond chance,"
             " as where each was measured once for many rows. That is one error, not many, and the slope's interval is"
             " too narrow: give X_err_groups, labels of what was measured.",
         )

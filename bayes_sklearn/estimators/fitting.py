@@ -136,7 +136,7 @@ class Attenuation(NamedTuple):
     reliability: Array
     """(p,) share of each measured feature's variance that is the true one's."""
     of_its_own: Array
-    """(p,) the same of what the exact features leave of it."""
+    """(p,) the same given the exact features."""
     of_its_own_error: Array
     """(p,) posterior standard deviation of that."""
     hidden: NDArray[np.bool_]

@@ -70,15 +70,15 @@ class LeaveOneOutMixin:
             of ``group_column``. Values are then a group's, of all its targets together, after exact fits by a fit to
             the others each.
         y_cov, y_shared_err
-            What their errors have in common, likewise: each row is then given the errors of the others, too.
+            Their correlated errors, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------
         arviz.ELPDData, or an object with the names of ArviZ 1.x where ArviZ is not installed
-            For ``az.compare``, with values a row, of the log density of y in its own unit (of a share k / n: the log
-            of its probability times n), sums of them, their standard error, and the effective number of parameters:
-            ``loo_i``, ``elpd_loo``, ``se`` and ``p_loo`` with ArviZ 0.x; ``elpd_i``, ``elpd``, ``se`` and ``p`` with
-            ArviZ 1.x.
+            For ``az.compare``, with one value per row, of the log density of y in its own unit (of a share k / n: the
+            log of its probability times n), sums of them, their standard error, and the effective number of
+            parameters: ``loo_i``, ``elpd_loo``, ``se`` and ``p_loo`` with ArviZ 0.x; ``elpd_i``, ``elpd``, ``se`` and
+            ``p`` with ArviZ 1.x.
 
             After an exact fit they are exact: no refits, no draws and no ``pareto_k`` (``n_samples`` is the number
             of nodes of the noise scale). Otherwise they are Pareto-smoothed, from the draws of `to_arviz`,
@@ -157,7 +157,7 @@ class LeaveOneOutMixin:
         X, y, sample_weight, y_err, X_err, X_cov, Xy_cov, X_censored, exposure, y_censored, y_upper
             The training rows, as given to `fit`: the model does not keep them.
         y_cov, y_shared_err
-            What their errors have in common, likewise: each row is then given the errors of the others, too.
+            Their correlated errors, likewise: each row is then given the errors of the others, too.
 
         Returns
         -------

@@ -195,10 +195,10 @@ def observed_rows(
 
 
 def _check_alone(fitted: FittedModel) -> None:
-    """Refuse rows one by one where errors go together."""
+    """Refuse rows one by one where errors are correlated."""
     if fitted.told is not None:
         raise ValueError(
-            f"The model was fitted with {fitted.told.argument}, errors that go together, and draws have no log"
+            f"The model was fitted with {fitted.told.argument}, correlated errors, and draws have no log"
             " likelihood of single rows: leave X and y out. Exact ones given the other rows are those of loo."
         )
     if fitted.readings_shared:
@@ -289,7 +289,7 @@ def _standard_error(fitted: FittedModel, rows: Rows, errors: TargetErrors) -> Ar
 
 
 def labels_of(index: Any, n: int) -> NDArray[Any]:
-    """Return one label a row: those of a data frame, else positions."""
+    """Return one label per row: those of a data frame, else positions."""
     if index is None:
         return np.arange(n)
     if getattr(index, "nlevels", 1) > 1:

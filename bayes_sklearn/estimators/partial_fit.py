@@ -92,7 +92,7 @@ class Seen:
         """
         if data.errors.correlated is not None:
             raise ValueError(
-                "Rows can't be added batch by batch: their errors go together (y_cov, y_shared_err). Call fit with"
+                "Rows can't be added batch by batch: their errors are correlated (y_cov, y_shared_err). Call fit with"
                 " all rows."
             )
         counted = data.errors.counts is not None and standard_error is None
@@ -303,9 +303,9 @@ class StreamingMixin:
         Notes
         -----
         All that is kept of the rows is their triangle, (3), of (p + 2)^2 numbers, and where errors are not mere
-        weights one for each kind of them: (6) adds a batch to it, to rounding. With ``group_column`` also a few rows
-        for each combination of groups, (48a); batches may bring new ones. A batch costs as much as its `fit`.
-        ``weight_type="auto"`` is settled by the first batch.
+        weights one for each kind of them: (6) adds a batch, exactly up to floating-point rounding. With
+        ``group_column`` also a few rows for each combination of groups, (48a); batches may bring new ones. A batch
+        costs as much as its `fit`. ``weight_type="auto"`` is settled by the first batch.
 
         Examples
         --------

@@ -77,8 +77,8 @@ class PredictionMixin:
             of their rate, in events per unit of exposure. Where fit had no exposures they are one here, too.
         y_shared_err : array-like of shape (n,) or (n, k), optional
             Of a model that was fitted with it, what the same shared errors do to the new measurements, beside their
-            own y_err: they are known as far as the training rows tell them. Without it new measurements have nothing
-            in common with those: of another night.
+            own y_err: they are known as well as the training rows determine them. Without it new measurements have
+            nothing in common with those: of another night.
         y_cov_with_train : array-like of shape (n, n_train), optional
             Of a model that was fitted with ``y_cov``, the covariance of the new measurements' errors with those of
             the training rows, of which y_err is the whole error. Given those the new errors are taken to be

@@ -46,10 +46,10 @@ class BayesianErrorsInVariablesRegressor(
 ):
     """Bayesian linear regression for data that were measured: error bars in, calibrated error bars out.
 
-    The target is Normal about a line, with a standard error for each row that is known (``y_err``), follows from a
-    count behind a share (``sample_weight``, ``count_column``), or is not known. The prior's scale is learned, and the
-    posterior integrated without sampling, in milliseconds. Features may have known errors, too (``X_err``); under
-    those, other priors and other likelihoods importance sampling finds the posterior, or, failing that, NUTS (PyMC).
+    The target is normal about a line. Each row's standard error is known (``y_err``), follows from the count behind
+    a proportion, for short share (``sample_weight``, ``count_column``), or is not known. The prior's scale is
+    learned, and the posterior integrated without sampling, in milliseconds. Where features have known errors
+    (``X_err``), and under other priors and likelihoods, importance sampling finds the posterior, or else NUTS (PyMC).
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class BayesianErrorsInVariablesRegressor(
         ``StudentTLikelihood(nu=...)``, ``BetaBinomialLikelihood(dispersion_prior=...)``.
     coef_prior : PoweredCorrelation, Normal, Flat, StudentT, Laplace or Horseshoe, default=None
         Prior of the coefficients; None is ``PoweredCorrelation()``, whose scale is learned and whose shape, between
-        a ridge and a g-prior, is averaged over. Parameters may be arrays with one value a feature, and a scale may
+        a ridge and a g-prior, is averaged over. Parameters may be arrays with one value per feature, and a scale may
         be a prior itself, from which it is learned: ``Normal(sigma=HalfCauchy(1))``.
     intercept_prior : Normal, Flat, StudentT or Laplace, default=None
         Prior of the intercept; None is ``Flat()``: the data alone say where the line lies. With
@@ -78,7 +78,7 @@ class BayesianErrorsInVariablesRegressor(
     noise : {"scaled", "additive", "known", "auto", "common"}, default="auto"
         How the noise scale s and the known error of a row make up its standard deviation: ``s * y_err``,
         ``sqrt(s**2 + y_err**2)``, ``y_err`` alone, or, "auto", ``sqrt((s * y_err)**2 + t**2)`` with a scatter t
-        beside them, which beforehand is as likely as not none to speak of (`ScatterPrior`). "common" is "scaled" with
+        beside them, which is a priori negligible with probability 1/2 (`ScatterPrior`). "common" is "scaled" with
         s multiplying the features' errors, too, as in Deming's regression. Without known errors it is s in every row;
         errors from counts "auto" scales, as it does where rows come batch by batch (`partial_fit`, `merge`,
         ``distributed.fit``). Where y is the same in all rows errors are taken as stated.
@@ -118,7 +118,7 @@ class BayesianErrorsInVariablesRegressor(
         missing may depend on what else its row has, not on its own value). Features with NaN join the model of those
         with errors: given the others they are normal, or as ``x_distribution`` says, and what is missing is
         integrated over, in `predict`, too. NaN in y is then a row to predict: where features have errors or NaN it
-        tells how these are distributed, else it is left out.
+        helps to learn how these are distributed, else it is left out.
     truncation : tuple of (float or None, float or None), default=None
         Limits (lower, upper) of the target, either of which may be None, where rows are in the table because y lies
         between them: the coefficients are then those of the population that rows were selected from, and so are
@@ -146,7 +146,7 @@ class BayesianErrorsInVariablesRegressor(
     draws, chains : int, default=1000 and 4
         Draws of each chain that are kept, and number of chains. Exact fits draw only in `to_arviz`.
     nuts_kwargs : dict, default=None
-        What else NUTS is told: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
+        Options of NUTS: ``tune`` (500 draws before those that are kept), ``target_accept`` (0.9,
         with errors of features or groups 0.95), ``cores`` (all there are; one in a worker), ``nuts_sampler``
         ("nutpie"; "pymc", "numpyro" or "blackjax" where installed, which compile anew for every fit), and anything
         else that the sampler takes.
@@ -158,13 +158,13 @@ class BayesianErrorsInVariablesRegressor(
     Attributes
     ----------
     coef_, coef_std_ : ndarray of shape (n_coefficients,)
-        Posterior means and standard deviations of the coefficients, on the data's scale; of shares, on the log odds'.
+        Posterior means and standard deviations, in the unit of y, or of its log odds or log, per unit of the feature.
     coef_names_ : ndarray of shape (n_coefficients,)
         The features they belong to.
     intercept_ : float
-        Posterior mean of the intercept.
+        Posterior mean of the intercept, the linear predictor at X = 0, in the unit of y, or of its log odds or log.
     overdispersion_ : float
-        Intraclass correlation of the messages behind one share, found beside the fitted errors; 0 without counts,
+        Intraclass correlation of the trials behind one share, found beside the fitted errors; 0 without counts,
         and where other noise stands for it.
     noise_scale_ : float
         Posterior mean of the noise scale s: a multiple of the known errors under ``noise="scaled"`` and "auto", else
@@ -308,11 +308,11 @@ class BayesianErrorsInVariablesRegressor(
             Known standard errors of y, in its unit; positive, or, under ``noise="additive"`` and "auto", 0 in rows
             whose only noise is the scatter. A function of the true value is taken at the fitted line.
         X_err : float, array-like of shape (p,) or (n, p), VarianceFunction, or dict, optional
-            Known standard errors of the p features, in their units: one for all, one a feature, or one a cell; 0
+            Known standard errors of the p features, in their units: one for all, one per feature, or one per cell; 0
             marks a feature known exactly. A data frame is aligned by its columns' names. Functions of the true value
-            (one for all, in a list, or by feature in a dict) are taken at the values that the rows tell of.
+            (one for all, in a list, or by feature in a dict) are taken at the estimated true values.
         X_cov : array-like of shape (p, p) or (n, p, p), optional
-            Covariances of the features' errors instead, for all rows or one a row.
+            Covariances of the features' errors instead, for all rows or one per row.
         Xy_cov : array-like of shape (p,) or (n, p), optional
             Covariance of each feature's error with y's. Under ``noise="scaled"`` it is multiplied by the noise scale.
         X_censored : array-like of shape (n, p), optional
@@ -422,7 +422,7 @@ class BayesianErrorsInVariablesRegressor(
         Parameters
         ----------
         coverage : float, default=0.95
-            Of the equal-tailed credible intervals.
+            Of the equal-tailed credible intervals, between 0 and 1, else ValueError; NotFittedError before `fit`.
 
         Returns
         -------

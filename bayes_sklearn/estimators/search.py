@@ -1,4 +1,4 @@
-"""Search by leave-one-out, or by the marginal likelihood: one fit a candidate, and none where it is exact."""
+"""Search by leave-one-out, or by the marginal likelihood: one fit per candidate, and none where it is exact."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
     See Also
     --------
     sklearn.linear_model.RidgeCV : Leave-one-out of squared errors, for one penalty.
-    sklearn.model_selection.GridSearchCV : Any estimator and scorer; a fit a candidate and fold.
+    sklearn.model_selection.GridSearchCV : Any estimator and scorer; a fit per candidate and fold.
 
     Notes
     -----
@@ -105,7 +105,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
     first candidate costs some 100 factorisations of the rows, which others share as far as their posteriors of the
     scatter overlap.
 
-    Leave-one-out takes one pass over the rows a candidate, in blocks. Scores compare likelihoods, too: they are log
+    Leave-one-out takes one pass over the rows per candidate, in blocks. Scores compare likelihoods, too: they are log
     densities of the target in its own unit, of shares times their counts.
 
     Examples
@@ -248,6 +248,11 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         ndarray of shape (n,), or a tuple
             As there.
 
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, naming the argument; NotFittedError, a ValueError, before `fit`.
+
         Examples
         --------
         >>> from bayes_sklearn import BayesianErrorsInVariablesRegressorCV
@@ -259,7 +264,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         return self.best_estimator_.predict(X, return_std, return_cov, **of_rows)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return R^2 of the best estimator, as `BayesianErrorsInVariablesRegressor.score`.
+        """Return R^2 of the best estimator, as `BayesianErrorsInVariablesRegressor.score`, with its errors.
 
         Examples
         --------
@@ -272,7 +277,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         return self.best_estimator_.score(X, y, sample_weight)
 
     def predict_interval(self, X: ArrayLike, coverage: float = 0.95, **of_rows: Any) -> Array:
-        """Return intervals by the best estimator, as `BayesianErrorsInVariablesRegressor.predict_interval`.
+        """Return intervals, (n, 2), in the unit of y, by the best estimator's `predict_interval`, with its errors.
 
         Examples
         --------
@@ -285,7 +290,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         return self.best_estimator_.predict_interval(X, coverage, **of_rows)
 
     def predict_distribution(self, X: ArrayLike, **of_rows: Any) -> PredictiveDistribution:
-        """Return the best estimator's predictive distribution, from which all else derives.
+        """Return the best estimator's predictive distribution, by its `predict_distribution`, with its errors.
 
         Examples
         --------
@@ -298,7 +303,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         return self.best_estimator_.predict_distribution(X, **of_rows)
 
     def summary(self, coverage: float = 0.95) -> pd.DataFrame:
-        """Return the best estimator's posterior as a table.
+        """Return the best estimator's posterior as a table, by its `summary`, with its errors.
 
         Examples
         --------

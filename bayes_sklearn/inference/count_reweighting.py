@@ -222,7 +222,7 @@ def outside_of(line: Line, rows: Rows) -> Outside:
 
 
 class CountedRows:
-    """A table in memory, with an error a row."""
+    """A table in memory, with an error per row."""
 
     def __init__(self, rows: Rows, counts: Array, errors: CountErrors, share: float):
         """Take the errors at one share for all rows."""

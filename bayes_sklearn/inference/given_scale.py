@@ -182,7 +182,7 @@ def log_explained(scale: Array, singular: Array, projected: Array, n_flat: int) 
 def _svd(matrix: Array) -> tuple[Array, Array, Array]:
     """Return the singular value decomposition, to the digits that each column and row has.
 
-    The usual one is right to rounding of the largest column and row, and their smaller neighbours lose what lies
+    The usual one is right up to rounding of the largest column and row, and their smaller neighbours lose what lies
     between. Jacobi's keeps it (Demmel & Veselic 1992, SIAM J. Matrix Anal. Appl. 13:1204-1245), and takes longer.
     """
     norms, columns = np.linalg.norm(matrix, axis=1), _alike(np.linalg.norm(matrix, axis=0))

@@ -37,7 +37,7 @@ class Chains:
     """(chain, draw, ...) scales of a mixture prior, in the model's units."""
 
     def split(self, values: Array) -> Array:
-        """Return one value a node, (G, ...), as (chain, draw, ...)."""
+        """Return one value per node, (G, ...), as (chain, draw, ...)."""
         return values.reshape(self.count, -1, *values.shape[1:])
 
     @property
@@ -179,7 +179,7 @@ class Posterior:
         Returns
         -------
         means, variances, left : ndarray of shape (size, G)
-            Variances are those by B; `left` is what effects leave open beside.
+            Variances are those by B; `left` is what effects add, given B.
         """
         effects = self.effects
         if not isinstance(effects, Effects):
@@ -334,7 +334,7 @@ def in_unit(
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:
-    """Yield slices of n rows whose temporary arrays, `width` numbers a row, stay small."""
+    """Yield slices of n rows whose temporary arrays, `width` numbers per row, stay small."""
     length = max(1, _BLOCK_NUMBERS // max(width, 1))
     for start in range(0, n, length):
         yield slice(start, min(start + length, n))

@@ -183,7 +183,7 @@ class _Additive(Likelihood):
 
 
 class NormalLikelihood(_Additive):
-    """Normal noise: what all of the closed forms are for.
+    """Normal noise, (1), for which all is integrated in closed form.
 
     Examples
     --------
@@ -241,7 +241,7 @@ class NormalLikelihood(_Additive):
 
 
 class StudentTLikelihood(_Additive):
-    """Student's t noise, for targets some of which are wildly off.
+    """Student's t noise, (31), for targets some of which are wildly off.
 
     The known errors and the noise scale are those of the distribution's scale, not of its standard deviation.
 
@@ -350,7 +350,7 @@ class StudentTLikelihood(_Additive):
     ) -> Iterator[tuple[Array, Array]]:
         """Yield the trapezoid rule for the log of the precision, which follows a gamma distribution.
 
-        Closely enough spaced however small the noise is beside what the features' errors leave open.
+        Closely enough spaced however small the noise is beside the uncertainty that the features' errors cause.
         """
         nu = np.broadcast_to(self.degrees_of_freedom(values), outlying.shape)
         sd = np.sqrt(2.0 / nu)

@@ -73,7 +73,7 @@ class Observations:
 
 
 class Likelihood(BaseEstimator, ABC):
-    """How a target is distributed, given the regression line (through a link) and further parameters.
+    """How a target is distributed, given the linear predictor (through a link) and further parameters, (31) to (33b).
 
     Examples
     --------
@@ -113,7 +113,7 @@ class Likelihood(BaseEstimator, ABC):
     """One for the coefficients whose scale is learned."""
 
     def check(self, argument: str) -> None:
-        """Refuse parameters that are none.
+        """Refuse parameters of the likelihood that are not valid.
 
         Parameters
         ----------
@@ -123,15 +123,16 @@ class Likelihood(BaseEstimator, ABC):
         Raises
         ------
         TypeError, ValueError
+            Naming the parameter.
         """
 
     def checked_target(self, y: Array, seen: NDArray[np.bool_] | slice) -> Array:
-        """Return targets, (n,), of rows that do not count any that this likelihood has a density of.
+        """Return the targets, (n,), those of rows that do not count replaced by any that have a density.
 
         Raises
         ------
         ValueError
-            Naming y, the rows that count and have none, and what to do.
+            Where a row that counts has a target without a density; it names y, the rows, and what to do.
         """
         return y
 
@@ -141,7 +142,7 @@ class Likelihood(BaseEstimator, ABC):
         return self.per is not None
 
     def log_unit(self, data: Observations) -> Array:
-        """Return what makes of a log density that of what was given, per unit of it: a share, or the count itself."""
+        """Return the log density of the target, per its unit, less the log probability of its count, (n,) or (1,)."""
         return np.log(data.trials) if self.per == "trials" else np.zeros(1)
 
     @abstractmethod
@@ -179,9 +180,9 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     def given(self, values: Mapping[str, Array], data: Observations) -> Callable[[Array], Array]:
-        """Return `log_density` as a function of the linear predictor: for many of one shape, that of the values' too.
+        """Return `log_density` as a function of the linear predictor alone.
 
-        What does not depend on it may be found once.
+        What does not depend on the predictor is then computed once, for many calls with arrays of one shape.
         """
         return lambda eta: self.log_density(eta, values, data)
 
@@ -189,14 +190,14 @@ class Likelihood(BaseEstimator, ABC):
     def draw(
         self, eta: Array, values: Mapping[str, Array], data: Observations, rng: np.random.Generator
     ) -> Array:
-        """Return a new measurement of each row, shaped as `log_density`; of shares, trials are rounded."""
+        """Return a random new measurement of each row, shaped as `log_density`; of shares, trials are rounded."""
 
     @abstractmethod
     def probability_of_less(self, eta: Array, values: Mapping[str, Array], data: Observations) -> Array:
-        """Return the probability of less than each row's target, and half of that of the target itself.
+        """Return the probability of less than each row's target, plus half of the probability of the target itself.
 
-        Arguments and shape are those of `log_density`. The second is zero but for shares, which are discrete: counts
-        that rounded shares don't give whole are rounded.
+        Arguments and shape are those of `log_density`. The second part is zero but for counts, which are discrete;
+        counts that are not whole, since shares were rounded, are rounded.
         """
 
     def log_between(
@@ -242,7 +243,10 @@ class Likelihood(BaseEstimator, ABC):
         )
 
     def tails(self, eta: Array, values: Mapping[str, Array], data: Observations) -> tuple[Array, Array]:
-        """Return the probabilities of no more than a row's target and of more; here to 1e-16 of one."""
+        """Return the probabilities of no more than a row's target and of more, with an absolute error of 1e-16 here.
+
+        Arguments and shape are those of `log_density`.
+        """
         at_most = self.probability_of_less(eta, values, data)
         if self.counted:
             at_most = at_most + 0.5 * np.exp(self.log_density(eta, values, data))
@@ -262,19 +266,19 @@ class Likelihood(BaseEstimator, ABC):
 
     @property
     def given_underlying(self) -> Likelihood | None:
-        """How counts come of what underlies them: without parameters, with `at_most`; None: there is no rule."""
+        """The likelihood of counts given their underlying share or rate, which has `at_most`; None: there is none."""
         return None
 
     def at_most(self, eta: Array, counts: Array, trials: Array) -> Array:
-        """Return the probability of no more counts, above -1 and below the trials, also between whole ones."""
+        """Return the probability of at most `counts`, (..., n), above -1 and below the trials, whole or not."""
         raise TypeError(f"{self!r} has no rule for counts.")
 
     def exceeding(self, counts: Array, trials: Array, narrow: Array) -> tuple[Array, Array] | None:
-        """Return points and weights, (n, T), for the linear predictor beyond which a count has come to exceed these.
+        """Return points and weights, (n, T) each, of a rule along the linear predictor; None: there is none.
 
-        Its distribution function is the probability of more than so many of the trials or, by exposure, events, given
-        the linear predictor. Functions of that are as smooth as normal distributions of the standard deviations
-        `narrow`. None: there is no rule.
+        The probability of more than `counts` (of the trials or, by exposure, of events) rises with the linear
+        predictor: it is a distribution function of it, of which the rule takes means. Integrands are as smooth as
+        normal distributions with the standard deviations `narrow`.
         """
         return None
 
@@ -288,24 +292,25 @@ class Likelihood(BaseEstimator, ABC):
     def normal_parts(
         self, values: Mapping[str, Array], outlying: Array, explained: Array
     ) -> Iterator[tuple[Array, Array]]:
-        """Yield log weights and variances of the normal distributions that noise of scale one is a mixture of.
+        """Yield log weights and variances, (G, 1) each, of the normal distributions that noise of scale one mixes.
 
-        Where it is none, nothing: what has errors of features is then integrated over the linear predictor.
+        Noise that is no such mixture yields nothing: rows whose features have errors are then integrated over the
+        linear predictor, (33a).
 
         Parameters
         ----------
         values : mapping of str to ndarray
             The auxiliary parameters, (G, 1).
         outlying, explained : ndarray of shape (G, 1)
-            Largest squared distance from the line of a target, in its squared scale, and in that and the variance
-            which the features' errors leave.
+            Largest squared distance of a target from the line, in units of its squared scale; and in units of that
+            plus the variance that the features' errors cause.
         """
         yield from ()
 
     def drawn_parts(
         self, values: Mapping[str, Array], shape: tuple[int, int], rng: np.random.Generator
     ) -> Array:
-        """Return variances of the normal distributions that rows' noise of scale one is drawn from, (G, n)."""
+        """Return variances, (G, n), of the normal distributions that rows' noise of scale one is drawn from."""
         none = np.zeros((shape[0], 1))
         chosen, below, found = rng.random(shape), np.zeros(shape), np.ones(shape)
         for log_weight, variance in self.normal_parts(values, none, none):
@@ -316,7 +321,7 @@ class Likelihood(BaseEstimator, ABC):
     def normal_parts_graph(
         self, values: Mapping[str, Any], outlying: Any, explained: Any, count: int
     ) -> tuple[Any, Any] | None:
-        """Return `normal_parts` in PyTensor, (k, n) or (k, 1) for so many k at most; None: none.
+        """Return `normal_parts` in PyTensor, (k, n) or (k, 1) with k at most `count`; None: it is no mixture.
 
         Parameters
         ----------
@@ -334,6 +339,7 @@ class Likelihood(BaseEstimator, ABC):
         Parameters
         ----------
         eta : ndarray of shape (n,)
+            The linear predictor.
         coordinates : ndarray of shape (A,)
             Of the auxiliary parameters, in the order of `auxiliary`.
         data : Observations
@@ -341,12 +347,12 @@ class Likelihood(BaseEstimator, ABC):
 
     @property
     def population(self) -> Likelihood:
-        """That of a population of which rows were selected by their targets; here of the rows."""
+        """The likelihood of a population whose rows were selected by their targets; here that of the rows."""
         return self
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """What compiled models of one likelihood have in common."""
+        """What two models have to share, as a hashable key, for one compilation to serve both."""
         return type(self), *self.constants
 
     @property
@@ -370,18 +376,18 @@ class Likelihood(BaseEstimator, ABC):
         """
 
     def precision(self, values: Mapping[str, Any], dims: str) -> Any:
-        """Return the precision that each row's noise is normal of, in units of its scale's, a variable of PyMC's.
+        """Return the precision of each row's noise, a variable of PyMC's given which it is normal; 1 at its scale.
 
-        Of noise that is a mixture of normal distributions, as `normal_parts` has it.
+        It is for noise that is a mixture of normal distributions, as `normal_parts` has it.
         """
         return 1.0
 
     def outcome(self, data: Observations) -> Any:
-        """Return what `distribution` is of: the target, of counted ones whole counts, as PyMC has them."""
+        """Return the values, (n,), that `distribution` is of: the target, or whole counts, as PyMC has them."""
         return np.rint(data.y * np.asarray(data.trials)).astype(np.int64) if self.counted else data.y
 
     def graph(self, eta: Any, values: Mapping[str, Any], data: Observations) -> Any:
-        """Return each row's log density but for what depends on the data alone, shaped as eta, in PyTensor.
+        """Return each row's log density in PyTensor, shaped as eta, up to terms that depend on the data alone.
 
         Parameters
         ----------
@@ -432,7 +438,7 @@ class Likelihood(BaseEstimator, ABC):
 
     @abstractmethod
     def information(self, values: Mapping[str, Any], data: Observations, share: Any) -> Any:
-        """Return each row's Fisher information of the line, (n,), where the line is constant.
+        """Return each row's Fisher information of the linear predictor, (n,), where that is constant.
 
         Parameters
         ----------

@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 class Link(ABC):
     """What turns the mean of a target into the linear predictor; none has parameters.
 
+    Methods take arrays of any shape and return arrays of that shape.
+
     Examples
     --------
     >>> from bayes_sklearn.likelihoods import IDENTITY, LOG, LOGIT
@@ -54,7 +56,7 @@ class Link(ABC):
 
     @abstractmethod
     def of(self, mean: Array) -> Array:
-        """Return the linear predictor of a mean, infinite at the ends.
+        """Return the linear predictor of a mean; it is infinite at `lower` and `upper`.
 
         Examples
         --------
@@ -66,7 +68,7 @@ class Link(ABC):
 
     @abstractmethod
     def slope(self, mean: Array) -> Array:
-        """Return the derivative of the mean in the linear predictor, where the mean is this.
+        """Return the derivative of the mean by the linear predictor, at a given mean.
 
         Examples
         --------
@@ -77,7 +79,7 @@ class Link(ABC):
         """
 
     def log_slope(self, eta: Array) -> Array:
-        """Return the log of the derivative of the mean in the linear predictor.
+        """Return the log of the derivative of the mean by the linear predictor, at a given linear predictor.
 
         Examples
         --------
@@ -90,7 +92,7 @@ class Link(ABC):
             return np.asarray(np.log(self.slope(self.mean(eta))))
 
     def pooled(self, total: Array, weight: Array) -> Array:
-        """Return means of totals by weights, half a count away from every end that they have.
+        """Return means of totals by weights, kept half a count away from `lower` and `upper`.
 
         Examples
         --------

@@ -14,7 +14,7 @@ __all__ = ["ADDITIVE", "AUTO", "COMMON", "KNOWN", "NOISES", "SCALED", "Noise"]
 
 @dataclass(frozen=True)
 class Noise:
-    """A kind of noise, (1): its variance is ``multiple**2 * error**2 + scatter**2``.
+    """A kind of noise, (1), in the unit of y: its variance is ``multiple**2 * error**2 + scatter**2``.
 
     Examples
     --------

@@ -49,7 +49,7 @@ class _OfRates(Likelihood):
 
 
 class PoissonLikelihood(_OfRates):
-    """Events over an exposure, which come independently: the log of their rate follows the line.
+    """Events over an exposure, which come independently, (33b): the log of their rate follows the line.
 
     The number of events k has mean and variance mu = exposure * exp(line). Under an exposure of one the line is that
     of the log of the expected count.
@@ -165,7 +165,7 @@ class PoissonLikelihood(_OfRates):
 
 
 class NegativeBinomialLikelihood(_OfRates):
-    """Events over an exposure, whose rate itself varies from row to row: by a gamma distribution about the line's.
+    """Events over an exposure, whose rate varies from row to row, by a gamma distribution about the line's, (33b).
 
     The number of events k has mean mu = exposure * exp(line) and variance mu + phi * mu**2. The dispersion phi is the
     squared coefficient of variation of the rates that underlie; 0 is Poisson's distribution, and PyMC's ``alpha`` is

@@ -33,10 +33,19 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
 def resolve_likelihood(likelihood: object) -> Likelihood:
     """Return the likelihood that the estimator's argument of this name asks for, checked.
 
+    Parameters
+    ----------
+    likelihood : str or Likelihood
+        A name, such as "student_t", or an object with parameters of its own.
+
+    Returns
+    -------
+    Likelihood
+
     Raises
     ------
     ValueError, TypeError
-        Naming the argument.
+        For another name, what is no Likelihood, or bad parameters; naming the argument.
 
     Examples
     --------

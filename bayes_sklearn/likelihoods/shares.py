@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 
 
 def counts(data: Observations) -> tuple[Array, Array]:
-    """Return successes and failures of shares (of rates, counts alone), whole but for what is not rounding.
+    """Return successes and failures of shares, (n,) each (of rates, counts alone), rounded where nearly whole.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class _OfShares(Likelihood):
 
 
 class BinomialLikelihood(_OfShares):
-    """Counts among trials, each a success with the same probability: the share's log odds follow the line.
+    """Counts among trials, each a success with the same probability, (31): the share's log odds follow the line.
 
     The target is the share, k / n. Shares that are rounded, so that k is not whole, are taken as they are, with gamma
     functions for factorials.
@@ -212,7 +212,7 @@ class BinomialLikelihood(_OfShares):
 
 
 class BetaBinomialLikelihood(_OfShares):
-    """Counts among trials whose share itself varies from row to row: a beta distribution about the line's share.
+    """Counts among trials whose share varies from row to row, by a beta distribution about the line's share, (31).
 
     With mean share mu and dispersion rho, the intraclass correlation of two trials of a row, the beta distribution
     has alpha = mu (1 - rho) / rho and beta = (1 - mu) (1 - rho) / rho. Rows of one trial say nothing of rho.

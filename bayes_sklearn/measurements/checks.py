@@ -53,7 +53,7 @@ def as_floats(value: object) -> Array:
 def check_vector(
     value: object, n: int, name: str, *, positive: bool = False, scalar: bool = True, signed: bool = False
 ) -> Array:
-    """Return an argument that has one number a row (or one for all) as a float array.
+    """Return an argument that has one number per row (or one for all) as a float array.
 
     Parameters
     ----------
@@ -87,13 +87,15 @@ def check_vector(
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (n,) and not (scalar and array.ndim == 0):
-        raise ValueError(f"{name} has shape {array.shape}, but X has {n} rows: give one number a row.")
+        raise ValueError(f"{name} has shape {array.shape}, but X has {n} rows: give one number per row.")
     if not array.size:
         return array
     smallest, largest = float(array.min()), float(array.max())
     if not (np.isfinite(smallest) and np.isfinite(largest)):
         row = "" if array.ndim == 0 else f", first in row {int(np.argmin(np.isfinite(array)))}"
-        raise ValueError(f"{name} contains NaN or infinity{row}. Drop these rows or fill in their values.")
+        of_limit = " A limit (y_censored) has the error of a reading there; 0 where it limits the true value."
+        remedy = f"Drop these rows or fill in their values.{of_limit * name.startswith('y_err')}"
+        raise ValueError(f"{name} contains NaN or infinity{row}. {remedy}")
     if (not signed and smallest < 0.0) or (positive and smallest == 0.0):
         wanted = "positive" if positive else "zero or positive"
         row = "" if array.ndim == 0 else f" in row {int(array.argmin())}"
@@ -175,7 +177,9 @@ def _where_in_table(estimator: Any, X: Any, said: str) -> str:
             what = "".join(f" ({s})" for s in lacking if settings[s] in own)
             reason = first_offender(column)
             if reason:
-                return f" The column {label}{what}: {reason}. Turn it into numbers, or drop it."
+                labels = " (labels of groups: group_column)" if hasattr(estimator, "group_column") else ""
+                said = f" The column {label}{what}: {reason}. Turn it into numbers{labels}, or drop it."
+                return said.replace(" The", ": the", 1) if reason.startswith("got ") else said
             values = np.asarray(column, dtype=np.float64)
             broken = np.isinf(values) if nan_allowed else ~np.isfinite(values)
             if broken.any() and first:
@@ -237,8 +241,9 @@ def _where_in_target(y: object) -> str:
     """Say which row of a target is the first that has none."""
     try:
         broken = np.flatnonzero(~np.isfinite(np.asarray(y, dtype=np.float64).ravel()))
-    except Exception:  # no numbers: what was said has to do
-        return ""
+    except Exception:  # no numbers
+        reason = first_offender(y)
+        return f": {reason}. Turn it into numbers." if reason.startswith("got ") else ""
     return f" The first is in row {broken[0]}." if len(broken) else ""
 
 
@@ -261,7 +266,8 @@ def check_unmasked(values: object) -> None:
 def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: str = "") -> Iterator[None]:
     """Make errors of the body name the argument, and say what to do where scikit-learn's don't.
 
-    `where` is told what was said, and says where the offender is; `remedy` says what else may be done about NaN.
+    `where` takes what was said, and says where the offender is, after a colon where that is all there is to say;
+    `remedy` says what else may be done about NaN.
     """
     try:
         # scikit-learn looks for infinities by a sum.
@@ -278,8 +284,12 @@ def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: 
             said = said.partition("\n")[0]
         if "feature names should match" in said:
             said = f"{argument} must have the columns that it had in fit: {said}"
-        if not re.search(rf"\b{argument}\b", said):
-            wanted = "a table of real numbers, a row a sample" if argument == "X" else "one real number a row"
+        wanted = (
+            "a table of real numbers, one row per sample" if argument == "X" else "one real number per row"
+        )
+        if place.startswith(":"):
+            said = f"{argument} must be {wanted}"
+        elif not re.search(rf"\b{argument}\b", said):
             said = f"{argument} can't be taken as {wanted}{'.' if 'promoted' in said else f': {said}'}"
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(shortened(said, LONGEST - len(place) - len(more)) + place + more) from error

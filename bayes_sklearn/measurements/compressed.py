@@ -356,7 +356,7 @@ def _descending(rows: Rows, standard_error: Array | float, scatter: float) -> ND
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Rows gathered by their standard error, each group compressed: one factorisation a group, not a row.
+    """Rows gathered by their standard error, each group compressed: one factorisation per group, not per row.
 
     For noise "additive" every value of the scatter weights the rows anew; rows with the same error keep the
     same weight, so their triangle stands for them.

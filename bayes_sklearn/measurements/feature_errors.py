@@ -270,10 +270,10 @@ def _standard_errors(
     elif array.shape == (n,) and p == 1:
         array = array[:, None]
     if array.shape not in ((p,), (n, p)):
-        only = ", or one a row" if p == 1 else ""
+        only = ", or one per row" if p == 1 else ""
         raise ValueError(
-            f"X_err has shape {array.shape}; there are {n} rows and {p} features: give one number, one a"
-            f" feature ({p},), or one a cell ({n}, {p}){only}."
+            f"X_err has shape {array.shape}; there are {n} rows and {p} features: give one number, one per"
+            f" feature ({p},), or one per cell ({n}, {p}){only}."
         )
     if missing is not None and array.ndim == 2:
         array = np.where(missing, 0.0, array)
@@ -318,7 +318,7 @@ def _covariances(
     if array.shape not in ((p, p), (n, p, p)):
         raise ValueError(
             f"X_cov has shape {array.shape}; there are {n} rows and {p} features: give one covariance for all rows"
-            f" ({p}, {p}), or one a row ({n}, {p}, {p}). Standard errors go into X_err."
+            f" ({p}, {p}), or one per row ({n}, {p}, {p}). Standard errors go into X_err."
         )
     if missing is not None and array.ndim == 3:
         array = np.where(missing[:, :, None] | missing[:, None, :], 0.0, array)

@@ -182,7 +182,7 @@ def resolve_reading_limits(
     side = side[:, None] if side.shape == (n,) and p == 1 else side
     if side.shape != (n, p):
         raise ValueError(
-            f"X_censored has shape {side.shape}; there are {n} rows and {p} features: give one number a cell,"
+            f"X_censored has shape {side.shape}; there are {n} rows and {p} features: give one number per cell,"
             f" ({n}, {p})."
         )
     for broken, message in (

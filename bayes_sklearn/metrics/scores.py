@@ -410,7 +410,7 @@ def _columns(**arguments: ArrayLike) -> list[Array]:
     (first, reference), *others = columns.items()
     for name, column in others:
         if column.size != reference.size:
-            raise ValueError(f"{name} has {column.size} values and {first} {reference.size}; pass one a row.")
+            raise ValueError(f"{name} has {column.size} values, {first} {reference.size}; pass one per row.")
     return list(columns.values())
 
 
@@ -418,7 +418,7 @@ def row_weights(sample_weight: ArrayLike | None, n: int, measured: NDArray[np.bo
     """Weights of the rows, 0 where nothing was measured."""
     weights = np.ones(n) if sample_weight is None else column_of("sample_weight", sample_weight)
     if weights.size != n:
-        raise ValueError(f"sample_weight has {weights.size} values for {n} rows; pass one a row.")
+        raise ValueError(f"sample_weight has {weights.size} values for {n} rows; pass one per row.")
     if measured is not None:
         weights = weights * measured
     if (weights < 0).any() or not weights.any():

@@ -1,6 +1,6 @@
 """The predictive distribution: every prediction derives from it.
 
-One mixture a row, evaluated in blocks of rows, so that nothing of size rows x nodes exists. What family of mixtures
+One mixture per row, evaluated in blocks of rows, so that nothing of size rows x nodes exists. What family of mixtures
 it is (normal here) is known to the object that `_mixture` returns alone.
 Equations (n) are those of ``docs/maths.md``.
 """
@@ -30,7 +30,11 @@ Array = NDArray[np.float64]
 class PredictiveDistribution(ABC):
     """Distribution of the target at n rows, in the style of scipy's frozen distributions.
 
-    Arguments called `y` and `q` are broadcast against the n rows: a number, (n,), or (k, n).
+    Arguments called `y` and `q` are broadcast against the n rows: a number, (n,), or (k, n); the answer has the shape
+    that comes of it. What is no number raises a TypeError, another shape a ValueError.
+
+    Means, standard deviations, quantiles, limits and draws are in the unit of y, variances in its square, densities
+    per unit of y.
 
     Examples
     --------
@@ -65,7 +69,7 @@ class PredictiveDistribution(ABC):
 
     @abstractmethod
     def mean(self) -> Array:
-        """Return the means, (n,).
+        """Return the means, (n,), in the unit of y.
 
         Examples
         --------
@@ -77,7 +81,7 @@ class PredictiveDistribution(ABC):
 
     @abstractmethod
     def var(self) -> Array:
-        """Return the variances, (n,).
+        """Return the variances, (n,), in the squared unit of y.
 
         Examples
         --------
@@ -89,7 +93,7 @@ class PredictiveDistribution(ABC):
 
     @abstractmethod
     def covariance(self) -> Array:
-        """Return the covariance of the rows with each other, (n, n).
+        """Return the covariance of the rows with each other, (n, n), in the squared unit of y.
 
         Examples
         --------
@@ -101,7 +105,7 @@ class PredictiveDistribution(ABC):
 
     @abstractmethod
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
-        """Return random draws, (n, n_samples).
+        """Return random draws, (n, n_samples), in the unit of y.
 
         Examples
         --------
@@ -122,11 +126,11 @@ class PredictiveDistribution(ABC):
 
     @property
     def variance_parts(self) -> dict[str, Array]:
-        """What the variances are made of: name to (n,) variances that add up to `var()`."""
+        """What the variances are made of: names to (n,) parts of `var()`, in the squared unit of y."""
         return {"total": self.var()}
 
     def std(self) -> Array:
-        """Return the standard deviations, (n,).
+        """Return the standard deviations, (n,), in the unit of y.
 
         Examples
         --------
@@ -138,7 +142,7 @@ class PredictiveDistribution(ABC):
         return np.sqrt(self.var())
 
     def mean_and_std(self) -> tuple[Array, Array]:
-        """Return `mean()` and `std()`, in one pass over the rows where there is one.
+        """Return `mean()` and `std()`, (n,) each, in one pass over the rows where there is one.
 
         Examples
         --------
@@ -150,7 +154,7 @@ class PredictiveDistribution(ABC):
         return self.mean(), self.std()
 
     def logpdf(self, y: ArrayLike) -> Array:
-        """Return the log density at y.
+        """Return the log density at y, (n,) or (k, n): in nats, of a density per unit of y.
 
         Examples
         --------
@@ -162,7 +166,7 @@ class PredictiveDistribution(ABC):
         return self._by_row(lambda mixture, value: mixture.log_density(value), y)
 
     def pdf(self, y: ArrayLike) -> Array:
-        """Return the density at y.
+        """Return the density at y, (n,) or (k, n), per unit of y.
 
         Examples
         --------
@@ -174,7 +178,7 @@ class PredictiveDistribution(ABC):
         return np.exp(self.logpdf(y))
 
     def cdf(self, y: ArrayLike) -> Array:
-        """Return the probability of a target at or below y.
+        """Return the probability of a target at or below y, (n,) or (k, n).
 
         Examples
         --------
@@ -186,7 +190,7 @@ class PredictiveDistribution(ABC):
         return self._by_row(lambda mixture, value: mixture.cdf(value), y)
 
     def pit(self, y: ArrayLike) -> Array:
-        """Return the probability integral transform at y: of a continuous distribution, its `cdf`.
+        """Return the probability integral transform at y, (n,) or (k, n): of a continuous distribution, its `cdf`.
 
         Examples
         --------
@@ -210,7 +214,7 @@ class PredictiveDistribution(ABC):
         return self
 
     def ppf(self, q: ArrayLike) -> Array:
-        """Return the quantiles of probability q.
+        """Return the quantiles of probability q, (n,) or (k, n), in the unit of y.
 
         Raises
         ------
@@ -230,7 +234,7 @@ class PredictiveDistribution(ABC):
         )
 
     def interval(self, coverage: float = 0.95) -> tuple[Array, Array]:
-        """Return the lower and upper limits of equal-tailed intervals, (n,) each.
+        """Return the lower and upper limits of equal-tailed intervals, (n,) each, in the unit of y.
 
         Raises
         ------
@@ -249,7 +253,9 @@ class PredictiveDistribution(ABC):
         return lower, upper
 
     def crps(self, y: ArrayLike) -> Array:
-        """Return the continuous ranked probability score of each row at y (lower is better, in y's unit).
+        """Return the continuous ranked probability score of each row at y, (n,) or (k, n); lower is better.
+
+        It is in the unit of y; `metrics.crps` has its definition and source.
 
         Examples
         --------
@@ -269,6 +275,16 @@ class PredictiveDistribution(ABC):
             Of the equal-tailed interval.
         variance_parts : bool, default=False
             Whether to add a column ``var_*`` for each of `variance_parts`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Of n rows; columns ``y_pred`` (the mean), ``std``, and the limits, in the unit of y.
+
+        Raises
+        ------
+        ValueError
+            Where the coverage is not between 0 and 1.
 
         Examples
         --------

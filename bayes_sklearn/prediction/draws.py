@@ -50,7 +50,7 @@ class Draws(NamedTuple):
         return {**self.auxiliary, **(true.outliers if isinstance(true, TrueMixture) else {})}
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return one value a draw, (G, ...), as (chain, draw, ...)."""
+        """Return one value per draw, (G, ...), as (chain, draw, ...)."""
         return values.reshape(self.chains, len(values) // self.chains, *values.shape[1:])
 
 

@@ -180,7 +180,7 @@ class LinearPredictor:
         return np.asarray((away * self.weights) @ away.T + within)
 
     def shared(self, link: Link) -> Array | float:
-        """Return covariances of rows' means at the nodes, (n, n), by what these leave open: here nothing."""
+        """Return covariances of rows' means at the nodes, (n, n), by their uncertainty given the nodes: here none."""
         return 0.0
 
     def draws(
@@ -195,8 +195,8 @@ class LinearPredictor:
         blocks : iterator of slice
             Of rows.
         line : callable
-            Of a block: the linear predictor at each draw, (rows, size), and what the features' errors leave of
-            variance, of that shape or broadcasting to it.
+            Of a block: the linear predictor at each draw, (rows, size), and its variance by the features'
+            errors, of that shape or broadcasting to it.
         """
         if self.by_row is None:
             coefficients, nodes = self.posterior.draw(size, rng)
@@ -323,9 +323,9 @@ class LinearPredictive(PredictiveDistribution):
     def variance_parts(self) -> dict[str, Array]:
         """What the variances are made of: name to (n,) variances that add up to `var()`.
 
-        ``parameters``: what the rows left open of the line; ``groups``: what is left open of the effects of the row's
-        groups given the line, all of it where these are new (after NUTS that alone: what is left open of others is
-        among the parameters); ``scatter``: noise that no stated error explains (and the error floor's part);
+        ``parameters``: the uncertainty of the line; ``groups``: that of the effects of the row's groups given the
+        line, in new groups their whole variance (after NUTS only this: fitted groups are among the parameters);
+        ``scatter``: noise that no stated error explains (and the error floor's part);
         ``target_error``: the stated standard error; ``finite_count``: the binomial error of a share of a finite
         count; ``feature_error``: the errors of the new row's features. What these tell of an error that the target
         shares (``Xy_cov``) is taken off the last, and off ``target_error`` where it is more.

@@ -51,8 +51,8 @@ class ResponsePredictive(PredictiveDistribution):
     """Distribution of new measurements under a likelihood, whose functions are averaged over the posterior's nodes.
 
     Means, variances and, where the noise is wide enough, densities are sums over all nodes, (40). The rest is of
-    few points that stand for a row's nodes: nodes are grouped by their noise, and where it is wider than what the
-    posterior leaves open of the linear predictor, a Gauss quadrature stands for each group. Elsewhere these are few
+    few points that stand for a row's nodes: nodes are grouped by their noise, and where it is wider than the
+    linear predictor's uncertainty, a Gauss quadrature stands for each group. Elsewhere these are few
     Gaussians that smooth the nodes and keep their mean and variance: with noise that is a mixture of normals they are
     normal again, of many binomial trials the distribution function of the linear predictor is averaged, and of all
     else they become even points, as close as the noise is narrow.
@@ -203,7 +203,7 @@ class ResponsePredictive(PredictiveDistribution):
     def variance_parts(self) -> dict[str, Array]:
         """What the variances are made of: name to (n,) variances that add up to `var()`.
 
-        ``parameters``: what the rows left open of the mean; ``groups``: what groups leave open of it that are new;
+        ``parameters``: the uncertainty of the mean; ``groups``: that of the effects of groups, also of new ones;
         ``scatter``: noise that no stated error explains, of counts what underlying shares or rates vary about the
         mean; ``target_error``: the stated standard error; ``finite_count``: the rest of the variance of a count by
         finite trials or exposure; ``feature_error``: the errors of the new row's features.
@@ -407,7 +407,7 @@ class ResponsePredictive(PredictiveDistribution):
 
     @property
     def _width(self) -> int:
-        return 2**17 // 64  # that many rows a block: what is done row by row is then not lost in calls
+        return 2**17 // 64  # that many rows per block: what is done row by row is then not lost in calls
 
     def _mixture(self, rows: slice | NDArray[np.intp]) -> Mixture:
         lines = self.line.at(rows)

@@ -2,7 +2,7 @@
 
 Features and their errors are columns of one table, before and after, so that they go through Pipelines, splits and
 searches with their rows. ``error_columns`` says which are which, as it does of
-`BayesianErrorsInVariablesRegressor`, which stands last and is told the same::
+`BayesianErrorsInVariablesRegressor`, which comes last, with the same ``error_columns``::
 
     logs = MeasuredFunction("log", error_columns="_err").set_output(transform="pandas")
     make_pipeline(logs, BayesianErrorsInVariablesRegressor(error_columns="_err"))

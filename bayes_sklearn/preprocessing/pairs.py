@@ -30,8 +30,8 @@ class MeasuredPair(MeasuredTransformer):
     features : tuple of two str or int, default=(0, 1)
         Names or positions of columns of X.
     keep : {"first", "second"} or None, default=None
-        Which of the two is a feature still. Its error goes together with that of the ratio or difference: their
-        covariance is a column, and what follows has to be told of it, ``error_columns_``. Both can't be kept: one of
+        Which of the two is a feature still. Its error is correlated with that of the ratio or difference: their
+        covariance is a column, and the next step needs it in ``error_columns``. Both can't be kept: one of
         the three follows from the others.
     name : str, default=None
         What the ratio or difference is called; None: "a/b" or "a-b" of features a and b.

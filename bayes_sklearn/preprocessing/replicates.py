@@ -33,8 +33,8 @@ class ReplicateMean(MeasuredTransformer):
 
     The scatter of two or three readings says little of their error: taken by itself it is often far too small, and
     such rows would count for too much. By default rows learn from each other how large errors are: each row's
-    variance is drawn towards that of all, the more the fewer its readings are and the less rows differ beyond chance.
-    Where errors grow with the value take the logarithm of the readings first.
+    variance is shrunk towards that of all: the more, the fewer its readings are and the less rows differ beyond
+    chance. Where errors grow with the value take the logarithm of the readings first.
 
     Parameters
     ----------
@@ -72,17 +72,17 @@ class ReplicateMean(MeasuredTransformer):
     Notes
     -----
     Given that variances of rows are scaled inverse chi-square distributed with d0 degrees of freedom, that of a row
-    with d of its own has the mean ``(d s**2 + (d0 - 2) v) / (d + d0 - 2)``, v being the pooled one (Smyth 2004,
-    Statistical Applications in Genetics and Molecular Biology 3(1):3, has the same model). d0 is found from the rows'
-    standard deviations, whose mean falls short of v's root the more rows differ; v and d0 are those of fit, be rows
-    new or not. A NaN is a reading that was not made; a row with a single one has the pooled variance, a row without
-    any is NaN (``missing="model"``).
+    with d of its own has the mean ``(d s**2 + (d0 - 2) v) / (d + d0 - 2)``, (82), v being the pooled one, (81) (Smyth
+    2004, Statistical Applications in Genetics and Molecular Biology 3(1):3, has the same model). d0 is found from the
+    rows' standard deviations, whose mean falls short of v's root the more rows differ; v and d0 are those of fit, be
+    rows new or not. A NaN is a reading that was not made; a row with a single one has the pooled variance, a row
+    without any is NaN (``missing="model"``).
 
     Errors that are found are taken as known afterwards. Of the target the noise scale mends what they are off by, and
-    90% intervals hold 86 to 92% with 2, 3 and 5 readings a row, from 20 rows. Of a feature ``x_error_dof=error_dof_``
-    does: how little all rows together say of the errors' size is then in the slope's interval, which holds 88 to 93%
-    in 200 rows where 30% of the means' variance is error, and 81 to 88% without. Predictions of new measurements from
-    new means hold 89 to 91%. The page "I have replicates" has the figures.
+    90% intervals hold 86 to 92% with 2, 3 and 5 readings per row, from 20 rows. Of a feature
+    ``x_error_dof=error_dof_`` does: how little all rows together say of the errors' size is then in the slope's
+    interval, which holds 88 to 93% in 200 rows where 30% of the means' variance is error, and 81 to 88% without.
+    Predictions of new measurements from new means hold 89 to 91%. The page "I have replicates" has the figures.
 
     Examples
     --------

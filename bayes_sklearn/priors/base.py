@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 
 class CoefficientPrior(Prior):
-    """A prior for coefficients or the intercept: independent, with parameters of one value or one a feature.
+    """A prior for coefficients or the intercept: independent, with parameters of one value or one per feature.
 
     Examples
     --------
@@ -67,7 +67,9 @@ class CoefficientPrior(Prior):
         return clone(self).set_params(**{self._scale: scale})
 
     def in_unit(self, unit: float) -> CoefficientPrior:
-        """Return this prior where it is to follow the unit of what is explained, in multiples of the model's.
+        """Return this prior with its scale in units of the target's spread and errors, `unit` times the model's unit.
+
+        A prior that does not follow these returns itself.
 
         Examples
         --------
@@ -188,8 +190,8 @@ class ScaleMixture(CoefficientPrior):
         parameters : mapping of str to TensorVariable
             What `check` returns.
         unit : TensorVariable of shape ()
-            Standard deviation of a typical row's noise, by the square root of the number of rows; one over
-            the root of what all rows say of a constant line.
+            Standard deviation of a typical row's noise, divided by the square root of the number of rows: one over
+            the root of the Fisher information of a constant linear predictor.
 
         Examples
         --------
@@ -226,7 +228,7 @@ class ScaleMixture(CoefficientPrior):
         raise NotImplementedError
 
     def likely_coordinates(self, sizes: Array, parameters: Mapping[str, Any], unit: float) -> Array:
-        """Return a point, (n_coordinates,), under which coefficients of such sizes, (size,), are no wonder.
+        """Return a point, (n_coordinates,), at which coefficients of such sizes, (size,), are likely.
 
         By default zeros: where a walk starts.
 

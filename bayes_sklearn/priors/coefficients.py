@@ -72,7 +72,7 @@ class Normal(CoefficientPrior):
 
 
 class PoweredCorrelation(CoefficientPrior):
-    """Normal prior whose scale is learned and whose shape follows the features' correlations: the default.
+    """Normal prior whose scale is learned and whose shape follows the features' correlations, (8a): the default.
 
     In the principal directions of the standardised features, along which these vary by d_k (of mean square one), the
     coefficients are independent and Normal(0, sigma^2 d_k^(-2a)). With a = 0 this is a ridge, with a = 1 a g-prior,

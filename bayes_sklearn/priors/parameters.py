@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class Parametrized(BaseEstimator):
-    """What has parameters: their names are looked up once a class, not at every clone and fit."""
+    """What has parameters: their names are looked up once per class, not at every clone and fit."""
 
     @classmethod
     @cache
@@ -102,7 +102,7 @@ class Prior(Parametrized):
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{key} must be a number or an array of numbers, got {shown(value)}.")
         if array.ndim and (self._single or array.shape != (size,)):
-            wanted = f"there are {size} features: give one number for all, or one a feature"
+            wanted = f"there are {size} features: give one number for all, or one per feature"
             wanted = "give one number" if size == 1 else wanted
             raise ValueError(f"{key} has shape {array.shape}; {wanted}.")
         if not np.isfinite(array).all():

@@ -24,7 +24,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# A scatter of this share of the known errors is none to speak of.
+# A scatter of this share of the known errors is negligible.
 NEGLIGIBLE_SCATTER = 0.01
 
 # Beyond so many times its size a half-Cauchy density falls as a square.
@@ -164,7 +164,7 @@ class InUnit(ScalePrior):
 
 
 class ScatterPrior(ScalePrior):
-    """Prior of a scatter beside errors that are known: as likely as not there is none to speak of.
+    """Prior of a scatter beside known errors: negligible with probability 1/2.
 
     Even odds of a HalfCauchy as wide as the errors are, and of one a hundredth as wide, which no data can tell from
     no scatter: errors that are right cost little, and a scatter of any size is found.
@@ -191,7 +191,7 @@ class ScatterPrior(ScalePrior):
 
     @property
     def negligible(self) -> float:
-        """Size of a scatter that is none to speak of."""
+        """Size of a scatter that is negligible, in the unit of `beta`."""
         return NEGLIGIBLE_SCATTER * self.beta
 
     def log_density(self, scale: Array) -> Array:

@@ -13,7 +13,7 @@ __all__ = ["Mixture", "Outliers", "resolve_components", "resolve_outliers"]
 
 
 class Mixture(BaseEstimator):
-    """A mixture of normal distributions, for true features that are skewed or lie in clusters.
+    """A mixture of normal distributions, (23), for true features that are skewed or lie in clusters.
 
     Given the exact features z and a component c, the true features are Normal(mu_c + Gamma z, T_c): the components
     have means and covariances of their own, and the dependence on z is common.
@@ -63,7 +63,7 @@ def resolve_components(x_distribution: object) -> int | None:
 
 
 class Outliers(Parametrized):
-    """Errors of features some of which are larger than stated: each reading may be wild, independently of the others.
+    """Errors of features some of which are larger than stated, (24a): each reading may be wild, independently.
 
     A reading is wild with a probability that is learned, and the standard deviation of its error is then the one
     stated times a factor that is learned, too: both are common to all features with errors.
@@ -75,7 +75,7 @@ class Outliers(Parametrized):
         are just larger than stated.
     factor_prior : ScalePrior, default=None
         Of what the factor exceeds 2 by; None is ``HalfStudentT(nu=3, sigma=6)``: the factor's median is 6.6, and one
-        of a hundred is no wonder.
+        of a hundred is not excluded.
 
     Examples
     --------

@@ -125,7 +125,7 @@ class ErrorAudit:
         return float(np.sqrt(self.dispersion)), float(np.sqrt(lower)), float(np.sqrt(upper))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the dispersion of all rows and by deciles as a data frame, one line a group.
+        """Return the dispersion of all rows and by deciles as a data frame, one row per group.
 
         Examples
         --------
@@ -221,28 +221,28 @@ def audit_errors(
     chi-squared distribution (matched in mean and variance to binomial errors, where there are counts). Outside its
     central part, the errors are "too small" or "too large". Where the dispersion is above 1 and grows with the
     logarithm of the count, the verdict is "extra-binomial variation"; where it falls with that of ``y_err``, "extra
-    scatter": the rows vary by something that the errors leave out, and no factor would mend them. Counts of events
-    state the square root of their mean; "extra-Poisson variation" grows with that. Errors of rows are
+    scatter": the rows vary by something that the errors do not contain, and no factor would mend them. Counts of
+    events state the square root of their mean; "extra-Poisson variation" grows with that. Errors of rows are
     taken to be normal (Student's, under ``likelihood="student_t"``) and independent. Degrees of freedom that a fit
-    was to find are found from the residuals, with allowance for scale and tails that are hard to tell apart.
+    was to find are found from the residuals, with allowance for scale and tails that are hard to separate.
 
     *The line.* Four tests look for what no size of the errors mends, by least squares' residuals in units of the
     noise as fitted, so that neither a common factor nor the prior matters. "errors from measured values": the
     logarithm of ``y_err`` goes with the row's own noise, beyond what goes with the prediction and the features.
     "missed curve": residuals follow a bend along the prediction, or along a feature. "correlated rows": those of one
-    of the ``groups`` go together. "uneven noise": their size grows or falls along the prediction or a feature (of
+    of the ``groups`` are correlated. "uneven noise": their size grows or falls along the prediction or a feature (of
     counts, beyond what is binomial). Where no errors are stated, these alone are judged. Every row counts once,
-    whatever its frequency; a test for which the line leaves too few rows is left out.
+    whatever its frequency; a test that has too few rows beside the line's coefficients is left out.
 
     *False alarms.* Of those allowed the test of dispersion has 4 parts, that of its trend 2 and each of the line 1;
     those that rows don't allow leave theirs to the others. As the trend counts where the dispersion is above 1 alone,
     there are a little fewer. What was found first is the verdict: errors from measured values or a missed curve (the
     less likely by chance), correlated rows, extra variation, uneven noise, dispersion; the message names the others.
 
-    *Errors of features* and those of y are seen by their sum: what a row may lie off the line is the stated variance
-    of y and what the features' errors leave of the true features' part. So ``X_err`` too small is called "too small"
+    *Errors of features* and those of y are seen by their sum: the variance about the line is the stated variance
+    of y plus the one that the features' errors cause. So ``X_err`` too small is called "too small"
     (where ``y_err`` differs from row to row sometimes "extra scatter"), too large "too large", like ``y_err``; the
-    two tell apart by nothing but the pattern in ``by["feature error"]``, and can cancel. Where features' errors are a
+    two differ only by the pattern in ``by["feature error"]``, and can cancel. Where features' errors are a
     small part of that variance (an exact feature, or a small coefficient), their size can't be seen at all.
 
     *Frequencies* weigh rows. A row that counts k times has been measured once: standard errors take rows as what
@@ -390,16 +390,16 @@ def _numbered(groups: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
         numbers = pd.factorize(labels)[0].astype(np.intp)  # -1 where missing
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"groups must be a list of labels, one a row, each of them hashable: {error}"
+            f"groups must be a list of labels, one per row, each of them hashable: {error}"
         ) from None
     if len(numbers) != n:
-        raise ValueError(f"groups has {len(numbers)} labels, but X has {n} rows: give one a row.")
+        raise ValueError(f"groups has {len(numbers)} labels, but X has {n} rows: give one per row.")
     alone = numbers < 0
     numbers[alone] = len(numbers) + np.arange(np.count_nonzero(alone))
     n_groups = len(np.unique(numbers))
     if n_groups in (1, n):
         found = "all rows are of one group" if n_groups == 1 else "no two rows are of one group"
-        raise ValueError(f"groups: {found}, so that nothing tells whether rows of a group go together.")
+        raise ValueError(f"groups: {found}, so that no correlation within groups can be tested.")
     return numbers
 
 
@@ -437,7 +437,7 @@ def _pit(rows: StandardizedRows, given: ArrayLike | None) -> Array:
     values = np.nan_to_num(np.asarray(given, dtype=np.float64), nan=-1.0)
     if values.shape != y.shape or not ((values >= 0.0) & (values <= 1.0))[rows.used].all():
         raise ValueError(
-            f"pit must be {len(y)} numbers in [0, 1], one a row: give what `metrics.pit` returns."
+            f"pit must be {len(y)} numbers in [0, 1], one per row: give what `metrics.pit` returns."
         )
     return values[rows.used]
 

@@ -47,7 +47,7 @@ class SimulationBasedCalibration:
     ----------
     ranks : DataFrame of shape (n_simulations, n_parameters)
         Posterior probability of less than the true value (the rank of the true value in the posterior, as a share):
-        one row a simulation, uniform between 0 and 1 where posteriors are calibrated. Columns ``intercept``, the
+        one row per simulation, uniform between 0 and 1 where posteriors are calibrated. Columns ``intercept``, the
         coefficients, ``noise_scale`` and further parameters of the likelihood, ``prior_scale`` where it is learned
         (in the units of the priors), ``log_likelihood``; NaN where a fit failed.
     parameters : DataFrame of shape (n_simulations, n_parameters)
@@ -91,7 +91,7 @@ class SimulationBasedCalibration:
     notes: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a line a parameter: p value, mean rank, and how often central intervals held the true value.
+        """Return one row per parameter: p value, mean rank, and how often central intervals held the true value.
 
         A mean above 0.5 says that posteriors lie too low; intervals that hold the truth less often than they claim,
         that posteriors are too narrow. The columns ``coverage_50%`` and ``coverage_90%`` are shares of simulations.
@@ -163,7 +163,7 @@ def simulation_based_calibration(
     features, too) from the model with these parameters, for the rows, errors and counts given. The model is fitted to
     it, by the code that `fit` runs. If everything is right, the true values' ranks in the posteriors are uniform,
     exactly, for any number of rows [1]_ [2]_; so are those of the log likelihood at the true values, by which a
-    posterior that makes too little of the data is found out [3]_. If not, an engine or its settings (too few draws,
+    posterior that uses too little of the data is detected [3]_. If not, an engine or its settings (too few draws,
     say) are wrong for this design. It is no judgement of whether the model is right for the real data: for that see
     `audit_errors` and `loo`.
 
@@ -209,8 +209,8 @@ def simulation_based_calibration(
     targets : {"model", "binomial"}, default="model"
         What shares with counts are drawn from under the normal likelihood, see above. Of no other meaning.
     n_simulations : int, default=200
-        An exact fit takes a few milliseconds. With 200 simulations intervals that should hold 90% are told from ones
-        that hold 80%; with 1,000 from ones that hold 86%.
+        An exact fit takes a few milliseconds. With 200 simulations intervals that hold 90% are distinguished from
+        ones that hold 80%; with 1,000 from ones that hold 86%.
     random_state : int, RandomState instance or None, default=None
         The same numbers for any `n_jobs`.
     n_jobs : int, default=None
@@ -312,7 +312,7 @@ def _failures(outcomes: Sequence[Outcome]) -> Counter[str]:
 
 
 def _frame(rows: Sequence[Array | None], columns: list[str], first: int) -> pd.DataFrame:
-    """Return a row a simulation, NaN where it failed, without what is before the first column."""
+    """Return a row per simulation, NaN where it failed, without what is before the first column."""
     import pandas as pd
 
     nothing = np.full(len(columns) + first, np.nan)

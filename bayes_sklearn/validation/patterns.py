@@ -281,7 +281,7 @@ def _uneven(rows: LineRows, line: _Line, ranks: Ranks) -> dict[str, Pattern]:
 
 
 def _correlated(line: _Line, shared: Array, groups: Labels) -> dict[str, Pattern]:
-    """Return whether residuals of a group go together, (60e); nothing where the line leaves too little to tell.
+    """Return whether residuals of a group go together, (60e); nothing where there are too few groups or rows.
 
     `shared` is what groups may have in common, which is as large in each row, in units of the row's noise.
     """

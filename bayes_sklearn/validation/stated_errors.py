@@ -80,7 +80,7 @@ def judged(
         )
     if fitted.told is not None and not held_out:
         raise ValueError(
-            f"The model was fitted with {fitted.told.argument}, errors that go together, and there is no audit of"
+            f"The model was fitted with {fitted.told.argument}, correlated errors, and there is no audit of"
             " such rows: give others, whose errors are independent, with held_out=True."
         )
     if fitted.readings_shared and not held_out:
@@ -165,7 +165,7 @@ def variances_of(rows: JudgedRows) -> Variances:
 
 
 def _left_beside(rows: JudgedRows, noise: Noise, stated: Array | None) -> Array:
-    """Return what errors of features leave of variance beside normal noise, as stated or as in the fit, (n,)."""
+    """Return the variance by errors of features, (n,), beside normal noise, as stated or as in the fit."""
     model, fitted = copy(rows.model), rows.model._fitted
     noise_model = replace(fitted.noise_model, noise=noise)
     model._fitted = replace(fitted, likelihood=NormalLikelihood(), noise_model=noise_model)

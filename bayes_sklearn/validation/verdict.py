@@ -101,9 +101,7 @@ def explain(
     )
     others = "".join(f" Also seen: {name}." for name in found if name != verdict)
     if rows.line is not None and rows.line.groups is not None and CORRELATED not in patterns:
-        others += (
-            " Whether rows of a group are correlated can't be told: the line leaves too few groups or rows."
-        )
+        others += " Whether rows of a group are correlated can't be tested: there are too few groups or rows."
     if verdict in patterns:
         size = "" if rows.kind == "fitted" else f" {seen}."
         return f"{_of_pattern(verdict, patterns[verdict], rows, regressor)}{size}{others}"

@@ -49,7 +49,7 @@ class Prediction(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Point(Prediction):
-    """A number a row, and no uncertainty."""
+    """A number per row, and no uncertainty."""
 
     mean: Array
 
@@ -62,7 +62,7 @@ class Point(Prediction):
 
 @dataclass(frozen=True, eq=False)
 class Gaussian(Prediction):
-    """A mean and a standard deviation a row, taken as those of a normal distribution."""
+    """A mean and a standard deviation per row, taken as those of a normal distribution."""
 
     mean: Array
     std: Array

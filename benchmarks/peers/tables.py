@@ -14,7 +14,9 @@ from .tasks import TASKS
 __all__ = ["RECORDS", "write_tables"]
 
 RECORDS = "records.csv"
-_FIT = ("first fit, s", "later fits, s", "memory, MB", "effective draws a second")
+NONE = "\N{EN DASH}"
+"""A cell without a figure: a hyphen alone would be read as a bullet."""
+_FIT = ("first fit, s", "later fits, s", "memory, MB", "effective draws per second")
 
 
 def write_tables(records: Sequence[Record], folder: Path) -> None:
@@ -51,7 +53,7 @@ def _slopes(records: Iterable[Record], path: Path) -> None:
         task = TASKS[record.task]
         if task.repeats == 1 or record.status.startswith("cannot"):
             continue
-        bias = "-" if record.bias is None else f"{record.bias:+.3f}"
+        bias = NONE if record.bias is None else f"{record.bias:+.3f}"
         if record.bias_error is not None:
             bias += f" ± {record.bias_error:.3f}"
         rows.append(
@@ -60,7 +62,7 @@ def _slopes(records: Iterable[Record], path: Path) -> None:
                 record.peer,
                 *_cost(record)[:3],
                 bias,
-                str(record.data_sets or "-"),
+                str(record.data_sets or NONE),
                 _percent(record.slope_coverage),
                 *map(_number, (record.rmse, record.crps)),
                 _percent(record.coverage),
@@ -84,10 +86,10 @@ def _times(records: Iterable[Record], path: Path) -> None:
 
 def _both_times(record: Record | None) -> str:
     if record is None or record.status.startswith("cannot"):
-        return "-"
+        return NONE
     if not record.measured:
         return record.status
-    return " / ".join("-" if value is None else as_number(value) for value in (record.cold, record.warm))
+    return " / ".join(NONE if value is None else as_number(value) for value in (record.cold, record.warm))
 
 
 def _cannot(path: Path) -> None:
@@ -107,11 +109,11 @@ def _cost(record: Record) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else as_number(value)
+    return NONE if value is None else as_number(value)
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100.0 * value:.0f}%"
+    return NONE if value is None else f"{100.0 * value:.0f}%"
 
 
 def _remark(record: Record) -> str:
@@ -121,5 +123,5 @@ def _remark(record: Record) -> str:
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])

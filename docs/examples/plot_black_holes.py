@@ -60,18 +60,18 @@ galaxies.head(3)
 # %%
 # The transformer takes logarithms of dispersions and carries their errors along; masses are logarithms already. The
 # scatter of black holes about the line is asked for by ``noise="additive"``: errors are right, and galaxies differ
-# besides.
+# besides. A limit here is one of the true mass, so that its ``y_err`` is 0.
 
 X = galaxies[["dispersion", "dispersion_err"]]
 logs = MeasuredFunction("log10", error_columns="_err").set_output(transform="pandas")
 law = make_pipeline(
     logs, BayesianErrorsInVariablesRegressor(error_columns="_err", noise="additive", random_state=0)
 )
-told = {
+fit_params = {
     "bayesianerrorsinvariablesregressor__y_err": galaxies["mass_err"],
     "bayesianerrorsinvariablesregressor__y_censored": -galaxies["limit"].astype(int),
 }
-law.fit(X, galaxies["mass"], **told)
+law.fit(X, galaxies["mass"], **fit_params)
 law[-1].summary().round(2)
 
 # %%

@@ -36,7 +36,8 @@ model.fit(X, force, y_err=y_err)
 
 # %%
 # Coefficients per standard deviation of their feature can be compared, with each other and with their prior. Beside
-# them are the numbers of ``summary()``, per unit of the feature. A posterior as wide as its prior taught nothing.
+# them are the numbers of ``summary()``, per unit of the feature. Where a posterior is as wide
+# as its prior, the data say nothing of that coefficient.
 
 CoefficientDisplay.from_estimator(model)
 

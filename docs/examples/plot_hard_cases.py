@@ -39,7 +39,7 @@ vague = BayesianErrorsInVariablesRegressor(coef_prior=Normal(sigma=5.0)).fit(X, 
 CoefficientDisplay.from_estimator(vague)
 
 # %%
-# Of twenty parameters' ranks only those that leave the band are named. Here two of them have been spoiled.
+# Of twenty parameters' ranks only those that leave the band are named. Two of them are distorted here, on purpose.
 
 ranks = rng.random((200, 20))
 ranks[:, [2, 7]] **= 1.6

@@ -3,8 +3,8 @@ Can the error bars be trusted?
 ==============================
 
 Two questions. Are the errors that were stated right? And do predicted intervals hold? Here are phones whose messages
-come in conversations, so that those of one phone agree more than chance has it. Their counts promise more than they
-keep.
+come in conversations, so that those of one phone are correlated. A count of messages is then worth fewer
+independent ones.
 """
 
 import matplotlib.pyplot as plt
@@ -26,7 +26,7 @@ audit = audit_errors(model, phones.data, phones.target, phones.counts)
 print(audit)
 
 # %%
-# A picture of it: with many messages a binomial error is tiny, and what it leaves out shows.
+# A picture of it: with many messages a binomial error is tiny, and the other variation shows.
 
 AuditDisplay.from_estimator(model, phones.data, phones.target, phones.counts)
 

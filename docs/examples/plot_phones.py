@@ -47,8 +47,8 @@ model.summary().round(3)
 
 # %%
 # Each coefficient has a credible interval. ``Ridge`` with the counts as weights has an estimate alone. The features
-# are on different scales, so coefficients are shown per standard deviation of their feature. Betweenness does nothing
-# by itself, but goes with degree: its interval holds 0, as it should.
+# are on different scales, so coefficients are shown per standard deviation of their feature. Betweenness has no
+# effect of its own, but is correlated with degree: its interval holds 0, as it should.
 
 ridge = Ridge().fit(phones.data, phones.target, sample_weight=phones.counts)
 spread = phones.data.std().to_numpy()
@@ -81,8 +81,8 @@ pd.DataFrame(
 ).head().round(3)
 
 # %%
-# In means ``Ridge`` is as good, here a little better: counts as weights are what least squares needs. (Of many such
-# tables there are figures in :doc:`the gauntlet </calibration>`.) But intervals have to know the counts of the new
+# In means ``Ridge`` is as good, here a little better: counts as weights are what least squares needs. (Many such
+# tables are in :doc:`the calibration tables </calibration>`.) But intervals have to know the counts of the new
 # phones, too. Without them the best one can do is one width for all, such as the spread of the
 # training residuals: too narrow for phones with few messages, far too wide for those with many.
 

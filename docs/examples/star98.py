@@ -37,7 +37,7 @@ print(model.summary(coverage=0.9).round(5).to_string())
 CoefficientDisplay.from_estimator(model, coverage=0.9)
 
 # %%
-# Two pupils of one district agree more than chance has it:
+# Pupils of one district are correlated:
 
 print(f"intraclass correlation {model.overdispersion_:.3f}")
 

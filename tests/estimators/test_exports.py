@@ -53,7 +53,7 @@ def groups(exported: Any) -> set[str]:
 
 
 def values(exported: Any, group: str, name: str) -> Array:
-    """One value a draw, (chain * draw, ...)."""
+    """One value per draw, (chain * draw, ...)."""
     array = np.asarray(exported[group][name])
     return array.reshape(-1, *array.shape[2:])
 

@@ -63,7 +63,7 @@ class Case:
     X: Array
     y: Array
     given: dict[str, Array] = field(default_factory=dict)
-    """What is given to fit besides, a value a row."""
+    """What is given to fit besides, a value per row."""
 
     @property
     def model(self) -> Regressor:

@@ -77,7 +77,7 @@ def test_readings_that_no_rows_share_are_those_of_rows() -> None:
 
 
 def plain_model(X: Array, y: Array, y_err: Array, error: float, city: Array, centred: bool = True) -> Any:
-    """The model as anyone would write it: a true value a city, that every row of it has."""
+    """The model as anyone would write it: a true value per city, that every row of it has."""
     import pymc as pm
 
     first = np.unique(city, return_index=True)[1]

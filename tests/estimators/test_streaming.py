@@ -52,14 +52,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "no intercept": ({"fit_intercept": False, "noise": "additive"}, {"y_err": KINDS}),
 }
 SPLITS = {
-    "one row a batch": np.arange(1, N),
+    "one row per batch": np.arange(1, N),
     "two": np.array([31]),
     "uneven": np.array([1, 3, 4, 30, 58]),
 }
 
 
 def batches(rows: np.ndarray, ends: np.ndarray, *tables: Any, **by_row: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of each batch, and the arguments that have one value a row."""
+    """Yield the rows of each batch, and the arguments that have one value per row."""
     for part in np.split(rows, ends):
         of_batch = {
             name: value[part] if np.ndim(value) == 1 and len(value) == N else value
@@ -93,7 +93,7 @@ def test_an_offset_costs_no_digits(case: str) -> None:
     X = np.round(X * 2.0**20) / 2.0**20
     far, parameters, by_row = X + np.array([1e9, 0.0, -1e9]), *CASES[case]
     whole = Regressor(**parameters).fit(far, y, **by_row)
-    assert_same(streamed(Regressor(**parameters), SPLITS["one row a batch"], far, y, **by_row), whole, far)
+    assert_same(streamed(Regressor(**parameters), SPLITS["one row per batch"], far, y, **by_row), whole, far)
     near = streamed(Regressor(**parameters), SPLITS["uneven"], X, y, **by_row)
     assert_allclose(near.coef_, whole.coef_, rtol=1e-9)
     assert_allclose(near.coef_std_, whole.coef_std_, rtol=1e-9)
@@ -214,7 +214,7 @@ def test_nuts_streams() -> None:
 @pytest.mark.parametrize("prior", [Laplace(), StudentT(nu=4), Laplace(b=HalfNormal())], ids=str)
 @pytest.mark.parametrize("noise", ["scaled", "additive", "known"])
 def test_importance_sampling_streams(noise: str, prior: CoefficientPrior) -> None:
-    """Its nodes are the same, to rounding."""
+    """Its nodes are the same, up to floating-point rounding."""
     X, y, _ = measured(N)
     model = Regressor(coef_prior=prior, noise=noise, random_state=0)
     whole = clone(model).fit(X, y, y_err=KINDS)

@@ -29,7 +29,7 @@ mp.dps = 100
 # The interval ends where the density has fallen by so many nats, and the sums have to agree to this.
 _DEPTH, _AGREE = 50, mpf(10) ** -18
 _LN_2PI = mp.log(2 * mp.pi)
-# A column is constant to rounding where its deviation is below so many units of its mean: as documented.
+# A column is constant, up to floating-point rounding, where its deviation is below so many units of its mean.
 _CONSTANT = 10 * mpf(2) ** -52
 
 

@@ -51,13 +51,13 @@ DIAGONAL = np.diag(ONE**2)
 CELLS = np.tile(ONE, (N, 1))
 FORMS: dict[str, dict[str, Any]] = {
     "a list": {"X_err": ONE.tolist()},
-    "one a cell": {"X_err": CELLS},
+    "one per cell": {"X_err": CELLS},
     "a frame": {"X_err": pd.DataFrame(CELLS, columns=NAMES)},
     "a frame in another order": {"X_err": pd.DataFrame(CELLS, columns=NAMES)[NAMES[::-1]]},
     "a polars frame in another order": {"X_err": pl.DataFrame(CELLS, schema=NAMES).select(NAMES[::-1])},
     "a series in another order": {"X_err": pd.Series(ONE, NAMES)[NAMES[::-1]]},
     "a covariance": {"X_cov": DIAGONAL},
-    "a covariance a row": {"X_cov": per_row(DIAGONAL)},
+    "a covariance per row": {"X_cov": per_row(DIAGONAL)},
     "a covariance in another order": {
         "X_cov": pd.DataFrame(DIAGONAL, NAMES, NAMES).loc[NAMES[::-1], NAMES[::-1]]
     },
@@ -353,7 +353,7 @@ for _shape in [(N,), (N, 1), (1, P), (P + 1,), (N, P, 1), (0,), (N - 1, P)]:
         {"X_err": np.ones(_shape)},
         "X_err",
         re.escape(str(_shape)),
-        "one a feature",
+        "one per feature",
     )
 for _shape in [(), (P,), (N, P), (N, P + 1, P + 1), (N - 1, P, P), (P, P, N)]:
     bad(
@@ -551,7 +551,7 @@ BAD_NEW: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
     "both": ({"X_err": ONE, "X_cov": DIAGONAL}, ValueError, ("X_err and X_cov", "leave all but one out")),
     "a negative error": ({"X_err": -ONE}, ValueError, ("X_err", "zero or positive")),
     "NaN": ({"X_err": ONE * np.nan}, ValueError, ("X_err", "Fill in")),
-    "too few rows": ({"X_err": X_ERR[:-1]}, ValueError, ("X_err", "one a cell")),
+    "too few rows": ({"X_err": X_ERR[:-1]}, ValueError, ("X_err", "one per cell")),
     "words": ({"X_err": "_err"}, TypeError, ("X_err", "real numbers")),
     "too large": ({"X_err": ONE * 1e200}, ValueError, ("X_err", "unit")),
     "a covariance too large": ({"X_cov": DIAGONAL * 1e300}, ValueError, ("X_cov", "unit")),

@@ -253,7 +253,7 @@ def test_a_row_of_weight_zero_is_left_out_though_its_score_is_infinite():
         (lambda: crps([1.0], Uniform(1), [1.0]), "y_std must be left out"),
         (lambda: crps([1.0, 2.0], [1.0, 2.0], [1.0, 0.0]), "y_std must be positive"),
         (lambda: pit([1.0, 2.0], [1.0, 2.0], [1.0, -2.0]), "y_std must be positive"),
-        (lambda: pit([1.0, 2.0], [1.0], [1.0, 1.0]), "y_pred has 1 values and y_true 2"),
+        (lambda: pit([1.0, 2.0], [1.0], [1.0, 1.0]), "y_pred has 1 values, y_true 2"),
         (lambda: pit([1.0], Uniform(4)), "y_true has shape.*same rows"),
         (lambda: pit([np.nan], [1.0], [1.0]), "y_true must hold finite numbers.*NaN"),
         (lambda: pit([1.0], [np.inf], [1.0]), "y_pred must hold finite numbers"),

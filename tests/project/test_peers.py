@@ -342,7 +342,7 @@ def test_the_documented_tables_are_made_of_the_records(tmp_path: Path) -> None:
     written = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert len(written) == 5
     assert written == {name: (DOCUMENTED / name).read_text() for name in written}
-    with (tmp_path / "shares.csv").open() as file:
+    with (tmp_path / "shares.csv").open(encoding="utf-8") as file:
         told = {(row["task"], row["peer"]) for row in csv.DictReader(file)}
     assert told == {
         (task, peer)

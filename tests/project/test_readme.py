@@ -151,3 +151,18 @@ def test_the_reference_model_has_the_density_it_claims(monkeypatch: pytest.Monke
             + stats.norm.logpdf(y, X @ np.array(m) + b, s * y_err).sum()
         )
         assert_allclose(density(np.array(m), np.array(b), np.log(s)), expected, rtol=1e-9)
+
+
+IN_HOUSE = re.compile(
+    r"\b(one|number|value|column|curve|label) an?\s(row|feature|cell|group|parameter|draw|node)\b"  # per row
+    r"|(?<!up) to rounding\b|\bleaves? open\b|\bleft open\b"
+)
+
+
+def test_pages_docstrings_and_messages_are_in_the_fields_words() -> None:
+    sources = [path.relative_to(ROOT).as_posix() for path in (ROOT / "bayes_sklearn").rglob("*.py")]
+    assert {
+        f"{name}: {found[0]}"
+        for name in (*PAGES, *sources)
+        for found in IN_HOUSE.finditer((ROOT / name).read_text(encoding="utf-8"))
+    } == set()

@@ -375,4 +375,4 @@ def test_groups_that_the_line_uses_up_are_said_not_to_tell() -> None:
     X, y = np.eye(3)[groups][:, 1:], E * np.random.default_rng(0).normal(size=40)
     audit = audited({"X": X, "y": y, "y_err": E, "groups": groups})
     assert CORRELATED not in audit.patterns
-    assert "can't be told" in audit.message
+    assert "can't be tested" in audit.message

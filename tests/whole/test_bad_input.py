@@ -62,13 +62,13 @@ LENGTHS = {
         (r"\by\b", "two columns, .*successes and failures"), y=np.column_stack([Y, Y])
     ),
     "sample_weight too short": Bad(
-        ("sample_weight", "one number a row"), data={"sample_weight": COUNTS[:-1]}
+        ("sample_weight", "one number per row"), data={"sample_weight": COUNTS[:-1]}
     ),
     "sample_weight of several columns": Bad(
-        ("sample_weight", "one number a row"), data={"sample_weight": np.column_stack([COUNTS, COUNTS])}
+        ("sample_weight", "one number per row"), data={"sample_weight": np.column_stack([COUNTS, COUNTS])}
     ),
-    "y_err too long": Bad(("y_err", "one number a row"), data={"y_err": np.append(Y_ERR, 1.0)}),
-    "y_err of several columns": Bad(("y_err", "one number a row"), data={"y_err": np.ones((N, 2))}),
+    "y_err too long": Bad(("y_err", "one number per row"), data={"y_err": np.append(Y_ERR, 1.0)}),
+    "y_err of several columns": Bad(("y_err", "one number per row"), data={"y_err": np.ones((N, 2))}),
     "one row": Bad((r"1 sample", "minimum of 2|2 rows"), X=X[:1], y=Y[:1]),
     "no rows": Bad((r"0 sample", "minimum of 2|2 rows"), X=X[:0], y=Y[:0]),
     "no columns": Bad((r"0 feature", "minimum of 1"), X=X[:, :0]),
@@ -282,10 +282,10 @@ PRIOR_PARAMETERS = {
             "coef_prior",
             Normal(sigma=[1.0, 2.0, 3.0]),
             "coef_prior__sigma",
-            "2 features.*one a feature",
+            "2 features.*one per feature",
             ValueError,
         ),
-        ("coef_prior", Normal(mu=np.zeros((1, P))), "coef_prior__mu", "one a feature", ValueError),
+        ("coef_prior", Normal(mu=np.zeros((1, P))), "coef_prior__mu", "one per feature", ValueError),
         ("coef_prior", Normal(sigma=0.0), "coef_prior__sigma", "positive", ValueError),
         ("coef_prior", Normal(sigma=[1.0, -1.0]), "coef_prior__sigma", "positive", ValueError),
         ("coef_prior", Normal(sigma=np.inf), "coef_prior__sigma", r"Flat\(\)", ValueError),
@@ -342,10 +342,21 @@ IMPROPER = {
 
 TABLES = {
     "X of words": Bad((r"\bX\b", "table of real numbers"), X=np.full((N, P), "word")),
+    "X with a column of labels": Bad(
+        (r"^X must be a table of .*: the column 'city': got the text 'Graz' in row 0", "group_column"),
+        X=pd.DataFrame(X, columns=[f"x{i}" for i in range(P)]).assign(city="Graz"),
+    ),
+    "y of percentages": Bad(
+        (r"^y must be one real number per row: got the text '3.1%' in row 0. Turn it",), y=np.full(N, "3.1%")
+    ),
+    "y_err without those of limits": Bad(
+        ("y_err", "first in row 0", "A limit .* has the error of a reading there"),
+        data={"y_err": [np.nan, *Y_ERR[1:]], "y_censored": [-1] + [0] * (N - 1)},
+    ),
     "X of three dimensions": Bad((r"\bX\b", "dim 3"), X=X[:, :, None]),
     "X masked": Bad((r"\bX\b", "masked.*[Dd]rop"), X=np.ma.MaskedArray(X, mask=X > 0.9)),
     "X too large a number": Bad((r"\bX\b", "real numbers"), X=np.full((N, P), 10**400, dtype=object)),
-    "y of words": Bad((r"\by\b", "one real number a row"), y=np.full(N, "word")),
+    "y of words": Bad((r"\by\b", "one real number per row"), y=np.full(N, "word")),
     "y masked": Bad((r"\by\b", "masked"), y=np.ma.MaskedArray(Y, mask=Y > 0.3)),
     "y nowhere": Bad(("requires y to be passed",), y=None),
     "sample_weight masked": Bad(
@@ -441,8 +452,8 @@ LIMITS_OF_READINGS = {
         ("of two", 2.0 * SIDES, "it is -2 in row 0 of 'x0'", ValueError),
         ("NaN", np.where(SIDES, np.nan, 0.0), "it is nan in row 0 of 'x0'", ValueError),
         ("too short", SIDES[:-1], f"there are {N} rows and {P} features", ValueError),
-        ("one a row", SIDES[:, 0], "one number a cell", ValueError),
-        ("one a feature", [-1, 0], "one number a cell", ValueError),
+        ("one per row", SIDES[:, 0], "one number per cell", ValueError),
+        ("one per feature", [-1, 0], "one number per cell", ValueError),
         ("of all readings", np.ones((N, 1)) * [-1.0, 0.0], "less than two values that were meas", ValueError),
         ("of other names", pd.DataFrame(SIDES, columns=["u", "v"]), r"missing \['x0', 'x1'\]", ValueError),
     )
@@ -553,7 +564,7 @@ NEW = {
     ),
     "y_err where the fit had none": (WITHOUT, Bad(("y_err", "noise='additive'"), data={"y_err": Y_ERR})),
     "both": (BY_COUNTS, Bad(("counts and y_err", "one of them"), data={"counts": COUNTS, "y_err": Y_ERR})),
-    "counts too short": (BY_COUNTS, Bad(("counts", "one number a row"), data={"counts": COUNTS[:-1]})),
+    "counts too short": (BY_COUNTS, Bad(("counts", "one number per row"), data={"counts": COUNTS[:-1]})),
     "counts below one": (BY_COUNTS, Bad(("counts", "one and more"), data={"counts": having(COUNTS, 0.5)})),
     "a count for all below one": (BY_COUNTS, Bad(("counts", "one and more"), data={"counts": 0.25})),
     "a negative count": (
@@ -566,7 +577,7 @@ NEW = {
     ),
     "an error of zero": (SCALED, Bad(("y_err", "positive"), data={"y_err": having(Y_ERR, 0.0)})),
     "a negative error": (BY_ERRORS, Bad(("y_err", "positive"), data={"y_err": -0.1})),
-    "y_err too short": (BY_ERRORS, Bad(("y_err", "one number a row"), data={"y_err": Y_ERR[:-1]})),
+    "y_err too short": (BY_ERRORS, Bad(("y_err", "one number per row"), data={"y_err": Y_ERR[:-1]})),
     "a feature too many": (WITHOUT, Bad((r"\bX\b has 3 features", "expecting 2"), X=COLLINEAR)),
     "errors of a feature that had none": (WITHOUT, Bad(("X_err", "fitted without"), data={"X_err": 0.1})),
     "covariances of a feature that had none": (

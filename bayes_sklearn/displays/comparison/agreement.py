@@ -25,7 +25,7 @@ class BlandAltmanDisplay(Display):
     Parameters
     ----------
     mean : ndarray of shape (n,)
-        Of both methods.
+        Of both methods, in their unit.
     difference : ndarray of shape (n,)
         The second method less the first.
     limits : ndarray of shape (3, 3)

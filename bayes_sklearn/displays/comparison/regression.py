@@ -25,7 +25,7 @@ class MethodComparisonDisplay(Display):
     Parameters
     ----------
     x, y : ndarray of shape (n,)
-        Readings.
+        Readings, in their unit.
     grid : ndarray of shape (m,)
         True values of x.
     line : ndarray of shape (m,)

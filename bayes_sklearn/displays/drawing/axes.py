@@ -83,7 +83,7 @@ class Display(ABC):
     def _open_rows(
         self, ax: Axes | None, names: Sequence[str], width: float = 4.6, above: float = 0.0
     ) -> Any:
-        """Return axes with a row a name, the first on top: long names are broken, and none meets its neighbours.
+        """Return axes with one row per name, the first on top: long names are broken, and none meets its neighbours.
 
         Parameters
         ----------

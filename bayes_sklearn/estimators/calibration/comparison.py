@@ -69,7 +69,7 @@ def compare_methods(
         "relative": x_err and y_err are known up to one factor, the same for both, that is found. For constant
         coefficients of variation (weighted Deming regression), give these times the values.
     replicate_errors : {"pooled", "proportional", "own"}, default="pooled"
-        What replicates tell: one standard deviation of all of a method's readings, one coefficient of variation, or
+        What replicates share: one standard deviation of all of a method's readings, one coefficient of variation, or
         a standard deviation of each sample's, for which it takes many replicates.
     levels : array-like of shape (l,), optional
         Values of x at which decisions are taken, for `MethodComparison.bias`; None: the 10, 50 and 90% quantiles.
@@ -81,7 +81,7 @@ def compare_methods(
     **params
         Further parameters of the regressor, such as ``noise="known"``: by default y's errors are found larger or
         smaller than stated, and samples may differ by a scatter of their own. Not where errors are relative, since
-        nothing would tell these apart.
+        these can't be separated.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def compare_methods(
 
     Notes
     -----
-    Errors of x that are stated are taken as they are. What replicates leave open of them is integrated over, (80),
-    but not for "own" errors or under other likelihoods. Under ``ratio`` they follow (79), and no sample may differ
-    by more than both methods' errors.
+    Errors of x that are stated are taken as they are. Those of replicates are known up to a factor, integrated over,
+    (80), but not for "own" errors or under other likelihoods. Under ``ratio`` they follow (79), and no sample may
+    differ by more than both methods' errors.
 
     References
     ----------
@@ -160,12 +160,12 @@ class MethodComparison:
     Attributes
     ----------
     estimator_ : BayesianErrorsInVariablesRegressor
-        The fitted model, with ``noise="common"`` where errors are relative and ``x_error_dof`` where replicates tell
-        them. Its feature has x's name.
+        The fitted model, with ``noise="common"`` where errors are relative and ``x_error_dof`` where they come
+        from replicates. Its feature has x's name.
     x, y : ndarray of shape (n,)
         What was compared: of replicates the means.
     x_err, y_err : ndarray of shape (n,) or None
-        Their standard errors: stated, told by replicates, or found where they are relative; None: not known.
+        Their standard errors: stated, from replicates, or found where they are relative; None: not known.
     levels : ndarray of shape (l,)
         Values of x at which decisions are taken.
     coverage : float
@@ -260,8 +260,13 @@ class MethodComparison:
         Returns
         -------
         pandas.DataFrame
-            A row for each level; columns ``bias`` (its median), its limits, the same in per cent of the level
-            (NaN at 0), and ``above``, the probability that it is positive.
+            A row for each level; columns ``bias`` (its median) and its limits, in the unit of y, the same in per cent
+            of the level (NaN at 0), and ``above``, the probability that it is positive.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where levels are no finite numbers.
 
         Examples
         --------
@@ -294,7 +299,7 @@ class MethodComparison:
         -------
         pandas.DataFrame
             Rows for the mean difference and the limits between which differences lie (with the probability
-            ``coverage``, were they normal); columns estimate and its limits. Without replicates
+            ``coverage``, were they normal); columns estimate and its limits, in the unit of y. Without replicates
             these are exact (Carkeet 2015, Optometry and Vision Science 92:e71-e80). With replicates, limits are of
             single readings, too: what scatter their means have lost is added (Bland & Altman 1986). In
             ``attrs["std"]`` the standard deviation of differences.
@@ -347,7 +352,12 @@ class MethodComparison:
         Returns
         -------
         NormalMixture
-            Of l distributions; its functions take an array of shape (l,).
+            Of l distributions, in the unit of y; its functions take an array of shape (l,).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `bias`.
 
         Examples
         --------

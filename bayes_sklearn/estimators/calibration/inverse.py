@@ -41,7 +41,7 @@ def inverse_predict(
     """Return the distribution of a feature behind new readings of the target: calibration, read backwards.
 
     The line, its uncertainty and its noise are those that `fit` found, of standards say; the samples' own readings
-    tell nothing of the line.
+    do not change the line.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def inverse_predict(
     Raises
     ------
     ValueError, TypeError
-        For bad input, naming the argument; in a Pipeline where the training rows' spread can't be told.
+        For bad input, naming the argument; in a Pipeline where the training rows' spread is not known.
 
     Warns
     -----
@@ -79,8 +79,8 @@ def inverse_predict(
 
     Notes
     -----
-    Under a flat prior the density falls off as one over the distance and is none (Fieller's limits may be no interval
-    at all), so that the prior has to be proper, (76). With equal readings of standards and
+    Under a flat prior the density falls off as one over the distance and can't be normalised (Fieller's limits may be
+    no interval at all), so that the prior has to be proper, (76). With equal readings of standards and
     samples from one population the default is that of inverse regression (Krutchkoff 1967, Technometrics 9:425-439;
     Hoadley 1970, J. Am. Stat. Assoc. 65:356-369).
 
@@ -170,7 +170,9 @@ def _table(value: Any, name: str, *, nan: bool = False) -> Array:
     try:
         found = as_floats(value)
     except TypeError:
-        raise TypeError(f"{name} must be real numbers, got {shown(value)}.") from None
+        raise TypeError(
+            f"{name} must be real numbers in rows of one length (NaN: there is no reading), got {shown(value)}."
+        ) from None
     if found.ndim > 2 or not found.size:
         raise ValueError(f"{name} must have the shape (n,) or (n, m), got {found.shape}.")
     if np.isinf(found).any() or (not nan and np.isnan(found).any()):

@@ -28,11 +28,11 @@ class DetectionLimits(NamedTuple):
     """
 
     decision: float
-    """In the target's unit: readings beyond are of no blank."""
+    """float, in the unit of the target: a reading beyond it is taken to be of more than nothing."""
     detection: float
-    """In the feature's unit: the least that such readings are made of."""
+    """float, in the unit of the feature: the least that is detected, with probability 1 - beta."""
     quantification: float
-    """In the feature's unit: the least that is measured with the relative error."""
+    """float, in the unit of the feature: the least that is measured with the relative error."""
 
 
 def detection_limits(

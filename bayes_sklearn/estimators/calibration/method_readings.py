@@ -22,7 +22,7 @@ REPLICATE_ERRORS = ("pooled", "proportional", "own")
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """Of one method: a value a sample, with its error."""
+    """Of one method: a value per sample, with its error."""
 
     name: str
     value: Array

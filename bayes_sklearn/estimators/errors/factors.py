@@ -1,6 +1,6 @@
 """What noise goes with which errors, and errors of features that are known up to a factor.
 
-It is the one that all errors have, or what replicates leave open. Equations (n) are those of ``docs/maths.md``.
+One factor of all errors, or one for those of replicates. Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The exact engine: normal likelihood, normal or flat priors for the coefficients, any prior for the scale.
 
-Given the noise scale s everything is linear and Gaussian, so one integral over s is left, done to rounding.
-Equations (n) are those of ``docs/maths.md``.
+Given the noise scale s everything is linear and Gaussian, so one integral over s is left, exact up to floating-point
+rounding. Equations (n) are those of ``docs/maths.md``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Leave-one-group-out: the density of all targets of a group given those of the others, a refit a group.
+"""Leave-one-group-out: the density of all targets of a group given those of the others, a refit per group.
 
 Equations (n) are those of ``docs/maths.md``.
 """
@@ -100,7 +100,7 @@ def _log_density(problem: Problem, posterior: Posterior, rows: Index, frequency:
 
 
 def _columns(parts: tuple[Open, ...]) -> Iterator[Array]:
-    """Yield what rows have of each standard normal number that is left open, (n, q)."""
+    """Yield what rows have of each standard normal number that the effects are multiples of, (n, q)."""
     for part in parts:
         loadings, group = part.loadings, part.group
         if group is None:

@@ -1,4 +1,4 @@
-"""Draws of the effects of groups, one a node: what a sampler returns."""
+"""Draws of the effects of groups, one per node: what a sampler returns."""
 
 from __future__ import annotations
 

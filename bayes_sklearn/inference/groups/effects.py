@@ -91,7 +91,7 @@ class Layout:
 
 
 class AtScales(NamedTuple):
-    """What the rows leave of the effects that are columns, given the scales' ratios to the noise."""
+    """The posterior of the effects that are columns, given the scales' ratios to the noise."""
 
     root: Array
     """(m, m) upper triangle, of unit effects."""
@@ -100,7 +100,7 @@ class AtScales(NamedTuple):
 
 
 class Open(NamedTuple):
-    """What is left open of effects: multiples of standard normal numbers that rows of one group share."""
+    """The uncertainty of effects given B: multiples of standard normal numbers that rows of one group share."""
 
     loadings: Array
     """(n, q) in units of the noise."""
@@ -109,7 +109,7 @@ class Open(NamedTuple):
 
 
 class Conditional(NamedTuple):
-    """A linear function of B and the effects at some rows, given B: ``constant + design @ B``, and what is open."""
+    """A linear function of B and effects at some rows, given B: ``constant + design @ B``, and its uncertainty."""
 
     design: Array
     """(n, P)"""
@@ -119,7 +119,7 @@ class Conditional(NamedTuple):
 
     @property
     def variance(self) -> Array:
-        """(n,) of what is left open, in units of the noise's."""
+        """(n,) given B, in units of the noise's."""
         found = np.zeros(len(self.constant))
         for part in self.open:
             found += np.square(part.loadings).sum(axis=1)

@@ -34,7 +34,7 @@ def convergence(draws: Array) -> Convergence:
     Parameters
     ----------
     draws : ndarray of shape (chain, draw, k)
-        At least four draws a chain.
+        At least four draws per chain.
     """
     found = [_of_one(draws[:, :, j]) for j in range(draws.shape[2])]
     return Convergence(*np.array(found).reshape(-1, 3).T)

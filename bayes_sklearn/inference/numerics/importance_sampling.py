@@ -73,7 +73,7 @@ def sample(
     Parameters
     ----------
     log_density : callable
-        From points (G, d) to log densities; minus infinity where it fails. Called once a round.
+        From points (G, d) to log densities; minus infinity where it fails. Called once per round.
     starts : sequence of Component
         What the first rounds draw from.
     n_points : int

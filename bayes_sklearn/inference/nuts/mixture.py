@@ -416,7 +416,7 @@ def _over_line(
     covariance: Mapping[tuple[int, int], Any],
     count: int,
 ) -> Any:
-    """Return the log density of the target, integrated over what is left open of the line, shaped as that is."""
+    """Return the log density of the target, integrated over the line's uncertainty, shaped as that is."""
     import pytensor.tensor as pt
 
     mean, variance = -after[0], pt.maximum(covariance[0, 0], 0.0)

@@ -44,7 +44,7 @@ def pymc_name(prior: Prior, role: str) -> str | None:
 
 
 def prior_parameters(problem: Problem) -> dict[str, Array | float]:
-    """Return every number in the priors by ``role_parameter``, broadcast to one a feature where it may be.
+    """Return every number in the priors by ``role_parameter``, broadcast to one per feature where it may be.
 
     Those of features with errors stand before those of the others.
     """

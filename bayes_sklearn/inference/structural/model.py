@@ -278,7 +278,7 @@ class StructuralProblem:
         psi, rows = self.psi(points), self.summed
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             sums, log_determinant = rows.sums(self.omega(psi), psi.m, self.masks)
-            # Where Omega is singular to rounding, the data have no density.
+            # Where Omega is singular up to rounding, the data have no density.
             log_determinant[~np.isfinite(sums).all(axis=(0, 2))] = np.nan
             equations = NormalEquations.of(sums, psi.m - rows.reference.m, rows.reference)
             if self.intercept is None:

@@ -23,7 +23,7 @@ class Components(NamedTuple):
     mean: Array
     """(rows, G K)"""
     variance: Array
-    """(rows, G K) that the features' errors leave."""
+    """(rows, G K) given the readings."""
 
 
 class Line(NamedTuple):
@@ -32,9 +32,9 @@ class Line(NamedTuple):
     mean: Array
     """(rows, G)"""
     parameters: Array
-    """(rows, G) variance that the coefficients and the features' distribution leave."""
+    """(rows, G) variance given the coefficients and the features' distribution."""
     feature_error: Array
-    """(rows, G) variance that the features' own errors leave."""
+    """(rows, G) variance by the features' own errors."""
     components: Components | None = None
     """None: normal."""
 
@@ -53,7 +53,7 @@ class Line(NamedTuple):
         return cls(mean, np.zeros_like(mean), (weights * variances).sum(axis=2), components)
 
     def drawn(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return mean and variance by the features' errors of one component a node, (rows, G) each."""
+        """Return mean and variance by the features' errors of one component per node, (rows, G) each."""
         if self.components is None:
             return self.mean, self.feature_error
         rows, nodes = self.mean.shape
@@ -82,7 +82,7 @@ class TrueFeatures:
     coef: Array
     """(G, q) m, the coefficients of the features with error."""
     variance: Array
-    """(G, q, q) T, what the exact features leave of the true ones' variance."""
+    """(G, q, q) T, the true ones' covariance given the exact features."""
     theta: Array
     """(G, D) mean of theta."""
     root: Array

@@ -73,7 +73,7 @@ class TrueMixture:
 
     @classmethod
     def of_one(cls, true: TrueFeatures, rng: np.random.Generator) -> TrueMixture:
-        """Return a mixture of one component, the nodes points that are drawn from what they leave open."""
+        """Return a mixture of one component, the nodes points that are drawn from their own uncertainty."""
         if true.error_factor is not None:
             raise ValueError(
                 "X_censored is given, and errors of features are known up to a factor (noise='common', x_error_dof):"
@@ -103,7 +103,7 @@ class TrueMixture:
 
     @property
     def variance(self) -> Array:
-        """(G, q, q) what the exact features leave of the true ones' variance, between components and within them."""
+        """(G, q, q) the true ones' covariance given the exact features, between components and within them."""
         return pooled_covariance(np.exp(self.log_shares), self.means, self.covariances)
 
     def expected(self, X: Array, weights: Array) -> Array:
@@ -200,7 +200,7 @@ class TrueMixture:
         parts = self._parts
         nodes, count, q = parts.means.shape
         unit = self.x_scale[self.noisy]
-        # What the errors leave open is the same, features by features, as under one normal distribution.
+        # Variances given the readings are the same, features by features, as under one normal distribution.
         row, column = upper(q)
         T = parts.covariances[:, :, row, column].reshape(nodes * count, -1).T[:, None]
         U = (error[:, :, :q] / (unit[:, None] * unit))[:, row, column].T[:, :, None]

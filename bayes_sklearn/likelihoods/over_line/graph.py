@@ -62,7 +62,7 @@ def graph_over_line(
             log_weight, part = parts
             root = pt.sqrt(part)
             spread = spread + 2.0 * root * with_line + part * own
-            # Roots are a third of what logs cost, of which there would be one a row and part.
+            # Roots are a third of what logs cost, of which there would be one per row and part.
             logs = log_weight - 0.5 * pt.square(residual - root * off) / spread
             if data.limits is not None:
                 between = log_weight + _between(across(mean) + root * off, spread, data, sides)

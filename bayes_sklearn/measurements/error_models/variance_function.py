@@ -16,11 +16,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class VarianceFunction:
-    """Standard errors ``sqrt(constant**2 + poisson * |value| + (relative * value)**2)`` of a true value.
+    """Standard errors ``sqrt(constant**2 + poisson * |value| + (relative * value)**2)`` of a true value, (78).
 
     Given as ``y_err`` or in ``X_err`` in the place of numbers. An error that is computed from the reading is smaller
     where the reading came out smaller, so that such readings would weigh more: errors are taken at the line's value
-    instead, and those of features at what the rows tell of the true ones.
+    instead, and those of features at the estimated true ones.
 
     Parameters
     ----------

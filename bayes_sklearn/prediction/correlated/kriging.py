@@ -131,7 +131,7 @@ class KrigedPredictive(PredictiveDistribution):
     def variance_parts(self) -> dict[str, Array]:
         """What the variances are made of, as `LinearPredictive.variance_parts` has it.
 
-        ``target_error`` is what the training rows leave of it.
+        ``target_error`` is its variance given the errors of the training rows.
         """
         names = ("parameters", "target_error", "scatter")
         return {**dict(zip(names, self._moments()[1:], strict=True)), "finite_count": np.zeros(len(self))}

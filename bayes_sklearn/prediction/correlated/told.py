@@ -142,7 +142,7 @@ class ToldByCovariance:
         if self.covariance is None:
             raise ValueError(
                 "y_cov_with_train needs the training rows and y_cov, which a fit keeps of up to 1,024 rows whose"
-                f" errors all go together, and this one had {self.n}. Give y_cov as a scipy.sparse matrix where"
+                f" errors are all correlated, and this one had {self.n}. Give y_cov as a scipy.sparse matrix where"
                 " errors of most rows are independent, or leave y_cov_with_train out."
             )
         return ErrorsGiven.of(values, replace(self.covariance), self.columns, self.ratios, self.which)
@@ -178,7 +178,7 @@ def _ratios(posterior: Posterior, noise: NoiseModel) -> tuple[Array, NDArray[np.
     """Return the scatters that nodes have in multiples of the noise scale, in the data's unit, and whose each is."""
     multiple, scatter = noise.noise.parts(posterior.noise_scale, posterior.scatter)
     ratio = np.broadcast_to(scatter / multiple, posterior.weights.shape)
-    # Nodes of one scatter have it to rounding.
+    # Nodes of one scatter have it up to floating-point rounding.
     steps, which = np.unique(np.round(np.log(np.maximum(ratio, 1e-300)), 9), return_inverse=True)
     found = np.array([ratio[which == i][0] for i in range(len(steps))])
     return found, which.astype(np.intp)

@@ -123,7 +123,7 @@ class GroupedLine(LinearPredictor):
                 yield part, nodes, effects.line(part, x, members[rows])
 
     def _at(self, rows: slice | NDArray[np.intp]) -> tuple[Array, Array, Array]:
-        """Return means at every node, variances by B, and those of what is left open, (rows, G) each."""
+        """Return means at every node, variances by B, and by the effects given B, (rows, G) each."""
         effects, x, members = self._effects, self._features(rows), self.members
         if members is None:  # for the type checker
             raise AssertionError
@@ -131,7 +131,7 @@ class GroupedLine(LinearPredictor):
 
     @cached_property
     def _moments(self) -> Array:
-        """Mean, variance by the parameters, and by what is left open of effects, (3, n)."""
+        """Mean, variance by the parameters, and by the effects given B, (3, n)."""
         found = np.empty((3, len(self)))
         for rows in self.blocks():
             means, variances, left = self._at(rows)

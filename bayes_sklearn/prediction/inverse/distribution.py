@@ -69,7 +69,7 @@ class Forward(Protocol):
 class InversePredictive(PredictiveDistribution):
     """Distribution of the feature behind the readings of n samples: what `inverse_predict` returns.
 
-    Its methods are those of `PredictiveDistribution`, of the feature in the place of the target.
+    Its methods are those of `PredictiveDistribution`, of the feature, and in its unit, (76).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Densities of one variable, one a row, on grids that are fine where they are high: pieces about their peaks.
+"""Densities of one variable, one per row, on grids that are fine where they are high: pieces about their peaks.
 
 Equations (n) are those of ``docs/maths.md``.
 """

@@ -1,4 +1,4 @@
-"""Continuous predictive distributions, one a row: a likelihood's own functions averaged over few linear predictors.
+"""Continuous predictive distributions, one per row: a likelihood's own functions averaged over few linear predictors.
 
 All is solved and integrated on the scale of the linear predictor, on which targets have no end.
 """
@@ -139,7 +139,7 @@ class MeanMixture(_OnLinkScale):
 
 @dataclass(frozen=True, eq=False)
 class ResponseMixture(_OnLinkScale):
-    """New measurements under a likelihood, one a row.
+    """New measurements under a likelihood, one per row.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Fewer points for a row's weighted sample: what stands for thousands of nodes where each would cost too much.
 
-Values are (n, G), a weighted sample a row; the weights sum to one, (G,) for all rows or (n, G).
+Values are (n, G), one weighted sample per row; the weights sum to one, (G,) for all rows or (n, G).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def moments(values: Array, weights: Array) -> tuple[Array, Array]:
 
 
 def matched(values: Array, weights: Array, mean: Array, sd: Array) -> Array:
-    """Return values shifted and stretched to a mean and a standard deviation a row, (n,) each."""
+    """Return values shifted and stretched to a mean and a standard deviation per row, (n,) each."""
     here, spread = moments(values, weights)
     return mean[:, None] + (values - here[:, None]) * (sd / np.maximum(spread, _TINY))[:, None]
 

@@ -1,4 +1,4 @@
-"""Discrete predictive distributions, one a row: k / n, counts by trials or exposure, under any likelihood."""
+"""Discrete predictive distributions, one per row: k / n, counts by trials or exposure, under any likelihood."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FAR, _FAR_GROWTH, _TINY = 10.0, 0.5, 1e-300
 
 @dataclass(frozen=True, eq=False)
 class LatticeMixture:
-    """Observed k / n, one a row.
+    """Observed k / n, one per row.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Mixtures of normal distributions, one a row: density, distribution function, quantiles and CRPS.
+"""Mixtures of normal distributions, one per row: density, distribution function, quantiles and CRPS.
 
 Every function takes the mixture's weights, (G,) for all rows or (n, G), and each row's component means and
 standard deviations, (n, G) each or broadcastable to it. A standard deviation of zero is a point mass.
@@ -41,14 +41,14 @@ _WIDENED_AT_MOST, _MUCH_WIDER = 1e-6, 1000.0
 
 
 class Density(Protocol):
-    """Densities of some rows, one a row."""
+    """Densities of some rows, one per row."""
 
     def log_density(self, value: Array) -> Array:
         """Return the log density at each row's value, (n,)."""
 
 
 class Mixture(Density, Protocol):
-    """Distributions of some rows, one a row: what a family of mixtures has to know, at one value a row, (n,)."""
+    """Distributions of some rows, one per row: what a family of mixtures has to know, at one value per row, (n,)."""
 
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each row's value, (n,)."""

@@ -121,7 +121,7 @@ class Components:
         return Components(self.weights[rows], self.eta[rows], self.values, taken(self.scale, rows))
 
     def observed(self, value: Array, trials: Array | float = 1.0) -> Observations:
-        """Return a target a row, (n,), as likelihoods see it."""
+        """Return one target per row, (n,), as likelihoods see it."""
         return Observations(value[:, None], self.scale, KNOWN, trials)
 
 

@@ -1,4 +1,4 @@
-"""Counts, one distribution a row, where the linear predictor is wide beside what they say of it."""
+"""Counts, one distribution per row, where the linear predictor is wide beside what they say of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 class CountQuantiles(ABC):
-    """What finds the least counts whose distribution functions reach probabilities, one a row."""
+    """What finds the least counts whose distribution functions reach probabilities, one per row."""
 
     trials: Array
 
@@ -93,7 +93,7 @@ class CountQuantiles(ABC):
 
 @dataclass(frozen=True, eq=False)
 class StepMixture(CountQuantiles):
-    """Observed k / n, one a row, of linear predictors that are mixtures of normal distributions.
+    """Observed k / n, one per row, of linear predictors that are mixtures of normal distributions.
 
     That no more than k are counted has the probability that the linear predictor is below where more than k are: an
     expectation of its distribution function over few points, whatever n is.
@@ -209,7 +209,7 @@ class StepMixture(CountQuantiles):
 
 @dataclass(frozen=True, eq=False)
 class ManyCounts(CountQuantiles):
-    """Quantiles of observed k / n, one a row, of what underlies them in few numbers a row.
+    """Quantiles of observed k / n, one per row, of what underlies them in few numbers per row.
 
     Parameters
     ----------

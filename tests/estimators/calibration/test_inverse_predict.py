@@ -295,6 +295,7 @@ def test_what_is_wrong_is_said() -> None:
         (lambda: inverse_predict(alone, [np.nan]), "y: row 0 has no reading"),
         (lambda: inverse_predict(alone, [np.inf]), "y has infinity"),
         (lambda: inverse_predict(alone, "a"), "y must be real numbers"),
+        (lambda: inverse_predict(alone, [[0.5, 0.6], [0.4]]), "rows of one length"),
         (lambda: inverse_predict(alone, [[[5.0]]]), r"y must have the shape \(n,\) or \(n, m\)"),
         (lambda: inverse_predict(alone, [5.0], y_err=[0.1, 0.2]), "y_err has the shape"),
         (

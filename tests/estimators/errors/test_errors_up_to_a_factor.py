@@ -1,4 +1,4 @@
-"""Errors of features that are known up to a factor: one for all errors, or what replicates leave open."""
+"""Errors of features that are known up to a factor: one for all errors, or one known by replicates."""
 
 from __future__ import annotations
 

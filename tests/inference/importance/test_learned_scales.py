@@ -308,7 +308,7 @@ def test_coordinates_have_the_volume_that_they_say(problem: Any) -> None:
 
 
 def test_the_marginal_likelihood_of_many_columns() -> None:
-    """One column a level: given the intercept the coefficients are independent, each an integral of its own."""
+    """One column per level: given the intercept the coefficients are independent, each an integral of its own."""
     rng, p, trials = np.random.default_rng(0), 71, 10
     level = np.repeat(np.arange(p), 5)
     successes = rng.binomial(trials, expit(-1.0 + rng.normal(size=p))[level])

@@ -143,7 +143,7 @@ class Fitted:
         return str(self.sampled.noise)
 
     def chains(self, values: Array) -> Array:
-        """One value a draw as (chain, draw, ...)."""
+        """One value per draw as (chain, draw, ...)."""
         return values.reshape(SETTINGS["chains"], SETTINGS["draws"], *values.shape[1:])
 
     @property

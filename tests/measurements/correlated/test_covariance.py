@@ -167,14 +167,14 @@ def test_what_follows_a_fit_needs_the_same_errors_or_says_no() -> None:
         (model, lambda: model.loo(X, Y, y_err=ERROR), "fitted with y_cov: give it"),
         (model, lambda: model.loo(X, Y, y_cov=2.0 * V), "not the rows that the model was fitted to"),
         (shared, lambda: shared.loo_pit(X, Y, y_err=ERROR), "fitted with y_shared_err: give it"),
-        (model, lambda: model.to_arviz(X, Y, y_err=ERROR), "fitted with y_cov, errors that go together"),
+        (model, lambda: model.to_arviz(X, Y, y_err=ERROR), "fitted with y_cov, correlated errors"),
         (model, lambda: audit_errors(model, X, Y, y_err=ERROR), "there is no audit of such rows"),
-        (model, lambda: model.merge(shared), "their errors go together"),
+        (model, lambda: model.merge(shared), "their errors are correlated"),
     ):
         assert of is not None
         with pytest.raises(ValueError, match=says):
             call()
-    with pytest.raises(AttributeError, match="their errors go together"):
+    with pytest.raises(AttributeError, match="their errors are correlated"):
         model.partial_fit(X, Y, y_err=ERROR)
     plain = Regressor(noise="scaled").fit(X, Y, y_err=ERROR)
     with pytest.raises(ValueError, match="fitted without y_cov"):

@@ -68,7 +68,7 @@ class BesideErrors(NamedTuple):
         return cls(effects, levels, replace(mixture, shift=shift), units)
 
     def beside(self) -> Array:
-        """Return a root of what they leave of the line and of features at the means, (1, d, 1 + q), at points."""
+        """Return a root of the covariance, given them, of the line and features at the means, (1, d, 1 + q)."""
         mixture, layout = self.mixture, self.effects.table.layout
         q, columns, measured = mixture.data.n_noisy, mixture.columns, mixture.follows_mean
         found = np.zeros((1, mixture.size, 1 + q))

@@ -138,7 +138,7 @@ class Quadratic(NamedTuple):
     """(m + k,)"""
 
     def solved(self, precision: Array, rest_precision: Array, rest_pull: Array) -> tuple[Array, ...]:
-        """Return where it is highest under normal priors, effects and rest, and what it leaves open, variances.
+        """Return where it is highest under normal priors, effects and rest, and their variances there.
 
         Parameters
         ----------
