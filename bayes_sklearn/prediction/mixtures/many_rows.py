@@ -277,6 +277,13 @@ def agree(
             return np.asarray(ndtri(below(link.of(value)[:, None])[:, 0]))
         last = trials * link.upper if np.isfinite(link.upper) else np.full(len(trials), np.inf)
         inside = (value >= 0.0) & (value < last)
+        if underlying is None:
+            counts = np.where(inside, value, 0.0)[:, None], trials[:, None]
+            below_it = sum(
+                mass * (counting.at_most(lines.means + z * deviations, *counts) @ lines.weights)
+                for z, mass in zip(points, rule / rule.sum(), strict=True)
+            )
+            return np.where(inside, ndtri(np.minimum(below_it, 1.0)), np.where(value < 0.0, -np.inf, np.inf))
         places = counting.exceeding(np.where(inside, value, 0.0), trials, sds)
         if places is None:  # for the type checker
             raise AssertionError

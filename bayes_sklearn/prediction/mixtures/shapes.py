@@ -119,7 +119,11 @@ class Shapes:
 
     def quantiles(self, z: Array) -> Array:
         """Return standardised quantiles at normal scores, (L W, T)."""
-        return np.array([PchipInterpolator(heights, _grid())(z) for heights in self.heights])
+        grid = _grid()
+        first = np.clip((self.heights[:, :, None] <= z).sum(axis=1) - 1, 0, _POINTS - 2)
+        low, high = (np.take_along_axis(self.heights, first + step, axis=1) for step in (0, 1))
+        share = np.clip((z - low) / (high - low), 0.0, 1.0)
+        return np.asarray(grid[first] + share * (grid[first + 1] - grid[first]))
 
     def scores(self, t: Array, corners: tuple[NDArray[np.intp], Array]) -> Array:
         """Return normal scores, (n, T), at standardised values of rows between these shapes."""

@@ -243,11 +243,11 @@ class ManyCounts(CountQuantiles):
         return self.laws.quantiles(NORMAL_POINTS)
 
     def _below(self, counts: Array, rows: NDArray[np.intp]) -> Array:
-        # A rule for what underlies, where counts vary by more than that; else for where they are exceeded.
-        most_narrow = 0.7
         trials, last = self.trials[rows], self._last[rows]
         some = np.clip(counts, -0.999, last - 1e-3)
-        narrow = self.laws.sds[rows] <= most_narrow * self._count_sd[rows]
+        # By the narrower of both: points of what underlies, or of where counts are exceeded.
+        of_counts = (some + 1.0) / (trials + float(np.isfinite(self.link.upper)))
+        narrow = np.square(self.laws.sds[rows]) * trials * self.link.slope(of_counts) <= 1.0
         found = np.empty(len(rows))
         for here in (np.flatnonzero(narrow), np.flatnonzero(~narrow)):
             if not len(here):
@@ -262,5 +262,5 @@ class ManyCounts(CountQuantiles):
             rule = self.likelihood.exceeding(some[here], trials[here], laws.sds)
             if rule is None:  # for the type checker
                 raise AssertionError
-            found[here] = np.einsum("nt,nt->n", ndtr(laws.scores(rule[0])), rule[1])
+            found[here] = average(ndtr(laws.scores(rule[0])), rule[1])
         return np.where(counts <= -1.0, 0.0, np.where(counts >= last, 1.0, np.minimum(found, 1.0)))
