@@ -17,7 +17,13 @@ from .links import LOG
 from .noise import Noise
 from .parameters import Auxiliary, FoldedRoot, given_prior
 from .shares import BinomialLikelihood
-from .special_functions import few_points_of_log_odds, log_excess, log_product, log_product_graph, rising_derivatives
+from .special_functions import (
+    few_points_of_log_odds,
+    log_excess,
+    log_product,
+    log_product_graph,
+    rising_derivatives,
+)
 
 __all__ = ["NegativeBinomialLikelihood", "PoissonLikelihood"]
 

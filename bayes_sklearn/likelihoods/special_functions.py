@@ -299,13 +299,12 @@ def log_sum_of_counts(
 def few_points_of_log_odds(a: Array, b: Array | None = None) -> tuple[Array, Array]:
     """Return points, (n, T), and their masses, (T,), for the log odds of Beta(a, b) variables of one or more each.
 
-    They are quantiles at Gauss and Hermite's normal scores: right for functions that are as smooth as the distribution
-    is wide. Standardised they depend smoothly on the standard deviation and on what share of the variance is due to a,
-    between which they are interpolated. Without b for the log of Gamma(a) variables.
+    They are quantiles at Gauss and Hermite's normal scores: right for functions that are as smooth as the
+    distribution is wide. Standardised they depend smoothly on the standard deviation and on what share of the
+    variance is due to a, between which they are interpolated. Without b for the log of Gamma(a) variables.
     """
     variance = 1.0 / a if b is None else 1.0 / a + 1.0 / b
     sd = np.sqrt(variance)
-    # Products of their table's sides are what is interpolated between.
     place = sd * ((_WIDTHS - 1.0) / _WIDEST)
     first = np.minimum(place.astype(np.intp), _WIDTHS - 2)
     place = (place - first)[:, None]
@@ -330,9 +329,12 @@ def few_points_of_log_odds(a: Array, b: Array | None = None) -> tuple[Array, Arr
 @cache
 def _standardised_log_odds() -> Array:
     """Return quantiles at the normal scores, (widths x shares, T), less log(a / b) and by sqrt(1 / a + 1 / b)."""
-    sd, share = (x.ravel()[:, None] for x in np.meshgrid(
-        np.linspace(0.0, _WIDEST, _WIDTHS), np.linspace(0.0, 1.0, _SHARES), indexing="ij"
-    ))
+    sd, share = (
+        x.ravel()[:, None]
+        for x in np.meshgrid(
+            np.linspace(0.0, _WIDEST, _WIDTHS), np.linspace(0.0, 1.0, _SHARES), indexing="ij"
+        )
+    )
     tail, upper = ndtr(-np.abs(_SCORES)), _SCORES > 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         a, b = 1.0 / (np.square(sd) * share), 1.0 / (np.square(sd) * (1.0 - share))

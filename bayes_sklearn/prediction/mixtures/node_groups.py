@@ -123,9 +123,7 @@ def _typical_and_farthest(rows: Rows, center: Array) -> Array:
     return np.asarray(away[np.append(some, np.argsort(distance)[-farthest:])])
 
 
-def _quantiles(
-    posterior: Posterior, feature_error: Array | None, away: Array, varying: list[int]
-) -> Array:
+def _quantiles(posterior: Posterior, feature_error: Array | None, away: Array, varying: list[int]) -> Array:
     """Return standardised quantiles at some rows, (W, probabilities, k), with noise of several widths or none."""
     weights = posterior.weights
     means, variances = posterior.linear(np.column_stack([np.ones(len(away)), away]))
