@@ -54,44 +54,76 @@ class CountQuantiles(ABC):
     def _below(self, counts: Array, rows: NDArray[np.intp]) -> Array:
         """Return the probability of at most so many counts in the rows named."""
 
+    def _heights(self, counts: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return normal scores of so many counts at most, and of one less, or NaN where that would cost more."""
+        return ndtri(self._below(counts, rows)), np.full(len(rows), np.nan)
+
+    def _first(self, level: Array) -> Array:
+        """Return about the counts whose normal scores are these, (n,)."""
+        center, sd = self._wide
+        return self._counts(center + np.clip(level, -9.0, 9.0) * sd)
+
     def quantile(self, probability: Array) -> Array:
         """Return the least k / n with at least each probability at or below it."""
         # A probability that the distribution function reaches but for rounding counts as reached.
         target = np.broadcast_to(probability, len(self.trials)) * (1.0 - 1e-13)
-        last, level = self._last, ndtri(target)
-        lower, upper = np.full(len(last), -1.0), last.copy()
-        low, high = np.full((2, len(last)), np.nan)
-        center, sd = self._wide
-        counts = self._counts(center + np.clip(level, -9.0, 9.0) * sd, lower, upper)
-        going = np.flatnonzero(upper - lower > 1.0)
+        last, levels, sds = self._last, ndtri(target), self._wide[1]
+        answer = last.copy()
+        # Of rows that are still looked for: brackets, what is looked at next, and normal scores at brackets' ends.
+        rows = np.flatnonzero(last > 0.0)
+        lower, upper, level = np.full(len(rows), -1.0), last[rows], levels[rows]
+        counts = np.clip(self._first(levels)[rows], 0.0, upper - 1.0)
+        low, high = np.full((2, len(rows)), np.nan)
         for turn in range(200):
-            if not len(going):
+            if not len(rows):
                 break
-            height = ndtri(self._below(counts[going], going))
-            reached = height >= level[going]
-            upper[going[reached]], high[going[reached]] = counts[going[reached]], height[reached]
-            lower[going[~reached]], low[going[~reached]] = counts[going[~reached]], height[~reached]
-            # By the chord: on the normal scale heights are nearly a line; every fifth turn halves.
-            ends = [self._log_odds(count) for count in (lower, upper)]
+            height, before = self._heights(counts, rows)
+            reached = height >= level
+            upper, high = np.where(reached, counts, upper), np.where(reached, height, high)
+            lower, low = np.where(reached, lower, counts), np.where(reached, low, height)
+            # What is one less tells on which side of it the answer is, too.
+            further = before >= level
+            upper, high = np.where(further, counts - 1.0, upper), np.where(further, before, high)
+            closed = reached & (before < level)
+            lower, low = np.where(closed, counts - 1.0, lower), np.where(closed, before, low)
+            going = upper - lower > 1.0
+            answer[rows] = upper
+            rows, lower, upper, level, low, high, counts, height, before = (
+                of[going] for of in (rows, lower, upper, level, low, high, counts, height, before)
+            )
+            if not len(rows):
+                break
             with np.errstate(invalid="ignore", divide="ignore"):
-                u = ends[0] + (ends[1] - ends[0]) * (level - low) / (high - low)
-                u = np.where(np.isnan(low), ends[1] + 1.2 * sd * (level - high), u)
-                u = np.where(np.isnan(high), ends[0] + 1.2 * sd * (level - low), u)
-            halved = ~np.isfinite(u) | (turn % 5 == 4)
-            # One count to either side by turns, so that the bracket closes about the count itself.
-            counts = self._counts(u, lower, upper) + turn % 2
+                near = counts + np.ceil((level - height) / (height - before))
+            counts = self._chord(rows, (lower, upper), (low, high), level, sds[rows]) + turn % 2
+            # By the chord, or how much one count makes; every fifth turn halves.
+            counts = np.where(np.isfinite(near), near, counts)
+            halved = ~np.isfinite(counts) | (turn % 5 == 4)
             counts = np.where(halved, np.floor(0.5 * (lower + upper)), counts)
+            # One count to either side by turns, so that the bracket closes about the count itself.
             counts = np.clip(counts, lower + 1.0, upper - 1.0)
-            going = going[upper[going] - lower[going] > 1.0]
-        return np.where(target <= 0.0, 0.0, upper) / self.trials
+        return np.where(target <= 0.0, 0.0, answer) / self.trials
 
-    def _log_odds(self, counts: Array) -> Array:
-        """Return the linear predictor of a count and a half, which the distribution function is about that of."""
-        return self.link.of(np.clip(counts + 0.5, 0.0, self._last) / self.trials)
+    def _chord(
+        self,
+        rows: NDArray[np.intp],
+        counts: tuple[Array, Array],
+        heights: tuple[Array, Array],
+        level: Array,
+        sd: Array,
+    ) -> Array:
+        """Return counts by the chord between those of a bracket: on the normal scale heights are nearly a line."""
+        trials, last, (low, high) = self.trials[rows], self._last[rows], heights
+        ends = [self.link.of(np.clip(count + 0.5, 0.0, last) / trials) for count in counts]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            u = ends[0] + (ends[1] - ends[0]) * (level - low) / (high - low)
+            u = np.where(np.isnan(low), ends[1] + 1.2 * sd * (level - high), u)
+            u = np.where(np.isnan(high), ends[0] + 1.2 * sd * (level - low), u)
+        return np.floor(self.link.mean(u) * trials - 0.5)
 
-    def _counts(self, u: Array, lower: Array, upper: Array) -> Array:
-        """Return the counts below, inside of brackets."""
-        return np.clip(np.floor(self.link.mean(u) * self.trials - 0.5), lower + 1.0, upper - 1.0)
+    def _counts(self, u: Array) -> Array:
+        """Return the counts below values of the linear predictor, (n,)."""
+        return np.floor(self.link.mean(u) * self.trials - 0.5)
 
     @cached_property
     def _last(self) -> Array:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.special import logsumexp, ndtr
+from scipy.special import logsumexp, ndtr, ndtri
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.links import Link
@@ -160,38 +160,57 @@ class ManyCounts(CountQuantiles):
 
     @cached_property
     def _wide(self) -> tuple[Array, Array]:
-        return self.laws.centers, np.hypot(self.laws.sds, self._count_sd)
-
-    @cached_property
-    def _count_sd(self) -> Array:
-        """About how widely counts vary given what underlies, on the scale of the linear predictor, (n,)."""
         slope = self.link.slope(self.link.mean(self.laws.centers))
-        return 1.0 / np.sqrt(np.maximum(self.trials * slope, 1.0))
+        return self.laws.centers, np.sqrt(
+            np.square(self.laws.sds) + 1.0 / np.maximum(self.trials * slope, 1.0)
+        )
 
     @cached_property
     def _points(self) -> Array:
         """(n, T) of Gauss and Hermite's rule."""
         return self.laws.quantiles(NORMAL_POINTS)
 
+    def _first(self, level: Array) -> Array:
+        # Where counts vary by more than what underlies: by their own first three cumulants, to its fourth order.
+        h, center, trials, laws = 1e-3, self.laws.centers, self.trials, self.laws
+        variance, mean = np.square(laws.sds), self.link.mean(center)
+        slope = trials * self.link.slope(mean)
+        ends = [trials * self.link.slope(self.link.mean(center + x)) for x in (-h, h)]
+        bend = (ends[1] - ends[0]) / (2.0 * h)
+        of_line = np.square(slope) * variance
+        whole = slope + of_line
+        third = bend + 3.0 * (slope + of_line) * bend * variance + (slope * laws.sds) ** 3 * laws.skewness
+        z = np.clip(level, -9.0, 9.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = z + np.clip(third / whole**1.5, -0.7, 0.7) * (np.square(z) - 1.0) / 6.0
+        own = np.ceil(trials * mean + 0.5 * bend * variance + np.sqrt(whole) * t - 0.5)
+        return np.where((slope * variance <= 1.0) & np.isfinite(own), own, super()._first(level))
+
     def _below(self, counts: Array, rows: NDArray[np.intp]) -> Array:
+        return self._probabilities(counts, rows)[0]
+
+    def _heights(self, counts: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        below, mass = self._probabilities(counts, rows)
+        return ndtri(below), ndtri(np.maximum(below - mass, 0.0))
+
+    def _probabilities(self, counts: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return the probabilities of no more counts, and of the counts themselves, or NaN."""
         trials, last = self.trials[rows], self._last[rows]
-        some = np.clip(counts, -0.999, last - 1e-3)
         # By the narrower of both: points of what underlies, or of where counts are exceeded.
-        of_counts = (some + 1.0) / (trials + float(np.isfinite(self.link.upper)))
+        of_counts = (counts + 1.0) / (trials + float(np.isfinite(self.link.upper)))
         narrow = np.square(self.laws.sds[rows]) * trials * self.link.slope(of_counts) <= 1.0
-        found = np.empty(len(rows))
-        for here in (np.flatnonzero(narrow), np.flatnonzero(~narrow)):
-            if not len(here):
-                continue
-            if narrow[here[0]]:
-                at = self._points[rows[here]]
-                found[here] = (
-                    self.likelihood.at_most(at, some[here, None], trials[here, None]) @ NORMAL_MASSES
-                )
-                continue
+        below, mass = np.empty(len(rows)), np.full(len(rows), np.nan)
+        if narrow.any():
+            here = np.flatnonzero(narrow)
+            eta, of = self._points[rows[here]], trials[here, None]
+            below[here] = self.likelihood.at_most(eta, counts[here, None], of) @ NORMAL_MASSES
+            data = Observations(counts[here, None] / of, trials=of)
+            mass[here] = np.exp(self.likelihood.log_density(eta, {}, data)) @ NORMAL_MASSES
+        if not narrow.all():
+            here = np.flatnonzero(~narrow)
             laws = self.laws.take(rows[here])
-            rule = self.likelihood.exceeding(some[here], trials[here], laws.sds)
+            rule = self.likelihood.exceeding(counts[here], trials[here], laws.sds)
             if rule is None:  # for the type checker
                 raise AssertionError
-            found[here] = average(ndtr(laws.scores(rule[0])), rule[1])
-        return np.where(counts <= -1.0, 0.0, np.where(counts >= last, 1.0, np.minimum(found, 1.0)))
+            below[here] = average(ndtr(laws.scores(rule[0])), rule[1])
+        return np.where(counts >= last, 1.0, np.minimum(below, 1.0)), mass
