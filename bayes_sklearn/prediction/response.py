@@ -139,7 +139,7 @@ class ResponsePredictive(PredictiveDistribution):
             lines, scales = self.line.at(here[some]), self._scales(here[some])
             held = None if of is None else (of, self._values(), scales)
             given = lines, laws.sds[some], trials[some], levels, answer[:, here[some]]
-            if not agree(held, counting, self._likelihood.link, *given):
+            if not agree(held, None if counting is None else likelihood, self._likelihood.link, *given):
                 return None
             answer[:, here[~fine]] = self._slow_quantiles(levels, here[~fine])
         return answer
