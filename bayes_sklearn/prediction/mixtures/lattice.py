@@ -14,10 +14,10 @@ from scipy.special import logsumexp, ndtri
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.links import Link
-from .normal import average
+from .normal import Repeatable, average
 from .parts import Components, NormalNodes
 
-__all__ = ["CountQuantiles", "LatticeMixture", "Runs"]
+__all__ = ["CountQuantiles", "LatticeMixture", "Runs", "normal_scores"]
 
 Array = NDArray[np.float64]
 
@@ -41,8 +41,15 @@ class CountQuantiles(ABC):
 
     @property
     @abstractmethod
+    def _spread(self) -> tuple[Array, Array, Array | float]:
+        """Mean and standard deviation of the linear predictor, or of what underlies, and about its skewness, (n,)."""
+
+    @cached_property
     def _wide(self) -> tuple[Array, Array]:
         """Mean and about the standard deviation of what is counted, on the scale of the linear predictor."""
+        center, sd, _ = self._spread
+        slope = np.maximum(self.link.slope(self.link.mean(center)), 1.0 / self.trials)
+        return center, np.sqrt(np.square(sd) + 1.0 / (self.trials * slope))
 
     def cdf(self, value: Array) -> Array:
         """Return the probability at or below each value; one that misses k / n by rounding is taken as k / n."""
@@ -60,8 +67,19 @@ class CountQuantiles(ABC):
 
     def _first(self, level: Array) -> Array:
         """Return about the counts whose normal scores are these, (n,)."""
-        center, sd = self._wide
-        return self._counts(center + np.clip(level, -9.0, 9.0) * sd)
+        # Where counts vary by more than what underlies: by their own first three cumulants, to its fourth order.
+        h, link, trials, (center, sd, skewness) = 1e-3, self.link, self.trials, self._spread
+        variance, mean, z = np.square(sd), link.mean(center), np.minimum(np.maximum(level, -9.0), 9.0)
+        slope = trials * link.slope(mean)
+        bend = trials * (link.slope(link.mean(center + h)) - link.slope(link.mean(center - h))) / (2.0 * h)
+        of_line = np.square(slope) * variance
+        whole = slope + of_line
+        third = bend + 3.0 * (slope + of_line) * bend * variance + (slope * sd) ** 3 * skewness
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            t = z + np.minimum(np.maximum(third / whole**1.5, -0.7), 0.7) * (np.square(z) - 1.0) / 6.0
+            own = np.ceil(trials * mean + 0.5 * bend * variance + np.sqrt(whole) * t - 0.5)
+        by_line = np.floor(link.mean(center + z * self._wide[1]) * trials - 0.5)
+        return np.where((slope * variance <= 1.0) & np.isfinite(own), own, by_line)
 
     def quantile(self, probability: Array) -> Array:
         """Return the least k / n with at least each probability at or below it."""
@@ -121,10 +139,6 @@ class CountQuantiles(ABC):
             u = np.where(np.isnan(high), ends[0] + 1.2 * sd * (level - low), u)
         return np.floor(self.link.mean(u) * trials - 0.5)
 
-    def _counts(self, u: Array) -> Array:
-        """Return the counts below values of the linear predictor, (n,)."""
-        return np.floor(self.link.mean(u) * self.trials - 0.5)
-
     @cached_property
     def _last(self) -> Array:
         """The highest count, of counts without an end one that is hardly reached, (n,)."""
@@ -135,7 +149,7 @@ class CountQuantiles(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class LatticeMixture(CountQuantiles):
+class LatticeMixture(CountQuantiles, Repeatable):
     """Observed k / n, one a row.
 
     Parameters
@@ -145,14 +159,14 @@ class LatticeMixture(CountQuantiles):
         What the counts are by, positive.
     few : Components
         For probabilities.
-    many : Components or NormalNodes
-        For those of which scores take the log; counts have no normal noise.
+    many : callable
+        Of nothing: Components or NormalNodes for those of which scores take the log; counts have no normal noise.
     """
 
     likelihood: Likelihood
     trials: Array
     few: Components
-    many: Components | NormalNodes
+    many: Callable[[], Components | NormalNodes]
 
     @property
     def link(self) -> Link:
@@ -160,7 +174,7 @@ class LatticeMixture(CountQuantiles):
 
     def log_density(self, value: Array) -> Array:
         """Return the log probability of the cell about each value per unit of it, log pmf + log n."""
-        link, many = self.likelihood.link, self.many
+        link, many = self.likelihood.link, self.many()
         if isinstance(many, NormalNodes):
             return many.log_density(value)
         inside = (value >= link.lower) & (value <= link.upper)
@@ -186,24 +200,36 @@ class LatticeMixture(CountQuantiles):
         counts = value * self.trials
         return self._joined(lambda runs, rows: runs.crps(counts[rows])) / self.trials
 
+    def repeated(self, times: int) -> LatticeMixture:
+        """Return the distributions of all rows, so many times one after the other."""
+        rows = np.arange(times * len(self.trials)) % len(self.trials)
+        few = self.few.take(rows)
+        return LatticeMixture(self.likelihood, self.trials[rows], few, lambda: few)
+
     @cached_property
     def _is_direct(self) -> bool:
         """Whether the likelihood has probabilities of no more counts by themselves."""
         return self.likelihood.given_underlying is self.likelihood
 
     @cached_property
-    def _wide(self) -> tuple[Array, Array]:
+    def _spread(self) -> tuple[Array, Array, Array | float]:
         center = average(self.few.eta, self.few.weights)
         variance = average(np.square(self.few.eta - center[:, None]), self.few.weights)
-        slope = np.maximum(self.link.slope(self.link.mean(center)), 1.0 / self.trials)
-        return center, np.sqrt(variance + 1.0 / (self.trials * slope))
+        return center, np.sqrt(variance), 0.0
+
+    def _heights(self, counts: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+        few, trials = self.few.take(rows), self.trials[rows]
+        terms = self.likelihood.log_density(
+            few.eta, few.values, few.observed(counts / trials, trials[:, None])
+        )
+        return normal_scores(self._below(counts, rows), average(np.exp(terms), few.weights))
 
     def _below(self, counts: Array, rows: NDArray[np.intp]) -> Array:
         if not self._is_direct:
             return self._joined(lambda runs, here: runs.cdf(counts[here]))[rows]
         trials, last = self.trials[rows], self.trials[rows] * self.link.upper
         eta, weights = self.few.eta[rows], self.few.weights[rows]
-        some = np.clip(counts, 0.0, np.maximum(last - 1.0, 0.0))[:, None]
+        some = np.minimum(np.maximum(counts, 0.0), np.maximum(last - 1.0, 0.0))[:, None]
         below = average(self.likelihood.at_most(eta, some, trials[:, None]), weights)
         return np.where(counts < 0.0, 0.0, np.where(counts >= last, 1.0, np.minimum(below, 1.0)))
 
@@ -232,7 +258,9 @@ class LatticeMixture(CountQuantiles):
             edges = np.minimum(np.arange(last[-1] + 2.0), last[:, None] + 1.0)
             found.append((rows, Runs(edges, below, last)))
         many = np.flatnonzero(lasts > _EXACT)
-        return found + [(np.array([row]), self._run(row, mean[row], sds[row], lasts[row])) for row in many]
+        return found + [
+            (np.array([row]), self._run(int(row), mean[row], sds[row], lasts[row])) for row in many
+        ]
 
     @cached_property
     def _reach(self) -> tuple[Array, Array, Array]:
@@ -352,6 +380,11 @@ class Runs:
         squares = lengths * low**2 + low * mass * (lengths + 1.0)
         squares += mass**2 * (lengths + 1.0) * (2.0 * lengths + 1.0) / (6.0 * np.maximum(lengths, 1.0))
         return np.asarray(squares.sum(axis=1) - 1.0)
+
+
+def normal_scores(below: Array, mass: Array) -> tuple[Array, Array]:
+    """Return normal scores of the probabilities of no more counts, and, of these masses, of one less."""
+    return ndtri(below), ndtri(np.maximum(below - mass, 0.0))
 
 
 def _interpolated(nodes: Array, values: Array) -> Callable[[Array], Array]:

@@ -271,9 +271,11 @@ def agree(
         scales, total = taken(scales, rows), np.zeros_like(x)
         for i, column in enumerate(link.mean(x).T):
             data = Observations(column[:, None], scales, KNOWN)
-            total[:, i] = averaged(
-                lambda eta, data=data: likelihood.probability_of_less(eta, values, data), rows
-            )
+
+            def less(eta: Array, data: Observations = data) -> Array:
+                return likelihood.probability_of_less(eta, values, data)
+
+            total[:, i] = averaged(less, rows)
         return total
 
     def averaged(probability: Callable[[Array], Array], rows: NDArray[np.intp]) -> Array:

@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.special import logsumexp, ndtr, ndtri
+from scipy.special import logsumexp, ndtr
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.links import Link
 from .few_points import NORMAL_MASSES, NORMAL_POINTS
-from .lattice import CountQuantiles, Runs
+from .lattice import CountQuantiles, Runs, normal_scores
 from .normal import NormalMixture, average
 from .normal import log_density as log_normal_density
 from .shapes import Laws
@@ -52,7 +52,7 @@ class StepMixture(CountQuantiles):
         link = self.link
         inside = (value >= link.lower) & (value <= link.upper)
         data = Observations(np.where(inside, value, 0.0), trials=self.trials)
-        center, sd = self._spread
+        center, sd, _ = self._spread
         # Steps to the mode of the product of both, whose logs are concave; how far out nothing is left.
         steps, reach, spacing = 8, 8.0, 0.6
         near = link.of(link.pooled(value * self.trials, self.trials))
@@ -110,19 +110,11 @@ class StepMixture(CountQuantiles):
         return table.crps(value * self.trials) / self.trials
 
     @cached_property
-    def _wide(self) -> tuple[Array, Array]:
-        """Mean and about the standard deviation of what is counted, on the scale of the linear predictor."""
-        center, sd = self._spread
-        mean = self.link.mean(center)
-        noise = 1.0 / (self.trials * np.maximum(self.link.slope(mean), 1.0 / self.trials))
-        return center, np.sqrt(np.square(sd) + noise)
-
-    @cached_property
-    def _spread(self) -> tuple[Array, Array]:
-        """Mean and standard deviation of the linear predictor, (n,) each."""
+    def _spread(self) -> tuple[Array, Array, Array | float]:
         weights, means, sds = self.lines.weights, self.lines.means, self.lines.sds
         center = average(means, weights)
-        return center, np.sqrt(average(np.square(means - center[:, None]) + np.square(sds), weights))
+        sd = np.sqrt(average(np.square(means - center[:, None]) + np.square(sds), weights))
+        return center, sd, 0.0
 
     def _below(self, counts: Array, rows: NDArray[np.intp]) -> Array:
         """Return the probability of at most so many counts in the rows named."""
@@ -158,40 +150,20 @@ class ManyCounts(CountQuantiles):
     def link(self) -> Link:
         return self.likelihood.link
 
-    @cached_property
-    def _wide(self) -> tuple[Array, Array]:
-        slope = self.link.slope(self.link.mean(self.laws.centers))
-        return self.laws.centers, np.sqrt(
-            np.square(self.laws.sds) + 1.0 / np.maximum(self.trials * slope, 1.0)
-        )
+    @property
+    def _spread(self) -> tuple[Array, Array, Array | float]:
+        return self.laws.centers, self.laws.sds, self.laws.skewness
 
     @cached_property
     def _points(self) -> Array:
         """(n, T) of Gauss and Hermite's rule."""
         return self.laws.quantiles(NORMAL_POINTS)
 
-    def _first(self, level: Array) -> Array:
-        # Where counts vary by more than what underlies: by their own first three cumulants, to its fourth order.
-        h, center, trials, laws = 1e-3, self.laws.centers, self.trials, self.laws
-        variance, mean = np.square(laws.sds), self.link.mean(center)
-        slope = trials * self.link.slope(mean)
-        ends = [trials * self.link.slope(self.link.mean(center + x)) for x in (-h, h)]
-        bend = (ends[1] - ends[0]) / (2.0 * h)
-        of_line = np.square(slope) * variance
-        whole = slope + of_line
-        third = bend + 3.0 * (slope + of_line) * bend * variance + (slope * laws.sds) ** 3 * laws.skewness
-        z = np.clip(level, -9.0, 9.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = z + np.clip(third / whole**1.5, -0.7, 0.7) * (np.square(z) - 1.0) / 6.0
-        own = np.ceil(trials * mean + 0.5 * bend * variance + np.sqrt(whole) * t - 0.5)
-        return np.where((slope * variance <= 1.0) & np.isfinite(own), own, super()._first(level))
-
     def _below(self, counts: Array, rows: NDArray[np.intp]) -> Array:
         return self._probabilities(counts, rows)[0]
 
     def _heights(self, counts: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
-        below, mass = self._probabilities(counts, rows)
-        return ndtri(below), ndtri(np.maximum(below - mass, 0.0))
+        return normal_scores(*self._probabilities(counts, rows))
 
     def _probabilities(self, counts: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
         """Return the probabilities of no more counts, and of the counts themselves, or NaN."""
