@@ -282,14 +282,32 @@ class Nodes:
 
     def _few(self, lines: Lines, scales: Array | float, size: int) -> Components:
         """Return Gauss rules of groups."""
+        if lines.are_spread:
+            found = [
+                gauss_points_of_gaussians(own.means, own.variances, own.weights, size)
+                for own in map(lines.of, self.few)
+            ]
+            return self._joined(self.few, scales, found)
+        if lines.weights.ndim > 1 or len(self.few) == 1:
+            found = [gauss_points(own.means, own.weights, size) for own in map(lines.of, self.few)]
+            return self._joined(self.few, scales, found)
+        # All groups at once, their nodes side by side.
+        nodes, weights = self._side_by_side
+        shape = len(lines.means), len(nodes)
+        values = lines.means.take(nodes.ravel(), axis=1).reshape(-1, nodes.shape[1])
+        masses, points = gauss_points(values, np.tile(weights, (shape[0], 1)), size)
+        masses, points = masses.reshape(*shape, -1), points.reshape(*shape, -1)
+        return self._joined(self.few, scales, [(masses[:, i], points[:, i]) for i in range(shape[1])])
 
-        def points(group: Group) -> tuple[Array, Array]:
-            weights, means, variances, _ = lines.of(group)
-            if lines.are_spread:
-                return gauss_points_of_gaussians(means, variances, weights, size)
-            return gauss_points(means, weights, size)
-
-        return self._joined(self.few, scales, [points(group) for group in self.few])
+    @cached_property
+    def _side_by_side(self) -> tuple[NDArray[np.intp], Array]:
+        """Nodes of groups, (K, most), and their weights there, none of nodes that fill up the shorter ones."""
+        most = max(len(group.weights) for group in self.few)
+        nodes, weights = np.empty((len(self.few), most), dtype=np.intp), np.zeros((len(self.few), most))
+        for i, group in enumerate(self.few):
+            own = np.arange(len(self.weights))[group.nodes]
+            nodes[i], nodes[i, : len(own)], weights[i, : len(own)] = own[0], own, group.weights
+        return nodes, weights
 
     def _even(self, lines: Lines, scales: Array | float, n_points: int, *, close: bool) -> Components:
         """Return even points of groups, smoothed where nodes are not close together beside their noise."""

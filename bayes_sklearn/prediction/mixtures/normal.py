@@ -28,6 +28,9 @@ _SETTLED, _NEAR = 1e-5, 1e-4
 # Up to so many components the score takes them pair by pair.
 _FEW = 128
 
+# Up to so many pairs, of all rows, at once.
+_AT_ONCE = 2**12
+
 # Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.75)^2)), the tails'
 # reach, and the number of points from which on components are points themselves (an error of its inverse square).
 _SPACING, _REACH, _MOST_POINTS = 0.75, 6.0, 2**20
@@ -338,6 +341,10 @@ def _half_distance(weights: Array, means: Array, sds: Array) -> Array:
 
     The closed form of Grimit, Gneiting, Berrocal & Johnson (2006, Q. J. R. Meteorol. Soc. 132, eq. 5).
     """
+    if means.size * weights.shape[-1] <= _AT_ONCE:
+        apart = means[:, :, None] - means[:, None, :]
+        distance = mean_distance(apart, np.hypot(sds[:, :, None], sds[:, None, :]))
+        return 0.5 * np.einsum("...i,...j,...ij->...", weights, weights, distance)
     between = np.zeros(len(means))
     # A column at a time: memory stays rows x components.
     for g in range(weights.shape[-1]):
