@@ -315,8 +315,9 @@ class PredictiveDistribution(ABC):
             mixture = self._mixture(rows)
             if 1 < len(stacked) <= _STACKED // len(self) and isinstance(mixture, Repeatable):
                 # A call for each value costs more than all values at once.
-                found = function(mixture.repeated(len(stacked)), stacked.ravel())
-                return found.reshape(shape)
+                found = function(mixture.repeated(len(stacked)), stacked[:, rows].ravel())
+                answer[:, rows] = found.reshape(len(stacked), -1)
+                continue
             for i in range(len(stacked)):
                 answer[i, rows] = function(mixture, stacked[i, rows])
         return answer.reshape(shape)
