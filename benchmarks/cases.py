@@ -299,9 +299,19 @@ CASES: dict[str, Case] = {
         )
         for likelihood in ("student_t", "binomial", "beta_binomial", "poisson", "negative_binomial")
     },
-    "interval-of-one-row": Case(
-        feature_cases.one_interval, {"rows": 500, "columns": 4}, {"rows": 30, "columns": 2}
-    ),
+    **{
+        f"{name}-of-one-row{more}": Case(
+            feature_cases.one_row(likelihood, ask), {"rows": 500, "columns": 4}, {"rows": 60, "columns": 2}
+        )
+        for name, ask, likelihood, more in (
+            ("predict", feature_cases.mean, "normal", ""),
+            ("interval", feature_cases.interval, "normal", ""),
+            ("score", feature_cases.scores, "normal", ""),
+            ("interval", feature_cases.interval, "laplace", "-laplace"),
+            ("interval", feature_cases.interval, "binomial", "-binomial"),
+            ("interval", feature_cases.interval, "student_t", "-student-t"),
+        )
+    },
     **{
         f"noisy-intervals-{likelihood.replace('_', '-')}": Case(
             feature_cases.intervals(likelihood), {"rows": 1000, "fitted": 500}, {"rows": 30, "fitted": 60}

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bayes_sklearn import BayesianErrorsInVariablesRegressor, Mixture
+from bayes_sklearn import BayesianErrorsInVariablesRegressor, Laplace, Mixture
+from bayes_sklearn.metrics import neg_crps_scorer
 
 from .data import NoisyTable, noisy
 from .fresh import run_probe
@@ -128,12 +129,45 @@ def intervals_under(likelihood: str) -> Callable[..., Result]:
     return run
 
 
-def one_interval(rows: int, columns: int, repeats: int) -> Result:
-    """Take the seconds of the interval of one row after an exact fit, as a server has it."""
-    X, y, _ = _without_errors("normal", rows, columns)
-    model = BayesianErrorsInVariablesRegressor().fit(X, y)
-    found = seconds(lambda: [model.predict_interval(X[:1]) for _ in range(100)], repeats)
-    return Result(tuple(value / 100.0 for value in found.values))
+def one_row(likelihood: str, ask: Callable[..., object]) -> Callable[..., Result]:
+    """Return a case that takes the seconds of what is asked of one row, as a server does.
+
+    Parameters
+    ----------
+    likelihood : str
+        Or "laplace": a prior that is sampled, under the normal one.
+    ask : callable
+        Of the model, a row, its target, and what is known of it.
+    """
+
+    def run(rows: int, columns: int, repeats: int) -> Result:
+        prior = Laplace() if likelihood == "laplace" else None
+        of_rows = "normal" if prior else likelihood
+        X, y, given = _without_errors(of_rows, rows, columns)
+        weight_type = "counts" if "sample_weight" in given else "auto"
+        model = BayesianErrorsInVariablesRegressor(
+            likelihood=of_rows, coef_prior=prior, weight_type=weight_type, random_state=0
+        ).fit(X, y, **given)
+        of_row = {"counts" if name == "sample_weight" else name: value[:1] for name, value in given.items()}
+        found = seconds(lambda: [ask(model, X[:1], y[:1], **of_row) for _ in range(100)], repeats)
+        return Result(tuple(value / 100.0 for value in found.values))
+
+    return run
+
+
+def mean(model: Any, X: Any, y: Any, **given: Any) -> object:
+    """Return a prediction."""
+    return model.predict(X, **given)
+
+
+def interval(model: Any, X: Any, y: Any, **given: Any) -> object:
+    """Return an interval."""
+    return model.predict_interval(X, **given)
+
+
+def scores(model: Any, X: Any, y: Any, **given: Any) -> object:
+    """Return the score that takes longest."""
+    return neg_crps_scorer(model, X, y, **given)
 
 
 def _without_errors(likelihood: str, n: int, columns: int) -> tuple[Any, Any, dict[str, Any]]:

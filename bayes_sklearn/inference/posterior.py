@@ -97,7 +97,12 @@ class Posterior:
     effects: Effects | DrawnEffects | None = None
     """Where rows are in groups: the groups' effects."""
 
-    @property
+    @cached_property
+    def is_spread(self) -> bool:
+        """Whether B is spread about its mean at some node."""
+        return bool(self.covariances.root(self.weights).any())
+
+    @cached_property
     def noise_terms(self) -> tuple[Array, Array, Array]:
         """What a variance of noise is made of at the nodes, (G,) each: one, the squared noise scale, and scatter."""
         one = np.ones(len(self.weights))
@@ -153,7 +158,7 @@ class Posterior:
 
     def __getstate__(self) -> dict[str, Any]:
         # Mean and root, which every fit has computed, go into files, so that no other library rounds them otherwise.
-        found_again = ("covariance", "narrowest", "_measured")
+        found_again = ("covariance", "is_spread", "narrowest", "noise_terms", "_measured")
         kept = {name: value for name, value in vars(self).items() if name not in found_again}
         return {**kept, "scale_masses": dict(self.scale_masses)}
 

@@ -17,7 +17,13 @@ from .links import LOG
 from .noise import Noise
 from .parameters import Auxiliary, FoldedRoot, given_prior
 from .shares import BinomialLikelihood
-from .special_functions import log_excess, log_product, log_product_graph, rising_derivatives
+from .special_functions import (
+    few_points_of_log_odds,
+    log_excess,
+    log_product,
+    log_product_graph,
+    rising_derivatives,
+)
 
 __all__ = ["NegativeBinomialLikelihood", "PoissonLikelihood"]
 
@@ -117,8 +123,11 @@ class PoissonLikelihood(_OfRates):
         # More than k events are counted where the (k + 1)th, whose expected number is Gamma(k + 1), has come.
         a = counts + 1.0
         sd = 1.0 / np.sqrt(a)
-        # As far as its log's tails, exp(a u) and exp(-a exp(u)), reach.
-        low, high = 6.0 + 12.0 / (a * sd), np.minimum(8.0, np.log1p(40.0 / a) / sd + 2.0)
+        if (sd <= np.minimum(narrow, np.sqrt(2.0))).all():
+            points, masses = few_points_of_log_odds(a)
+            return points - np.log(trials)[:, None], np.broadcast_to(masses, points.shape)
+        # As far as its log's tails, exp(a u) and, at the most a bell's, exp(-a exp(u)), reach.
+        low, high = 6.0 + 12.0 / (a * sd), 8.0
         spacing = 1.1 / np.hypot(1.0, sd / narrow)
         size = int(np.ceil(np.max((low + high) / spacing))) + 1
         z = -low[:, None] + (low + high)[:, None] * np.linspace(0.0, 1.0, size)

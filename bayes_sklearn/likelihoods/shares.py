@@ -20,6 +20,7 @@ from .parameters import Auxiliary, FoldedOdds
 from .proportions import LOG_ODDS, SLOPES, TINY, BetaLikelihood, resolved_dispersion_prior, shapes_graph
 from .special_functions import (
     counts_below,
+    few_points_of_log_odds,
     log_beta_below,
     log_expit,
     log_one_less,
@@ -160,6 +161,9 @@ class BinomialLikelihood(_OfShares):
         # Of n uniform numbers more than k are below p: the (k + 1)th is, which is Beta(k + 1, n - k).
         a, b = counts + 1.0, trials - counts
         sd = np.sqrt(1.0 / a + 1.0 / b)
+        if (sd <= np.minimum(narrow, np.sqrt(2.0))).all():
+            points, masses = few_points_of_log_odds(a, b)
+            return points, np.broadcast_to(masses, points.shape)
         # As far as its log odds' tails, exp(a u) and exp(-b u), reach; a product of two bells is as narrow as both.
         low, high = 6.0 + 12.0 / (a * sd), 6.0 + 12.0 / (b * sd)
         spacing = 1.1 / np.hypot(1.0, sd / narrow)

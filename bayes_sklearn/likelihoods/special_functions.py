@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaincc, betaln, psi, zeta
+from scipy.special import betainc, betaincc, betaincinv, betaln, gammainccinv, gammaincinv, ndtr, psi, zeta
 
 from .over_line.vectorised import polynomial
 
 __all__ = [
     "counts_below",
+    "few_points_of_log_odds",
     "log_beta_below",
     "log_excess",
     "log_expit",
@@ -51,6 +53,14 @@ _SMALL, _TERMS = 0.05, 14
 
 # 1 / q is kept this far from zero.
 _TINY = 1e-100
+
+# Log odds of beta variables at normal scores: standard deviations that they are tabulated for, the largest of them,
+# and shares of the variance; Gauss and Hermite's rule.
+_WIDTHS, _WIDEST, _SHARES = 25, float(np.sqrt(2.0)), 17
+
+_SCORES, _MASSES = np.polynomial.hermite_e.hermegauss(9)
+
+_MASSES = _MASSES / _MASSES.sum()
 
 
 def log_rising(q: Array, m: Array | float) -> Array:
@@ -284,6 +294,58 @@ def log_sum_of_counts(
                 of[more] for of in (share, rest, odds, successes, failures, steps, last, term, total)
             )
     return np.log(answer)
+
+
+def few_points_of_log_odds(a: Array, b: Array | None = None) -> tuple[Array, Array]:
+    """Return points, (n, T), and their masses, (T,), for the log odds of Beta(a, b) variables of one or more each.
+
+    They are quantiles at Gauss and Hermite's normal scores: right for functions that are as smooth as the
+    distribution is wide. Standardised they depend smoothly on the standard deviation and on what share of the
+    variance is due to a, between which they are interpolated. Without b for the log of Gamma(a) variables.
+    """
+    variance = 1.0 / a if b is None else 1.0 / a + 1.0 / b
+    sd = np.sqrt(variance)
+    place = sd * ((_WIDTHS - 1.0) / _WIDEST)
+    first = np.minimum(place.astype(np.intp), _WIDTHS - 2)
+    place = (place - first)[:, None]
+    first *= _SHARES
+    table = _standardised_log_odds()
+    if b is None:
+        first += _SHARES - 1
+        points = (1.0 - place) * table[first] + place * table[first + _SHARES]
+    else:
+        share = (_SHARES - 1.0) / (a * variance)
+        cell = np.minimum(share.astype(np.intp), _SHARES - 2)
+        share = (share - cell)[:, None]
+        first += cell
+        points = (1.0 - share) * table[first] + share * table[first + 1]
+        first += _SHARES
+        points += place * ((1.0 - share) * table[first] + share * table[first + 1] - points)
+    points *= sd[:, None]
+    points += np.log(a if b is None else a / b)[:, None]
+    return points, _MASSES
+
+
+@cache
+def _standardised_log_odds() -> Array:
+    """Return quantiles at the normal scores, (widths x shares, T), less log(a / b) and by sqrt(1 / a + 1 / b)."""
+    sd, share = (
+        x.ravel()[:, None]
+        for x in np.meshgrid(
+            np.linspace(0.0, _WIDEST, _WIDTHS), np.linspace(0.0, 1.0, _SHARES), indexing="ij"
+        )
+    )
+    tail, upper = ndtr(-np.abs(_SCORES)), _SCORES > 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = 1.0 / (np.square(sd) * share), 1.0 / (np.square(sd) * (1.0 - share))
+        lower = betaincinv(np.where(upper, b, a), np.where(upper, a, b), tail)
+        both = np.where(upper, -1.0, 1.0) * (np.log(lower) - np.log1p(-lower)) - np.log(a / b)
+        alone = [
+            np.log(np.where(more, gammainccinv(of, tail), gammaincinv(of, tail)) / of)
+            for of, more in ((a, upper), (b, ~upper))
+        ]
+        points = np.where(share == 1.0, alone[0], np.where(share == 0.0, -alone[1], both)) / sd
+    return np.asarray(np.where(sd == 0.0, _SCORES, points))
 
 
 def log_beta_below(a: Array, b: Array | float, log_x: Array, log_rest: Array) -> Array:

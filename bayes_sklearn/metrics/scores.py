@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from ..measurements.checks import as_floats, check_coverage, check_unmasked, named
+from ..measurements.checks import as_floats, check_coverage, check_unmasked, is_plain, named
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.line import NormalPredictive
 
@@ -389,6 +389,8 @@ def column_of(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None =
         with suppress(TypeError):
             given = as_floats(values).ravel()
             values = np.where(measured, given, 0.0) if given.shape == measured.shape else values
+    if is_plain(values, 1):
+        return values  # type: ignore[return-value]
     try:
         with named(name):
             check_unmasked(values)
@@ -399,8 +401,7 @@ def column_of(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None =
         raise ValueError(f"{name} must hold finite numbers, so drop or repair other rows: {error}") from error
     if column.size == 0 or column.shape not in ((column.size,), (column.size, 1)):
         raise ValueError(
-            f"{name} must be of shape (n,) with n > 0, got {column.shape}; score several targets "
-            "one at a time."
+            f"{name} must be of shape (n,) with n > 0, got {column.shape}; score several targets one at a time."
         )
     return column.ravel()
 

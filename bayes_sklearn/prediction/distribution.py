@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..inference.posterior import row_blocks
 from ..measurements.checks import as_floats, check_coverage, check_probabilities, check_seed
 from ..measurements.messages import shown
-from .mixtures.normal import Mixture
+from .mixtures.normal import Mixture, Repeatable
 
 __all__ = ["PredictiveDistribution"]
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+
+# Rows times values of each up to which these are taken together.
+_STACKED = 16
 
 
 class PredictiveDistribution(ABC):
@@ -326,6 +329,11 @@ class PredictiveDistribution(ABC):
         answer = np.empty(stacked.shape)
         for rows in row_blocks(len(self), self._width):
             mixture = self._mixture(rows)
+            if 1 < len(stacked) <= _STACKED // len(self) and isinstance(mixture, Repeatable):
+                # A call for each value costs more than all values at once.
+                found = function(mixture.repeated(len(stacked)), stacked[:, rows].ravel())
+                answer[:, rows] = found.reshape(len(stacked), -1)
+                continue
             for i in range(len(stacked)):
                 answer[i, rows] = function(mixture, stacked[i, rows])
         return answer.reshape(shape)

@@ -102,7 +102,7 @@ class LinearPredictor:
     @cached_property
     def is_spread(self) -> bool:
         """Whether it is spread about its mean at the nodes."""
-        return self.has_feature_error or bool(self.posterior.covariances.root(self.weights).any())
+        return self.has_feature_error or self.posterior.is_spread
 
     def within(self, variance: Array) -> dict[str, Array]:
         """Return variances at the nodes, (n,), by what they are of, as `variance_parts` calls it."""

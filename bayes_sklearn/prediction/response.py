@@ -10,11 +10,12 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..inference.posterior import row_blocks
+from ..inference.posterior import Posterior, row_blocks
 from ..likelihoods.base import Likelihood, Observations
 from ..likelihoods.noise import KNOWN
 from ..measurements.checks import check_n_samples, check_probabilities
@@ -45,6 +46,10 @@ from .noise import Part, Parts
 __all__ = ["ResponsePredictive"]
 
 Array = NDArray[np.float64]
+
+
+# Of posteriors, their nodes in groups, by likelihood and whether lines are spread at them: the same at every row.
+_GROUPED: WeakKeyDictionary[Posterior, dict[tuple[str, bool], Nodes]] = WeakKeyDictionary()
 
 
 class ResponsePredictive(PredictiveDistribution):
@@ -93,7 +98,6 @@ class ResponsePredictive(PredictiveDistribution):
         )
         self._trials_in_fit, self._include_noise = trials_in_fit, include_noise
         self._seed = seed
-        self._grouped: dict[str, Nodes] = {}
         self.index = index
 
     def __len__(self) -> int:
@@ -139,7 +143,7 @@ class ResponsePredictive(PredictiveDistribution):
             lines, scales = self.line.at(here[some]), self._scales(here[some])
             held = None if of is None else (of, self._values(), scales)
             given = lines, laws.sds[some], trials[some], levels, answer[:, here[some]]
-            if not agree(held, counting, self._likelihood.link, *given):
+            if not agree(held, None if counting is None else likelihood, self._likelihood.link, *given):
                 return None
             answer[:, here[~fine]] = self._slow_quantiles(levels, here[~fine])
         return answer
@@ -440,10 +444,11 @@ class ResponsePredictive(PredictiveDistribution):
 
     def _nodes(self, likelihood: Likelihood) -> Nodes:
         """Return the nodes in groups that are alike under a likelihood, this one or what underlies."""
-        if likelihood.name not in self._grouped:
-            posterior = self.line.posterior
+        posterior, key = self.line.posterior, (likelihood.name, self.line.is_spread)
+        grouped = _GROUPED.setdefault(posterior, {})
+        if key not in grouped:
             terms = list(posterior.noise_terms[1:])
-            self._grouped[likelihood.name] = Nodes.of(
+            grouped[key] = Nodes.of(
                 likelihood, self.line.weights, self._values(), terms, is_spread=self.line.is_spread
             )
-        return self._grouped[likelihood.name]
+        return grouped[key]

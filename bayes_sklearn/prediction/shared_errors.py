@@ -174,7 +174,7 @@ class SharedErrorPredictive(ResponsePredictive):
             self._likelihood, np.concatenate(masses, axis=1), of_groups, np.concatenate(found, axis=2)
         )
         noise = np.sqrt(np.maximum(average(parts.found[4], parts.weights), 0.0))
-        return ResponseMixture(self._likelihood, parts.normal(), parts, noise, True)
+        return ResponseMixture(self._likelihood, parts.normal(), lambda: parts, noise, True)
 
 
 def _gathered(weights: Array, found: Array, roots: Array, kinds: int) -> tuple[Array, Array]:

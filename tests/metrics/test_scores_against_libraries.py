@@ -77,7 +77,7 @@ def test_scores_of_mixtures_of_normal_distributions(scoringrules: Any, size: int
 @pytest.mark.parametrize("nu", [2.5, 5.0, 80.0])
 def test_scores_of_t_distributions(scoringrules: Any, nu: float) -> None:
     parts = Components(np.ones((20, 1)), MEAN[:, None], {"nu": np.array([nu])}, SD[:, None])
-    one = ResponseMixture(StudentTLikelihood(), parts, parts, SD, smooth=False)
+    one = ResponseMixture(StudentTLikelihood(), parts, lambda: parts, SD, smooth=False)
     assert_allclose(one.crps(Y), scoringrules.crps_t(Y, nu, MEAN, SD), rtol=1e-6)
     assert_allclose(-one.log_density(Y), scoringrules.logs_t(Y, nu, MEAN, SD), rtol=1e-10)
 
@@ -89,14 +89,14 @@ def test_scores_of_shares(scoringrules: Any) -> None:
     one, eta = np.ones((20, 1)), special.logit(share)[:, None]
     parts = Components(one, eta, {"dispersion": rho[:, None]})
     likelihood, width = BetaBinomialLikelihood().underlying, np.sqrt(rho / share / (1.0 - share))
-    underlying = ResponseMixture(likelihood, parts, parts, width, smooth=False)
+    underlying = ResponseMixture(likelihood, parts, lambda: parts, width, smooth=False)
     parameters = share * size, (1.0 - share) * size
     assert_allclose(underlying.crps(y), scoringrules.crps_beta(y, *parameters), rtol=2e-4)
     assert_allclose(-underlying.log_density(y), scoringrules.logs_beta(y, *parameters), rtol=1e-8)
     counts = RNG.integers(1, 200, 20).astype(float)
     k = RNG.binomial(counts.astype(int), share).astype(float)
     parts = Components(one, eta, {})
-    observed = LatticeMixture(BinomialLikelihood(), counts, parts, parts)
+    observed = LatticeMixture(BinomialLikelihood(), counts, parts, lambda: parts)
     # Of a count, in its unit: a share's is one over the trials of it.
     of_counts = scoringrules.crps_binomial(k, counts, share)
     assert_allclose(observed.crps(k / counts), of_counts / counts, rtol=1e-8, atol=1e-12)

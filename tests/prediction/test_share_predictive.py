@@ -363,7 +363,7 @@ def test_probabilities_of_a_large_count_agree_with_those_of_every_one() -> None:
     weights = np.array([[0.5, 0.3, 0.2]])
     n = 6000
     parts = Components(weights, logit(shares), {"dispersion": rho[0]})
-    mixture = LatticeMixture(BetaBinomialLikelihood(), np.array([float(n)]), parts, parts)
+    mixture = LatticeMixture(BetaBinomialLikelihood(), np.array([float(n)]), parts, lambda: parts)
     k = np.arange(n + 1.0)
     every = beta_binomial_pmf(k, n, shares[0], rho[0]) @ weights[0]
     assert_allclose(every.sum(), 1.0, rtol=1e-9)
@@ -380,7 +380,7 @@ def test_score_of_beta_mixtures_is_its_definition(share: float, rho: float) -> N
     parts = Components(weights, logit(shares), {"dispersion": rhos[0]})
     underlying = BetaBinomialLikelihood().underlying
     mixture = ResponseMixture(
-        underlying, parts, parts, np.sqrt(rhos / shares / (1.0 - shares)).min(axis=1), smooth=False
+        underlying, parts, lambda: parts, np.sqrt(rhos / shares / (1.0 - shares)).min(axis=1), smooth=False
     )
     a, b = shares[0] * (1 - rhos[0]) / rhos[0], (1 - shares[0]) * (1 - rhos[0]) / rhos[0]
     # Even in the log odds, so that no end is cut short.

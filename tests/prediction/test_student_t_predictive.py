@@ -54,7 +54,7 @@ def mixture(weights: Array, nu: Array, locations: Array, scales: Array) -> Respo
     """Return a mixture of t distributions."""
     every = np.broadcast_to(weights, locations.shape)
     parts = Components(every, locations, {"nu": nu}, scales)
-    return ResponseMixture(StudentTLikelihood(), parts, parts, scales.min(axis=1), smooth=False)
+    return ResponseMixture(StudentTLikelihood(), parts, lambda: parts, scales.min(axis=1), smooth=False)
 
 
 @pytest.mark.parametrize("nu", [1.1, 2.5, 5.0, 40.0, 1e7])

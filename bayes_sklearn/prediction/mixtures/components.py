@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -55,8 +55,8 @@ class Chosen(NamedTuple):
     rows: NDArray[np.intp]
     few: Components | NormalComponents | NormalMixture
     """For probabilities; a mixture: of the linear predictor itself, by which those of counts are found."""
-    many: Components | NormalNodes
-    """For densities."""
+    many: Callable[[], Components | NormalNodes]
+    """For densities, which hardly ever are wanted with probabilities."""
     noise: Array
     """(n,) a typical width of the noise on the scale of the linear predictor."""
     smooth: bool
@@ -133,13 +133,13 @@ class Nodes:
             Of added noise.
         trials : ndarray of shape (n, 1)
         """
-        rules = (((12, 0.7),), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
+        rules = (((7, 0.35), (12, 0.7)), ((5, 0.7),), ((3, 0.35), (7, 0.7)))
         center, sd = lines.moments()
         noise = self._noise(center, sd, scales, trials)
         every = np.arange(len(center))
         if not self.few:
             own = self._all(lines, scales)
-            yield Chosen(every, own, own, noise, False)
+            yield Chosen(every, own, lambda: own, noise, False)
             return
         ratio = sd / noise
         # As many points for rows that are about alike, whatever others there are.
@@ -170,7 +170,7 @@ class Nodes:
 
     def _chosen(
         self, lines: Lines, scales: Array | float, points: int, *, close: bool
-    ) -> tuple[Components | NormalComponents | NormalMixture, Components | NormalNodes]:
+    ) -> tuple[Components | NormalComponents | NormalMixture, Callable[[], Components | NormalNodes]]:
         """Return components of rows of so many points, for probabilities and for densities."""
         if points > _MOST_POINTS:
             if lines.are_spread:
@@ -179,16 +179,17 @@ class Nodes:
                 masses, centres, sds = gaussians(lines.means, lines.variances, lines.weights, size)
             else:
                 masses, centres, sds = smoothed(lines.means, lines.weights, _GAUSSIANS[0])
-            return NormalMixture(masses, centres, sds), Components(masses, centres, {})
+            return NormalMixture(masses, centres, sds), lambda: Components(masses, centres, {})
         if points > 0 and lines.are_spread and self._noise_parts:
             normal = self._normal(lines, scales)
-            return normal, self._dense(lines, scales, normal.lines, dense=False)
+            return normal, lambda: self._dense(lines, scales, normal.lines, dense=False)
         found = (
             self._few(lines, scales, -points)
             if points < 0
             else self._even(lines, scales, points, close=close)
         )
-        return found, self._dense(lines, scales, found, dense=points < 0 if lines.are_spread else close)
+        dense = points < 0 if lines.are_spread else close
+        return found, lambda: self._dense(lines, scales, found, dense=dense)
 
     def _dense(
         self, lines: Lines, scales: Array | float, found: Components, *, dense: bool
@@ -281,14 +282,32 @@ class Nodes:
 
     def _few(self, lines: Lines, scales: Array | float, size: int) -> Components:
         """Return Gauss rules of groups."""
+        if lines.are_spread:
+            found = [
+                gauss_points_of_gaussians(own.means, own.variances, own.weights, size)
+                for own in map(lines.of, self.few)
+            ]
+            return self._joined(self.few, scales, found)
+        if lines.weights.ndim > 1 or len(self.few) == 1:
+            found = [gauss_points(own.means, own.weights, size) for own in map(lines.of, self.few)]
+            return self._joined(self.few, scales, found)
+        # All groups at once, their nodes side by side.
+        nodes, weights = self._side_by_side
+        shape = len(lines.means), len(nodes)
+        values = lines.means.take(nodes.ravel(), axis=1).reshape(-1, nodes.shape[1])
+        masses, points = gauss_points(values, np.tile(weights, (shape[0], 1)), size)
+        masses, points = masses.reshape(*shape, -1), points.reshape(*shape, -1)
+        return self._joined(self.few, scales, [(masses[:, i], points[:, i]) for i in range(shape[1])])
 
-        def points(group: Group) -> tuple[Array, Array]:
-            weights, means, variances, _ = lines.of(group)
-            if lines.are_spread:
-                return gauss_points_of_gaussians(means, variances, weights, size)
-            return gauss_points(means, weights, size)
-
-        return self._joined(self.few, scales, [points(group) for group in self.few])
+    @cached_property
+    def _side_by_side(self) -> tuple[NDArray[np.intp], Array]:
+        """Nodes of groups, (K, most), and their weights there, none of nodes that fill up the shorter ones."""
+        most = max(len(group.weights) for group in self.few)
+        nodes, weights = np.empty((len(self.few), most), dtype=np.intp), np.zeros((len(self.few), most))
+        for i, group in enumerate(self.few):
+            own = np.arange(len(self.weights))[group.nodes]
+            nodes[i], nodes[i, : len(own)], weights[i, : len(own)] = own[0], own, group.weights
+        return nodes, weights
 
     def _even(self, lines: Lines, scales: Array | float, n_points: int, *, close: bool) -> Components:
         """Return even points of groups, smoothed where nodes are not close together beside their noise."""

@@ -6,6 +6,7 @@ All is solved and integrated on the scale of the linear predictor, on which targ
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,8 +147,8 @@ class ResponseMixture(_OnLinkScale):
     likelihood : Likelihood
     few : Components or NormalComponents
         For probabilities.
-    many : Components or Density
-        For densities, of which scores take the log.
+    many : callable
+        Of nothing: Components or a Density for densities, of which scores take the log.
     noise : ndarray of shape (n,)
         A typical width of the noise on the scale of the linear predictor.
     smooth : bool
@@ -156,7 +157,7 @@ class ResponseMixture(_OnLinkScale):
 
     likelihood: Likelihood
     few: Components | NormalComponents
-    many: Components | Density
+    many: Callable[[], Components | Density]
     noise: Array
     smooth: bool
 
@@ -167,9 +168,8 @@ class ResponseMixture(_OnLinkScale):
     def log_density(self, value: Array) -> Array:
         inside = (value >= self.link.lower) & (value <= self.link.upper)
         y = np.where(inside, value, self.link.mean(np.zeros(1)))
-        found = (
-            self._log_density(y, self.many) if isinstance(self.many, Components) else self.many.log_density(y)
-        )
+        many = self.many()
+        found = self._log_density(y, many) if isinstance(many, Components) else many.log_density(y)
         return np.where(inside, found, -np.inf)
 
     def _log_density(self, value: Array, of: Components) -> Array:

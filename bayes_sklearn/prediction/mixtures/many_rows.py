@@ -13,8 +13,9 @@ from ...inference.posterior import row_blocks
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.links import Link
 from ...likelihoods.noise import KNOWN
+from ...measurements.compressed import taken
 from .components import Nodes
-from .normal import cdf, cumulants_of
+from .normal import average, cdf, cumulants_of
 from .parts import Group, Lines
 from .shapes import Laws, Shapes
 from .steps import ManyCounts
@@ -46,6 +47,9 @@ _PLACES, _APART, _WIDTHS, _SHARE, _WIDEST = 48, 0.2, 6, 0.1, 1.5
 
 # Skewness and excess kurtosis beside the shapes' up to which they are expanded in.
 _SKEWED, _PEAKED = 0.3, 0.4
+
+# Counts from either end up to which they are summed over.
+_FEW_COUNTS = 64.0
 
 # Groups of nodes, at most, where there are other ones; rows at a time.
 _GROUPS, _BLOCK = 12, 2**12
@@ -227,7 +231,7 @@ def rows_to_check(laws: Laws, fine: NDArray[np.bool_], trials: Array) -> NDArray
 
 def agree(
     underlying: tuple[Likelihood, dict[str, Array], Array | float] | None,
-    counting: Likelihood | None,
+    counted: Likelihood | None,
     link: Link,
     lines: Lines,
     sds: Array,
@@ -245,8 +249,8 @@ def agree(
     underlying : tuple, optional
         Of what underlies the likelihood, its parameters at the nodes, (G,), and scales of added noise, (n, G) or one
         number; None: that is the line.
-    counting : Likelihood, optional
-        Of counts given what underlies.
+    counted : Likelihood, optional
+        Of counts; None: what underlies is the target.
     link : Link
     lines : Lines
         Of the rows.
@@ -259,34 +263,55 @@ def agree(
     points, rule = np.polynomial.hermite_e.hermegauss(3)
     deviations = np.sqrt(np.broadcast_to(lines.variances, lines.means.shape))
 
-    def below(x: Array) -> Array:
+    def below(x: Array, rows: NDArray[np.intp]) -> Array:
         """Return the probability of what underlies below values, (n, T)."""
         if underlying is None:
             return np.stack([cdf(column, lines.weights, lines.means, deviations) for column in x.T], axis=1)
         likelihood, values, scales = underlying
-        total = np.zeros_like(x)
+        scales, total = taken(scales, rows), np.zeros_like(x)
         for i, column in enumerate(link.mean(x).T):
             data = Observations(column[:, None], scales, KNOWN)
-            for z, mass in zip(points, rule / rule.sum(), strict=True):
-                eta = lines.means + z * deviations
-                total[:, i] += mass * (likelihood.probability_of_less(eta, values, data) @ lines.weights)
+
+            def less(eta: Array, data: Observations = data) -> Array:
+                return likelihood.probability_of_less(eta, values, data)
+
+            total[:, i] = averaged(less, rows)
+        return total
+
+    def averaged(probability: Callable[[Array], Array], rows: NDArray[np.intp]) -> Array:
+        """Return expectations of what is a function of the linear predictor at the nodes, (n,)."""
+        total = np.zeros(len(rows))
+        for z, mass in zip(points, rule / rule.sum(), strict=True):
+            total += mass * (probability(lines.means[rows] + z * deviations[rows]) @ lines.weights)
         return total
 
     def score(value: Array) -> Array:
-        if counting is None:
-            return np.asarray(ndtri(below(link.of(value)[:, None])[:, 0]))
+        every = np.arange(len(value))
+        if counted is None:
+            return np.asarray(ndtri(below(link.of(value)[:, None], every)[:, 0]))
         last = trials * link.upper if np.isfinite(link.upper) else np.full(len(trials), np.inf)
         inside = (value >= 0.0) & (value < last)
-        places = counting.exceeding(np.where(inside, value, 0.0), trials, sds)
-        if places is None:  # for the type checker
-            raise AssertionError
-        found = ndtri(np.minimum((below(places[0]) * places[1]).sum(axis=1), 1.0))
-        return np.where(inside, found, np.where(value < 0.0, -np.inf, np.inf))
+        total = np.where(value < 0.0, 0.0, 1.0)
+        # Sums of many probabilities take longer than integrals over where counts are exceeded.
+        few = (np.minimum(value, last - value) <= _FEW_COUNTS) | (underlying is None)
+        direct, integrated = np.flatnonzero(inside & few), np.flatnonzero(inside & ~few)
+        if len(direct):
+            of = trials[direct, None]
+            values = {} if underlying is None else underlying[1]
+            data = Observations(value[direct, None] / of, trials=of)
+            total[direct] = averaged(lambda eta: counted.tails(eta, values, data)[0], direct)
+        counting = counted.given_underlying
+        if len(integrated) and counting is not None:
+            places = counting.exceeding(value[integrated], trials[integrated], sds[integrated])
+            if places is None:  # for the type checker
+                raise AssertionError
+            total[integrated] = average(below(places[0], integrated), places[1])
+        return np.asarray(ndtri(np.minimum(total, 1.0)))
 
     most = _OFF_LINE if underlying is None else _OFF
     for probability, quantile in zip(probabilities, found, strict=True):
         target = float(ndtri(probability))
-        if counting is None:
+        if counted is None:
             if (np.abs(score(quantile) - target) > most).any():
                 return False
             continue

@@ -21,9 +21,9 @@ Array = NDArray[np.float64]
 # Groups, a power of two, and numbers of rows times nodes from which they stand for the nodes.
 _GROUPS, _MANY = 128, 2**22
 
-# By how many standard deviations quantiles may be off: with noise of so many times the line's variance, at these
-# probabilities.
-_OFF, _RATIOS, _PROBABILITIES = 0.01, (0.0, 1.0, 9.0), (0.025, 0.25, 0.5, 0.975)
+# By how many standard deviations quantiles may be off: without noise, and with some of so many times the line's
+# variance, at these probabilities.
+_OFF, _RATIOS, _PROBABILITIES = 0.01, (1.0, 9.0), (0.025, 0.25, 0.5, 0.975)
 
 # Of fewer nodes than four to a group, but no fewer than these, groups are as few as leave out no more of the relative
 # variance of noise, and of the coefficients' between nodes.
@@ -67,12 +67,14 @@ def in_groups(
         sizes = [size for size in (_GROUPS, 4 * _GROUPS) if size < len(weights)]
         allowed_of, enough = np.ones(1), 0.0
     away = _typical_and_farthest(rows, posterior.center)
-    held, allowed = _quantiles(posterior, feature_error, away), _allowed(posterior)
+    # Noise that is the same at all nodes tells nothing that other noise does not.
+    varying = [i for i, v in enumerate(_variances(posterior)) if np.ptp(v) > 0.0] or [0]
+    held, allowed = _quantiles(posterior, feature_error, away, varying), _allowed(posterior, len(varying))
     for size in sizes:
         members = _halved(coordinates / np.sqrt(allowed_of), weights, most=size, enough=enough)
         if members:
             found = _of_groups(posterior, feature_error, members)
-            if (np.abs(_quantiles(*found, away) - held) < allowed).all():
+            if (np.abs(_quantiles(*found, away, varying) - held) < allowed).all():
                 return found
     return posterior, feature_error
 
@@ -121,34 +123,43 @@ def _typical_and_farthest(rows: Rows, center: Array) -> Array:
     return np.asarray(away[np.append(some, np.argsort(distance)[-farthest:])])
 
 
-def _quantiles(posterior: Posterior, feature_error: Array | None, away: Array) -> Array:
-    """Return standardised quantiles at some rows, with noise of several widths beside the line."""
+def _quantiles(posterior: Posterior, feature_error: Array | None, away: Array, varying: list[int]) -> Array:
+    """Return standardised quantiles at some rows, (W, probabilities, k), with noise of several widths or none."""
     weights = posterior.weights
     means, variances = posterior.linear(np.column_stack([np.ones(len(away)), away]))
     if feature_error is not None:
         variances = variances + feature_error
     whole = weights @ np.square(means - (means @ weights)[:, None]).T + variances @ weights
-    answer = []
-    for noise in _variances(posterior):
-        found = []
+    unit, mean = np.maximum(np.sqrt(whole), 1e-300), means @ weights
+    answer = [(_limits(weights, means, np.sqrt(variances)) - mean) / unit]
+    for noise in [_variances(posterior)[i] for i in varying]:
         for ratio in _RATIOS:
-            sds = np.sqrt(variances + ratio * whole[:, None] * (noise / max(float(weights @ noise), 1e-300)))
-            mixture = NormalMixture(weights, means, sds)
-            unit = np.sqrt((1.0 + ratio) * whole)
-            limits = np.array([mixture.quantile(np.full(len(means), q)) for q in _PROBABILITIES])
-            found.append((limits - means @ weights) / np.maximum(unit, 1e-300))
-        answer.append(found)
+            more = ratio * whole[:, None] * (noise / max(float(weights @ noise), 1e-300))
+            limits = _limits(weights, means, np.sqrt(variances + more))
+            answer.append((limits - mean) / (np.sqrt(1.0 + ratio) * unit))
     return np.array(answer)
 
 
-def _allowed(posterior: Posterior) -> Array:
-    """Return by how much quantiles may be off, (ratios, probabilities, 1): those of draws by their own errors."""
+def _limits(weights: Array, means: Array, sds: Array) -> Array:
+    """Return quantiles of each row's mixture, (probabilities, k)."""
+    if sds.any():
+        mixture = NormalMixture(weights, means, sds)
+        return np.array([mixture.quantile(np.full(len(means), q)) for q in _PROBABILITIES])
+    order = np.argsort(means, axis=1)
+    below = np.cumsum(weights[order], axis=1)
+    first = [np.minimum((below < q).sum(axis=1), len(weights) - 1) for q in _PROBABILITIES]
+    return np.array([means[np.arange(len(means)), order[np.arange(len(means)), at]] for at in first])
+
+
+def _allowed(posterior: Posterior, kinds: int) -> Array:
+    """Return by how much quantiles may be off, as `_quantiles` has them: those of draws by their own errors."""
     weights, q = posterior.weights, np.array(_PROBABILITIES)
     if posterior.covariances.root(weights).any():
-        return np.full((len(_RATIOS), len(q), 1), _OFF)
+        return np.full((1, len(q), 1), _OFF)
     density = np.exp(-0.5 * np.square(ndtri(q))) / np.sqrt(2.0 * np.pi)
     error = np.sqrt(q * (1.0 - q) / effective_size(weights)) / density
-    return np.maximum(_OFF, 3.0 * error / (1.0 + np.array(_RATIOS)[:, None]))[:, :, None]
+    ratios = np.array([0.0, *_RATIOS * kinds])
+    return np.maximum(_OFF, 3.0 * error / (1.0 + ratios[:, None]))[:, :, None]
 
 
 def _variances(posterior: Posterior) -> list[Array]:

@@ -6,6 +6,7 @@ standard deviations, (n, G) each or broadcastable to it. A standard deviation of
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,9 @@ _SETTLED, _NEAR = 1e-5, 1e-4
 
 # Up to so many components the score takes them pair by pair.
 _FEW = 128
+
+# Up to so many pairs, of all rows, at once.
+_AT_ONCE = 2**12
 
 # Of the quadrature: spacing in the narrowest component's sd (an error of about exp(-(pi / 0.75)^2)), the tails'
 # reach, and the number of points from which on components are points themselves (an error of its inverse square).
@@ -63,8 +67,16 @@ class Mixture(Density, Protocol):
         """Return the continuous ranked probability score of each row at its value, (n,)."""
 
 
+class Repeatable(ABC):
+    """Mixtures that can be asked for several values of few rows at once."""
+
+    @abstractmethod
+    def repeated(self, times: int) -> Any:
+        """Return the distributions of all rows, so many times one after the other."""
+
+
 @dataclass(frozen=True, eq=False)
-class NormalMixture:
+class NormalMixture(Repeatable):
     """The functions of this module as a `Mixture`."""
 
     weights: Array
@@ -85,6 +97,16 @@ class NormalMixture:
 
     def crps(self, value: Array) -> Array:
         return crps(value, self.weights, self.means, self.sds)
+
+    def repeated(self, times: int) -> NormalMixture:
+        """Return the distributions of all rows, so many times one after the other."""
+        rows = np.arange(times * len(self.means)) % len(self.means)
+        weights = self.weights if self.weights.ndim == 1 else self.weights[rows]
+        found = NormalMixture(weights, self.means[rows], self.sds[rows])
+        if self.means.size > _FEW:
+            # In the place of the property, which would compute them for every repetition.
+            found.__dict__["_cumulants"] = tuple(part[rows] for part in self._cumulants)
+        return found
 
     @cached_property
     def _cumulants(self) -> tuple[Array, Array, Array, Array]:
@@ -164,9 +186,9 @@ def quantile(
     cumulants : tuple of four ndarrays of shape (n,), optional
         What `cumulants_of` returns of them.
     """
-    shape = np.broadcast_shapes(np.shape(means), np.shape(sds))
-    means, sds = np.broadcast_to(means, shape), np.broadcast_to(sds, shape)
-    probability = np.broadcast_to(np.asarray(probability, dtype=np.float64), shape[:1])
+    if means.shape != sds.shape:
+        means, sds = np.broadcast_arrays(means, sds)
+    probability = np.broadcast_to(np.asarray(probability, dtype=np.float64), len(means))
     inside = (probability > 0.0) & (probability < 1.0)
     if not inside.all():
         answer, rows = np.where(probability <= 0.0, -np.inf, np.inf), np.flatnonzero(inside)
@@ -201,7 +223,9 @@ def cornish_fisher(z: Array, skewness: Array, excess: Array) -> Array:
     Cornish & Fisher (1938, Revue de l'Institut International de Statistique 5:307-320). Cumulants that are large, of
     which it is no expansion, are taken for less.
     """
-    skewness, excess = np.clip(skewness, -0.7, 0.7), np.clip(excess, -0.7, 2.0)
+    skewness, excess = (
+        np.minimum(np.maximum(of, -0.7), most) for of, most in ((skewness, 0.7), (excess, 2.0))
+    )
     square = np.square(z)
     return (
         z
@@ -322,6 +346,10 @@ def _half_distance(weights: Array, means: Array, sds: Array) -> Array:
 
     The closed form of Grimit, Gneiting, Berrocal & Johnson (2006, Q. J. R. Meteorol. Soc. 132, eq. 5).
     """
+    if means.size * weights.shape[-1] <= _AT_ONCE:
+        apart = means[:, :, None] - means[:, None, :]
+        distance = mean_distance(apart, np.hypot(sds[:, :, None], sds[:, None, :]))
+        return 0.5 * np.einsum("...i,...j,...ij->...", weights, weights, distance)
     between = np.zeros(len(means))
     # A column at a time: memory stays rows x components.
     for g in range(weights.shape[-1]):
