@@ -19,8 +19,8 @@ from ..inference.structural.wild import parameters_of
 from ..likelihoods.base import Likelihood
 from ..likelihoods.noise import NOISES, SCALED, Noise
 from ..likelihoods.registry import check_shared_errors, check_takes_exposure, resolve_likelihood
-from ..measurements.checks import as_shares, read_table, read_target
-from ..measurements.columns import Columns
+from ..measurements.checks import as_shares, read_target
+from ..measurements.columns import Columns, read_columns
 from ..measurements.compressed import Compressed, Rows
 from ..measurements.correlated.arguments import resolve_correlated, with_correlated
 from ..measurements.correlated.shared_readings import resolve_shared_readings
@@ -137,13 +137,8 @@ def read(
     `reset`, whether X says what the columns are, or has to have those of before.
     """
     index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-    table = read_table(model, X, reset=reset, min_samples=1 if batch else 2)
-    columns = Columns.of(
-        {**{name: getattr(model, name) for name in COLUMNS}, **group_settings(model)},
-        getattr(model, "feature_names_in_", None),
-        table.shape[1],
-        model.error_columns,
-    )
+    settings = {**{name: getattr(model, name) for name in COLUMNS}, **group_settings(model)}
+    table, columns = read_columns(model, X, settings, reset=reset, min_samples=1 if batch else 2)
     held = columns.held(table)
     if not len(columns.feature_names) and not model.fit_intercept:
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")

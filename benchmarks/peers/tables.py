@@ -15,6 +15,7 @@ __all__ = ["RECORDS", "write_tables"]
 
 RECORDS = "records.csv"
 _FIT = ("first fit, s", "later fits, s", "memory, MB", "effective draws a second")
+_NONE = "\N{EN DASH}"  # a hyphen would become the bullet of a list
 
 
 def write_tables(records: Sequence[Record], folder: Path) -> None:
@@ -51,7 +52,7 @@ def _slopes(records: Iterable[Record], path: Path) -> None:
         task = TASKS[record.task]
         if task.repeats == 1 or record.status.startswith("cannot"):
             continue
-        bias = "-" if record.bias is None else f"{record.bias:+.3f}"
+        bias = _NONE if record.bias is None else f"{record.bias:+.3f}"
         if record.bias_error is not None:
             bias += f" ± {record.bias_error:.3f}"
         rows.append(
@@ -60,7 +61,7 @@ def _slopes(records: Iterable[Record], path: Path) -> None:
                 record.peer,
                 *_cost(record)[:3],
                 bias,
-                str(record.data_sets or "-"),
+                str(record.data_sets or _NONE),
                 _percent(record.slope_coverage),
                 *map(_number, (record.rmse, record.crps)),
                 _percent(record.coverage),
@@ -84,10 +85,10 @@ def _times(records: Iterable[Record], path: Path) -> None:
 
 def _both_times(record: Record | None) -> str:
     if record is None or record.status.startswith("cannot"):
-        return "-"
+        return _NONE
     if not record.measured:
         return record.status
-    return " / ".join("-" if value is None else as_number(value) for value in (record.cold, record.warm))
+    return " / ".join(_NONE if value is None else as_number(value) for value in (record.cold, record.warm))
 
 
 def _cannot(path: Path) -> None:
@@ -107,11 +108,11 @@ def _cost(record: Record) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else as_number(value)
+    return _NONE if value is None else as_number(value)
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100.0 * value:.0f}%"
+    return _NONE if value is None else f"{100.0 * value:.0f}%"
 
 
 def _remark(record: Record) -> str:
