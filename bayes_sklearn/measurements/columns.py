@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .checks import read_table
 from .messages import shown
 
-__all__ = ["Columns", "HeldErrors", "find_column", "read_columns"]
+__all__ = ["Columns", "HeldErrors", "find_column"]
 
 
 class HeldErrors(NamedTuple):
@@ -118,26 +117,6 @@ class Columns:
     def held(self, X: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
         """Return the columns of X that are no features, by setting."""
         return {setting: X[:, position].astype(np.float64) for setting, position in self.special.items()}
-
-
-def read_columns(
-    estimator: Any, X: Any, settings: Mapping[str, Any], **wanted: Any
-) -> tuple[NDArray[np.floating], Columns]:
-    """Return the table X, read by `read_table`, and what its columns are.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Of a column that is missing before what others hold: it says more.
-    """
-    try:
-        table = read_table(estimator, X, **wanted)
-    except (TypeError, ValueError):
-        if hasattr(X, "iloc") and all(isinstance(name, str) for name in X.columns):
-            Columns.of(settings, X.columns.to_numpy(), X.shape[1], estimator.error_columns)
-        raise
-    names = getattr(estimator, "feature_names_in_", None)
-    return table, Columns.of(settings, names, table.shape[1], estimator.error_columns)
 
 
 def _error_columns(
