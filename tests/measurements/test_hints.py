@@ -114,7 +114,7 @@ def test_errors_from_within_are_left_as_they_are(model: Regressor) -> None:
 
     # Of a function that takes no such argument, called from within, Python's own error.
     with pytest.raises(TypeError, match=r"inner\(\) got an unexpected keyword argument 'X_err'"):
-        outer(x_err=1.0)
+        outer(x_err=1.0, y_error=1.0)
     with pytest.raises(TypeError, match=r"fit\(\) missing 1 required positional argument: 'y'"):
         model.fit(X)
     with pytest.raises(TypeError, match="y_err must be an array of 60 real numbers") as raised:
