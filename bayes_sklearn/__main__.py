@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import BayesianRidge, LinearRegression, Ridge
-from sklearn.model_selection import BaseCrossValidator, KFold, LeaveOneOut, cross_val_predict, cross_validate
+from sklearn.model_selection import BaseCrossValidator, KFold, LeaveOneOut, cross_validate
 from sklearn.utils import Bunch
 
 from .datasets import load_seeds, make_role_modeling
@@ -219,16 +219,26 @@ def scores(
     estimator: Any, X: pd.DataFrame, weight: pd.Series[float] | None, data: Bunch, cv: BaseCrossValidator
 ) -> dict[str, float]:
     """Return one model's scores on held-out rows."""
-    probabilistic = {"log score": log_predictive_density_scorer, "coverage": interval_coverage_scorer}
-    params = {} if weight is None else {"sample_weight": weight}
-    means = cross_val_predict(estimator, X, data.target, cv=cv, params=params)
+    scorers: dict[str, Any] = {}
+    if "return_std" in signature(estimator.predict).parameters:
+        scorers = {"log score": log_predictive_density_scorer, "coverage": interval_coverage_scorer}
+    found = cross_validate(
+        estimator,
+        X,
+        data.target,
+        cv=cv,
+        params={} if weight is None else {"sample_weight": weight},
+        scoring=scorers or "neg_mean_squared_error",
+        return_estimator=True,
+        return_indices=True,
+    )
+    means = np.empty(len(X))
+    for fitted, rows in zip(found["estimator"], found["indices"]["test"], strict=True):
+        means[rows] = fitted.predict(X.iloc[rows])
     row = {"RMSE": rmse(means, data.target)}
     if "true_share" in data:
         row["RMSE to truth"] = rmse(means, data.true_share)
-    if "return_std" in signature(estimator.predict).parameters:
-        found = cross_validate(estimator, X, data.target, cv=cv, params=params, scoring=probabilistic)
-        row |= {name: float(found[f"test_{name}"].mean()) for name in probabilistic}
-    return row
+    return row | {name: float(found[f"test_{name}"].mean()) for name in scorers}
 
 
 def fitted_and_observed(phones: Bunch) -> pd.DataFrame:

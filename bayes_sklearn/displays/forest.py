@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.checks import read_table, read_target
 from ..measurements.groups.labels import Groupings
+from ..measurements.messages import hinting
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor
 from ..validation.stated_errors import error_bars
@@ -101,6 +102,7 @@ class ForestDisplay(Display):
         self.unit = unit
 
     @classmethod
+    @hinting
     def from_estimator(
         cls,
         estimator: Any,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..estimators.calibration.inverse import Readings, inverse_predict
 from ..measurements.checks import check_coverage
+from ..measurements.messages import hinting
 from ..prediction.inverse.distribution import Prior
 from .drawing.axes import Display, percent
 
@@ -92,6 +93,7 @@ class InverseDisplay(Display):
         self.target = target
 
     @classmethod
+    @hinting
     def from_estimator(
         cls,
         estimator: Any,

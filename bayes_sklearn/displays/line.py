@@ -12,7 +12,7 @@ from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.checks import as_floats, check_coverage, named
 from ..measurements.columns import find_column
 from ..measurements.limits import Limits, resolve_reading_limits
-from ..measurements.messages import deprecated_argument
+from ..measurements.messages import deprecated_argument, hinting
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.of_estimators import final_regressor, predictive_distribution
 from .drawing.axes import Display, percent
@@ -123,6 +123,7 @@ class RegressionLineDisplay(Display):
         self.means = means
 
     @classmethod
+    @hinting
     def from_estimator(
         cls,
         estimator: Any,

@@ -21,7 +21,7 @@ from ..inference.count_reweighting import CountedRows, Excess, Guess, Line, Outs
 from ..inference.problem import Problem
 from ..likelihoods.registry import resolve_likelihood
 from ..measurements.columns import find_column
-from ..measurements.messages import warn
+from ..measurements.messages import remembered, warn
 from ..measurements.target_errors import CountErrors
 from ..measurements.weights import Before, rules_out_counts
 from .blocks import BY_ROW, OF_FEATURES, Batch, Table
@@ -97,14 +97,14 @@ def settle_weights(model: BayesianErrorsInVariablesRegressor, table: Table) -> W
 
 def _look(model: BayesianErrorsInVariablesRegressor, batch: Batch) -> tuple[Before, list[str]] | None:
     """Return what the weights of a block are, and what there is to warn of: where it lies nobody would hear it."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(), remembered() as said:
+        warnings.simplefilter("ignore")
         read = _read(model, None, batch)
     if read is None:
         return None
     errors = read[0].errors
     no_counts = errors.counts is None and rules_out_counts(read[0].rows.y, errors.frequency)
-    return Before(errors.weight_type, no_counts), [str(one.message) for one in said]
+    return Before(errors.weight_type, no_counts), said
 
 
 def _read(

@@ -21,6 +21,7 @@ from ..estimators.partial_fit import why_rows_are_needed
 from ..estimators.reading import sampler_settings
 from ..estimators.regressor import BayesianErrorsInVariablesRegressor
 from ..measurements.columns import find_column
+from ..measurements.messages import hinting
 from .block_sums import SharesInBlocks, settle_weights, summarise
 from .blocks import DaskTable, InTurn, Table, is_dask, is_frame
 
@@ -32,6 +33,7 @@ Array = NDArray[np.float64]
 Regressor = TypeVar("Regressor", bound=BayesianErrorsInVariablesRegressor)
 
 
+@hinting
 def fit(
     estimator: Regressor,
     X: Any,

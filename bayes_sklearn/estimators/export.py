@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..inference._compat import inference_data, prior_draws
 from ..inference.groups.drawn import DrawnEffects
 from ..inference.nuts.pymc_priors import missing_distribution
-from ..measurements.messages import check_installed
+from ..measurements.messages import check_installed, hinting
 from ..prediction.draws import Draws
 from ..prediction.groups.line import drawn_effects
 from ..prediction.rows_given_draws import GivenDraws
@@ -45,6 +45,7 @@ class ExportMixin:
     coef_names_: NDArray[np.object_]
     _fitted: FittedModel
 
+    @hinting
     def to_pymc(
         self,
         X: ArrayLike,
@@ -133,6 +134,7 @@ class ExportMixin:
         of_target |= {"y_cov": y_cov, "y_shared_err": y_shared_err}
         return self._described(X, y, sample_weight, of_target, of_features).to_pymc()
 
+    @hinting
     def to_arviz(
         self,
         X: ArrayLike | None = None,

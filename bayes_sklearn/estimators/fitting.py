@@ -35,7 +35,7 @@ from ..measurements.compressed import Compressed, Rows
 from ..measurements.correlated.shared_readings import Readings, readings_of
 from ..measurements.feature_errors import FeatureErrors
 from ..measurements.groups.labels import Groupings
-from ..measurements.messages import warn
+from ..measurements.messages import remembered, warn
 from ..measurements.missing import telling
 from ..measurements.target_errors import CountErrors, TargetErrors, pooled_share
 from ..priors.base import ScalePrior
@@ -287,7 +287,7 @@ def _with_feature_errors(
     spread[true.noisy] = np.sqrt(weights @ np.square(left - own[true.noisy]))
     without = problem.without_feature_errors().gaussian_like()
     engine_of = choose(without, "auto")
-    with quietly():  # a fit for comparison
+    with quietly(), remembered():  # a fit for comparison
         if without.groupings is not None and engine_of != "exact":
             naive = rough_coefficients(without)
         else:

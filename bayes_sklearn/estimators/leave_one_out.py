@@ -19,7 +19,7 @@ from ..inference.exact.leave_one_out import LeaveOneOut, leave_one_out
 from ..inference.problem import Problem
 from ..likelihoods.registry import check_takes_exposure
 from ..measurements.checks import read_table, read_target
-from ..measurements.messages import shown, warn
+from ..measurements.messages import hinting, shown, warn
 from ..prediction.draws import Draws
 from ..prediction.rows_given_draws import GivenDraws
 from .errors.at_true_values import training_errors
@@ -41,6 +41,7 @@ class LeaveOneOutMixin:
     _fitted: FittedModel
     _parameters: Callable[[Draws], dict[str, tuple[tuple[str, ...], NDArray[Any]]]]
 
+    @hinting
     def loo(
         self,
         X: ArrayLike,
@@ -131,6 +132,7 @@ class LeaveOneOutMixin:
         p = float(found.frequency @ (found.log_density_with - found.log_density))
         return elpd_data(values, labels, p=p, n_samples=found.n_nodes)
 
+    @hinting
     def loo_pit(
         self,
         X: ArrayLike,

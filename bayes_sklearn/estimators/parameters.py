@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..inference import ENGINES
 from ..likelihoods.noise import NOISES
 from ..likelihoods.registry import resolve_likelihood
-from ..measurements.messages import brief
+from ..measurements.messages import brief, remembered
 from ..priors.base import Parametrized
 from .reading import settable_prior
 
@@ -121,11 +121,12 @@ class ParametersMixin(Parametrized):
 
 @contextmanager
 def untouched_on_error(model: Any) -> Iterator[None]:
-    """Put every attribute back as it was if the body fails or is interrupted."""
+    """Put every attribute back as it was if the body fails or is interrupted; remember what it warns of."""
     before = model.__dict__.copy()
     try:
-        with brief():
+        with brief(), remembered() as said:
             yield
+        model.fit_warnings_ = tuple(dict.fromkeys(said))
     except BaseException:
         model.__dict__ = before  # at once: a second interrupt can't come in between
         raise

@@ -27,7 +27,7 @@ from ..measurements.feature_errors import FeatureErrors
 from ..measurements.grouped import Sufficient
 from ..measurements.groups.cells import Cells
 from ..measurements.groups.labels import Groupings
-from ..measurements.messages import shown, warn
+from ..measurements.messages import hinting, shown, warn
 from ..measurements.target_errors import CountErrors, ErrorKind, TargetErrors
 from ..measurements.weights import Before, rules_out_counts
 from ..priors.true_features import resolve_components, resolve_outliers
@@ -259,6 +259,7 @@ class StreamingMixin:
 
     @partial(_AvailableUnless, _why_no_batches)
     @_fit_context(prefer_skip_nested_validation=True)
+    @hinting
     def partial_fit(
         self,
         X: ArrayLike,

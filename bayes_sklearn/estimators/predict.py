@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from ..measurements.checks import check_flag, check_probabilities, check_vector, read_table, read_target
+from ..measurements.messages import hinting
 from ..prediction.distribution import PredictiveDistribution
 from ..prediction.inverse.distribution import InversePredictive, Prior
 from .calibration.inverse import inverse_predict
@@ -24,6 +25,7 @@ class PredictionMixin:
 
     _fitted: FittedModel
 
+    @hinting
     def predict(
         self,
         X: ArrayLike,
@@ -139,6 +141,7 @@ class PredictionMixin:
             return distribution.mean(), distribution.covariance()
         return distribution.mean()
 
+    @hinting
     def predict_distribution(
         self,
         X: ArrayLike,
@@ -270,6 +273,7 @@ class PredictionMixin:
         probabilities = np.atleast_1d(probabilities)
         return self.predict_distribution(X, **predict_params).ppf(probabilities[:, None]).T
 
+    @hinting
     def score(
         self,
         X: ArrayLike,
@@ -378,6 +382,7 @@ class PredictionMixin:
         """
         return self.predict_distribution(X, **predict_params).sample(n_samples, random_state)
 
+    @hinting
     def inverse_predict(
         self,
         y: ArrayLike,

@@ -113,9 +113,8 @@ class TrainingData(NamedTuple):
             constant = bool(self.state.standard_deviation[-1] <= rounding * mean)
             return constant and (fit_intercept or mean == 0.0)
         y = self.rows.y if self.rows.frequency is None else self.rows.y[self.rows.frequency > 0.0]
-        if not len(y) or not (fit_intercept or not y.any()):
-            return False
-        return bool(np.ptp(y) <= rounding * np.abs(y).max())
+        told = len(y) > 0 and (fit_intercept or not y.any())
+        return bool(told and np.ptp(y) <= rounding * np.abs(y).max())
 
 
 def read(
@@ -137,13 +136,7 @@ def read(
     `reset`, whether X says what the columns are, or has to have those of before.
     """
     index = getattr(X, "index", None) if hasattr(X, "iloc") else None
-    table = read_table(model, X, reset=reset, min_samples=1 if batch else 2)
-    columns = Columns.of(
-        {**{name: getattr(model, name) for name in COLUMNS}, **group_settings(model)},
-        getattr(model, "feature_names_in_", None),
-        table.shape[1],
-        model.error_columns,
-    )
+    table, columns = _read_table(model, X, reset=reset, min_samples=1 if batch else 2)
     held = columns.held(table)
     if not len(columns.feature_names) and not model.fit_intercept:
         raise ValueError("X has no features, and fit_intercept=False: there is nothing to fit.")
@@ -184,6 +177,19 @@ def read(
     data = _without_gaps(_sharing(data, feature_errors, model, unknown, correlated), unknown, likelihood)
     data = data._replace(errors=with_correlated(correlated, data))
     return data if model.truncation is None else _selected(model.truncation, data, likelihood, batch=batch)
+
+
+def _read_table(model: Any, X: Any, **wanted: Any) -> tuple[NDArray[np.floating], Columns]:
+    """Return the table and what its columns are; one that is missing is refused before what others hold."""
+    settings = {**{name: getattr(model, name) for name in COLUMNS}, **group_settings(model)}
+    try:
+        table = read_table(model, X, **wanted)
+    except (TypeError, ValueError):
+        if hasattr(X, "iloc") and all(isinstance(name, str) for name in X.columns):
+            Columns.of(settings, X.columns.to_numpy(), X.shape[1], model.error_columns)
+        raise
+    names = getattr(model, "feature_names_in_", None)
+    return table, Columns.of(settings, names, table.shape[1], model.error_columns)
 
 
 def _sharing(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils.validation import check_is_fitted
 
 from ..inference.settings import SamplerSettings
 from ..likelihoods.base import Likelihood
+from ..measurements.messages import hinting
 from ..persistence import PersistenceMixin
 from ..priors.base import CoefficientPrior, ScalePrior
 from ..priors.true_features import Mixture, Outliers
@@ -25,11 +25,9 @@ from .parameters import ParametersMixin, untouched_on_error
 from .partial_fit import StreamingMixin
 from .predict import PredictionMixin
 from .reading import TrainingData, noise_of, read, sampler_settings, specify
+from .tables.shown import SummaryMixin
 
 __all__ = ["BayesianErrorsInVariablesRegressor"]
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Array = NDArray[np.float64]
 
@@ -40,6 +38,7 @@ class BayesianErrorsInVariablesRegressor(
     LeaveOneOutMixin,
     ExportMixin,
     GroupsMixin,
+    SummaryMixin,
     PersistenceMixin,
     RegressorMixin,
     ParametersMixin,
@@ -196,6 +195,8 @@ class BayesianErrorsInVariablesRegressor(
         What ``sample_weight`` was taken to be.
     inference_ : str
         The engine that ran.
+    fit_warnings_ : tuple of str
+        What the last `fit`, `partial_fit` or `merge` warned of, whether a filter let it be heard or not.
     n_features_in_ : int
         Number of columns of X, those that hold counts or errors included.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -276,6 +277,7 @@ class BayesianErrorsInVariablesRegressor(
         self.random_state, self.verbose = random_state, verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @hinting
     def fit(
         self,
         X: ArrayLike,
@@ -415,36 +417,3 @@ class BayesianErrorsInVariablesRegressor(
             self.reliability_ = found.attenuation.reliability.copy()
             self.n_components_ = fitted.problem.n_components
         warn_of_doubts(fitted, found)
-
-    def summary(self, coverage: float = 0.95) -> pd.DataFrame:
-        """Return the posterior as a table.
-
-        Parameters
-        ----------
-        coverage : float, default=0.95
-            Of the equal-tailed credible intervals, between 0 and 1, else ValueError; NotFittedError before `fit`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row for the intercept (at x = 0), each coefficient, the noise scale and what else the noise has, on the
-            data's scale, and, where it is learned, for the scale of the coefficients' prior, in that prior's units;
-            columns mean, sd, and the limits. Where that prior has several geometries their posterior probabilities
-            are in ``attrs["geometry"]``. After HMC and NUTS also ess_bulk, ess_tail and r_hat of draws (NaN for what
-            is known), and in ``attrs`` the number of ``divergences`` and ``energy_information``, the energy's least
-            fraction of missing information. With errors of features also ``naive``, the coefficient that one finds
-            without taking them into account (with likely values in the place of ``X_censored``'s limits, drawn
-            without y), and ``reliability``. Under ``noise="known"`` with errors of y,
-            ``attrs["reduced_chi_square"]`` is the least sum of squared residuals of a line in units of their errors
-            (those of features included), by degrees of freedom: the MSWD, about 1 where the errors are right.
-
-        Examples
-        --------
-        >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor
-        >>> model = BayesianErrorsInVariablesRegressor().fit([[0.0], [1.0], [2.0], [3.0]], [0.1, 1.9, 4.2, 5.8])
-        >>> model.summary().round(1).loc["x0"].to_dict()
-        {'mean': 1.9, 'sd': 0.4, 'lower_95%': 0.6, 'upper_95%': 2.5}
-        """
-        check_is_fitted(self)
-        table = self._fitted.summary(coverage)
-        return table if self.fit_intercept else table.drop(index="intercept")

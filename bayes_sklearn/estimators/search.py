@@ -19,12 +19,14 @@ from ..inference.exact import engine as exact
 from ..inference.exact.leave_one_out import leave_one_out
 from ..inference.problem import Problem
 from ..inference.settings import SamplerSettings
+from ..measurements.messages import hinting
 from ..persistence import PersistenceMixin
 from ..prediction.distribution import PredictiveDistribution
 from ..priors.base import Parametrized
 from .fitting import settle
 from .reading import read, specify
 from .regressor import BayesianErrorsInVariablesRegressor
+from .tables.shown import HTMLMixin
 
 __all__ = ["BayesianErrorsInVariablesRegressorCV"]
 
@@ -47,7 +49,7 @@ class _Candidate(NamedTuple):
         return {name: value for name, value in self.params.items() if name.partition("__")[0] not in priors}
 
 
-class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Parametrized):
+class BayesianErrorsInVariablesRegressorCV(HTMLMixin, PersistenceMixin, RegressorMixin, Parametrized):
     """Choose priors, likelihoods, noise and errors by leave-one-out or by the marginal likelihood, without folds.
 
     As `RidgeCV` does for Ridge: the table is compressed once for all candidates that differ in their priors alone.
@@ -154,6 +156,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         self.scoring = scoring
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @hinting
     def fit(
         self,
         X: ArrayLike,
@@ -263,6 +266,7 @@ class BayesianErrorsInVariablesRegressorCV(PersistenceMixin, RegressorMixin, Par
         check_is_fitted(self)
         return self.best_estimator_.predict(X, return_std, return_cov, **of_rows)
 
+    @hinting
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return R^2 of the best estimator, as `BayesianErrorsInVariablesRegressor.score`, with its errors.
 

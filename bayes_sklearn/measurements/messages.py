@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -17,7 +22,9 @@ __all__ = [
     "check_installed",
     "deprecated_argument",
     "first_offender",
+    "hinting",
     "is_installed",
+    "remembered",
     "shortened",
     "shown",
     "warn",
@@ -95,8 +102,25 @@ def brief() -> Iterator[None]:
         raise again from error
 
 
+_remembered: ContextVar[list[str] | None] = ContextVar("_remembered", default=None)
+
+
+@contextmanager
+def remembered() -> Iterator[list[str]]:
+    """Collect what the body warns of, whether a filter lets it be heard or not; bodies within it keep theirs."""
+    found: list[str] = []
+    token = _remembered.set(found)
+    try:
+        yield found
+    finally:
+        with suppress(ValueError):  # an interrupted body may end with its garbage, in another thread
+            _remembered.reset(token)
+
+
 def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Warn, naming the line that called this package, be it through scikit-learn or not."""
+    if (found := _remembered.get()) is not None:
+        found.append(str(message))
     level, frame = 1, sys._getframe()
     passed = (__name__.partition(".")[0], "sklearn", "joblib")
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in passed:
@@ -158,3 +182,64 @@ def deprecated_argument(old: str, given: Any, new: str, value: Any, *, removed: 
         raise TypeError(f"{old} is the former name of {new}: give {new} alone.")
     warn(f"{old} is called {new} now: the former name goes in version {removed}.", FutureWarning)
     return given
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# What is meant by names, in their plain form, that are not near the right one: the first that there is.
+_MEANT = {
+    "weight": ("sample_weight", "counts"),
+    "w": ("sample_weight", "counts"),
+    "count": ("sample_weight",),
+    "trial": ("sample_weight", "counts"),
+    "n": ("sample_weight", "counts"),
+    "sampleweight": ("counts",),
+    "err": ("y_err",),
+    "dy": ("y_err",),
+    "dx": ("X_err",),
+    "group": ("group_column",),
+}
+
+
+def hinting(function: _Function) -> _Function:
+    """Say, where a call gives an argument that there is not, which one may have been meant.
+
+    Python's own error names what was given alone. It stands below other decorators: what is raised within is left.
+    """
+
+    @wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return function(*arguments, **keywords)
+        except TypeError as error:
+            hint = _hint(function, arguments, keywords)
+            if hint is None or error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
+            raise TypeError(hint) from None
+
+    return cast("_Function", call)
+
+
+def _hint(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str | None:
+    """Return what to say of an argument that a function does not take; None where it takes all of them."""
+    taken = [name for name in signature(function).parameters if name not in ("self", "cls")]
+    name = next((name for name in keywords if name not in taken), None)
+    if name is None:
+        return None
+    of_class = getattr(arguments[0], "_get_param_names", None) if arguments else None
+    parameters = of_class() if of_class is not None and "self" in signature(function).parameters else []
+    names = {_plain(one): one for one in [*parameters, *reversed(taken)]}
+    near = get_close_matches(_plain(name), names, n=1, cutoff=0.7)
+    candidates = [*_MEANT.get(_plain(name), ()), *(names[one] for one in near)]
+    meant = next((one for one in candidates if one in taken or one in parameters), None)
+    said = f"{shown(name)[1:-1]} is not an argument of {function.__name__}"
+    if meant is None:
+        return shortened(f"{said}, which takes {', '.join(taken)}.")
+    if meant not in taken:
+        return f"{said}: did you mean {type(arguments[0]).__name__}({meant}=...), a parameter of the model?"
+    return f"{said}: did you mean {meant}{' (weight_type says what it is)' * (meant == 'sample_weight')}?"
+
+
+def _plain(name: str) -> str:
+    """Return a name without what is often written in another way."""
+    return re.sub(r"(error|std|sigma|sd|se)$", "err", name.lower().replace("_", "").rstrip("s"))

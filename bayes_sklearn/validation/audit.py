@@ -18,7 +18,7 @@ from sklearn.utils.validation import _num_samples
 from .. import metrics
 from ..estimators.errors.at_true_values import as_numbers
 from ..measurements.checks import named, read_table, read_target
-from ..measurements.messages import shown
+from ..measurements.messages import hinting, shown
 from ..prediction.of_estimators import final_regressor
 from .dispersion import Dispersion, by_decile, dispersion_of, trend_of
 from .patterns import CORRELATED, CURVE, MEASURED, UNEVEN, Pattern, find_patterns
@@ -193,6 +193,7 @@ class ErrorAudit:
     __repr__ = __str__
 
 
+@hinting
 def audit_errors(
     estimator: Any,
     X: Any,
@@ -295,10 +296,9 @@ def audit_errors(
     --------
     >>> from bayes_sklearn import BayesianErrorsInVariablesRegressor, audit_errors
     >>> from bayes_sklearn.datasets import make_role_modeling
-    >>> phones = make_role_modeling(random_state=0)
-    >>> model = BayesianErrorsInVariablesRegressor(weight_type="counts")
-    >>> model = model.fit(phones.data, phones.target, phones.counts)
-    >>> audit_errors(model, phones.data, phones.target, phones.counts).verdict
+    >>> X, y, n = (make_role_modeling(random_state=0)[name] for name in ("data", "target", "counts"))
+    >>> model = BayesianErrorsInVariablesRegressor(weight_type="counts").fit(X, y, n)
+    >>> audit_errors(model, X, y, n).verdict
     'about right'
     """
     rate, n = _check_rate(false_alarm_rate), _n_rows(X)

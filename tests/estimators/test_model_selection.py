@@ -21,6 +21,9 @@ from sklearn.preprocessing import StandardScaler
 
 from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
 from bayes_sklearn import Flat, HalfCauchy, Normal, predictive_distribution
+from bayes_sklearn.estimators.fitted import FittedModel
+from bayes_sklearn.estimators.groups.attributes import GroupsMixin
+from bayes_sklearn.inference.posterior import Posterior
 from bayes_sklearn.metrics import SCORERS, neg_crps_scorer
 
 from data import measured, shares
@@ -259,11 +262,21 @@ def test_showing_a_fitted_estimator_computes_and_imports_nothing(monkeypatch: py
     def computes(*arguments: Any, **keywords: Any) -> Any:
         raise AssertionError("displaying computed something")
 
+    grouped = Regressor(group_column="city").fit(
+        pd.DataFrame({"x": X[:, 0], "city": np.arange(len(X)) % 5}), y
+    )
     for name in ("predict_distribution", "predict", "summary", "fit"):
         monkeypatch.setattr(Regressor, name, computes)
+    for name in ("summary", "group_std", "group_effects", "_scale_names"):
+        monkeypatch.setattr(FittedModel, name, computes)
+    monkeypatch.setattr(Posterior, "linear", computes)
+    for table in (GroupsMixin.__dict__["group_std_"], GroupsMixin.__dict__["group_effects_"]):
+        monkeypatch.setattr(table, "_made", computes)
     monkeypatch.setattr("builtins.__import__", importing_only_scikit_learn(__import__))
-    page = model._repr_html_()
-    assert "BayesianErrorsInVariablesRegressor" in page
+    for shown in (model, grouped):
+        for page in (shown._repr_html_(), shown._repr_mimebundle_()["text/html"]):
+            assert "BayesianErrorsInVariablesRegressor" in page
+            assert "<b>exact</b>" in page
 
 
 def importing_only_scikit_learn(real: Any) -> Any:

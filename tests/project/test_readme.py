@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import doctest
 import re
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_links_lead_somewhere(page: str) -> None:
         if anchor:
             titles = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_no_cell_of_a_table_is_a_bullet() -> None:
+    """A hyphen by itself, or before a space, begins a list where tables are written as CSV."""
+    tables = sorted((ROOT / "docs").rglob("*.csv"))
+    assert tables
+    for table in tables:
+        with table.open(encoding="utf-8", newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if re.match(r"[-*+](\s|$)", cell)], table.name
 
 
 def test_every_equation_has_a_number_of_its_own() -> None:

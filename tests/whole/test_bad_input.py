@@ -218,6 +218,21 @@ COLUMNS = {
         {"y_err_column": "zzz"},
         X=FRAME,
     ),
+    "a column that is missing, beside one of text": Bad(
+        ("count_column='mesages' is not a column", "'messages'"),
+        {"count_column": "mesages"},
+        X=FRAME.assign(centrality="a"),
+    ),
+    "a column of errors that is missing, beside one of text": Bad(
+        ("error_columns='eror' is not a column", "'error'"),
+        {"error_columns": {"reciprocity": "eror"}},
+        X=FRAME.assign(centrality="a"),
+    ),
+    "a column of text, where none is missing": Bad(
+        ("X can't be taken", "column 'centrality'"),
+        {"count_column": "messages"},
+        X=FRAME.assign(centrality="a"),
+    ),
     "a column that a ColumnTransformer renamed": Bad(
         ("count_column='messages'", "'remainder__messages'.*verbose_feature_names_out=False"),
         {"count_column": "messages"},

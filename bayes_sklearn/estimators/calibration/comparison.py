@@ -14,7 +14,7 @@ from scipy import stats
 from scipy.stats import qmc
 
 from ...measurements.checks import as_floats, check_coverage
-from ...measurements.messages import shown
+from ...measurements.messages import hinting, shown
 from ...prediction.mixtures.normal import NormalMixture
 from ..regressor import BayesianErrorsInVariablesRegressor
 from .method_readings import REPLICATE_ERRORS, Readings, readings_of
@@ -32,6 +32,7 @@ _OTHER_MODELS = {
 }  # fmt: skip
 
 
+@hinting
 def compare_methods(
     x: ArrayLike,
     y: ArrayLike,

@@ -14,7 +14,7 @@ from scipy import stats
 
 from ...measurements.checks import as_floats
 from ...measurements.error_models.variance_function import VarianceFunction
-from ...measurements.messages import shown, warn
+from ...measurements.messages import hinting, shown, warn
 from ...prediction.distribution import PredictiveDistribution
 from ...prediction.inverse.distribution import InversePredictive, Prior, posterior_of_feature
 from ...prediction.inverse.readings import joint_log_density
@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 
+@hinting
 def inverse_predict(
     estimator: Any,
     y: ArrayLike,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
-from ...measurements.messages import shown
+from ...measurements.messages import hinting, shown
 from .along import Along
 
 __all__ = ["DetectionLimits", "detection_limits"]
@@ -35,6 +35,7 @@ class DetectionLimits(NamedTuple):
     """float, in the unit of the feature: the least that is measured with the relative error."""
 
 
+@hinting
 def detection_limits(
     estimator: Any,
     *,

@@ -17,7 +17,7 @@ from ...inference.structural.true_features import NOT_MEASURED, TrueFeatures
 from ...measurements.checks import read_table
 from ...measurements.columns import find_column
 from ...measurements.error_models.variance_function import VarianceFunction
-from ...measurements.messages import shown, warn
+from ...measurements.messages import remembered, shown, warn
 from ..fitted import FittedModel
 
 __all__ = ["as_numbers", "fit_at_true_values", "new_errors", "training_errors"]
@@ -54,7 +54,7 @@ def fit_at_true_values(
     if not isinstance(y_err, VarianceFunction) and not of_features:
         fit(y_err, X_err)
         return
-    with quietly():
+    with quietly(), remembered():
         errors = _first(model, fit, X, y, y_err, X_err)
         own = y_err if isinstance(y_err, VarianceFunction) else None
         step, change = 1.0, np.inf
