@@ -394,9 +394,8 @@ def column_of(name: str, values: ArrayLike, measured: NDArray[np.bool_] | None =
     try:
         with named(name):
             check_unmasked(values)
-            column: Array = check_array(
-                values, ensure_2d=False, dtype=np.float64, ensure_min_samples=0, input_name=name
-            )
+            as_column = {"ensure_2d": False, "ensure_min_samples": 0, "input_name": name}
+            column: Array = check_array(values, dtype=np.float64, **as_column)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must hold finite numbers, so drop or repair other rows: {error}") from error
     if column.size == 0 or column.shape not in ((column.size,), (column.size, 1)):

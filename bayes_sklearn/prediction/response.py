@@ -97,8 +97,7 @@ class ResponsePredictive(PredictiveDistribution):
             np.asarray(0.0 if trials is None else trials, dtype=np.float64), len(line)
         )
         self._trials_in_fit, self._include_noise = trials_in_fit, include_noise
-        self._seed = seed
-        self.index = index
+        self._seed, self.index = seed, index
 
     def __len__(self) -> int:
         return len(self.line)
@@ -444,11 +443,8 @@ class ResponsePredictive(PredictiveDistribution):
 
     def _nodes(self, likelihood: Likelihood) -> Nodes:
         """Return the nodes in groups that are alike under a likelihood, this one or what underlies."""
-        posterior, key = self.line.posterior, (likelihood.name, self.line.is_spread)
-        grouped = _GROUPED.setdefault(posterior, {})
-        if key not in grouped:
-            terms = list(posterior.noise_terms[1:])
-            grouped[key] = Nodes.of(
-                likelihood, self.line.weights, self._values(), terms, is_spread=self.line.is_spread
-            )
+        line, grouped = self.line, _GROUPED.setdefault(self.line.posterior, {})
+        if (key := (likelihood.name, line.is_spread)) not in grouped:
+            terms = list(line.posterior.noise_terms[1:])
+            grouped[key] = Nodes.of(likelihood, line.weights, self._values(), terms, is_spread=key[1])
         return grouped[key]
