@@ -24,7 +24,7 @@ from .distribution import PredictiveDistribution, generator
 from .line import LinearPredictor, mean_parts, noise_variance
 from .mixtures.components import Nodes, of_groups
 from .mixtures.continuous import MeanMixture, ResponseMixture
-from .mixtures.few_points import NORMAL_MASSES, NORMAL_POINTS, gaussians, smoothed
+from .mixtures.few_points import NORMAL_MASSES, NORMAL_POINTS, average, gaussians, smoothed
 from .mixtures.lattice import LatticeMixture
 from .mixtures.many_rows import (
     MANY_ROWS,
@@ -37,7 +37,7 @@ from .mixtures.many_rows import (
     quantiles_of_laws,
     rows_to_check,
 )
-from .mixtures.normal import Mixture, NormalMixture, Stacked, average
+from .mixtures.normal import Mixture, NormalMixture, Stacked
 from .mixtures.parts import Components, Lines
 from .mixtures.shapes import Laws
 from .mixtures.steps import StepMixture

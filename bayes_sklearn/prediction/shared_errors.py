@@ -24,7 +24,8 @@ from ..measurements.checks import check_n_samples
 from .distribution import generator
 from .line import LinearPredictor
 from .mixtures.continuous import ResponseMixture
-from .mixtures.normal import Mixture, average
+from .mixtures.few_points import average
+from .mixtures.normal import Mixture
 from .mixtures.parts import Components, Lines, NormalComponents
 from .noise import Parts
 from .response import ResponsePredictive

@@ -16,7 +16,8 @@ from scipy.special import ndtri
 from ...likelihoods.base import Likelihood
 from ...likelihoods.links import Link
 from . import normal as mixtures
-from .normal import Density, average, newton_on_normal_scale
+from .few_points import average
+from .normal import Density, newton_on_normal_scale
 from .parts import Components, NormalComponents
 
 __all__ = ["MeanMixture", "ResponseMixture"]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from ...inference.numerics.quadrature import gauss_rule, rule_of_recurrence
-from .normal import average
 
 __all__ = [
     "NORMAL_MASSES",
     "NORMAL_POINTS",
     "as_points",
+    "average",
     "bandwidth",
     "gauss_points",
     "gauss_points_of_gaussians",
@@ -43,6 +43,11 @@ _KERNEL, _LEAST = 0.75, 0.002
 _GRID, _REACH = 257, 6.5
 
 _TINY = np.finfo(np.float64).tiny
+
+
+def average(values: Array, weights: Array) -> Array:
+    """Return each row's weighted sum, (n,); weights are (G,) for all rows, or (n, G)."""
+    return values @ weights if weights.ndim == 1 else np.einsum("ng,ng->n", values, weights)
 
 
 def effective_size(weights: Array) -> float:

@@ -14,7 +14,8 @@ from scipy.special import logsumexp, ndtri
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.links import Link
-from .normal import Repeatable, average
+from .few_points import average
+from .normal import Repeatable
 from .parts import Components, NormalNodes
 
 __all__ = ["CountQuantiles", "LatticeMixture", "Runs", "normal_scores"]

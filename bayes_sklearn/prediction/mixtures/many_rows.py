@@ -15,7 +15,8 @@ from ...likelihoods.links import Link
 from ...likelihoods.noise import KNOWN
 from ...measurements.compressed import taken
 from .components import Nodes
-from .normal import average, cdf, cumulants_of
+from .few_points import average
+from .normal import cdf, cumulants_of
 from .parts import Group, Lines
 from .shapes import Laws, Shapes
 from .steps import ManyCounts

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.noise import KNOWN
 from ...measurements.compressed import taken
-from .few_points import moments
-from .normal import average
+from .few_points import average, moments
 
 __all__ = ["Components", "Group", "Lines", "NormalComponents", "NormalNodes"]
 

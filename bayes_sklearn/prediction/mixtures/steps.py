@@ -12,9 +12,9 @@ from scipy.special import logsumexp, ndtr
 
 from ...likelihoods.base import Likelihood, Observations
 from ...likelihoods.links import Link
-from .few_points import NORMAL_MASSES, NORMAL_POINTS
+from .few_points import NORMAL_MASSES, NORMAL_POINTS, average
 from .lattice import CountQuantiles, Runs, normal_scores
-from .normal import NormalMixture, average
+from .normal import NormalMixture
 from .normal import log_density as log_normal_density
 from .shapes import Laws
 

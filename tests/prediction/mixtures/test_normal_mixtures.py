@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
+from bayes_sklearn.prediction.mixtures import crps as scores
 from bayes_sklearn.prediction.mixtures import normal as mixtures
 
 
@@ -70,10 +71,10 @@ def test_components_of_very_different_width_have_the_score_of_their_pairs(
     rng = np.random.default_rng(0)
     means, sds = rng.normal(size=(2, 300)), np.exp(spread * rng.normal(size=(2, 300)))
     weights = rng.dirichlet(np.ones(300))
-    sizes, ndtr = [], mixtures.ndtr
-    monkeypatch.setattr(mixtures, "ndtr", lambda z: sizes.append(np.size(z)) or ndtr(z))
-    found = mixtures._half_distance_of_many(weights, means, sds)
-    assert_allclose(found, mixtures._half_distance(weights, means, sds), rtol=2e-6)
+    sizes, ndtr = [], scores.ndtr
+    monkeypatch.setattr(scores, "ndtr", lambda z: sizes.append(np.size(z)) or ndtr(z))
+    found = scores._half_distance_of_many(weights, means, sds)
+    assert_allclose(found, scores._half_distance(weights, means, sds), rtol=2e-6)
     # Each component at 400 points at most of each of few grids.
     assert sum(sizes) < 2 * 300 * 2000
 
@@ -90,8 +91,8 @@ def test_score_of_many_components_is_that_of_their_pairs(sd: float) -> None:
     if few is not None:
         expected = few - 0.5 * np.einsum("g,ngh,h->n", weights, apart, weights)
     else:
-        parts = mixtures.mean_distance(y[:, None] - means, sds) @ weights
-        expected = parts - mixtures._half_distance(weights, means, sds)
+        parts = scores.mean_distance(y[:, None] - means, sds) @ weights
+        expected = parts - scores._half_distance(weights, means, sds)
     assert_allclose(score, expected, rtol=1e-7 if sd > 0.0 else 1e-13)
 
 
@@ -104,14 +105,14 @@ def test_narrow_components_of_next_to_no_weight_cost_next_to_nothing(monkeypatch
     )
     weights[0], sds[0, 0] = 1e-10, 1e-5
     weights /= weights.sum()
-    sizes, on_grid = [], mixtures._cdf_on_grid
+    sizes, on_grid = [], scores._cdf_on_grid
 
     def watched(*given: Any) -> Any:
         found = on_grid(*given)
         sizes.append(len(found))
         return found
 
-    monkeypatch.setattr(mixtures, "_cdf_on_grid", watched)
-    found = mixtures._half_distance_of_many(weights, means, sds)
-    assert_allclose(found, mixtures._half_distance(weights, means, sds), rtol=1e-7)
+    monkeypatch.setattr(scores, "_cdf_on_grid", watched)
+    found = scores._half_distance_of_many(weights, means, sds)
+    assert_allclose(found, scores._half_distance(weights, means, sds), rtol=1e-7)
     assert sizes[0] < 200
