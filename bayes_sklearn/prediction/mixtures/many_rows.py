@@ -230,6 +230,40 @@ def rows_to_check(laws: Laws, fine: NDArray[np.bool_], trials: Array) -> NDArray
     return np.asarray(some[np.unique([*ends, *every])])
 
 
+class _AllNodes(NamedTuple):
+    """Distributions of what underlies rows' targets, as all nodes have them; arguments are those of `agree`."""
+
+    underlying: tuple[Likelihood, dict[str, Array], Array | float] | None
+    link: Link
+    lines: Lines
+
+    def below(self, x: Array, rows: NDArray[np.intp]) -> Array:
+        """Return the probability of what underlies some rows below values, (n, T)."""
+        if self.underlying is None:
+            weights, means, variances, _ = self.lines
+            sds = np.sqrt(np.broadcast_to(variances, means.shape))
+            return np.stack([cdf(column, weights, means[rows], sds[rows]) for column in x.T], axis=1)
+        likelihood, values, scales = self.underlying
+        scales, total = taken(scales, rows), np.zeros_like(x)
+        for i, column in enumerate(self.link.mean(x).T):
+            data = Observations(column[:, None], scales, KNOWN)
+
+            def less(eta: Array, data: Observations = data) -> Array:
+                return likelihood.probability_of_less(eta, values, data)
+
+            total[:, i] = self.averaged(less, rows)
+        return total
+
+    def averaged(self, probability: Callable[[Array], Array], rows: NDArray[np.intp]) -> Array:
+        """Return expectations of what is a function of the linear predictor at the nodes, (n,)."""
+        points, rule = np.polynomial.hermite_e.hermegauss(3)
+        sds = np.sqrt(np.broadcast_to(self.lines.variances, self.lines.means.shape))[rows]
+        total = np.zeros(len(rows))
+        for z, mass in zip(points, rule / rule.sum(), strict=True):
+            total += mass * (probability(self.lines.means[rows] + z * sds) @ self.lines.weights)
+        return total
+
+
 def agree(
     underlying: tuple[Likelihood, dict[str, Array], Array | float] | None,
     counted: Likelihood | None,
@@ -261,35 +295,12 @@ def agree(
     probabilities : ndarray of shape (k,)
     found : ndarray of shape (k, n)
     """
-    points, rule = np.polynomial.hermite_e.hermegauss(3)
-    deviations = np.sqrt(np.broadcast_to(lines.variances, lines.means.shape))
-
-    def below(x: Array, rows: NDArray[np.intp]) -> Array:
-        """Return the probability of what underlies below values, (n, T)."""
-        if underlying is None:
-            return np.stack([cdf(column, lines.weights, lines.means, deviations) for column in x.T], axis=1)
-        likelihood, values, scales = underlying
-        scales, total = taken(scales, rows), np.zeros_like(x)
-        for i, column in enumerate(link.mean(x).T):
-            data = Observations(column[:, None], scales, KNOWN)
-
-            def less(eta: Array, data: Observations = data) -> Array:
-                return likelihood.probability_of_less(eta, values, data)
-
-            total[:, i] = averaged(less, rows)
-        return total
-
-    def averaged(probability: Callable[[Array], Array], rows: NDArray[np.intp]) -> Array:
-        """Return expectations of what is a function of the linear predictor at the nodes, (n,)."""
-        total = np.zeros(len(rows))
-        for z, mass in zip(points, rule / rule.sum(), strict=True):
-            total += mass * (probability(lines.means[rows] + z * deviations[rows]) @ lines.weights)
-        return total
+    nodes = _AllNodes(underlying, link, lines)
 
     def score(value: Array) -> Array:
         every = np.arange(len(value))
         if counted is None:
-            return np.asarray(ndtri(below(link.of(value)[:, None], every)[:, 0]))
+            return np.asarray(ndtri(nodes.below(link.of(value)[:, None], every)[:, 0]))
         last = trials * link.upper if np.isfinite(link.upper) else np.full(len(trials), np.inf)
         inside = (value >= 0.0) & (value < last)
         total = np.where(value < 0.0, 0.0, 1.0)
@@ -300,13 +311,13 @@ def agree(
             of = trials[direct, None]
             values = {} if underlying is None else underlying[1]
             data = Observations(value[direct, None] / of, trials=of)
-            total[direct] = averaged(lambda eta: counted.tails(eta, values, data)[0], direct)
+            total[direct] = nodes.averaged(lambda eta: counted.tails(eta, values, data)[0], direct)
         counting = counted.given_underlying
         if len(integrated) and counting is not None:
             places = counting.exceeding(value[integrated], trials[integrated], sds[integrated])
             if places is None:  # for the type checker
                 raise AssertionError
-            total[integrated] = average(below(places[0], integrated), places[1])
+            total[integrated] = average(nodes.below(places[0], integrated), places[1])
         return np.asarray(ndtri(np.minimum(total, 1.0)))
 
     most = _OFF_LINE if underlying is None else _OFF
