@@ -138,18 +138,16 @@ def observed_rows(
     of_features: Mapping[str, Any],
 ) -> Observed:
     """Check data against the fitted model, and settle their errors."""
-    fitted: FittedModel = model._fitted
-    _check_alone(fitted)
+    fitted = _with_single_rows(model._fitted)
     columns, index = fitted.columns, getattr(X, "index", None) if hasattr(X, "iloc") else None
     table = read_table(model, X, min_samples=2)
-    check_squares(table)
     held = columns.held(table)
     target = read_target(y, model, n=len(table), weight=held.get("count_column", sample_weight))
-    check_squares(target, "y")
-    unknown = np.isnan(target)
-    target = anything_known(target, counted=fitted.likelihood.counted)
+    check_squares(table, target)
+    unknown, counted = np.isnan(target), fitted.likelihood.counted
+    as_given = target = anything_known(target, counted=counted)
     check_errors_given(model, sample_weight, of_target)
-    as_given, of_rows = target, {"sample_weight": sample_weight, **of_target}
+    of_rows = {"sample_weight": sample_weight, **of_target}
     errors, target = read_errors(
         fitted.likelihood,
         target,
@@ -164,8 +162,8 @@ def observed_rows(
     readings = limits_of(table, of_features.get("X_censored"), columns, fitted.posterior)
     if readings is not None and feature_error is None:
         feature_error = np.zeros((len(table), *(readings.side.shape[1],) * 2))
-    trials = errors.counts if fitted.likelihood.counted else None
-    if not fitted.likelihood.counted:
+    trials = errors.counts if counted else None
+    if not counted:
         fitted.noise_model.check(len(target), errors.counts, stated, {})
     limits = read_limits(fitted.likelihood, as_given, errors, held, of_rows)
     if unknown.any():  # rows to predict: there is nothing to hold against a prediction
@@ -173,7 +171,7 @@ def observed_rows(
         errors = replace(errors, frequency=np.where(unknown, 0.0, once))
     table = filled_rows(table, gaps, columns, fitted.posterior)
     rows = Rows(table, target, columns.features, errors.frequency, limits=limits)
-    counted, over = fitted.likelihood.counted, trials if fitted.likelihood.per == "exposure" else None
+    over = trials if fitted.likelihood.per == "exposure" else None
     limits = resolve_truncation(fitted.truncation, target, rows.used, limits, over, counted=counted)[1]
     standard_error = _standard_error(fitted, rows, errors)
     given = {"exposure" if fitted.likelihood.per == "exposure" else "counts": errors.counts}
@@ -194,8 +192,8 @@ def observed_rows(
     )
 
 
-def _check_alone(fitted: FittedModel) -> None:
-    """Refuse rows one by one where errors are correlated."""
+def _with_single_rows(fitted: FittedModel) -> FittedModel:
+    """Return the model; refuse rows one by one where errors are correlated."""
     if fitted.told is not None:
         raise ValueError(
             f"The model was fitted with {fitted.told.argument}, correlated errors, and draws have no log"
@@ -207,6 +205,7 @@ def _check_alone(fitted: FittedModel) -> None:
             " rows, and no leave-one-out. Leave X and y out; compare models by rows whose readings are new, with"
             " bayes_sklearn.metrics."
         )
+    return fitted
 
 
 def check_errors_given(model: Any, sample_weight: object, of_target: Mapping[str, Any]) -> None:

@@ -113,10 +113,11 @@ def check_vector(
     return array
 
 
-def check_squares(values: NDArray[np.floating], name: str = "X") -> None:
+def check_squares(X: NDArray[np.floating], y: NDArray[np.floating] | float = 0.0) -> None:
     """Refuse numbers whose squares overflow."""
-    if (np.abs(values) > np.float64(LARGEST)).any():  # which narrower types don't have
-        raise ValueError(f"{name} has numbers whose squares overflow: change its unit.")
+    for name, values in (("X", X), ("y", y)):
+        if (np.abs(values) > np.float64(LARGEST)).any():  # which narrower types don't have
+            raise ValueError(f"{name} has numbers whose squares overflow: change its unit.")
 
 
 def read_table(
