@@ -291,7 +291,7 @@ def _with_feature_errors(
         if without.groupings is not None and engine_of != "exact":
             naive = rough_coefficients(without)
         else:
-            naive = solve(without, engine_of, replace(settings, nodes=1024)).mean[1:].copy()
+            naive = solve(without, engine_of, replace(settings, nodes=1024, roughly=True)).mean[1:].copy()
     hidden = spread >= 0.3 * own  # too little is known of the reliability
     hidden[true.noisy] |= _likely(errors, posterior).exceed(every[:, true.noisy], rows.frequency)
     attenuation = Attenuation(naive, reliability, own, spread, hidden)

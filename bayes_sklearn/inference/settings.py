@@ -25,6 +25,8 @@ class SamplerSettings:
     verbose: bool = False
     nodes: int | None = None
     """Of importance sampling without errors of features; None: as many as it takes."""
+    roughly: bool = False
+    """Whether to know where the posterior is will do: integrals may take coarser lattices, rows like errors."""
 
 
 class NotTrusted(Exception):  # noqa: N818 - no error yet: it is for the caller to go on, or to warn

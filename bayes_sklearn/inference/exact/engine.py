@@ -55,16 +55,15 @@ def why_not(problem: Problem) -> str | None:
     return None
 
 
-def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = False) -> Posterior:
+def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     """Return the posterior in the model's units, (8) to (11).
 
     Parameters
     ----------
     problem : Problem
     settings : SamplerSettings
-        Not used: nothing is drawn.
-    approximate : bool, default=False
-        Whether rows with similar errors may share one under noise "additive": enough to know where the posterior is.
+        Nothing is drawn: all that counts is whether to know roughly will do. Rows with similar errors may then share
+        one under noise "additive".
 
     Raises
     ------
@@ -82,9 +81,9 @@ def solve(problem: Problem, settings: SamplerSettings, *, approximate: bool = Fa
     check_proper(problem)
     gaussian = problem.gaussian_prior
     if gaussian is None or problem.noise.combined or problem.groupings is not None:
-        return _over_more(problem, prior, approximate=approximate)
+        return _over_more(problem, prior, settings)
     if problem.noise.only_scatters:
-        return _additive(problem, *gaussian, approximate=approximate)
+        return _additive(problem, *gaussian, settings)
     if not problem.noise.has_scale:
         return _known(problem, *gaussian)
     given = problem.given_scale
@@ -121,7 +120,7 @@ def contradicted(problem: Problem, posterior: Posterior) -> Contradiction | None
     return contradiction(problem, prior, log_total)
 
 
-def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) -> Posterior:
+def _over_more(problem: Problem, prior: ConditionalPrior, settings: SamplerSettings) -> Posterior:
     """Integrate over more than a noise scale: the prior's scale, its geometry, a scatter beside it, groups."""
     scatter: Array | None = None
     error_share: Array | None = None
@@ -130,7 +129,7 @@ def _over_more(problem: Problem, prior: ConditionalPrior, *, approximate: bool) 
         found, totals, masses = whole.found, whole.totals, whole.masses
         scatter = whole.scales[found.weighting, 0] if problem.noise.scatters else None
     elif problem.noise.scatters:
-        over = over_scatter(problem, prior, approximate=approximate)
+        over = over_scatter(problem, prior, roughly=settings.roughly)
         found, totals, scatter, masses = over.found, over.totals, over.scatter, over.masses
     else:
         solved = weightings.solve(problem, prior, [weightings.weighting(problem)])
@@ -247,11 +246,11 @@ def integrand(problem: Problem) -> Integrand:
     return ScaledIntegrand(problem, GivenScale.of(factor, *prior), log_error)
 
 
-def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, *, approximate: bool) -> Posterior:
+def _additive(problem: Problem, prior_mean: Array, prior_sd: Array, settings: SamplerSettings) -> Posterior:
     """Integrate over s where every value of it weights the rows anew: a node costs a factorisation."""
     integrand = AdditiveIntegrand(problem, prior_mean, prior_sd)
     groups = problem.groups
-    rows = groups if approximate else integrand.exact_groups
+    rows = groups if settings.roughly else integrand.exact_groups
     parts: list[Solved] = []
 
     def log_density(u: Array, source: Groups | None) -> Array:

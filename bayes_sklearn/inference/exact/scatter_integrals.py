@@ -34,8 +34,9 @@ Array = NDArray[np.float64]
 
 
 # The scatter's lattice: how far the density has fallen at its ends (its log), nodes to begin with and at most,
-# and how well halves of it have to agree.
-_FALLEN, _NODES, _MOST_NODES, _AGREE = 18.0, 16, 256, 1e-3
+# and how well halves of it have to agree, less where it need only be known about where the posterior is: the error of
+# the whole is about the square.
+_FALLEN, _NODES, _MOST_NODES, _AGREE, _ROUGHLY = 18.0, 16, 256, 1e-3, 0.03
 
 # How often a lattice is moved, narrowed, widened or halved at most, some ten times being usual: a density that is
 # rounding, zero here and there, has no end that it could find.
@@ -74,23 +75,25 @@ def _at_scatters(problem: Problem, source: Source, u: Array) -> list[Weighting]:
     return [Weighting(factor, log_weight, (log_ratio,)) for factor, log_weight, log_ratio in parts]
 
 
-def over_scatter(problem: Problem, prior: ConditionalPrior, *, approximate: bool = False) -> Integrated:
+def over_scatter(problem: Problem, prior: ConditionalPrior, *, roughly: bool = False) -> Integrated:
     """Integrate over the scatter where every value of it weights the rows anew.
 
     Where it lies is found under a wide prior; how likely each is, on rows gathered by their error where they are
     many and can't be interpolated. A few that stand for all are solved on the rows themselves, and weighed anew.
+    To know where the posterior is, rows gathered and a coarser lattice do.
     """
+    agree = _ROUGHLY if roughly else _AGREE
     interpolated = _interpolated(problem)
     if interpolated is not None:
         try:
             found = None if prior.scale_prior is None else _by_rule(problem, prior, interpolated)
-            return found or _over_scatter(problem, prior, interpolated, interpolated)
+            return found or _over_scatter(problem, prior, interpolated, interpolated, agree)
         except Beyond:
             problem.passed["interpolated"] = None
     groups = problem.groups
     gathered = ScatteredRows(problem, groups)
-    same = groups is None or approximate or groups.exact
-    return _over_scatter(problem, prior, gathered, gathered if same else ScatteredRows(problem, None))
+    same = groups is None or roughly or groups.exact
+    return _over_scatter(problem, prior, gathered, gathered if same else ScatteredRows(problem, None), agree)
 
 
 def _interpolated(problem: Problem) -> InterpolatedRows | None:
@@ -189,7 +192,9 @@ def _between(points: Array, values: Array, scatter: Array, error: float) -> Arra
     return np.asarray(values[left] + np.clip(part, -1.0, 2.0)[:, None] * (values[left + 1] - values[left]))
 
 
-def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, rows: Source) -> Integrated:
+def _over_scatter(
+    problem: Problem, prior: ConditionalPrior, gathered: Source, rows: Source, agree: float
+) -> Integrated:
     """Integrate over the scatter: a lattice on some rows, a few that stand for it on others."""
     same = gathered is rows
 
@@ -201,7 +206,7 @@ def _over_scatter(problem: Problem, prior: ConditionalPrior, gathered: Source, r
             ]
         return solve(problem, prior, found)
 
-    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered))
+    parts, spacing = _lattice(lambda u: solved(u, gathered), *_where(problem, gathered), agree)
     u, log_density = _joined(parts)
     log_total = float(np.logaddexp.reduce(log_density) + np.log(spacing))
     share = np.exp(log_density - np.logaddexp.reduce(log_density))
@@ -297,7 +302,9 @@ def scatters(problem: Problem, prior: ConditionalPrior) -> tuple[list[Weighting]
     return _at_scatters(problem, rows, u), float(np.log(spacing))
 
 
-def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tuple[list[Part], float]:
+def _lattice(
+    solved: Callable[[Array], Solved], left: float, right: float, agree: float = _AGREE
+) -> tuple[list[Part], float]:
     """Return the posterior on an even lattice of the scatter's coordinate, and its spacing."""
     size = _NODES if left < right else 0
     u = np.linspace(left, right, size + 1)
@@ -320,7 +327,7 @@ def _lattice(solved: Callable[[Array], Solved], left: float, right: float) -> tu
             left, right = u[max(first - 1, 0)], u[min(last + 1, size)]
         else:
             share = np.exp(log_density - log_density.max())
-            if abs(2.0 * share[::2].sum() - share.sum()) < _AGREE * share.sum():
+            if abs(2.0 * share[::2].sum() - share.sum()) < agree * share.sum():
                 break
             # Halves do not agree: those between join in.
             middle = 0.5 * (u[1:] + u[:-1])

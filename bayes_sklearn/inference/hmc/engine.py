@@ -82,7 +82,7 @@ def solve(problem: Problem, settings: SamplerSettings) -> Posterior:
     reason = why_not(problem)
     if reason is not None:
         raise ValueError(f"The hmc engine can't take this: {reason}.")
-    about = exact.solve(problem.gaussian_like(), settings, approximate=True)
+    about = exact.solve(problem.gaussian_like(), replace(settings, roughly=True))
     density, rng = ScalesDensity.of(problem, about), np.random.default_rng(settings.seed)
     # Walkers of a group start together, so that groups agree where walkers have forgotten their start (Margossian et
     # al. 2024, Bayesian Analysis, arXiv:2110.13017).

@@ -356,7 +356,7 @@ def _smooth(rows: Array, alike: bool) -> Array:
 def formulations(problem: Problem, settings: SamplerSettings) -> Iterator[Formulation]:
     """Yield the problem as a sampler gets it; again, where draws left the range of the scatter, for a wider one."""
     pilot = pilot_of(problem)
-    start = exact.solve(pilot, settings, approximate=True)
+    start = exact.solve(pilot, replace(settings, roughly=True))
     groups = pilot.groups if problem.noise.scatters else None
     for widening in range(3):
         data = compressed_data(problem, start, groups, widening)

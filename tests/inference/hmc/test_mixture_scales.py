@@ -71,9 +71,7 @@ def problem_of(
 
 
 def density_of(problem: Problem) -> ScalesDensity:
-    return ScalesDensity.of(
-        problem, exact.solve(problem.gaussian_like(), SamplerSettings(), approximate=True)
-    )
+    return ScalesDensity.of(problem, exact.solve(problem.gaussian_like(), SamplerSettings(roughly=True)))
 
 
 FREQUENCY = np.arange(30.0) % 3.0

@@ -212,7 +212,7 @@ class Sampler:
     def of(cls, problem: Problem) -> "Sampler":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            start = exact.solve(pilot_of(problem), SamplerSettings(), approximate=True)
+            start = exact.solve(pilot_of(problem), SamplerSettings(roughly=True))
         return cls(problem, start, compressed_data(problem, start))
 
     @cached_property
