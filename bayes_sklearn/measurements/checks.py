@@ -116,7 +116,7 @@ def check_vector(
 def check_squares(X: NDArray[np.floating], y: NDArray[np.floating] | float = 0.0) -> None:
     """Refuse numbers whose squares overflow."""
     for name, values in (("X", X), ("y", y)):
-        if (np.abs(values) > np.float64(LARGEST)).any():  # which narrower types don't have
+        if (np.abs(values) > np.float64(1e150)).any():  # which narrower types don't have
             raise ValueError(f"{name} has numbers whose squares overflow: change its unit.")
 
 
@@ -290,10 +290,8 @@ def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: 
         said, more = str(error), ""
         place = where(said)
         if re.search("NaN|infinity", said):
-            more = (
-                f" Drop these rows or fill in their values{remedy * ('NaN' in said.partition(chr(10))[0])}."
-            )
-        if more or place.startswith(" The column"):
+            more = f" Drop these rows or fill in their values{remedy * ('NaN' in said.split(chr(10))[0])}."
+        if more or place.startswith((" The column", ":")):
             said = said.partition("\n")[0]
         if "feature names should match" in said:
             said = f"{argument} must have the columns that it had in fit: {said}"
@@ -301,6 +299,8 @@ def named(argument: str, where: Callable[[str], str] = lambda said: "", remedy: 
             "a table of real numbers, one row per sample" if argument == "X" else "one real number per row"
         )
         if place.startswith(":"):
+            # Of text and dates the place says it all.
+            more = "" if re.search("string to|promoted", said) else f" ({said})"
             said = f"{argument} must be {wanted}"
         elif not re.search(rf"\b{argument}\b", said):
             said = f"{argument} can't be taken as {wanted}{'.' if 'promoted' in said else f': {said}'}"

@@ -76,6 +76,10 @@ def dispersion_of(
     tails = rows.tails
     value = squared_scale(rows.residual, frequency, group, tails.nu)
     size, squares = total(frequency), total(np.square(frequency))
+    if not squares.all():
+        raise ValueError(
+            "sample_weight has frequencies whose squares vanish: give how often each row counts."
+        )
     # Rows that the line adapts to have one degree of freedom less for every one of its numbers.
     kept = total(frequency * rows.degrees) / size
     if k > 1 or np.isinf(tails.nu):

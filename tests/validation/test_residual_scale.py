@@ -7,6 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import optimize, stats
 
+from bayes_sklearn import BayesianErrorsInVariablesRegressor as Regressor
+from bayes_sklearn import audit_errors
 from bayes_sklearn.validation.tails import Tails, squared_scale
 
 ALL = np.zeros(200, dtype=np.intp)
@@ -70,3 +72,11 @@ def test_scale_one_is_refused_at_the_stated_rate_whatever_the_tails(nu: float) -
         refused += min(beyond, 1.0 - beyond) < 0.025
     # By chance in one of 10,000 runs with other seeds.
     assert refused <= stats.binom.isf(1e-4, 200, 0.05)
+
+
+def test_frequencies_whose_squares_vanish_are_refused() -> None:
+    X = np.arange(12.0)[:, None]
+    y = X[:, 0] + np.random.default_rng(0).normal(size=12)
+    model = Regressor(weight_type="frequency").fit(X, y, sample_weight=np.ones(12))
+    with pytest.raises(ValueError, match="sample_weight has frequencies whose squares vanish"):
+        audit_errors(model, X, y, sample_weight=np.full(12, 1e-200))

@@ -229,7 +229,7 @@ COLUMNS = {
         X=FRAME.assign(centrality="a"),
     ),
     "a column of text, where none is missing": Bad(
-        ("X can't be taken", "column 'centrality'"),
+        ("X must be a table of real numbers", "column 'centrality'"),
         {"count_column": "messages"},
         X=FRAME.assign(centrality="a"),
     ),

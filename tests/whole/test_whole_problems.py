@@ -217,7 +217,7 @@ def test_the_rule_for_refusals_can_be_broken() -> None:
         lambda: np.broadcast_to(np.ones(3), 2),
         lambda: fails(AssertionError("X")),
         lambda: fails(ValueError("X")),  # of this file
-        lambda: Regressor().fit([[0.0], [1.0]], [0.0, 1.0]).predict([[0.0]], no_such_argument=1),
+        lambda: Regressor().fit([[0.0], [1.0]], [0.0, 1.0]).get_params(no_such_argument=1),
         lambda: np.log(np.zeros(1)),
         lambda: warnings.warn("X", UserWarning, stacklevel=1),
     ):
@@ -277,10 +277,10 @@ def test_what_must_not_matter_does_not_matter(problem: Problem) -> None:
     with without_sampler():
         if problem.exact_copy:
             every = attempt(refit, np.arange(n)).value
-            assert_allclose(every, found, rtol=1e-9, atol=1e-9)
+            assert_allclose(every, found, rtol=1e-9 if exact else 1e-6, atol=1e-9 if exact else 1e-6)
             again = attempt(refit, np.random.default_rng(0).permutation(n)).value
-            # Few rows say too little about which of them are wild: draws that are not to be trusted are far apart.
-            if problem.parameters.get("x_error_distribution") is None:
+            # Of few rows, draws of all that a mixture has are too far apart.
+            if not {"x_error_distribution", "x_distribution"} & set(problem.parameters):
                 assert_allclose(again, found, rtol=rtol, atol=atol)
             weight = problem.stated.get("sample_weight")
             if weight is not None and model.weight_type_ == "frequency" and "X_err" not in problem.stated:

@@ -204,8 +204,9 @@ class LatticeMixture(CountQuantiles, Repeatable):
     def repeated(self, times: int) -> LatticeMixture:
         """Return the distributions of all rows, so many times one after the other."""
         rows = np.arange(times * len(self.trials)) % len(self.trials)
-        few = self.few.take(rows)
-        return LatticeMixture(self.likelihood, self.trials[rows], few, lambda: few)
+        return LatticeMixture(
+            self.likelihood, self.trials[rows], self.few.take(rows), lambda: self.many().take(rows)
+        )
 
     @cached_property
     def _is_direct(self) -> bool:

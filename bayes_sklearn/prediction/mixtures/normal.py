@@ -88,7 +88,8 @@ class NormalMixture(Repeatable):
         """Return the distributions of all rows, so many times one after the other."""
         rows = np.arange(times * len(self.means)) % len(self.means)
         weights = self.weights if self.weights.ndim == 1 else self.weights[rows]
-        found = NormalMixture(weights, self.means[rows], self.sds[rows])
+        sds = self.sds if len(self.sds) != len(self.means) else self.sds[rows]
+        found = NormalMixture(weights, self.means[rows], sds)
         if self.means.size > _CHEAP:
             # In the place of the property, which would compute them for every repetition.
             found.__dict__["_cumulants"] = tuple(part[rows] for part in self._cumulants)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -153,6 +153,10 @@ class NormalNodes:
     """(G K,) the likelihood's parameters."""
     squared_scales: Array
     """(n, G K)"""
+
+    def take(self, rows: NDArray[np.intp]) -> NormalNodes:
+        """Return some rows."""
+        return replace(self, lines=self.lines.take(rows), squared_scales=self.squared_scales[rows])
 
     def parts(self, square: Array) -> Iterator[tuple[Array, Array]]:
         """Yield log weights and variances, (G,) each, of noise of scale one, targets this far off, (n, G)."""

@@ -116,3 +116,14 @@ def test_narrow_components_of_next_to_no_weight_cost_next_to_nothing(monkeypatch
     found = scores._half_distance_of_many(weights, means, sds)
     assert_allclose(found, scores._half_distance(weights, means, sds), rtol=1e-7)
     assert sizes[0] < 200
+
+
+@pytest.mark.parametrize("n_sds", [1, 3])
+def test_several_values_at_once_are_those_one_by_one(n_sds: int) -> None:
+    rng = np.random.default_rng(5)
+    mixture = mixtures.NormalMixture(
+        rng.dirichlet(np.ones(200)), rng.normal(size=(3, 200)), rng.uniform(0.5, 1.0, (n_sds, 1))
+    )
+    levels = np.array([0.1, 0.7])
+    found = mixture.repeated(2).quantile(np.repeat(levels, 3)).reshape(2, 3)
+    assert_allclose(found, [mixture.quantile(np.full(3, level)) for level in levels], rtol=1e-12)
